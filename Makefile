@@ -1,0 +1,65 @@
+# Everything runs in .venv, which is set up from nothing but Python 3.11 and make, and again when
+# pyproject.toml or constraints.txt change.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SERVICES_REPORT := $(VENV)/services.xml
+CONFIG ?= configs/quickstart.json
+
+.DEFAULT_GOAL := help
+.PHONY: help search test test-services lint clean
+
+help:
+	@echo "make search         run the search of CONFIG (now $(CONFIG))"
+	@echo "make test           run the tests that need no system packages"
+	@echo "make test-services  run the tests that need system packages; none may be skipped"
+	@echo "make lint           check style, types and the direction of imports"
+	@echo "make clean          remove the environment, builds and caches; results stay"
+
+search: $(VENV)/.search
+	@$(BIN)/python -m jobs.search --config $(CONFIG)
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest -m "not services"
+
+# pytest's exit status 5: no test bears the marker.
+test-services: $(VENV)/.dev
+	@$(BIN)/python -m pytest -m services --junit-xml=$(SERVICES_REPORT) || test $$? -eq 5
+	@if grep -q "<skipped" $(SERVICES_REPORT); then echo "make test-services: no test may be skipped here" >&2; exit 1; fi
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is written last, so that an interrupted set-up starts again.
+$(VENV)/.created:
+	@python=$$(for name in python3.11 python3; do \
+	    if $$name -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then echo $$name; break; fi; \
+	done); \
+	if [ -z "$$python" ]; then \
+	    echo "make: Python 3.11 is needed, but neither python3.11 nor python3 is it; install Python 3.11 and try again" >&2; \
+	    exit 1; \
+	fi; \
+	echo "Creating $(VENV) with $$($$python --version)"; \
+	$$python -m venv --clear $(VENV)
+	@touch $@
+
+# The constraints fix torch's version. setuptools comes first because it builds the editable install.
+$(VENV)/.search: $(VENV)/.created pyproject.toml constraints.txt
+	@echo "Installing torch into $(VENV): a large download the first time"
+	@$(PIP_INSTALL) setuptools torch
+	@echo "Installing hcvae with Ray Tune and Optuna into $(VENV)"
+	@$(PIP_INSTALL) --no-build-isolation --editable '.[search]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.search
+	@echo "Installing the tools of development into $(VENV)"
+	@$(PIP_INSTALL) --no-build-isolation --editable '.[search,dev]'
+	@touch $@

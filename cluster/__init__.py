@@ -1,0 +1,1 @@
+"""Where a search runs: on this machine, on a Ray cluster, on Kubernetes."""

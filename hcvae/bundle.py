@@ -1,0 +1,107 @@
+"""Model bundles: a folder that holds everything generation needs, and no pickle.
+
+model.safetensors  config.json  normalization.json  metrics.json  README.md
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from hcvae.config import Config
+from hcvae.data.preprocessing import Preprocessing
+from hcvae.errors import UserError
+from hcvae.model_card import model_card
+from hcvae.models import Model, build
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained model with what is needed to use it."""
+
+    model: Model
+    """In eval mode, on the CPU."""
+    config: Config
+    """The complete configuration that it was trained with."""
+    preprocessing: Preprocessing
+    """Scales of the waveforms and encoding of the conditions."""
+    metrics: dict[str, dict[str, float]]
+    """Metrics by part of the split, `validation` and `test`."""
+
+
+def save_bundle(folder: Path, bundle: Bundle, split: str) -> None:
+    """Write `bundle` to `folder`, replacing what is there; `split` says in words how the data were divided."""
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(bundle.model.state_dict(), temporary / "model.safetensors")
+    config = {"format_version": FORMAT_VERSION, **bundle.config.model_dump(mode="json")}
+    (temporary / "config.json").write_text(json.dumps(config, indent=2))
+    (temporary / "normalization.json").write_text(bundle.preprocessing.model_dump_json(indent=2))
+    (temporary / "metrics.json").write_text(json.dumps(bundle.metrics, indent=2))
+    (temporary / "README.md").write_text(model_card(bundle, split))
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.rename(temporary, folder)
+
+
+def load(path: str | Path) -> Bundle:
+    """Read a model bundle. Names, types and shapes of all tensors are checked before any memory is taken for them.
+
+    Raises:
+        UserError: something is missing, of another format version, or does not fit together.
+    """
+    folder = Path(path)
+    config_json = _read_json(folder / "config.json")
+    version = config_json.pop("format_version", None)
+    if version != FORMAT_VERSION:
+        raise UserError(f"{folder / 'config.json'}: format_version must be {FORMAT_VERSION}, but got {version!r}")
+    try:
+        config = Config.model_validate_json(json.dumps(config_json))
+        preprocessing = Preprocessing.model_validate_json((folder / "normalization.json").read_bytes())
+    except (ValidationError, OSError) as error:
+        raise UserError(f"{folder}: not a model bundle: {error}") from error
+    if config.model.static_dim != preprocessing.static.dim:
+        raise UserError(
+            f"{folder}: config.json says static_dim {config.model.static_dim}, "
+            f"normalization.json encodes {preprocessing.static.dim}"
+        )
+    with torch.device("meta"):
+        model = build(config.model)
+    weights = folder / "model.safetensors"
+    _check_tensors(weights, model)
+    model.load_state_dict(load_file(weights), assign=True)
+    return Bundle(model.eval(), config, preprocessing, _read_json(folder / "metrics.json"))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a model bundle: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a model bundle: an object must stand there")
+    return content
+
+
+def _check_tensors(path: Path, model: torch.nn.Module) -> None:
+    wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a safetensors file: {error}") from error
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise UserError(
+                f"{path}: tensor {name}: config.json asks for shape {wanted.get(name)}, but got {found.get(name)}"
+            )

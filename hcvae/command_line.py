@@ -1,0 +1,132 @@
+"""Command lines from pydantic models: every field is an option, bad input is one message and exit code 2."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from hcvae.errors import UserError
+from hcvae.suggest import did_you_mean
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+class Command(BaseSettings):
+    """A command line: its fields are the options, its docstring the help. Reads nothing from the environment."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+        cli_parse_none_str="null",
+        cli_implicit_flags=True,
+        cli_exit_on_error=False,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given: the configuration file, and before it the command line."""
+        return (init_settings,)
+
+
+AnyCommand = TypeVar("AnyCommand", bound=Command)
+
+
+def parse(command: type[AnyCommand], arguments: Sequence[str], base: Mapping[str, Any] | None = None) -> AnyCommand:
+    """Read `arguments` into `command`, over the values of `base`, such as those of a configuration file.
+
+    Raises:
+        UserError: an unknown option or key (with a suggestion), or a value that is not allowed.
+    """
+    try:
+        return CliApp.run(command, cli_args=list(arguments), **base or {})
+    except ValidationError as error:
+        raise UserError(explain(error, command)) from error
+    except SettingsError as error:
+        raise UserError(_suggest_options(str(error), command)) from error
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """The object in the JSON file `path`.
+
+    Raises:
+        UserError: no such file, or not JSON; the line is named.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; name a JSON configuration file") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must hold a JSON object, but got {type(content).__name__}")
+    return content
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """One line a mistake: where, what, the value, and what would be right."""
+    return "\n".join(_explain_one(detail, model) for detail in error.errors())
+
+
+def main(program: Callable[[Sequence[str]], int]) -> int:
+    """Run `program` on this process's arguments and turn mistakes of the user into a message and exit code 2."""
+    try:
+        return program(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _explain_one(detail: Any, model: type[BaseModel]) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        *parents, key = detail["loc"]
+        return f"{where}: unknown key{did_you_mean(str(key), _fields(model, parents))}"
+    message = detail["msg"].removeprefix("Value error, ")
+    prefix = f"{where}: " if where else ""
+    value = "" if isinstance(detail["input"], dict | BaseModel) else f", but got {detail['input']!r}"
+    return f"{prefix}{message[0].lower()}{message[1:]}{value}"
+
+
+def _fields(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
+    for part in path:
+        inner = [kind for kind in _kinds(model.model_fields[part].annotation) if issubclass(kind, BaseModel)]
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)
+
+
+def _kinds(annotation: Any) -> Iterator[type]:
+    if isinstance(annotation, type) and not get_args(annotation):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _kinds(argument)
+
+
+def _options(model: type[BaseModel], prefix: str = "--") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield prefix + str(field.validation_alias or name)
+        for kind in _kinds(field.annotation):
+            if issubclass(kind, BaseModel):
+                yield from _options(kind, f"{prefix}{name}.")
+
+
+def _suggest_options(message: str, command: type[BaseModel]) -> str:
+    unknown = re.search(r"unrecognized arguments: (.*)", message)
+    if unknown is None:
+        return message
+    option = unknown[1].split()[0].split("=")[0]
+    return f"{option}: unknown option{did_you_mean(option, list(_options(command)))}"

@@ -1,0 +1,218 @@
+"""The configuration of one training: model, data, normalisation, training. No torch, so that launchers start fast.
+
+Every section is frozen and refuses unknown keys. JSON goes in and out:
+`Config.model_validate_json(text)` and `config.model_dump_json(indent=2)`.
+"""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, no unknown keys, each field documented by the line below it."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
+
+
+class ModelConfig(Section):
+    """Shape of the network. The defaults are the 10.5M-parameter model of the specification."""
+
+    model_type: Literal["hierarchical", "standard"] = "hierarchical"
+    """`hierarchical`: z_global steers the decoder by FiLM; `standard`: one latent of the two dimensions together."""
+    signal_length: int = Field(200, ge=32)
+    """Samples in a waveform."""
+    static_dim: int | None = Field(None, ge=1)
+    """Encoded static parameters; null takes what `data.static` gives (the specification's configuration says 7)."""
+    global_latent_dim: int = Field(32, ge=1)
+    """Dimensions of z_global."""
+    local_latent_dim: int = Field(32, ge=1)
+    """Dimensions of z_local, never below those of z_global."""
+    predict_peaks: bool = True
+    """Predict latency and amplitude of waves I, III and V."""
+    use_film: bool = True
+    """Steer the decoder by FiLM; false concatenates z_global to the decoder's input."""
+    early_signal_ratio: float = Field(0.3, gt=0, le=1)
+    """Share of the waveform, from its start, that the local encoder sees a second time."""
+    width: float = Field(1.0, gt=0, le=4)
+    """Scales all hidden widths; 1.0 is the specification's model."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Dropout of the encoders' hidden layers."""
+    batch_norm: bool = True
+    """Batch normalisation; false makes data-parallel gradients independent of the number of workers."""
+    static_from_latents: bool = False
+    """Adds a head that predicts the static parameters from the latents alone (the usual head also sees them)."""
+
+    @model_validator(mode="after")
+    def _local_is_not_below_global(self) -> Self:
+        if self.local_latent_dim < self.global_latent_dim:
+            raise ValueError(
+                "local_latent_dim >= global_latent_dim must hold, but got "
+                f"(local_latent_dim={self.local_latent_dim}, global_latent_dim={self.global_latent_dim})"
+            )
+        return self
+
+
+class SimulatorConfig(Section):
+    """The data made where no table is named."""
+
+    rows: int = Field(4000, ge=1)
+    """Simulated waveforms."""
+    seed: int = Field(0, ge=0)
+    """Seed of the simulator."""
+
+
+class SplitConfig(Section):
+    """Training, validation and test parts. No subject (or recording) is on two sides."""
+
+    unit: Literal["auto", "subject", "recording"] = "auto"
+    """What stays together; `auto` takes the subject where there are at least 5, otherwise the recording."""
+    validation: float = Field(0.15, gt=0, lt=1)
+    """Share of the units for validation: the search's objectives are measured on it."""
+    test: float = Field(0.15, gt=0, lt=1)
+    """Share of the units for the test: the model card's figures are measured on it."""
+    seed: int = Field(0, ge=0)
+    """Seed of the draw."""
+
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                f"validation + test < 1 must hold, but got (validation={self.validation}, test={self.test})"
+            )
+        return self
+
+
+class DataConfig(Section):
+    """Where the waveforms come from and which columns describe them."""
+
+    tables: tuple[str, ...] = ()
+    """Parquet waveform tables, read as one; none means the simulator."""
+    simulator: SimulatorConfig = SimulatorConfig()
+    """The simulator's settings, used where `tables` is empty."""
+    static: tuple[str, ...] = Field(
+        (
+            "stimulus_level_db",
+            "stimulus_rate_hz",
+            "age_years",
+            "hearing_loss_db",
+            "n_averages",
+            "sex",
+        ),
+        min_length=1,
+    )
+    """Columns that condition the model: numbers are standardised, strings one-hot, nulls imputed with a mask column."""
+    subject_column: str = "subject_id"
+    """Column that names the subject."""
+    recording_columns: tuple[str, ...] = Field(("subject_id", "stimulus_level_db", "recording_index"), min_length=1)
+    """Columns that together name a recording, the smallest unit of the split."""
+    average_columns: tuple[str, ...] | None = Field(None, min_length=1)
+    """Columns whose agreement makes two rows independent averages of one response; null: recording and condition."""
+    sampling_rate_hz: float | None = Field(None, gt=0)
+    """Sampling rate; null reads `sampling_rate_hz` from the table's metadata."""
+    split: SplitConfig = SplitConfig()
+    """How the rows are divided."""
+
+
+class NormalizationConfig(Section):
+    """Scaling of the waveforms, always fitted on the training part over the whole part."""
+
+    group_by: str | None = None
+    """A static column of strings; each of its values gets its own mean and scale (null: one for all)."""
+
+
+class LossWeights(Section):
+    """Weights of the specification's loss components. KL weights multiply nats per waveform (see docs/training.md)."""
+
+    reconstruction: float = Field(1.0, ge=0)
+    """Mean squared error of the waveform."""
+    static: float = Field(1.0, ge=0)
+    """Mean squared error of the reconstructed static parameters."""
+    global_kl: float = Field(0.01, ge=0)
+    """KL divergence of z_global from its prior."""
+    local_kl: float = Field(0.01, ge=0)
+    """KL divergence of z_local from its prior."""
+    kl: float = Field(0.01, ge=0)
+    """KL divergence where there is only one: `standard` models, and `use_hierarchical_loss` false."""
+    peak: float = Field(1.0, ge=0)
+    """Mean absolute error over the labelled peaks."""
+    alignment: float = Field(0.1, ge=0)
+    """Smallest mean squared error over shifts of up to 10 samples."""
+
+
+class PhaseConfig(Section):
+    """The specification's three phases: reconstruction first, then rising KL weights, then the balanced weights."""
+
+    reconstruction: float = Field(0.15, ge=0, lt=1)
+    """Share of the epochs in phase 1: higher reconstruction weight, KL weights 0."""
+    warmup: float = Field(0.35, ge=0, lt=1)
+    """Share of the epochs in phase 2: KL weights rise to their values."""
+    reconstruction_boost: float = Field(2.0, ge=1)
+    """Factor on the reconstruction weight in phase 1."""
+    kl_schedule: Literal["linear", "cosine", "cyclical"] = "linear"
+    """How KL weights rise in phase 2; `cyclical` rises and falls back in four cycles (Fu et al. 2019)."""
+
+    @model_validator(mode="after")
+    def _something_is_left_for_the_last_phase(self) -> Self:
+        if self.reconstruction + self.warmup >= 1:
+            raise ValueError(
+                "reconstruction + warmup < 1 must hold, but got "
+                f"(reconstruction={self.reconstruction}, warmup={self.warmup})"
+            )
+        return self
+
+
+class TrainingConfig(Section):
+    """How the model is trained."""
+
+    epochs: int = Field(60, ge=1, le=9999)
+    """Passes over the training part."""
+    batch_size: int = Field(256, ge=1)
+    """Waveforms in a step, over all workers together."""
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    """AdamW's learning rate."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """AdamW's weight decay."""
+    use_hierarchical_loss: bool = True
+    """Separate KL weights for the two latents; false uses `loss_weights.kl` for both."""
+    loss_weights: LossWeights = LossWeights()
+    """Weights of the loss components, reached in the last phase."""
+    phases: PhaseConfig = PhaseConfig()
+    """The three phases."""
+    gradient_clip_norm: float | None = Field(1.0, gt=0)
+    """Largest gradient norm of a step; null does not clip."""
+    early_stopping_patience: int | None = Field(10, ge=1)
+    """Epochs of the last phase without a lower validation loss before training ends; null trains to the end."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """`bf16`: forward pass and loss under autocast, weights and optimiser in fp32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: the GPU where there is one."""
+    seed: int = Field(0, ge=0)
+    """Seed of the weights, the order of the rows and the latent noise."""
+    checkpoint_every_epochs: int = Field(5, ge=1)
+    """Epochs between two checkpoints; an interrupted training goes on from the last one."""
+
+
+class Config(Section):
+    """One training, complete."""
+
+    model: ModelConfig = ModelConfig()
+    """The network."""
+    data: DataConfig = DataConfig()
+    """The waveforms."""
+    normalization: NormalizationConfig = NormalizationConfig()
+    """Their scaling."""
+    training: TrainingConfig = TrainingConfig()
+    """The training."""
+
+    @model_validator(mode="after")
+    def _groups_are_known_at_generation(self) -> Self:
+        group_by = self.normalization.group_by
+        if group_by is not None and group_by not in self.data.static:
+            raise ValueError(
+                f"normalization.group_by must be one of data.static {list(self.data.static)}, but got {group_by!r}: "
+                "a generated waveform is scaled back by the group that its condition names"
+            )
+        return self

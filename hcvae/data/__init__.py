@@ -1,0 +1,1 @@
+"""Waveform tables, their split and preparation, and the simulator."""

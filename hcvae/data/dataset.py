@@ -1,0 +1,161 @@
+"""From the config to arrays that are ready for training: read or simulate, check, split, normalise, encode.
+
+Legend: N rows of a part, T samples, S encoded static parameters.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from hcvae.config import Config
+from hcvae.data.normalization import SignalNormalization
+from hcvae.data.preprocessing import Preprocessing, typical_values
+from hcvae.data.split import Split, recording_key, row_codes, split_rows
+from hcvae.data.static import StaticEncoder
+from hcvae.data.table import PEAK_COLUMNS, WAVES, check_table, read_tables, sampling_rate_of, signals_of
+from hcvae.errors import UserError
+
+MODEL_WAVES = ("I", "III", "V")
+"""The waves that the peak head predicts."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the split. Plain arrays, so that Ray shares them among processes without a copy."""
+
+    signals: NDArray[np.float32]
+    """Normalised waveforms [N, T]."""
+    static: NDArray[np.float32]
+    """Encoded static parameters [N, S]."""
+    peaks: NDArray[np.float32]
+    """Latencies of waves I, III, V in ms, then their amplitudes in uV [N, 6]; 0 where masked."""
+    peak_mask: NDArray[np.bool_]
+    """Where a labelled peak is given [N, 6]."""
+    group: NDArray[np.int64]
+    """Normalisation group [N], for `SignalNormalization.denormalize`."""
+    independent: NDArray[np.int64]
+    """Row of this part that is an independent average of the same recording [N]; -1 where there is none."""
+
+    def __len__(self) -> int:
+        return len(self.signals)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The three parts and what maps them from and to physical units."""
+
+    train: Part
+    validation: Part
+    test: Part
+    preprocessing: Preprocessing
+    fingerprint: str
+    """SHA-256 of all that training uses of the rows, and of the split."""
+    split: Split
+
+
+def prepare(config: Config) -> Dataset:
+    """Read the tables of the config, or simulate, and make the three parts; all statistics are the training part's.
+
+    Raises:
+        UserError: the tables, the static columns, the split or `model.static_dim` cannot be.
+    """
+    table = _load(config)
+    split = split_rows(table, config.data)
+    signals = signals_of(table)
+    rate = sampling_rate_of(table)
+    table = table.drop_columns("signal")
+    static = StaticEncoder.fit(table.take(split.train), config.data.static)
+    if config.model.static_dim not in (None, static.dim):
+        raise UserError(
+            f"model.static_dim: must be {static.dim} for the encoded columns {list(static.names)}, "
+            f"but got {config.model.static_dim}; null takes it from the data"
+        )
+    scaling = SignalNormalization.fit(signals[split.train], table.take(split.train), config.normalization.group_by)
+    group = scaling.index(table)
+    peaks, peak_mask = _peaks(table, (signals.shape[1] - 1) / rate * 1e3)
+    # Unless told otherwise, averages compare only under one condition: halves with unequal sweeps, say, are no pair.
+    response = row_codes(table, config.data.average_columns or [*recording_key(config.data), *config.data.static])
+
+    def part(rows: NDArray[np.int64]) -> Part:
+        return Part(
+            signals=scaling.normalize(signals[rows], group[rows]),
+            static=static.encode(table.take(rows)),
+            peaks=peaks[rows],
+            peak_mask=peak_mask[rows],
+            group=group[rows],
+            independent=next_in_cycle(response[rows]),
+        )
+
+    return Dataset(
+        train=part(split.train),
+        validation=part(split.validation),
+        test=part(split.test),
+        preprocessing=Preprocessing(
+            signal_length=signals.shape[1],
+            sampling_rate_hz=rate,
+            signal=scaling,
+            static=static,
+            typical=typical_values(static, table.take(split.train), group[split.train], list(scaling.groups)),
+            labelled_waves=tuple(
+                name for name, n in zip(MODEL_WAVES, peak_mask[split.train].sum(axis=0)[:3], strict=True) if n
+            ),
+        ),
+        fingerprint=_fingerprint(
+            table.select(config.data.static),
+            [signals, peaks, peak_mask, group, response, np.array(rate), split.train, split.validation, split.test],
+        ),
+        split=split,
+    )
+
+
+def next_in_cycle(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each row [N] the next row of the same code, the first after the last; -1 where a code has one row."""
+    order = np.argsort(codes, kind="stable")
+    first = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    following = np.roll(order, -1)
+    following[np.append(first[1:], len(codes)) - 1] = order[first]
+    result = np.empty_like(order)
+    result[order] = np.where(following == order, -1, following)
+    return result
+
+
+def _load(config: Config) -> pa.Table:
+    if config.data.tables:
+        return read_tables(config.data, config.model.signal_length)
+    from hcvae.data.simulator import simulate
+
+    table = simulate(config.data.simulator.rows, config.data.simulator.seed)
+    return check_table(table, config.data, config.model.signal_length, "simulator")
+
+
+def _peaks(table: pa.Table, last_ms: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Peaks and their mask, both [N, 6]; a label outside the recorded window, 0 to `last_ms`, is no target."""
+    if PEAK_COLUMNS[0] not in table.column_names:
+        return np.zeros((table.num_rows, 6), np.float32), np.zeros((table.num_rows, 6), np.bool_)
+    waves = [WAVES.index(wave) for wave in MODEL_WAVES]
+    # A null list, from a file without labels, gives null elements: NaN here, and false for `peak_valid`.
+    latency, amplitude = (
+        np.stack([pc.list_element(table[name], wave).to_numpy() for wave in waves], axis=1) for name in PEAK_COLUMNS[:2]
+    )
+    valid = np.stack([pc.list_element(table[PEAK_COLUMNS[2]], w).fill_null(False).to_numpy() for w in waves], axis=1)
+    in_window = (latency >= 0) & (latency <= np.float32(last_ms))
+    mask = np.tile(valid & in_window & np.isfinite(amplitude), 2)
+    return np.where(mask, np.hstack([latency, amplitude]), 0).astype(np.float32), mask
+
+
+def _fingerprint(static: pa.Table, arrays: list[NDArray[np.generic]]) -> str:
+    """SHA-256 of the raw static columns and the arrays, before any arithmetic that could differ between machines."""
+    digest = hashlib.sha256()
+    for name in static.column_names:
+        text = static[name].cast(pa.string()).fill_null("\0").combine_chunks()
+        joined = pc.binary_join(pa.ListArray.from_arrays([0, len(text)], text), "\n")
+        digest.update(name.encode())
+        digest.update(joined[0].as_buffer())
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

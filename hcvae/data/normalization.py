@@ -1,0 +1,99 @@
+"""Scaling of the waveforms, fitted on the training part over the whole part, in groups where the config says so.
+
+A group has one mean and one standard deviation over all its rows and samples. Statistics of each waveform would remove
+offset and scale, the very factors that z_global is to control.
+
+Legend: N rows, T samples, K groups.
+"""
+
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import Field
+
+from hcvae.config import Section
+from hcvae.errors import UserError
+
+
+class GroupScale(Section):
+    """Mean and standard deviation over all samples of a group's training rows."""
+
+    mean_uv: float
+    """Mean in uV."""
+    std_uv: float = Field(gt=0)
+    """Standard deviation in uV."""
+
+
+class SignalNormalization(Section):
+    """Maps waveforms in uV to mean 0 and standard deviation 1 over the training part, and back."""
+
+    group_by: str | None
+    """Column that names the group; null: one group."""
+    groups: dict[str, GroupScale]
+    """Group to scale, sorted by name; the one group is called "" where `group_by` is null."""
+
+    @classmethod
+    def fit(cls, signals: NDArray[np.float32], table: pa.Table, group_by: str | None) -> Self:
+        """Learn the scales from the training part: `signals` [N, T] in uV and its `table` [N].
+
+        Raises:
+            UserError: `group_by` is not a column of text, or a group's waveforms are constant.
+        """
+        names = [""]
+        if group_by is not None:
+            if not pa.types.is_string(table[group_by].type):
+                raise UserError(
+                    f"normalization.group_by: column {group_by!r} must hold text, but got {table[group_by].type}"
+                )
+            names = sorted(pc.unique(table[group_by]).drop_null().to_pylist())
+        index = _index(table, group_by, names)
+        # Moments of the rows in float64, so that neither a copy of the waveforms nor precision is at stake.
+        rows = np.bincount(index, minlength=len(names))
+        mean = np.bincount(index, signals.mean(axis=1, dtype=np.float64), len(names)) / rows
+        square = np.bincount(index, np.einsum("nt,nt->n", signals, signals, dtype=np.float64), len(names))
+        std = np.sqrt(np.maximum(square / (rows * signals.shape[1]) - mean**2, 0))
+        for name, m, s in zip(names, mean, std, strict=True):
+            if s <= 1e-7 * abs(m):
+                raise UserError(
+                    f"normalization: the training waveforms{f' of {group_by}={name}' if name else ''} must vary, "
+                    f"but got {m:g} uV throughout"
+                )
+        groups = {name: GroupScale(mean_uv=m, std_uv=s) for name, m, s in zip(names, mean, std, strict=True)}
+        return cls(group_by=group_by, groups=groups)
+
+    def index(self, table: pa.Table) -> NDArray[np.int64]:
+        """The group [N] of each row, as its position in `groups`.
+
+        Raises:
+            UserError: a row names a group that the training part does not have, or none.
+        """
+        return _index(table, self.group_by, list(self.groups))
+
+    def normalize(self, signals: NDArray[np.float32], index: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Waveforms [N, T] in uV of the groups `index` [N] to normalised ones."""
+        mean, std = self._scales(index)
+        return (signals - mean) / std
+
+    def denormalize(self, signals: NDArray[np.float32], index: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Normalised waveforms [N, T] of the groups `index` [N] to uV."""
+        mean, std = self._scales(index)
+        return signals * std + mean
+
+    def _scales(self, index: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        scales = np.array([(scale.mean_uv, scale.std_uv) for scale in self.groups.values()], np.float32)  # [K, 2]
+        return scales[index, :1], scales[index, 1:]
+
+
+def _index(table: pa.Table, group_by: str | None, names: list[str]) -> NDArray[np.int64]:
+    if group_by is None:
+        return np.zeros(table.num_rows, np.int64)
+    index = pc.index_in(table[group_by], pa.array(names, pa.string()))
+    if index.null_count:
+        value = table[group_by].filter(pc.is_null(index))[0].as_py()
+        raise UserError(
+            f"normalization.group_by: column {group_by!r} must be one of the training part's {names}, but got {value!r}"
+        )
+    return np.asarray(index, np.int64)

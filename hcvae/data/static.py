@@ -1,0 +1,149 @@
+"""Static parameters: named columns of the waveform table as numbers for the model.
+
+Numbers are standardised, text is one-hot, null is 0 with a mask of 1. Everything is fitted on the training rows.
+
+Legend: N rows, S encoded static parameters.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from hcvae.config import Section
+from hcvae.data.table import scalar_column
+from hcvae.errors import UserError
+
+
+class StaticColumn(Section):
+    """One column and how it is encoded. A number that is constant wherever it is known is encoded by its mask only."""
+
+    name: str
+    """Column of the waveform table."""
+    kind: Literal["number", "category"]
+    """How it is encoded."""
+    has_nulls: bool
+    """Whether training rows had nulls: a mask column follows then."""
+    mean: float = 0.0
+    """Numbers: mean of the training rows."""
+    std: float = 1.0
+    """Numbers: standard deviation of the training rows."""
+    minimum: float = 0.0
+    """Numbers: smallest value seen in training."""
+    maximum: float = 0.0
+    """Numbers: largest value seen in training."""
+    categories: tuple[str, ...] = ()
+    """Texts seen in training, sorted."""
+
+    @classmethod
+    def fit(cls, name: str, column: pa.ChunkedArray) -> Self:
+        """Learn the encoding of the training rows.
+
+        Raises:
+            UserError: value and mask are both constant.
+        """
+        column = scalar_column(column, f"data.static: column {name!r}")
+        distinct = pc.unique(column)
+        if len(distinct) < 2:
+            raise UserError(
+                f"data.static: column {name!r} must vary among the training rows, "
+                f"but got {distinct[0].as_py()!r} in all of them; leave it out or change data.split"
+            )
+        has_nulls = column.null_count > 0
+        if pa.types.is_string(column.type):
+            categories = tuple(sorted(distinct.drop_null().to_pylist()))
+            return cls(name=name, kind="category", has_nulls=has_nulls, categories=categories)
+        known = column.drop_null().to_numpy()
+        return cls(
+            name=name,
+            kind="number",
+            has_nulls=has_nulls,
+            mean=known.mean(),
+            std=known.std(),
+            minimum=known.min(),
+            maximum=known.max(),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the encoded columns, such as `sex=F` or `age_years is null`."""
+        varies = (self.name,) if self.minimum < self.maximum else ()
+        mask = (f"{self.name} is null",) if self.has_nulls else ()
+        return (*varies, *(f"{self.name}={category}" for category in self.categories), *mask)
+
+    def encode(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
+        """The column's part [N, len(names)] of the encoded parameters.
+
+        Raises:
+            UserError: a null, a text or the one other number that no training row had, or a wrong type.
+        """
+        where = f"static column {self.name!r}"
+        column = scalar_column(column, where)
+        expected = pa.float64() if self.kind == "number" else pa.string()
+        if not pa.types.is_null(column.type) and column.type != expected:
+            raise UserError(f"{where}: must be a {self.kind}, but got {column[0].as_py()!r}")
+        column, null = column.cast(expected), pc.is_null(column).to_numpy()
+        if null.any() and not self.has_nulls:
+            raise UserError(f"{where}: must be known, but got null; no training row had none")
+        values = self._encode_numbers(column) if self.kind == "number" else self._encode_categories(column)
+        return np.column_stack([values, null]) if self.has_nulls else values
+
+    def _encode_numbers(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
+        if self.minimum < self.maximum:
+            numbers: NDArray[np.float64] = column.to_numpy()  # NaN where null
+            return np.nan_to_num((numbers - self.mean) / self.std)[:, None]
+        self._refuse_unknown(column.filter(pc.not_equal(column, self.minimum)), [self.minimum])
+        return np.empty((len(column), 0))
+
+    def _encode_categories(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
+        self._refuse_unknown(column.filter(pc.invert(pc.is_in(column, pa.array(self.categories)))), self.categories)
+        hits = [pc.equal(column, name).fill_null(False).to_numpy() for name in self.categories]
+        return np.stack(hits, axis=1).astype(np.float64)
+
+    def _refuse_unknown(self, unknown: pa.ChunkedArray, known: Sequence[object]) -> None:
+        unknown = unknown.drop_null()
+        if len(unknown):
+            raise UserError(
+                f"static column {self.name!r}: must be one of {list(known)}, the training part's values, "
+                f"but got {unknown[0].as_py()!r}"
+            )
+
+
+class StaticEncoder(Section):
+    """All static columns, in the order of `data.static`."""
+
+    columns: tuple[StaticColumn, ...]
+    """One entry a column of the waveform table."""
+
+    @classmethod
+    def fit(cls, table: pa.Table, names: Sequence[str]) -> Self:
+        """Learn the encoding from a table of the training rows.
+
+        Raises:
+            UserError: a column's value and mask are both constant.
+        """
+        return cls(columns=tuple(StaticColumn.fit(name, table[name]) for name in names))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the S encoded parameters."""
+        return tuple(name for column in self.columns for name in column.names)
+
+    @property
+    def dim(self) -> int:
+        """S, the number of encoded parameters."""
+        return len(self.names)
+
+    def encode(self, table: pa.Table) -> NDArray[np.float32]:
+        """Encoded parameters [N, S] of a table that has the static columns.
+
+        Raises:
+            UserError: a column is missing, or holds a value that no training row had.
+        """
+        for column in self.columns:
+            if column.name not in table.column_names:
+                raise UserError(f"static column {column.name!r}: must be given, but got only {table.column_names}")
+        return np.hstack([column.encode(table[column.name]) for column in self.columns]).astype(np.float32)

@@ -1,0 +1,231 @@
+"""The waveform table: an Arrow table with one averaged waveform in uV per row, read from Parquet and checked.
+
+Legend: N rows, T samples.
+"""
+
+import difflib
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hcvae.config import DataConfig
+from hcvae.errors import UserError
+
+WAVES = ("I", "II", "III", "IV", "V")
+PEAK_COLUMNS = ("peak_latency_ms", "peak_amplitude_uv", "peak_valid")
+ROWS_NAMED = 5
+
+
+def waveform_schema(
+    scalars: Mapping[str, pa.DataType], signal_length: int, sampling_rate_hz: float, *, peaks: bool = True
+) -> pa.Schema:
+    """Schema of a waveform table with the scalar columns `scalars` (name to type), then signal and labelled peaks."""
+    fields = [pa.field(name, data_type) for name, data_type in scalars.items()]
+    fields.append(pa.field("signal", pa.list_(pa.float32(), signal_length), metadata={"unit": "uV"}))
+    if peaks:
+        latency, amplitude, valid = PEAK_COLUMNS
+        fields += [
+            pa.field(latency, pa.list_(pa.float32(), len(WAVES)), metadata={"unit": "ms"}),
+            pa.field(amplitude, pa.list_(pa.float32(), len(WAVES)), metadata={"unit": "uV"}),
+            pa.field(valid, pa.list_(pa.bool_(), len(WAVES))),
+        ]
+    return pa.schema(fields, metadata={"sampling_rate_hz": str(sampling_rate_hz)})
+
+
+def read_tables(config: DataConfig, signal_length: int) -> pa.Table:
+    """Read `config.tables` as one table of the columns that training needs; see `check_table` for what is checked.
+
+    Raises:
+        UserError: a file is missing or not Parquet, fails `check_table`, or disagrees with the others.
+    """
+    if len(set(map(os.path.realpath, config.tables))) < len(config.tables):
+        raise UserError(
+            f"data.tables: each file must be named once, but got {list(config.tables)}; copies of a row are "
+            "no independent averages"
+        )
+    tables = [_read(path, config, signal_length) for path in config.tables]
+    rates = {path: sampling_rate_of(table) for path, table in zip(config.tables, tables, strict=True)}
+    if len(set(rates.values())) > 1:
+        raise UserError(f"data.tables: one sampling rate must hold for all, but got {rates} Hz; resample the files")
+    try:
+        return pa.concat_tables(tables, promote_options="default")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise UserError(f"data.tables: a column is text in one file and a number in another ({error})") from error
+
+
+def check_table(table: pa.Table, config: DataConfig, signal_length: int, where: str) -> pa.Table:
+    """Check a waveform table and return the columns that training needs, each of one type.
+
+    Static columns become float64 or text (NaN becomes null), the other columns that name subjects and recordings
+    text, `signal` a fixed-size list of `signal_length` float32, peak columns lists of 5 (waves I to V). The metadata
+    holds `sampling_rate_hz`.
+
+    Raises:
+        UserError: no rows, a missing column, a wrong type or length, waveforms that are not finite, rows without a
+            subject, no sampling rate. The message starts with `where`.
+    """
+    if not table.num_rows:
+        raise UserError(f"{where}: a waveform table must hold rows, but got none")
+    columns = {}
+    for name in _columns(table.column_names, config, where):
+        at, column = f"{where}: column {name!r}", table[name]
+        if name == "signal":
+            columns[name] = _checked_signal(column, signal_length, at)
+        elif name in PEAK_COLUMNS:
+            columns[name] = _as_lists(column, pa.bool_() if name == "peak_valid" else pa.float32(), len(WAVES), at)
+        elif name in config.static:
+            columns[name] = scalar_column(column, at)
+        else:
+            columns[name] = _plain(column, at).cast(pa.string())
+    _refuse_rows(
+        pc.is_null(columns[config.subject_column]), f"{where}: column {config.subject_column!r}", "name no subject"
+    )
+    rate = sampling_rate_of(table, config.sampling_rate_hz, where)
+    return pa.table(columns, metadata={"sampling_rate_hz": str(rate)})
+
+
+def scalar_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """The column as float64 (numbers, booleans; NaN becomes null) or text (all else); all-null stays as it is.
+
+    Raises:
+        UserError: nested values, or infinite numbers.
+    """
+    column = _plain(column, where)
+    is_number = any(
+        test(column.type)
+        for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    )
+    if not is_number:
+        return column if pa.types.is_null(column.type) else column.cast(pa.string())
+    numbers = column.cast(pa.float64())
+    _refuse_rows(pc.is_inf(numbers), where, "are infinite")
+    return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+
+
+def signals_of(table: pa.Table) -> NDArray[np.float32]:
+    """The waveforms [N, T] in uV; without a copy where the table lies in one piece."""
+    chunks = [
+        chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1)
+        for chunk in table["signal"].chunks
+        if len(chunk)
+    ]
+    signals = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+    return signals.astype(np.float32, copy=False)
+
+
+def sampling_rate_of(table: pa.Table, given_hz: float | None = None, where: str = "table") -> float:
+    """Sampling rate in Hz from the table's metadata, or `given_hz` where the metadata is silent.
+
+    Raises:
+        UserError: neither says it, both do and differ, or it is no positive number.
+    """
+    stored = (table.schema.metadata or {}).get(b"sampling_rate_hz")
+    if stored is None:
+        if given_hz is None:
+            raise UserError(f"{where}: no sampling_rate_hz in the metadata; give data.sampling_rate_hz")
+        return given_hz
+    try:
+        rate = float(stored)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise UserError(f"{where}: sampling_rate_hz must be a positive number, but got {stored.decode()!r}")
+    if given_hz not in (None, rate):
+        raise UserError(f"{where}: recorded at {rate:g} Hz, but got data.sampling_rate_hz={given_hz:g}; resample it")
+    return rate
+
+
+def write_table(table: pa.Table, path: str | Path) -> None:
+    """Write Parquet under a temporary name, then rename: whoever reads `path` never sees half a file."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        pq.write_table(table, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: str, config: DataConfig, signal_length: int) -> pa.Table:
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            names = file.schema_arrow.names
+            table = file.read(columns=[name for name in _wanted(config) if name in names])
+    except FileNotFoundError as error:
+        raise UserError(f"data.tables: no such file, but got {path!r}; name a Parquet file") from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"{path}: must be a readable Parquet file, but got: {error}") from error
+    _columns(names, config, path)  # against all that the file has, so that the message can suggest a name
+    return check_table(table, config, signal_length, path)
+
+
+def _wanted(config: DataConfig) -> list[str]:
+    """The columns that training uses, peaks last."""
+    names = (config.subject_column, *config.recording_columns, *(config.average_columns or ()), *config.static)
+    return list(dict.fromkeys((*names, "signal", *PEAK_COLUMNS)))
+
+
+def _columns(present: Sequence[str], config: DataConfig, where: str) -> list[str]:
+    """The wanted columns of a table that has `present`; labelled peaks are all there or not at all."""
+    if len(set(config.static)) < len(config.static):
+        raise UserError(f"data.static: each column must be named once, but got {list(config.static)}")
+    scalars = {config.subject_column, *config.recording_columns, *config.static}
+    if lists := scalars & {"signal", *PEAK_COLUMNS}:
+        raise UserError(
+            f"data: subject, recording and static columns must hold one value a row, but got {sorted(lists)}"
+        )
+    labelled = any(name in present for name in PEAK_COLUMNS)
+    wanted = [name for name in _wanted(config) if labelled or name not in PEAK_COLUMNS]
+    for name in wanted:
+        if name not in present:
+            close = difflib.get_close_matches(name, present, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it has {sorted(present)}"
+            raise UserError(f"{where}: column {name!r} is missing; {hint}")
+    return wanted
+
+
+def _checked_signal(column: pa.ChunkedArray, length: int, where: str) -> pa.ChunkedArray:
+    _refuse_rows(pc.is_null(column), where, "hold no waveform")
+    signal = _as_lists(column, pa.float32(), length, f"{where} (model.signal_length={length})")
+    with np.errstate(invalid="ignore"):  # one NaN or infinite sample makes the row's sum so
+        total = signals_of(pa.table({"signal": signal})).sum(axis=1, dtype=np.float64)
+    _refuse_rows(~np.isfinite(total), where, "hold NaN or infinite samples")
+    return signal
+
+
+def _as_lists(column: pa.ChunkedArray, value_type: pa.DataType, length: int, where: str) -> pa.ChunkedArray:
+    """The column as fixed-size lists, after a check of the lengths of all rows that are not null."""
+    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or _is_fixed(column.type)):
+        raise UserError(f"{where}: must hold lists of {length} values, but got type {column.type}")
+    lengths = pc.list_value_length(column)
+    wrong = pc.not_equal(lengths, length).fill_null(False)
+    _refuse_rows(wrong, where, f"must hold {length} values, but got {pc.unique(lengths.filter(wrong)).to_pylist()}")
+    try:
+        return column.cast(pa.list_(value_type, length))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise UserError(f"{where}: must hold lists of {value_type}, but got type {column.type}") from error
+
+
+def _is_fixed(data_type: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_list(data_type))
+
+
+def _plain(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    if pa.types.is_nested(column.type):
+        raise UserError(f"{where}: must hold one number or text a row, but got type {column.type}")
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _refuse_rows(bad: pa.ChunkedArray | NDArray[np.bool_], where: str, what: str) -> None:
+    """Raise a UserError that names the rows where `bad` is true, counted from 0; nothing where there are none."""
+    rows = np.flatnonzero(np.asarray(bad))
+    if len(rows):
+        named = ", ".join(map(str, rows[:ROWS_NAMED])) + (", ..." if len(rows) > ROWS_NAMED else "")
+        raise UserError(f"{where}: {len(rows)} of {len(bad)} rows {what}; the rows are {named} (from 0)")

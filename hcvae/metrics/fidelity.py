@@ -1,0 +1,86 @@
+"""How much of an attribute a model carries beyond the condition: against an independent average, or the input itself.
+
+Shapes: N rows, D coordinates of an attribute. Residuals are what the regression on the condition leaves.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcvae.metrics.regression import ConditionRegression
+
+CHANCE_DEVIATIONS = 3.0
+
+Attributes = dict[str, NDArray[np.float64]]
+
+
+class Reliability(NamedTuple):
+    """How well two independent averages agree in an attribute beyond the condition."""
+
+    correlation: float
+    """Of the averages."""
+    chance: float
+    """3 standard deviations of the correlation when the pairs are permuted."""
+
+
+@dataclass(frozen=True)
+class InputReference:
+    """Fidelity to the encoded waveform, where no recording has a second average."""
+
+    attributes: Attributes
+    """Attributes of the encoded waveforms, each [N, D]."""
+    variances: dict[str, float]
+    """Their variances beyond the condition."""
+
+    def reliability(self, name: str) -> Reliability | None:
+        """None: one average does not tell how much of it is noise."""
+        return None
+
+    def fidelity(self, name: str, reconstructed: NDArray[np.float64]) -> float:
+        """1 - MSE / variance, between 0 and 1; 0 where nothing varies."""
+        variance = self.variances[name]
+        error = float(np.sum((reconstructed - self.attributes[name]) ** 2) / len(reconstructed))
+        return float(np.clip(1 - error / variance, 0, 1)) if variance > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class IndependentReference:
+    """Fidelity to an independent average of the same recording, on the rows that have one.
+
+    The noise of two averages does not correlate: copying the input's noise earns nothing, leaving it out costs
+    nothing, and an ideal denoiser has fidelity 1.
+    """
+
+    rows: NDArray[np.bool_]
+    """The N rows that have an independent average, out of all."""
+    regression: ConditionRegression
+    """On these rows."""
+    residuals: Attributes
+    """Residuals of the encoded waveforms' attributes, each [N, D]."""
+    independent: Attributes
+    """Residuals of the independent averages' attributes, each [N, D]."""
+
+    def reliability(self, name: str) -> Reliability:
+        """Correlation of the two averages, and what permuting the pairs makes of it.
+
+        Under permutation the summed product has mean 0 and the exact variance sum_ij <r_i, r'_j>^2 / (N - 1), for
+        residuals r, r' of mean 0 (Hoeffding 1951, Ann. Math. Statist. 22:558): no permutation has to be drawn.
+        """
+        first, second = self.residuals[name], self.independent[name]
+        scatter_first, scatter_second = first.T @ first, second.T @ second
+        scale = float(np.sqrt(np.trace(scatter_first) * np.trace(scatter_second)))
+        if scale == 0:
+            return Reliability(0.0, 0.0)
+        spread = float(np.sqrt(np.sum(scatter_first * scatter_second) / (len(first) - 1)))
+        return Reliability(float(np.sum(first * second)) / scale, CHANCE_DEVIATIONS * spread / scale)
+
+    def fidelity(self, name: str, reconstructed: NDArray[np.float64]) -> float:
+        """Cov(reconstruction, independent) / Cov(input, independent) beyond the condition, between 0 and 1.
+
+        Defined for attributes whose reliability is above chance.
+        """
+        model = self.regression.residual(reconstructed[self.rows])
+        kept = self.regression.covariance(model, self.independent[name])
+        return float(np.clip(kept / self.regression.covariance(self.residuals[name], self.independent[name]), 0, 1))

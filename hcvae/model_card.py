@@ -1,0 +1,47 @@
+"""The README.md of a model bundle."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hcvae.bundle import Bundle
+
+REPORTED = {
+    "reconstruction_nmse": "reconstruction NMSE (0 perfect, 1 predicts the mean)",
+    "disentanglement": "disentanglement, signed swap-routing score (1 routed as intended, -1 the other way round)",
+    "cross_average_nmse": "NMSE against an independent average of the same recording",
+    "r2": "R2",
+    "correlation": "correlation",
+    "global_active_units": "active units of z_global",
+    "local_active_units": "active units of z_local",
+}
+
+
+def model_card(bundle: "Bundle", split: str) -> str:
+    """What the model is, what it was trained on, how well it does and where it is valid, as Markdown."""
+    config, preprocessing = bundle.config, bundle.preprocessing
+    source = ", ".join(config.data.tables) or f"simulator ({config.data.simulator.rows} waveforms)"
+    parameters = sum(p.numel() for p in bundle.model.parameters())
+    lines = [
+        f"# {config.model.model_type.capitalize()} conditional VAE of auditory brainstem responses",
+        "",
+        "For research. Not for diagnosis.",
+        "",
+        f"- Parameters: {parameters:,}; latents: {config.model.global_latent_dim} global, "
+        f"{config.model.local_latent_dim} local",
+        f"- Waveforms: {preprocessing.signal_length} samples at {preprocessing.sampling_rate_hz:g} Hz, in uV",
+        f"- Data: {source}",
+        f"- {split}",
+        "",
+        "| measured on | validation (chosen by it) | test (held out) |",
+        "| --- | --- | --- |",
+    ]
+    for name, meaning in REPORTED.items():
+        if name in bundle.metrics["test"]:
+            values = " | ".join(f"{bundle.metrics[part][name]:.4g}" for part in ("validation", "test"))
+            lines.append(f"| {meaning} | {values} |")
+    lines += ["", "One training, so no spread is known.", "", "| condition | trained on |", "| --- | --- |"]
+    for column in preprocessing.static.columns:
+        valid = ", ".join(column.categories) or f"{column.minimum:g} to {column.maximum:g}"
+        lines.append(f"| {column.name} | {valid}{', or null' if column.has_nulls else ''} |")
+    lines += ["", "Use: `hcvae generate --help`, or `hcvae.load(folder)` in Python.", ""]
+    return "\n".join(lines)

@@ -1,0 +1,46 @@
+"""The networks: `HierarchicalCVAE`, the baseline `StandardCVAE`, and `build`, which makes one from a configuration."""
+
+from hcvae.config import ModelConfig
+from hcvae.errors import UserError
+from hcvae.models.base import Model
+from hcvae.models.baseline import StandardCVAE
+from hcvae.models.cvae import HierarchicalCVAE
+
+__all__ = ["HierarchicalCVAE", "Model", "StandardCVAE", "build"]
+
+
+def build(config: ModelConfig) -> HierarchicalCVAE | StandardCVAE:
+    """The untrained network that `config` describes.
+
+    A standard model has no peak head, no FiLM and no early segment: `predict_peaks`, `use_film` and
+    `early_signal_ratio` say nothing about it.
+
+    Raises:
+        UserError: `config.static_dim` is null, or a value is out of range.
+    """
+    if config.static_dim is None:
+        raise UserError(
+            "model.static_dim: the network needs a number, but got null; resolve it first from the encoded columns"
+        )
+    sizes = (config.signal_length, config.static_dim)
+    latents = {"global_latent_dim": config.global_latent_dim, "local_latent_dim": config.local_latent_dim}
+    if config.model_type == "standard":
+        return StandardCVAE(
+            *sizes,
+            **latents,
+            width=config.width,
+            dropout=config.dropout,
+            batch_norm=config.batch_norm,
+            static_from_latents=config.static_from_latents,
+        )
+    return HierarchicalCVAE(
+        *sizes,
+        **latents,
+        predict_peaks=config.predict_peaks,
+        use_film=config.use_film,
+        early_signal_ratio=config.early_signal_ratio,
+        width=config.width,
+        dropout=config.dropout,
+        batch_norm=config.batch_norm,
+        static_from_latents=config.static_from_latents,
+    )

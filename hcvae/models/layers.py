@@ -1,0 +1,140 @@
+"""Building blocks of the networks.
+
+Legend: B batch, F features of a layer, G global latent dimensions, D dimensions of a latent.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hcvae.errors import UserError
+
+SMALLEST_WIDTH = 8
+"""Features that a scaled hidden layer keeps at least."""
+LOGVAR_LIMIT = 12.0
+"""Bound of the log-variances: standard deviations from 0.0025 to 403 times the prior's. A useful latent stays inside
+(at the lower end a dimension already costs 5.5 nats), and exp(12) is far from overflow in fp32 and bf16."""
+FILM_INITIAL_SCALE = 0.3
+"""Scale of FiLM's output weights: gamma - 1 and beta start with a standard deviation of about 0.1."""
+
+
+def check_arguments(*, width: float = 1.0, dropout: float = 0.0, **sizes: int) -> None:
+    """Refuse dimensions below 1, a width that is not positive and a dropout outside [0, 1).
+
+    Raises:
+        UserError: names the argument, its value and what would be right.
+    """
+    for name, size in sizes.items():
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise UserError(f"{name}: must be a whole number of at least 1, but got {size!r}")
+    if not width > 0:
+        raise UserError(f"width: must be above 0, but got {width!r}; 1.0 is the specification's model")
+    if not 0 <= dropout < 1:
+        raise UserError(f"dropout: must be at least 0 and below 1, but got {dropout!r}")
+
+
+def check_columns(name: str, tensor: Tensor, columns: int) -> None:
+    """Refuse a tensor that is not [rows, columns].
+
+    Raises:
+        UserError: names the tensor, its shape and the right one.
+    """
+    if tensor.ndim != 2 or tensor.shape[1] != columns:
+        raise UserError(f"{name}: the shape must be [rows, {columns}], but got {list(tensor.shape)}")
+
+
+def scaled(features: int, width: float) -> int:
+    """Hidden features at `width` (1.0: as given), never below `SMALLEST_WIDTH`."""
+    return max(SMALLEST_WIDTH, round(features * width))
+
+
+def full_precision(tensor: Tensor) -> Tensor:
+    """The tensor in float32 where autocast has made it a narrower type; otherwise itself."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of [B, F] that normalises a batch of one by the running statistics.
+
+    One row has no variance, and PyTorch refuses it in train mode: the last, partial batch of an epoch would end a
+    training. Ioffe & Szegedy 2015, "Batch Normalization", ICML.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise [B, F]."""
+        if self.training and input.shape[0] == 1:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+
+def normalization(features: int, batch_norm: bool) -> nn.Module:
+    """Batch normalisation, or nothing."""
+    return BatchNorm(features) if batch_norm else nn.Identity()
+
+
+def encoder_layers(inputs: int, hidden: Sequence[int], dropout: float, batch_norm: bool) -> nn.Sequential:
+    """Linear, ReLU, BatchNorm, Dropout for each of the `hidden` widths."""
+    layers: list[nn.Module] = []
+    for features in hidden:
+        layers += [nn.Linear(inputs, features), nn.ReLU(), normalization(features, batch_norm), nn.Dropout(dropout)]
+        inputs = features
+    return nn.Sequential(*layers)
+
+
+def decoder_layer(inputs: int, features: int, batch_norm: bool) -> nn.Sequential:
+    """Linear, BatchNorm, LeakyReLU(0.2)."""
+    return nn.Sequential(nn.Linear(inputs, features), normalization(features, batch_norm), nn.LeakyReLU(0.2))
+
+
+def output_head(inputs: int, hidden: Sequence[int], outputs: int, batch_norm: bool) -> nn.Sequential:
+    """Decoder layers of the `hidden` widths and a linear output."""
+    layers = []
+    for features in hidden:
+        layers.append(decoder_layer(inputs, features, batch_norm))
+        inputs = features
+    return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+
+class GaussianHead(nn.Module):
+    """Mean and log-variance of a diagonal Gaussian, each a linear map of the features."""
+
+    def __init__(self, features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.mu = nn.Linear(features, latent_dim)
+        self.logvar = nn.Linear(features, latent_dim)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, F] to (mu [B, D], logvar [B, D]), logvar within +-`LOGVAR_LIMIT`."""
+        mu: Tensor = self.mu(features)
+        logvar: Tensor = self.logvar(features)
+        return full_precision(mu), _clamp_passing_gradient(full_precision(logvar), LOGVAR_LIMIT)
+
+
+def _clamp_passing_gradient(tensor: Tensor, limit: float) -> Tensor:
+    # A plain clamp has no gradient beyond its limits: the KL divergence could not pull a runaway value back.
+    return tensor.clamp(-limit, limit).detach() + (tensor - tensor.detach())
+
+
+class FiLM(nn.Module):
+    """Feature-wise linear modulation: gamma(z) * h + beta(z), with separate networks G -> hidden -> F for the two.
+
+    Their first layers are stacked in one matrix, so that one product serves both. The output layers start small, not
+    at zero: at the exact identity z_global has no influence, and no gradient reaches it.
+    Perez et al. 2018, "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI.
+    """
+
+    def __init__(self, global_latent_dim: int, features: int, hidden: int = 64) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(global_latent_dim, 2 * hidden)
+        self.gamma = nn.Linear(hidden, features)
+        self.beta = nn.Linear(hidden, features)
+        for layer in (self.gamma, self.beta):
+            nn.init.normal_(layer.weight, std=FILM_INITIAL_SCALE / hidden**0.5)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, features: Tensor, z_global: Tensor) -> Tensor:
+        """Modulate [B, F] by z_global [B, G]."""
+        for_gamma, for_beta = F.relu(self.hidden(z_global)).chunk(2, dim=1)
+        return torch.addcmul(self.beta(for_beta) + features, features, self.gamma(for_gamma))

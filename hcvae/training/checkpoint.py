@@ -1,0 +1,83 @@
+"""Checkpoints of a training: tensors in safetensors, the rest in JSON, no pickle.
+
+    <folder>/epoch-0007/   model.safetensors  optimizer.safetensors  best.safetensors  state.json
+
+A checkpoint is written under a temporary name and renamed, and older ones are removed only after that, so the
+newest is whole at any moment.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What a training has come to, besides its tensors."""
+
+    identity: dict[str, Any]
+    """Configuration and data fingerprint; a training goes on only where they are the same."""
+    epoch: int = 0
+    """Epochs finished."""
+    best_epoch: int | None = None
+    """Epoch, from 1, with the lowest validation loss of the last phase."""
+    finished: bool = False
+    """Whether the training has ended."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """The metrics of each finished epoch."""
+
+
+def save_checkpoint(
+    folder: Path, state: TrainingState, model: torch.nn.Module, optimizer: torch.optim.Optimizer, best: Tensors
+) -> None:
+    """Write the checkpoint of `state.epoch`, then drop older ones. `best` are the weights of the best epoch."""
+    target = folder / f"epoch-{state.epoch:04d}"
+    temporary = folder / f"{target.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(model.state_dict(), temporary / "model.safetensors")
+    save_file(_optimizer_tensors(optimizer), temporary / "optimizer.safetensors")
+    save_file(best, temporary / "best.safetensors")
+    (temporary / "state.json").write_text(json.dumps(asdict(state)))
+    os.rename(temporary, target)
+    for other in folder.iterdir():
+        if other != target:
+            shutil.rmtree(other)
+
+
+def load_checkpoint(
+    folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, Any]
+) -> tuple[TrainingState, Tensors]:
+    """Load the newest checkpoint into `model` and `optimizer`; the beginning of a training where there is none.
+
+    Raises:
+        ValueError: the checkpoint's training has another identity.
+    """
+    newest = max(folder.glob("epoch-????"), default=None)
+    if newest is None:
+        return TrainingState(identity), {}
+    state = TrainingState(**json.loads((newest / "state.json").read_text()))
+    if state.identity != identity:
+        raise ValueError(f"{newest}: holds a training of another configuration or of other data")
+    device = str(next(model.parameters()).device)
+    model.load_state_dict(load_file(newest / "model.safetensors", device))
+    layout = optimizer.state_dict()
+    slots: dict[int, Tensors] = {}
+    for name, tensor in load_file(newest / "optimizer.safetensors", device).items():
+        index, key = name.split(".")
+        slots.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict(layout | {"state": slots})
+    return state, load_file(newest / "best.safetensors", device)
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+    slots = optimizer.state_dict()["state"]
+    return {f"{index}.{key}": tensor for index, slot in slots.items() for key, tensor in slot.items()}

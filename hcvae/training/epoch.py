@@ -1,0 +1,103 @@
+"""One epoch of training steps.
+
+Legend: B rows of a batch over all workers, G global and L local latent dimensions.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from hcvae.config import Config
+from hcvae.losses import enhanced_hierarchical_cvae_loss
+from hcvae.models import Model
+from hcvae.training.batches import DROPOUT, epoch_batches, keyed_seed, latent_noise
+from hcvae.training.evaluation import PartTensors
+from hcvae.training.workers import Workers
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss is not finite."""
+
+
+class EpochTrainer:
+    """Steps a model through epochs of the training part, alone or with other workers."""
+
+    def __init__(self, config: Config, model: Model, data: PartTensors, workers: Workers) -> None:
+        self.config = config.training
+        self.latent_dims = (config.model.global_latent_dim, config.model.local_latent_dim)
+        self.model = model
+        self.replica = DistributedDataParallel(model) if workers.size > 1 else model
+        self.data = data
+        self.workers = workers
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
+        )
+
+    def run(self, epoch: int, weights: Mapping[str, float]) -> dict[str, float]:
+        """Train one epoch, counted from 0, and return the steps' mean losses and gradient norm as `train_*`.
+
+        Raises:
+            TrainingDiverged: a loss or the gradient is not finite.
+        """
+        self.model.train()
+        torch.manual_seed(keyed_seed(DROPOUT, self.config.seed, epoch, self.workers.rank))
+        batches = epoch_batches(len(self.data.signals), self.config.batch_size, self.config.seed, epoch)
+        steps = [self.step(rows, epoch, step, weights) for step, rows in enumerate(batches)]
+        sums = self.workers.sum(torch.stack([torch.stack(list(terms.values())) for terms in steps]).sum(0))
+        means = dict(zip(steps[0], (sums / len(steps) / self.workers.size).tolist(), strict=True))
+        means["train_total_kl"] = means["train_global_kl"] + means["train_local_kl"]
+        if not all(math.isfinite(value) for value in means.values()):
+            values = ", ".join(f"{name.removeprefix('train_')} {value:.4g}" for name, value in means.items())
+            raise TrainingDiverged(
+                f"training diverged in epoch {epoch + 1}: {values}; lower training.learning_rate "
+                f"({self.config.learning_rate:g}) or the KL weights, or set training.gradient_clip_norm"
+            )
+        return means
+
+    def step(self, rows: torch.Tensor, epoch: int, step: int, weights: Mapping[str, float]) -> dict[str, torch.Tensor]:
+        """One optimiser step on the batch `rows` [B] (of all workers); returns its losses without waiting for them."""
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = self.backward(rows, epoch, step, weights)
+        limit = self.config.gradient_clip_norm or math.inf
+        terms["train_gradient_norm"] = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        self.optimizer.step()
+        return terms
+
+    def backward(
+        self, rows: torch.Tensor, epoch: int, step: int, weights: Mapping[str, float]
+    ) -> dict[str, torch.Tensor]:
+        """Add the gradient of the mean loss over the batch `rows` [B] of all workers to the parameters.
+
+        Each worker takes every `size`-th row, with the latent noise of that row; sums are divided by the counts of
+        the whole batch, so that the gradient does not depend on the number of workers.
+        """
+        device = self.data.signals.device
+        own = slice(self.workers.rank, None, self.workers.size)
+        noise = latent_noise(len(rows), sum(self.latent_dims), self.config.seed, epoch, step)[own].to(device)
+        rows_here = rows[own].to(device)
+        signals, static = self.data.signals[rows_here], self.data.static[rows_here]
+        peaks, peak_mask = self.data.peaks[rows_here], self.data.peak_mask[rows_here]
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            output = self.replica(signals, static, noise.split(self.latent_dims, dim=1))
+        output = {name: tensor.float() for name, tensor in output.items()}
+        total, components = enhanced_hierarchical_cvae_loss(
+            output["recon_signal"],
+            signals,
+            output["recon_static_params"],
+            static,
+            output["mu_global"],
+            output["logvar_global"],
+            output["mu_local"],
+            output["logvar_local"],
+            output.get("predicted_peaks"),
+            peaks,
+            peak_mask,
+            loss_weights=dict(weights),
+            recon_static_from_latents=output.get("recon_static_from_latents"),
+            n_rows=len(rows) / self.workers.size,
+            n_peaks=self.workers.sum(peak_mask.sum()).clamp(min=1) / self.workers.size,
+        )
+        total.backward()
+        return {"train_loss": total.detach()} | {f"train_{name}": term.detach() for name, term in components.items()}

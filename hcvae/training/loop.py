@@ -1,0 +1,146 @@
+"""The training loop. It reports once an epoch and asks whether to go on; it knows nothing of who listens."""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from hcvae.config import Config
+from hcvae.data.dataset import Dataset
+from hcvae.errors import UserError
+from hcvae.models import Model, build
+from hcvae.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from hcvae.training.epoch import EpochTrainer
+from hcvae.training.evaluation import PartTensors, evaluate
+from hcvae.training.monitor import Monitor
+from hcvae.training.schedule import component_weights, plan_epoch
+from hcvae.training.workers import Workers
+
+Report = Callable[[dict[str, float]], bool]
+"""Called on rank 0 with the metrics of each epoch; returns whether to go on."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training came to."""
+
+    model: Model
+    """The model of the best epoch, in eval mode."""
+    config: Config
+    """The configuration, with `model.static_dim` resolved."""
+    best_epoch: int
+    """Epoch, from 1, with the lowest validation loss of the last phase (the last one, where it was not reached)."""
+    history: list[dict[str, float]]
+    """The metrics of every epoch."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the best epoch."""
+        return self.history[self.best_epoch - 1]
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether training ended before its last epoch."""
+        return len(self.history) < self.config.training.epochs
+
+
+def fit(config: Config, data: Dataset, folder: Path, report: Report | None = None) -> FitResult:
+    """Train a model on `data`; checkpoints and TensorBoard events go under `folder`.
+
+    Goes on from the checkpoint in `folder` where there is one: to the same weights, bit for bit, as an uninterrupted
+    training on as many threads. Every data-parallel worker calls it, with `torch.distributed` initialised; rank 0
+    evaluates, writes and reports.
+
+    Raises:
+        UserError: the configuration does not fit the data or the workers, or `folder` holds another training.
+        TrainingDiverged: a loss is not finite; the last checkpoint before it stays.
+    """
+    workers = Workers.current()
+    config = resolve(config, data, workers.size)
+    device = pick_device(config.training.device)
+    torch.manual_seed(config.training.seed)
+    model = build(config.model).to(device)
+    trainer = EpochTrainer(config, model, PartTensors.of(data.train, device), workers)
+    validation = PartTensors.of(data.validation, device)
+    last_phase_weights = component_weights(config, config.training.loss_weights)
+
+    checkpoints = folder / "checkpoint"
+    identity = {"config": config.model_dump(mode="json"), "data": data.fingerprint}
+    try:
+        state, best = load_checkpoint(checkpoints, model, trainer.optimizer, identity)
+    except ValueError as error:
+        raise UserError(f"{error}; use an empty folder") from error
+
+    with ExitStack() as stack:
+        monitor = stack.enter_context(Monitor(folder / "tensorboard", state.epoch)) if workers.first else None
+        while not state.finished:
+            started = time.perf_counter()
+            plan = plan_epoch(state.epoch, config.training)
+            metrics = trainer.run(state.epoch, component_weights(config, plan.weights))
+            if monitor is not None:
+                metrics |= evaluate(model, data.validation, validation, data.preprocessing, last_phase_weights)
+                metrics |= {
+                    "epoch": state.epoch + 1,
+                    "phase": plan.phase,
+                    "threads": torch.get_num_threads(),
+                    "seconds": time.perf_counter() - started,
+                }
+            state = _after_epoch(state, workers.share(metrics), config)
+            if state.best_epoch in (None, state.epoch):
+                best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            if monitor is not None:
+                monitor.epoch(metrics)
+                if report is not None and not report(metrics):
+                    state = replace(state, finished=True)
+            state = replace(state, finished=workers.share(state.finished))
+            if workers.first and (state.finished or state.epoch % config.training.checkpoint_every_epochs == 0):
+                save_checkpoint(checkpoints, state, model, trainer.optimizer, best)
+    model.load_state_dict(best)
+    return FitResult(model.eval(), config, state.best_epoch or state.epoch, state.history)
+
+
+def resolve(config: Config, data: Dataset, workers: int) -> Config:
+    """`config` with what the data decides filled in.
+
+    Raises:
+        UserError: the batches are too small to be shared out among the workers.
+    """
+    smallest = len(data.train) // math.ceil(len(data.train) / config.training.batch_size)
+    if smallest < workers:
+        raise UserError(
+            f"training.batch_size: batches of {smallest} rows cannot be shared out among {workers} workers; "
+            f"use {2 * workers} or more and a training part ({len(data.train)} rows) that allows it"
+        )
+    model = config.model.model_copy(update={"static_dim": data.preprocessing.static.dim})
+    return config.model_copy(update={"model": model})
+
+
+def pick_device(device: str) -> torch.device:
+    """The device that `training.device` names; `auto` is this worker's GPU where it has one.
+
+    Raises:
+        UserError: `cuda` is asked for and there is no GPU.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("training.device: no GPU on this machine, but got 'cuda'; use 'cpu' or 'auto'")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _after_epoch(state: TrainingState, metrics: dict[str, float], config: Config) -> TrainingState:
+    history = [*state.history, metrics]
+    epoch, best = len(history), state.best_epoch
+    if metrics["phase"] == 3 and (best is None or metrics["validation_loss"] < history[best - 1]["validation_loss"]):
+        best = epoch
+    patience = config.training.early_stopping_patience
+    out_of_patience = patience is not None and best is not None and epoch - best >= patience
+    return replace(
+        state,
+        epoch=epoch,
+        best_epoch=best,
+        history=history,
+        finished=epoch == config.training.epochs or out_of_patience,
+    )

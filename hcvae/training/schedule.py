@@ -1,0 +1,62 @@
+"""The specification's three phases: reconstruction first, rising KL weights, balanced weights."""
+
+import math
+from dataclasses import dataclass
+
+from hcvae.config import Config, LossWeights, PhaseConfig, TrainingConfig
+
+CYCLES = 4
+KL_TERMS = ("global_kl", "local_kl", "kl")
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """What one epoch is trained with."""
+
+    phase: int
+    """1, 2 or 3."""
+    weights: LossWeights
+    """The weights of this epoch."""
+
+
+def phase_lengths(epochs: int, phases: PhaseConfig) -> tuple[int, int, int]:
+    """Epochs of each phase; the last has at least one."""
+    first = int(epochs * phases.reconstruction)
+    second = int(epochs * phases.warmup)
+    return first, second, epochs - first - second
+
+
+def kl_factor(progress: float, schedule: str) -> float:
+    """Share of the final KL weights at `progress` in (0, 1) through phase 2.
+
+    `cyclical` rises over the first half of each of four cycles and holds over the second (Fu et al. 2019,
+    "Cyclical Annealing Schedule", NAACL).
+    """
+    if schedule == "linear":
+        return progress
+    if schedule == "cosine":
+        return (1 - math.cos(math.pi * progress)) / 2
+    return min(1.0, 2 * math.fmod(progress * CYCLES, 1.0))
+
+
+def plan_epoch(epoch: int, training: TrainingConfig) -> EpochPlan:
+    """The phase and the weights of `epoch`, counted from 0."""
+    phases, weights = training.phases, training.loss_weights
+    first, second, _ = phase_lengths(training.epochs, phases)
+    if epoch < first:
+        boosted = weights.reconstruction * phases.reconstruction_boost
+        return EpochPlan(1, weights.model_copy(update={"reconstruction": boosted, **dict.fromkeys(KL_TERMS, 0.0)}))
+    if epoch < first + second:
+        factor = kl_factor((epoch - first + 1) / (second + 1), phases.kl_schedule)
+        scaled = {name: getattr(weights, name) * factor for name in KL_TERMS}
+        return EpochPlan(2, weights.model_copy(update=scaled))
+    return EpochPlan(3, weights)
+
+
+def component_weights(config: Config, weights: LossWeights) -> dict[str, float]:
+    """The weight of each loss component; where there is one KL weight, both latents get it."""
+    by_name = weights.model_dump()
+    kl = by_name.pop("kl")
+    if config.model.model_type == "standard" or not config.training.use_hierarchical_loss:
+        by_name |= {"global_kl": kl, "local_kl": kl}
+    return by_name

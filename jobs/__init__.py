@@ -1,0 +1,1 @@
+"""The programs that a person or `ray job submit` starts, as `python -m jobs.<name>`."""

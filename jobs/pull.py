@@ -1,0 +1,65 @@
+"""`python -m jobs.pull`: copy a model out of a study. Needs no Ray."""
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+
+from hcvae import command_line
+from hcvae.errors import UserError
+
+
+class PullCommand(command_line.Command):
+    """Copy the bundle of one trial out of a study: the knee of the Pareto front, unless told otherwise.
+
+    examples:
+      python -m jobs.pull results/quickstart --out model
+      python -m jobs.pull results/quickstart --by reconstruction_nmse --out most-faithful
+      python -m jobs.pull results/quickstart --trial 5 --out model-5
+    """
+
+    study: CliPositionalArg[str]
+    """Folder of the study."""
+    out: str
+    """Folder to write the bundle to; must not exist yet."""
+    trial: int | None = Field(None, ge=0)
+    """Number of a trial of the Pareto front."""
+    by: Literal["knee", "reconstruction_nmse", "disentanglement"] = "knee"
+    """`knee`: farthest from the chord of the front's ends; otherwise the best by one objective."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Copy the bundle, and say which one it is."""
+    command = command_line.parse(PullCommand, arguments)
+    from tune.results import SearchResult
+
+    out = Path(command.out)
+    if out.exists():
+        raise UserError(f"--out: {out} exists; name a folder that does not")
+    result = SearchResult.load(command.study)
+    if command.trial is not None:
+        summary = result.trial(command.trial)
+    else:
+        summary = result.knee() if command.by == "knee" else result.best(by=command.by)
+    temporary = out.with_name(f"{out.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(result.bundle(summary.number), temporary)
+    os.rename(temporary, out)
+    values = ", ".join(f"{name} {getattr(summary, name):.4f}" for name in ("reconstruction_nmse", "disentanglement"))
+    Console().print(
+        f"trial {summary.number} ({values}) copied to {out}\n\n"
+        f"what it is            {out}/README.md\n"
+        f"generate with it      hcvae generate {out} --out generated.parquet",
+        highlight=False,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.main(run))

@@ -1,0 +1,71 @@
+"""`python -m jobs.search`: search hyperparameters of the hierarchical CVAE against both objectives."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+from rich.console import Console
+
+from hcvae import command_line
+from jobs.arguments import CONFIG_HELP, given
+from tune.config import SearchConfig
+
+
+class SearchCommand(SearchConfig, command_line.Command):
+    """Search latent dimensions, early_signal_ratio and KL weights for low reconstruction error and high
+    disentanglement. The same command again continues the study where it stopped.
+
+    examples:
+      python -m jobs.search --config configs/quickstart.json
+      python -m jobs.search --config configs/quickstart.json --dry-run
+      python -m jobs.search --config configs/search.json --search.trials 200 --training.epochs 40
+      python -m jobs.search --config configs/recordings.json --data.split.unit recording
+      python -m jobs.search --search.workers 2 --search.study two-workers
+    """
+
+    config: str | None = Field(None, description=CONFIG_HELP)
+    dry_run: bool = Field(False, validation_alias="dry-run")
+    """Print the resolved configuration and the plan, check everything, start nothing."""
+    log_json: bool = Field(False, validation_alias="log-json")
+    """Progress as one JSON object a line, for machines."""
+    wait_for_resources: bool = Field(False, validation_alias="wait-for-resources")
+    """Wait until the cluster has the workers and GPUs of a trial, instead of refusing to start."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Search, and say where the results lie and what to do next."""
+    file = given(arguments, "--config")
+    command = command_line.parse(SearchCommand, arguments, command_line.read_json(file) if file else None)
+    config = SearchConfig.model_validate({name: getattr(command, name) for name in SearchConfig.model_fields})
+    from tune.search import plan_search, run_search
+
+    console = Console()
+    if command.dry_run:
+        console.print_json(config.model_dump_json())
+        console.print(plan_search(config, wait_for_resources=command.wait_for_resources), highlight=False)
+        return 0
+    result = run_search(config, log_json=command.log_json, wait_for_resources=command.wait_for_resources)
+    if not command.log_json:
+        console.print(result.table())
+        console.print(next_steps(config, result.folder), highlight=False, soft_wrap=True)
+    return 0
+
+
+def next_steps(config: SearchConfig, folder: Path) -> str:
+    """What to type after a search."""
+    static = config.data.static
+    condition = f"--condition {static[0]}=60 " if static[0] == "stimulus_level_db" else ""
+    return f"""
+Results: {folder} (pareto.json; a model bundle for each trial of the Pareto front under best/)
+
+look at the study     optuna-dashboard sqlite:///{folder}/study.db
+look at the training  tensorboard --logdir {folder}/trials
+take the best model   python -m jobs.pull {folder} --out model
+generate with it      hcvae generate model {condition}--out generated.parquet
+search further        the same command with --search.trials {2 * config.search.trials}
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.main(run))

@@ -1,0 +1,146 @@
+"""`python -m jobs.train`: train one model, on one process or on data-parallel workers."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hcvae import command_line
+from hcvae.config import Config
+from hcvae.errors import UserError
+from jobs.arguments import CONFIG_HELP, given
+from tune.config import SearchSettings
+
+OnEpoch = Callable[[dict[str, float]], None]
+
+
+class TrainCommand(Config, command_line.Command):
+    """Train one model and leave it as a bundle in OUT/bundle. The same command again continues an interrupted
+    training from its last checkpoint.
+
+    examples:
+      python -m jobs.train --config configs/quickstart.json --out one-model
+      python -m jobs.train --config configs/quickstart.json --out on-two --workers 2
+      python -m jobs.train --study results/quickstart --trial 3 --training.epochs 100 --out longer
+    """
+
+    out: str
+    """Folder for checkpoints, TensorBoard events and the bundle."""
+    config: str | None = Field(None, description=CONFIG_HELP)
+    study: str | None = None
+    """Folder of a study; takes the configuration of its trial --trial."""
+    trial: int | None = None
+    """Number of the trial."""
+    workers: int = Field(1, ge=1)
+    """Data-parallel workers; 2 or more train through Ray Train."""
+    cpus_per_worker: int = Field(1, ge=1, validation_alias="cpus-per-worker")
+    """CPUs, and so threads, of each worker."""
+    gpus_per_worker: int = Field(0, ge=0, validation_alias="gpus-per-worker")
+    """GPUs of each worker."""
+    dry_run: bool = Field(False, validation_alias="dry-run")
+    """Print the resolved configuration, check everything, start nothing."""
+    log_json: bool = Field(False, validation_alias="log-json")
+    """Progress as one JSON object a line, for machines."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train, and say where the model lies and what to do next."""
+    command = command_line.parse(TrainCommand, arguments, _base(arguments))
+    config = Config.model_validate({name: getattr(command, name) for name in Config.model_fields})
+    from hcvae.data.dataset import prepare
+    from hcvae.training import preflight
+
+    console = Console(stderr=command.log_json)
+    data = prepare(config)
+    preflight(config, data, command.workers)
+    console.print(data.split.explanation, highlight=False)
+    if command.dry_run:
+        console.print_json(config.model_dump_json())
+        return 0
+    with _progress(config, console, command.log_json) as on_epoch:
+        metrics = _train(command, config, data, on_epoch)
+    console.print(
+        f"\nreconstruction_nmse {metrics['reconstruction_nmse']:.4f}, disentanglement "
+        f"{metrics['disentanglement']:.4f} (validation part, best epoch)\n\n"
+        f"model                 {command.out}/bundle\n"
+        f"generate with it      hcvae generate {command.out}/bundle --out generated.parquet\n"
+        f"look at the training  tensorboard --logdir {command.out}/tensorboard",
+        highlight=False,
+    )
+    return 0
+
+
+def _base(arguments: Sequence[str]) -> Mapping[str, Any] | None:
+    file, study, trial = (given(arguments, option) for option in ("--config", "--study", "--trial"))
+    if study is None:
+        if trial is not None:
+            raise UserError(f"--trial {trial}: of which study? give --study FOLDER as well")
+        return command_line.read_json(file) if file else None
+    if file is not None or trial is None:
+        raise UserError("--study: takes the configuration from a trial; give --trial NUMBER, and no --config")
+    from tune.results import SearchResult
+    from tune.space import apply
+    from tune.study import StudyFolder
+
+    if not trial.isdecimal():
+        raise UserError(f"--trial: must be the number of a trial, but got {trial!r}")
+    params = SearchResult.load(study).trial(int(trial)).params
+    return apply(StudyFolder(Path(study)).read_record().config, params).model_dump(mode="json")
+
+
+def _train(command: TrainCommand, config: Config, data: Any, on_epoch: OnEpoch) -> dict[str, float]:
+    out = Path(command.out).absolute()
+    if command.workers == 1:
+        import torch
+
+        from hcvae.training import train_bundle
+
+        def report(metrics: dict[str, float]) -> bool:
+            on_epoch(metrics)
+            return True
+
+        torch.set_num_threads(command.cpus_per_worker)
+        return train_bundle(config, data, out, report).metrics
+    import ray
+
+    from tune.distributed import train_with_workers
+    from tune.resources import plan_on_cluster, ray_cluster
+
+    settings = SearchSettings(
+        workers=command.workers, cpus_per_worker=command.cpus_per_worker, gpus_per_worker=command.gpus_per_worker
+    )
+    with ray_cluster(data.nbytes):
+        plan_on_cluster(settings, wait=False, tell=print)
+        outcome = train_with_workers(config, ray.put(data), out, settings, on_epoch)
+    if outcome.failure:
+        raise RuntimeError(outcome.traceback or outcome.failure)
+    return outcome.metrics
+
+
+@contextmanager
+def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpoch]:
+    if as_json:
+        yield lambda metrics: print(json.dumps(metrics), flush=True)
+        return
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("epochs", total=config.training.epochs)
+
+        def on_epoch(metrics: dict[str, float]) -> None:
+            description = (
+                f"epochs, phase {metrics['phase']:.0f}, nmse {metrics['reconstruction_nmse']:.4f}, "
+                f"disentanglement {metrics['disentanglement']:+.4f}"
+            )
+            progress.update(task, completed=metrics["epoch"], description=description)
+
+        yield on_epoch
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.main(run))

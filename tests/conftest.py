@@ -1,0 +1,42 @@
+"""Fixtures for all tests: the real recordings, and small hand-made waveform tables."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of real ABR recordings; the README says where they can be had."""
+    folder = Path(os.environ.get("HCVAE_REAL_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "human_click_shipm.parquet").is_file():
+        pytest.skip(f"no real recordings in {folder}; name their folder in the environment variable HCVAE_REAL_DATA")
+    return folder
+
+
+@pytest.fixture
+def make_table() -> Callable[..., pa.Table]:
+    """A function that makes a waveform table of 64 samples: subjects x recordings x two halves; None drops a column."""
+
+    def make(subjects: int = 6, recordings: int = 4, *, rate_hz: float | None = 20000, **columns: Any) -> pa.Table:
+        random = np.random.default_rng(0)
+        n = subjects * recordings * 2
+        subject, recording = np.divmod(np.arange(n) // 2, recordings)
+        content = {
+            "subject_id": [f"s{number}" for number in subject],
+            "stimulus_level_db": 10.0 * recording,
+            "recording_index": recording,
+            "sex": [("F", "M")[number % 2] for number in subject],
+            "signal": pa.FixedSizeListArray.from_arrays(random.normal(3, 2, n * 64).astype(np.float32), 64),
+        } | columns
+        metadata = None if rate_hz is None else {"sampling_rate_hz": str(rate_hz)}
+        return pa.table({name: column for name, column in content.items() if column is not None}, metadata=metadata)
+
+    return make

@@ -1,0 +1,76 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from hcvae.data.static import StaticEncoder
+from hcvae.errors import UserError
+
+TABLE = pa.table(
+    {
+        "level_db": [0, 20, 40, 80],
+        "age_years": [30.0, None, 50.0, None],
+        "frequency_hz": [16000.0, None, 16000.0, None],
+        "sex": ["M", "F", "M", "F"],
+        "ear": ["L", None, "R", "L"],
+    }
+)
+
+
+def test_numbers_are_standardised_and_texts_one_hot_as_scikit_learn_does():
+    encoder = StaticEncoder.fit(TABLE, ["level_db", "sex"])
+    level = StandardScaler().fit_transform(TABLE["level_db"].to_numpy()[:, None])
+    sex = OneHotEncoder(sparse_output=False).fit_transform(np.array(TABLE["sex"].to_pylist())[:, None])
+    encoded = encoder.encode(TABLE)
+    assert encoded.dtype == np.float32
+    assert encoder.names == ("level_db", "sex=F", "sex=M")
+    np.testing.assert_allclose(encoded, np.hstack([level, sex]), rtol=1e-6)
+
+
+def test_nulls_are_zero_with_a_mask_and_do_not_enter_the_statistics():
+    encoder = StaticEncoder.fit(TABLE, ["age_years", "ear"])
+    assert encoder.names == ("age_years", "age_years is null", "ear=L", "ear=R", "ear is null")
+    expected = [[-1, 0, 1, 0, 0], [0, 1, 0, 0, 1], [1, 0, 0, 1, 0], [0, 1, 1, 0, 0]]  # mean 40, standard deviation 10
+    assert encoder.encode(TABLE).tolist() == expected
+
+
+def test_a_constant_number_with_nulls_is_its_mask_and_refuses_other_numbers():
+    encoder = StaticEncoder.fit(TABLE, ["frequency_hz"])
+    assert encoder.encode(TABLE).tolist() == [[0], [1], [0], [1]]
+    assert encoder.dim == 1
+    with pytest.raises(UserError, match=r"'frequency_hz': must be one of \[16000\.0\].*but got 8000\.0"):
+        encoder.encode(pa.table({"frequency_hz": [16000, 8000]}))
+
+
+@pytest.mark.parametrize("values", [[3.0] * 4, ["F"] * 4, [None] * 4, pa.nulls(4, pa.float32()), [np.nan] * 4])
+def test_a_column_with_constant_value_and_mask_is_refused(values):
+    with pytest.raises(UserError, match=r"column 'same' must vary among the training rows, but got .* in all of them"):
+        StaticEncoder.fit(pa.table({"same": values}), ["same"])
+
+
+def test_values_that_no_training_row_had_are_refused_with_the_known_ones():
+    encoder = StaticEncoder.fit(TABLE, ["level_db", "sex"])
+    with pytest.raises(UserError, match=r"'sex': must be one of \['F', 'M'\].*but got 'f'"):
+        encoder.encode(pa.table({"level_db": [1, 2], "sex": ["F", "f"]}))
+    with pytest.raises(UserError, match="'level_db': must be known, but got null"):
+        encoder.encode(pa.table({"level_db": [1, None], "sex": ["F", "F"]}))
+    with pytest.raises(UserError, match="'level_db': must be a number, but got 'loud'"):
+        encoder.encode(pa.table({"level_db": ["loud"], "sex": ["F"]}))
+    with pytest.raises(UserError, match="'sex': must be a category, but got 1"):
+        encoder.encode(pa.table({"level_db": [1], "sex": [1]}))
+    with pytest.raises(UserError, match="'sex': must be given"):
+        encoder.encode(pa.table({"level_db": [1]}))
+
+
+def test_other_rows_are_encoded_with_the_training_statistics():
+    encoder = StaticEncoder.fit(TABLE, ["level_db", "ear"])
+    std = np.std([0, 20, 40, 80])
+    encoded = encoder.encode(pa.table({"level_db": pa.array([35 + 2 * std]), "ear": pa.nulls(1)}))
+    np.testing.assert_allclose(encoded, [[2, 0, 0, 1]], rtol=1e-6)
+
+
+def test_json_brings_the_encoder_back():
+    encoder = StaticEncoder.fit(TABLE, TABLE.column_names)
+    again = StaticEncoder.model_validate_json(encoder.model_dump_json())
+    assert again == encoder
+    assert np.array_equal(again.encode(TABLE), encoder.encode(TABLE))

@@ -1,0 +1,201 @@
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import hcvae
+from hcvae.config import Config
+from hcvae.data.dataset import Dataset, prepare
+from hcvae.errors import UserError
+from hcvae.training import TrainingDiverged, fit, train_bundle
+
+SMALL = {
+    "model": {"width": 0.05, "global_latent_dim": 4, "local_latent_dim": 8},
+    "data": {"simulator": {"rows": 1500}},
+    "training": {"epochs": 6, "batch_size": 64, "early_stopping_patience": None, "checkpoint_every_epochs": 1},
+}
+
+
+def config(**training) -> Config:
+    return Config.model_validate(SMALL | {"training": SMALL["training"] | training})
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return prepare(config())
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    newest = max((folder / "checkpoint").glob("epoch-????"))
+    return load_file(newest / "model.safetensors") | load_file(newest / "optimizer.safetensors")
+
+
+def test_training_lowers_the_error_and_reports_every_epoch(data, tmp_path):
+    reports = []
+    result = fit(config(epochs=12), data, tmp_path, lambda metrics: not reports.append(metrics))
+    assert [metrics["epoch"] for metrics in reports] == list(range(1, 13))
+    assert [metrics["phase"] for metrics in reports] == sorted(metrics["phase"] for metrics in reports)
+    assert reports[-1]["reconstruction_nmse"] < 0.75 * reports[0]["reconstruction_nmse"]
+    assert result.metrics in reports
+    assert {"reconstruction_nmse", "disentanglement", "validation_loss", "threads"} <= result.metrics.keys()
+
+
+def test_the_result_is_the_best_epoch_of_the_last_phase(data, tmp_path):
+    result = fit(config(epochs=12), data, tmp_path)
+    last_phase = [metrics for metrics in result.history if metrics["phase"] == 3]
+    best = min(last_phase, key=lambda metrics: metrics["validation_loss"])
+    assert result.best_epoch == best["epoch"]
+    again = fit(config(epochs=12), data, tmp_path)  # a finished training is read back, not repeated
+    assert all(torch.equal(a, b) for a, b in zip(result.model.parameters(), again.model.parameters(), strict=True))
+    saved = load_file(max((tmp_path / "checkpoint").glob("epoch-????")) / "best.safetensors")
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in result.model.state_dict().items())
+
+
+def test_the_listener_can_end_the_training(data, tmp_path):
+    result = fit(config(), data, tmp_path, lambda metrics: metrics["epoch"] < 3)
+    assert len(result.history) == 3
+    assert result.stopped_early
+
+
+def test_patience_counts_epochs_of_the_last_phase_only(data, tmp_path):
+    # Nothing can improve at this rate: the first epoch of the last phase stays the best, two more are waited for.
+    result = fit(config(epochs=20, early_stopping_patience=2, learning_rate=1e-12), data, tmp_path)
+    first_of_last_phase = 1 + sum(metrics["phase"] < 3 for metrics in result.history)
+    assert len(result.history) <= first_of_last_phase + 19
+    assert result.history[-1]["phase"] == 3
+    assert len(result.history) >= first_of_last_phase + 2
+
+
+def test_resumed_training_equals_the_uninterrupted_one_bit_for_bit(data, tmp_path):
+    fit(config(), data, tmp_path / "whole")
+
+    class Killed(BaseException):
+        pass
+
+    def die(metrics):
+        if metrics["epoch"] == 4:
+            raise Killed
+        return True
+
+    with pytest.raises(Killed):
+        fit(config(), data, tmp_path / "resumed", die)
+    result = fit(config(), data, tmp_path / "resumed")
+    whole, resumed = weights_of(tmp_path / "whole"), weights_of(tmp_path / "resumed")
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert [metrics["epoch"] for metrics in result.history] == [1, 2, 3, 4, 5, 6]
+
+
+def test_another_configuration_does_not_continue_a_checkpoint(data, tmp_path):
+    fit(config(), data, tmp_path)
+    with pytest.raises(UserError, match="another configuration"):
+        fit(config(learning_rate=0.01), data, tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_divergence_is_raised_with_the_epoch_and_the_losses(data, tmp_path, value):
+    signals = data.train.signals.copy()
+    signals[17, 3] = value
+    broken = dataclasses.replace(data, train=dataclasses.replace(data.train, signals=signals))
+    with pytest.raises(TrainingDiverged, match=r"epoch 1: .*reconstruction (nan|inf)"):
+        fit(config(), broken, tmp_path)
+
+
+def test_bf16_trains_to_about_the_same_error(data, tmp_path):
+    full = fit(config(), data, tmp_path / "fp32").metrics["reconstruction_nmse"]
+    half = fit(config(precision="bf16"), data, tmp_path / "bf16").metrics["reconstruction_nmse"]
+    assert half == pytest.approx(full, rel=0.1)
+
+
+def test_gradients_are_clipped(data, tmp_path):
+    free = fit(config(epochs=1, gradient_clip_norm=None, learning_rate=1e-3), data, tmp_path / "free")
+    tight = fit(config(epochs=1, gradient_clip_norm=1e-9, learning_rate=1e-3), data, tmp_path / "tight")
+    # AdamW's epsilon of 1e-8 stifles steps on gradients of 1e-9.
+    moved = [abs(result.history[0]["reconstruction_nmse"] - 1) for result in (free, tight)]
+    assert free.history[0]["train_loss"] < tight.history[0]["train_loss"], moved
+
+
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_no_batch_size_or_row_count_crashes_the_last_batch(data, tmp_path, batch_size):
+    rows = 65 if batch_size == 64 else 3
+    part = type(data.train)(
+        **{field.name: getattr(data.train, field.name)[:rows] for field in dataclasses.fields(data.train)}
+    )
+    few = dataclasses.replace(data, train=dataclasses.replace(part, independent=np.full(rows, -1)))
+    assert fit(config(epochs=1, batch_size=batch_size), few, tmp_path).history
+
+
+def test_collapse_is_measured_and_told(data, tmp_path, caplog):
+    weights = {"global_kl": 100.0, "local_kl": 100.0}
+    result = fit(config(loss_weights=weights, epochs=8), data, tmp_path)
+    assert result.history[-1]["global_active_units"] == result.history[-1]["local_active_units"] == 0
+    assert "z_global has collapsed" in caplog.text
+    assert "z_local has collapsed" in caplog.text
+
+
+def test_tensorboard_has_the_tags_of_the_specification(data, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = fit(config(), data, tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for tag in ("global_kl_train", "local_kl_train", "total_kl_train"):
+        written = [event.value for event in events.Scalars(f"Hierarchical_Loss/{tag}")]
+        assert written == pytest.approx([metrics[f"train_{tag.removesuffix('_train')}"] for metrics in result.history])
+    assert len(events.Scalars("Latent_Analysis/global_variance")) == 6
+    assert len(events.Scalars("Latent_Analysis/local_variance")) == 6
+
+
+def test_the_bundle_holds_the_best_weights_and_figures_of_the_test_part(data, tmp_path):
+    result = train_bundle(config(), data, tmp_path)
+    bundle = hcvae.load(tmp_path / "bundle")
+    assert all(torch.equal(tensor, bundle.model.state_dict()[n]) for n, tensor in result.model.state_dict().items())
+    assert bundle.metrics["validation"] == result.metrics
+    with torch.no_grad():
+        posterior = bundle.model.encode(torch.tensor(data.test.signals), torch.tensor(data.test.static))
+        decoded = bundle.model.decode(posterior["mu_global"], posterior["mu_local"], torch.tensor(data.test.static))
+    scale = next(iter(data.preprocessing.signal.groups.values()))
+    truth = data.test.signals * scale.std_uv
+    error = np.mean((decoded["recon_signal"].numpy() * scale.std_uv - truth) ** 2) / np.var(truth)
+    assert bundle.metrics["test"]["reconstruction_nmse"] == pytest.approx(error, rel=1e-4)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from hcvae.config import Config
+from hcvae.data.dataset import prepare
+from hcvae.training import fit
+import torch
+torch.set_num_threads(1)
+config = Config.model_validate_json(sys.argv[1])
+fit(config, prepare(config), Path(sys.argv[2]))
+"""
+
+
+def test_sigkill_in_the_middle_of_an_epoch_then_the_same_command_ends_in_the_same_weights(tmp_path):
+    long = config(epochs=30)
+
+    def start(folder):
+        return subprocess.Popen([sys.executable, "-c", KILLED, long.model_dump_json(), str(tmp_path / folder)])
+
+    assert start("whole").wait() == 0
+    victim = start("killed")
+    checkpoints = tmp_path / "killed" / "checkpoint"
+    while not list(checkpoints.glob("epoch-001?")):
+        assert victim.poll() is None
+        time.sleep(0.002)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    state = json.loads((max(checkpoints.glob("epoch-????")) / "state.json").read_text())
+    assert 10 <= state["epoch"] < 30
+    assert start("killed").wait() == 0
+    whole, resumed = weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)

@@ -1,0 +1,163 @@
+"""What is built, declared and shipped: the wheel, the dependencies, the pinned versions, a job's working directory."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from ray._private.ray_constants import get_runtime_env_default_excludes
+from ray._private.runtime_env.packaging import create_package
+
+ROOT = Path(__file__).parents[1]
+OUR_FOLDERS = ("hcvae", "tune", "jobs", "cluster")
+CHECKED_FOLDERS = (*OUR_FOLDERS, "tests", "configs", "docs", "benchmarks", ".ci")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+MACHINE_PATH = re.compile(r"(^|[^\w.])/(work|farm|root|opt/(pypi|wheels))(/|\b)|/tmp/[w]\b")
+REGISTRY_HOST = re.compile(r"pypi[.]org|[p]ythonhosted|registry[.]npmjs|download[.]pytorch|deb[.]debian")
+
+
+def project_files() -> Iterator[Path]:
+    """The project's text files, without environments, results and caches."""
+    yield from (path for path in ROOT.iterdir() if path.is_file())
+    for folder in CHECKED_FOLDERS:
+        yield from (p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    """What pyproject.toml declares: the base, and these extras."""
+    declared = list(PROJECT["dependencies"])
+    for extra in extras:
+        declared += PROJECT["optional-dependencies"][extra]
+    return [Requirement(line) for line in declared]
+
+
+def imported_packages(path: Path) -> set[str]:
+    """First names of all absolute imports of a file, those inside functions included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_wheel_holds_only_hcvae(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in OUR_FOLDERS:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(source)], check=True)
+
+    (wheel,) = tmp_path.glob("*.whl")
+    files = set(zipfile.ZipFile(wheel).namelist())
+    info = f"hcvae-{wheel.name.split('-')[1]}.dist-info"
+    assert {name.split("/")[0] for name in files} == {"hcvae", info}
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hcvae").rglob("*.py")}
+    assert modules <= files
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("hcvae", ()),
+        ("tune", ("search",)),
+        ("jobs", ("search",)),
+        ("cluster", ("search",)),
+        ("tests", ("search", "dev")),
+    ],
+)
+def test_every_import_is_declared(folder: str, extras: tuple[str, ...]) -> None:
+    known = sys.stdlib_module_names | set(OUR_FOLDERS)
+    declared = {canonicalize_name(requirement.name) for requirement in requirements(*extras)}
+    distributions = packages_distributions()
+    undeclared = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in (ROOT / folder).rglob("*.py")
+        for name in imported_packages(path) - known
+        if declared.isdisjoint(canonicalize_name(owner) for owner in distributions.get(name, []))
+    }
+    assert undeclared == set()
+
+
+def test_constraints_pin_the_whole_environment() -> None:
+    """Every dependency of a dependency is pinned; torch itself pins its CUDA libraries, which not all machines have."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {canonicalize_name(Requirement(line).name) for line in lines if not line.startswith("#")}
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines if not line.startswith("#"))
+
+    todo, seen, missing = requirements("search", "dev"), set(), set()
+    while todo:
+        requirement = todo.pop()
+        name = canonicalize_name(requirement.name)
+        if (name, *sorted(requirement.extras)) in seen:
+            continue
+        seen.add((name, *sorted(requirement.extras)))
+        if name not in pinned:
+            missing.add(name)
+            continue
+        for line in distribution(name).requires or []:
+            needed = Requirement(line)
+            pinned_by_owner = name == "torch" and "==" in str(needed.specifier)
+            if not pinned_by_owner and applies(needed, requirement.extras):
+                todo.append(needed)
+    assert missing == set()
+
+
+def applies(needed: Requirement, extras: set[str]) -> bool:
+    """Whether a dependency is needed in this environment with these extras of its owner."""
+    return needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in {"", *extras})
+
+
+def test_no_file_names_a_machine_or_a_registry() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line}"
+        for path in project_files()
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
+        if MACHINE_PATH.search(line) or REGISTRY_HOST.search(line)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("module", ["hcvae", "hcvae.config", "hcvae.errors", "hcvae.cli", "tune.config"])
+def test_launchers_start_without_torch(module: str) -> None:
+    program = f"import sys, {module}; print(*sorted({{'torch', 'ray', 'optuna'}} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert run.stdout.split() == []
+
+
+def test_a_job_ships_the_code_and_nothing_else(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    shipped = ["hcvae/data/table.py", "tune/search.py", "jobs/search.py", "configs/search.json", "pyproject.toml"]
+    kept = [
+        "data/recordings.parquet",
+        "results/study/study.json",
+        "tests/test_packaging.py",
+        "docs/training.md",
+        ".venv/bin/python",
+        ".git/config",
+        "hcvae/__pycache__/config.cpython-311.pyc",
+    ]
+    for name in [*shipped, *kept]:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("content")
+    for name in (".gitignore", ".rayignore"):
+        shutil.copy(ROOT / name, checkout)
+
+    package = tmp_path / "package.zip"
+    create_package(str(checkout), package, include_gitignore=True, excludes=get_runtime_env_default_excludes())
+    files = {name for name in zipfile.ZipFile(package).namelist() if not name.endswith("/")}
+    assert files == {*shipped, ".gitignore", ".rayignore"}

@@ -1,0 +1,98 @@
+"""The configuration of a search: everything that one training needs, and what is searched, where and how long."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hcvae.config import Config, Section
+
+
+class FloatRange(Section):
+    """A real number between two bounds, both included."""
+
+    type: Literal["float"] = "float"
+    low: float
+    """Lower bound."""
+    high: float
+    """Upper bound."""
+    log: bool = False
+    """Draw on a logarithmic scale."""
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low <= high must hold, but got (low={self.low}, high={self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low > 0 must hold on a logarithmic scale, but got (low={self.low})")
+        return self
+
+
+class IntRange(Section):
+    """A whole number between two bounds, both included."""
+
+    type: Literal["int"] = "int"
+    low: int
+    """Lower bound."""
+    high: int
+    """Upper bound."""
+    log: bool = False
+    """Draw on a logarithmic scale."""
+
+    @model_validator(mode="after")
+    def _bounds_are_ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low <= high must hold, but got (low={self.low}, high={self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low > 0 must hold on a logarithmic scale, but got (low={self.low})")
+        return self
+
+
+class Choice(Section):
+    """One of several values."""
+
+    type: Literal["choice"] = "choice"
+    choices: tuple[bool | int | float | str, ...] = Field(min_length=1)
+    """The values."""
+
+
+Parameter = Annotated[FloatRange | IntRange | Choice, Field(discriminator="type")]
+
+BEST_PRACTICE_SPACE: dict[str, Parameter] = {
+    "model.global_latent_dim": IntRange(low=16, high=64),
+    "model.local_latent_dim": IntRange(low=32, high=128),
+    "model.early_signal_ratio": FloatRange(low=0.1, high=0.6),
+    "training.loss_weights.global_kl": FloatRange(low=1e-4, high=1e-1, log=True),
+    "training.loss_weights.local_kl": FloatRange(low=1e-4, high=1e-1, log=True),
+}
+
+
+class SearchSettings(Section):
+    """The study: its name and place, its budget, its space and what a trial may use."""
+
+    study: str = Field("quickstart", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Name of the study and of its folder: letters, digits, '.', '_' and '-', at most 64."""
+    storage: str = "results"
+    """Folder that holds the study's folder."""
+    trials: int = Field(8, ge=1)
+    """Finished trials (complete, pruned or failed) that end the search."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """`tpe`: multivariate, grouped tree-structured Parzen estimator; `random`: independent draws."""
+    seed: int = Field(0, ge=0)
+    """Seed of the sampler; a trial's training seed is `training.seed`."""
+    workers: int = Field(1, ge=1)
+    """Data-parallel workers of a trial; 1 trains inside the Tune actor, 2 or more through Ray Train."""
+    cpus_per_worker: int = Field(1, ge=1)
+    """CPUs, and so threads, of a worker."""
+    gpus_per_worker: float = Field(0, ge=0)
+    """GPUs of a worker; a fraction shares one."""
+    max_concurrent: int | None = Field(None, ge=1)
+    """Trials that run at once; null means as many as the cluster holds."""
+    space: dict[str, Parameter] = BEST_PRACTICE_SPACE
+    """What is searched, by dotted path of this configuration."""
+
+
+class SearchConfig(Config):
+    """A search, complete: the base of every trial and the settings of the study."""
+
+    search: SearchSettings = SearchSettings()
+    """The study."""

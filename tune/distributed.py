@@ -1,0 +1,100 @@
+"""Data-parallel training of one model through Ray Train: gloo on CPUs, NCCL on GPUs.
+
+The caller's process waits while the workers train. The first worker's epochs come back through a queue and not through
+`ray.train.report`, which is a barrier for all workers, while only the first one knows the metrics.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import ray
+import ray.exceptions
+import ray.train
+import torch
+from ray.train.torch import TorchTrainer
+from ray.util.queue import Empty, Queue
+
+from hcvae.config import Config
+from hcvae.data.dataset import Dataset
+from hcvae.training import train_bundle
+from tune.config import SearchSettings
+from tune.outcome import Outcome
+from tune.resources import worker_resources
+
+
+def train_with_workers(
+    config: Config,
+    data: "ray.ObjectRef[Dataset]",
+    folder: Path,
+    settings: SearchSettings,
+    on_epoch: Callable[[dict[str, float]], object],
+) -> Outcome:
+    """Train with `settings.workers` workers; the same folder again goes on from its checkpoint.
+
+    `on_epoch` is called in this process with each epoch's metrics.
+
+    Raises:
+        ray.train.TrainingFailedError: a worker's process died, or the workers could not be started. A training that
+            raises is an outcome instead.
+    """
+    history: list[dict[str, float]] = []
+    epochs = Queue(actor_options={"num_cpus": 0})
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(_run_trainer, config, data, folder, settings, epochs)
+            while not (running.done() and epochs.empty()):
+                try:
+                    history.append(epochs.get(timeout=0.5))
+                except Empty:
+                    continue
+                on_epoch(history[-1])
+        return _outcome(running, history)
+    finally:
+        epochs.shutdown()
+
+
+def _run_trainer(
+    config: Config, data: "ray.ObjectRef[Dataset]", folder: Path, settings: SearchSettings, epochs: Queue
+) -> Outcome:
+    if len(ray.nodes()) == 1:
+        # Ray's defaults cost 14 s a trial; on one machine there is no preemption to watch for.
+        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+
+    def report(metrics: dict[str, float]) -> bool:
+        epochs.put(metrics)
+        return True
+
+    def run_worker() -> Outcome:
+        torch.set_num_threads(settings.cpus_per_worker)
+        return Outcome.of(train_bundle(config, ray.get(data), folder, report))
+
+    trainer = TorchTrainer(
+        run_worker,
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=settings.workers,
+            use_gpu=settings.gpus_per_worker > 0,
+            resources_per_worker=worker_resources(settings),
+        ),
+        run_config=ray.train.RunConfig(
+            name="ray-train",
+            storage_path=str(folder),
+            # Restarts are the caller's: Ray would also repeat a training that raised.
+            failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=3),
+        ),
+    )
+    outcome: Outcome = trainer.fit().return_value
+    return outcome
+
+
+def _outcome(running: "Future[Outcome]", history: list[dict[str, float]]) -> Outcome:
+    error = running.exception()
+    if error is None:
+        return running.result()
+    raised = list(error.worker_failures.values()) if isinstance(error, ray.train.WorkerGroupError) else []
+    died = [failure for failure in raised if isinstance(failure, ray.exceptions.RayError)]
+    if died or not raised:
+        raise error
+    return Outcome.of_error(raised[0], history)

@@ -1,0 +1,145 @@
+"""The Pareto set on disk, kept up to date as trials finish.
+
+The bundle of a member is moved to `best/trial-<number>/`; a trial that is dominated, or failed, keeps its metrics in
+the study and loses its checkpoints and its bundle (a full checkpoint is about 126 MB).
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from hcvae.config import Section
+from tune.pareto import DIRECTIONS, OBJECTIVES, REFERENCE, Point, hypervolume, knee, pareto_front
+from tune.study import FINISHED, StudyFolder, write_text
+
+
+class TrialSummary(Section):
+    """One trial, as `pareto.json` and the tables show it."""
+
+    number: int
+    """Its number in the study."""
+    state: str
+    """running, complete, pruned or fail."""
+    reconstruction_nmse: float | None
+    """First objective, at the best epoch."""
+    disentanglement: float | None
+    """Second objective, at the best epoch."""
+    best_epoch: int | None
+    """Epoch of the values and of the bundle."""
+    seconds: float | None
+    """Time spent in its epochs."""
+    failure: str | None
+    """Why it failed."""
+    params: dict[str, Any]
+    """What it drew, by dotted path."""
+
+    @property
+    def point(self) -> Point | None:
+        """Its place in the plane of the objectives; None where it did not complete."""
+        if self.reconstruction_nmse is None or self.disentanglement is None:
+            return None
+        return self.reconstruction_nmse, self.disentanglement
+
+
+class ParetoFile(Section):
+    """What `pareto.json` holds."""
+
+    objectives: dict[str, str]
+    """Direction of each objective."""
+    reference_point: Point = REFERENCE
+    """Reference point of the hypervolume."""
+    hypervolume: float
+    """Area between the front and the reference point."""
+    knee: int | None
+    """The best compromise, see `tune.pareto.knee`."""
+    trials: tuple[TrialSummary, ...]
+    """The front, by rising reconstruction_nmse."""
+
+
+def summarize(trial: FrozenTrial) -> TrialSummary:
+    """What the study knows of `trial`."""
+    complete = trial.state == TrialState.COMPLETE
+    nmse, disentanglement = trial.values if complete else (None, None)
+    return TrialSummary(
+        number=trial.number,
+        state=trial.state.name.lower(),
+        reconstruction_nmse=nmse,
+        disentanglement=disentanglement,
+        best_epoch=trial.user_attrs.get("best_epoch"),
+        seconds=trial.user_attrs.get("seconds"),
+        failure=trial.user_attrs.get("failure"),
+        params=trial.params,
+    )
+
+
+class Front:
+    """The Pareto set of a study whose lock this process holds."""
+
+    def __init__(self, folder: StudyFolder, study: optuna.Study) -> None:
+        self.folder = folder
+        finished = [summarize(trial) for trial in study.get_trials(deepcopy=False, states=FINISHED)]
+        self._members = {summary.number: summary for summary in finished if summary.point}
+        self._keep_the_front()
+        # An interruption may have fallen between a trial's last word and the export.
+        for summary in finished:
+            if summary.number not in self._members:
+                self._drop(summary.number)
+        self._export()
+
+    @property
+    def members(self) -> tuple[TrialSummary, ...]:
+        """The front's trials by rising reconstruction_nmse."""
+        return tuple(self._members.values())
+
+    @property
+    def points(self) -> dict[int, Point]:
+        """The front's points by trial number."""
+        return {number: summary.point for number, summary in self._members.items() if summary.point}
+
+    @property
+    def hypervolume(self) -> float:
+        """Area between the front and the reference point."""
+        return hypervolume(self.points)
+
+    def add(self, summary: TrialSummary) -> None:
+        """Take in a trial that has just finished, and write what it changes."""
+        before = {*self._members, summary.number}
+        if summary.point:
+            self._members[summary.number] = summary
+            self._keep_the_front()
+        for number in before - self._members.keys():
+            self._drop(number)
+        self._export()
+
+    def _keep_the_front(self) -> None:
+        self._members = {number: self._members[number] for number in pareto_front(self.points)}
+
+    def _export(self) -> None:
+        self.folder.best.mkdir(exist_ok=True)
+        for number in self._members:
+            bundle = self.folder.trial(number) / "bundle"
+            if bundle.exists():
+                bundle.rename(self.folder.exported(number))
+        content = ParetoFile(
+            objectives=dict(zip(OBJECTIVES, DIRECTIONS, strict=True)),
+            hypervolume=self.hypervolume,
+            knee=knee(self.points),
+            trials=self.members,
+        )
+        write_text(self.folder.pareto, content.model_dump_json(indent=2))
+
+    def _drop(self, number: int) -> None:
+        exported = self.folder.exported(number)
+        if exported.exists():
+            # Out of sight first: nobody may read half a bundle.
+            exported.rename(self.folder.trial(number) / "bundle")
+        for part in ("bundle", "checkpoint"):
+            _remove(self.folder.trial(number) / part)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)

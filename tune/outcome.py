@@ -1,0 +1,76 @@
+"""What a trial tells the searcher: each epoch's metrics, and in the end its outcome."""
+
+import json
+import math
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import ray.tune
+
+from hcvae.config import Section
+from hcvae.training import FitResult
+from tune.pareto import OBJECTIVES, Point
+
+TRACEBACK_LINES = 20
+
+
+class Outcome(Section):
+    """The last word of a trial."""
+
+    state: Literal["complete", "failed"]
+    values: Point | None = None
+    """reconstruction_nmse and disentanglement of the best epoch."""
+    best_epoch: int | None = None
+    """Epoch of the values and of the bundle, from 1."""
+    history: tuple[dict[str, float | None], ...] = ()
+    """Metrics of every epoch; null where one was not finite."""
+    failure: str | None = None
+    """Why it failed, in one line."""
+    traceback: str | None = None
+    """Where it failed: the end of the traceback."""
+
+    @classmethod
+    def of(cls, result: FitResult) -> "Outcome":
+        """The outcome of a training that came to its end; an objective that is not finite is a failure."""
+        history = finite(result.history)
+        values = [result.metrics[name] for name in OBJECTIVES]
+        for name, value in zip(OBJECTIVES, values, strict=True):
+            if not math.isfinite(value):
+                reason = f"{name} is {value} at the best epoch, {result.best_epoch}"
+                return cls(state="failed", history=history, failure=reason)
+        return cls(state="complete", values=(values[0], values[1]), best_epoch=result.best_epoch, history=history)
+
+    @classmethod
+    def of_error(cls, error: BaseException, history: Sequence[Mapping[str, float]]) -> "Outcome":
+        """The outcome of a training that raised after the epochs of `history`."""
+        text = "".join(traceback.format_exception(error))
+        tail = "\n".join(text.splitlines()[-TRACEBACK_LINES:])
+        failure = f"{type(error).__name__}: {error}"
+        return cls(state="failed", history=finite(history), failure=failure, traceback=tail)
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a running trial tells the searcher: an epoch's metrics, or its outcome."""
+
+    epoch: dict[str, float] | None = None
+    outcome: Outcome | None = None
+
+    def send(self) -> None:
+        """Report through Ray Tune, as text: Tune flattens nested results and adds its own keys."""
+        outcome = self.outcome.model_dump(mode="json") if self.outcome else None
+        ray.tune.report({"message": json.dumps({"epoch": self.epoch, "outcome": outcome})})
+
+    @classmethod
+    def read(cls, result: Mapping[str, Any]) -> "Message":
+        """The message in one of Tune's results."""
+        content = json.loads(result["message"])
+        outcome = Outcome.model_validate(content["outcome"]) if content["outcome"] else None
+        return cls(content["epoch"], outcome)
+
+
+def finite(history: Sequence[Mapping[str, float]]) -> tuple[dict[str, float | None], ...]:
+    """`history` with null for what JSON cannot hold."""
+    return tuple({name: value if math.isfinite(value) else None for name, value in epoch.items()} for epoch in history)

@@ -1,0 +1,163 @@
+"""What a person, or a machine, sees of a running search: a live view, plain lines, or JSON lines.
+
+The searcher tells of each event; the view shows trials by state, epochs, both objectives of the front, hypervolume
+and the time left.
+"""
+
+import json
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from tune.config import SearchConfig
+from tune.front import Front, TrialSummary
+from tune.pareto import OBJECTIVES
+from tune.results import pareto_table
+from tune.space import Value
+
+
+class Progress:
+    """The state of a search as its events tell it. This base shows nothing; subclasses show each event."""
+
+    def __init__(self, config: SearchConfig, front: Front, finished: Counter[str]) -> None:
+        self.budget = config.search.trials
+        self.epochs = config.training.epochs
+        self.front = front
+        self.counts = finished
+        """Finished trials by state, those of earlier starts included."""
+        self.running: dict[int, dict[str, float]] = {}
+        """Metrics of the latest epoch of each running trial."""
+        self._at_start = finished.total()
+        self._first_epoch: dict[int, float] = {}  # where a continued trial went on from
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        pass
+
+    def started(self, number: int, params: dict[str, Value]) -> None:
+        """A trial was handed out."""
+        self.running[number] = {}
+        self.show("started", trial=number, params=params)
+
+    def epoch(self, number: int, metrics: dict[str, float]) -> None:
+        """A running trial has finished an epoch."""
+        self._first_epoch.setdefault(number, metrics["epoch"] - 1)
+        self.running[number] = metrics
+        self.show("epoch", trial=number, metrics=metrics)
+
+    def finished(self, trial: TrialSummary) -> None:
+        """A trial has ended, and the study and the front know it."""
+        self.running.pop(trial.number, None)
+        self._first_epoch.pop(trial.number, None)
+        self.counts[trial.state] += 1
+        front = [member.number for member in self.front.members]
+        self.show("finished", **trial.model_dump(), hypervolume=self.front.hypervolume, front=front, left_s=self.left_s)
+
+    def show(self, event: str, **fields: Any) -> None:
+        """Show one event."""
+
+    @property
+    def left_s(self) -> float | None:
+        """Expected time to the end of the search in seconds, from the share of its epochs done since the start."""
+        ended = self.counts.total() - self._at_start
+        under_way = sum(self.running[number]["epoch"] - first for number, first in self._first_epoch.items())
+        done = ended + under_way / self.epochs
+        left = self.budget - self._at_start - done
+        return (time.monotonic() - self._started) * max(0.0, left) / done if done else None
+
+    @property
+    def headline(self) -> str:
+        """Trials by state, hypervolume and time, in one line."""
+        states = [f"{len(self.running)} running", f"{self.counts.total()}/{self.budget} finished"]
+        states += [f"{count} {state}" for state, count in sorted(self.counts.items())]
+        area = f"hypervolume {self.front.hypervolume:.4f}"
+        times = f"elapsed {clock(time.monotonic() - self._started)}, left {clock(self.left_s)}"
+        return "; ".join([", ".join(states), area, times])
+
+
+class LineProgress(Progress):
+    """A line for each trial that ends: for logs."""
+
+    def __init__(self, config: SearchConfig, front: Front, finished: Counter[str], console: Console) -> None:
+        super().__init__(config, front, finished)
+        self._console = console
+
+    def show(self, event: str, **fields: Any) -> None:
+        """Print the end of a trial."""
+        if event != "finished":
+            return
+        said = fields["failure"] or ", ".join(f"{name} {fields[name]:.4f}" for name in OBJECTIVES)
+        self._console.print(
+            f"trial {fields['number']} {fields['state']}: {said}; {self.headline}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+class JsonProgress(Progress):
+    """Each event as one JSON object a line, on standard output."""
+
+    def show(self, event: str, **fields: Any) -> None:
+        """Print the event."""
+        print(json.dumps({"event": event, "time": time.time(), **fields}), flush=True)
+
+
+class LiveProgress(Progress):
+    """A view that is kept up to date on a terminal."""
+
+    def __init__(self, config: SearchConfig, front: Front, finished: Counter[str], console: Console) -> None:
+        super().__init__(config, front, finished)
+        self._failures: list[str] = []
+        self._live = Live(get_renderable=self.render, console=console, refresh_per_second=2)
+
+    def __enter__(self) -> Self:
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._live.stop()
+
+    def show(self, event: str, **fields: Any) -> None:
+        """Remember failures; the view itself is drawn from the state."""
+        if event == "finished" and fields["failure"]:
+            self._failures.append(f"trial {fields['number']} failed: {fields['failure']}")
+
+    def render(self) -> RenderableType:
+        """The view."""
+        table = Table("trial", "epoch", "phase", "validation loss", *OBJECTIVES, title="Running", title_justify="left")
+        for number, metrics in list(self.running.items()):
+            if metrics:
+                values = [f"{metrics[name]:.4f}" for name in ("validation_loss", *OBJECTIVES)]
+                table.add_row(str(number), f"{metrics['epoch']:.0f}/{self.epochs}", f"{metrics['phase']:.0f}", *values)
+            else:
+                table.add_row(str(number), f"0/{self.epochs}", *("-" * 4))
+        failures = [Text(line, style="red") for line in self._failures[-3:]]
+        return Group(Text(self.headline), table, pareto_table(self.front.members, self.front.hypervolume), *failures)
+
+
+def make_progress(
+    config: SearchConfig, front: Front, finished: Counter[str], console: Console, log_json: bool
+) -> Progress:
+    """The view that suits where the search runs."""
+    if log_json:
+        return JsonProgress(config, front, finished)
+    view = LiveProgress if console.is_terminal else LineProgress
+    return view(config, front, finished, console)
+
+
+def clock(seconds: float | None) -> str:
+    """A duration as h:mm:ss."""
+    if seconds is None:
+        return "-:--:--"
+    minutes, second = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"

@@ -1,0 +1,138 @@
+"""What a trial needs, what the cluster holds, and so how many trials run at once."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+import hcvae
+import tune
+from hcvae.errors import UserError
+from tune.config import SearchSettings
+
+DRIVER_CPU = 0.001
+"""Of the function that waits for a trial's Ray Train workers; Ray refuses 0."""
+SPARE_CPU = 0.01
+"""Left free by each Ray Train worker, so that the driver of a trial fits beside workers that fill the cluster."""
+MIB = 2**20
+
+Resources = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the trials of a search share the cluster."""
+
+    nodes: tuple[Resources, ...]
+    """CPUs and GPUs of each node."""
+    at_once: int
+    """Trials that run at the same time."""
+
+    def __str__(self) -> str:
+        cpus, gpus = (sum(node.get(kind, 0) for node in self.nodes) for kind in ("CPU", "GPU"))
+        return f"{self.at_once} at once, on {len(self.nodes)} node(s) with {cpus:g} CPUs and {gpus:g} GPUs"
+
+
+def trial_resources(settings: SearchSettings) -> dict[str, float]:
+    """What Ray Tune reserves for a trial: its one worker, or next to nothing where Ray Train reserves the workers."""
+    return worker_resources(settings) if settings.workers == 1 else {"CPU": DRIVER_CPU}
+
+
+def worker_resources(settings: SearchSettings) -> dict[str, float]:
+    """What one worker reserves."""
+    spare = SPARE_CPU if settings.workers > 1 else 0
+    gpus = {"GPU": settings.gpus_per_worker} if settings.gpus_per_worker else {}
+    return {"CPU": settings.cpus_per_worker - spare, **gpus}
+
+
+def make_plan(settings: SearchSettings, nodes: Sequence[Resources]) -> Plan:
+    """Fit as many trials as `nodes` hold, at most `max_concurrent`.
+
+    Raises:
+        UserError: not one trial fits, or workers of one trial would share a GPU.
+    """
+    if settings.workers > 1 and settings.gpus_per_worker % 1:
+        raise UserError(
+            f"search.gpus_per_worker: data-parallel workers cannot share a GPU, but got {settings.gpus_per_worker:g}; "
+            "take a whole number, or search.workers 1"
+        )
+    workers = sum(_workers_on(node, settings) for node in nodes)
+    if workers < settings.workers:
+        plan = Plan(tuple(nodes), 0)
+        raise UserError(
+            f"search.workers: a trial needs {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
+            f"{settings.gpus_per_worker:g} GPU(s), more than the cluster has ({str(plan).partition('on ')[2]}); "
+            "lower search.workers, cpus_per_worker or gpus_per_worker, or wait with --wait-for-resources"
+        )
+    return Plan(tuple(nodes), min(workers // settings.workers, settings.max_concurrent or workers))
+
+
+def plan_on_cluster(settings: SearchSettings, wait: bool, tell: Callable[[str], None]) -> Plan:
+    """The plan on the cluster that Ray is connected to; `wait` polls until a trial fits.
+
+    Raises:
+        UserError: as `make_plan`, without `wait`.
+    """
+    told = False
+    while True:
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        try:
+            return make_plan(settings, nodes)
+        except UserError as error:
+            if not wait:
+                raise
+            if not told:
+                tell(f"waiting for resources: {error}")
+            told = True
+            time.sleep(2)
+
+
+@contextmanager
+def ray_cluster(data_bytes: int) -> Iterator[None]:
+    """Connect to the Ray that this process already uses, to the one of RAY_ADDRESS, or start one on this machine.
+
+    What is started or connected here is left again at the end.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(runtime_env=_shipped_code(), **quiet)
+    else:
+        store = max(100 * MIB, 2 * data_bytes)
+        ray.init("local", include_dashboard=False, object_store_memory=store, runtime_env=_local_code(), **quiet)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _workers_on(node: Resources, settings: SearchSettings) -> int:
+    workers = int(node.get("CPU", 0) / settings.cpus_per_worker)
+    if not settings.gpus_per_worker:
+        return workers
+    gpus = node.get("GPU", 0)
+    # A worker's fraction of a GPU lies on one device.
+    on_gpus = int(gpus / settings.gpus_per_worker)
+    if settings.gpus_per_worker < 1:
+        on_gpus = int(gpus) * int(1 / settings.gpus_per_worker + 1e-9)
+    return min(workers, on_gpus)
+
+
+def _shipped_code() -> dict[str, list[str]]:
+    # A submitted job already runs in a working directory that Ray ships to every node.
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return {}
+    return {"py_modules": [str(Path(module.__path__[0])) for module in (hcvae, tune)]}
+
+
+def _local_code() -> dict[str, dict[str, str]]:
+    root = str(Path(tune.__path__[0]).parent)
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}}

@@ -1,0 +1,177 @@
+"""A whole search: checks first, then trials until the budget is spent. The same call again goes on where it stopped."""
+
+import logging
+import os
+import shutil
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+import ray
+import ray.tune
+from rich.console import Console
+
+from hcvae.config import Config
+from hcvae.data.dataset import Dataset, prepare
+from hcvae.training import preflight
+from tune.config import SearchConfig
+from tune.front import Front
+from tune.progress import make_progress
+from tune.resources import Plan, plan_on_cluster, ray_cluster
+from tune.results import SearchResult
+from tune.searcher import EndOfTrials, StudySearcher
+from tune.space import check_space
+from tune.study import FINISHED, StudyFolder, interrupted, locked_folder, n_finished, open_study
+from tune.trainable import make_trainable
+
+MAX_RESTARTS = 3
+"""How often a trial is started again after the death of its process."""
+
+TUNE_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files of Tune's beside our own
+    "TUNE_GLOBAL_CHECKPOINT_S": "600",  # Tune's snapshots are never read
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # our own view instead of Tune's
+}
+
+
+def run_search(config: SearchConfig, *, wait_for_resources: bool = False, log_json: bool = False) -> SearchResult:
+    """Search until `config.search.trials` trials have finished, continuing the study where there is one.
+
+    Uses the Ray of this process, the cluster of RAY_ADDRESS, or a local one for the time of the search.
+
+    Args:
+        config: the search; relative paths are resolved against the working directory.
+        wait_for_resources: wait for a cluster that holds a trial, instead of refusing to start.
+        log_json: report progress as JSON lines on standard output.
+
+    Raises:
+        UserError: the space, the storage, the data or the resources cannot be; no trial has started then.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM. Running trials keep their checkpoints; the same call continues them.
+    """
+    console = Console(stderr=log_json)
+    with _prepared(config, wait_for_resources, console) as search:
+        study = open_study(search.folder, search.config, search.data.fingerprint)
+        front = Front(search.folder, study)
+        finished = Counter(t.state.name.lower() for t in study.get_trials(deepcopy=False, states=FINISHED))
+        if finished.total() < search.config.search.trials or interrupted(study):
+            console.print(search.summary(finished.total()), highlight=False, markup=False, soft_wrap=True)
+            with make_progress(search.config, front, finished, console, log_json) as progress:
+                searcher = StudySearcher(study, search.config, front, progress)
+                _run_trials(search, study, searcher)
+    return SearchResult.load(search.folder.path)
+
+
+def plan_search(config: SearchConfig, *, wait_for_resources: bool = False) -> str:
+    """Make all checks that `run_search` makes, start no trial, leave no file, and say what would be done.
+
+    Raises:
+        UserError: as `run_search`.
+    """
+    with _prepared(config, wait_for_resources, Console(stderr=True)) as search:
+        folder = search.folder
+        return search.summary(n_finished(folder.load()) if folder.record.exists() else 0)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A search that has passed its checks, with its folder locked and Ray connected."""
+
+    config: SearchConfig
+    folder: StudyFolder
+    data: Dataset
+    plan: Plan
+
+    def summary(self, finished: int) -> str:
+        settings, split = self.config.search, self.data.split
+        rows = ", ".join(f"{len(getattr(self.data, part))} {part}" for part in ("train", "validation", "test"))
+        lines = [
+            f"Study {settings.study!r} in {self.folder.path}: {finished} of {settings.trials} trials finished",
+            f"Data: {rows} waveforms; {split.explanation}",
+            f"Trials: {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
+            f"{settings.gpus_per_worker:g} GPU(s) each, up to {self.config.training.epochs} epochs; {self.plan}",
+            f"Searched by {settings.sampler}: {', '.join(settings.space)}",
+        ]
+        return "\n".join(lines)
+
+
+@contextmanager
+def _prepared(config: SearchConfig, wait: bool, console: Console) -> Iterator[_Search]:
+    config = _with_absolute_paths(config)
+    check_space(config)
+    with locked_folder(config) as folder:
+        data = prepare(config)
+        preflight(_training(config), data, config.search.workers)
+        with ray_cluster(_n_bytes(data)):
+            plan = plan_on_cluster(config.search, wait, lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True))
+            yield _Search(config, folder, data, plan)
+
+
+def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -> None:
+    settings = search.config.search
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    os.environ.update(TUNE_SETTINGS)
+    shutil.rmtree(search.folder.scratch, ignore_errors=True)
+    # Trials that were interrupted are finished even where the budget has been lowered since.
+    left = max(settings.trials - n_finished(study), len(searcher.interrupted))
+    tuner = ray.tune.Tuner(
+        make_trainable(_training(search.config), ray.put(search.data), settings),
+        tune_config=ray.tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=left,
+            max_concurrent_trials=search.plan.at_once,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=ray.tune.RunConfig(
+            name="tune",
+            storage_path=str(search.folder.scratch),
+            failure_config=ray.tune.FailureConfig(max_failures=MAX_RESTARTS),
+            callbacks=[EndOfTrials(searcher)],
+            verbose=0,
+        ),
+    )
+    try:
+        with _sigterm_as_sigint():
+            tuner.fit()
+    finally:
+        # An actor may still write there for a moment; what is left is removed at the next start.
+        shutil.rmtree(search.folder.scratch, ignore_errors=True)
+    if searcher.running:
+        # Tune takes SIGINT itself and stops without a word to the searcher.
+        raise KeyboardInterrupt
+
+
+def _training(config: SearchConfig) -> Config:
+    return Config.model_validate(config.model_dump(include=set(Config.model_fields)))
+
+
+def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
+    # Trials run elsewhere: in a folder of their own, or on another node.
+    data = config.data.model_copy(update={"tables": tuple(str(Path(table).absolute()) for table in config.data.tables)})
+    storage = str(Path(config.search.storage).expanduser().absolute())
+    return config.model_copy(update={"data": data, "search": config.search.model_copy(update={"storage": storage})})
+
+
+def _n_bytes(data: Dataset) -> int:
+    parts = (data.train, data.validation, data.test)
+    return sum(array.nbytes for part in parts for array in vars(part).values() if isinstance(array, np.ndarray))
+
+
+@contextmanager
+def _sigterm_as_sigint() -> Iterator[None]:
+    """Treat `ray job stop` and `kill` like Ctrl-C. To be entered after `ray.init`, which sets its own handler."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

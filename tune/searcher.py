@@ -1,0 +1,120 @@
+"""Between Ray Tune, which runs trials, and the Optuna study, which is the one source of truth about them.
+
+Tune asks for suggestions and tells of results; each is passed on to the study at once. Nothing is kept here but which
+Tune trial is which trial of the study, and Tune's own state is never read back.
+"""
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import optuna
+import ray.tune
+import ray.tune.search
+from optuna.trial import Trial, TrialState
+
+from tune.config import SearchConfig
+from tune.front import Front, summarize
+from tune.outcome import Message, Outcome
+from tune.progress import Progress
+from tune.space import suggest
+from tune.study import git_revision, interrupted
+
+
+class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
+    """Hands interrupted trials back first, then asks the study; tells it of every end of a trial, truthfully."""
+
+    def __init__(self, study: optuna.Study, config: SearchConfig, front: Front, progress: Progress) -> None:
+        super().__init__()
+        self.interrupted = deque(interrupted(study))
+        """Trials of an earlier process, to be continued under their own number and from their own checkpoint."""
+        self.running: dict[str, Trial] = {}
+        """Trials of the study by Tune's identifiers."""
+        self.broken: Exception | None = None
+        """What went wrong in the study or its folder; Tune would only log it."""
+        self._study = study
+        self._config = config
+        self._front = front
+        self._progress = progress
+        self._git_revision = git_revision()
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        """The next trial's folder and parameters."""
+        trial = self.interrupted.popleft() if self.interrupted else self._study.ask()
+        params = suggest(trial, self._config)
+        self.running[trial_id] = trial
+        self._progress.started(trial.number, params)
+        return {"folder": str(self._front.folder.trial(trial.number)), "params": params}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Show an epoch; the outcome is taken when the trial has ended."""
+        message = Message.read(result)
+        if message.epoch is not None:
+            self._progress.epoch(self.running[trial_id].number, message.epoch)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tell the study. A trial without an outcome is told by `EndOfTrials`, which knows the reason."""
+        if error:
+            return
+        outcome = Message.read(result or {}).outcome
+        assert outcome is not None, "a trial that Tune calls complete has reported its outcome"
+        self.tell(trial_id, outcome)
+
+    def tell(self, trial_id: str, outcome: Outcome) -> None:
+        """Record the end of a trial in the study, then on disk, then on the screen."""
+        try:
+            trial = self.running.pop(trial_id)
+            self._annotate(trial, outcome)
+            if outcome.state == "complete":
+                frozen = self._study.tell(trial, outcome.values)
+            else:
+                frozen = self._study.tell(trial, state=TrialState.FAIL)
+            summary = summarize(frozen)
+            self._front.add(summary)
+            self._progress.finished(summary)
+        except Exception as error:  # noqa: BLE001 - raised again by EndOfTrials, where Tune does not swallow it
+            self.broken = error
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune's snapshots are never read, as a search goes on from the study."""
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing, likewise."""
+
+    def _annotate(self, trial: Trial, outcome: Outcome) -> None:
+        attributes = {
+            "failure": outcome.failure,
+            "traceback": outcome.traceback,
+            "best_epoch": outcome.best_epoch,
+            "epochs": len(outcome.history),
+            "seconds": sum(epoch["seconds"] or 0 for epoch in outcome.history),
+            "metrics": outcome.history[outcome.best_epoch - 1] if outcome.best_epoch else None,
+            "history": outcome.history,
+            "git_revision": self._git_revision,
+        }
+        for name, value in attributes.items():
+            if value is not None:
+                trial.set_user_attr(name, value)
+
+
+class EndOfTrials(ray.tune.Callback):  # type: ignore[misc]
+    """Tells of trials whose process died for good, and ends the search when its books cannot be kept."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        self._searcher = searcher
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """The trial's process died once more than it may be restarted."""
+        reason = _last_line(Path(trial.error_file))
+        self._searcher.tell(trial.trial_id, Outcome(state="failed", failure=f"the trial's process died: {reason}"))
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """After each of Tune's steps."""
+        if self._searcher.broken:
+            raise self._searcher.broken
+
+
+def _last_line(file: Path) -> str:
+    lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    return lines[-1]
