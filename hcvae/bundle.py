@@ -8,20 +8,23 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from hcvae.config import Config
+from hcvae.config import Config, Section
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.errors import UserError
 from hcvae.model_card import model_card
 from hcvae.models import Model, build
+from hcvae.validation import explain
 
 FORMAT_VERSION = 1
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,12 @@ def load(path: str | Path) -> Bundle:
         UserError: something is missing, of another format version, or does not fit together.
     """
     folder = Path(path)
-    config_json = _read_json(folder / "config.json")
-    version = config_json.pop("format_version", None)
+    content = _read_json(folder / "config.json")
+    version = content.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise UserError(f"{folder / 'config.json'}: format_version must be {FORMAT_VERSION}, but got {version!r}")
-    try:
-        config = Config.model_validate_json(json.dumps(config_json))
-        preprocessing = Preprocessing.model_validate_json((folder / "normalization.json").read_bytes())
-    except (ValidationError, OSError) as error:
-        raise UserError(f"{folder}: not a model bundle: {error}") from error
+    config = _validated(Config, content, folder / "config.json")
+    preprocessing = _validated(Preprocessing, _read_json(folder / "normalization.json"), folder / "normalization.json")
     if config.model.static_dim != preprocessing.static.dim:
         raise UserError(
             f"{folder}: config.json says static_dim {config.model.static_dim}, "
@@ -91,6 +91,13 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a model bundle: an object must stand there")
     return content
+
+
+def _validated(kind: type[AnySection], content: dict[str, Any], path: Path) -> AnySection:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{path}: {explain(error, kind)}") from error
 
 
 def _check_tensors(path: Path, model: torch.nn.Module) -> None:

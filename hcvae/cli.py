@@ -10,6 +10,7 @@ from rich.console import Console
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.suggest import did_you_mean
 
 HELP = """usage: hcvae COMMAND [options]
 
@@ -41,7 +42,7 @@ class Generate(command_line.Command):
 
     examples:
       hcvae generate model --condition stimulus_level_db=60 --out at-60-dB.parquet
-      hcvae generate model --condition species=human --condition stimulus_frequency_hz=null --n 200 --out human.parquet
+      hcvae generate model --condition species=human --condition stimulus_frequency_hz=null --out human.parquet
     """
 
     bundle: CliPositionalArg[str]
@@ -50,7 +51,7 @@ class Generate(command_line.Command):
     """The Parquet file to write."""
     condition: dict[str, str] = Field({})
     """COLUMN=VALUE, once for each column; null for none. Columns left out take their typical training value."""
-    n: int = Field(100, ge=1)
+    samples: int = Field(100, ge=1)
     """Waveforms."""
     seed: int = Field(0, ge=0)
     """Seed; the same seed and bundle give the same waveforms."""
@@ -78,11 +79,12 @@ def generate(arguments: Sequence[str]) -> None:
     bundle = load(command.bundle)
     given = parse_condition(bundle, command.condition)
     condition = complete_condition(bundle, given)
-    write_table(generate(bundle, [condition], command.n, command.seed), Path(command.out))
+    write_table(generate(bundle, [condition], command.samples, command.seed), Path(command.out))
     console = Console()
     for name, value in condition.items():
-        console.print(f"{name} = {value}{'' if name in given else ' (typical of the training data)'}", highlight=False)
-    console.print(f"{command.n} waveforms written to {command.out}")
+        shown = f"{value:g}" if isinstance(value, float) else value
+        console.print(f"{name} = {shown}{'' if name in given else ' (typical of the training data)'}", highlight=False)
+    console.print(f"{command.samples} waveforms written to {command.out}")
 
 
 COMMANDS = {"simulate": simulate, "generate": generate}
@@ -95,7 +97,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0 if arguments else command_line.USER_ERROR
     name, *rest = arguments
     if name not in COMMANDS:
-        raise UserError(f"{name}: unknown command; known are {', '.join(COMMANDS)}")
+        raise UserError(f"{name}: unknown command{did_you_mean(name, list(COMMANDS))}")
     COMMANDS[name](rest)
     return 0
 

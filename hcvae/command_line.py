@@ -5,13 +5,14 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
+from hcvae.validation import explain, kinds_of
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -72,11 +73,6 @@ def read_json(path: str) -> dict[str, Any]:
     return content
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """One line a mistake: where, what, the value, and what would be right."""
-    return "\n".join(_explain_one(detail, model) for detail in error.errors())
-
-
 def main(program: Callable[[Sequence[str]], int]) -> int:
     """Run `program` on this process's arguments and turn mistakes of the user into a message and exit code 2."""
     try:
@@ -89,37 +85,10 @@ def main(program: Callable[[Sequence[str]], int]) -> int:
         return INTERRUPTED
 
 
-def _explain_one(detail: Any, model: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        *parents, key = detail["loc"]
-        return f"{where}: unknown key{did_you_mean(str(key), _fields(model, parents))}"
-    message = detail["msg"].removeprefix("Value error, ")
-    prefix = f"{where}: " if where else ""
-    value = "" if isinstance(detail["input"], dict | BaseModel) else f", but got {detail['input']!r}"
-    return f"{prefix}{message[0].lower()}{message[1:]}{value}"
-
-
-def _fields(model: type[BaseModel], path: Sequence[Any]) -> list[str]:
-    for part in path:
-        inner = [kind for kind in _kinds(model.model_fields[part].annotation) if issubclass(kind, BaseModel)]
-        if not inner:
-            return []
-        model = inner[0]
-    return list(model.model_fields)
-
-
-def _kinds(annotation: Any) -> Iterator[type]:
-    if isinstance(annotation, type) and not get_args(annotation):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _kinds(argument)
-
-
 def _options(model: type[BaseModel], prefix: str = "--") -> Iterator[str]:
     for name, field in model.model_fields.items():
         yield prefix + str(field.validation_alias or name)
-        for kind in _kinds(field.annotation):
+        for kind in kinds_of(field.annotation):
             if issubclass(kind, BaseModel):
                 yield from _options(kind, f"{prefix}{name}.")
 

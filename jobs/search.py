@@ -12,7 +12,7 @@ from jobs.arguments import CONFIG_HELP, given
 from tune.config import SearchConfig
 
 
-class SearchCommand(SearchConfig, command_line.Command):
+class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] # both configure pydantic
     """Search latent dimensions, early_signal_ratio and KL weights for low reconstruction error and high
     disentanglement. The same command again continues the study where it stopped.
 

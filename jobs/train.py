@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from rich.console import Console
@@ -17,10 +17,13 @@ from hcvae.errors import UserError
 from jobs.arguments import CONFIG_HELP, given
 from tune.config import SearchSettings
 
+if TYPE_CHECKING:
+    from hcvae.data.dataset import Dataset
+
 OnEpoch = Callable[[dict[str, float]], None]
 
 
-class TrainCommand(Config, command_line.Command):
+class TrainCommand(Config, command_line.Command):  # type: ignore[misc] # both configure pydantic
     """Train one model and leave it as a bundle in OUT/bundle. The same command again continues an interrupted
     training from its last checkpoint.
 
@@ -64,10 +67,9 @@ def run(arguments: Sequence[str]) -> int:
         console.print_json(config.model_dump_json())
         return 0
     with _progress(config, console, command.log_json) as on_epoch:
-        metrics = _train(command, config, data, on_epoch)
+        nmse, disentanglement = _train(command, config, data, on_epoch)
     console.print(
-        f"\nreconstruction_nmse {metrics['reconstruction_nmse']:.4f}, disentanglement "
-        f"{metrics['disentanglement']:.4f} (validation part, best epoch)\n\n"
+        f"\nreconstruction_nmse {nmse:.4f}, disentanglement {disentanglement:.4f} (validation part, best epoch)\n\n"
         f"model                 {command.out}/bundle\n"
         f"generate with it      hcvae generate {command.out}/bundle --out generated.parquet\n"
         f"look at the training  tensorboard --logdir {command.out}/tensorboard",
@@ -76,12 +78,14 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _base(arguments: Sequence[str]) -> Mapping[str, Any] | None:
+def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
     file, study, trial = (given(arguments, option) for option in ("--config", "--study", "--trial"))
     if study is None:
         if trial is not None:
             raise UserError(f"--trial {trial}: of which study? give --study FOLDER as well")
-        return command_line.read_json(file) if file else None
+        content = command_line.read_json(file) if file else {}
+        content.pop("search", None)  # a search's configuration trains the model that the search starts from
+        return content
     if file is not None or trial is None:
         raise UserError("--study: takes the configuration from a trial; give --trial NUMBER, and no --config")
     from tune.results import SearchResult
@@ -94,7 +98,7 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any] | None:
     return apply(StudyFolder(Path(study)).read_record().config, params).model_dump(mode="json")
 
 
-def _train(command: TrainCommand, config: Config, data: Any, on_epoch: OnEpoch) -> dict[str, float]:
+def _train(command: TrainCommand, config: Config, data: "Dataset", on_epoch: OnEpoch) -> tuple[float, float]:
     out = Path(command.out).absolute()
     if command.workers == 1:
         import torch
@@ -106,7 +110,8 @@ def _train(command: TrainCommand, config: Config, data: Any, on_epoch: OnEpoch) 
             return True
 
         torch.set_num_threads(command.cpus_per_worker)
-        return train_bundle(config, data, out, report).metrics
+        metrics = train_bundle(config, data, out, report).metrics
+        return metrics["reconstruction_nmse"], metrics["disentanglement"]
     import ray
 
     from tune.distributed import train_with_workers
@@ -118,9 +123,9 @@ def _train(command: TrainCommand, config: Config, data: Any, on_epoch: OnEpoch) 
     with ray_cluster(data.nbytes):
         plan_on_cluster(settings, wait=False, tell=print)
         outcome = train_with_workers(config, ray.put(data), out, settings, on_epoch)
-    if outcome.failure:
+    if outcome.values is None:
         raise RuntimeError(outcome.traceback or outcome.failure)
-    return outcome.metrics
+    return outcome.values
 
 
 @contextmanager

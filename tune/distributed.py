@@ -5,6 +5,7 @@ The caller's process waits while the workers train. The first worker's epochs co
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,9 @@ from hcvae.training import train_bundle
 from tune.config import SearchSettings
 from tune.outcome import Outcome
 from tune.resources import worker_resources
+
+RAY_FOLDER = ".ray-train"
+"""Ray Train's own bookkeeping; our checkpoints lie beside it."""
 
 
 def train_with_workers(
@@ -53,6 +57,7 @@ def train_with_workers(
         return _outcome(running, history)
     finally:
         epochs.shutdown()
+        shutil.rmtree(folder / RAY_FOLDER, ignore_errors=True)
 
 
 def _run_trainer(
@@ -79,7 +84,7 @@ def _run_trainer(
             resources_per_worker=worker_resources(settings),
         ),
         run_config=ray.train.RunConfig(
-            name="ray-train",
+            name=RAY_FOLDER,
             storage_path=str(folder),
             # Restarts are the caller's: Ray would also repeat a training that raised.
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=3),

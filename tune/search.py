@@ -109,7 +109,9 @@ def _prepared(config: SearchConfig, wait: bool, console: Console) -> Iterator[_S
         data = prepare(config)
         preflight(_training(config), data, config.search.workers)
         with ray_cluster(_n_bytes(data)):
-            plan = plan_on_cluster(config.search, wait, lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True))
+            plan = plan_on_cluster(
+                config.search, wait, lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
+            )
             yield _Search(config, folder, data, plan)
 
 

@@ -105,7 +105,7 @@ def _values(parameter: Parameter) -> tuple[Value, ...]:
 
 
 def _check_value(path: str, field: FieldInfo, value: Value) -> None:
-    accepted: Any = Annotated[field.annotation, *field.metadata]
+    accepted: Any = Annotated[field.annotation, field]
     try:
         # Strict: a real-valued range must not end up in a field of whole numbers.
         TypeAdapter(accepted).validate_python(value, strict=True)

@@ -43,6 +43,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.signals)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays."""
+        return sum(array.nbytes for array in vars(self).values())
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -55,6 +60,11 @@ class Dataset:
     fingerprint: str
     """SHA-256 of all that training uses of the rows, and of the split."""
     split: Split
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the three parts."""
+        return self.train.nbytes + self.validation.nbytes + self.test.nbytes
 
 
 def prepare(config: Config) -> Dataset:

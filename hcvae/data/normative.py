@@ -58,6 +58,16 @@ class Condition:
     female: NDArray[np.bool_]
     """Whether the subject is a woman, [N]."""
 
+    def rows(self, taken: slice) -> "Condition":
+        """The condition of some of the recordings."""
+        return Condition(
+            self.level_db[taken],
+            self.rate_hz[taken],
+            self.age_years[taken],
+            self.hearing_loss_db[taken],
+            self.female[taken],
+        )
+
 
 def wave_latency_ms(condition: Condition) -> Floats:
     """Expected latency of waves I to V, ms, [N, 5].

@@ -52,16 +52,16 @@ _RATIO_EXPONENT = np.array([0.8, 0.8, 0.0, -0.2, -0.2])
 # Half a cosine over the window: the first coefficient of its discrete cosine transform, 50 Hz.
 TREND_SHAPE = np.cos(np.pi * (np.arange(SIGNAL_LENGTH) + 0.5) / SIGNAL_LENGTH).astype(np.float32)
 
-# name: (centre, standard deviation, whether it is the factor's logarithm that is normal)
-FACTORS: dict[str, tuple[float, float, bool]] = {
-    "factor_gain": (0.0, 0.35, True),
-    "factor_offset_uv": (0.0, 0.08, False),
-    "factor_trend_uv": (0.0, 0.08, False),
-    "factor_latency_jitter_ms": (0.0, 0.18, False),
-    "factor_interwave_ms": (0.0, 0.18, False),
-    "factor_width": (0.0, 0.18, True),
-    "factor_relative_amplitude_1_5": (0.0, 0.50, True),
-    "factor_noise": (0.0, 0.25, True),
+# name: (standard deviation, whether it is the factor's logarithm that is normal); all are centred on no effect
+FACTORS: dict[str, tuple[float, bool]] = {
+    "factor_gain": (0.35, True),
+    "factor_offset_uv": (0.08, False),
+    "factor_trend_uv": (0.08, False),
+    "factor_latency_jitter_ms": (0.18, False),
+    "factor_interwave_ms": (0.18, False),
+    "factor_width": (0.18, True),
+    "factor_relative_amplitude_1_5": (0.50, True),
+    "factor_noise": (0.25, True),
 }
 COARSE_FACTORS = ("factor_gain", "factor_offset_uv", "factor_trend_uv")
 FINE_FACTORS = (
@@ -129,16 +129,16 @@ def _draw_levels(rng: np.random.Generator, loss_db: Floats) -> Floats:
     """
     lowest = np.maximum(10.0 * np.floor((THRESHOLD_DB[-1] + loss_db) / 10.0), LOWEST_LEVEL_DB)
     steps = (HIGHEST_LEVEL_DB - lowest) / 10.0 + 1.0
-    return np.asarray(lowest + 10.0 * np.floor(np.sqrt(rng.random(len(loss_db))) * steps))
+    return np.asarray(lowest + 10.0 * np.floor(rng.random(len(loss_db)) ** (2.0 / 3.0) * steps))
 
 
 def _draw_factors(rng: np.random.Generator, subject: NDArray[np.int64], subjects: int) -> dict[str, Floats]:
     """Each factor [R]: a subject's own part and a recording's part, of SUBJECT_SHARE and the rest of the variance."""
     factors = {}
-    for name, (centre, deviation, is_log) in FACTORS.items():
+    for name, (deviation, is_log) in FACTORS.items():
         between = np.sqrt(SUBJECT_SHARE) * rng.standard_normal(subjects)[subject]
         within = np.sqrt(1.0 - SUBJECT_SHARE) * rng.standard_normal(len(subject))
-        value = centre + deviation * (between + within)
+        value = deviation * (between + within)
         factors[name] = np.exp(value) if is_log else value
     return factors
 
@@ -149,13 +149,7 @@ def _render(
     """Waveforms and peak labels of `rows`: signal [N, T], latency [N, 5], amplitude [N, 5], validity [N, 5]."""
     first = rows[0] // 2
     taken = slice(first, rows[-1] // 2 + 1)
-    condition = Condition(
-        level_db=recordings.condition.level_db[taken],
-        rate_hz=recordings.condition.rate_hz[taken],
-        age_years=recordings.condition.age_years[taken],
-        hearing_loss_db=recordings.condition.hearing_loss_db[taken],
-        female=recordings.condition.female[taken],
-    )
+    condition = recordings.condition.rows(taken)
     factor = {name: values[taken] for name, values in recordings.factors.items()}
     shift = factor["factor_latency_jitter_ms"][:, None] + factor["factor_interwave_ms"][:, None] * _INTERWAVE_SHARE
     latency_ms = wave_latency_ms(condition) + shift

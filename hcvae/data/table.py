@@ -143,12 +143,18 @@ def sampling_rate_of(table: pa.Table, given_hz: float | None = None, where: str 
 
 
 def write_table(table: pa.Table, path: str | Path) -> None:
-    """Write Parquet under a temporary name, then rename: whoever reads `path` never sees half a file."""
+    """Write Parquet under a temporary name, then rename: whoever reads `path` never sees half a file.
+
+    Raises:
+        UserError: `path` cannot be written.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         pq.write_table(table, temporary)
         temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error}; name a file in a folder that you may write to") from error
     finally:
         temporary.unlink(missing_ok=True)
 

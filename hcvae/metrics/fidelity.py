@@ -63,24 +63,32 @@ class IndependentReference:
     """Residuals of the independent averages' attributes, each [N, D]."""
 
     def reliability(self, name: str) -> Reliability:
-        """Correlation of the two averages, and what permuting the pairs makes of it.
-
-        Under permutation the summed product has mean 0 and the exact variance sum_ij <r_i, r'_j>^2 / (N - 1), for
-        residuals r, r' of mean 0 (Hoeffding 1951, Ann. Math. Statist. 22:558): no permutation has to be drawn.
-        """
-        first, second = self.residuals[name], self.independent[name]
-        scatter_first, scatter_second = first.T @ first, second.T @ second
-        scale = float(np.sqrt(np.trace(scatter_first) * np.trace(scatter_second)))
-        if scale == 0:
-            return Reliability(0.0, 0.0)
-        spread = float(np.sqrt(np.sum(scatter_first * scatter_second) / (len(first) - 1)))
-        return Reliability(float(np.sum(first * second)) / scale, CHANCE_DEVIATIONS * spread / scale)
+        """How well the two averages agree."""
+        return _agreement(self.residuals[name], self.independent[name])
 
     def fidelity(self, name: str, reconstructed: NDArray[np.float64]) -> float:
         """Cov(reconstruction, independent) / Cov(input, independent) beyond the condition, between 0 and 1.
 
-        Defined for attributes whose reliability is above chance.
+        0 where the reconstruction agrees with the independent average no better than chance: the score takes a square
+        root, which would make much of a small accident. Defined for attributes whose reliability is above chance.
         """
         model = self.regression.residual(reconstructed[self.rows])
+        agreement = _agreement(model, self.independent[name])
+        if agreement.correlation <= agreement.chance:
+            return 0.0
         kept = self.regression.covariance(model, self.independent[name])
         return float(np.clip(kept / self.regression.covariance(self.residuals[name], self.independent[name]), 0, 1))
+
+
+def _agreement(first: NDArray[np.float64], second: NDArray[np.float64]) -> Reliability:
+    """Correlation of residuals [N, D], summed over coordinates, and what permuting the pairs makes of it.
+
+    Under permutation the summed product has mean 0 and the exact variance sum_ij <r_i, r'_j>^2 / (N - 1), for
+    residuals r, r' of mean 0 (Hoeffding 1951, Ann. Math. Statist. 22:558): no permutation has to be drawn.
+    """
+    scatter_first, scatter_second = first.T @ first, second.T @ second
+    scale = float(np.sqrt(np.trace(scatter_first) * np.trace(scatter_second)))
+    if scale == 0:
+        return Reliability(0.0, 0.0)
+    spread = float(np.sqrt(np.sum(scatter_first * scatter_second) / (len(first) - 1)))
+    return Reliability(float(np.sum(first * second)) / scale, CHANCE_DEVIATIONS * spread / scale)

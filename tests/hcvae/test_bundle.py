@@ -1,0 +1,122 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import hcvae
+from hcvae.bundle import FORMAT_VERSION, Bundle, load
+from hcvae.config import Config
+from hcvae.data.dataset import prepare
+from hcvae.errors import UserError
+from hcvae.training import train_bundle
+
+CONFIG = Config.model_validate(
+    {
+        "model": {"width": 0.05, "global_latent_dim": 4, "local_latent_dim": 5},
+        "data": {"simulator": {"rows": 1500}},
+        "training": {"epochs": 2},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    train_bundle(CONFIG, prepare(CONFIG), folder)
+    return folder / "bundle"
+
+
+@pytest.fixture
+def bundle(trained, tmp_path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "bundle"))
+
+
+def edit(path: Path, change) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_a_bundle_is_five_files_without_pickle(bundle):
+    names = {"model.safetensors", "config.json", "normalization.json", "metrics.json", "README.md"}
+    assert {path.name for path in bundle.iterdir()} == names
+    config = json.loads((bundle / "config.json").read_text())
+    assert config.pop("format_version") == FORMAT_VERSION
+    assert config["model"]["static_dim"] == 7
+    assert Config.model_validate(config).training == CONFIG.training
+
+
+def test_both_ways_of_loading_give_the_same_model_in_eval_mode(bundle):
+    loaded = hcvae.load(bundle)
+    model = hcvae.HierarchicalCVAE.from_pretrained(bundle)
+    assert isinstance(loaded, Bundle)
+    assert not model.training
+    assert not any(tensor.is_meta for tensor in model.state_dict().values())
+    for name, tensor in load_file(bundle / "model.safetensors").items():
+        assert torch.equal(tensor, model.state_dict()[name])
+        assert torch.equal(tensor, loaded.model.state_dict()[name])
+
+
+def test_a_model_of_the_other_kind_is_refused(bundle):
+    with pytest.raises(UserError, match="holds a HierarchicalCVAE, not a StandardCVAE"):
+        hcvae.StandardCVAE.from_pretrained(bundle)
+
+
+def test_the_model_card_tells_use_data_split_and_ranges(bundle):
+    card = (bundle / "README.md").read_text()
+    for words in ("Not for diagnosis", "simulator (1500 waveforms)", "Split by subject", "| sex | F, M |", "test"):
+        assert words in card
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "normalization.json", "metrics.json"])
+def test_a_missing_file_is_named(bundle, name):
+    (bundle / name).unlink()
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        load(bundle)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "normalization.json", "metrics.json"])
+def test_a_truncated_file_is_named(bundle, name):
+    content = (bundle / name).read_bytes()
+    (bundle / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        load(bundle)
+
+
+def test_another_format_version_is_refused_by_name(bundle):
+    edit(bundle / "config.json", lambda config: config.update(format_version=99))
+    with pytest.raises(UserError, match="format_version must be 1, but got 99"):
+        load(bundle)
+
+
+def test_unknown_keys_are_refused(bundle):
+    edit(bundle / "config.json", lambda config: config["model"].update(widht=1))
+    with pytest.raises(UserError, match="widht"):
+        load(bundle)
+
+
+def test_shapes_are_checked_before_memory_is_taken(bundle):
+    # 4 times as wide would be gigabytes at latent dimensions of a billion: only their shapes are compared.
+    edit(bundle / "config.json", lambda c: c["model"].update(global_latent_dim=10**9, local_latent_dim=10**9))
+    with pytest.raises(UserError, match=r"model.safetensors: tensor .*: config.json asks for shape .*1000000000"):
+        load(bundle)
+
+
+def test_a_tensor_too_many_or_too_few_is_refused(bundle):
+    tensors = load_file(bundle / "model.safetensors")
+    save_file(tensors | {"extra": torch.zeros(1)}, bundle / "model.safetensors")
+    with pytest.raises(UserError, match=r"tensor extra: config\.json asks for shape None"):
+        load(bundle)
+    name = sorted(tensors)[0]
+    save_file({key: value for key, value in tensors.items() if key != name}, bundle / "model.safetensors")
+    with pytest.raises(UserError, match=f"tensor {name}: .* but got None"):
+        load(bundle)
+
+
+def test_conditions_and_weights_must_agree(bundle):
+    edit(bundle / "normalization.json", lambda content: content["static"]["columns"].pop())
+    with pytest.raises(UserError, match=r"config.json says static_dim 7, normalization.json encodes 5"):
+        load(bundle)

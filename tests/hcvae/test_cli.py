@@ -1,0 +1,95 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from hcvae import cli
+from hcvae.config import Config
+from hcvae.data.dataset import prepare
+from hcvae.data.simulator import simulate
+from hcvae.errors import UserError
+from hcvae.training import train_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def hcvae(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "hcvae.cli", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    config = Config.model_validate(
+        {"model": {"width": 0.05}, "data": {"simulator": {"rows": 1500}}, "training": {"epochs": 1}}
+    )
+    folder = tmp_path_factory.mktemp("cli")
+    train_bundle(config, prepare(config), folder)
+    return folder / "bundle"
+
+
+def test_simulate_writes_the_simulator_s_table(tmp_path, capsys):
+    out = tmp_path / "table.parquet"
+    assert cli.run(["simulate", "--rows", "120", "--seed", "7", "--out", str(out)]) == 0
+    written, expected = pq.read_table(out), simulate(120, 7)
+    assert written.schema.equals(expected.schema)
+    assert written.schema.metadata == expected.schema.metadata
+    complete = [name for name in written.column_names if not name.startswith("peak_")]  # NaN is not equal to NaN
+    assert written.select(complete).equals(expected.select(complete))
+    assert "120 waveforms" in capsys.readouterr().out
+
+
+def test_generate_writes_uv_for_the_condition_and_says_what_it_assumed(bundle, tmp_path, capsys):
+    out = tmp_path / "generated.parquet"
+    arguments = ["generate", str(bundle), "--condition", "stimulus_level_db=60", "--condition", "sex=F"]
+    assert cli.run([*arguments, "--samples", "5", "--out", str(out)]) == 0
+    table = pq.read_table(out)
+    assert table["stimulus_level_db"].to_pylist() == [60] * 5
+    assert table["sex"].to_pylist() == ["F"] * 5
+    said = capsys.readouterr().out
+    assert "stimulus_level_db = 60\n" in said
+    assert "(typical of the training data)" in said
+
+
+def test_help_is_quick_and_loads_no_torch():
+    hcvae("--help")  # the first start compiles
+    started = time.perf_counter()
+    result = hcvae("--help")
+    assert time.perf_counter() - started < 5
+    assert result.returncode == 0
+    assert "generate" in result.stdout
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import hcvae.cli, sys; print('torch' in sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert loaded.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("command", ["simulate", "generate"])
+def test_help_of_a_command_has_examples(command):
+    result = hcvae(command, "--help")
+    assert result.returncode == 0
+    assert f"hcvae {command} " in result.stdout.split("examples:")[1]
+
+
+def test_mistakes_exit_with_2_and_one_message(tmp_path):
+    for arguments, message in [
+        (["genrate"], "genrate: unknown command; did you mean 'generate'?"),
+        (["simulate", "--row", "3", "--out", "x"], "--row: unknown option; did you mean '--rows'?"),
+        (["simulate"], "out: field required"),
+        (["generate", str(tmp_path), "--out", "x"], "not a model bundle"),
+    ]:
+        result = hcvae(*arguments)
+        assert result.returncode == 2, result.stderr
+        assert result.stderr.startswith("error: ")
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_an_unwritable_place_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match=r"missing/table\.parquet"):
+        cli.run(["simulate", "--rows", "10", "--out", str(tmp_path / "missing" / "table.parquet")])

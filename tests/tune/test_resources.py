@@ -1,0 +1,54 @@
+import pytest
+
+from hcvae.errors import UserError
+from tune.config import SearchSettings
+from tune.resources import make_plan, trial_resources, worker_resources
+
+
+@pytest.mark.parametrize(
+    ("settings", "nodes", "at_once"),
+    [
+        ({}, [{"CPU": 2}], 2),
+        ({"max_concurrent": 1}, [{"CPU": 2}], 1),
+        ({"max_concurrent": 9}, [{"CPU": 2}], 2),
+        # 3 CPUs do not fit on either node, although the cluster has 4.
+        ({"cpus_per_worker": 2}, [{"CPU": 3}, {"CPU": 3}], 2),
+        ({"workers": 2}, [{"CPU": 2}], 1),
+        ({"workers": 2}, [{"CPU": 3}, {"CPU": 2}], 2),
+        ({"gpus_per_worker": 1}, [{"CPU": 8, "GPU": 2}, {"CPU": 8}], 2),
+        ({"gpus_per_worker": 0.5}, [{"CPU": 8, "GPU": 1}], 2),
+        # 0.4 of a GPU fits twice on each device, not five times on two.
+        ({"gpus_per_worker": 0.4}, [{"CPU": 8, "GPU": 2}], 4),
+        ({"gpus_per_worker": 0.1}, [{"CPU": 16, "GPU": 1}], 10),
+    ],
+)
+def test_as_many_trials_as_the_nodes_hold(
+    settings: dict[str, float], nodes: list[dict[str, float]], at_once: int
+) -> None:
+    assert make_plan(SearchSettings.model_validate(settings), nodes).at_once == at_once
+
+
+@pytest.mark.parametrize(
+    ("settings", "nodes"),
+    [
+        ({"workers": 3}, [{"CPU": 2}]),
+        ({"cpus_per_worker": 4}, [{"CPU": 3}, {"CPU": 3}]),
+        ({"gpus_per_worker": 1}, [{"CPU": 8}]),
+    ],
+)
+def test_more_than_the_cluster_has_is_refused(settings: dict[str, float], nodes: list[dict[str, float]]) -> None:
+    with pytest.raises(UserError, match="more than the cluster has.*--wait-for-resources"):
+        make_plan(SearchSettings.model_validate(settings), nodes)
+
+
+def test_workers_of_a_trial_cannot_share_a_gpu() -> None:
+    settings = SearchSettings(workers=2, gpus_per_worker=0.5)
+    with pytest.raises(UserError, match=r"search\.gpus_per_worker"):
+        make_plan(settings, [{"CPU": 8, "GPU": 8}])
+
+
+@pytest.mark.parametrize("workers", [2, 3, 8])
+def test_a_full_cluster_has_room_for_the_drivers(workers: int) -> None:
+    settings = SearchSettings(workers=workers)
+    needed = workers * worker_resources(settings)["CPU"] + trial_resources(settings)["CPU"]
+    assert needed <= workers

@@ -1,0 +1,164 @@
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from rich.console import Console
+
+from hcvae.errors import UserError
+from tune.config import SearchConfig
+from tune.front import Front, summarize
+from tune.results import SearchResult
+from tune.study import StudyFolder, locked_folder, open_study
+
+Opened = tuple[StudyFolder, optuna.Study]
+
+
+@pytest.fixture
+def opened(small_search: Callable[..., SearchConfig]) -> Iterator[Opened]:
+    config = small_search()
+    with locked_folder(config) as folder:
+        yield folder, open_study(folder, config, "data")
+
+
+def finish(opened: Opened, front: Front | None, values: tuple[float, float] | None) -> int:
+    """End a trial as a worker and the searcher would."""
+    folder, study = opened
+    trial = study.ask()
+    trial.suggest_int("model.global_latent_dim", 16, 64)
+    for part in ("checkpoint", "bundle", "tensorboard"):
+        (folder.trial(trial.number) / part).mkdir(parents=True)
+    (folder.trial(trial.number) / "bundle" / "model.safetensors").write_text(str(values))
+    if values is None:
+        trial.set_user_attr("failure", "TrainingDiverged: loss is nan")
+        frozen = study.tell(trial, state=TrialState.FAIL)
+    else:
+        trial.set_user_attr("best_epoch", 2)
+        frozen = study.tell(trial, values)
+    if front is not None:
+        front.add(summarize(frozen))
+    return trial.number
+
+
+def parts_of(folder: StudyFolder, number: int) -> set[str]:
+    return {part.name for part in folder.trial(number).iterdir()}
+
+
+def exported(folder: StudyFolder) -> set[str]:
+    return {bundle.name for bundle in folder.best.iterdir()}
+
+
+def test_the_front_is_exported_after_each_trial(opened: Opened) -> None:
+    folder, study = opened
+    front = Front(folder, study)
+    finish(opened, front, (0.5, 0.1))
+    assert exported(folder) == {"trial-0"}
+    finish(opened, front, (0.6, 0.3))
+    assert exported(folder) == {"trial-0", "trial-1"}
+    assert parts_of(folder, 1) == {"checkpoint", "tensorboard"}
+
+    finish(opened, front, (0.4, 0.2))  # dominates trial 0
+    assert exported(folder) == {"trial-1", "trial-2"}
+    assert (folder.exported(2) / "model.safetensors").read_text() == "(0.4, 0.2)"
+    assert parts_of(folder, 0) == {"tensorboard"}
+
+    finish(opened, front, (0.7, 0.2))  # is dominated
+    finish(opened, front, None)  # failed
+    assert exported(folder) == {"trial-1", "trial-2"}
+    assert parts_of(folder, 3) == parts_of(folder, 4) == {"tensorboard"}
+
+    content = json.loads(folder.pareto.read_text())
+    assert content["objectives"] == {"reconstruction_nmse": "minimize", "disentanglement": "maximize"}
+    assert [trial["number"] for trial in content["trials"]] == [2, 1]
+    assert content["trials"][0]["params"].keys() == {"model.global_latent_dim"}
+    assert content["hypervolume"] == pytest.approx(0.6 * 0.2 + 0.4 * 0.1)
+    assert content["knee"] == 2
+
+
+def test_what_an_interruption_left_undone_is_done_at_the_next_start(opened: Opened) -> None:
+    folder, study = opened
+    for values in ((0.5, 0.1), (0.4, 0.2), None):
+        finish(opened, None, values)  # told to the study, and then the process died
+    Front(folder, study)
+    assert exported(folder) == {"trial-1"}
+    assert parts_of(folder, 0) == parts_of(folder, 2) == {"tensorboard"}
+    assert [trial["number"] for trial in json.loads(folder.pareto.read_text())["trials"]] == [1]
+
+
+def test_a_running_trial_is_not_touched(opened: Opened) -> None:
+    folder, study = opened
+    number = study.ask().number
+    (folder.trial(number) / "checkpoint").mkdir(parents=True)
+    front = Front(folder, study)
+    finish(opened, front, (0.5, 0.1))
+    assert parts_of(folder, number) == {"checkpoint"}
+
+
+@pytest.fixture
+def result(opened: Opened) -> SearchResult:
+    front = Front(*opened)
+    for values in ((0.1, 0.1), None, (0.2, 0.6), (0.3, 0.5), (0.5, 0.7)):
+        finish(opened, front, values)
+    opened[1].ask()
+    return SearchResult.load(opened[0].path)
+
+
+def test_choices_from_the_front(result: SearchResult) -> None:
+    assert [trial.number for trial in result.pareto] == [0, 2, 4]
+    assert result.knee().number == 2
+    assert result.best("reconstruction_nmse").number == 0
+    assert result.best("disentanglement").number == 4
+    assert result.trial(1).failure == "TrainingDiverged: loss is nan"
+    assert [trial.state for trial in result.trials] == [
+        "complete",
+        "fail",
+        "complete",
+        "complete",
+        "complete",
+        "running",
+    ]
+    assert (result.bundle(2) / "model.safetensors").is_file()
+
+
+def test_what_is_not_there_is_refused(result: SearchResult) -> None:
+    with pytest.raises(UserError, match=r"trial 3 \(complete\).* bundles are kept for the Pareto front \(0, 2, 4\)"):
+        result.bundle(3)
+    with pytest.raises(UserError, match="numbered 0 to 5, but got 17"):
+        result.trial(17)
+    with pytest.raises(UserError, match="but got 'r2'"):
+        result.best("r2")
+
+
+def test_an_empty_study_has_no_knee(opened: Opened) -> None:
+    result = SearchResult.load(opened[0].path)
+    assert result.pareto == ()
+    with pytest.raises(UserError, match="no trial has completed"):
+        result.knee()
+    with pytest.raises(UserError, match="no trial has completed"):
+        result.best("disentanglement")
+
+
+def test_data_frame_has_a_row_a_trial(result: SearchResult) -> None:
+    frame = result.to_pandas()
+    assert list(frame.index) == [0, 1, 2, 3, 4, 5]
+    assert frame.loc[2, "disentanglement"] == 0.6
+    assert frame["reconstruction_nmse"].isna().tolist() == [False, True, False, False, False, True]
+    assert frame["model.global_latent_dim"].dropna().between(16, 64).all()
+
+
+def test_table_shows_both_objectives_and_the_knee(result: SearchResult) -> None:
+    console = Console(width=100, record=True)
+    console.print(result.table())
+    text = console.export_text()
+    assert "2 *" in text
+    assert "0.2000" in text
+    assert "0.6000" in text
+    assert "reconstruction_" in text
+    assert f"{result.hypervolume:.4f}" in text
+
+
+def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no study here"):
+        SearchResult.load(tmp_path)

@@ -1,0 +1,139 @@
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import ray
+
+import hcvae
+from hcvae.errors import UserError
+from tune.config import SearchConfig
+from tune.search import plan_search, run_search
+
+SmallSearch = Callable[..., SearchConfig]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_search_ends_in_trials_a_front_and_bundles(
+    small_search: SmallSearch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run_search(small_search(trials=3))
+    assert result.folder == tmp_path / "small"
+    assert [trial.state for trial in result.trials] == ["complete"] * 3
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder / 'study.db'}")
+    assert sorted(trial.number for trial in study.best_trials) == sorted(trial.number for trial in result.pareto)
+    for trial in study.trials:
+        history = trial.user_attrs["history"]
+        best = history[trial.user_attrs["best_epoch"] - 1]
+        assert [epoch["epoch"] for epoch in history] == [1, 2]
+        assert trial.values == [best["reconstruction_nmse"], best["disentanglement"]]
+        assert trial.user_attrs["seconds"] == pytest.approx(sum(epoch["seconds"] for epoch in history))
+    for trial in result.pareto:
+        bundle = hcvae.load(result.bundle(trial.number))
+        assert bundle.config.model.global_latent_dim == trial.params["model.global_latent_dim"]
+        assert bundle.metrics["validation"]["reconstruction_nmse"] == trial.reconstruction_nmse
+    assert {path.name for path in (result.folder / "best").iterdir()} == {f"trial-{t.number}" for t in result.pareto}
+    # Ray's bookkeeping is gone, and Ray, which was there before, is not.
+    assert not (result.folder / ".ray").exists()
+    assert ray.is_initialized()
+    printed = capsys.readouterr()
+    assert "3/3 finished" in printed.out
+    assert "Ray" not in printed.out + printed.err
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_finished_study_is_extended(small_search: SmallSearch) -> None:
+    first = run_search(small_search(trials=1))
+    again = run_search(small_search(trials=1))
+    assert again.trials == first.trials
+    longer = run_search(small_search(trials=2))
+    assert longer.trials[0] == first.trials[0]
+    assert [trial.state for trial in longer.trials] == ["complete", "complete"]
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_trial_that_goes_nan_or_raises_fails_and_the_search_goes_on(small_search: SmallSearch, workers: int) -> None:
+    """A weight of 1e38 overflows, and there is no GPU; the seed draws one of each before a good trial."""
+    space = {
+        "training.loss_weights.reconstruction": {"type": "choice", "choices": [1.0, 1e38]},
+        "training.device": {"type": "choice", "choices": ["cpu", "cuda"]},
+    }
+    config = small_search(trials=3, workers=workers, max_concurrent=1, space=space, sampler="random", seed=0)
+    result = run_search(config)
+    diverged, no_gpu, good = result.trials
+    assert [trial.state for trial in result.trials] == ["fail", "fail", "complete"]
+    assert str(diverged.failure).startswith("TrainingDiverged: ")
+    assert str(no_gpu.failure).startswith("UserError: training.device")
+    assert hcvae.load(result.bundle(good.number)).metrics["validation"]["disentanglement"] == good.disentanglement
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder / 'study.db'}")
+    assert "raise TrainingDiverged" in study.trials[0].user_attrs["traceback"]
+    for trial in (diverged, no_gpu):
+        assert not (result.folder / "trials" / str(trial.number) / "checkpoint").exists()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_progress_as_json_lines(small_search: SmallSearch, capsys: pytest.CaptureFixture[str]) -> None:
+    result = run_search(small_search(trials=2), log_json=True)
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    kinds = [event["event"] for event in events]
+    assert [kinds.count(kind) for kind in ("started", "epoch", "finished")] == [2, 4, 2]
+    last = events[-1]
+    assert last["event"] == "finished"
+    assert last["left_s"] == 0
+    assert last["hypervolume"] == pytest.approx(result.hypervolume)
+    assert last["front"] == [trial.number for trial in result.pareto]
+    numbers = {event["trial"]: event["params"] for event in events if event["event"] == "started"}
+    assert numbers == {trial.number: trial.params for trial in result.trials}
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_reused_actor_costs_little(small_search: SmallSearch) -> None:
+    """From one trial's end to the next, less its epochs: a fresh process would take more than 2 s to import torch."""
+    result = run_search(small_search(trials=8, max_concurrent=1, training={"epochs": 1}))
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder / 'study.db'}")
+    ends = [trial.datetime_complete.timestamp() for trial in study.trials if trial.datetime_complete]
+    trained = [float(trial.user_attrs["seconds"]) for trial in study.trials[1:]]
+    overheads = [end - start - own for start, end, own in zip(ends, ends[1:], trained, strict=False)]
+    assert statistics.median(overheads) < 1.5
+
+
+# Bad input: refused before any trial starts, and nothing is left behind.
+
+
+@pytest.mark.parametrize("call", [run_search, plan_search])
+def test_bad_space_and_bad_data_need_no_ray(
+    small_search: SmallSearch, tmp_path: Path, call: Callable[[SearchConfig], Any]
+) -> None:
+    space = {"model.early_signal_ration": {"type": "float", "low": 0.1, "high": 0.2}}
+    with pytest.raises(UserError, match="did you mean 'model.early_signal_ratio'"):
+        call(small_search(space=space))
+    config = small_search()
+    missing = config.model_copy(update={"data": config.data.model_copy(update={"tables": ("nowhere.parquet",)})})
+    with pytest.raises(UserError, match=r"nowhere\.parquet"):
+        call(missing)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("call", [run_search, plan_search])
+def test_more_than_the_cluster_has_is_refused(
+    small_search: SmallSearch, tmp_path: Path, call: Callable[[SearchConfig], Any]
+) -> None:
+    with pytest.raises(UserError, match=r"a trial needs 3 worker\(s\).*on 1 node\(s\) with 2 CPUs and 0 GPUs"):
+        call(small_search(workers=3))
+    with pytest.raises(UserError, match=r"1 GPU\(s\), more than the cluster has"):
+        call(small_search(gpus_per_worker=1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("cluster")
+def test_plan_says_what_would_be_done(small_search: SmallSearch, tmp_path: Path) -> None:
+    plan = plan_search(small_search(trials=5))
+    assert "0 of 5 trials finished" in plan
+    assert "2 at once, on 1 node(s) with 2 CPUs and 0 GPUs" in plan
+    assert "subject" in plan
+    assert list(tmp_path.iterdir()) == []

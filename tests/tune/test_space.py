@@ -1,0 +1,118 @@
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FixedTrial
+
+from hcvae.config import Config
+from hcvae.errors import UserError
+from tune.config import SearchConfig
+from tune.space import GLOBAL, LOCAL, apply, check_space, searchable_fields, suggest
+
+
+def config_of(space: dict[str, Any], **model: Any) -> SearchConfig:
+    return SearchConfig.model_validate({"model": model, "search": {"space": space}})
+
+
+def test_best_practice_space_is_valid() -> None:
+    check_space(SearchConfig())
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter", "message"),
+    [
+        ("model.global_latent_dims", {"type": "int", "low": 1, "high": 2}, "did you mean 'model.global_latent_dim'"),
+        ("search.trials", {"type": "int", "low": 1, "high": 2}, "no such field"),
+        ("training.loss_weights", {"type": "int", "low": 1, "high": 2}, "no such field"),
+        (
+            "model.early_signal_ratio",
+            {"type": "float", "low": 0.1, "high": 1.5},
+            "less than or equal to 1, but got 1.5",
+        ),
+        ("model.early_signal_ratio", {"type": "float", "low": 0.0, "high": 0.5}, "greater than 0, but got 0.0"),
+        ("training.batch_size", {"type": "float", "low": 16.5, "high": 64}, "valid integer, but got 16.5"),
+        ("training.precision", {"type": "choice", "choices": ["fp32", "fp8"]}, "but got 'fp8'"),
+        ("training.epochs", {"type": "choice", "choices": [4, True]}, "valid integer, but got True"),
+        ("data.split.seed", {"type": "int", "low": 0, "high": 9}, "share one prepared data set"),
+        ("model.signal_length", {"type": "int", "low": 100, "high": 200}, "share one prepared data set"),
+    ],
+)
+def test_bad_parameters_are_refused(path: str, parameter: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as refused:
+        check_space(config_of({path: parameter}))
+    assert str(refused.value).startswith(f"search.space.{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("space", "model"),
+    [
+        # Some draws of the global dimension are above every local one.
+        ({GLOBAL: {"type": "int", "low": 16, "high": 64}, LOCAL: {"type": "int", "low": 32, "high": 48}}, {}),
+        ({GLOBAL: {"type": "int", "low": 16, "high": 64}}, {"local_latent_dim": 32}),
+        ({GLOBAL: {"type": "int", "low": 8, "high": 24}, LOCAL: {"type": "choice", "choices": [16, 64]}}, {}),
+        ({LOCAL: {"type": "choice", "choices": [16, 64]}}, {"global_latent_dim": 32}),
+        # Shares of the phases that leave nothing for the last one.
+        (
+            {f"training.phases.{p}": {"type": "float", "low": 0.1, "high": 0.6} for p in ("reconstruction", "warmup")},
+            {},
+        ),
+    ],
+)
+def test_bounds_that_do_not_go_together_are_refused(space: dict[str, Any], model: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"search\.space"):
+        check_space(config_of(space, **model))
+
+
+def test_local_dimension_is_raised_to_a_fixed_global_one() -> None:
+    config = config_of({LOCAL: {"type": "int", "low": 8, "high": 64}}, global_latent_dim=32)
+    check_space(config)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    assert all(int(suggest(study.ask(), config)[LOCAL]) >= 32 for _ in range(50))
+
+
+def test_every_draw_is_a_valid_configuration() -> None:
+    # The local parameter stands first, and its own low is below most global draws.
+    space = {LOCAL: {"type": "int", "low": 16, "high": 64}, GLOBAL: {"type": "int", "low": 16, "high": 64}}
+    config = config_of(space)
+    check_space(config)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    draws = [suggest(study.ask(), config) for _ in range(100)]
+    models = [apply(config, draw).model for draw in draws]
+    assert list(draws[0]) == list(space)
+    assert all(model.local_latent_dim >= model.global_latent_dim for model in models)
+    assert {model.local_latent_dim for model in models} - {model.global_latent_dim for model in models}
+
+
+def test_a_drawn_trial_gives_the_same_values_again() -> None:
+    study = optuna.create_study(directions=["minimize", "maximize"])
+    trial = study.ask()
+    first = suggest(trial, SearchConfig())
+    again = optuna.trial.Trial(study, trial._trial_id)
+    assert suggest(again, SearchConfig()) == first
+
+
+def test_apply_sets_dotted_paths_and_nothing_else() -> None:
+    config = SearchConfig()
+    applied = apply(config, {"training.loss_weights.global_kl": 0.05, "model.early_signal_ratio": 0.2})
+    assert type(applied) is Config
+    assert applied.training.loss_weights.global_kl == 0.05
+    assert applied.model.early_signal_ratio == 0.2
+    assert apply(applied, {"training.loss_weights.global_kl": 0.01, "model.early_signal_ratio": 0.3}) == Config()
+
+
+def test_choices_and_ranges_are_drawn_by_their_kind() -> None:
+    space = {
+        "training.precision": {"type": "choice", "choices": ["fp32", "bf16"]},
+        "training.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
+        "training.batch_size": {"type": "int", "low": 32, "high": 128},
+    }
+    fixed = {"training.precision": "bf16", "training.learning_rate": 1e-3, "training.batch_size": 64}
+    trial = FixedTrial(fixed)  # type: ignore[arg-type]
+    assert suggest(trial, config_of(space)) == fixed
+    assert trial.distributions["training.learning_rate"].log  # type: ignore[attr-defined]
+
+
+def test_searchable_fields_are_leaves() -> None:
+    paths = dict(searchable_fields())
+    assert "training.phases.kl_schedule" in paths
+    assert "training.phases" not in paths
