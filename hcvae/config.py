@@ -172,7 +172,7 @@ class TrainingConfig(Section):
     batch_size: int = Field(256, ge=1)
     """Waveforms in a step, over all workers together."""
     learning_rate: float = Field(1e-3, gt=0, le=1)
-    """AdamW's learning rate."""
+    """AdamW's learning rate; in the last phase it falls to 0 along half a cosine."""
     weight_decay: float = Field(1e-4, ge=0)
     """AdamW's weight decay."""
     use_hierarchical_loss: bool = True

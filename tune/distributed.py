@@ -45,17 +45,19 @@ def train_with_workers(
     """
     history: list[dict[str, float]] = []
     epochs = Queue(actor_options={"num_cpus": 0})
+    pool = ThreadPoolExecutor(1)
     try:
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(_run_trainer, config, data, folder, settings, epochs)
-            while not (running.done() and epochs.empty()):
-                try:
-                    history.append(epochs.get(timeout=0.5))
-                except Empty:
-                    continue
-                on_epoch(history[-1])
+        running = pool.submit(_run_trainer, config, data, folder, settings, epochs)
+        while not (running.done() and epochs.empty()):
+            try:
+                history.append(epochs.get(timeout=0.5))
+            except Empty:
+                continue
+            on_epoch(history[-1])
         return _outcome(running, history)
     finally:
+        # After Ctrl-C the thread ends when Ray is shut down: waiting for it here would wait for the whole training.
+        pool.shutdown(wait=False)
         epochs.shutdown()
         shutil.rmtree(folder / RAY_FOLDER, ignore_errors=True)
 
@@ -102,4 +104,4 @@ def _outcome(running: "Future[Outcome]", history: list[dict[str, float]]) -> Out
     died = [failure for failure in raised if isinstance(failure, ray.exceptions.RayError)]
     if died or not raised:
         raise error
-    return Outcome.of_error(raised[0], history)
+    return Outcome.of_error(raised[0], history, str(error))

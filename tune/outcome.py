@@ -43,10 +43,12 @@ class Outcome(Section):
         return cls(state="complete", values=(values[0], values[1]), best_epoch=result.best_epoch, history=history)
 
     @classmethod
-    def of_error(cls, error: BaseException, history: Sequence[Mapping[str, float]]) -> "Outcome":
-        """The outcome of a training that raised after the epochs of `history`."""
-        text = "".join(traceback.format_exception(error))
-        tail = "\n".join(text.splitlines()[-TRACEBACK_LINES:])
+    def of_error(
+        cls, error: BaseException, history: Sequence[Mapping[str, float]], trace: str | None = None
+    ) -> "Outcome":
+        """The outcome of a training that raised after the epochs of `history`; `trace` where `error` lost its own."""
+        trace = trace or "".join(traceback.format_exception(error))
+        tail = "\n".join(trace.splitlines()[-TRACEBACK_LINES:])
         failure = f"{type(error).__name__}: {error}"
         return cls(state="failed", history=finite(history), failure=failure, traceback=tail)
 

@@ -8,7 +8,7 @@ import json
 import time
 from collections import Counter
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -105,11 +105,15 @@ class LineProgress(Progress):
 
 
 class JsonProgress(Progress):
-    """Each event as one JSON object a line, on standard output."""
+    """Each event as one JSON object a line."""
+
+    def __init__(self, config: SearchConfig, front: Front, finished: Counter[str], stream: TextIO) -> None:
+        super().__init__(config, front, finished)
+        self._stream = stream
 
     def show(self, event: str, **fields: Any) -> None:
         """Print the event."""
-        print(json.dumps({"event": event, "time": time.time(), **fields}), flush=True)
+        print(json.dumps({"event": event, "time": time.time(), **fields}), file=self._stream, flush=True)
 
 
 class LiveProgress(Progress):
@@ -118,7 +122,7 @@ class LiveProgress(Progress):
     def __init__(self, config: SearchConfig, front: Front, finished: Counter[str], console: Console) -> None:
         super().__init__(config, front, finished)
         self._failures: list[str] = []
-        self._live = Live(get_renderable=self.render, console=console, refresh_per_second=2)
+        self._live = Live(get_renderable=self.render, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Self:
         self._live.start(refresh=True)
@@ -126,6 +130,7 @@ class LiveProgress(Progress):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._live.stop()
+        self._live.console.print(Text("\n".join([*self._failures, self.headline])))
 
     def show(self, event: str, **fields: Any) -> None:
         """Remember failures; the view itself is drawn from the state."""
@@ -146,11 +151,11 @@ class LiveProgress(Progress):
 
 
 def make_progress(
-    config: SearchConfig, front: Front, finished: Counter[str], console: Console, log_json: bool
+    config: SearchConfig, front: Front, finished: Counter[str], console: Console, json_lines: TextIO | None
 ) -> Progress:
     """The view that suits where the search runs."""
-    if log_json:
-        return JsonProgress(config, front, finished)
+    if json_lines is not None:
+        return JsonProgress(config, front, finished, json_lines)
     view = LiveProgress if console.is_terminal else LineProgress
     return view(config, front, finished, console)
 

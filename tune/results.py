@@ -112,9 +112,10 @@ def pareto_table(members: tuple[TrialSummary, ...], area: float) -> Table:
     """Both objectives and the parameters of each member of a front; `*` marks the knee."""
     best = knee({member.number: member.point for member in members if member.point})
     arrows = {"minimize": "v", "maximize": "^"}
-    table = Table(title=f"Pareto front, hypervolume {area:.4f}", title_justify="left", box=SIMPLE_HEAD)
+    title = f"Pareto front, hypervolume {area:.4f}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
     names = list(dict.fromkeys(name for member in members for name in member.params))
-    headers = [f"{name} {arrows[way]}" for name, way in zip(OBJECTIVES, DIRECTIONS, strict=True)]
+    headers = [f"{name}\n{arrows[way]}" for name, way in zip(OBJECTIVES, DIRECTIONS, strict=True)]
     for header in ("trial", *headers, *(name.rpartition(".")[2] for name in names)):
         table.add_column(header.replace("_", "_\n"), justify="right")
     for member in members:

@@ -4,14 +4,14 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import optuna
 import ray
 import ray.tune
@@ -56,13 +56,16 @@ def run_search(config: SearchConfig, *, wait_for_resources: bool = False, log_js
         KeyboardInterrupt: Ctrl-C, or SIGTERM. Running trials keep their checkpoints; the same call continues them.
     """
     console = Console(stderr=log_json)
-    with _prepared(config, wait_for_resources, console) as search:
+    json_lines = sys.stdout if log_json else None
+    # Ray prints the deaths of processes on standard output, whatever its settings: JSON lines are kept clean of that.
+    quiet = redirect_stdout(sys.stderr) if log_json else nullcontext()
+    with quiet, _prepared(config, wait_for_resources, console) as search:
         study = open_study(search.folder, search.config, search.data.fingerprint)
         front = Front(search.folder, study)
         finished = Counter(t.state.name.lower() for t in study.get_trials(deepcopy=False, states=FINISHED))
         if finished.total() < search.config.search.trials or interrupted(study):
-            console.print(search.summary(finished.total()), highlight=False, markup=False, soft_wrap=True)
-            with make_progress(search.config, front, finished, console, log_json) as progress:
+            _say(console, search.summary(finished.total()))
+            with make_progress(search.config, front, finished, console, json_lines) as progress:
                 searcher = StudySearcher(study, search.config, front, progress)
                 _run_trials(search, study, searcher)
     return SearchResult.load(search.folder.path)
@@ -108,10 +111,8 @@ def _prepared(config: SearchConfig, wait: bool, console: Console) -> Iterator[_S
     with locked_folder(config) as folder:
         data = prepare(config)
         preflight(_training(config), data, config.search.workers)
-        with ray_cluster(_n_bytes(data)):
-            plan = plan_on_cluster(
-                config.search, wait, lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
-            )
+        with ray_cluster(data.nbytes):
+            plan = plan_on_cluster(config.search, wait, lambda text: _say(console, text))
             yield _Search(config, folder, data, plan)
 
 
@@ -150,6 +151,10 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
         raise KeyboardInterrupt
 
 
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def _training(config: SearchConfig) -> Config:
     return Config.model_validate(config.model_dump(include=set(Config.model_fields)))
 
@@ -159,11 +164,6 @@ def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     data = config.data.model_copy(update={"tables": tuple(str(Path(table).absolute()) for table in config.data.tables)})
     storage = str(Path(config.search.storage).expanduser().absolute())
     return config.model_copy(update={"data": data, "search": config.search.model_copy(update={"storage": storage})})
-
-
-def _n_bytes(data: Dataset) -> int:
-    parts = (data.train, data.validation, data.test)
-    return sum(array.nbytes for part in parts for array in vars(part).values() if isinstance(array, np.ndarray))
 
 
 @contextmanager

@@ -25,7 +25,6 @@ from hcvae.data.normative import (
 from hcvae.data.synthesis import (
     SAMPLING_RATE_HZ,
     SIGNAL_LENGTH,
-    TIMES_MS,
     noise_waveforms,
     read_peaks,
     response_waveforms,
@@ -47,7 +46,7 @@ _CHUNK_ROWS = 8192
 
 # Position of each wave in the I-V interval: what a longer interval delays.
 _INTERWAVE_SHARE = 1.0 - BEFORE_WAVE_5_MS / BEFORE_WAVE_5_MS[0]
-# A higher I/V ratio raises the early waves more than it lowers IV and V, so that the size of the whole stays the gain's.
+# A higher I/V ratio raises I and II more than it lowers IV and V, so that the size of the whole stays the gain's.
 _RATIO_EXPONENT = np.array([0.8, 0.8, 0.0, -0.2, -0.2])
 # Half a cosine over the window: the first coefficient of its discrete cosine transform, 50 Hz.
 TREND_SHAPE = np.cos(np.pi * (np.arange(SIGNAL_LENGTH) + 0.5) / SIGNAL_LENGTH).astype(np.float32)
@@ -60,7 +59,7 @@ FACTORS: dict[str, tuple[float, bool]] = {
     "factor_latency_jitter_ms": (0.18, False),
     "factor_interwave_ms": (0.18, False),
     "factor_width": (0.18, True),
-    "factor_relative_amplitude_1_5": (0.50, True),
+    "factor_relative_amplitude_1_5": (0.55, True),
     "factor_noise": (0.25, True),
 }
 COARSE_FACTORS = ("factor_gain", "factor_offset_uv", "factor_trend_uv")
@@ -129,7 +128,7 @@ def _draw_levels(rng: np.random.Generator, loss_db: Floats) -> Floats:
     """
     lowest = np.maximum(10.0 * np.floor((THRESHOLD_DB[-1] + loss_db) / 10.0), LOWEST_LEVEL_DB)
     steps = (HIGHEST_LEVEL_DB - lowest) / 10.0 + 1.0
-    return np.asarray(lowest + 10.0 * np.floor(rng.random(len(loss_db)) ** (2.0 / 3.0) * steps))
+    return np.asarray(lowest + 10.0 * np.floor(rng.random(len(loss_db)) ** 0.6 * steps))
 
 
 def _draw_factors(rng: np.random.Generator, subject: NDArray[np.int64], subjects: int) -> dict[str, Floats]:

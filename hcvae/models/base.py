@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from hcvae.errors import UserError
-from hcvae.models.layers import check_columns
+from hcvae.models.layers import check_arguments, check_columns
+from hcvae.models.prior import Prior
 
 Noise = tuple[Tensor, Tensor]
 """Standard-normal draws for z_global [B, G] and z_local [B, L]."""
@@ -31,10 +32,18 @@ class Model(nn.Module, ABC):
 
     def __init__(self, signal_length: int, static_dim: int, global_latent_dim: int, local_latent_dim: int) -> None:
         super().__init__()
+        check_arguments(
+            signal_length=signal_length,
+            static_dim=static_dim,
+            global_latent_dim=global_latent_dim,
+            local_latent_dim=local_latent_dim,
+        )
         self.signal_length = signal_length
         self.static_dim = static_dim
         self.global_latent_dim = global_latent_dim
         self.local_latent_dim = local_latent_dim
+        self.prior_global = Prior(static_dim, global_latent_dim)
+        self.prior_local = Prior(static_dim, local_latent_dim)
 
     @abstractmethod
     def encode(self, signals: Tensor, static_params: Tensor) -> dict[str, Tensor]:
@@ -94,7 +103,7 @@ class Model(nn.Module, ABC):
                 what the rows of the latents give.
             n_samples: waveforms for each condition.
             z_global: [1, G] for all rows, [n_samples, G] for each condition in turn, or [C * n_samples, G] row by row.
-                None: drawn from the prior.
+                None: drawn from the prior, see `fit_prior`.
             z_local: likewise, with L columns.
             generator: draws the latents from the prior; gives the same draws on every device.
 
@@ -115,13 +124,28 @@ class Model(nn.Module, ABC):
             most_rows = max((latent.shape[0] for latent, _ in given.values() if latent is not None), default=1)
             static_params = next(self.parameters()).new_zeros(max(1, most_rows // n_samples), self.static_dim)
         check_columns("static_params", static_params, self.static_dim)
+        static_rows = static_params.repeat_interleave(n_samples, dim=0)
+        priors = {"z_global": self.prior_global, "z_local": self.prior_local}
         latents = {
-            name: _latent_rows(name, latent, dim, static_params, n_samples, generator)
-            for name, (latent, dim) in given.items()
+            name: _draw(priors[name], static_rows, generator)
+            if latent is None
+            else _latent_rows(name, latent, static_params.shape[0], n_samples)
+            for name, (latent, _) in given.items()
         }
         with evaluating(self):
-            decoded = self.decode(**latents, static_params=static_params.repeat_interleave(n_samples, dim=0))
+            decoded = self.decode(**latents, static_params=static_rows)
         return {GENERATED[name]: output for name, output in decoded.items() if name in GENERATED} | latents
+
+    @torch.no_grad()
+    def fit_prior(self, signals: Tensor, static_params: Tensor) -> None:
+        """Let `sample` draw from what the encoder makes of signals [B, T] under static_params [B, S].
+
+        Before that, it draws from the standard normal.
+        """
+        with evaluating(self):
+            posterior = self.encode(signals, static_params)
+        self.prior_global.fit(static_params, posterior["mu_global"], posterior["logvar_global"])
+        self.prior_local.fit(static_params, posterior["mu_local"], posterior["logvar_local"])
 
     def get_latent_dims(self) -> dict[str, int]:
         """Dimensions of the latents: global_latent_dim, local_latent_dim and total_latent_dim."""
@@ -178,20 +202,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _latent_rows(
-    name: str, latent: Tensor | None, dim: int, static_params: Tensor, n_samples: int, generator: torch.Generator | None
-) -> Tensor:
-    conditions = static_params.shape[0]
+def _draw(prior: Prior, static_rows: Tensor, generator: torch.Generator | None) -> Tensor:
+    # Drawn where the generator lives, so that a seed means the same on every device.
+    device = static_rows.device if generator is None else generator.device
+    shape = (len(static_rows), prior.factor.shape[0])
+    noise = torch.randn(shape, generator=generator, dtype=static_rows.dtype, device=device)
+    return cast(Tensor, prior(static_rows, noise.to(static_rows)))
+
+
+def _latent_rows(name: str, latent: Tensor, conditions: int, n_samples: int) -> Tensor:
+    given, dim = latent.shape
     rows = conditions * n_samples
-    if latent is None:
-        # Drawn where the generator lives, so that a seed means the same on every device.
-        device = static_params.device if generator is None else generator.device
-        return torch.randn(rows, dim, generator=generator, dtype=static_params.dtype, device=device).to(static_params)
-    if latent.shape[0] == rows:
+    if given == rows:
         return latent
-    if latent.shape[0] not in (1, n_samples):
+    if given not in (1, n_samples):
         raise UserError(
             f"{name}: for {conditions} conditions and n_samples={n_samples} the shape must be [1, {dim}], "
             f"[{n_samples}, {dim}] or [{rows}, {dim}], but got {list(latent.shape)}"
         )
-    return latent.repeat(rows // latent.shape[0], 1)
+    return latent.repeat(rows // given, 1)

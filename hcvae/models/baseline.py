@@ -55,14 +55,7 @@ class StandardCVAE(Model):
         static_from_latents: bool = False,
     ) -> None:
         super().__init__(signal_length, static_dim, global_latent_dim, local_latent_dim)
-        check_arguments(
-            signal_length=signal_length,
-            static_dim=static_dim,
-            global_latent_dim=global_latent_dim,
-            local_latent_dim=local_latent_dim,
-            width=width,
-            dropout=dropout,
-        )
+        check_arguments(width=width, dropout=dropout)
         latent_dim = global_latent_dim + local_latent_dim
         encoder_hidden = [scaled(features, width) for features in ENCODER_HIDDEN]
         self.encoder = nn.Sequential(

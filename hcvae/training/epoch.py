@@ -35,13 +35,15 @@ class EpochTrainer:
             model.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
         )
 
-    def run(self, epoch: int, weights: Mapping[str, float]) -> dict[str, float]:
+    def run(self, epoch: int, weights: Mapping[str, float], learning_rate: float) -> dict[str, float]:
         """Train one epoch, counted from 0, and return the steps' mean losses and gradient norm as `train_*`.
 
         Raises:
             TrainingDiverged: a loss or the gradient is not finite.
         """
         self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
         torch.manual_seed(keyed_seed(DROPOUT, self.config.seed, epoch, self.workers.rank))
         batches = epoch_batches(len(self.data.signals), self.config.batch_size, self.config.seed, epoch)
         steps = [self.step(rows, epoch, step, weights) for step, rows in enumerate(batches)]

@@ -80,12 +80,13 @@ def fit(config: Config, data: Dataset, folder: Path, report: Report | None = Non
         while not state.finished:
             started = time.perf_counter()
             plan = plan_epoch(state.epoch, config.training)
-            metrics = trainer.run(state.epoch, component_weights(config, plan.weights))
+            metrics = trainer.run(state.epoch, component_weights(config, plan.weights), plan.learning_rate)
             if monitor is not None:
                 metrics |= evaluate(model, data.validation, validation, data.preprocessing, last_phase_weights)
                 metrics |= {
                     "epoch": state.epoch + 1,
                     "phase": plan.phase,
+                    "learning_rate": plan.learning_rate,
                     "threads": torch.get_num_threads(),
                     "seconds": time.perf_counter() - started,
                 }

@@ -17,6 +17,8 @@ class EpochPlan:
     """1, 2 or 3."""
     weights: LossWeights
     """The weights of this epoch."""
+    learning_rate: float
+    """AdamW's learning rate in this epoch."""
 
 
 def phase_lengths(epochs: int, phases: PhaseConfig) -> tuple[int, int, int]:
@@ -40,17 +42,22 @@ def kl_factor(progress: float, schedule: str) -> float:
 
 
 def plan_epoch(epoch: int, training: TrainingConfig) -> EpochPlan:
-    """The phase and the weights of `epoch`, counted from 0."""
-    phases, weights = training.phases, training.loss_weights
-    first, second, _ = phase_lengths(training.epochs, phases)
+    """What `epoch`, counted from 0, is trained with.
+
+    The last phase fine-tunes: its learning rate falls along half a cosine towards 0 (Loshchilov & Hutter 2017, SGDR).
+    """
+    phases, weights, rate = training.phases, training.loss_weights, training.learning_rate
+    first, second, third = phase_lengths(training.epochs, phases)
     if epoch < first:
         boosted = weights.reconstruction * phases.reconstruction_boost
-        return EpochPlan(1, weights.model_copy(update={"reconstruction": boosted, **dict.fromkeys(KL_TERMS, 0.0)}))
+        without_kl = {"reconstruction": boosted, **dict.fromkeys(KL_TERMS, 0.0)}
+        return EpochPlan(1, weights.model_copy(update=without_kl), rate)
     if epoch < first + second:
         factor = kl_factor((epoch - first + 1) / (second + 1), phases.kl_schedule)
         scaled = {name: getattr(weights, name) * factor for name in KL_TERMS}
-        return EpochPlan(2, weights.model_copy(update=scaled))
-    return EpochPlan(3, weights)
+        return EpochPlan(2, weights.model_copy(update=scaled), rate)
+    progress = (epoch - first - second) / third
+    return EpochPlan(3, weights, rate * (1 + math.cos(math.pi * progress)) / 2)
 
 
 def component_weights(config: Config, weights: LossWeights) -> dict[str, float]:

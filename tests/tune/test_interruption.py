@@ -1,5 +1,6 @@
 """A search in a process of its own, interrupted in several ways; then the same command again."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -18,7 +20,8 @@ from tune.config import SearchConfig
 from tune.results import SearchResult
 
 SmallSearch = Callable[..., SearchConfig]
-EPOCHS = 25
+Start = Callable[[SearchConfig], "Search"]
+EPOCHS = 15
 MARK = "HCVAE_TEST_SEARCH"
 PROGRAM = """
 import sys
@@ -49,7 +52,7 @@ class Search:
         assert self.process.stdout is not None
         self.lines = self.process.stdout
 
-    def events(self) -> Iterator[dict[str, object]]:
+    def events(self) -> Iterator[dict[str, Any]]:
         for line in self.lines:
             yield json.loads(line)
 
@@ -71,19 +74,45 @@ class Search:
             try:
                 if entry.name.isdigit() and f"{MARK}={self.mark}".encode() in (entry / "environ").read_bytes():
                     found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
-            except (FileNotFoundError, ProcessLookupError):
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue
         return {number: line for number, line in found.items() if line}
 
-    def end(self, timeout_s: float = 30) -> int:
-        """Wait for the process, and for all that it started."""
+    def actors(self) -> list[int]:
+        """Process ids of the trials' actors."""
+        return [number for number, line in self.processes().items() if line.startswith("ray::ImplicitFunc")]
+
+    def end(self, timeout_s: float = 60) -> int:
+        """Wait for the process and its actors."""
         self.lines.read()
         code = self.process.wait(timeout_s)
-        deadline = time.monotonic() + timeout_s
-        while self.processes():
-            assert time.monotonic() < deadline, f"left behind: {self.processes()}"
-            time.sleep(0.2)
+        wait_until(lambda: not self.actors())
         return code
+
+
+def wait_until(condition: Callable[[], Any], timeout_s: float = 60) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not (met := condition()):
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+    return met
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[[SearchConfig], Search]]:
+    """Starts searches, and ends what they leave behind."""
+    searches: list[Search] = []
+
+    def start(config: SearchConfig) -> Search:
+        searches.append(Search(config))
+        return searches[-1]
+
+    yield start
+    for search in searches:
+        search.process.kill()
+        for number in search.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -109,62 +138,58 @@ def check_complete(config: SearchConfig) -> None:
         hcvae.load(result.bundle(trial.number))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_the_same_command_continues_an_interrupted_search(config: SearchConfig, number: signal.Signals) -> None:
-    search = Search(config)
-    search.wait_for_epoch(5, trials=2)
-    interrupted_at = time.monotonic()
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_the_same_command_continues_an_interrupted_search(
+    config: SearchConfig, start: Start, number: signal.Signals
+) -> None:
+    search = start(config)
+    search.wait_for_epoch(3, trials=2)
     if number == signal.SIGINT:
         os.killpg(search.process.pid, number)  # as a terminal does
     else:
         search.process.send_signal(number)
-    code = search.end()
-    assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
-    assert time.monotonic() - interrupted_at < 30
-    assert [trial.state for trial in trials_of(config)] == [TrialState.RUNNING] * 2
+    if number == signal.SIGKILL:
+        assert search.end() == -signal.SIGKILL
+    else:
+        assert search.end() == 130
+        wait_until(lambda: not search.processes())
     params = [trial.params for trial in trials_of(config)]
+    assert [trial.state for trial in trials_of(config)] == [TrialState.RUNNING] * 2
 
-    again = Search(config)
-    first_epochs: dict[object, object] = {}
+    again = start(config)
+    first_epochs: dict[Any, float] = {}
     for event in again.events():
         if event["event"] == "epoch":
-            metrics = event["metrics"]
-            assert isinstance(metrics, dict)
-            first_epochs.setdefault(event["trial"], metrics["epoch"])
+            first_epochs.setdefault(event["trial"], event["metrics"]["epoch"])
     assert again.end() == 0
-    # The first two went on under their own numbers from their own checkpoints.
-    assert first_epochs[0] >= 5  # type: ignore[operator]
-    assert first_epochs[1] >= 5  # type: ignore[operator]
+    # The first two went on under their own numbers, from their own checkpoints: the last epoch told of may be lost.
+    assert first_epochs[0] >= 3
+    assert first_epochs[1] >= 3
     assert first_epochs[2] == 1
     assert [trial.params for trial in trials_of(config)][:2] == params
     check_complete(config)
 
 
-def kill_an_actor(search: Search) -> None:
-    actors = [number for number, line in search.processes().items() if line.startswith("ray::ImplicitFunc")]
-    os.kill(actors[0], signal.SIGKILL)
-
-
-def test_a_killed_actor_goes_on_from_its_checkpoint(config: SearchConfig) -> None:
-    search = Search(config)
-    search.wait_for_epoch(5, trials=2)
-    kill_an_actor(search)
+def test_a_killed_actor_goes_on_from_its_checkpoint(config: SearchConfig, start: Start) -> None:
+    search = start(config)
+    search.wait_for_epoch(3, trials=2)
+    os.kill(search.actors()[0], signal.SIGKILL)
     assert search.end(120) == 0
     check_complete(config)
 
 
-def test_a_trial_whose_process_dies_again_and_again_fails_and_the_search_goes_on(small_search: SmallSearch) -> None:
-    config = small_search(trials=2, max_concurrent=1, training={"epochs": 400, "early_stopping_patience": None})
-    search = Search(config)
-    for kill in range(4):
-        search.wait_for_epoch(1 + kill)
-        kill_an_actor(search)
-    search.wait_for_epoch(1)
-    ended = [trial for trial in trials_of(config) if trial.state.is_finished()]
-    os.killpg(search.process.pid, signal.SIGINT)
-    assert search.end() == 130
-    [trial] = ended
-    assert trial.state == TrialState.FAIL
-    assert "process died" in trial.user_attrs["failure"]
-    assert [other.state for other in trials_of(config)] == [TrialState.FAIL, TrialState.RUNNING]
-    print(trial.user_attrs)
+def test_a_trial_whose_process_keeps_dying_fails_and_the_search_goes_on(
+    small_search: SmallSearch, start: Start
+) -> None:
+    """A trial is started again three times; the fourth death is its end."""
+    search = start(small_search(trials=2, max_concurrent=1, training={"epochs": 20, "early_stopping_patience": None}))
+    killed: set[int] = set()
+    for _ in range(4):
+        [actor] = wait_until(lambda: set(search.actors()).difference(killed))
+        os.kill(actor, signal.SIGKILL)
+        killed.add(actor)
+    first, second = (event for event in search.events() if event["event"] == "finished")
+    assert search.end() == 0
+    assert (first["number"], first["state"]) == (0, "fail")
+    assert "process died" in first["failure"]
+    assert (second["number"], second["state"]) == (1, "complete")

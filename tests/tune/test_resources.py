@@ -1,8 +1,10 @@
 import pytest
+import ray
+from ray.cluster_utils import Cluster
 
 from hcvae.errors import UserError
 from tune.config import SearchSettings
-from tune.resources import make_plan, trial_resources, worker_resources
+from tune.resources import make_plan, plan_on_cluster, trial_resources, worker_resources
 
 
 @pytest.mark.parametrize(
@@ -37,8 +39,27 @@ def test_as_many_trials_as_the_nodes_hold(
     ],
 )
 def test_more_than_the_cluster_has_is_refused(settings: dict[str, float], nodes: list[dict[str, float]]) -> None:
-    with pytest.raises(UserError, match="more than the cluster has.*--wait-for-resources"):
+    with pytest.raises(UserError, match=r"more than the cluster has.*--wait-for-resources"):
         make_plan(SearchSettings.model_validate(settings), nodes)
+
+
+def test_waiting_ends_when_a_node_has_come() -> None:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+        told: list[str] = []
+
+        def tell(text: str) -> None:
+            told.append(text)
+            cluster.add_node(num_cpus=2)
+
+        plan = plan_on_cluster(SearchSettings(cpus_per_worker=2), True, tell)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert plan.at_once == 1
+    assert len(told) == 1
+    assert "a trial needs 1 worker(s) of 2 CPU(s)" in told[0]
 
 
 def test_workers_of_a_trial_cannot_share_a_gpu() -> None:

@@ -82,7 +82,7 @@ def test_changed_data_are_refused(small_search: SmallSearch) -> None:
     config = small_search()
     with locked_folder(config) as folder:
         open_study(folder, config, "a" * 64)
-        with pytest.raises(UserError, match="data .*aaaaaaaaaaaa -> bbbbbbbbbbbb"):
+        with pytest.raises(UserError, match=r"data .*aaaaaaaaaaaa -> bbbbbbbbbbbb"):
             open_study(folder, config, "b" * 64)
 
 

@@ -31,6 +31,13 @@ def test_phase_3_trains_with_the_configured_weights():
     assert plan_epoch(19, training()).weights == LossWeights()
 
 
+def test_the_last_phase_lowers_the_learning_rate_along_half_a_cosine():
+    rates = [plan_epoch(epoch, training()).learning_rate for epoch in range(20)]
+    assert rates[:11] == [1e-3] * 11
+    assert rates[15] == pytest.approx(0.5e-3)
+    assert rates[19] == pytest.approx(1e-3 * (1 + math.cos(0.9 * math.pi)) / 2)
+
+
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "cyclical"])
 def test_kl_factor_stays_between_0_and_1(schedule):
     assert all(0 <= kl_factor(k / 100, schedule) <= 1 for k in range(1, 100))

@@ -1,0 +1,118 @@
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from rich.console import Console
+
+from tune.config import SearchConfig
+from tune.front import Front, summarize
+from tune.progress import JsonProgress, LineProgress, LiveProgress, Progress, clock, make_progress
+from tune.study import locked_folder, open_study
+
+Run = Callable[[Progress], None]
+
+
+def metrics(epoch: int) -> dict[str, float]:
+    return {
+        "epoch": epoch,
+        "phase": 1,
+        "validation_loss": 1.25,
+        "reconstruction_nmse": 0.5,
+        "disentanglement": 0.125,
+        "seconds": 1,
+    }
+
+
+@pytest.fixture
+def config(small_search: Callable[..., SearchConfig]) -> SearchConfig:
+    return small_search(trials=4, training={"epochs": 10})
+
+
+@pytest.fixture
+def front(config: SearchConfig) -> Iterator[Front]:
+    """The front of a study with one finished trial."""
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        front = Front(folder, study)
+        front.add(summarize(study.tell(study.ask(), (0.25, 0.5))))
+        yield front
+
+
+def play(progress: Progress, front: Front) -> None:
+    """Trial 1 is in its fifth epoch, trial 2 has just begun, trial 0 has finished."""
+    for number in (0, 1, 2):
+        progress.started(number, {"model.global_latent_dim": 32})
+    for epoch in range(1, 6):
+        progress.epoch(1, metrics(epoch))
+    progress.finished(front.members[0])
+
+
+def test_json_lines_tell_everything(config: SearchConfig, front: Front) -> None:
+    stream = io.StringIO()
+    with make_progress(config, front, Counter(), Console(), stream) as progress:
+        assert isinstance(progress, JsonProgress)
+        play(progress, front)
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [event["event"] for event in events] == ["started"] * 3 + ["epoch"] * 5 + ["finished"]
+    assert events[3]["metrics"] == metrics(1)
+    assert events[-1]["front"] == [0]
+    assert events[-1]["hypervolume"] == 0.75 * 0.5
+
+
+def test_a_log_gets_a_line_a_trial(config: SearchConfig, front: Front) -> None:
+    stream = io.StringIO()
+    with make_progress(config, front, Counter(), Console(file=stream), None) as progress:
+        assert isinstance(progress, LineProgress)
+        play(progress, front)
+    [line] = stream.getvalue().splitlines()
+    assert line.startswith(
+        "trial 0 complete: reconstruction_nmse 0.2500, disentanglement 0.5000; 2 running, 1/4 finished"
+    )
+    assert "hypervolume 0.3750" in line
+
+
+def test_a_terminal_gets_a_live_view(config: SearchConfig, front: Front) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with make_progress(config, front, Counter({"fail": 1}), console, None) as progress:
+        assert isinstance(progress, LiveProgress)
+        play(progress, front)
+        text = Console(width=120, record=True, file=io.StringIO())
+        text.print(progress.render())
+    shown = text.export_text()
+    assert "2 running, 2/4 finished, 1 complete, 1 fail; hypervolume 0.3750" in shown
+    assert "5/10" in shown
+    assert "0/10" in shown
+    assert "1.2500" in shown
+    assert "0.1250" in shown
+    assert "0 *" not in shown.partition("Pareto front")[0]
+    assert "0 *" in shown.partition("Pareto front")[2]
+
+
+def test_failures_are_shown_with_their_reason(config: SearchConfig, front: Front) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with LiveProgress(config, front, Counter(), console) as progress:
+        failed = front.members[0].model_copy(update={"number": 3, "state": "fail", "failure": "TrainingDiverged: nan"})
+        progress.finished(failed)
+        text = Console(record=True, file=io.StringIO())
+        text.print(progress.render())
+    assert "trial 3 failed: TrainingDiverged: nan" in text.export_text()
+
+
+def test_time_left_follows_the_epochs(config: SearchConfig, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    progress = Progress(config, front, Counter({"complete": 1}))
+    assert progress.left_s is None
+    progress.started(1, {})
+    progress.epoch(1, metrics(6))  # goes on from epoch 5: one epoch of this start
+    now = 103.0
+    # 0.1 of a trial in 3 s; 2.9 of the 3 trials left.
+    assert progress.left_s == pytest.approx(87)
+    progress.epoch(1, metrics(10))
+    assert progress.left_s == pytest.approx(3 * 2.5 / 0.5)
+
+
+def test_clock() -> None:
+    assert [clock(None), clock(9.6), clock(3725)] == ["-:--:--", "0:00:10", "1:02:05"]
