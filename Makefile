@@ -12,8 +12,8 @@ CONFIG ?= configs/quickstart.json
 
 help:
 	@echo "make search         run the search of CONFIG (now $(CONFIG))"
-	@echo "make test           run the tests that need no system packages"
-	@echo "make test-services  run the tests that need system packages; none may be skipped"
+	@echo "make test           run the quick tests"
+	@echo "make test-services  run the long tests: clusters, kills, searches; none may be skipped"
 	@echo "make lint           check style, types and the direction of imports"
 	@echo "make clean          remove the environment, builds and caches; results stay"
 

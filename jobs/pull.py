@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -47,18 +48,30 @@ def run(arguments: Sequence[str]) -> int:
         summary = result.trial(command.trial)
     else:
         summary = result.knee() if command.by == "knee" else result.best(by=command.by)
-    temporary = out.with_name(f"{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(result.bundle(summary.number), temporary)
-    os.rename(temporary, out)
+    _copy(result.bundle(summary.number), out)
     values = ", ".join(f"{name} {getattr(summary, name):.4f}" for name in ("reconstruction_nmse", "disentanglement"))
     Console().print(
         f"trial {summary.number} ({values}) copied to {out}\n\n"
         f"what it is            {out}/README.md\n"
         f"generate with it      hcvae generate {out} --out generated.parquet",
         highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
     return 0
+
+
+def _copy(bundle: Path, out: Path) -> None:
+    """Copy under a temporary name, then rename: there is a whole bundle at `out`, or none."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
+            shutil.copytree(bundle, Path(temporary) / out.name)
+            os.rename(Path(temporary) / out.name, out)
+    except OSError as error:
+        raise UserError(
+            f"--out: cannot write to {out}: {error.strerror or error}; name a folder that you may write to"
+        ) from error
 
 
 if __name__ == "__main__":

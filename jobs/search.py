@@ -43,12 +43,13 @@ def run(arguments: Sequence[str]) -> int:
     console = Console()
     if command.dry_run:
         console.print_json(config.model_dump_json())
-        console.print(plan_search(config, wait_for_resources=command.wait_for_resources), highlight=False)
+        plan = plan_search(config, wait_for_resources=command.wait_for_resources)
+        console.print(plan, highlight=False, markup=False, soft_wrap=True)
         return 0
     result = run_search(config, log_json=command.log_json, wait_for_resources=command.wait_for_resources)
     if not command.log_json:
         console.print(result.table())
-        console.print(next_steps(config, result.folder), highlight=False, soft_wrap=True)
+        console.print(next_steps(config, result.folder), highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

@@ -1,9 +1,11 @@
 """`python -m jobs.train`: train one model, on one process or on data-parallel workers."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,8 @@ class TrainCommand(Config, command_line.Command):  # type: ignore[misc] # both c
     """Print the resolved configuration, check everything, start nothing."""
     log_json: bool = Field(False, validation_alias="log-json")
     """Progress as one JSON object a line, for machines."""
+    wait_for_resources: bool = Field(False, validation_alias="wait-for-resources")
+    """Wait until the cluster has the workers and GPUs, instead of refusing to start."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -60,20 +64,24 @@ def run(arguments: Sequence[str]) -> int:
     from hcvae.training import preflight
 
     console = Console(stderr=command.log_json)
+    _check_out(Path(command.out).absolute())
     data = prepare(config)
     preflight(config, data, command.workers)
-    console.print(data.split.explanation, highlight=False)
-    if command.dry_run:
-        console.print_json(config.model_dump_json())
-        return 0
-    with _progress(config, console, command.log_json) as on_epoch:
-        nmse, disentanglement = _train(command, config, data, on_epoch)
+    with _resources(command, data, console):
+        console.print(data.split.explanation, highlight=False, soft_wrap=True)
+        if command.dry_run:
+            console.print_json(config.model_dump_json())
+            return 0
+        with _progress(config, console, command.log_json) as on_epoch:
+            nmse, disentanglement = _train(command, config, data, on_epoch)
     console.print(
         f"\nreconstruction_nmse {nmse:.4f}, disentanglement {disentanglement:.4f} (validation part, best epoch)\n\n"
         f"model                 {command.out}/bundle\n"
         f"generate with it      hcvae generate {command.out}/bundle --out generated.parquet\n"
         f"look at the training  tensorboard --logdir {command.out}/tensorboard",
         highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
     return 0
 
@@ -98,6 +106,38 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
     return apply(StudyFolder(Path(study)).read_record().config, params).model_dump(mode="json")
 
 
+def _check_out(folder: Path) -> None:
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"--out: cannot write to {folder}; name a folder that you may write to")
+
+
+@contextmanager
+def _resources(command: TrainCommand, data: "Dataset", console: Console) -> Iterator[None]:
+    """What the training runs on: this process for one worker, a Ray cluster that is large enough for more."""
+    if command.workers == 1:
+        import torch
+
+        if command.gpus_per_worker > torch.cuda.device_count():
+            raise UserError(
+                f"--gpus-per-worker: this machine has {torch.cuda.device_count()} GPU(s), "
+                f"but got {command.gpus_per_worker}"
+            )
+        yield
+        return
+    from tune.resources import plan_on_cluster, ray_cluster
+
+    with ray_cluster(data.nbytes):
+        plan_on_cluster(_settings(command), command.wait_for_resources, partial(console.print, markup=False))
+        yield
+
+
+def _settings(command: TrainCommand) -> SearchSettings:
+    return SearchSettings(
+        workers=command.workers, cpus_per_worker=command.cpus_per_worker, gpus_per_worker=command.gpus_per_worker
+    )
+
+
 def _train(command: TrainCommand, config: Config, data: "Dataset", on_epoch: OnEpoch) -> tuple[float, float]:
     out = Path(command.out).absolute()
     if command.workers == 1:
@@ -115,14 +155,8 @@ def _train(command: TrainCommand, config: Config, data: "Dataset", on_epoch: OnE
     import ray
 
     from tune.distributed import train_with_workers
-    from tune.resources import plan_on_cluster, ray_cluster
 
-    settings = SearchSettings(
-        workers=command.workers, cpus_per_worker=command.cpus_per_worker, gpus_per_worker=command.gpus_per_worker
-    )
-    with ray_cluster(data.nbytes):
-        plan_on_cluster(settings, wait=False, tell=print)
-        outcome = train_with_workers(config, ray.put(data), out, settings, on_epoch)
+    outcome = train_with_workers(config, ray.put(data), out, _settings(command), on_epoch)
     if outcome.values is None:
         raise RuntimeError(outcome.traceback or outcome.failure)
     return outcome.values

@@ -64,9 +64,9 @@ def make_plan(settings: SearchSettings, nodes: Sequence[Resources]) -> Plan:
     if workers < settings.workers:
         plan = Plan(tuple(nodes), 0)
         raise UserError(
-            f"search.workers: a trial needs {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
+            f"workers: a trial needs {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
             f"{settings.gpus_per_worker:g} GPU(s), more than the cluster has ({str(plan).partition('on ')[2]}); "
-            "lower search.workers, cpus_per_worker or gpus_per_worker, or wait with --wait-for-resources"
+            "lower workers, cpus_per_worker or gpus_per_worker, or wait with --wait-for-resources"
         )
     return Plan(tuple(nodes), min(workers // settings.workers, settings.max_concurrent or workers))
 

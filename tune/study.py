@@ -13,7 +13,7 @@ import socket
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -126,12 +126,13 @@ class StudyFolder:
 
 @contextmanager
 def locked_folder(config: SearchConfig) -> Iterator[StudyFolder]:
-    """Make the study's folder and hold its lock; a folder in which no study was begun is removed again.
+    """Make the study's folder and hold its lock; where no study is begun, the folders made are removed again.
 
     Raises:
         UserError: the folder cannot be written, holds something else, or is in use by another search.
     """
     folder = StudyFolder(Path(config.search.storage).absolute() / config.search.study)
+    made = [parent for parent in folder.path.parents if not parent.exists()]
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         lock = (folder.path / ".lock").open("a+")
@@ -156,6 +157,9 @@ def locked_folder(config: SearchConfig) -> Iterator[StudyFolder]:
         finally:
             if not folder.record.exists() and not _foreign(folder):
                 shutil.rmtree(folder.path)
+                with suppress(OSError):  # another search may have begun there
+                    for parent in made:
+                        parent.rmdir()
 
 
 def open_study(folder: StudyFolder, config: SearchConfig, data_fingerprint: str) -> optuna.Study:

@@ -19,6 +19,8 @@ import hcvae
 from tune.config import SearchConfig
 from tune.results import SearchResult
 
+pytestmark = pytest.mark.services  # kills, and restarts of Ray: minutes
+
 SmallSearch = Callable[..., SearchConfig]
 Start = Callable[[SearchConfig], "Search"]
 EPOCHS = 15

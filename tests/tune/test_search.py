@@ -55,7 +55,7 @@ def test_a_finished_study_is_extended(small_search: SmallSearch) -> None:
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize(("workers", "trials"), [(1, 3), (2, 2)])
+@pytest.mark.parametrize(("workers", "trials"), [(1, 3), pytest.param(2, 2, marks=pytest.mark.services)])
 def test_a_trial_that_goes_nan_or_raises_fails_and_the_search_goes_on(
     small_search: SmallSearch, workers: int, trials: int
 ) -> None:

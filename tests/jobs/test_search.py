@@ -1,0 +1,300 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+import hcvae
+from hcvae.errors import UserError
+from jobs import search
+from tune.config import SearchConfig
+from tune.results import SearchResult
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Write = Callable[[Any], str]
+Refuse = Callable[..., str]
+
+
+@pytest.fixture
+def refuse(tmp_path: Path) -> Refuse:
+    """Runs a search, sees that it is refused and leaves nothing in its storage, and gives the message."""
+
+    def refuse(*arguments: str) -> str:
+        with pytest.raises(UserError) as error:
+            search.run(["--search.storage", str(tmp_path / "a" / "b"), "--data.simulator.rows=600", *arguments])
+        assert not (tmp_path / "a").exists()
+        return str(error.value)
+
+    return refuse
+
+
+# What must be refused
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "/x", ".", "..", ".hidden", "-x", "", "a b", "x\n", "x" * 65])
+def test_an_unsafe_study_name(refuse: Refuse, name: str) -> None:
+    told = refuse(f"--search.study={name}")
+    assert told.startswith("search.study: string should match pattern")
+    assert told.endswith(f"but got {name!r}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"trails": 3}, "search.trails: unknown key; did you mean 'trials'?"),
+        ({"trials": 0}, "search.trials: input should be greater than or equal to 1, but got 0"),
+        ({"sampler": "grid"}, "search.sampler: input should be 'tpe' or 'random', but got 'grid'"),
+        ({"workers": 0}, "search.workers: input should be greater than or equal to 1"),
+        ({"gpus_per_worker": -1}, "search.gpus_per_worker: input should be greater than or equal to 0"),
+    ],
+)
+def test_bad_settings(refuse: Refuse, write_config: Write, settings: dict[str, Any], message: str) -> None:
+    assert message in refuse("--config", write_config({"search": settings}))
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter", "message"),
+    [
+        (
+            "model.early_signal_ration",
+            {"type": "float", "low": 0.1, "high": 0.2},
+            "search.space.model.early_signal_ration: the configuration has no such field; "
+            "did you mean 'model.early_signal_ratio'?",
+        ),
+        ("data.split.seed", {"type": "int", "low": 0, "high": 9}, "search.space.data.split.seed: cannot be searched"),
+        ("model.dropout", {"type": "float", "low": 0.5, "high": 1.5}, "search.space.model.dropout: input should be"),
+        ("model.dropout", {"type": "float", "low": 0.5, "high": 0.1}, "low <= high must hold, but got"),
+        ("model.dropout", {"type": "float", "low": 0, "high": 0.1, "log": True}, "low > 0 must hold on a log"),
+        ("model.dropout", {"type": "normal", "mean": 0}, "search.space.model.dropout: input tag 'normal'"),
+        ("training.precision", {"type": "choice", "choices": ["fp16"]}, "search.space.training.precision: input"),
+        ("training.epochs", {"type": "choice", "choices": []}, "search.space.training.epochs.choice.choices: tuple"),
+        (
+            "model.global_latent_dim",
+            {"type": "int", "low": 16, "high": 64},
+            "search.space: its bounds do not go together: local_latent_dim >= global_latent_dim must hold",
+        ),
+    ],
+)
+def test_a_bad_space(refuse: Refuse, write_config: Write, path: str, parameter: dict[str, Any], message: str) -> None:
+    assert message in refuse("--config", write_config({"search": {"space": {path: parameter}}}))
+
+
+@pytest.mark.parametrize("below", ["", "sub", "sub/sub"])
+def test_a_storage_that_cannot_be_written(tmp_path: Path, below: str) -> None:
+    """Even root cannot make a folder below a regular file."""
+    file = tmp_path / "file"
+    file.write_text("keep")
+    with pytest.raises(UserError, match=r"search\.storage: cannot write to .*/quickstart: Not a directory; name a"):
+        search.run(["--search.storage", str(file / below)])
+    assert file.read_text() == "keep"
+
+
+def test_a_folder_that_holds_something_else(tmp_path: Path) -> None:
+    kept = tmp_path / "mine" / "thesis.txt"
+    kept.parent.mkdir()
+    kept.write_text("keep")
+    with pytest.raises(UserError, match=r"mine: holds 'thesis\.txt' but no study; choose another search\.study"):
+        search.run(["--search.storage", str(tmp_path), "--search.study=mine", "--data.simulator.rows=600"])
+    assert kept.read_text() == "keep"
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--search.workers=3"], "a trial needs 3 worker(s) of 1 CPU(s) and 0 GPU(s), more than the cluster has"),
+        (["--search.cpus_per_worker=3"], "a trial needs 1 worker(s) of 3 CPU(s)"),
+        (["--search.gpus_per_worker=1"], "1 GPU(s), more than the cluster has (1 node(s) with 2 CPUs and 0 GPUs)"),
+        (["--search.workers=2", "--search.gpus_per_worker=0.5"], "workers cannot share a GPU, but got 0.5"),
+    ],
+)
+def test_more_than_the_cluster_has(
+    refuse: Refuse, dry_run: Sequence[str], arguments: Sequence[str], message: str
+) -> None:
+    told = refuse(*arguments, *dry_run)
+    assert message in told
+    assert "GPU" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "difference"),
+    [
+        (["--training.epochs=3"], "training.epochs: 2 -> 3"),
+        (["--search.seed=1"], "search.seed: 0 -> 1"),
+        (["--data.simulator.seed=1"], "data (fingerprint): "),
+    ],
+)
+def test_a_study_begun_with_another_configuration(
+    study: Path, tiny: dict[str, Any], write_config: Write, arguments: Sequence[str], difference: str
+) -> None:
+    before = (study / "study.json").read_bytes()
+    with pytest.raises(UserError, match="begun with another configuration or other data") as error:
+        search.run(["--config", write_config(tiny), *arguments])
+    assert difference in str(error.value)
+    assert (study / "study.json").read_bytes() == before
+
+
+# What must be seen
+
+
+def test_help_has_every_option_and_examples(run_job: Run) -> None:
+    ended = run_job("search", "--help")
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    examples = [line for line in ended.stdout.split("examples:")[1].splitlines() if "python -m jobs.search" in line]
+    assert len(examples) >= 3
+    for option in ("--config", "--dry-run", "--log-json", "--wait-for-resources", "--search.trials", "--data.tables"):
+        assert option in ended.stdout
+
+
+def test_examples_of_the_help_are_valid(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is tried as a dry run; the real recordings may not be here."""
+    monkeypatch.chdir(ROOT)
+    lines = (search.SearchCommand.__doc__ or "").split("examples:")[1].split("\n")
+    examples = [line.split()[3:] for line in lines if "jobs.search" in line]
+    assert len(examples) >= 3
+    for arguments in examples:
+        if "configs/recordings.json" not in arguments:
+            command = [*arguments, "--dry-run", "--data.simulator.rows=1500", f"--search.storage={tmp_path / 'none'}"]
+            assert search.run(command) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_prints_the_configuration_and_the_plan_and_writes_nothing(
+    cluster: None, tmp_path: Path, write_config: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_config({"model": {"width": 0.5, "dropout": 0.1}, "search": {"trials": 5}})
+    storage = tmp_path / "not[/red]there"  # no markup
+    arguments = ["--config", config, "--model.width=0.25", "--data.simulator.rows=600", "--dry-run"]
+    assert search.run([*arguments, "--search.storage", str(storage)]) == 0
+    resolved, end = json.JSONDecoder().raw_decode(printed := capsys.readouterr().out)
+    parsed = SearchConfig.model_validate(resolved)
+    assert (parsed.model.width, parsed.model.dropout, parsed.model.use_film) == (0.25, 0.1, True)
+    assert (parsed.data.simulator.rows, parsed.search.trials) == (600, 5)
+    plan = printed[end:]
+    assert f"Study 'quickstart' in {storage}/quickstart: 0 of 5 trials finished" in plan
+    assert "1 worker(s) of 1 CPU(s) and 0 GPU(s) each, up to 60 epochs; 2 at once, on 1 node(s) with 2 CPUs" in plan
+    assert "Split by subject (19 subjects" in plan
+    assert "model.early_signal_ratio" in plan
+    assert list(tmp_path.iterdir()) == [Path(config)]
+
+
+def test_dry_run_of_a_study_that_is_there_changes_nothing(
+    study: Path, tiny: dict[str, Any], write_config: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def files() -> dict[Path, bytes]:
+        return {file: file.read_bytes() for file in study.rglob("*") if file.is_file() and file.name != ".lock"}
+
+    before = files()
+    assert search.run(["--config", write_config(tiny), "--search.trials=9", "--dry-run"]) == 0
+    assert "3 of 9 trials finished" in capsys.readouterr().out
+    assert files() == before
+
+
+def test_a_finished_search_shows_the_front_and_what_to_do_next(
+    study: Path, tiny: dict[str, Any], write_config: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also: the same command again finds its study finished."""
+    assert search.run(["--config", write_config(tiny)]) == 0
+    printed = capsys.readouterr().out
+    result = SearchResult.load(study)
+    assert [trial.state for trial in result.trials] == ["complete"] * 3
+    for trial in result.pareto:
+        assert f"{trial.reconstruction_nmse:.4f}" in printed
+        assert f"{trial.disentanglement:.4f}" in printed
+        assert hcvae.load(study / "best" / f"trial-{trial.number}").config.model.width == 0.02
+    for command in (
+        f"optuna-dashboard sqlite:///{study}/study.db",
+        f"tensorboard --logdir {study}/trials",
+        f"python -m jobs.pull {study} --out model",
+        "hcvae generate model --condition stimulus_level_db=60 --out generated.parquet",
+        "--search.trials 6",
+    ):
+        assert command in printed
+
+
+# Ctrl-C and waiting, in a process of its own
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """`python -m jobs.search` in a process group of its own, as a terminal starts it; ended at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jobs.search", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def press_ctrl_c(process: "subprocess.Popen[str]") -> str:
+    """As a terminal does: to the whole foreground group. Returns what it says then."""
+    os.killpg(process.pid, signal.SIGINT)
+    said: str = process.communicate(timeout=60)[1]
+    return said
+
+
+@pytest.mark.services
+def test_the_same_command_continues_after_ctrl_c(tmp_path: Path, write_config: Write) -> None:
+    training = {"epochs": 20, "batch_size": 64, "checkpoint_every_epochs": 1, "early_stopping_patience": None}
+    config = {
+        "model": {"width": 0.02},
+        "data": {"simulator": {"rows": 1500}},
+        "training": training,
+        "search": {"study": "stopped", "storage": str(tmp_path), "trials": 3, "max_concurrent": 1},
+    }
+    arguments = ["--config", write_config(config), "--log-json"]
+    with started(*arguments) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["event"] == "epoch" and event["trial"] == 1 and event["metrics"]["epoch"] >= 3:
+                break
+        said = press_ctrl_c(process)
+    assert process.returncode == 130
+    assert said.endswith("interrupted\n")
+    assert "Traceback" not in said
+
+    with started(*arguments) as process:
+        out, said = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    events = [json.loads(line) for line in out.splitlines()]
+    epochs = [(event["trial"], event["metrics"]["epoch"]) for event in events if event["event"] == "epoch"]
+    assert epochs[0][0] == 1
+    assert epochs[0][1] >= 3
+    assert {number for number, _ in epochs} == {1, 2}
+    study = optuna.load_study(study_name="stopped", storage=f"sqlite:///{tmp_path}/stopped/study.db")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
+    for trial in study.trials:
+        assert [epoch["epoch"] for epoch in trial.user_attrs["history"]] == list(range(1, 21))
+
+
+@pytest.mark.services
+def test_waiting_for_resources_is_told_and_can_be_stopped(tmp_path: Path) -> None:
+    arguments = ["--data.simulator.rows=600", f"--search.storage={tmp_path / 'results'}"]
+    with started(*arguments, "--search.gpus_per_worker=64", "--wait-for-resources") as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        press_ctrl_c(process)
+    assert said.startswith("waiting for resources: ")
+    assert "64 GPU(s), more than the cluster has" in said
+    assert process.returncode == 130
+    assert not (tmp_path / "results").exists()
