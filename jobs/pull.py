@@ -38,6 +38,9 @@ class PullCommand(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Copy the bundle, and say which one it is."""
     command = command_line.parse(PullCommand, arguments)
+    if command.trial is not None and "by" in command.model_fields_set:
+        raise UserError("--by and --trial: each of them chooses the model; give one")
+    from jobs.next_steps import generate_command
     from tune.results import SearchResult
 
     out = Path(command.out)
@@ -53,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
     Console().print(
         f"trial {summary.number} ({values}) copied to {out}\n\n"
         f"what it is            {out}/README.md\n"
-        f"generate with it      hcvae generate {out} --out generated.parquet",
+        f"generate with it      {generate_command(out, str(out))}",
         highlight=False,
         markup=False,
         soft_wrap=True,

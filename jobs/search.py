@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 from rich.console import Console
@@ -10,6 +10,9 @@ from rich.console import Console
 from hcvae import command_line
 from jobs.arguments import CONFIG_HELP, given
 from tune.config import SearchConfig
+
+if TYPE_CHECKING:
+    from tune.results import SearchResult
 
 
 class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] # both configure pydantic
@@ -47,23 +50,25 @@ def run(arguments: Sequence[str]) -> int:
         console.print(plan, highlight=False, markup=False, soft_wrap=True)
         return 0
     result = run_search(config, log_json=command.log_json, wait_for_resources=command.wait_for_resources)
+    if not result.pareto:
+        raise RuntimeError(f"{result.folder}: no trial has completed; the failures stand in the study and above")
     if not command.log_json:
         console.print(result.table())
-        console.print(next_steps(config, result.folder), highlight=False, markup=False, soft_wrap=True)
+        console.print(_next_steps(config, result), highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
-def next_steps(config: SearchConfig, folder: Path) -> str:
-    """What to type after a search."""
-    static = config.data.static
-    condition = f"--condition {static[0]}=60 " if static[0] == "stimulus_level_db" else ""
+def _next_steps(config: SearchConfig, result: "SearchResult") -> str:
+    from jobs.next_steps import generate_command
+
+    folder = result.folder
     return f"""
 Results: {folder} (pareto.json; a model bundle for each trial of the Pareto front under best/)
 
 look at the study     optuna-dashboard sqlite:///{folder}/study.db
 look at the training  tensorboard --logdir {folder}/trials
 take the best model   python -m jobs.pull {folder} --out model
-generate with it      hcvae generate model {condition}--out generated.parquet
+generate with it      {generate_command(result.bundle(result.knee().number), "model")}
 search further        the same command with --search.trials {2 * config.search.trials}
 """
 

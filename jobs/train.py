@@ -62,6 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     config = Config.model_validate({name: getattr(command, name) for name in Config.model_fields})
     from hcvae.data.dataset import prepare
     from hcvae.training import preflight
+    from jobs.next_steps import generate_command
 
     console = Console(stderr=command.log_json)
     _check_out(Path(command.out).absolute())
@@ -77,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     console.print(
         f"\nreconstruction_nmse {nmse:.4f}, disentanglement {disentanglement:.4f} (validation part, best epoch)\n\n"
         f"model                 {command.out}/bundle\n"
-        f"generate with it      hcvae generate {command.out}/bundle --out generated.parquet\n"
+        f"generate with it      {generate_command(Path(command.out) / 'bundle', f'{command.out}/bundle')}\n"
         f"look at the training  tensorboard --logdir {command.out}/tensorboard",
         highlight=False,
         markup=False,
@@ -158,6 +159,9 @@ def _train(command: TrainCommand, config: Config, data: "Dataset", on_epoch: OnE
 
     outcome = train_with_workers(config, ray.put(data), out, _settings(command), on_epoch)
     if outcome.values is None:
+        kind, _, message = (outcome.failure or "").partition(": ")
+        if kind == UserError.__name__:
+            raise UserError(message)
         raise RuntimeError(outcome.traceback or outcome.failure)
     return outcome.values
 

@@ -27,7 +27,7 @@ from tune.resources import Plan, plan_on_cluster, ray_cluster
 from tune.results import SearchResult
 from tune.searcher import EndOfTrials, StudySearcher
 from tune.space import check_space
-from tune.study import FINISHED, StudyFolder, interrupted, locked_folder, n_finished, open_study
+from tune.study import FINISHED, StudyFolder, check_folder, interrupted, locked_folder, n_finished, open_study
 from tune.trainable import make_trainable
 
 MAX_RESTARTS = 3
@@ -111,6 +111,7 @@ def _prepared(config: SearchConfig, wait: bool, console: Console) -> Iterator[_S
     with locked_folder(config) as folder:
         data = prepare(config)
         preflight(_training(config), data, config.search.workers)
+        check_folder(folder, config, data.fingerprint)
         with ray_cluster(data.nbytes):
             plan = plan_on_cluster(config.search, wait, lambda text: _say(console, text))
             yield _Search(config, folder, data, plan)

@@ -162,19 +162,28 @@ def locked_folder(config: SearchConfig) -> Iterator[StudyFolder]:
                         parent.rmdir()
 
 
-def open_study(folder: StudyFolder, config: SearchConfig, data_fingerprint: str) -> optuna.Study:
-    """Create the study in a locked folder, or continue the one that is there.
+def check_folder(folder: StudyFolder, config: SearchConfig, data_fingerprint: str) -> None:
+    """Check that a study can be begun, or continued, in a locked folder.
 
     Raises:
         UserError: the folder holds something else, or a study of another configuration or other data.
     """
     if folder.record.exists():
-        record = folder.read_record()
-        _refuse_changes(folder, record, config, data_fingerprint)
-        folder_record = record.model_copy(update={"config": config})
+        _refuse_changes(folder, folder.read_record(), config, data_fingerprint)
+    elif foreign := _foreign(folder):
+        raise UserError(f"{folder.path}: holds {foreign!r} but no study; choose another search.study or storage")
+
+
+def open_study(folder: StudyFolder, config: SearchConfig, data_fingerprint: str) -> optuna.Study:
+    """Create the study in a locked folder, or continue the one that is there.
+
+    Raises:
+        UserError: as `check_folder`.
+    """
+    check_folder(folder, config, data_fingerprint)
+    if folder.record.exists():
+        folder_record = folder.read_record().model_copy(update={"config": config})
     else:
-        if foreign := _foreign(folder):
-            raise UserError(f"{folder.path}: holds {foreign!r} but no study; choose another search.study or storage")
         folder_record = StudyRecord(
             config=config,
             data_fingerprint=data_fingerprint,

@@ -1,7 +1,10 @@
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,24 @@ def run_job() -> Run:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
 
     return run
+
+
+@pytest.fixture
+def start_job() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts `python -m jobs.NAME ARGUMENTS` in a process group of its own, as a terminal does, and ends it at last."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(name: str, *arguments: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", f"jobs.{name}", *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        processes.append(subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, **pipes))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@ import json
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Write = Callable[[Any], str]
 Refuse = Callable[..., str]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -40,10 +39,12 @@ def refuse(tmp_path: Path) -> Refuse:
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "/x", ".", "..", ".hidden", "-x", "", "a b", "x\n", "x" * 65])
-def test_an_unsafe_study_name(refuse: Refuse, name: str) -> None:
-    told = refuse(f"--search.study={name}")
+def test_an_unsafe_study_name(refuse: Refuse, write_config: Write, name: str) -> None:
+    told = refuse("--config", write_config({"search": {"study": name}}))
     assert told.startswith("search.study: string should match pattern")
     assert told.endswith(f"but got {name!r}")
+    if name == name.strip():  # options are read without the space around them
+        assert refuse(f"--search.study={name}") == told
 
 
 @pytest.mark.parametrize(
@@ -70,11 +71,19 @@ def test_bad_settings(refuse: Refuse, write_config: Write, settings: dict[str, A
             "did you mean 'model.early_signal_ratio'?",
         ),
         ("data.split.seed", {"type": "int", "low": 0, "high": 9}, "search.space.data.split.seed: cannot be searched"),
-        ("model.dropout", {"type": "float", "low": 0.5, "high": 1.5}, "search.space.model.dropout: input should be"),
+        (
+            "model.dropout",
+            {"type": "float", "low": 0.5, "high": 1.5},
+            "model.dropout: Input should be less than 1, but got 1.5",
+        ),
         ("model.dropout", {"type": "float", "low": 0.5, "high": 0.1}, "low <= high must hold, but got"),
         ("model.dropout", {"type": "float", "low": 0, "high": 0.1, "log": True}, "low > 0 must hold on a log"),
         ("model.dropout", {"type": "normal", "mean": 0}, "search.space.model.dropout: input tag 'normal'"),
-        ("training.precision", {"type": "choice", "choices": ["fp16"]}, "search.space.training.precision: input"),
+        (
+            "training.precision",
+            {"type": "choice", "choices": ["fp16"]},
+            "training.precision: Input should be 'fp32' or",
+        ),
         ("training.epochs", {"type": "choice", "choices": []}, "search.space.training.epochs.choice.choices: tuple"),
         (
             "model.global_latent_dim",
@@ -97,12 +106,14 @@ def test_a_storage_that_cannot_be_written(tmp_path: Path, below: str) -> None:
     assert file.read_text() == "keep"
 
 
-def test_a_folder_that_holds_something_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+def test_a_folder_that_holds_something_else(tmp_path: Path, dry_run: Sequence[str]) -> None:
     kept = tmp_path / "mine" / "thesis.txt"
     kept.parent.mkdir()
     kept.write_text("keep")
+    arguments = ["--search.storage", str(tmp_path), "--search.study=mine", "--data.simulator.rows=600", *dry_run]
     with pytest.raises(UserError, match=r"mine: holds 'thesis\.txt' but no study; choose another search\.study"):
-        search.run(["--search.storage", str(tmp_path), "--search.study=mine", "--data.simulator.rows=600"])
+        search.run(arguments)
     assert kept.read_text() == "keep"
 
 
@@ -125,6 +136,7 @@ def test_more_than_the_cluster_has(
     assert "GPU" in told
 
 
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
 @pytest.mark.parametrize(
     ("arguments", "difference"),
     [
@@ -134,11 +146,16 @@ def test_more_than_the_cluster_has(
     ],
 )
 def test_a_study_begun_with_another_configuration(
-    study: Path, tiny: dict[str, Any], write_config: Write, arguments: Sequence[str], difference: str
+    study: Path,
+    tiny: dict[str, Any],
+    write_config: Write,
+    dry_run: Sequence[str],
+    arguments: Sequence[str],
+    difference: str,
 ) -> None:
     before = (study / "study.json").read_bytes()
     with pytest.raises(UserError, match="begun with another configuration or other data") as error:
-        search.run(["--config", write_config(tiny), *arguments])
+        search.run(["--config", write_config(tiny), *arguments, *dry_run])
     assert difference in str(error.value)
     assert (study / "study.json").read_bytes() == before
 
@@ -156,7 +173,8 @@ def test_help_has_every_option_and_examples(run_job: Run) -> None:
         assert option in ended.stdout
 
 
-def test_examples_of_the_help_are_valid(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("cluster")
+def test_examples_of_the_help_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is tried as a dry run; the real recordings may not be here."""
     monkeypatch.chdir(ROOT)
     lines = (search.SearchCommand.__doc__ or "").split("examples:")[1].split("\n")
@@ -225,35 +243,10 @@ def test_a_finished_search_shows_the_front_and_what_to_do_next(
 # Ctrl-C and waiting, in a process of its own
 
 
-@contextmanager
-def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """`python -m jobs.search` in a process group of its own, as a terminal starts it; ended at the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "jobs.search", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def press_ctrl_c(process: "subprocess.Popen[str]") -> str:
-    """As a terminal does: to the whole foreground group. Returns what it says then."""
-    os.killpg(process.pid, signal.SIGINT)
-    said: str = process.communicate(timeout=60)[1]
-    return said
-
-
 @pytest.mark.services
-def test_the_same_command_continues_after_ctrl_c(tmp_path: Path, write_config: Write) -> None:
+def test_the_same_command_continues_after_ctrl_c(
+    tmp_path: Path, write_config: Write, start_job: Start, run_job: Run
+) -> None:
     training = {"epochs": 20, "batch_size": 64, "checkpoint_every_epochs": 1, "early_stopping_patience": None}
     config = {
         "model": {"width": 0.02},
@@ -262,21 +255,21 @@ def test_the_same_command_continues_after_ctrl_c(tmp_path: Path, write_config: W
         "search": {"study": "stopped", "storage": str(tmp_path), "trials": 3, "max_concurrent": 1},
     }
     arguments = ["--config", write_config(config), "--log-json"]
-    with started(*arguments) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            event = json.loads(line)
-            if event["event"] == "epoch" and event["trial"] == 1 and event["metrics"]["epoch"] >= 3:
-                break
-        said = press_ctrl_c(process)
+    process = start_job("search", *arguments)
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["event"] == "epoch" and event["trial"] == 1 and event["metrics"]["epoch"] >= 3:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert said.endswith("interrupted\n")
     assert "Traceback" not in said
 
-    with started(*arguments) as process:
-        out, said = process.communicate(timeout=200)
-    assert process.returncode == 0, said
-    events = [json.loads(line) for line in out.splitlines()]
+    ended = run_job("search", *arguments)
+    assert ended.returncode == 0, ended.stderr
+    events = [json.loads(line) for line in ended.stdout.splitlines()]
     epochs = [(event["trial"], event["metrics"]["epoch"]) for event in events if event["event"] == "epoch"]
     assert epochs[0][0] == 1
     assert epochs[0][1] >= 3
@@ -288,12 +281,13 @@ def test_the_same_command_continues_after_ctrl_c(tmp_path: Path, write_config: W
 
 
 @pytest.mark.services
-def test_waiting_for_resources_is_told_and_can_be_stopped(tmp_path: Path) -> None:
+def test_waiting_for_resources_is_told_and_can_be_stopped(tmp_path: Path, start_job: Start) -> None:
     arguments = ["--data.simulator.rows=600", f"--search.storage={tmp_path / 'results'}"]
-    with started(*arguments, "--search.gpus_per_worker=64", "--wait-for-resources") as process:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        press_ctrl_c(process)
+    process = start_job("search", *arguments, "--search.gpus_per_worker=64", "--wait-for-resources")
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=60)
     assert said.startswith("waiting for resources: ")
     assert "64 GPU(s), more than the cluster has" in said
     assert process.returncode == 130

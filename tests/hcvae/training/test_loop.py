@@ -110,8 +110,8 @@ def test_divergence_is_raised_with_the_epoch_and_the_losses(data, tmp_path, valu
 
 
 def test_bf16_trains_to_about_the_same_error(data, tmp_path):
-    full = fit(config(), data, tmp_path / "fp32").metrics["reconstruction_nmse"]
-    half = fit(config(precision="bf16"), data, tmp_path / "bf16").metrics["reconstruction_nmse"]
+    full = fit(config(epochs=20), data, tmp_path / "fp32").metrics["reconstruction_nmse"]
+    half = fit(config(epochs=20, precision="bf16"), data, tmp_path / "bf16").metrics["reconstruction_nmse"]
     assert half == pytest.approx(full, rel=0.1)
 
 
@@ -135,7 +135,7 @@ def test_no_batch_size_or_row_count_crashes_the_last_batch(data, tmp_path, batch
 
 def test_collapse_is_measured_and_told(data, tmp_path, caplog):
     weights = {"global_kl": 100.0, "local_kl": 100.0}
-    result = fit(config(loss_weights=weights, epochs=8), data, tmp_path)
+    result = fit(config(loss_weights=weights, epochs=25), data, tmp_path)
     assert result.history[-1]["global_active_units"] == result.history[-1]["local_active_units"] == 0
     assert "z_global has collapsed" in caplog.text
     assert "z_local has collapsed" in caplog.text

@@ -1,0 +1,239 @@
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import hcvae
+from hcvae.config import Config
+from hcvae.errors import UserError
+from jobs import train
+from tune.results import SearchResult
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., "subprocess.Popen[str]"]
+Write = Callable[[Any], str]
+
+
+@pytest.fixture(autouse=True)
+def _own_threads() -> Iterator[None]:
+    """A training sets the number of threads of its process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+# One worker
+
+
+def test_one_worker_trains_to_a_bundle(
+    tiny: dict[str, Any], write_config: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the configuration of a search, and options over it; what is printed is what the bundle says."""
+    out = tmp_path / "below" / "out"
+    command = ["--config", write_config(tiny), "--training.epochs=1", "--out", str(out)]
+    assert train.run(command) == 0
+    printed = capsys.readouterr().out
+    bundle = hcvae.load(out / "bundle")
+    assert bundle.config.training.epochs == 1
+    assert (bundle.config.model.width, bundle.config.data.simulator.rows) == (0.02, 1500)
+    metrics = bundle.metrics["validation"]
+    expected = f"nmse {metrics['reconstruction_nmse']:.4f}, disentanglement {metrics['disentanglement']:.4f} (valid"
+    assert expected in printed
+    assert f"hcvae generate {out}/bundle --out generated.parquet" in printed
+    assert f"tensorboard --logdir {out}/tensorboard" in printed
+    assert list((out / "tensorboard").rglob("events.*"))
+
+    # The same command finds it finished; another configuration does not overwrite it.
+    assert train.run(command) == 0
+    assert expected in capsys.readouterr().out
+    weights = (out / "bundle" / "model.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"holds a training of another configuration.*; use an empty folder"):
+        train.run([*command, "--training.seed=1"])
+    assert (out / "bundle" / "model.safetensors").read_bytes() == weights
+
+
+def test_a_trial_of_a_study_is_trained_again(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also one that is not on the front; its parameters, seed and threads give the trial's own figures."""
+    for trial in SearchResult.load(study).trials[:2]:
+        out = tmp_path / str(trial.number)
+        assert train.run(["--study", str(study), "--trial", str(trial.number), "--out", str(out)]) == 0
+        bundle = hcvae.load(out / "bundle")
+        assert bundle.config.model.global_latent_dim == trial.params["model.global_latent_dim"]
+        assert bundle.config.training.learning_rate == trial.params["training.learning_rate"]
+        assert bundle.config.model.width == 0.02
+        assert bundle.metrics["validation"]["reconstruction_nmse"] == pytest.approx(trial.reconstruction_nmse, rel=1e-4)
+    capsys.readouterr()
+    command = [f"--study={study}", "--trial=0", "--training.epochs=7", "--out", str(tmp_path / "other"), "--dry-run"]
+    assert train.run(command) == 0
+    printed = capsys.readouterr().out
+    config = Config.model_validate(json.loads(printed[printed.index("{") :]))
+    assert (config.training.epochs, config.training.learning_rate) == (7, 1e-2)
+
+
+def test_progress_as_json_lines(tmp_path: Path, tiny: dict[str, Any], write_config: Write, run_job: Run) -> None:
+    ended = run_job("train", "--config", write_config(tiny), "--out", str(tmp_path / "out"), "--log-json")
+    assert ended.returncode == 0, ended.stderr
+    epochs = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [epoch["epoch"] for epoch in epochs] == [1, 2]
+    metrics = hcvae.load(tmp_path / "out" / "bundle").metrics["validation"]
+    assert metrics["reconstruction_nmse"] in [epoch["reconstruction_nmse"] for epoch in epochs]
+
+
+def test_dry_run_prints_the_configuration_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--data.simulator.rows=600", "--model.width=0.25", "--dry-run", "--out", str(tmp_path / "out")]
+    assert train.run(command) == 0
+    printed = capsys.readouterr().out
+    config = Config.model_validate(json.loads(printed[printed.index("{") :]))
+    assert (config.model.width, config.data.simulator.rows, config.model.use_film) == (0.25, 600, True)
+    assert printed.startswith("Split by subject (19 subjects")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_has_examples(run_job: Run) -> None:
+    ended = run_job("train", "--help")
+    assert ended.returncode == 0
+    assert ended.stdout.split("examples:")[1].count("python -m jobs.train ") >= 3
+    assert "--workers" in ended.stdout
+
+
+# What must be refused
+
+
+@pytest.fixture
+def refuse(tmp_path: Path) -> Callable[..., str]:
+    """Runs a training, sees that it is refused and leaves nothing behind, and gives the message."""
+
+    def refuse(*arguments: str) -> str:
+        with pytest.raises(UserError) as error:
+            train.run(["--out", str(tmp_path / "a" / "out"), *arguments])
+        assert not (tmp_path / "a").exists()
+        return str(error.value)
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trial=0"], "--trial 0: of which study? give --study FOLDER as well"),
+        (["--study={study}"], "--study: takes the configuration from a trial; give --trial NUMBER, and no --config"),
+        (["--study={study}", "--trial=0", "--config=x.json"], "give --trial NUMBER, and no --config"),
+        (["--study={study}", "--trial=3"], "trials are numbered 0 to 2, but got 3"),
+        (["--study={study}", "--trial=-1"], "--trial: must be the number of a trial, but got '-1'"),
+        (["--study={study}", "--trial=best"], "--trial: must be the number of a trial, but got 'best'"),
+        (["--study={study}/best", "--trial=0"], "best: no study here; name a folder that holds a study.json"),
+        (["--study=nowhere", "--trial=0"], "nowhere: no study here"),
+        (["--study={study}", "--trial=0", "--model.local_latent_dim=2"], "(local_latent_dim=2, global_latent_dim="),
+        (["--study"], "argument --study: expected one argument"),
+        (["--workers=0"], "workers: input should be greater than or equal to 1, but got '0'"),
+        (["--worker=2"], "--worker: unknown option; did you mean '--workers'?"),
+        (["--search.trials=2"], "--search.trials: unknown option"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    refuse: Callable[..., str], study: Path, arguments: Sequence[str], message: str
+) -> None:
+    assert message in refuse(*(argument.format(study=study) for argument in arguments))
+
+
+def test_out_is_needed() -> None:
+    with pytest.raises(UserError, match="^out: field required"):
+        train.run(["--data.simulator.rows=600"])
+
+
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+@pytest.mark.parametrize("below", ["", "sub/sub"])
+def test_a_folder_that_cannot_be_written(tmp_path: Path, below: str, dry_run: Sequence[str]) -> None:
+    file = tmp_path / "file"
+    file.write_text("keep")
+    with pytest.raises(UserError, match=r"--out: cannot write to .*file.*; name a folder that you may write to"):
+        train.run(["--data.simulator.rows=600", "--out", str(file / below), *dry_run])
+    assert file.read_text() == "keep"
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers=3"], "needs 3 worker(s) of 1 CPU(s) and 0 GPU(s), more than the cluster has (1 node(s) with 2"),
+        (["--workers=2", "--cpus-per-worker=2"], "needs 2 worker(s) of 2 CPU(s)"),
+        (["--workers=2", "--gpus-per-worker=1"], "1 GPU(s), more than the cluster has"),
+        (["--gpus-per-worker=64"], "--gpus-per-worker: this machine has"),
+        (["--workers=2", "--training.batch_size=1"], "batches of 1 rows cannot be shared out among 2 workers"),
+    ],
+)
+def test_more_than_there_is(
+    refuse: Callable[..., str], dry_run: Sequence[str], arguments: Sequence[str], message: str
+) -> None:
+    assert message in refuse("--data.simulator.rows=600", *arguments, *dry_run)
+
+
+def test_a_process_ends_with_2_and_one_message(run_job: Run, tmp_path: Path) -> None:
+    ended = run_job("train", "--out", str(tmp_path / "out"), "--trial", "0")
+    assert ended.returncode == 2
+    assert ended.stderr == "error: --trial 0: of which study? give --study FOLDER as well\n"
+
+
+# Two workers, through Ray Train
+
+
+@pytest.mark.services
+def test_the_gradient_does_not_depend_on_the_number_of_workers(run_job: Run, tmp_path: Path) -> None:
+    """One epoch is one batch: its gradient norm is that of the first step. KL and masked peaks weigh in."""
+    arguments = (
+        "--model.width=0.05 --model.dropout=0 --no-model.batch_norm --data.simulator.rows=601 "
+        "--training.batch_size=9999 --training.epochs=1 --training.phases.reconstruction=0 --training.phases.warmup=0 "
+        "--training.loss_weights.global_kl=1 --training.loss_weights.local_kl=1 --training.device=cpu --log-json"
+    ).split()
+    norms, losses = {}, {}
+    for workers in (1, 2):
+        out = tmp_path / str(workers)
+        ended = run_job("train", *arguments, "--out", str(out), f"--workers={workers}")
+        assert ended.returncode == 0, ended.stderr
+        [epoch] = [json.loads(line) for line in ended.stdout.splitlines()]
+        norms[workers], losses[workers] = epoch["train_gradient_norm"], epoch["train_loss"]
+        assert hcvae.load(out / "bundle").metrics["validation"]["reconstruction_nmse"] == epoch["reconstruction_nmse"]
+        assert {entry.name for entry in out.iterdir()} == {"bundle", "checkpoint", "tensorboard"}
+    assert norms[2] == pytest.approx(norms[1], rel=1e-4)
+    assert losses[2] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_command_continues_after_ctrl_c(start_job: Start, run_job: Run, tmp_path: Path, workers: int) -> None:
+    out = tmp_path / "out"
+    arguments = (
+        f"--model.width=0.02 --data.simulator.rows=1500 --training.epochs=30 --training.checkpoint_every_epochs=1 "
+        f"--training.early_stopping_patience=null --out={out} --workers={workers} --log-json"
+    ).split()
+    process = start_job("train", *arguments)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if json.loads(line)["epoch"] == 3:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert said.endswith("interrupted\n")
+    assert "Traceback" not in said
+
+    refused = run_job("train", *arguments, "--training.seed=1")
+    assert refused.returncode == 2
+    assert "holds a training of another configuration" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+    ended = run_job("train", *arguments)
+    assert ended.returncode == 0, ended.stderr
+    epochs = [json.loads(line)["epoch"] for line in ended.stdout.splitlines()]
+    assert epochs == list(range(epochs[0], 31))
+    assert epochs[0] >= 3
+    hcvae.load(out / "bundle")
