@@ -27,11 +27,9 @@ def refuse(request: pytest.FixtureRequest, tmp_path: Path) -> Refuse:
     def refuse(*arguments: str) -> str:
         place = tmp_path / "results"
         before = set(tmp_path.rglob("*"))
+        job, option = (search, "--search.storage") if request.param == "search" else (train, "--out")
         with pytest.raises(UserError) as error:
-            if request.param == "search":
-                search.run(["--search.storage", str(place), *arguments])
-            else:
-                train.run(["--out", str(place), *arguments])
+            job.run([option, str(place), *arguments])
         assert set(tmp_path.rglob("*")) == before
         return str(error.value)
 

@@ -63,7 +63,7 @@ def test_the_chosen_trial_is_copied(
     assert pull.run([str(known), "--out", str(out), *choice]) == 0
     printed = capsys.readouterr().out
     assert f"trial {number} (reconstruction_nmse {values}) copied to {out}\n" in printed
-    assert f"hcvae generate {out} --out generated.parquet\n" in printed
+    assert f"hcvae generate {out} --condition stimulus_level_db=" in printed
     assert hcvae.load(out).config.training.seed == number
     assert [entry.name for entry in out.parent.iterdir()] == ["model"]
     assert (known / "best" / f"trial-{number}").is_dir()
@@ -148,7 +148,7 @@ def test_out_must_be_new_and_writable(known: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--out: cannot write to .*file/sub/model: .*; name a folder that you may"):
         pull.run([str(known), "--out", str(tmp_path / "file" / "sub" / "model")])
     assert (tmp_path / "file").read_text() == "keep"
-    with pytest.raises(UserError, match="^out: field required"):
+    with pytest.raises(UserError, match=r"^out: field required"):
         pull.run([str(known)])
 
 

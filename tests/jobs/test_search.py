@@ -234,7 +234,7 @@ def test_a_finished_search_shows_the_front_and_what_to_do_next(
         f"optuna-dashboard sqlite:///{study}/study.db",
         f"tensorboard --logdir {study}/trials",
         f"python -m jobs.pull {study} --out model",
-        "hcvae generate model --condition stimulus_level_db=60 --out generated.parquet",
+        "hcvae generate model --condition stimulus_level_db=",
         "--search.trials 6",
     ):
         assert command in printed

@@ -45,7 +45,7 @@ def test_one_worker_trains_to_a_bundle(
     metrics = bundle.metrics["validation"]
     expected = f"nmse {metrics['reconstruction_nmse']:.4f}, disentanglement {metrics['disentanglement']:.4f} (valid"
     assert expected in printed
-    assert f"hcvae generate {out}/bundle --out generated.parquet" in printed
+    assert f"hcvae generate {out}/bundle --condition stimulus_level_db=" in printed
     assert f"tensorboard --logdir {out}/tensorboard" in printed
     assert list((out / "tensorboard").rglob("events.*"))
 
@@ -145,7 +145,7 @@ def test_options_that_do_not_go_together(
 
 
 def test_out_is_needed() -> None:
-    with pytest.raises(UserError, match="^out: field required"):
+    with pytest.raises(UserError, match=r"^out: field required"):
         train.run(["--data.simulator.rows=600"])
 
 
@@ -189,11 +189,20 @@ def test_a_process_ends_with_2_and_one_message(run_job: Run, tmp_path: Path) -> 
 @pytest.mark.services
 def test_the_gradient_does_not_depend_on_the_number_of_workers(run_job: Run, tmp_path: Path) -> None:
     """One epoch is one batch: its gradient norm is that of the first step. KL and masked peaks weigh in."""
-    arguments = (
-        "--model.width=0.05 --model.dropout=0 --no-model.batch_norm --data.simulator.rows=601 "
-        "--training.batch_size=9999 --training.epochs=1 --training.phases.reconstruction=0 --training.phases.warmup=0 "
-        "--training.loss_weights.global_kl=1 --training.loss_weights.local_kl=1 --training.device=cpu --log-json"
-    ).split()
+    arguments = [
+        "--model.width=0.05",
+        "--model.dropout=0",
+        "--no-model.batch_norm",
+        "--data.simulator.rows=601",
+        "--training.batch_size=9999",
+        "--training.epochs=1",
+        "--training.phases.reconstruction=0",
+        "--training.phases.warmup=0",
+        "--training.loss_weights.global_kl=1",
+        "--training.loss_weights.local_kl=1",
+        "--training.device=cpu",
+        "--log-json",
+    ]
     norms, losses = {}, {}
     for workers in (1, 2):
         out = tmp_path / str(workers)
