@@ -1,9 +1,18 @@
 """What to type after a job."""
 
+import shutil
+import sys
 from pathlib import Path
 
 from hcvae.bundle import load
 from hcvae.data.preprocessing import Value
+
+
+def activate_hint() -> str:
+    """How to make the commands below work, where the shell does not have them yet; else nothing."""
+    here = Path(sys.prefix) / "bin"
+    found = shutil.which("hcvae")
+    return "" if found and Path(found).parent == here else f"\nfirst                 source {here}/activate\n"
 
 
 def generate_command(bundle: Path, name: str) -> str:

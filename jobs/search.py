@@ -59,12 +59,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _next_steps(config: SearchConfig, result: "SearchResult") -> str:
-    from jobs.next_steps import generate_command
+    from jobs.next_steps import activate_hint, generate_command
 
     folder = result.folder
     return f"""
 Results: {folder} (pareto.json; a model bundle for each trial of the Pareto front under best/)
-
+{activate_hint()}
 look at the study     optuna-dashboard sqlite:///{folder}/study.db
 look at the training  tensorboard --logdir {folder}/trials
 take the best model   python -m jobs.pull {folder} --out model

@@ -7,14 +7,11 @@ from pydantic import Field, model_validator
 from hcvae.config import Config, Section
 
 
-class FloatRange(Section):
-    """A real number between two bounds, both included."""
-
-    type: Literal["float"] = "float"
+class _Range(Section):
     low: float
-    """Lower bound."""
+    """Lower bound, included."""
     high: float
-    """Upper bound."""
+    """Upper bound, included."""
     log: bool = False
     """Draw on a logarithmic scale."""
 
@@ -27,24 +24,18 @@ class FloatRange(Section):
         return self
 
 
-class IntRange(Section):
-    """A whole number between two bounds, both included."""
+class FloatRange(_Range):
+    """A real number between two bounds."""
+
+    type: Literal["float"] = "float"
+
+
+class IntRange(_Range):
+    """A whole number between two bounds."""
 
     type: Literal["int"] = "int"
     low: int
-    """Lower bound."""
     high: int
-    """Upper bound."""
-    log: bool = False
-    """Draw on a logarithmic scale."""
-
-    @model_validator(mode="after")
-    def _bounds_are_ordered(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"low <= high must hold, but got (low={self.low}, high={self.high})")
-        if self.log and self.low <= 0:
-            raise ValueError(f"low > 0 must hold on a logarithmic scale, but got (low={self.low})")
-        return self
 
 
 class Choice(Section):

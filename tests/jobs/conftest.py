@@ -57,9 +57,11 @@ def start_job() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
 
     def start(name: str, *arguments: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", f"jobs.{name}", *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        processes.append(subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, **pipes))
-        return processes[-1]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        processes.append(process)
+        return process
 
     yield start
     for process in processes:
@@ -86,11 +88,9 @@ def simulated() -> pa.Table:
     return simulate(600, 0)
 
 
-# Not of the session: tests elsewhere start clusters of their own.
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """A local Ray with 2 CPUs."""
-    assert not ray.is_initialized()
     ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
     try:
         with ray_cluster(0):
@@ -99,9 +99,9 @@ def cluster() -> Iterator[None]:
         ray.shutdown()
 
 
-@pytest.fixture(scope="package")
-def study(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished search, `TINY`."""
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished search, `TINY`. It uses the Ray that is there, or one of its own that it ends."""
     folder = tmp_path_factory.mktemp("study")
     config = folder / "config.json"
     config.write_text(json.dumps(TINY))

@@ -209,16 +209,14 @@ def test_a_static_column_that_only_its_nulls_vary_is_accepted(simulated: pa.Tabl
     assert train.run(["--out", str(tmp_path / "out"), "--dry-run", f"--data.tables={file}"]) == 0
 
 
-@pytest.mark.parametrize("job", ["search", "train"])
-def test_a_process_ends_with_2_and_one_message(run_job: Run, tmp_path: Path, job: str) -> None:
+def test_a_process_ends_with_2_and_one_message(run_job: Run, tmp_path: Path) -> None:
     file = tmp_path / "notes.parquet"
     file.write_text("no table")
-    place = {"search": "--search.storage", "train": "--out"}[job]
     for arguments, message in (
         (["--model.widht=1"], "error: --model.widht: unknown option; did you mean '--model.width'?\n"),
         ([f"--data.tables={file}"], f"error: {file}: must be a readable Parquet file"),
     ):
-        ended = run_job(job, place, str(tmp_path / "results"), *arguments)
+        ended = run_job("search", f"--search.storage={tmp_path / 'results'}", *arguments)
         assert ended.returncode == 2
         assert ended.stderr.startswith(message)
         assert len(ended.stderr.splitlines()) == 1

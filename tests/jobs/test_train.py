@@ -76,10 +76,11 @@ def test_a_trial_of_a_study_is_trained_again(study: Path, tmp_path: Path, capsys
     assert (config.training.epochs, config.training.learning_rate) == (7, 1e-2)
 
 
-def test_progress_as_json_lines(tmp_path: Path, tiny: dict[str, Any], write_config: Write, run_job: Run) -> None:
-    ended = run_job("train", "--config", write_config(tiny), "--out", str(tmp_path / "out"), "--log-json")
-    assert ended.returncode == 0, ended.stderr
-    epochs = [json.loads(line) for line in ended.stdout.splitlines()]
+def test_progress_as_json_lines(
+    tmp_path: Path, tiny: dict[str, Any], write_config: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.run(["--config", write_config(tiny), "--out", str(tmp_path / "out"), "--log-json"]) == 0
+    epochs = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [epoch["epoch"] for epoch in epochs] == [1, 2]
     metrics = hcvae.load(tmp_path / "out" / "bundle").metrics["validation"]
     assert metrics["reconstruction_nmse"] in [epoch["reconstruction_nmse"] for epoch in epochs]
