@@ -12,7 +12,7 @@ import pytest
 import hcvae
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.services
 
 
 def run(*arguments: object) -> str:

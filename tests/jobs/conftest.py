@@ -45,7 +45,7 @@ def run_job() -> Run:
 
     def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", f"jobs.{name}", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400)
 
     return run
 

@@ -29,7 +29,7 @@ def refuse(request: pytest.FixtureRequest, tmp_path: Path) -> Refuse:
         before = set(tmp_path.rglob("*"))
         job, option = (search, "--search.storage") if request.param == "search" else (train, "--out")
         with pytest.raises(UserError) as error:
-            job.run([option, str(place), *arguments])
+            job.run([option, str(place), "--model.width=0.02", *arguments])
         assert set(tmp_path.rglob("*")) == before
         return str(error.value)
 

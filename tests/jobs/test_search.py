@@ -27,8 +27,9 @@ def refuse(tmp_path: Path) -> Refuse:
     """Runs a search, sees that it is refused and leaves nothing in its storage, and gives the message."""
 
     def refuse(*arguments: str) -> str:
+        small = ["--model.width=0.02", "--data.simulator.rows=600"]
         with pytest.raises(UserError) as error:
-            search.run(["--search.storage", str(tmp_path / "a" / "b"), "--data.simulator.rows=600", *arguments])
+            search.run(["--search.storage", str(tmp_path / "a" / "b"), *small, *arguments])
         assert not (tmp_path / "a").exists()
         return str(error.value)
 

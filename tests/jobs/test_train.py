@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -175,7 +177,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, below: str, dry_run: Se
 def test_more_than_there_is(
     refuse: Callable[..., str], dry_run: Sequence[str], arguments: Sequence[str], message: str
 ) -> None:
-    assert message in refuse("--data.simulator.rows=600", *arguments, *dry_run)
+    assert message in refuse("--model.width=0.02", "--data.simulator.rows=600", *arguments, *dry_run)
 
 
 def test_a_process_ends_with_2_and_one_message(run_job: Run, tmp_path: Path) -> None:
@@ -188,19 +190,29 @@ def test_a_process_ends_with_2_and_one_message(run_job: Run, tmp_path: Path) -> 
 
 
 @pytest.mark.services
-def test_the_gradient_does_not_depend_on_the_number_of_workers(run_job: Run, tmp_path: Path) -> None:
-    """One epoch is one batch: its gradient norm is that of the first step. KL and masked peaks weigh in."""
+def test_the_gradient_does_not_depend_on_the_number_of_workers(
+    run_job: Run, simulated: pa.Table, tmp_path: Path
+) -> None:
+    """One epoch is one batch: its gradient norm is that of the first step. KL and masked peaks weigh in.
+
+    Only each 25th waveform has labelled peaks, so that the workers have unequal numbers of them.
+    """
+    file = tmp_path / "table.parquet"
+    labelled = pa.array([[row % 25 == 0] * 5 for row in range(simulated.num_rows)])
+    position = simulated.column_names.index("peak_valid")
+    pq.write_table(simulated.set_column(position, "peak_valid", labelled), file)
     arguments = [
         "--model.width=0.05",
         "--model.dropout=0",
         "--no-model.batch_norm",
-        "--data.simulator.rows=601",
+        f"--data.tables={file}",
         "--training.batch_size=9999",
         "--training.epochs=1",
         "--training.phases.reconstruction=0",
         "--training.phases.warmup=0",
         "--training.loss_weights.global_kl=1",
         "--training.loss_weights.local_kl=1",
+        "--training.loss_weights.peak=10",
         "--training.device=cpu",
         "--log-json",
     ]
