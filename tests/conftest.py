@@ -1,7 +1,7 @@
 """Fixtures for all tests: the real recordings, and small hand-made waveform tables."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +40,18 @@ def make_table() -> Callable[..., pa.Table]:
         return pa.table({name: column for name, column in content.items() if column is not None}, metadata=metadata)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A local Ray with 2 CPUs."""
+    import ray  # here, so that the tests of hcvae run without it
+
+    from tune.resources import ray_cluster
+
+    ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
+    try:
+        with ray_cluster(0):
+            yield
+    finally:
+        ray.shutdown()

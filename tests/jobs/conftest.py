@@ -10,11 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-import ray
 
 from hcvae.data.simulator import simulate
 from jobs import search
-from tune.resources import ray_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,17 +84,6 @@ def write_config(tmp_path: Path) -> Write:
 def simulated() -> pa.Table:
     """600 simulated waveforms of 200 samples."""
     return simulate(600, 0)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A local Ray with 2 CPUs."""
-    ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
-    try:
-        with ray_cluster(0):
-            yield
-    finally:
-        ray.shutdown()
 
 
 @pytest.fixture(scope="session")

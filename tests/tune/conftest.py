@@ -1,12 +1,10 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from tune.config import SearchConfig
-from tune.resources import ray_cluster
 
 
 @pytest.fixture
@@ -23,14 +21,3 @@ def small_search(tmp_path: Path) -> Callable[..., SearchConfig]:
         return SearchConfig.model_validate(tree)
 
     return make
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A local Ray with 2 CPUs."""
-    ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
-    try:
-        with ray_cluster(0):
-            yield
-    finally:
-        ray.shutdown()
