@@ -50,14 +50,14 @@ class AttributeReader:
         return cls(low_band, RMS_FLOOR * float(np.sqrt(np.mean(signals**2))))
 
     def __call__(self, signals: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
-        """The attributes by name; gain is the natural logarithm of the residual's RMS."""
-        coefficients = dct(np.asarray(signals, dtype=np.float64), type=2, norm="ortho", axis=1)
-        residual = coefficients[:, self.low_band :]
-        rms = np.sqrt(np.sum(residual**2, axis=1, keepdims=True) / signals.shape[1])
+        """The attributes of waveforms [..., T] by name; gain is the natural logarithm of the residual's RMS."""
+        coefficients = dct(np.asarray(signals, dtype=np.float64), type=2, norm="ortho", axis=-1)
+        residual = coefficients[..., self.low_band :]
+        rms = np.sqrt(np.sum(residual**2, axis=-1, keepdims=True) / signals.shape[-1])
         rms = np.maximum(rms, self.smallest_rms)
         return {
-            "offset": coefficients[:, :1],
-            "trend": coefficients[:, 1 : self.low_band],
+            "offset": coefficients[..., :1],
+            "trend": coefficients[..., 1 : self.low_band],
             "gain": np.log(rms),
             "shape": residual / rms,
         }

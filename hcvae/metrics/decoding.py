@@ -1,9 +1,9 @@
 """Decodes the rows' latents, as they are and exchanged. Tensors go to the decoder as tensors, arrays as arrays.
 
-Shapes: N rows, T samples, S static parameters, G global and L local latent dimensions, Q swaps.
+Shapes: N rows, T samples, S static parameters, K latent blocks, Q swaps.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 ArrayT = TypeVar("ArrayT", NDArray[Any], torch.Tensor)
-Decode = Callable[[ArrayT, ArrayT, ArrayT], ArrayT]
+Decode = Callable[..., ArrayT]
 
 
 def to_numpy(values: NDArray[Any] | torch.Tensor) -> NDArray[np.float64]:
@@ -27,11 +27,9 @@ class LatentDecoder(Generic[ArrayT]):
     """A decoder and the latents of N rows."""
 
     decode: Decode[ArrayT]
-    """(z_global, z_local, condition) -> waveforms [n, T]."""
-    z_global: ArrayT
-    """[N, G]."""
-    z_local: ArrayT
-    """[N, L]."""
+    """(z_global, z_local, condition), and z_intermediate where there is one -> waveforms [n, T]."""
+    latents: tuple[ArrayT, ...]
+    """The K blocks: z_global, z_local and, where there is one, z_intermediate, each [N, dimensions]."""
     condition: ArrayT
     """[N, S]."""
     signal_length: int
@@ -39,32 +37,34 @@ class LatentDecoder(Generic[ArrayT]):
 
     def reconstruct(self) -> NDArray[np.float64]:
         """Every row with its own latents and condition, [N, T]."""
-        rows = np.arange(len(self.z_global))
-        return self._decode_rows(rows, rows, rows)
+        rows = np.arange(len(self.condition))
+        return self._decode_rows([rows] * len(self.latents), rows)
 
     def swaps(self, pairs: int, repeats: int, seed: int) -> Iterator[NDArray[np.float64]]:
-        """One call of the decoder a repeat: y11, y12, y21, y22 of its Q swaps below each other, [4 Q, T].
+        """One call of the decoder a repeat: the waveforms of its Q swaps at every corner, [2, ..., 2, Q, T].
 
-        A swap draws rows i != j and k: y11 = d(g_i, l_i, c_k), y12 = d(g_i, l_j, c_k), y21 = d(g_j, l_i, c_k),
-        y22 = d(g_j, l_j, c_k).
+        A swap draws rows i != j and k. Axis b of the K leading ones says whether block b is that of row i or of row
+        j, so that [0, 1] holds d(g_i, l_j, c_k); all corners share the condition of row k.
         """
-        n_rows = len(self.z_global)
+        n_rows, blocks = len(self.condition), len(self.latents)
+        corners = (2,) * blocks
+        row_of_block = np.indices(corners).reshape(blocks, -1)  # 0 for row i, 1 for row j, at each corner
         random = np.random.default_rng(seed)
         for _ in range(repeats):
             i = random.integers(n_rows, size=pairs)
             j = (i + random.integers(1, n_rows, size=pairs)) % n_rows
             k = random.integers(n_rows, size=pairs)
-            yield self._decode_rows(np.concatenate([i, i, j, j]), np.concatenate([i, j, i, j]), np.tile(k, 4))
+            of_latents = [np.stack([i, j])[choice].ravel() for choice in row_of_block]
+            yield self._decode_rows(of_latents, np.tile(k, 2**blocks)).reshape(*corners, pairs, -1)
 
     def _decode_rows(
-        self, of_global: NDArray[np.int64], of_local: NDArray[np.int64], of_condition: NDArray[np.int64]
+        self, of_latents: Sequence[NDArray[np.int64]], of_condition: NDArray[np.int64]
     ) -> NDArray[np.float64]:
+        z_global, z_local, *z_intermediate = map(_take, self.latents, of_latents)
         with torch.no_grad():
-            decoded = self.decode(
-                _take(self.z_global, of_global), _take(self.z_local, of_local), _take(self.condition, of_condition)
-            )
+            decoded = self.decode(z_global, z_local, _take(self.condition, of_condition), *z_intermediate)
         waveforms = to_numpy(decoded)
-        expected = (len(of_global), self.signal_length)
+        expected = (len(of_condition), self.signal_length)
         if waveforms.shape != expected:
             raise ValueError(f"decode: the shape must be {expected}, but got {waveforms.shape}")
         if not np.isfinite(waveforms).all():

@@ -1,6 +1,6 @@
 """The swap-routing score: exchange the latents of two waveforms, and see which attributes follow which latent.
 
-Shapes: N rows, T samples, S static parameters, G global and L local latent dimensions, Q quads.
+Shapes: N rows, T samples, S static parameters; G global, L local and M intermediate latent dimensions.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from hcvae.metrics.attributes import COARSE, FINE, AttributeReader
 from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder, to_numpy
 from hcvae.metrics.fidelity import Attributes, IndependentReference, InputReference, Reliability
 from hcvae.metrics.regression import ConditionRegression
-from hcvae.metrics.swap_shares import SwapShares, shares_of_variances, swap_variances
+from hcvae.metrics.swap_shares import LevelShares, level_shares
 
 NEGLIGIBLE_EFFECT = 1e-4  # of the attribute's variance beyond the condition
 NEGLIGIBLE_BAND = 1e-3  # of the waveforms' variance
@@ -27,7 +27,7 @@ FULL_WEIGHT_FIDELITY = 0.25
 class AttributeRouting:
     """What the swaps say about one attribute."""
 
-    shares: SwapShares
+    shares: LevelShares
     """Shares of the attribute's variance under swaps."""
     fidelity: float
     """How much of the attribute beyond the condition the model carries, 0 to 1."""
@@ -57,6 +57,8 @@ class SwapRouting:
     """The attributes that count, by name."""
     left_out: Mapping[str, str]
     """Why each other attribute does not count, by name. It depends on the data only, never on the model."""
+    waveform: LevelShares
+    """Shares of the whole decoded waveform's variance under swaps: how much each latent steers the decoder at all."""
 
 
 def swap_routing_score(
@@ -66,6 +68,7 @@ def swap_routing_score(
     condition: ArrayT,
     signals: NDArray[Any] | torch.Tensor,
     *,
+    z_intermediate: ArrayT | None = None,
     independent_signals: NDArray[Any] | torch.Tensor | None = None,
     sampling_rate_hz: float = 20_000.0,
     pairs: int = 256,
@@ -76,20 +79,23 @@ def swap_routing_score(
 
     Random pairs of rows exchange their latents under one condition and are decoded. Each attribute's variance is
     divided between the latents and weighted by how much of the attribute the model carries at all, so that a model
-    that ignores a latent, or its input, scores 0. The scale of the signals does not matter.
+    that ignores a latent, or its input, scores 0. A latent between the two is exchanged as well; an attribute that
+    follows it is routed neither way, and counts 0. The scale of the signals does not matter.
 
     Args:
-        decode: (z_global, z_local, condition) -> waveforms [n, T], a model in eval mode. Called `1 + repeats` times,
-            with float32 tensors where the latents are tensors, otherwise with arrays.
+        decode: (z_global, z_local, condition) -> waveforms [n, T], a model in eval mode; with `z_intermediate` it
+            takes that as a fourth argument. Called `1 + repeats` times, with float32 tensors where the latents are
+            tensors, otherwise with arrays.
         z_global: posterior means, [N, G].
         z_local: posterior means, [N, L].
         condition: encoded static parameters, [N, S].
         signals: the encoded waveforms in the unit of decode's, [N, T].
+        z_intermediate: posterior means of a latent between z_global and z_local, [N, M]; None for models without.
         independent_signals: for each row another average of the same recording, [N, T]; a row of NaN where there
             is none. Fidelity is then measured on the rows that have one.
         sampling_rate_hz: of the waveforms.
         pairs: swaps in a repeat.
-        repeats: calls of `decode` for swaps, with 4 * pairs rows each.
+        repeats: calls of `decode` for swaps, with 4 * pairs rows each, or 8 * pairs with `z_intermediate`.
         seed: of the draw of the swaps.
 
     Raises:
@@ -99,7 +105,10 @@ def swap_routing_score(
     """
     waveforms = _finite("signals", to_numpy(signals))
     conditions = _finite("condition", to_numpy(condition))
-    _check_rows(len(waveforms), z_global=len(z_global), z_local=len(z_local), condition=len(condition))
+    latents = {"z_global": z_global, "z_local": z_local}
+    if z_intermediate is not None:
+        latents["z_intermediate"] = z_intermediate
+    _check_rows(len(waveforms), latents | {"condition": condition})
     read = AttributeReader.for_signals(waveforms, sampling_rate_hz)
     measured = read(waveforms)
 
@@ -111,15 +120,18 @@ def swap_routing_score(
     left_out = _left_out(variances, float(np.sum(np.var(waveforms, axis=0, ddof=1))), reliabilities)
     _check_groups(left_out)
 
-    decoder = LatentDecoder(decode, z_global, z_local, condition, waveforms.shape[1])
+    decoder = LatentDecoder(decode, tuple(latents.values()), condition, waveforms.shape[1])
     reconstructed = read(decoder.reconstruct())
-    swapped = [read(quads) for quads in decoder.swaps(pairs, repeats, seed)]
+    swapped = np.concatenate(list(decoder.swaps(pairs, repeats, seed)), axis=-2)
+    swapped_attributes = read(swapped)
     attributes = {}
     for name in (name for name in measured if name not in left_out):
-        shares = _pooled_shares([repeat[name] for repeat in swapped], NEGLIGIBLE_EFFECT * variances[name])
+        shares = level_shares(swapped_attributes[name], NEGLIGIBLE_EFFECT * variances[name])
         fidelity = reference.fidelity(name, reconstructed[name])
         attributes[name] = AttributeRouting(shares, fidelity, _weight(shares, fidelity), reliabilities[name])
-    return _score(attributes, left_out)
+    residual = regression.residual(waveforms)
+    waveform = level_shares(swapped, NEGLIGIBLE_EFFECT * regression.covariance(residual, residual))
+    return _score(attributes, left_out, waveform)
 
 
 def _finite(where: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -129,10 +141,10 @@ def _finite(where: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values
 
 
-def _check_rows(n_rows: int, **lengths: int) -> None:
-    for where, length in lengths.items():
-        if length != n_rows:
-            raise UserError(f"{where}: there must be a row for each of the {n_rows} signals, but got {length} rows")
+def _check_rows(n_rows: int, arrays: Mapping[str, Any]) -> None:
+    for where, array in arrays.items():
+        if len(array) != n_rows:
+            raise UserError(f"{where}: there must be a row for each of the {n_rows} signals, but got {len(array)} rows")
 
 
 def _reference(
@@ -190,18 +202,12 @@ def _check_groups(left_out: dict[str, str]) -> None:
             )
 
 
-def _pooled_shares(repeats: list[NDArray[np.float64]], negligible: float) -> SwapShares:
-    """Shares over the swaps of all repeats, each [4 Q, D]."""
-    y11, y12, y21, y22 = np.concatenate([repeat.reshape(4, -1, repeat.shape[1]) for repeat in repeats], axis=1)
-    return shares_of_variances(swap_variances(y11, y12, y21, y22), negligible)
-
-
-def _weight(shares: SwapShares, fidelity: float) -> float:
+def _weight(shares: LevelShares, fidelity: float) -> float:
     """Full from a fidelity of 0.25; 0 where no latent moves the attribute, whatever chance lends to the fidelity."""
     return min(1.0, fidelity / FULL_WEIGHT_FIDELITY) if any(shares) else 0.0
 
 
-def _score(attributes: dict[str, AttributeRouting], left_out: dict[str, str]) -> SwapRouting:
+def _score(attributes: dict[str, AttributeRouting], left_out: dict[str, str], waveform: LevelShares) -> SwapRouting:
     """The score of the attributes that count."""
     coarse = [attributes[name] for name in COARSE if name in attributes]
     fine = [attributes[name] for name in FINE if name in attributes]
@@ -217,6 +223,7 @@ def _score(attributes: dict[str, AttributeRouting], left_out: dict[str, str]) ->
         guard_fine=guard_fine,
         attributes=attributes,
         left_out=left_out,
+        waveform=waveform,
     )
 
 

@@ -272,6 +272,78 @@ def test_swaps_exchange_latents_under_one_condition(data):
     assert (swaps[0][0] != swaps[1][0]).any()
 
 
+def test_three_latents_are_exchanged_at_eight_corners(data):
+    calls = []
+
+    def decode(g, z, c, m):
+        calls.append([part[:, 0].astype(int).reshape(-1, 100) for part in (g, z, m, c)])
+        return data.clean[g[:, 0].astype(int)]
+
+    rows = np.arange(N, dtype=float)[:, None]
+    swap_routing_score(decode, rows, rows, rows, data.clean, z_intermediate=rows, pairs=100, repeats=2)
+    assert all((part.ravel() == np.arange(N)).all() for part in calls[0])
+    for g, z, m, c in calls[1:]:
+        i, j = g[0], g[4]
+        assert (g == [i, i, i, i, j, j, j, j]).all()
+        assert (z == [i, i, j, j, i, i, j, j]).all()
+        assert (m == [i, j, i, j, i, j, i, j]).all()
+        assert (c == c[0]).all()
+
+
+def test_everything_in_the_intermediate_latent_scores_0(score, data):
+    def decode(g, z, c, m):
+        return compose(m[:, :COARSE_DIMS], m[:, COARSE_DIMS:], c)
+
+    result = score(decode, data.coarse, data.shape, z_intermediate=np.hstack([data.coarse, data.shape]))
+    assert result.signed == pytest.approx(0, abs=1e-9)
+    assert result.guard_coarse == result.guard_fine == pytest.approx(1)
+    assert result.attributes["shape"].shares == pytest.approx((0, 0, 1, 0), abs=1e-9)
+    assert result.waveform.intermediate_share == pytest.approx(1, abs=1e-9)
+
+
+def test_what_follows_the_intermediate_latent_is_missing_from_both_sides(score, data):
+    def decode(g, z, c, m):  # offset and trend from z_global, gain from the intermediate latent
+        return compose(np.hstack([g, m]), z, c)
+
+    result = score(decode, data.coarse[:, :3], data.shape, z_intermediate=data.coarse[:, 3:])
+    assert result.attributes["gain"].shares.intermediate_share == pytest.approx(1, abs=1e-9)
+    assert result.selectivity_coarse == pytest.approx(2 / 3, abs=0.01)
+    assert result.signed == pytest.approx(5 / 6, abs=0.01)
+
+
+def test_an_intermediate_latent_without_effect_changes_nothing(score, data):
+    def decode(g, z, c, *unheard):
+        return compose(g, 0.7 * z + 0.5 * g[:, :1], c)
+
+    two, three = (score(decode, data.coarse, data.shape, z_intermediate=m) for m in (None, data.coarse[:, :1]))
+    assert astuple(three)[:6] == pytest.approx(astuple(two)[:6], abs=1e-12)
+    assert 0.1 < three.signed < 0.9
+    g, z, m, interaction = three.waveform
+    assert (g, z, interaction) == pytest.approx(two.waveform, abs=1e-12)
+    assert m == pytest.approx(0, abs=1e-12)
+    assert two.waveform.intermediate_share == 0
+
+
+@pytest.mark.parametrize(("scales", "shares"), [((3, 2, 1), (9, 4, 1, 0)), ((0.5, 4, 0), (0.25, 16, 0, 0))])
+def test_waveform_shares_of_a_linear_decoder(data, scales, shares):
+    random = np.random.default_rng(3)
+    g, z, m = random.standard_normal((3, N, 2))
+    on_g, on_z, on_m = (s * np.linalg.qr(random.standard_normal((T, 2)))[0].T for s in scales)
+    condition = random.standard_normal((N, 1))
+
+    def decode(g, z, c, m):
+        return g @ on_g + z @ on_z + m @ on_m + 100 * c
+
+    signals = decode(g, z, condition, m)
+    result = swap_routing_score(decode, g, z, condition, signals, z_intermediate=m, repeats=20)
+    assert result.waveform == pytest.approx(np.array(shares) / sum(shares), abs=0.03)
+
+
+def test_a_decoder_that_no_latent_steers_has_no_waveform_shares(score, data):
+    result = score(lambda g, z, c: compose(0 * g, 0 * z, c), data.coarse, data.shape)
+    assert result.waveform == (0, 0, 0)
+
+
 def test_a_row_is_never_exchanged_with_itself(data):
     """With three rows a draw that allowed i == j would do so in a third of the swaps."""
     rows = np.arange(3.0)[:, None]
@@ -316,6 +388,7 @@ def test_the_result_cannot_be_changed(data):
     ("changes", "message"),
     [
         ({"z_global": np.ones((5, 2))}, "z_global: .* 1500 signals, but got 5 rows"),
+        ({"z_intermediate": np.ones((7, 2))}, "z_intermediate: .* 1500 signals, but got 7 rows"),
         ({"condition": np.full((N, 1), np.nan)}, "condition: .* NaN or infinity in 1500 rows, first 0"),
         ({"independent_signals": np.ones((N, 10))}, r"independent_signals: .* \(1500, 200\), but got \(1500, 10\)"),
         ({"independent_signals": np.where(np.arange(T) > 5, 1.0, np.nan) * np.ones((N, 1))}, "independent_signals: "),
