@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hcvae.errors import UserError
 from hcvae.metrics.attributes import COARSE, FINE, AttributeReader
+from hcvae.metrics.checks import finite
 from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder, to_numpy
 from hcvae.metrics.fidelity import Attributes, IndependentReference, InputReference, Reliability
 from hcvae.metrics.regression import ConditionRegression
@@ -103,8 +104,8 @@ def swap_routing_score(
             regression on the condition, or a group with no attribute left.
         ValueError: `decode` returns another shape, or values that are not finite.
     """
-    waveforms = _finite("signals", to_numpy(signals))
-    conditions = _finite("condition", to_numpy(condition))
+    waveforms = finite("signals", to_numpy(signals))
+    conditions = finite("condition", to_numpy(condition))
     latents = {"z_global": z_global, "z_local": z_local}
     if z_intermediate is not None:
         latents["z_intermediate"] = z_intermediate
@@ -134,13 +135,6 @@ def swap_routing_score(
     return _score(attributes, left_out, waveform)
 
 
-def _finite(where: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(bad):
-        raise UserError(f"{where}: values must be finite, but got NaN or infinity in {len(bad)} rows, first {bad[0]}")
-    return values
-
-
 def _check_rows(n_rows: int, arrays: Mapping[str, Any]) -> None:
     for where, array in arrays.items():
         if len(array) != n_rows:
@@ -164,7 +158,7 @@ def _reference(
     rows: NDArray[np.bool_] = np.asarray(~np.isnan(independent).all(axis=1))
     if not rows.any():
         return InputReference(measured, variances)
-    others = read(_finite("independent_signals", independent[rows]))
+    others = read(finite("independent_signals", independent[rows]))
     regression = ConditionRegression.fit(conditions[rows])
     return IndependentReference(
         rows,

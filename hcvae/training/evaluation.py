@@ -13,9 +13,9 @@ import torch
 from hcvae.data.dataset import Part
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.losses import enhanced_hierarchical_cvae_loss, equivalent_beta
-from hcvae.metrics.disentanglement import swap_routing_score
 from hcvae.metrics.latent_use import active_units
 from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, peak_errors, r2
+from hcvae.metrics.swap_routing import swap_routing_score
 from hcvae.models import Model
 
 ROWS_AT_ONCE = 4096
