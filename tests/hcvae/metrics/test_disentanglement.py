@@ -15,7 +15,7 @@ from hcvae.metrics.disentanglement import (
 )
 
 random = np.random.default_rng(0)
-FACTORS = np.column_stack([random.integers(0, 4, 300), random.integers(0, 3, 300), random.uniform(size=300)])
+FACTORS = np.column_stack([random.integers(0, 2, 300), random.integers(0, 3, 300), random.uniform(size=300)])
 CODES = FACTORS @ random.standard_normal((3, 4)) + 0.3 * random.standard_normal((300, 4))
 
 METRICS = {

@@ -335,7 +335,7 @@ def test_waveform_shares_of_a_linear_decoder(data, scales, shares):
         return g @ on_g + z @ on_z + m @ on_m + 100 * c
 
     signals = decode(g, z, condition, m)
-    result = swap_routing_score(decode, g, z, condition, signals, z_intermediate=m, repeats=20)
+    result = swap_routing_score(decode, g, z, condition, signals, z_intermediate=m, repeats=10)
     assert result.waveform == pytest.approx(np.array(shares) / sum(shares), abs=0.03)
 
 
