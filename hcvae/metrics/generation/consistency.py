@@ -28,7 +28,7 @@ class ConditionalConsistency:
     """The generated level-latency relation beside the reference's."""
 
     mean_difference_ms: float
-    """|generated - reference| of the mean latency at a level, averaged over the L levels."""
+    """|generated - reference| of the mean latency at a level, averaged over the reference rows of the L levels."""
     levels_db: tuple[float, ...]
     """The L levels."""
     generated: LevelLatency
@@ -65,13 +65,19 @@ def conditional_consistency(
             f"level_db: at least 2 levels must be among the reference's, but got {shared.tolist()} of "
             f"{np.unique(level).tolist()} and {np.unique(level_reference).tolist()}"
         )
-    differences = [latency[level == at].mean() - latency_reference[level_reference == at].mean() for at in shared]
+    difference = _mean_by_level(level, latency, shared) - _mean_by_level(level_reference, latency_reference, shared)
+    reference_rows = [np.sum(level_reference == at) for at in shared]
     return ConditionalConsistency(
-        mean_difference_ms=float(np.mean(np.abs(differences))),
+        mean_difference_ms=float(np.average(np.abs(difference), weights=reference_rows)),
         levels_db=tuple(shared.tolist()),
         generated=_relation(level, latency, shared),
         reference=_relation(level_reference, latency_reference, shared),
     )
+
+
+def _mean_by_level(level: Floats, latency: Floats, shared: Floats) -> Floats:
+    """[L]."""
+    return np.array([latency[level == at].mean() for at in shared])
 
 
 def _relation(level: Floats, latency: Floats, shared: Floats) -> LevelLatency:

@@ -91,11 +91,17 @@ def train_on_synthetic(
     _check_fit(generated, real_train, real_test)
     random = np.random.default_rng(seed)
     count = min(len(generated.signals), len(real_train.signals))
-    fits = generated.some(count, random), real_train.some(count, random)
-    level = [_level_r2(train, real_test, seed) for train in fits]
-    group = [_group_scores(train, real_test, seed) for train in fits]
-    (auc_synthetic, accuracy_synthetic), (auc_real, accuracy_real) = group
-    return TrainOnSynthetic(*level, auc_synthetic, auc_real, accuracy_synthetic, accuracy_real)
+    synthetic, real = generated.some(count, random), real_train.some(count, random)
+    auc_synthetic, accuracy_synthetic = _group_scores(synthetic, real_test, seed)
+    auc_real, accuracy_real = _group_scores(real, real_test, seed)
+    return TrainOnSynthetic(
+        level_r2_synthetic=_level_r2(synthetic, real_test, seed),
+        level_r2_real=_level_r2(real, real_test, seed),
+        group_auc_synthetic=auc_synthetic,
+        group_auc_real=auc_real,
+        group_balanced_accuracy_synthetic=accuracy_synthetic,
+        group_balanced_accuracy_real=accuracy_real,
+    )
 
 
 def _level_r2(train: Labelled, test: Labelled, seed: int) -> float:

@@ -28,8 +28,9 @@ class Memorisation:
 def memorisation(generated: ArrayLike, train: ArrayLike, held_out: ArrayLike) -> Memorisation:
     """Test for data-copying by nearest neighbours, over the whole space at once (Meehan et al. 2020, one cell).
 
-    The z score holds for rows that are independent of each other: rows of one subject spread it wider. Rows without the noise of the recordings are nearer to everything,
-    copies or not: give generated rows the recordings' noise, or give features that noise does not enter.
+    The z score holds for rows that are independent of each other: rows of one subject spread it wider. Rows without the
+    noise of the recordings are nearer to everything, copies or not: give generated rows the recordings' noise, or give
+    features that noise does not enter.
 
     Args:
         generated: generated waveforms or features of them, [M, F].
