@@ -4,15 +4,15 @@ Shapes: N real rows, M generated rows, F features. A ball is centred on a row an
 neighbour in its own set; its surface belongs to it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.metrics import pairwise_distances_chunked
-from sklearn.neighbors import NearestNeighbors
 
 from hcvae.errors import UserError
-from hcvae.metrics.generation.arrays import checked_pair
+from hcvae.metrics.generation.arrays import Floats, checked_pair
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ def precision_recall_density_coverage(
     if k < 1:
         raise UserError(f"k: must be at least 1, but got {k}")
     first, second = checked_pair(real, generated, at_least=k + 1)
-    reach_real, reach_generated = _radii(first, k), _radii(second, k)
+    reach_real, reach_generated = _squared_radii(first, k), _squared_radii(second, k)
     real_balls = np.zeros(len(second), dtype=np.int64)
     recalled = covered = start = 0
-    for distances in pairwise_distances_chunked(first, second):
-        stop = start + len(distances)
-        in_real_ball = distances <= reach_real[start:stop, None]
+    for squared in _squared_distances(first, second):
+        stop = start + len(squared)
+        in_real_ball = squared <= reach_real[start:stop, None]
         real_balls += in_real_ball.sum(axis=0)
         covered += int(in_real_ball.any(axis=1).sum())
-        recalled += int((distances <= reach_generated).any(axis=1).sum())
+        recalled += int((squared <= reach_generated).any(axis=1).sum())
         start = stop
     return PrecisionRecallDensityCoverage(
         precision=float(np.mean(real_balls > 0)),
@@ -84,7 +84,14 @@ def expected_coverage(n_real: int, n_generated: int, k: int = 5) -> float:
     return float(1 - np.prod((n_real - j) / (n_real + n_generated - j)))
 
 
-def _radii(rows: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Distance of each row to its k-th nearest neighbour, itself not counted, [N]."""
-    distances, _ = NearestNeighbors(n_neighbors=k).fit(rows).kneighbors()
-    return np.asarray(distances[:, -1])
+def _squared_radii(rows: Floats, k: int) -> Floats:
+    """Squared distance of each row to its k-th nearest neighbour, [N]; the row itself is the nearest, not counted."""
+    return np.concatenate([np.partition(squared, k, axis=1)[:, k] for squared in _squared_distances(rows, rows)])
+
+
+def _squared_distances(first: Floats, second: Floats) -> Iterator[Floats]:
+    """[n, M] for n rows of the first set after the other, as many as memory allows.
+
+    As sums of squared differences (scipy's `cdist`), so that copies of a row have exactly the same distances.
+    """
+    yield from pairwise_distances_chunked(first, second, metric="sqeuclidean")
