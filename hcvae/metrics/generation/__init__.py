@@ -3,6 +3,9 @@
 Distribution: `frechet_distance`, `maximum_mean_discrepancy`, `precision_recall_density_coverage`, on waveforms or on
 `physiological_features`, `standardised`. Use: `train_on_synthetic`. Condition: `conditional_consistency`. Copying:
 `memorisation`. All take numpy arrays and give the same result for the same seed.
+
+Averaged recordings hold noise: waveforms without it differ from them by that alone, and lie nearer to them than another
+recording does. A decoder's mean must be given the recordings' noise before it is compared with them.
 """
 
 from hcvae.metrics.generation.arrays import standardised

@@ -41,6 +41,16 @@ def test_what_can_be_learned_is_learned():
     assert (result.level_ratio, result.group_ratio) == pytest.approx((1, 1), abs=0.05)
 
 
+def test_the_group_is_told_by_waveform_and_level_together():
+    def sets(seed):
+        random = np.random.default_rng(seed)
+        signals, level = random.normal(size=(400, 3)), random.choice([30.0, 70.0], 400)
+        return Labelled(signals, level, np.where((signals[:, 0] > 0) == (level > 50), "early", "late"))
+
+    result = train_on_synthetic(sets(0), sets(1), sets(2))
+    assert min(result.group_auc_synthetic, result.group_auc_real) > 0.9  # 0.5 from either alone
+
+
 def test_more_generated_than_recorded_rows_are_no_advantage():
     few, many, test = linear(60, 0, noise=10), linear(3000, 1, noise=10), linear(1000, 2, noise=10)
     result = train_on_synthetic(many, few, test)
