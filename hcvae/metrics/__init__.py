@@ -1,1 +1,1 @@
-"""What a model is judged by: `hcvae.metrics.reconstruction` and `hcvae.metrics.disentanglement`."""
+"""What a model is judged by: `hcvae.metrics.reconstruction`, `.disentanglement` and `.generation`."""
