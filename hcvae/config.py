@@ -44,6 +44,14 @@ class ModelConfig(Section):
     """Batch normalisation; false makes data-parallel gradients independent of the number of workers."""
     static_from_latents: bool = False
     """Adds a head that predicts the static parameters from the latents alone (the usual head also sees them)."""
+    intermediate_levels: int = Field(0, ge=0, le=2)
+    """Latent levels between z_global and z_local; coarser levels steer earlier layers of the decoder."""
+    intermediate_latent_dim: int = Field(16, ge=1)
+    """Dimensions of each intermediate level."""
+    attention: bool = False
+    """The global and the local encoder exchange their last features by cross-attention."""
+    local_segments: int = Field(1, ge=1, le=16)
+    """Overlapping time segments that share z_local out among them; each part changes only its own segment."""
 
     @model_validator(mode="after")
     def _local_is_not_below_global(self) -> Self:
@@ -52,6 +60,27 @@ class ModelConfig(Section):
                 "local_latent_dim >= global_latent_dim must hold, but got "
                 f"(local_latent_dim={self.local_latent_dim}, global_latent_dim={self.global_latent_dim})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _segments_share_the_local_latent_equally(self) -> Self:
+        n, dim = self.local_segments, self.local_latent_dim
+        if dim % n:
+            raise ValueError(
+                "local_latent_dim must be a multiple of local_segments, but got "
+                f"(local_latent_dim={dim}, local_segments={n}); local_latent_dim={-(-dim // n) * n} would be right"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_standard_model_has_one_plain_latent(self) -> Self:
+        plain = {"intermediate_levels": 0, "attention": False, "local_segments": 1}
+        for name, value in plain.items():
+            if self.model_type == "standard" and getattr(self, name) != value:
+                raise ValueError(
+                    f"{name} is for hierarchical models: with model_type='standard' it must be {value}, "
+                    f"but got {getattr(self, name)}"
+                )
         return self
 
 

@@ -21,13 +21,13 @@ def model_card(bundle: "Bundle", split: str) -> str:
     config, preprocessing = bundle.config, bundle.preprocessing
     source = ", ".join(config.data.tables) or f"simulator ({config.data.simulator.rows} waveforms)"
     parameters = sum(p.numel() for p in bundle.model.parameters())
+    latents = ", ".join(f"{dim} {block}" for block, dim in bundle.model.latent_dims.items())
     lines = [
         f"# {config.model.model_type.capitalize()} conditional VAE of auditory brainstem responses",
         "",
         "For research. Not for diagnosis.",
         "",
-        f"- Parameters: {parameters:,}; latents: {config.model.global_latent_dim} global, "
-        f"{config.model.local_latent_dim} local",
+        f"- Parameters: {parameters:,}; latents: {latents}",
         f"- Waveforms: {preprocessing.signal_length} samples at {preprocessing.sampling_rate_hz:g} Hz, in uV",
         f"- Data: {source}",
         f"- {split}",

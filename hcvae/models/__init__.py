@@ -13,7 +13,7 @@ def build(config: ModelConfig) -> HierarchicalCVAE | StandardCVAE:
     """The untrained network that `config` describes.
 
     A standard model has no peak head, no FiLM and no early segment: `predict_peaks`, `use_film` and
-    `early_signal_ratio` say nothing about it.
+    `early_signal_ratio` say nothing about it. Levels, attention and time segments `ModelConfig` refuses for it.
 
     Raises:
         UserError: `config.static_dim` is null, or a value is out of range.
@@ -43,4 +43,8 @@ def build(config: ModelConfig) -> HierarchicalCVAE | StandardCVAE:
         dropout=config.dropout,
         batch_norm=config.batch_norm,
         static_from_latents=config.static_from_latents,
+        intermediate_levels=config.intermediate_levels,
+        intermediate_latent_dim=config.intermediate_latent_dim,
+        attention=config.attention,
+        local_segments=config.local_segments,
     )

@@ -1,10 +1,13 @@
 """What every model offers, whatever is inside: forward pass, sampling, the older interfaces.
 
-Legend: B batch, T samples, S static parameters, G global and L local latent dimensions, C conditions.
+A model's latent consists of blocks: global, intermediate where it has such levels, local (`Model.latent_dims`).
+
+Legend: B batch, T samples, S static parameters, G global, M intermediate and L local latent dimensions, D those of a
+block, C conditions.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self, cast
@@ -16,8 +19,8 @@ from hcvae.errors import UserError
 from hcvae.models.layers import check_arguments, check_columns
 from hcvae.models.prior import Prior
 
-Noise = tuple[Tensor, Tensor]
-"""Standard-normal draws for z_global [B, G] and z_local [B, L]."""
+Noise = tuple[Tensor, ...]
+"""Standard-normal draws [B, D] for each block, in the order of `Model.latent_dims`."""
 
 GENERATED = {
     "recon_signal": "generated_signals",
@@ -30,32 +33,38 @@ GENERATED = {
 class Model(nn.Module, ABC):
     """A conditional VAE with a global and a local latent: subclasses say how to encode and how to decode."""
 
-    def __init__(self, signal_length: int, static_dim: int, global_latent_dim: int, local_latent_dim: int) -> None:
+    def __init__(self, signal_length: int, static_dim: int, latent_dims: Mapping[str, int]) -> None:
         super().__init__()
-        check_arguments(
-            signal_length=signal_length,
-            static_dim=static_dim,
-            global_latent_dim=global_latent_dim,
-            local_latent_dim=local_latent_dim,
-        )
+        dims = {f"{block}_latent_dim": dim for block, dim in latent_dims.items()}
+        check_arguments(signal_length=signal_length, static_dim=static_dim, **dims)
         self.signal_length = signal_length
         self.static_dim = static_dim
-        self.global_latent_dim = global_latent_dim
-        self.local_latent_dim = local_latent_dim
-        self.prior_global = Prior(static_dim, global_latent_dim)
-        self.prior_local = Prior(static_dim, local_latent_dim)
+        self._latent_dims = dict(latent_dims)
+        for block, dim in latent_dims.items():
+            self.add_module(f"prior_{block}", Prior(static_dim, dim))
+
+    @property
+    def latent_dims(self) -> dict[str, int]:
+        """Dimensions of each block in order: `global`, `intermediate` (all levels together, if any), `local`."""
+        return dict(self._latent_dims)
 
     @abstractmethod
     def encode(self, signals: Tensor, static_params: Tensor) -> dict[str, Tensor]:
         """signals [B, T] and static_params [B, S] to mu_global, logvar_global [B, G], mu_local, logvar_local [B, L].
+
+        mu_intermediate and logvar_intermediate [B, M] only where the model has intermediate levels.
 
         Raises:
             UserError: a tensor has the wrong shape.
         """
 
     @abstractmethod
-    def decode(self, z_global: Tensor, z_local: Tensor, static_params: Tensor) -> dict[str, Tensor]:
-        """z_global [B, G], z_local [B, L] and static_params [B, S] to the outputs by name.
+    def decode(
+        self, z_global: Tensor, z_local: Tensor, static_params: Tensor, z_intermediate: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """z_global [B, G], z_local [B, L], static_params [B, S] and z_intermediate [B, M] to the outputs by name.
+
+        z_intermediate belongs to models with intermediate levels, and to no other.
 
         recon_signal [B, T] and recon_static_params [B, S] in the standardised units of the inputs; predicted_peaks
         [B, 6] (latencies of waves I, III, V in ms, then their amplitudes in uV) where there is a peak head;
@@ -63,24 +72,28 @@ class Model(nn.Module, ABC):
         `eval()` first for a result that does not depend on the rest of the batch.
 
         Raises:
-            UserError: a tensor has the wrong shape.
+            UserError: a tensor has the wrong shape, or z_intermediate is missing or one too many.
         """
 
     def forward(self, signals: Tensor, static_params: Tensor, noise: Noise | None = None) -> dict[str, Tensor]:
-        """Encode, draw the latents, decode: the outputs of `encode` and `decode`, z_global [B, G] and z_local [B, L].
+        """Encode, draw the latents, decode: the outputs of `encode` and `decode`, and `z_` of each block [B, D].
 
         Draws in both modes; `encode` and `decode` of the means is the deterministic way. `noise` gives the draws, so
         that data-parallel workers can key them by row.
 
         Raises:
-            UserError: a tensor has the wrong shape.
+            UserError: a tensor has the wrong shape, or there is not one tensor of noise for each block.
         """
         posterior = self.encode(signals, static_params)
-        mu_global, mu_local = posterior["mu_global"], posterior["mu_local"]
-        noise_global, noise_local = noise or (torch.randn_like(mu_global), torch.randn_like(mu_local))
+        if noise is None:
+            noise = tuple(torch.randn_like(posterior[f"mu_{block}"]) for block in self.latent_dims)
+        if len(noise) != len(self.latent_dims):
+            raise UserError(
+                f"noise: must be a tensor for each of {list(self.latent_dims)}, but got {len(noise)} tensors"
+            )
         latents = {
-            "z_global": mu_global + noise_global * torch.exp(0.5 * posterior["logvar_global"]),
-            "z_local": mu_local + noise_local * torch.exp(0.5 * posterior["logvar_local"]),
+            f"z_{block}": posterior[f"mu_{block}"] + drawn * torch.exp(0.5 * posterior[f"logvar_{block}"])
+            for block, drawn in zip(self.latent_dims, noise, strict=True)
         }
         return posterior | latents | self.decode(**latents, static_params=static_params)
 
@@ -91,6 +104,7 @@ class Model(nn.Module, ABC):
         n_samples: int = 1,
         z_global: Tensor | None = None,
         z_local: Tensor | None = None,
+        z_intermediate: Tensor | None = None,
         *,
         generator: torch.Generator | None = None,
     ) -> dict[str, Tensor]:
@@ -105,32 +119,29 @@ class Model(nn.Module, ABC):
             z_global: [1, G] for all rows, [n_samples, G] for each condition in turn, or [C * n_samples, G] row by row.
                 None: drawn from the prior, see `fit_prior`.
             z_local: likewise, with L columns.
+            z_intermediate: likewise, with M columns; for models with intermediate levels only.
             generator: draws the latents from the prior; gives the same draws on every device.
 
         Returns:
             generated_signals [C * n_samples, T], generated_static_params [.., S], generated_peaks [.., 6] where there
-            is a peak head, and the latents z_global [.., G] and z_local [.., L].
+            is a peak head, and the latents z_global [.., G], z_local [.., L] and, with levels, z_intermediate [.., M].
 
         Raises:
-            UserError: a tensor has the wrong shape, or n_samples is below 1.
+            UserError: a tensor has the wrong shape, n_samples is below 1, or the model has no intermediate level.
         """
         if n_samples < 1:
             raise UserError(f"n_samples: must be at least 1, but got {n_samples!r}")
-        given = {"z_global": (z_global, self.global_latent_dim), "z_local": (z_local, self.local_latent_dim)}
-        for name, (latent, dim) in given.items():
-            if latent is not None:
-                check_columns(name, latent, dim)
+        given = self._blocks(z_global, z_local, z_intermediate)
         if static_params is None:
-            most_rows = max((latent.shape[0] for latent, _ in given.values() if latent is not None), default=1)
+            most_rows = max((latent.shape[0] for latent in given.values() if latent is not None), default=1)
             static_params = next(self.parameters()).new_zeros(max(1, most_rows // n_samples), self.static_dim)
         check_columns("static_params", static_params, self.static_dim)
         static_rows = static_params.repeat_interleave(n_samples, dim=0)
-        priors = {"z_global": self.prior_global, "z_local": self.prior_local}
         latents = {
-            name: _draw(priors[name], static_rows, generator)
+            f"z_{block}": _draw(self._prior(block), static_rows, generator)
             if latent is None
-            else _latent_rows(name, latent, static_params.shape[0], n_samples)
-            for name, (latent, _) in given.items()
+            else _latent_rows(f"z_{block}", latent, static_params.shape[0], n_samples)
+            for block, latent in given.items()
         }
         with evaluating(self):
             decoded = self.decode(**latents, static_params=static_rows)
@@ -144,36 +155,39 @@ class Model(nn.Module, ABC):
         """
         with evaluating(self):
             posterior = self.encode(signals, static_params)
-        self.prior_global.fit(static_params, posterior["mu_global"], posterior["logvar_global"])
-        self.prior_local.fit(static_params, posterior["mu_local"], posterior["logvar_local"])
+        for block in self.latent_dims:
+            self._prior(block).fit(static_params, posterior[f"mu_{block}"], posterior[f"logvar_{block}"])
 
     def get_latent_dims(self) -> dict[str, int]:
-        """Dimensions of the latents: global_latent_dim, local_latent_dim and total_latent_dim."""
-        return {
-            "global_latent_dim": self.global_latent_dim,
-            "local_latent_dim": self.local_latent_dim,
-            "total_latent_dim": self.global_latent_dim + self.local_latent_dim,
-        }
+        """Dimensions by name: global_latent_dim, intermediate_latent_dim if any, local_latent_dim, total_latent_dim."""
+        dims = {f"{block}_latent_dim": dim for block, dim in self.latent_dims.items()}
+        return dims | {"total_latent_dim": sum(dims.values())}
 
     def forward_legacy(self, signals: Tensor, static_params: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What a CVAE with one latent returns: recon_signal [B, T], recon_static_params [B, S], mu, logvar [B, G + L].
+        """What a CVAE with one latent returns: recon_signal [B, T], recon_static_params [B, S], mu, logvar.
+
+        Mean and log-variance are those of all blocks in order, [B, G + M + L].
 
         Raises:
             UserError: a tensor has the wrong shape.
         """
         output = self(signals, static_params)
-        mu = torch.cat([output["mu_global"], output["mu_local"]], dim=1)
-        logvar = torch.cat([output["logvar_global"], output["logvar_local"]], dim=1)
+        mu, logvar = (
+            torch.cat([output[f"{name}_{block}"] for block in self.latent_dims], dim=1) for name in ("mu", "logvar")
+        )
         return output["recon_signal"], output["recon_static_params"], mu, logvar
 
     def forward_from_combined_z(self, z: Tensor, static_params: Tensor) -> dict[str, Tensor]:
-        """`decode` of one latent z [B, G + L], global dimensions first.
+        """`decode` of one latent z [B, G + M + L], the blocks in order.
 
         Raises:
             UserError: a tensor has the wrong shape.
         """
-        check_columns("z", z, self.global_latent_dim + self.local_latent_dim)
-        return self.decode(z[:, : self.global_latent_dim], z[:, self.global_latent_dim :], static_params)
+        dims = self.latent_dims
+        check_columns("z", z, sum(dims.values()))
+        parts = z.split(list(dims.values()), dim=1)
+        latents = {f"z_{block}": part for block, part in zip(dims, parts, strict=True)}
+        return self.decode(**latents, static_params=static_params)
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Self:
@@ -188,6 +202,36 @@ class Model(nn.Module, ABC):
         if not isinstance(model, cls):
             raise UserError(f"{path}: holds a {type(model).__name__}, not a {cls.__name__}; hcvae.load reads either")
         return model
+
+    def _prior(self, block: str) -> Prior:
+        return cast(Prior, self.get_submodule(f"prior_{block}"))
+
+    def _blocks(
+        self, z_global: Tensor | None, z_local: Tensor | None, z_intermediate: Tensor | None
+    ) -> dict[str, Tensor | None]:
+        """The latents by block in order, after a check of those that are given."""
+        if z_intermediate is not None and "intermediate" not in self.latent_dims:
+            raise UserError(
+                "z_intermediate: this model has no intermediate levels; leave it out, "
+                f"but got a tensor of shape {list(z_intermediate.shape)}"
+            )
+        given = {"global": z_global, "intermediate": z_intermediate, "local": z_local}
+        blocks = {block: given[block] for block in self.latent_dims}
+        for block, latent in blocks.items():
+            if latent is not None:
+                check_columns(f"z_{block}", latent, self.latent_dims[block])
+        return blocks
+
+    def _check_decoder_inputs(
+        self, z_global: Tensor, z_local: Tensor, static_params: Tensor, z_intermediate: Tensor | None
+    ) -> None:
+        self._blocks(z_global, z_local, z_intermediate)
+        if z_intermediate is None and "intermediate" in self.latent_dims:
+            raise UserError(
+                "z_intermediate: this model has intermediate levels; pass their latent "
+                f"[rows, {self.latent_dims['intermediate']}], such as `mu_intermediate` of `encode`, but got None"
+            )
+        check_columns("static_params", static_params, self.static_dim)
 
 
 @contextmanager

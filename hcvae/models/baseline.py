@@ -54,7 +54,7 @@ class StandardCVAE(Model):
         batch_norm: bool = True,
         static_from_latents: bool = False,
     ) -> None:
-        super().__init__(signal_length, static_dim, global_latent_dim, local_latent_dim)
+        super().__init__(signal_length, static_dim, {"global": global_latent_dim, "local": local_latent_dim})
         check_arguments(width=width, dropout=dropout)
         latent_dim = global_latent_dim + local_latent_dim
         encoder_hidden = [scaled(features, width) for features in ENCODER_HIDDEN]
@@ -77,7 +77,7 @@ class StandardCVAE(Model):
         check_columns("signals", signals, self.signal_length)
         check_columns("static_params", static_params, self.static_dim)
         mu, logvar = self.encoder(torch.cat([signals, static_params], dim=1))
-        dims = [self.global_latent_dim, self.local_latent_dim]
+        dims = list(self.latent_dims.values())
         mu_global, mu_local = mu.split(dims, dim=1)
         logvar_global, logvar_local = logvar.split(dims, dim=1)
         return {
@@ -87,11 +87,11 @@ class StandardCVAE(Model):
             "logvar_local": logvar_local,
         }
 
-    def decode(self, z_global: Tensor, z_local: Tensor, static_params: Tensor) -> dict[str, Tensor]:
-        """See `Model.decode`; there is no peak head."""
-        check_columns("z_global", z_global, self.global_latent_dim)
-        check_columns("z_local", z_local, self.local_latent_dim)
-        check_columns("static_params", static_params, self.static_dim)
+    def decode(
+        self, z_global: Tensor, z_local: Tensor, static_params: Tensor, z_intermediate: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """See `Model.decode`; there is no peak head, and no intermediate level."""
+        self._check_decoder_inputs(z_global, z_local, static_params, z_intermediate)
         z = torch.cat([z_global, z_local], dim=1)
         features = self.layers(torch.cat([z, static_params], dim=1))
         outputs = {name: full_precision(head(features)) for name, head in self.heads.items()}

@@ -1,12 +1,16 @@
-"""Decoder: from the two latents and the static parameters to waveform, static parameters and peaks.
+"""Decoder: from the latents and the static parameters to waveform, static parameters and peaks.
 
-Legend: B batch, T samples, S static parameters, G global and L local latent dimensions.
+Legend: B batch, T samples, S static parameters, N time segments, R rows of the layers (B, or B * N with segments),
+F features of the last layer, G global, M intermediate (all levels together) and L local latent dimensions.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from hcvae.models.layers import FiLM, check_arguments, decoder_layer, full_precision, output_head, scaled
+from hcvae.models.temporal import TimeSegments
 
 HIDDEN = (256, 512, 1024, 2048)
 FILM_HIDDEN = 64
@@ -21,11 +25,16 @@ PEAK_OUTPUTS = 6
 class HierarchicalDecoder(nn.Module):
     """z_local and the static parameters enter by concatenation; z_global modulates every layer by FiLM.
 
-    Without FiLM z_global is concatenated to the input, so that it never goes unheard. `static_from_latents` adds a
-    head that predicts the static parameters from the latents alone: the usual one can copy them from its own input.
+    Intermediate levels take over the later layers: with one, layers 1 and 2 are z_global's and 3 and 4 the level's;
+    with two, layer 3 is the first level's and 4 the second's. Coarser levels steer earlier layers, as in StyleGAN
+    (Karras et al. 2019, CVPR). Without FiLM z_global and the levels are concatenated to the input, so that they never
+    go unheard. With time segments, z_local is one latent for each of them: see `TimeSegments`. `static_from_latents`
+    adds a head that predicts the static parameters from the latents alone: the usual one can copy them from its own
+    input.
 
     Raises:
-        UserError: a dimension below 1, or a width out of range.
+        UserError: a dimension below 1, a width out of range, more than 2 intermediate levels, or a z_local that cannot
+            be shared out among the segments.
     """
 
     def __init__(
@@ -40,6 +49,9 @@ class HierarchicalDecoder(nn.Module):
         width: float = 1.0,
         batch_norm: bool = True,
         static_from_latents: bool = False,
+        intermediate_levels: int = 0,
+        intermediate_latent_dim: int = 16,
+        local_segments: int = 1,
     ) -> None:
         super().__init__()
         check_arguments(
@@ -48,45 +60,80 @@ class HierarchicalDecoder(nn.Module):
             global_latent_dim=global_latent_dim,
             local_latent_dim=local_latent_dim,
             width=width,
+            intermediate_levels=intermediate_levels,
+            intermediate_latent_dim=intermediate_latent_dim,
         )
         self.use_film = use_film
+        self.intermediate_latent_dim = intermediate_latent_dim
+        self.segments = TimeSegments(local_segments, signal_length, local_latent_dim) if local_segments != 1 else None
+        steering_dims = [global_latent_dim, *[intermediate_latent_dim] * intermediate_levels]
         hidden = [scaled(features, width) for features in HIDDEN]
-        inputs = local_latent_dim + static_dim + (0 if use_film else global_latent_dim)
+        local_inputs = local_latent_dim if self.segments is None else self.segments.inputs
+        inputs = local_inputs + static_dim + (0 if use_film else sum(steering_dims))
         self.layers = nn.ModuleList(
             decoder_layer(before, after, batch_norm)
             for before, after in zip([inputs, *hidden], hidden, strict=False)  # the last width has no successor
         )
         film_hidden = scaled(FILM_HIDDEN, width)
-        self.films = nn.ModuleList(FiLM(global_latent_dim, features, film_hidden) for features in hidden if use_film)
+        self.steered_by = [layer * len(steering_dims) // len(hidden) for layer in range(len(hidden))]
+        self.films = nn.ModuleList(
+            FiLM(steering_dims[level], features, film_hidden)
+            for level, features in zip(self.steered_by, hidden, strict=True)
+            if use_film
+        )
         self.heads = signal_and_static_heads(hidden[-1], signal_length, static_dim, width, batch_norm)
         if predict_peaks:
             peak_hidden = [scaled(features, width) for features in PEAK_HIDDEN]
             self.heads["predicted_peaks"] = output_head(hidden[-1], peak_hidden, PEAK_OUTPUTS, batch_norm)
         self.static_from_latents = (
-            latents_to_static_head(global_latent_dim + local_latent_dim, static_dim, width, batch_norm)
+            latents_to_static_head(sum(steering_dims) + local_latent_dim, static_dim, width, batch_norm)
             if static_from_latents
             else None
         )
 
-    def forward(self, z_global: Tensor, z_local: Tensor, static_params: Tensor) -> dict[str, Tensor]:
-        """z_global [B, G], z_local [B, L] and static_params [B, S] to the outputs by name.
+    def forward(
+        self, z_global: Tensor, z_local: Tensor, static_params: Tensor, z_intermediate: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """z_global [B, G], z_local [B, L], static_params [B, S] and z_intermediate [B, M] to the outputs by name.
 
         recon_signal [B, T], recon_static_params [B, S] (standardised), predicted_peaks [B, 6] where there is a peak
         head, recon_static_from_latents [B, S] where there is that head.
         """
-        if self.use_film:
-            features = torch.cat([z_local, static_params], dim=1)
-            for layer, film in zip(self.layers, self.films, strict=True):
-                features = film(layer(features), z_global)
+        steering = [z_global]
+        if z_intermediate is not None:
+            steering += z_intermediate.split(self.intermediate_latent_dim, dim=1)
+        if self.segments is None:
+            features = self.features(steering, z_local, static_params)
+            outputs = {"recon_signal": full_precision(self.heads["recon_signal"](features))}
         else:
-            features = torch.cat([z_global, z_local, static_params], dim=1)
-            for layer in self.layers:
-                features = layer(features)
-        outputs = {name: full_precision(head(features)) for name, head in self.heads.items()}
+            each = self.segments.for_each
+            features = self.features([each(z) for z in steering], self.segments.split(z_local), each(static_params))
+            signals = full_precision(self.heads["recon_signal"](features))
+            outputs = {"recon_signal": self.segments.join(signals)}
+            features = self.segments.mean(features)
+        outputs |= {name: full_precision(head(features)) for name, head in self.heads.items() if name != "recon_signal"}
         if self.static_from_latents is not None:
-            latents = torch.cat([z_global, z_local], dim=1)
+            latents = torch.cat([*steering, z_local], dim=1)
             outputs["recon_static_from_latents"] = full_precision(self.static_from_latents(latents))
         return outputs
+
+    def features(self, steering: Sequence[Tensor], local: Tensor, static_params: Tensor) -> Tensor:
+        """The last layer's features [R, F].
+
+        Args:
+            steering: z_global [R, G], then the intermediate levels.
+            local: [R, L], or what `TimeSegments.split` makes of z_local.
+            static_params: [R, S].
+        """
+        if not self.use_film:
+            features = torch.cat([*steering, local, static_params], dim=1)
+            for layer in self.layers:
+                features = layer(features)
+            return features
+        features = torch.cat([local, static_params], dim=1)
+        for layer, film, level in zip(self.layers, self.films, self.steered_by, strict=True):
+            features = film(layer(features), steering[level])
+        return features
 
 
 def signal_and_static_heads(

@@ -1,12 +1,14 @@
-"""Encoders: from waveform and static parameters to the two latent distributions.
+"""Encoders: from waveform and static parameters to the latent distributions.
 
-Legend: B batch, T samples, E samples of the early segment, S static parameters, G global and L local latent dimensions.
+Legend: B batch, T samples, E samples of the early segment, S static parameters, F features of the last hidden layer,
+G global, M intermediate (all levels together) and L local latent dimensions.
 """
 
 import torch
 from torch import Tensor, nn
 
 from hcvae.errors import UserError
+from hcvae.models.attention import FeatureExchange
 from hcvae.models.layers import GaussianHead, check_arguments, encoder_layers, scaled
 
 GLOBAL_HIDDEN = (640, 320, 192, 64)
@@ -42,10 +44,14 @@ class GlobalEncoder(nn.Module):
         self.global_layers = encoder_layers(signal_length + static_dim, hidden, dropout, batch_norm)
         self.head = GaussianHead(hidden[-1], global_latent_dim)
 
+    def features(self, signals: Tensor, static_params: Tensor) -> Tensor:
+        """signals [B, T] and static_params [B, S] to [B, F], what the head sees."""
+        features: Tensor = self.global_layers(torch.cat([signals, static_params], dim=1))
+        return features
+
     def forward(self, signals: Tensor, static_params: Tensor) -> tuple[Tensor, Tensor]:
         """signals [B, T] and static_params [B, S] to (mu [B, G], logvar [B, G])."""
-        features = self.global_layers(torch.cat([signals, static_params], dim=1))
-        mu, logvar = self.head(features)
+        mu, logvar = self.head(self.features(signals, static_params))
         return mu, logvar
 
 
@@ -81,19 +87,25 @@ class LocalEncoder(nn.Module):
         self.local_layers = encoder_layers(inputs, hidden, dropout, batch_norm)
         self.head = GaussianHead(hidden[-1], local_latent_dim)
 
+    def features(self, signals: Tensor, static_params: Tensor) -> Tensor:
+        """signals [B, T] and static_params [B, S] to [B, F], what the head sees."""
+        early = signals[:, : self.early_signal_length]  # [B, E]
+        features: Tensor = self.local_layers(torch.cat([signals, early, static_params], dim=1))
+        return features
+
     def forward(self, signals: Tensor, static_params: Tensor) -> tuple[Tensor, Tensor]:
         """signals [B, T] and static_params [B, S] to (mu [B, L], logvar [B, L])."""
-        early = signals[:, : self.early_signal_length]  # [B, E]
-        features = self.local_layers(torch.cat([signals, early, static_params], dim=1))
-        mu, logvar = self.head(features)
+        mu, logvar = self.head(self.features(signals, static_params))
         return mu, logvar
 
 
 class HierarchicalEncoder(nn.Module):
-    """The global and the local encoder side by side.
+    """The global and the local encoder side by side, and one like the global encoder for each intermediate level.
+
+    With `attention`, the global and the local encoder hear each other's features before their Gaussian heads.
 
     Raises:
-        UserError: as the two encoders.
+        UserError: as the encoders, or more than 2 intermediate levels.
     """
 
     def __init__(
@@ -107,8 +119,12 @@ class HierarchicalEncoder(nn.Module):
         width: float = 1.0,
         dropout: float = 0.2,
         batch_norm: bool = True,
+        intermediate_levels: int = 0,
+        intermediate_latent_dim: int = 16,
+        attention: bool = False,
     ) -> None:
         super().__init__()
+        check_arguments(intermediate_levels=intermediate_levels, intermediate_latent_dim=intermediate_latent_dim)
         self.global_encoder = GlobalEncoder(
             signal_length, static_dim, global_latent_dim, width=width, dropout=dropout, batch_norm=batch_norm
         )
@@ -121,16 +137,34 @@ class HierarchicalEncoder(nn.Module):
             dropout=dropout,
             batch_norm=batch_norm,
         )
+        self.intermediate_encoders = nn.ModuleList(
+            GlobalEncoder(
+                signal_length, static_dim, intermediate_latent_dim, width=width, dropout=dropout, batch_norm=batch_norm
+            )
+            for _ in range(intermediate_levels)
+        )
+        self.exchange = (
+            FeatureExchange(scaled(GLOBAL_HIDDEN[-1], width), scaled(LOCAL_HIDDEN[-1], width)) if attention else None
+        )
 
     def forward(self, signals: Tensor, static_params: Tensor) -> dict[str, Tensor]:
-        """signals [B, T] and static_params [B, S] to mu_global, logvar_global [B, G], mu_local, logvar_local [B, L]."""
-        mu_global, logvar_global = self.global_encoder(signals, static_params)
-        mu_local, logvar_local = self.local_encoder(signals, static_params)
+        """signals [B, T] and static_params [B, S] to mu_global, logvar_global [B, G], mu_local, logvar_local [B, L].
+
+        Where there are levels, mu_intermediate and logvar_intermediate [B, M] stand between them, coarsest level first.
+        """
+        global_features = self.global_encoder.features(signals, static_params)
+        local_features = self.local_encoder.features(signals, static_params)
+        if self.exchange is not None:
+            global_features, local_features = self.exchange(global_features, local_features)
+        levels = [encoder(signals, static_params) for encoder in self.intermediate_encoders]
+        blocks = {"global": self.global_encoder.head(global_features)}
+        if levels:
+            blocks["intermediate"] = tuple(torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
+        blocks["local"] = self.local_encoder.head(local_features)
         return {
-            "mu_global": mu_global,
-            "logvar_global": logvar_global,
-            "mu_local": mu_local,
-            "logvar_local": logvar_local,
+            f"{name}_{block}": value
+            for block, distribution in blocks.items()
+            for name, value in zip(("mu", "logvar"), distribution, strict=True)
         }
 
 

@@ -1,6 +1,6 @@
 """Building blocks of the networks.
 
-Legend: B batch, F features of a layer, G global latent dimensions, D dimensions of a latent.
+Legend: B batch, F features of a layer, D dimensions of a latent.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,14 @@ SMALLEST_WIDTH = 8
 LOGVAR_LIMIT = 12.0
 """Bound of the log-variances: standard deviations from 0.0025 to 403 times the prior's. A useful latent stays inside
 (at the lower end a dimension already costs 5.5 nats), and exp(12) is far from overflow in fp32 and bf16."""
+MOST_LEVELS = 2
+"""Intermediate latent levels between the global and the local one."""
 FILM_INITIAL_SCALE = 0.3
 """Scale of FiLM's output weights: gamma - 1 and beta start with a standard deviation of about 0.1."""
 
 
-def check_arguments(*, width: float = 1.0, dropout: float = 0.0, **sizes: int) -> None:
-    """Refuse dimensions below 1, a width that is not positive and a dropout outside [0, 1).
+def check_arguments(*, width: float = 1.0, dropout: float = 0.0, intermediate_levels: int = 0, **sizes: int) -> None:
+    """Refuse dimensions below 1, a width that is not positive, a dropout outside [0, 1) and too many levels.
 
     Raises:
         UserError: names the argument, its value and what would be right.
@@ -33,6 +35,10 @@ def check_arguments(*, width: float = 1.0, dropout: float = 0.0, **sizes: int) -
         raise UserError(f"width: must be above 0, but got {width!r}; 1.0 is the specification's model")
     if not 0 <= dropout < 1:
         raise UserError(f"dropout: must be at least 0 and below 1, but got {dropout!r}")
+    if intermediate_levels not in range(MOST_LEVELS + 1):
+        raise UserError(
+            f"intermediate_levels: must be a whole number from 0 to {MOST_LEVELS}, but got {intermediate_levels!r}"
+        )
 
 
 def check_columns(name: str, tensor: Tensor, columns: int) -> None:
@@ -118,23 +124,23 @@ def _clamp_passing_gradient(tensor: Tensor, limit: float) -> Tensor:
 
 
 class FiLM(nn.Module):
-    """Feature-wise linear modulation: gamma(z) * h + beta(z), with separate networks G -> hidden -> F for the two.
+    """Feature-wise linear modulation: gamma(z) * h + beta(z), with separate networks D -> hidden -> F for the two.
 
     Their first layers are stacked in one matrix, so that one product serves both. The output layers start small, not
-    at zero: at the exact identity z_global has no influence, and no gradient reaches it.
+    at zero: at the exact identity z has no influence, and no gradient reaches it.
     Perez et al. 2018, "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI.
     """
 
-    def __init__(self, global_latent_dim: int, features: int, hidden: int = 64) -> None:
+    def __init__(self, latent_dim: int, features: int, hidden: int = 64) -> None:
         super().__init__()
-        self.hidden = nn.Linear(global_latent_dim, 2 * hidden)
+        self.hidden = nn.Linear(latent_dim, 2 * hidden)
         self.gamma = nn.Linear(hidden, features)
         self.beta = nn.Linear(hidden, features)
         for layer in (self.gamma, self.beta):
             nn.init.normal_(layer.weight, std=FILM_INITIAL_SCALE / hidden**0.5)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, features: Tensor, z_global: Tensor) -> Tensor:
-        """Modulate [B, F] by z_global [B, G]."""
-        for_gamma, for_beta = F.relu(self.hidden(z_global)).chunk(2, dim=1)
+    def forward(self, features: Tensor, z: Tensor) -> Tensor:
+        """Modulate [B, F] by the latent z [B, D]."""
+        for_gamma, for_beta = F.relu(self.hidden(z)).chunk(2, dim=1)
         return torch.addcmul(self.beta(for_beta) + features, features, self.gamma(for_gamma))

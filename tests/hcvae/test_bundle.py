@@ -7,10 +7,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import hcvae
-from hcvae.bundle import FORMAT_VERSION, Bundle, load
+from hcvae.bundle import FORMAT_VERSION, Bundle, load, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
+from hcvae.generation import generate
+from hcvae.models import build
 from hcvae.training import train_bundle
 
 CONFIG = Config.model_validate(
@@ -58,6 +60,35 @@ def test_both_ways_of_loading_give_the_same_model_in_eval_mode(bundle):
     for name, tensor in load_file(bundle / "model.safetensors").items():
         assert torch.equal(tensor, model.state_dict()[name])
         assert torch.equal(tensor, loaded.model.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"intermediate_levels": 1},
+        {"attention": True},
+        {"local_segments": 5},
+        {"intermediate_levels": 2, "attention": True, "local_segments": 5},
+    ],
+)
+def test_every_option_of_the_model_survives_saving_and_loading(trained, tmp_path, options):
+    plain = load(trained)
+    config = plain.config.model_copy(update={"model": plain.config.model.model_copy(update=options)})
+    model = build(config.model).eval()
+    model.fit_prior(torch.randn(50, 200), torch.randn(50, 7))
+    save_bundle(tmp_path / "bundle", Bundle(model, config, plain.preprocessing, plain.metrics), "Split by subject.")
+    loaded = load(tmp_path / "bundle")
+    assert loaded.config == config
+    assert not any(tensor.is_meta for tensor in (*loaded.model.parameters(), *loaded.model.buffers()))
+    for seed in (0, 1):
+        here, there = (
+            m.sample(n_samples=3, generator=torch.Generator().manual_seed(seed)) for m in (model, loaded.model)
+        )
+        assert all(torch.equal(here[name], there[name]) for name in here)
+    assert generate(loaded, [{"stimulus_level_db": 60.0}], 4).num_rows == 4
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    latents = {1: "4 global, 16 intermediate, 5 local", 2: "4 global, 32 intermediate, 5 local"}
+    assert f"latents: {latents.get(options.get('intermediate_levels'), '4 global, 5 local')}" in card
 
 
 def test_a_model_of_the_other_kind_is_refused(bundle):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from hcvae.errors import UserError
 from hcvae.models import HierarchicalCVAE, StandardCVAE
 
 
@@ -61,6 +62,11 @@ def test_static_from_latents_does_not_see_the_condition():
     here, there = model.decode(z_global, z_local, static), model.decode(z_global, z_local, static + 1)
     assert torch.equal(here["recon_static_from_latents"], there["recon_static_from_latents"])
     assert not torch.allclose(here["recon_static_params"], there["recon_static_params"])
+
+
+def test_there_is_no_intermediate_level():
+    with pytest.raises(UserError, match=r"z_intermediate: .* no intermediate levels; .* shape \[2, 4\]"):
+        small().decode(torch.zeros(2, 4), torch.zeros(2, 6), torch.zeros(2, 3), torch.zeros(2, 4))
 
 
 def test_bad_arguments_are_refused_by_name():

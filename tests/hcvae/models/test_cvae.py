@@ -36,6 +36,34 @@ def test_parameter_counts_are_the_specifications():
     assert counts == [418_816, 626_624, 9_479_061, 10_524_501]
 
 
+def test_names_in_the_state_dict_are_those_of_the_bundles_of_format_version_1():
+    linear, norm = ("weight", "bias"), ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    layers = [f"encoder.{level}_encoder.{level}_layers.{{}}" for level in ("global", "local")]
+    encoder = {f"{layer.format(4 * i)}.{part}" for layer in layers for i in range(4) for part in linear}
+    encoder |= {f"{layer.format(4 * i + 2)}.{part}" for layer in layers for i in range(4) for part in norm}
+    encoder |= {
+        f"encoder.{level}_encoder.head.{name}.{part}"
+        for level in ("global", "local")
+        for name in ("mu", "logvar")
+        for part in linear
+    }
+    decoder_layers = [
+        *(f"decoder.layers.{i}" for i in range(4)),
+        *(f"decoder.heads.{head}.0" for head in ("recon_signal", "recon_static_params", "predicted_peaks")),
+        "decoder.heads.recon_static_params.1",
+    ]
+    decoder = {f"{layer}.0.{part}" for layer in decoder_layers for part in linear}
+    decoder |= {f"{layer}.1.{part}" for layer in decoder_layers for part in norm}
+    decoder |= {
+        f"decoder.films.{i}.{net}.{part}" for i in range(4) for net in ("hidden", "gamma", "beta") for part in linear
+    }
+    outputs = ("recon_signal.1", "recon_static_params.2", "predicted_peaks.1")
+    decoder |= {f"decoder.heads.{output}.{part}" for output in outputs for part in linear}
+    buffers = ("centres", "reach", "weight", "factor")
+    priors = {f"prior_{level}.{buffer}" for level in ("global", "local") for buffer in buffers}
+    assert set(HierarchicalCVAE(width=0.1).state_dict()) == encoder | decoder | priors
+
+
 def test_forward_is_encode_reparameterise_decode():
     model = small().eval()
     signals, static = batch(5)
@@ -179,7 +207,16 @@ def test_encode_and_decode_say_which_shapes_are_right():
 
 @pytest.mark.parametrize(
     "bad",
-    [{"signal_length": 0}, {"static_dim": -1}, {"global_latent_dim": 0}, {"local_latent_dim": 2.5}, {"width": -1}],
+    [
+        {"signal_length": 0},
+        {"static_dim": -1},
+        {"global_latent_dim": 0},
+        {"local_latent_dim": 2.5},
+        {"width": -1},
+        {"intermediate_levels": 3},
+        {"intermediate_latent_dim": 0},
+        {"local_segments": 0},
+    ],
 )
 def test_bad_arguments_are_refused_by_name(bad):
     with pytest.raises(ValueError, match=f"{next(iter(bad))}: "):
@@ -217,6 +254,10 @@ def test_double_precision_stays():
 
 def test_build_passes_every_field_on():
     changed = ModelConfig(
+        intermediate_levels=2,
+        intermediate_latent_dim=5,
+        attention=True,
+        local_segments=3,
         signal_length=64,
         static_dim=5,
         global_latent_dim=3,
@@ -240,7 +281,10 @@ def test_build_passes_every_field_on():
     assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.4}
     assert not any(isinstance(module, torch.nn.BatchNorm1d) for module in model.modules())
     assert model.encoder.global_encoder.global_layers[0].out_features == 128
-    assert isinstance(build(changed.model_copy(update={"model_type": "standard"})), StandardCVAE)
+    assert model.latent_dims == {"global": 3, "intermediate": 10, "local": 9}
+    assert model.encoder.exchange is not None
+    assert model.decoder.segments.n_segments == 3
+    assert isinstance(build(ModelConfig(static_dim=5, model_type="standard")), StandardCVAE)
 
 
 def test_build_needs_the_number_of_static_parameters():

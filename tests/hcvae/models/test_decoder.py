@@ -75,3 +75,99 @@ def test_odd_dimensions(dims, width):
     out = decoder(torch.randn(3, global_dim), torch.randn(3, local_dim), torch.randn(3, static_dim))
     assert out["recon_signal"].shape == (3, signal_length)
     assert out["recon_static_params"].shape == (3, static_dim)
+
+
+def with_levels(levels, **changes):
+    return small(intermediate_levels=levels, intermediate_latent_dim=2, **changes)
+
+
+@pytest.mark.parametrize(("levels", "steering"), [(0, "gggg"), (1, "ggaa"), (2, "ggab")])
+def test_coarser_levels_steer_earlier_layers(levels, steering):
+    decoder = with_levels(levels)
+    z_global, z_local, static = latents()
+    z_intermediate = torch.randn(6, 2 * levels) if levels else None
+    heard = []
+    for film in decoder.films:
+        film.register_forward_hook(lambda _, inputs, output: heard.append(inputs[1]))
+    decoder(z_global, z_local, static, z_intermediate)
+    named = {"g": z_global} | dict(zip("ab", z_intermediate.split(2, dim=1) if levels else [], strict=False))
+    assert len(heard) == 4
+    assert all(torch.equal(z, named[name]) for z, name in zip(heard, steering, strict=True))
+
+
+@pytest.mark.parametrize(("levels", "level", "layers"), [(1, 0, [2, 3]), (2, 0, [2, 3]), (2, 1, [3])])
+def test_a_level_leaves_the_layers_before_its_own_unchanged(levels, level, layers):
+    decoder = with_levels(levels)
+    z_intermediate = torch.randn(6, 2 * levels)
+    moved = z_intermediate.clone()
+    moved[:, 2 * level : 2 * level + 2] += 1
+    runs = []
+    for z in (z_intermediate, moved):
+        features = []
+        hooks = [film.register_forward_hook(lambda _, __, out, to=features: to.append(out)) for film in decoder.films]
+        decoder(*latents(), z)
+        runs.append(features)
+        for hook in hooks:
+            hook.remove()
+    assert [i for i, (before, after) in enumerate(zip(*runs, strict=True)) if not torch.equal(before, after)] == layers
+
+
+def test_without_film_the_levels_enter_with_the_input():
+    decoder = with_levels(2, use_film=False, static_from_latents=True)
+    assert decoder.layers[0][0].in_features == 4 + 2 * 2 + 5 + 3
+    for column in range(4):
+        z_intermediate = torch.zeros(6, 4)
+        before = decoder(*latents(), z_intermediate)
+        z_intermediate[:, column] = 1
+        after = decoder(*latents(), z_intermediate)
+        assert not any(torch.equal(before[name], after[name]) for name in before)
+
+
+def in_segments(n, **changes):
+    torch.manual_seed(0)
+    return HierarchicalDecoder(51, 3, 4, 2 * n, local_segments=n, **{"width": 0.1, **changes}).eval()
+
+
+@pytest.mark.parametrize("use_film", [True, False])
+@pytest.mark.parametrize("levels", [0, 2])
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_the_latent_of_a_segment_changes_only_the_samples_under_its_window(n, levels, use_film):
+    decoder = in_segments(n, intermediate_levels=levels, use_film=use_film)
+    z_global, z_local, static = torch.randn(6, 4), torch.randn(6, 2 * n), torch.randn(6, 3)
+    z_intermediate = torch.randn(6, 32) if levels else None
+    before = decoder(z_global, z_local, static, z_intermediate)
+    for segment in range(n):
+        moved = z_local.clone()
+        moved[:, 2 * segment : 2 * segment + 2] += 1
+        after = decoder(z_global, moved, static, z_intermediate)
+        changed = (after["recon_signal"] != before["recon_signal"]).any(dim=0)
+        # Closed form: a segment of 51 / n samples and a quarter of that on either side; sample t lies at t + 1/2.
+        position = (torch.arange(51) + 0.5) * n / 51 - segment
+        assert torch.equal(changed, (position > -0.25) & (position < 1.25) | (segment == 0) & (position < 1))
+        for name in ("recon_static_params", "predicted_peaks"):
+            assert not torch.equal(after[name], before[name])
+
+
+def test_segments_are_decoded_one_by_one_and_joined():
+    decoder = in_segments(3)
+    z_global, z_local, static = torch.randn(6, 4), torch.randn(6, 6), torch.randn(6, 3)
+    out = decoder(z_global, z_local, static)
+    signal, features = 0, []
+    for segment in range(3):
+        one_hot = torch.eye(3)[segment].expand(6, 3)
+        h = torch.cat([z_local[:, 2 * segment : 2 * segment + 2], one_hot, static], dim=1)
+        for layer, film in zip(decoder.layers, decoder.films, strict=True):
+            h = film(layer(h), z_global)
+        signal = signal + decoder.heads["recon_signal"](h) * decoder.segments.windows[segment]
+        features.append(h)
+    torch.testing.assert_close(out["recon_signal"], signal)
+    mean = sum(features) / 3
+    for name in ("recon_static_params", "predicted_peaks"):
+        torch.testing.assert_close(out[name], decoder.heads[name](mean))
+
+
+def test_one_segment_is_the_decoder_without_segments():
+    decoder = small(local_segments=1)
+    assert decoder.segments is None
+    assert decoder.layers[0][0].in_features == 5 + 3
+    assert decoder.state_dict().keys() == small().state_dict().keys()

@@ -33,6 +33,7 @@ def test_hidden_widths_scale_rounded_and_never_below_eight(features, width, expe
         ({"width": float("nan")}, ["width", "nan"]),
         ({"dropout": 1.0}, ["dropout", "1.0"]),
         ({"dropout": -0.1}, ["dropout", "-0.1"]),
+        ({"intermediate_levels": 3}, ["intermediate_levels", "0 to 2", "3"]),
     ],
 )
 def test_bad_arguments_are_named_with_their_value(arguments, names):
