@@ -1,0 +1,49 @@
+"""`hcvae generate`: waveforms from a model bundle."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+
+from hcvae import command_line
+
+
+class Generate(command_line.Command):
+    """Draw waveforms from a model bundle into a Parquet waveform table (uV and ms).
+
+    examples:
+      hcvae generate model --condition stimulus_level_db=60 --out at-60-dB.parquet
+      hcvae generate model --condition species=human --condition stimulus_frequency_hz=null --out human.parquet
+    """
+
+    bundle: CliPositionalArg[str]
+    """The model bundle, a folder."""
+    out: str
+    """The Parquet file to write."""
+    condition: dict[str, str] = Field({})
+    """COLUMN=VALUE, once for each column; null for none. Columns left out take their typical training value."""
+    samples: int = Field(100, ge=1)
+    """Waveforms."""
+    seed: int = Field(0, ge=0)
+    """Seed; the same seed and bundle give the same waveforms."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    command = command_line.parse(Generate, arguments)
+    from hcvae.bundle import load
+    from hcvae.data.table import write_table
+    from hcvae.generation import complete_condition, generate, parse_condition
+
+    bundle = load(command.bundle)
+    given = parse_condition(bundle, command.condition)
+    condition = complete_condition(bundle, given)
+    write_table(generate(bundle, [condition], command.samples, command.seed), Path(command.out))
+    console = Console()
+    for name, value in condition.items():
+        shown = f"{value:g}" if isinstance(value, float) else value
+        console.print(f"{name} = {shown}{'' if name in given else ' (typical of the training data)'}", highlight=False)
+    console.print(f"{command.samples} waveforms written to {command.out}")
+    return 0
