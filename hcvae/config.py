@@ -153,7 +153,7 @@ class NormalizationConfig(Section):
 
 
 class LossWeights(Section):
-    """Weights of the specification's loss components. KL weights multiply nats per waveform (see docs/training.md)."""
+    """Weights of the loss components. KL weights multiply nats per waveform (see docs/training.md)."""
 
     reconstruction: float = Field(1.0, ge=0)
     """Mean squared error of the waveform."""
@@ -163,12 +163,19 @@ class LossWeights(Section):
     """KL divergence of z_global from its prior."""
     local_kl: float = Field(0.01, ge=0)
     """KL divergence of z_local from its prior."""
+    intermediate_kl: float = Field(0.01, ge=0)
+    """KL divergence of z_intermediate from its prior, where the model has intermediate levels."""
     kl: float = Field(0.01, ge=0)
     """KL divergence where there is only one: `standard` models, and `use_hierarchical_loss` false."""
     peak: float = Field(1.0, ge=0)
     """Mean absolute error over the labelled peaks."""
     alignment: float = Field(0.1, ge=0)
     """Smallest mean squared error over shifts of up to 10 samples."""
+    swap: float = Field(1.0, ge=0)
+    """Swap consistency: shape stays when z_global is exchanged, coarse attributes stay when z_local is; 0: the
+    specification's loss. It has no meaning for `standard` models."""
+    total_correlation: float = Field(0.0, ge=0)
+    """Total correlation of the latents in nats (Chen et al. 2018): a penalty to compare swap consistency with."""
 
 
 class PhaseConfig(Section):
@@ -208,6 +215,12 @@ class TrainingConfig(Section):
     """Separate KL weights for the two latents; false uses `loss_weights.kl` for both."""
     loss_weights: LossWeights = LossWeights()
     """Weights of the loss components, reached in the last phase."""
+    learned_scales: Literal["none", "reconstruction", "all"] = "none"
+    """`reconstruction`: its mean squared error becomes a Gaussian likelihood with a learned scale, so that a KL weight
+    is the beta of a beta-VAE on every data set (1 is the plain VAE; Rybkin et al. 2021). `all`: likewise for the static
+    parameters and the peaks, whose weights are thereby learned (Kendall et al. 2018). `none`: the specification's."""
+    free_bits: float = Field(0.0, ge=0)
+    """Nats that every latent dimension may hold without cost, against collapse (Kingma et al. 2016)."""
     phases: PhaseConfig = PhaseConfig()
     """The three phases."""
     gradient_clip_norm: float | None = Field(1.0, gt=0)

@@ -37,17 +37,10 @@ class AttributeReader:
         Raises:
             UserError: no coefficient at or above 150 Hz, or waveforms that are all equal.
         """
-        n_samples = signals.shape[1]
-        frequencies_hz = np.arange(n_samples) * sampling_rate_hz / (2 * n_samples)
-        low_band = int(np.sum(frequencies_hz < LOW_BAND_HZ))
-        if low_band == n_samples:
-            raise UserError(
-                f"sampling_rate_hz: a waveform must reach above {LOW_BAND_HZ:g} Hz to have a shape, but got "
-                f"{sampling_rate_hz} Hz for {n_samples} samples; give the rate in Hz"
-            )
+        k = low_band(signals.shape[1], sampling_rate_hz)
         if not np.ptp(signals, axis=0).any():
             raise UserError(f"signals: waveforms must differ, but got {len(signals)} equal rows; check the recordings")
-        return cls(low_band, RMS_FLOOR * float(np.sqrt(np.mean(signals**2))))
+        return cls(k, RMS_FLOOR * float(np.sqrt(np.mean(signals**2))))
 
     def __call__(self, signals: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
         """The attributes of waveforms [..., T] by name; gain is the natural logarithm of the residual's RMS."""
@@ -61,3 +54,19 @@ class AttributeReader:
             "gain": np.log(rms),
             "shape": residual / rms,
         }
+
+
+def low_band(n_samples: int, sampling_rate_hz: float) -> int:
+    """K: how many DCT coefficients of a waveform of `n_samples` lie below 150 Hz.
+
+    Raises:
+        UserError: no coefficient at or above 150 Hz.
+    """
+    frequencies_hz = np.arange(n_samples) * sampling_rate_hz / (2 * n_samples)
+    below = int(np.sum(frequencies_hz < LOW_BAND_HZ))
+    if below == n_samples:
+        raise UserError(
+            f"sampling_rate_hz: a waveform must reach above {LOW_BAND_HZ:g} Hz to have a shape, but got "
+            f"{sampling_rate_hz} Hz for {n_samples} samples; give the rate in Hz"
+        )
+    return below

@@ -87,15 +87,23 @@ class Model(nn.Module, ABC):
         posterior = self.encode(signals, static_params)
         if noise is None:
             noise = tuple(torch.randn_like(posterior[f"mu_{block}"]) for block in self.latent_dims)
+        latents = self.draw(posterior, noise)
+        return posterior | latents | self.decode(**latents, static_params=static_params)
+
+    def draw(self, posterior: dict[str, Tensor], noise: Noise) -> dict[str, Tensor]:
+        """`z_` of each block [B, D] from the outputs of `encode` and standard-normal draws, one tensor for each block.
+
+        Raises:
+            UserError: there is not one tensor of noise for each block.
+        """
         if len(noise) != len(self.latent_dims):
             raise UserError(
                 f"noise: must be a tensor for each of {list(self.latent_dims)}, but got {len(noise)} tensors"
             )
-        latents = {
+        return {
             f"z_{block}": posterior[f"mu_{block}"] + drawn * torch.exp(0.5 * posterior[f"logvar_{block}"])
             for block, drawn in zip(self.latent_dims, noise, strict=True)
         }
-        return posterior | latents | self.decode(**latents, static_params=static_params)
 
     @torch.no_grad()
     def sample(

@@ -10,10 +10,10 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from hcvae.config import Config
-from hcvae.losses import enhanced_hierarchical_cvae_loss
 from hcvae.models import Model
 from hcvae.training.batches import DROPOUT, epoch_batches, keyed_seed, latent_noise
-from hcvae.training.evaluation import PartTensors
+from hcvae.training.step import TrainingStep
+from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
 
 
@@ -24,15 +24,17 @@ class TrainingDiverged(RuntimeError):
 class EpochTrainer:
     """Steps a model through epochs of the training part, alone or with other workers."""
 
-    def __init__(self, config: Config, model: Model, data: PartTensors, workers: Workers) -> None:
+    def __init__(
+        self, config: Config, model: Model, data: PartTensors, workers: Workers, sampling_rate_hz: float
+    ) -> None:
         self.config = config.training
-        self.latent_dims = (config.model.global_latent_dim, config.model.local_latent_dim)
-        self.model = model
-        self.replica = DistributedDataParallel(model) if workers.size > 1 else model
+        self.latent_dims = list(model.latent_dims.values())
+        self.module = TrainingStep(config, model, data, sampling_rate_hz).to(data.signals.device)
+        self.replica = DistributedDataParallel(self.module) if workers.size > 1 else self.module
         self.data = data
         self.workers = workers
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
+            self.module.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
         )
 
     def run(self, epoch: int, weights: Mapping[str, float], learning_rate: float) -> dict[str, float]:
@@ -41,7 +43,7 @@ class EpochTrainer:
         Raises:
             TrainingDiverged: a loss or the gradient is not finite.
         """
-        self.model.train()
+        self.module.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         torch.manual_seed(keyed_seed(DROPOUT, self.config.seed, epoch, self.workers.rank))
@@ -49,7 +51,7 @@ class EpochTrainer:
         steps = [self.step(rows, epoch, step, weights) for step, rows in enumerate(batches)]
         sums = self.workers.sum(torch.stack([torch.stack(list(terms.values())) for terms in steps]).sum(0))
         means = dict(zip(steps[0], (sums / len(steps) / self.workers.size).tolist(), strict=True))
-        means["train_total_kl"] = means["train_global_kl"] + means["train_local_kl"]
+        means["train_total_kl"] = sum(means[f"train_{block}_kl"] for block in self.module.model.latent_dims)
         if not all(math.isfinite(value) for value in means.values()):
             values = ", ".join(f"{name.removeprefix('train_')} {value:.4g}" for name, value in means.items())
             raise TrainingDiverged(
@@ -63,7 +65,7 @@ class EpochTrainer:
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.backward(rows, epoch, step, weights)
         limit = self.config.gradient_clip_norm or math.inf
-        terms["train_gradient_norm"] = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        terms["train_gradient_norm"] = torch.nn.utils.clip_grad_norm_(self.module.parameters(), limit)
         self.optimizer.step()
         return terms
 
@@ -78,28 +80,13 @@ class EpochTrainer:
         device = self.data.signals.device
         own = slice(self.workers.rank, None, self.workers.size)
         noise = latent_noise(len(rows), sum(self.latent_dims), self.config.seed, epoch, step)[own].to(device)
-        rows_here = rows[own].to(device)
-        signals, static = self.data.signals[rows_here], self.data.static[rows_here]
-        peaks, peak_mask = self.data.peaks[rows_here], self.data.peak_mask[rows_here]
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            output = self.replica(signals, static, noise.split(self.latent_dims, dim=1))
-        output = {name: tensor.float() for name, tensor in output.items()}
-        total, components = enhanced_hierarchical_cvae_loss(
-            output["recon_signal"],
-            signals,
-            output["recon_static_params"],
-            static,
-            output["mu_global"],
-            output["logvar_global"],
-            output["mu_local"],
-            output["logvar_local"],
-            output.get("predicted_peaks"),
-            peaks,
-            peak_mask,
-            loss_weights=dict(weights),
-            recon_static_from_latents=output.get("recon_static_from_latents"),
+        batch = self.data.take(rows[own].to(device))
+        total, components = self.replica(
+            batch,
+            noise.split(self.latent_dims, dim=1),
+            weights,
             n_rows=len(rows) / self.workers.size,
-            n_peaks=self.workers.sum(peak_mask.sum()).clamp(min=1) / self.workers.size,
+            n_peaks=self.workers.sum(batch.peak_mask.sum()).clamp(min=1) / self.workers.size,
         )
         total.backward()
         return {"train_loss": total.detach()} | {f"train_{name}": term.detach() for name, term in components.items()}

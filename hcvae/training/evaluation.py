@@ -3,84 +3,61 @@
 Legend: N waveforms, T samples, S static parameters, G global and L local latent dimensions.
 """
 
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 import torch
+from torch import Tensor
 
 from hcvae.data.dataset import Part
 from hcvae.data.preprocessing import Preprocessing
-from hcvae.losses import enhanced_hierarchical_cvae_loss, equivalent_beta
 from hcvae.metrics.latent_use import active_units
 from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, peak_errors, r2
 from hcvae.metrics.swap_routing import swap_routing_score
 from hcvae.models import Model
+from hcvae.training.objective import Objective
+from hcvae.training.tensors import PartTensors
 
 ROWS_AT_ONCE = 4096
 
 
-@dataclass(frozen=True)
-class PartTensors:
-    """A part of the split as tensors on one device; shares the arrays' memory on the CPU."""
-
-    signals: torch.Tensor
-    static: torch.Tensor
-    peaks: torch.Tensor
-    peak_mask: torch.Tensor
-
-    @classmethod
-    def of(cls, part: Part, device: torch.device) -> "PartTensors":
-        """The tensors of `part`."""
-        return cls(*(_tensor(array, device) for array in (part.signals, part.static, part.peaks, part.peak_mask)))
-
-
 @torch.no_grad()
 def evaluate(
-    model: Model, part: Part, tensors: PartTensors, preprocessing: Preprocessing, weights: Mapping[str, float]
+    model: Model, part: Part, tensors: PartTensors, preprocessing: Preprocessing, objective: Objective
 ) -> dict[str, float]:
     """Measure `model` on `part` from posterior means, in eval mode.
 
-    Returns `reconstruction_nmse` and `disentanglement` (the search's objectives), `validation_loss` (the weighted
-    loss with `weights`, those of the last phase), `r2`, `correlation`, KL divergences in nats per waveform with the
-    beta that their weights amount to, variances of the means and active units; `cross_average_nmse` and per-wave peak
-    errors where the part has independent averages and labels.
+    Returns `reconstruction_nmse` and `disentanglement` (the search's objectives), `validation_loss` (of
+    `objective`, with the weights of the last phase, without what exchanged latents or draws add), `r2`, `correlation`,
+    `film_effect` (the share of z_global in what exchanged latents do to the decoded waveform); for each latent block
+    its KL divergence in nats per waveform, the beta that the weight amounts to, the variance of the means and the
+    active units; `cross_average_nmse` and per-wave peak errors where the part has independent averages and labels.
 
     Raises:
         UserError: the part is too small, or too uniform, to score disentanglement.
     """
     was_training = model.training
     model.eval()
-    outputs = [_reconstruct(model, tensors, rows) for rows in torch.arange(len(part)).split(ROWS_AT_ONCE)]
+    device = tensors.signals.device
+    chunks = torch.arange(len(part), device=device).split(ROWS_AT_ONCE)
+    outputs = [_reconstruct(model, tensors.take(rows)) for rows in chunks]
     output = {key: torch.cat([chunk[key] for chunk in outputs]) for key in outputs[0]}
-    total, components = enhanced_hierarchical_cvae_loss(
-        output["recon_signal"],
-        tensors.signals,
-        output["recon_static_params"],
-        tensors.static,
-        output["mu_global"],
-        output["logvar_global"],
-        output["mu_local"],
-        output["logvar_local"],
-        output.get("predicted_peaks"),
-        tensors.peaks,
-        tensors.peak_mask,
-        loss_weights=weights,
-        recon_static_from_latents=output.get("recon_static_from_latents"),
-    )
+    total, components = objective(output, tensors)
     arrays = {key: value.float().cpu().numpy() for key, value in output.items()}
     paired = part.independent >= 0
     independent = np.where(paired[:, None], part.signals[part.independent], np.nan) if paired.any() else None
-    device = tensors.signals.device
+
+    def decode(z_global: Tensor, z_local: Tensor, static: Tensor, *z_intermediate: Tensor) -> Tensor:
+        inputs = (tensor.to(device) for tensor in (z_global, z_local, static, *z_intermediate))
+        return model.decode(*inputs)["recon_signal"].float().cpu()
+
     routing = swap_routing_score(
-        lambda *inputs: model.decode(*(tensor.to(device) for tensor in inputs))["recon_signal"].float().cpu(),
+        decode,
         output["mu_global"].float().cpu(),
         output["mu_local"].float().cpu(),
         tensors.static.cpu(),
         part.signals,
         independent_signals=independent,
         sampling_rate_hz=preprocessing.sampling_rate_hz,
+        z_intermediate=output["mu_intermediate"].float().cpu() if "mu_intermediate" in output else None,
     )
     model.train(was_training)
 
@@ -94,6 +71,7 @@ def evaluate(
         "selectivity_fine": routing.selectivity_fine,
         "r2": r2(recon_uv, signal_uv),
         "correlation": correlation(recon_uv, signal_uv),
+        "film_effect": routing.waveform.global_share,
     }
     if independent is not None:
         metrics["cross_average_nmse"] = cross_average_nmse(
@@ -102,26 +80,18 @@ def evaluate(
     if "predicted_peaks" in arrays:
         metrics |= peak_errors(arrays["predicted_peaks"], part.peaks, part.peak_mask)
     residual_variance = float(np.mean((arrays["recon_signal"] - part.signals) ** 2))
-    for level in ("global", "local"):
-        means = arrays[f"mu_{level}"]
+    for block in model.latent_dims:
+        means = arrays[f"mu_{block}"]
         metrics |= {
-            f"{level}_kl": float(components[f"{level}_kl"]),
-            f"{level}_beta": equivalent_beta(weights[f"{level}_kl"], part.signals.shape[1], residual_variance),
-            f"{level}_variance": float(np.mean(np.var(means, axis=0))),
-            f"{level}_active_units": float(active_units(means)),
+            f"{block}_kl": float(components[f"{block}_kl"]),
+            f"{block}_beta": objective.beta(objective.weights[f"{block}_kl"], residual_variance),
+            f"{block}_variance": float(np.mean(np.var(means, axis=0))),
+            f"{block}_active_units": float(active_units(means)),
         }
     return metrics
 
 
-def _reconstruct(model: Model, tensors: PartTensors, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-    rows = rows.to(tensors.signals.device)
-    static = tensors.static[rows]
-    posterior = model.encode(tensors.signals[rows], static)
-    return posterior | model.decode(posterior["mu_global"], posterior["mu_local"], static)
-
-
-def _tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    # Ray shares arrays read-only; torch warns that it cannot mark them so, and nothing here writes to them.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array).to(device)
+def _reconstruct(model: Model, part: PartTensors) -> dict[str, Tensor]:
+    posterior = model.encode(part.signals, part.static)
+    means = {f"z_{block}": posterior[f"mu_{block}"] for block in model.latent_dims}
+    return posterior | model.decode(**means, static_params=part.static)

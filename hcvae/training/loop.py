@@ -15,9 +15,11 @@ from hcvae.errors import UserError
 from hcvae.models import Model, build
 from hcvae.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from hcvae.training.epoch import EpochTrainer
-from hcvae.training.evaluation import PartTensors, evaluate
+from hcvae.training.evaluation import evaluate
 from hcvae.training.monitor import Monitor
+from hcvae.training.objective import Objective
 from hcvae.training.schedule import component_weights, plan_epoch
+from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
 
 Report = Callable[[dict[str, float]], bool]
@@ -30,6 +32,8 @@ class FitResult:
 
     model: Model
     """The model of the best epoch, in eval mode."""
+    objective: Objective
+    """What was minimised, with its learned scales."""
     config: Config
     """The configuration, with `model.static_dim` resolved."""
     best_epoch: int
@@ -64,14 +68,14 @@ def fit(config: Config, data: Dataset, folder: Path, report: Report | None = Non
     device = pick_device(config.training.device)
     torch.manual_seed(config.training.seed)
     model = build(config.model).to(device)
-    trainer = EpochTrainer(config, model, PartTensors.of(data.train, device), workers)
+    train, rate = PartTensors.of(data.train, device), data.preprocessing.sampling_rate_hz
+    trainer = EpochTrainer(config, model, train, workers, rate)
     validation = PartTensors.of(data.validation, device)
-    last_phase_weights = component_weights(config, config.training.loss_weights)
 
     checkpoints = folder / "checkpoint"
     identity = {"config": config.model_dump(mode="json"), "data": data.fingerprint}
     try:
-        state, best = load_checkpoint(checkpoints, model, trainer.optimizer, identity)
+        state, best = load_checkpoint(checkpoints, trainer.module, trainer.optimizer, identity)
     except ValueError as error:
         raise UserError(f"{error}; use an empty folder") from error
 
@@ -82,7 +86,7 @@ def fit(config: Config, data: Dataset, folder: Path, report: Report | None = Non
             plan = plan_epoch(state.epoch, config.training)
             metrics = trainer.run(state.epoch, component_weights(config, plan.weights), plan.learning_rate)
             if monitor is not None:
-                metrics |= evaluate(model, data.validation, validation, data.preprocessing, last_phase_weights)
+                metrics |= evaluate(model, data.validation, validation, data.preprocessing, trainer.module.objective)
                 metrics |= {
                     "epoch": state.epoch + 1,
                     "phase": plan.phase,
@@ -92,16 +96,16 @@ def fit(config: Config, data: Dataset, folder: Path, report: Report | None = Non
                 }
             state = _after_epoch(state, workers.share(metrics), config)
             if state.best_epoch in (None, state.epoch):
-                best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+                best = {name: tensor.clone() for name, tensor in trainer.module.state_dict().items()}
             if monitor is not None:
                 monitor.epoch(metrics)
                 if report is not None and not report(metrics):
                     state = replace(state, finished=True)
             state = replace(state, finished=workers.share(state.finished))
             if workers.first and (state.finished or state.epoch % config.training.checkpoint_every_epochs == 0):
-                save_checkpoint(checkpoints, state, model, trainer.optimizer, best)
-    model.load_state_dict(best)
-    return FitResult(model.eval(), config, state.best_epoch or state.epoch, state.history)
+                save_checkpoint(checkpoints, state, trainer.module, trainer.optimizer, best)
+    trainer.module.load_state_dict(best)
+    return FitResult(model.eval(), trainer.module.objective, config, state.best_epoch or state.epoch, state.history)
 
 
 def resolve(config: Config, data: Dataset, workers: int) -> Config:

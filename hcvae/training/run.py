@@ -8,9 +8,10 @@ from hcvae.bundle import Bundle, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.models import build
-from hcvae.training.evaluation import PartTensors, evaluate
+from hcvae.training.evaluation import evaluate
 from hcvae.training.loop import FitResult, Report, fit, pick_device, resolve
-from hcvae.training.schedule import component_weights
+from hcvae.training.objective import Objective
+from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
 
 
@@ -23,9 +24,8 @@ def preflight(config: Config, data: Dataset, workers: int = 1) -> None:
     config = resolve(config, data, workers)
     pick_device(config.training.device)
     model = build(config.model.model_copy(update={"width": 0.01}))
-    weights = component_weights(config, config.training.loss_weights)
     for part in (data.validation, data.test):
-        evaluate(model, part, PartTensors.of(part, torch.device("cpu")), data.preprocessing, weights)
+        evaluate(model, part, PartTensors.of(part, torch.device("cpu")), data.preprocessing, Objective(config))
 
 
 def train_bundle(config: Config, data: Dataset, folder: Path, report: Report | None = None) -> FitResult:
@@ -37,10 +37,11 @@ def train_bundle(config: Config, data: Dataset, folder: Path, report: Report | N
     result = fit(config, data, folder, report)
     if Workers.current().first:
         device = next(result.model.parameters()).device
-        weights = component_weights(result.config, result.config.training.loss_weights)
         train = PartTensors.of(data.train, device)
         result.model.fit_prior(train.signals, train.static)
-        test = evaluate(result.model, data.test, PartTensors.of(data.test, device), data.preprocessing, weights)
+        test = evaluate(
+            result.model, data.test, PartTensors.of(data.test, device), data.preprocessing, result.objective
+        )
         metrics = {"validation": result.metrics, "test": test}
         bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics)
         save_bundle(folder / "bundle", bundle, data.split.explanation)

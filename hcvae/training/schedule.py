@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hcvae.config import Config, LossWeights, PhaseConfig, TrainingConfig
 
 CYCLES = 4
-KL_TERMS = ("global_kl", "local_kl", "kl")
+KL_TERMS = ("global_kl", "intermediate_kl", "local_kl", "kl", "total_correlation")
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,14 @@ def plan_epoch(epoch: int, training: TrainingConfig) -> EpochPlan:
 
 
 def component_weights(config: Config, weights: LossWeights) -> dict[str, float]:
-    """The weight of each loss component; where there is one KL weight, both latents get it."""
+    """The weight of each loss component; where there is one KL weight, all latents get it.
+
+    A standard model has one latent whose parts bear names only: nothing is to be kept apart in it.
+    """
     by_name = weights.model_dump()
     kl = by_name.pop("kl")
     if config.model.model_type == "standard" or not config.training.use_hierarchical_loss:
-        by_name |= {"global_kl": kl, "local_kl": kl}
+        by_name |= {"global_kl": kl, "intermediate_kl": kl, "local_kl": kl}
+    if config.model.model_type == "standard":
+        by_name["swap"] = 0.0
     return by_name

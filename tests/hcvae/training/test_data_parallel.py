@@ -15,16 +15,16 @@ from hcvae.data.dataset import prepare
 from hcvae.models import build
 from hcvae.training.batches import epoch_batches
 from hcvae.training.epoch import EpochTrainer
-from hcvae.training.evaluation import PartTensors
 from hcvae.training.loop import resolve
 from hcvae.training.schedule import component_weights
+from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
 
 CONFIG = Config.model_validate(
     {
         "model": {"width": 0.05, "dropout": 0, "batch_norm": False, "static_from_latents": True},
         "data": {"simulator": {"rows": 300}},
-        "training": {"batch_size": 51},
+        "training": {"batch_size": 51, "loss_weights": {"swap": 0}},  # partners are rows of the same worker
     }
 )
 
@@ -36,7 +36,7 @@ def first_gradient(out: Path) -> None:
     config = resolve(CONFIG, data, workers.size)
     torch.manual_seed(0)
     model = build(config.model)
-    trainer = EpochTrainer(config, model, PartTensors.of(data.train, torch.device("cpu")), workers)
+    trainer = EpochTrainer(config, model, PartTensors.of(data.train, torch.device("cpu")), workers, 20_000.0)
     rows = next(epoch_batches(len(data.train), config.training.batch_size, seed=0, epoch=0))
     assert len(rows) % 2 == 1, "an odd batch, so that the two workers hold unequal parts"
     terms = trainer.backward(rows, 0, 0, component_weights(config, config.training.loss_weights))

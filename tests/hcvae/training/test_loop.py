@@ -56,7 +56,7 @@ def test_the_result_is_the_best_epoch_of_the_last_phase(data, tmp_path):
     again = fit(config(epochs=12), data, tmp_path)  # a finished training is read back, not repeated
     assert all(torch.equal(a, b) for a, b in zip(result.model.parameters(), again.model.parameters(), strict=True))
     saved = load_file(max((tmp_path / "checkpoint").glob("epoch-????")) / "best.safetensors")
-    assert all(torch.equal(tensor, saved[name]) for name, tensor in result.model.state_dict().items())
+    assert all(torch.equal(tensor, saved[f"model.{name}"]) for name, tensor in result.model.state_dict().items())
 
 
 def test_the_listener_can_end_the_training(data, tmp_path):

@@ -12,37 +12,15 @@ from torch import Tensor
 
 from hcvae.config import LossWeights
 from hcvae.errors import UserError
+from hcvae.losses.kl import Number, gaussian_kl
 
-Number = Tensor | float
-
-DEFAULT_WEIGHTS: dict[str, float] = LossWeights().model_dump(exclude={"kl"})
+SPECIFIED = {"reconstruction", "static", "global_kl", "local_kl", "peak", "alignment"}
+DEFAULT_WEIGHTS: dict[str, float] = LossWeights().model_dump(include=SPECIFIED)
 """The specification's weights."""
 MAX_SHIFT = 10
 """Samples by which `alignment_loss` shifts at most."""
 ROWS_AT_ONCE = 512
 """Rows of which `alignment_loss` holds all shifts at once: they stay in the cache, and memory stays bounded."""
-
-
-def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL divergence of N(mu, exp(logvar)) from N(0, 1), [B, D] to [B], in nats per waveform.
-
-    Kingma & Welling 2014, "Auto-Encoding Variational Bayes", appendix B.
-    """
-    return -0.5 * torch.sum(1 + logvar - mu.square() - logvar.exp(), dim=1)
-
-
-def hierarchical_kl_loss(
-    mu_global: Tensor,
-    logvar_global: Tensor,
-    mu_local: Tensor,
-    logvar_local: Tensor,
-    global_kl_weight: Number = 1.0,
-    local_kl_weight: Number = 1.0,
-) -> Tensor:
-    """Weighted sum of the KL divergences of both latents ([B, G] and [B, L]) from their priors: [B], in nats."""
-    return global_kl_weight * gaussian_kl(mu_global, logvar_global) + local_kl_weight * gaussian_kl(
-        mu_local, logvar_local
-    )
 
 
 def masked_peak_loss(

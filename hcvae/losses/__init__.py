@@ -1,0 +1,30 @@
+"""Loss components: the specification's, and those that this product adds to them."""
+
+from hcvae.losses.kl import free_bits, gaussian_kl, gaussian_kl_of_dimensions, hierarchical_kl_loss
+from hcvae.losses.scales import LearnedScales
+from hcvae.losses.specification import (
+    DEFAULT_WEIGHTS,
+    MAX_SHIFT,
+    alignment_loss,
+    enhanced_hierarchical_cvae_loss,
+    equivalent_beta,
+    masked_peak_loss,
+)
+from hcvae.losses.swap_consistency import SwapConsistency
+from hcvae.losses.total_correlation import total_correlation
+
+__all__ = [
+    "DEFAULT_WEIGHTS",
+    "MAX_SHIFT",
+    "LearnedScales",
+    "SwapConsistency",
+    "alignment_loss",
+    "enhanced_hierarchical_cvae_loss",
+    "equivalent_beta",
+    "free_bits",
+    "gaussian_kl",
+    "gaussian_kl_of_dimensions",
+    "hierarchical_kl_loss",
+    "masked_peak_loss",
+    "total_correlation",
+]

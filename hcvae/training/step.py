@@ -1,0 +1,86 @@
+"""The forward pass of one training step: encode, draw, decode, also with exchanged latents, and the loss.
+
+Legend: B rows of a batch, D dimensions of a latent.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from hcvae.config import Config
+from hcvae.losses import SwapConsistency, total_correlation
+from hcvae.losses.kl import Number
+from hcvae.models import Model
+from hcvae.models.base import Noise
+from hcvae.training.objective import Objective
+from hcvae.training.tensors import PartTensors
+
+Tensors = dict[str, Tensor]
+
+
+class TrainingStep(nn.Module):
+    """A model and its objective in one module, so that data-parallel workers share the gradients of both.
+
+    Args:
+        config: of the training, with `model.static_dim` resolved.
+        model: what is trained.
+        train: the training part; it gives the scales of the attributes.
+        sampling_rate_hz: of the waveforms.
+    """
+
+    def __init__(self, config: Config, model: Model, train: PartTensors, sampling_rate_hz: float) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = Objective(config)
+        self.swap = SwapConsistency(train.signals, sampling_rate_hz) if self.objective.weights["swap"] else None
+        self.n_data = len(train)
+        self.bf16 = config.training.precision == "bf16"
+
+    def forward(
+        self, batch: PartTensors, noise: Noise, weights: Mapping[str, float], n_rows: Number, n_peaks: Number
+    ) -> tuple[Tensor, Tensors]:
+        """The weighted loss of B rows and its components; see `Objective`.
+
+        Args:
+            batch: the rows.
+            noise: standard-normal draws for each latent block, [B, D].
+            weights: of the components, in this epoch.
+            n_rows: denominator of the means over waveforms.
+            n_peaks: denominator of the mean over labelled peak values.
+        """
+        with torch.autocast(batch.signals.device.type, torch.bfloat16, enabled=self.bf16):
+            posterior = self.model.encode(batch.signals, batch.static)
+            latents = self.model.draw(posterior, noise)
+            decoded = self._decode(latents, batch.static)
+        decoded = {name: tensor.float() for name, tensor in decoded.items()}
+        output = posterior | {name: tensor[: len(batch)] for name, tensor in decoded.items()}
+        total, components = self.objective(output, batch, weights, n_rows, n_peaks)
+        if self.swap is not None:
+            _, *swapped = decoded["recon_signal"].chunk(3)
+            components["swap"] = self.swap(*swapped, batch.signals, n_rows)
+            total = total + weights["swap"] * components["swap"]
+        if self.objective.weights["total_correlation"]:
+            nats = self._total_correlation(posterior, latents) * (len(batch) / n_rows)
+            components["total_correlation"] = nats
+            total = total + weights["total_correlation"] * self.objective.in_nats(nats)
+        return total, components
+
+    def _decode(self, latents: Tensors, static: Tensor) -> Tensors:
+        """The rows' own latents, and below them, for the penalty, those with a neighbour's z_global, then z_local.
+
+        All three in one pass: batch normalisation then learns the statistics of exchanged latents, too. Batches are
+        shuffled, so a neighbour is any other row.
+        """
+        if self.swap is None:
+            return self.model.decode(**latents, static_params=static)
+        variants = [latents, *(latents | {name: latents[name].roll(1, 0)} for name in ("z_global", "z_local"))]
+        stacked = {name: torch.cat([variant[name] for variant in variants]) for name in latents}
+        return self.model.decode(**stacked, static_params=static.repeat(3, 1))
+
+    def _total_correlation(self, posterior: Tensors, latents: Tensors) -> Tensor:
+        together = {
+            name: torch.cat([tensors[f"{name}_{block}"] for block in self.model.latent_dims], dim=1)
+            for name, tensors in (("z", latents), ("mu", posterior), ("logvar", posterior))
+        }
+        return total_correlation(**together, n_data=self.n_data)
