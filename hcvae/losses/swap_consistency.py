@@ -20,10 +20,12 @@ class SwapConsistency(nn.Module):
     """The penalty: errors of the attributes of `hcvae.metrics.attributes`, in units of the attributes' variance.
 
     Waveforms are decoded once more with another row's z_global: their shape must still be that of the row's own
-    waveform. And with another row's z_local: offset, trend and gain must still be the row's own. What is wanted is
-    read from the encoded waveform, not from its reconstruction: so the penalty also asks that each block carries its
-    attributes, and cannot be met by carrying nothing. In kind the intervention of Locatello et al. 2020, "Weakly-
-    Supervised Disentanglement Without Compromises", and of the mixing autoencoders of Hu et al. 2018, CVPR.
+    response. And with another row's z_local: offset, trend and gain must still be the row's own. What is wanted is
+    read from a recorded waveform, not from the reconstruction: so the penalty also asks that each block carries its
+    attributes, and cannot be met by carrying nothing. Where there is an independent average of the same response, it
+    is the one that is wanted: the noise of the encoded average then earns nothing (Lehtinen et al. 2018,
+    "Noise2Noise", ICML). In kind the intervention of Hu et al. 2018, "Disentangling Factors of Variation by Mixing
+    Them", CVPR, and of Locatello et al. 2020, "Weakly-Supervised Disentanglement Without Compromises", ICML.
 
     Args:
         signals: training waveforms [N, T], normalised: they give the attributes' variances.
@@ -43,16 +45,16 @@ class SwapConsistency(nn.Module):
         floor = NEGLIGIBLE_BAND * signals.var(dim=0).sum().item()
         self.variances = {name: max(variance, floor) for name, variance in variances.items()}
 
-    def forward(self, swapped_global: Tensor, swapped_local: Tensor, signals: Tensor, n_rows: Number) -> Tensor:
-        """The penalty of B rows over `n_rows`, a scalar: 2 for waveforms that keep nothing of the row's own, 0 for all.
+    def forward(self, swapped_global: Tensor, swapped_local: Tensor, response: Tensor, n_rows: Number) -> Tensor:
+        """The penalty of B rows over `n_rows`, a scalar: 0 where all is kept, 2 where each is the average one.
 
         Args:
             swapped_global: decoded with another row's z_global, [B, T].
             swapped_local: decoded with another row's z_local, [B, T].
-            signals: the rows' own waveforms, [B, T].
+            response: recorded waveforms of the rows' own responses, [B, T].
             n_rows: denominator of the mean over rows.
         """
-        wanted = self.attributes(signals)
+        wanted = self.attributes(response)
         fine = self._errors(FINE, self.attributes(swapped_global), wanted)
         coarse = self._errors(COARSE, self.attributes(swapped_local), wanted)
         return (fine + coarse).sum() / n_rows

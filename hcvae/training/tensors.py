@@ -24,11 +24,16 @@ class PartTensors:
     """Labelled peaks [N, 6]."""
     peak_mask: torch.Tensor
     """Where a peak is labelled, bool [N, 6]."""
+    response: torch.Tensor
+    """Another average of the same response [N, T], or the waveform itself where there is none."""
 
     @classmethod
     def of(cls, part: Part, device: torch.device) -> "PartTensors":
         """The tensors of `part`."""
-        return cls(*(_tensor(array, device) for array in (part.signals, part.static, part.peaks, part.peak_mask)))
+        own = np.arange(len(part))
+        response = part.signals[np.where(part.independent >= 0, part.independent, own)]
+        arrays = (part.signals, part.static, part.peaks, part.peak_mask, response)
+        return cls(*(_tensor(array, device) for array in arrays))
 
     def __len__(self) -> int:
         return len(self.signals)

@@ -1,0 +1,73 @@
+"""The penalty's attributes against those of the score, and its value where it is known."""
+
+import pytest
+import torch
+
+from hcvae.data.simulator import simulate
+from hcvae.losses.swap_consistency import SwapConsistency
+from hcvae.metrics.attributes import AttributeReader
+
+RATE = 20_000.0
+
+
+@pytest.fixture(scope="module")
+def signals():
+    values = simulate(400, 3)["signal"].combine_chunks().values.to_numpy().reshape(400, 200)
+    return torch.from_numpy((values - values.mean()) / values.std()).double()
+
+
+@pytest.fixture(scope="module")
+def swap(signals):
+    return SwapConsistency(signals, RATE)
+
+
+def compose(swap, coarse_of, fine_of):
+    """Waveforms with the coarse attributes of one batch and the shape of another."""
+    coarse, fine = swap.attributes(coarse_of), swap.attributes(fine_of)
+    coefficients = [coarse["offset"], coarse["trend"], fine["shape"] * coarse["gain"].exp()]
+    return torch.cat(coefficients, dim=1) @ swap.transform.T
+
+
+def test_attributes_are_those_of_the_score(swap, signals):
+    expected = AttributeReader.for_signals(signals.numpy(), RATE)(signals.numpy())
+    for name, values in swap.attributes(signals).items():
+        torch.testing.assert_close(values, torch.from_numpy(expected[name]), rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_nothing_is_paid_where_each_block_keeps_its_attributes(swap, signals):
+    other = signals.roll(1, 0)
+    exchanged_global = compose(swap, coarse_of=other, fine_of=signals)
+    exchanged_local = compose(swap, coarse_of=signals, fine_of=other)
+    assert swap(exchanged_global, exchanged_local, signals, len(signals)).item() == pytest.approx(0, abs=1e-3)
+
+
+def test_exchanged_roles_pay_twice_the_variance_of_every_attribute(swap, signals):
+    # Two rows that have nothing to do with each other differ by twice the variance.
+    order = torch.randperm(len(signals), generator=torch.Generator().manual_seed(0))
+    other = signals[order]
+    exchanged_global = compose(swap, coarse_of=signals, fine_of=other)
+    exchanged_local = compose(swap, coarse_of=other, fine_of=signals)
+    assert swap(exchanged_global, exchanged_local, signals, len(signals)).item() == pytest.approx(4, rel=0.15)
+
+
+def test_the_average_attributes_pay_one_variance(swap, signals):
+    wanted = swap.attributes(signals)
+    mean = {name: values.mean(dim=0, keepdim=True).expand_as(values) for name, values in wanted.items()}
+    errors = swap._errors(("offset", "trend", "gain"), mean, wanted)
+    assert errors.mean().item() == pytest.approx(1, rel=0.01)
+
+
+def test_a_band_that_a_filter_emptied_does_not_count_more_than_it_holds(signals):
+    spectrum = SwapConsistency(signals, RATE)
+    coefficients = signals @ spectrum.transform
+    coefficients[:, :3] *= 1e-6
+    filtered = SwapConsistency(coefficients @ spectrum.transform.T, RATE)
+    total = coefficients.var(dim=0).sum().item()
+    assert filtered.variances["offset"] == pytest.approx(1e-3 * total)
+    assert filtered.variances["trend"] == pytest.approx(1e-3 * total)
+
+
+def test_silent_waveforms_have_finite_gradients(swap):
+    silent = torch.zeros(4, 200, dtype=torch.float64, requires_grad=True)
+    swap(silent, silent, torch.zeros(4, 200, dtype=torch.float64), 4).backward()
+    assert silent.grad.isfinite().all()
