@@ -159,13 +159,13 @@ class LossWeights(Section):
     """Mean squared error of the waveform."""
     static: float = Field(1.0, ge=0)
     """Mean squared error of the reconstructed static parameters."""
-    global_kl: float = Field(0.01, ge=0)
-    """KL divergence of z_global from its prior."""
-    local_kl: float = Field(0.01, ge=0)
-    """KL divergence of z_local from its prior."""
-    intermediate_kl: float = Field(0.01, ge=0)
+    global_kl: float = Field(0.003, ge=0)
+    """KL divergence of z_global from its prior; the specification's value is 0.01 (see docs/science.md)."""
+    local_kl: float = Field(0.003, ge=0)
+    """KL divergence of z_local from its prior; the specification's value is 0.01."""
+    intermediate_kl: float = Field(0.003, ge=0)
     """KL divergence of z_intermediate from its prior, where the model has intermediate levels."""
-    kl: float = Field(0.01, ge=0)
+    kl: float = Field(0.003, ge=0)
     """KL divergence where there is only one: `standard` models, and `use_hierarchical_loss` false."""
     peak: float = Field(1.0, ge=0)
     """Mean absolute error over the labelled peaks."""

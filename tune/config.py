@@ -54,6 +54,7 @@ BEST_PRACTICE_SPACE: dict[str, Parameter] = {
     "model.early_signal_ratio": FloatRange(low=0.1, high=0.6),
     "training.loss_weights.global_kl": FloatRange(low=1e-4, high=1e-1, log=True),
     "training.loss_weights.local_kl": FloatRange(low=1e-4, high=1e-1, log=True),
+    "training.loss_weights.swap": FloatRange(low=1e-2, high=10, log=True),
 }
 
 

@@ -10,12 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hcvae.config import LossWeights
 from hcvae.errors import UserError
 from hcvae.losses.kl import Number, gaussian_kl
 
-SPECIFIED = {"reconstruction", "static", "global_kl", "local_kl", "peak", "alignment"}
-DEFAULT_WEIGHTS: dict[str, float] = LossWeights().model_dump(include=SPECIFIED)
+DEFAULT_WEIGHTS: dict[str, float] = {
+    "reconstruction": 1.0,
+    "static": 1.0,
+    "global_kl": 0.01,
+    "local_kl": 0.01,
+    "peak": 1.0,
+    "alignment": 0.1,
+}
 """The specification's weights."""
 MAX_SHIFT = 10
 """Samples by which `alignment_loss` shifts at most."""

@@ -97,7 +97,7 @@ def test_apply_sets_dotted_paths_and_nothing_else() -> None:
     assert type(applied) is Config
     assert applied.training.loss_weights.global_kl == 0.05
     assert applied.model.early_signal_ratio == 0.2
-    assert apply(applied, {"training.loss_weights.global_kl": 0.01, "model.early_signal_ratio": 0.3}) == Config()
+    assert apply(applied, {"training.loss_weights.global_kl": 0.003, "model.early_signal_ratio": 0.3}) == Config()
 
 
 def test_choices_and_ranges_are_drawn_by_their_kind() -> None:

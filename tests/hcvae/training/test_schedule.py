@@ -24,7 +24,7 @@ def test_phase_1_trains_with_a_higher_reconstruction_weight_and_no_kl():
 
 def test_phase_2_raises_kl_weights_linearly_below_their_final_value():
     weights = [plan_epoch(epoch, training()).weights.global_kl for epoch in range(2, 10)]
-    assert weights == pytest.approx([0.01 * k / 9 for k in range(1, 9)])
+    assert weights == pytest.approx([0.003 * k / 9 for k in range(1, 9)])
 
 
 def test_phase_3_trains_with_the_configured_weights():

@@ -1,0 +1,1 @@
+"""Measurements that the docs quote; each script writes its results and tables."""

@@ -1,0 +1,183 @@
+"""Trains and evaluates what docs/science.md reports; one JSON file a run, so that it goes on where it ended.
+
+python -m benchmarks.science --tier quick     # under 15 minutes on 2 cores
+python -m benchmarks.science --tier full      # hours; stop it and start it again at will
+python -m benchmarks.science --tier full --only quarter
+python -m benchmarks.science --report         # only write docs/science.md anew from the results
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks.science_report import write_report
+from benchmarks.science_runs import Run, runs
+from hcvae import command_line
+from hcvae.bundle import load
+from hcvae.config import Config
+from hcvae.data.dataset import prepare
+from hcvae.evaluation import (
+    Findings,
+    evaluate_bundle,
+    evaluate_condition_mean,
+    evaluate_oracle,
+    evaluate_principal_components,
+    evaluate_recordings,
+    own_rows,
+)
+from hcvae.training import train_bundle
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "science"
+BASELINE_OF = "recommended"
+"""The run of a group, with seed 0, beside which the group's baselines are measured."""
+
+
+class Science(command_line.Command):
+    """Train and evaluate the models of docs/science.md, then write its tables. Goes on where it was interrupted.
+
+    examples:
+      python -m benchmarks.science --tier quick
+      python -m benchmarks.science --tier full --only quarter
+    """
+
+    tier: Literal["quick", "full"] = "quick"
+    """`quick`: small models, under 15 minutes on 2 cores; `full`: everything."""
+    only: str | None = None
+    """Only runs whose group or name holds this text."""
+    recordings: str = "../shared/data"
+    """Folder of the real recordings; without it their runs are left out, visibly."""
+    threads: int = 1
+    """Threads of a training; with 1, two commands with different `only` share two cores well."""
+    report: bool = False
+    """Train nothing; write the tables of what is there."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the benchmark."""
+    command = command_line.parse(Science, arguments)
+    console = Console()
+    torch.set_num_threads(command.threads)
+    recordings = Path(os.environ.get("HCVAE_REAL_DATA", command.recordings))
+    chosen = [r for r in runs(command.tier, recordings) if not command.only or command.only in (r.group, r.name)]
+    if not recordings.is_dir():
+        left_out = [r for r in chosen if r.group.startswith("recordings")]
+        chosen = [r for r in chosen if r not in left_out]
+        console.print(f"{recordings}: no such folder; {len(left_out)} runs on recordings are left out")
+    todo = [] if command.report else [r for r in chosen if not is_done(r)]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    with Progress(console=console) as progress:
+        task = progress.add_task("", total=len(todo))
+        for item in todo:
+            progress.update(task, description=f"{item.group}: {item.name}, seed {item.seed}")
+            record = measure(item, command.threads)
+            write(item, record)
+            j = record["measures"].get("j_gt", float("nan"))
+            console.print(
+                f"{item.key}: {record['train_seconds']:.0f} s training, {record['evaluate_seconds']:.0f} s evaluation, "
+                f"R2 {record['measures']['r2']:.3f}, disentanglement {record['measures']['disentanglement']:.3f}, "
+                f"J_gt {j:.3f}"
+            )
+            progress.advance(task)
+    write_report(RESULTS, ROOT / "docs" / "science.md")
+    console.print(f"results in {RESULTS.relative_to(ROOT)}, tables in docs/science.md")
+    return 0
+
+
+def is_done(item: Run) -> bool:
+    """Whether the results hold this run, with this configuration."""
+    path = RESULTS / f"{item.key}.json"
+    return path.exists() and json.loads(path.read_text())["config"] == portable(item)
+
+
+def measure(item: Run, threads: int) -> dict[str, Any]:
+    """Train and evaluate one run; what is worth keeping of it."""
+    config = Config.model_validate(item.config)
+    folder = Path(tempfile.mkdtemp(prefix="science-"))
+    try:
+        started = time.perf_counter()
+        result = train_bundle(config, prepare(config), folder)
+        trained = time.perf_counter()
+        bundle = load(folder / "bundle")
+        rows = own_rows(bundle, "test")
+        found = evaluate_bundle(bundle, rows, lambda step: None)
+        record = {
+            "group": item.group,
+            "name": item.name,
+            "seed": item.seed,
+            "config": portable(item),
+            "parameters": sum(parameter.numel() for parameter in bundle.model.parameters()),
+            "best_epoch": result.best_epoch,
+            "epochs": len(result.history),
+            "train_seconds": trained - started,
+            "evaluate_seconds": time.perf_counter() - trained,
+            "threads": threads,
+            "machine": machine(),
+            "revision": revision(),
+            "date": datetime.now(UTC).date().isoformat(),
+            **as_json(found),
+        }
+        if item.name == BASELINE_OF and item.seed == 0:
+            record["baselines"] = {
+                "PCA": as_json(evaluate_principal_components(bundle, rows, lambda step: None)),
+                "mean of the condition": as_json(evaluate_condition_mean(bundle, rows)),
+                "oracle": as_json(evaluate_oracle(rows)),
+                "recordings in place of a model": as_json(evaluate_recordings(bundle, rows)),
+            }
+        return record
+    finally:
+        shutil.rmtree(folder)
+
+
+def as_json(found: Findings) -> dict[str, Any]:
+    """Measures, and the reasons for those that are missing."""
+    return {"measures": found.measures, "left_out": found.left_out}
+
+
+def portable(item: Run) -> dict[str, Any]:
+    """The run's configuration without folders of this machine."""
+    config: dict[str, Any] = json.loads(json.dumps(item.config))
+    if "tables" in config["data"]:
+        config["data"]["tables"] = [Path(table).name for table in config["data"]["tables"]]
+    return config
+
+
+def write(item: Run, record: dict[str, Any]) -> None:
+    """Write the record under a temporary name, then rename it."""
+    path = RESULTS / f"{item.key}.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    temporary.rename(path)
+
+
+def machine() -> str:
+    """Processor and cores."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return f"{line.split(':', 1)[1].strip()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    return f"{platform.processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
+
+
+def revision() -> str:
+    """The commit that was measured; `+` where files differed from it."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--exclude", "*"], cwd=ROOT, capture_output=True, text=True
+    )
+    return described.stdout.strip() or "unknown"
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.main(run))

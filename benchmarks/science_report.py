@@ -1,0 +1,97 @@
+"""Tables of docs/science.md from the results of `benchmarks.science`."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+COLUMNS = {
+    "r2": "R2",
+    "reconstruction_nmse": "NMSE",
+    "cross_average_nmse": "NMSE, other average",
+    "disentanglement": "swap score",
+    "j_gt": "J_gt",
+    "coverage_features": "coverage",
+    "level_ratio": "TSTR / TRTR, level",
+    "wave_v_difference_ms": "wave V, ms off",
+    "global_active_units": "active global",
+    "local_active_units": "active local",
+}
+PEAKS = {f"peak_latency_error_ms_{wave}": f"wave {wave}" for wave in ("I", "III", "V")}
+
+Record = dict[str, Any]
+
+
+def write_report(results: Path, page: Path) -> None:
+    """Put a table for each group of results between its markers in `page`."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for path in sorted(results.glob("*.json")):
+        record = json.loads(path.read_text())
+        groups[record["group"]].append(record)
+    text = page.read_text()
+    for group, records in groups.items():
+        text = between(text, group, table(records, COLUMNS))
+        text = between(text, f"{group} peaks", table(records, PEAKS))
+        text = between(text, f"{group} cost", cost(records))
+    temporary = page.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.rename(page)
+
+
+def between(text: str, name: str, content: str) -> str:
+    """`text` with `content` between the markers of `name`, if it has them."""
+    pattern = re.compile(rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
+    return pattern.sub(lambda found: f"{found[1]}{content}\n{found[2]}", text)
+
+
+def table(records: Sequence[Record], columns: Mapping[str, str]) -> str:
+    """A row a model: mean and standard deviation over the seeds; baselines below, measured once."""
+    by_name: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_name[record["name"]].append(record)
+    rows = [(f"{name} ({len(runs)})", [measures(run) for run in runs]) for name, runs in by_name.items()]
+    for record in records:
+        rows += [(name, [measures(found)]) for name, found in record.get("baselines", {}).items()]
+    shown = [name for name in columns if any(name in found for _, all_found in rows for found in all_found)]
+    lines = [
+        f"| model (seeds) | {' | '.join(columns[name] for name in shown)} |",
+        f"| --- |{' --- |' * len(shown)}",
+    ]
+    for title, found in rows:
+        cells = [spread([one[name] for one in found if name in one]) for name in shown]
+        if any(cell != "-" for cell in cells):
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def cost(records: Sequence[Record]) -> str:
+    """Parameters and time of training, by model."""
+    by_name: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_name[record["name"]].append(record)
+    lines = ["| model | parameters | s an epoch |", "| --- | --- | --- |"]
+    for name, runs in by_name.items():
+        seconds = [run["train_seconds"] / run["epochs"] for run in runs]
+        lines.append(f"| {name} | {runs[0]['parameters']:,} | {spread(seconds)} |")
+    machines = {(run["machine"], run["threads"]) for run in records}
+    lines += ["", *(f"Measured on {where}, {threads} thread(s) a training." for where, threads in sorted(machines))]
+    return "\n".join(lines)
+
+
+def measures(found: Record) -> dict[str, float]:
+    """The measures of a record, with the ratio of a regressor trained on synthetic to one trained on real waveforms."""
+    values: dict[str, float] = dict(found["measures"])
+    if values.get("level_r2_real", 0) > 0 and "level_r2_synthetic" in values:
+        values["level_ratio"] = values["level_r2_synthetic"] / values["level_r2_real"]
+    return values
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and, of several, standard deviation; three digits."""
+    if not values:
+        return "-"
+    deviation = f" ± {stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{mean(values):.3g}{deviation}"

@@ -1,0 +1,137 @@
+"""The trainings that `docs/science.md` reports: main models, ablations, and a quick tier of each.
+
+Simulated waveforms: 20,000, 40 epochs, batches of 128. Every run is one training; its seed is the training's seed,
+the data and their split are the same for all. Latents have the specification's dimensions, 32 and 32.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SEEDS = range(5)
+ABLATION_SEEDS = range(2)
+RECOMMENDED: dict[str, Any] = {}
+"""The product's defaults."""
+PLAIN: dict[str, Any] = {"training": {"loss_weights": {"swap": 0.0, "global_kl": 0.01, "local_kl": 0.01}}}
+"""The hierarchical model with the specification's loss and weights."""
+STANDARD: dict[str, Any] = {"model": {"model_type": "standard"}, "training": {"loss_weights": {"kl": 0.01}}}
+"""The specification's standard CVAE."""
+MAIN = {"recommended": RECOMMENDED, "plain": PLAIN, "standard": STANDARD}
+RECORDED_TABLES = ("human_click_shipm.parquet", "mouse_tone_shipm.parquet")
+
+
+def _weights(**weights: float) -> dict[str, Any]:
+    return {"training": {"loss_weights": weights}}
+
+
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "recommended": RECOMMENDED,
+    "plain": PLAIN,
+    "standard": STANDARD,
+    "same KL weights, no swap": _weights(swap=0.0),
+    **{f"swap {weight:g}": _weights(swap=weight) for weight in (0.03, 0.1, 0.3, 3.0)},
+    "no FiLM": {"model": {"use_film": False}},
+    "no FiLM, no swap": _weights(swap=0.0) | {"model": {"use_film": False}},
+    **{f"early ratio {ratio:g}": {"model": {"early_signal_ratio": ratio}} for ratio in (0.1, 0.45, 0.6)},
+    "KL 0.001, 0.01 (best practice)": _weights(global_kl=0.001, local_kl=0.01),
+    "KL 0.001, 0.01, no swap": _weights(global_kl=0.001, local_kl=0.01, swap=0.0),
+    "KL 0.01, 0.001, no swap": _weights(global_kl=0.01, local_kl=0.001, swap=0.0),
+    "KL 0.01, 0.01 (the specification's)": _weights(global_kl=0.01, local_kl=0.01),
+    "total correlation 0.01, no swap": _weights(swap=0.0, total_correlation=0.01),
+    "Gaussian likelihood, beta 1": {
+        "training": {"learned_scales": "reconstruction", "loss_weights": {"global_kl": 1.0, "local_kl": 1.0}}
+    },
+    "learned weights, beta 1": {
+        "training": {"learned_scales": "all", "loss_weights": {"global_kl": 1.0, "local_kl": 1.0}}
+    },
+    "free bits 0.05": {"training": {"free_bits": 0.05}},
+    "one phase": {"training": {"phases": {"reconstruction": 0.0, "warmup": 0.0}}},
+    "1 intermediate level": {"model": {"intermediate_levels": 1}},
+    "2 intermediate levels": {"model": {"intermediate_levels": 2}},
+    "attention": {"model": {"attention": True}},
+    "4 time segments": {"model": {"local_segments": 4}},
+}
+"""At width 0.25."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training."""
+
+    group: str
+    """Table of docs/science.md that it belongs to."""
+    name: str
+    """Row of the table."""
+    seed: int
+    config: dict[str, Any] = field(repr=False)
+    """Configuration, as JSON takes it."""
+
+    @property
+    def key(self) -> str:
+        """A file name for it."""
+        words = "".join(letter if letter.isalnum() or letter == "." else "-" for letter in self.name)
+        return f"{self.group}--{words}--{self.seed}"
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes`, section by section."""
+    result = dict(base)
+    for name, value in changes.items():
+        result[name] = merged(result.get(name, {}), value) if isinstance(value, Mapping) else value
+    return result
+
+
+def simulated(rows: int, epochs: int, width: float) -> dict[str, Any]:
+    """The base of a run on simulated waveforms."""
+    return {
+        "model": {"width": width},
+        "data": {"simulator": {"rows": rows}},
+        "training": {
+            "epochs": epochs,
+            "batch_size": 128,
+            "precision": "bf16" if width >= 1 else "fp32",
+            "early_stopping_patience": None,
+        },
+    }
+
+
+def recorded(folder: Path, width: float) -> dict[str, Any]:
+    """The base of a run on the recordings in `folder`, split by recording; see configs/recordings.json."""
+    return {
+        "model": {"width": width, "predict_peaks": False},
+        "data": {
+            "tables": [str(folder / name) for name in RECORDED_TABLES],
+            "static": ["stimulus_level_db", "stimulus_frequency_hz", "n_averages", "species"],
+            "average_columns": ["subject_id", "stimulus_level_db"],
+        },
+        "normalization": {"group_by": "species"},
+        "training": {"epochs": 60, "batch_size": 64},
+    }
+
+
+def runs(tier: str, recordings: Path) -> Iterator[Run]:
+    """The runs of a tier, `quick` or `full`, in the order of their importance."""
+    if tier == "quick":
+        yield from _group("quick", MAIN, range(1), simulated(3000, 20, 0.1))
+        return
+    quarter, whole = simulated(20_000, 40, 0.25), simulated(20_000, 40, 1.0)
+    yield from _group("quarter", MAIN, SEEDS, quarter)
+    yield from _group("recordings", MAIN, SEEDS, recorded(recordings, 0.25))
+    yield from _group("quarter", ABLATIONS, ABLATION_SEEDS, quarter, without=MAIN)
+    yield from _group("full", MAIN, SEEDS, whole)
+    yield from _group("recordings-full", MAIN, SEEDS, recorded(recordings, 1.0))
+
+
+def _group(
+    group: str,
+    variants: Mapping[str, Mapping[str, Any]],
+    seeds: range,
+    base: Mapping[str, Any],
+    without: Mapping[str, Any] | None = None,
+) -> Iterator[Run]:
+    for seed in seeds:
+        for name, changes in variants.items():
+            if name not in (without or {}):
+                config = merged(merged(base, changes), {"training": {"seed": seed}})
+                yield Run(group, name, seed, config)
