@@ -131,7 +131,8 @@ def ground_truth_routing(
     latents: tuple[ArrayT, ...] = (z_global, z_local)
     if z_intermediate is not None:
         latents = (z_global, z_local, z_intermediate)
-    rows = {len(values) for values in (*latents, condition, reader_condition)}
+    inputs: list[Any] = [*latents, condition, reader_condition]
+    rows = {len(values) for values in inputs}
     if len(rows) > 1 or min(rows) < 2:
         raise UserError(f"latents, conditions: 2 rows or more, the same number of each, are needed, but got {rows}")
     reader = reader or factor_reader()
