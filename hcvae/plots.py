@@ -37,8 +37,7 @@ def swap_grid(waveforms_uv: Array, times_ms: Array, latency_ms: Array | None = N
     """
     rows, columns = waveforms_uv.shape[:2]
     figure, axes = _grid(rows, columns)
-    for row, column in np.ndindex(rows, columns):
-        axis = axes[row, column]
+    for (row, column), axis in np.ndenumerate(axes):
         axis.plot(times_ms, waveforms_uv[row, column], color=MARKED if row == column else MODEL, linewidth=1.2)
         if latency_ms is not None:
             _mark_waves(axis, times_ms, waveforms_uv[row, column], latency_ms[row, column])

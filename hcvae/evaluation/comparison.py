@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hcvae.bundle import Bundle
@@ -55,9 +56,10 @@ class Comparison:
     def table(self) -> Table:
         """A row a measure, a column a model; a dash where it could not be measured."""
         columns = self.bundles | self.baselines
-        table = Table("measure", *columns)
-        for column in table.columns[1:]:
-            column.justify = "right"
+        table = Table("measure", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.columns[0].no_wrap = True
+        for name in columns:
+            table.add_column(name, justify="right", overflow="fold")
         for section, measures in SECTIONS.items():
             if table.row_count:
                 table.add_section()

@@ -7,22 +7,32 @@ from typing import Any
 
 from hcvae.errors import UserError
 
+_DISTRIBUTION = {
+    "frechet": "Frechet distance",
+    "mmd": "MMD^2",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density (1: equal distributions)",
+    "coverage": "coverage",
+    "expected_coverage": "coverage of equal distributions",
+}
+
 SECTIONS: dict[str, dict[str, str]] = {
     "Reconstruction": {
-        "reconstruction_nmse": "NMSE (0 perfect, 1 the mean)",
-        "cross_average_nmse": "NMSE against an independent average",
+        "reconstruction_nmse": "NMSE (1 predicts the mean)",
+        "cross_average_nmse": "NMSE, independent average",
         "r2": "R2",
         "correlation": "correlation",
         **{f"peak_latency_error_ms_{wave}": f"latency error, wave {wave}, ms" for wave in ("I", "III", "V")},
         **{f"peak_amplitude_error_uv_{wave}": f"amplitude error, wave {wave}, uV" for wave in ("I", "III", "V")},
     },
     "Disentanglement": {
-        "disentanglement": "swap-routing score, signed (-1 to 1)",
-        "selectivity_coarse": "coarse attributes follow z_global",
-        "selectivity_fine": "fine shape follows z_local",
-        "j_gt": "J_gt, known factors (-1 to 1)",
-        "j_gt_coarse": "J_gt, coarse factors",
-        "j_gt_fine": "J_gt, fine factors",
+        "disentanglement": "swap-routing score, signed",
+        "selectivity_coarse": "coarse attributes: z_global",
+        "selectivity_fine": "fine shape: z_local",
+        "j_gt": "J_gt, known factors",
+        "j_gt_coarse": "J_gt, coarse factors: z_global",
+        "j_gt_fine": "J_gt, fine factors: z_local",
     },
     "Known factors, one by one": {
         "mig": "MIG",
@@ -31,45 +41,25 @@ SECTIONS: dict[str, dict[str, str]] = {
         "dci_disentanglement": "DCI disentanglement",
         "dci_completeness": "DCI completeness",
         "dci_informativeness": "DCI informativeness",
-        "total_correlation": "total correlation of the codes, nats",
+        "total_correlation": "total correlation, nats",
     },
     "Latents": {
         f"{block}_{name}": f"z_{block}: {meaning}"
         for block in ("global", "local")
-        for name, meaning in {
-            "kl": "KL divergence, nats",
-            "variance": "variance of the means",
-            "active_units": "active units",
-        }.items()
+        for name, meaning in {"kl": "KL, nats", "variance": "variance of means", "active_units": "active units"}.items()
     },
-    "Generation: waveforms": {
-        "frechet_waveforms": "Frechet distance",
-        "mmd_waveforms": "MMD^2",
-        "precision_waveforms": "precision",
-        "recall_waveforms": "recall",
-        "density_waveforms": "density (1 for equal distributions)",
-        "coverage_waveforms": "coverage",
-        "expected_coverage_waveforms": "coverage that equal distributions have",
-    },
-    "Generation: features": {
-        "frechet_features": "Frechet distance",
-        "mmd_features": "MMD^2",
-        "precision_features": "precision",
-        "recall_features": "recall",
-        "density_features": "density (1 for equal distributions)",
-        "coverage_features": "coverage",
-        "expected_coverage_features": "coverage that equal distributions have",
-    },
+    "Generation: waveforms": {f"{name}_waveforms": meaning for name, meaning in _DISTRIBUTION.items()},
+    "Generation: features": {f"{name}_features": meaning for name, meaning in _DISTRIBUTION.items()},
     "Generation: use": {
-        "level_r2_synthetic": "R2 of the level, trained on generated",
-        "level_r2_real": "R2 of the level, trained on recorded",
-        "group_auc_synthetic": "AUC of the group, trained on generated",
-        "group_auc_real": "AUC of the group, trained on recorded",
-        "wave_v_difference_ms": "wave V by level, difference, ms",
-        "wave_v_spearman": "wave V by level, rank correlation",
+        "level_r2_synthetic": "level R2, trained on these",
+        "level_r2_real": "level R2, trained on recordings",
+        "group_auc_synthetic": "group AUC, trained on these",
+        "group_auc_real": "group AUC, trained on recordings",
+        "wave_v_difference_ms": "wave V by level: difference, ms",
+        "wave_v_spearman": "wave V by level: rank correlation",
         "wave_v_spearman_recorded": "the same of the recordings",
-        "memorisation_share_nearer": "nearer to training rows than held-out rows are (0.5 new, 1 copies)",
-        "memorisation_z": "z of that (below -3 copies)",
+        "memorisation_share_nearer": "memorisation (0.5 new, 1 copies)",
+        "memorisation_z": "memorisation z (below -3 copies)",
     },
 }
 """Names and meanings of the measures, in the order of the table."""

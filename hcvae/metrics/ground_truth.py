@@ -6,7 +6,7 @@ Shapes: N rows, T = 200 samples, F = 7 factors, S static parameters, Q swaps; G 
 latent dimensions.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -125,7 +125,7 @@ def ground_truth_routing(
         seed: of the draw of the swaps.
 
     Raises:
-        UserError: numbers of rows that differ, or fewer than 2.
+        UserError: numbers of rows that differ, or fewer than 2, or a `reader` that reads no factor of a group.
         ValueError: `decode` returns another shape than 200 samples a row, or values that are not finite.
     """
     latents: tuple[ArrayT, ...] = (z_global, z_local)
@@ -149,8 +149,8 @@ def ground_truth_routing(
         for column, name in enumerate(READ_FACTORS)
         if reader.r2[name] >= LOWEST_R2
     }
-    coarse = _global_selectivity(shares[name] for name in COARSE_FACTORS if name in shares)
-    fine = 0.0 - _global_selectivity(shares[name] for name in FINE_FACTORS if name in shares)
+    coarse = _global_selectivity([shares[name] for name in COARSE_FACTORS if name in shares])
+    fine = 0.0 - _global_selectivity([shares[name] for name in FINE_FACTORS if name in shares])
     return GroundTruthRouting((coarse + fine) / 2, coarse, fine, shares, reader.r2)
 
 
@@ -222,5 +222,9 @@ def _beside(condition: Any, reader_condition: Floats) -> Any:
     return np.hstack([condition, reader_condition])
 
 
-def _global_selectivity(shares: Iterable[LevelShares]) -> float:
+def _global_selectivity(shares: Sequence[LevelShares]) -> float:
+    if not shares:
+        raise UserError(
+            f"reader: it must read a factor of each group with an R2 of {LOWEST_R2} or more; give more rows"
+        )
     return float(np.mean([share.global_share - share.local_share for share in shares]))
