@@ -95,9 +95,8 @@ class Comparison:
     def _add_baselines(self, bundle: Bundle, rows: EvaluationRows, progress: Progress) -> None:
         number = self._data_sets.index(rows.key)
         suffix = f" (data {number + 1})" if number else ""
-        components = (
-            f"PCA {sum(bundle.model.latent_dims.values())}, global {bundle.model.latent_dims['global']}{suffix}"
-        )
+        dims = bundle.model.latent_dims
+        components = f"PCA {dims['global']}+{sum(dims.values()) - dims['global']}{suffix}"
         if components not in self.baselines:
             try:
                 self.baselines[components] = evaluate_principal_components(
@@ -114,8 +113,8 @@ class Comparison:
         if rows.is_training_part:
             self._note("No column of recordings: the training part is evaluated, and would be compared with itself.")
         else:
-            progress(f"recordings{suffix}: generation")
-            self.baselines[f"recordings{suffix}"] = evaluate_recordings(bundle, rows)
+            progress(f"recorded{suffix}: generation")
+            self.baselines[f"recorded{suffix}"] = evaluate_recordings(bundle, rows)
 
     def _note(self, note: str) -> None:
         if note not in self.notes:

@@ -224,7 +224,5 @@ def _beside(condition: Any, reader_condition: Floats) -> Any:
 
 def _global_selectivity(shares: Sequence[LevelShares]) -> float:
     if not shares:
-        raise UserError(
-            f"reader: it must read a factor of each group with an R2 of {LOWEST_R2} or more; give more rows"
-        )
+        raise UserError(f"reader: it must read a factor of each group with R2 >= {LOWEST_R2}; train it on more rows")
     return float(np.mean([share.global_share - share.local_share for share in shares]))
