@@ -54,6 +54,8 @@ def run(arguments: Sequence[str]) -> int:
 
         def progress(step: str) -> None:
             status.update(step)
+            if not console.is_terminal:  # where no spinner turns
+                console.print(step, highlight=False)
 
         for name, bundle, folder in zip(names, bundles, figure_folders, strict=True):
             progress(f"{name}: reading the data")

@@ -23,6 +23,7 @@ from hcvae.evaluation.models import (
 )
 from hcvae.evaluation.rows import EvaluationRows
 
+NUMBER_WIDTH = 6
 NO_NOISE = (
     "Generated waveforms hold no residual noise, which recordings do: distances of waveforms, density and "
     "memorisation tell that difference, too."
@@ -59,7 +60,7 @@ class Comparison:
         table = Table("measure", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.columns[0].no_wrap = True
         for name in columns:
-            table.add_column(name, justify="right", overflow="fold")
+            table.add_column(name, justify="right", overflow="fold", min_width=NUMBER_WIDTH)
         for section, measures in SECTIONS.items():
             if table.row_count:
                 table.add_section()
@@ -153,4 +154,7 @@ def folder_names(paths: Sequence[str]) -> list[str]:
 
 
 def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    """At most NUMBER_WIDTH characters, up to 9999."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"

@@ -73,12 +73,13 @@ class Illustrator:
         return plots.interpolation(waveforms, self._times_ms, latency_ms)
 
     def level_series(self) -> Figure:
-        """The latents and the condition of the first shown row, its level aside.
+        """The latents and the condition of the first shown row, at every level of its normalisation group.
 
         Raises:
             UserError: the rows name no level.
         """
-        known = self.rows.recorded.numbers(LEVEL)
+        group = self.rows.part.group
+        known = self.rows.recorded.numbers(LEVEL)[group == group[self._shown[0]]]
         levels_db = np.unique(known[np.isfinite(known)])
         if not len(levels_db):
             raise UserError(f"column {LEVEL!r} must hold a number, but got none in {len(known)} rows")

@@ -209,7 +209,7 @@ def _columns(table: pa.Table, names: Iterable[str]) -> Floats:
 def _check_columns(table: pa.Table, names: Iterable[str]) -> None:
     missing = [name for name in names if name not in table.column_names]
     if missing:
-        raise UserError(f"table: J_gt needs the simulator's columns, but {missing} are missing; use simulated rows")
+        raise UserError(f"known factors: the simulator's columns {missing} are missing; use simulated rows")
 
 
 def _inputs(signals_uv: ArrayLike, condition: ArrayLike) -> NDArray[np.float32]:

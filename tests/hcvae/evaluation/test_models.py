@@ -15,7 +15,9 @@ from hcvae.evaluation import (
     evaluate_principal_components,
     evaluate_recordings,
 )
+from hcvae.evaluation.figures import Illustrator
 from hcvae.evaluation.known_factors import in_uv
+from hcvae.models import build
 
 
 def silent(step: str) -> None:
@@ -75,3 +77,15 @@ def test_decoded_waveforms_have_the_scale_of_the_group_in_their_condition(traine
     static[0, preprocessing.static.names.index("sex=M")] = 1
     static[1, preprocessing.static.names.index("sex=F")] = 1
     assert in_uv(torch.ones(2, 1), static, preprocessing).tolist() == [[30], [3]]
+
+
+def test_a_model_with_an_intermediate_level_is_drawn_from_and_swapped(trained_bundle, test_rows):
+    shape = trained_bundle.config.model.model_copy(update={"intermediate_levels": 1, "intermediate_latent_dim": 2})
+    torch.manual_seed(0)
+    model = build(shape).eval()
+    bundle = replace(trained_bundle, model=model, config=trained_bundle.config.model_copy(update={"model": shape}))
+    found = evaluate_bundle(bundle, test_rows, silent)
+    assert {"j_gt", "frechet_waveforms", "reconstruction_nmse"} <= set(found.measures)
+    assert set(found.details["factor_shares"]["factor_gain"]) >= {"intermediate_share"}
+    names = [name for name, _ in Illustrator(bundle, test_rows).figures()]
+    assert "swap_grid" in names
