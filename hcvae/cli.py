@@ -11,6 +11,7 @@ from hcvae.suggest import did_you_mean
 COMMANDS = {
     "simulate": "write a table of simulated recordings with known factors",
     "generate": "draw waveforms from a model bundle",
+    "evaluate": "measure model bundles, beside baselines",
 }
 """Each is a module of `hcvae.commands`, imported when it is called."""
 HELP = """usage: hcvae COMMAND [options]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from hcvae.config import Config
+from hcvae.config import Config, DataConfig
 from hcvae.data.normalization import SignalNormalization
 from hcvae.data.preprocessing import Preprocessing, typical_values
 from hcvae.data.split import Split, recording_key, row_codes, split_rows
@@ -85,41 +85,84 @@ def prepare(config: Config) -> Dataset:
             f"but got {config.model.static_dim}; null takes it from the data"
         )
     scaling = SignalNormalization.fit(signals[split.train], table.take(split.train), config.normalization.group_by)
-    group = scaling.index(table)
-    peaks, peak_mask = _peaks(table, (signals.shape[1] - 1) / rate * 1e3)
-    # Unless told otherwise, averages compare only under one condition: halves with unequal sweeps, say, are no pair.
-    response = row_codes(table, config.data.average_columns or [*recording_key(config.data), *config.data.static])
-
-    def part(rows: NDArray[np.int64]) -> Part:
-        return Part(
-            signals=scaling.normalize(signals[rows], group[rows]),
-            static=static.encode(table.take(rows)),
-            peaks=peaks[rows],
-            peak_mask=peak_mask[rows],
-            group=group[rows],
-            independent=next_in_cycle(response[rows]),
-        )
-
+    rows = _Rows.of(table, signals, rate, scaling, config.data)
+    labelled = rows.peak_mask[split.train].sum(axis=0)[:3]
     return Dataset(
-        train=part(split.train),
-        validation=part(split.validation),
-        test=part(split.test),
+        train=rows.part(split.train, scaling, static),
+        validation=rows.part(split.validation, scaling, static),
+        test=rows.part(split.test, scaling, static),
         preprocessing=Preprocessing(
             signal_length=signals.shape[1],
             sampling_rate_hz=rate,
             signal=scaling,
             static=static,
-            typical=typical_values(static, table.take(split.train), group[split.train], list(scaling.groups)),
-            labelled_waves=tuple(
-                name for name, n in zip(MODEL_WAVES, peak_mask[split.train].sum(axis=0)[:3], strict=True) if n
-            ),
+            typical=typical_values(static, table.take(split.train), rows.group[split.train], list(scaling.groups)),
+            labelled_waves=tuple(name for name, n in zip(MODEL_WAVES, labelled, strict=True) if n),
         ),
         fingerprint=_fingerprint(
             table.select(config.data.static),
-            [signals, peaks, peak_mask, group, response, np.array(rate), split.train, split.validation, split.test],
+            [
+                *(signals, rows.peaks, rows.peak_mask, rows.group, rows.response),
+                *(np.array(rate), split.train, split.validation, split.test),
+            ],
         ),
         split=split,
     )
+
+
+def read_part(config: Config, preprocessing: Preprocessing) -> Part:
+    """All rows of the config's tables (or of its simulator) as one part, in the numbers of a trained model.
+
+    Raises:
+        UserError: the tables do not fit the config, another sampling rate, or a condition that no training row had.
+    """
+    table = _load(config)
+    rate = sampling_rate_of(table)
+    if rate != preprocessing.sampling_rate_hz:
+        raise UserError(
+            f"data: the model's waveforms have {preprocessing.sampling_rate_hz:g} Hz, but got {rate:g} Hz; "
+            "resample the tables"
+        )
+    scaling = preprocessing.signal
+    rows = _Rows.of(table.drop_columns("signal"), signals_of(table), rate, scaling, config.data)
+    return rows.part(np.arange(table.num_rows), scaling, preprocessing.static)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """All rows [N] of the tables, before they are divided into parts."""
+
+    table: pa.Table
+    signals: NDArray[np.float32]
+    peaks: NDArray[np.float32]
+    peak_mask: NDArray[np.bool_]
+    group: NDArray[np.int64]
+    response: NDArray[np.int64]
+    """Rows of one number are independent averages of one response."""
+
+    @classmethod
+    def of(
+        cls,
+        table: pa.Table,
+        signals: NDArray[np.float32],
+        rate_hz: float,
+        scaling: SignalNormalization,
+        config: DataConfig,
+    ) -> "_Rows":
+        peaks, peak_mask = _peaks(table, (signals.shape[1] - 1) / rate_hz * 1e3)
+        # Unless told otherwise, averages compare only under one condition: halves with unequal sweeps are no pair.
+        response = row_codes(table, config.average_columns or [*recording_key(config), *config.static])
+        return cls(table, signals, peaks, peak_mask, scaling.index(table), response)
+
+    def part(self, rows: NDArray[np.int64], scaling: SignalNormalization, static: StaticEncoder) -> Part:
+        return Part(
+            signals=scaling.normalize(self.signals[rows], self.group[rows]),
+            static=static.encode(self.table.take(rows)),
+            peaks=self.peaks[rows],
+            peak_mask=self.peak_mask[rows],
+            group=self.group[rows],
+            independent=next_in_cycle(self.response[rows]),
+        )
 
 
 def next_in_cycle(codes: NDArray[np.int64]) -> NDArray[np.int64]:

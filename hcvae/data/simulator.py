@@ -8,6 +8,7 @@ The condition (level, rate, age, sex, hearing loss, averages) sets the expected 
 Shapes: N rows, R recordings (two rows each: independent averages, halves 1 and 2), P subjects, T = 200 samples.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,6 +103,16 @@ def simulate(n: int, seed: int) -> pa.Table:
     return _table(recordings, np.arange(n), [np.concatenate(arrays) for arrays in zip(*parts, strict=True)])
 
 
+def response_of(condition: Condition, factors: Mapping[str, Floats]) -> Floats:
+    """The noise-free waveforms, offset and trend included, that a condition and factors make: uV, [N, T].
+
+    Args:
+        condition: of N recordings.
+        factors: each of `COARSE_FACTORS` and `FINE_FACTORS`, as in the table's columns, [N].
+    """
+    return np.asarray(response_waveforms(*_waves(condition, factors)) + _drift(factors))
+
+
 def _draw_recordings(rng: np.random.Generator, count: int) -> _Recordings:
     subject = np.arange(count) // RECORDINGS_PER_SUBJECT
     subjects = int(subject[-1]) + 1
@@ -150,22 +161,31 @@ def _render(
     taken = slice(first, rows[-1] // 2 + 1)
     condition = recordings.condition.rows(taken)
     factor = {name: values[taken] for name, values in recordings.factors.items()}
-    shift = factor["factor_latency_jitter_ms"][:, None] + factor["factor_interwave_ms"][:, None] * _INTERWAVE_SHARE
-    latency_ms = wave_latency_ms(condition) + shift
-    ratio = factor["factor_relative_amplitude_1_5"][:, None] ** _RATIO_EXPONENT
-    amplitude_uv = wave_amplitude_uv(condition) * ratio * factor["factor_gain"][:, None]
-    responses = response_waveforms(latency_ms, amplitude_uv, wave_width(condition) * factor["factor_width"])
+    latency_ms, amplitude_uv, width = _waves(condition, factor)
+    responses = response_waveforms(latency_ms, amplitude_uv, width)
     peaks = read_peaks(responses, latency_ms, amplitude_uv)
 
     of_row = rows // 2 - first
-    drift = factor["factor_offset_uv"][:, None] + factor["factor_trend_uv"][:, None] * TREND_SHAPE
     noise_uv = SINGLE_SWEEP_NOISE_UV * factor["factor_noise"] / np.sqrt(recordings.n_averages[taken])
-    signals = (responses + drift)[of_row] + noise_waveforms(rng, noise_uv[of_row])
+    signals = (responses + _drift(factor))[of_row] + noise_waveforms(rng, noise_uv[of_row])
     labelled = rng.random((len(rows), 5)) >= UNLABELLED_SHARE
     valid = peaks[2][of_row] & labelled
     latency = np.where(valid, peaks[0][of_row], np.float32(np.nan))
     amplitude = np.where(valid, peaks[1][of_row], np.float32(np.nan))
     return signals.astype(np.float32), latency, amplitude, valid
+
+
+def _waves(condition: Condition, factors: Mapping[str, Floats]) -> tuple[Floats, Floats, Floats]:
+    """Latencies in ms and amplitudes in uV of waves I to V, both [N, 5], and width factors [N]."""
+    shift = factors["factor_latency_jitter_ms"][:, None] + factors["factor_interwave_ms"][:, None] * _INTERWAVE_SHARE
+    ratio = factors["factor_relative_amplitude_1_5"][:, None] ** _RATIO_EXPONENT
+    amplitude_uv = wave_amplitude_uv(condition) * ratio * factors["factor_gain"][:, None]
+    return wave_latency_ms(condition) + shift, amplitude_uv, wave_width(condition) * factors["factor_width"]
+
+
+def _drift(factors: Mapping[str, Floats]) -> Floats:
+    """Offset and trend, uV, [N, T]."""
+    return np.asarray(factors["factor_offset_uv"][:, None] + factors["factor_trend_uv"][:, None] * TREND_SHAPE)
 
 
 def _table(recordings: _Recordings, rows: NDArray[np.int64], arrays: list[NDArray[np.generic]]) -> pa.Table:

@@ -1,0 +1,84 @@
+"""`hcvae evaluate`: every measure of bundles, beside baselines."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+
+from hcvae import command_line
+from hcvae.errors import UserError
+
+
+class Evaluate(command_line.Command):
+    """Measure model bundles on data held out from training: a table, evaluation.json, and figures.
+
+    examples:
+      hcvae evaluate model
+      hcvae evaluate model other-model --part validation --out comparison
+      hcvae evaluate model --data new-recordings.parquet --no-baselines
+    """
+
+    bundles: CliPositionalArg[list[str]]
+    """The model bundles, folders."""
+    data: list[str] = Field([])
+    """Waveform tables to evaluate on, all rows; none takes the bundle's own data."""
+    part: Literal["test", "validation", "train"] = "test"
+    """Part of the bundle's own data."""
+    baselines: bool = True
+    """Principal components, the mean given the condition, recordings, and the simulator's oracle beside the bundles."""
+    out: str = "evaluation"
+    """The folder to write."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    command = command_line.parse(Evaluate, arguments)
+    from hcvae.bundle import load
+    from hcvae.evaluation import own_rows, rows_of_tables
+    from hcvae.evaluation.comparison import Comparison, folder_names, write_json
+    from hcvae.evaluation.figures import Illustrator
+    from hcvae.plots import save_figure
+
+    console = Console()
+    names = folder_names(command.bundles)
+    bundles = [load(path) for path in command.bundles]
+    out = Path(command.out)
+    figure_folders = [out / name.replace("/", "-") if len(names) > 1 else out for name in names]
+    for folder in (out, *figure_folders):
+        _make_folder(folder)
+    comparison = Comparison()
+    with console.status("reading") as status:
+
+        def progress(step: str) -> None:
+            status.update(step)
+            if not console.is_terminal:  # where no spinner turns
+                console.print(step, highlight=False)
+
+        for name, bundle, folder in zip(names, bundles, figure_folders, strict=True):
+            progress(f"{name}: reading the data")
+            rows = rows_of_tables(bundle, command.data) if command.data else own_rows(bundle, command.part)
+            comparison.add(name, bundle, rows, progress, baselines=command.baselines)
+            progress(f"{name}: figures")
+            for title, figure in Illustrator(bundle, rows).figures():
+                save_figure(figure, folder / f"{title}.png")
+    write_json(comparison.as_json(), out / "evaluation.json")
+
+    for name, source in comparison.sources.items():
+        console.print(f"{name}: {source}", highlight=False)
+    console.print(comparison.table())
+    for reason, measures in comparison.reasons().items():
+        console.print(f"left out ({', '.join(measures)}): {reason}", highlight=False, markup=False)
+    for note in comparison.notes:
+        console.print(note, highlight=False)
+    console.print(f"all of it in {out / 'evaluation.json'}, figures in {', '.join(map(str, figure_folders))}")
+    return 0
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {folder}: cannot be made: {error}; name a folder that you may write to") from error

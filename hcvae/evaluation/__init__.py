@@ -1,0 +1,28 @@
+"""Every measure of the project on a bundle, with baselines beside it.
+
+`own_rows` or `rows_of_tables` says what is evaluated, `evaluate_bundle` and the baselines give `Findings`.
+"""
+
+from hcvae.evaluation.findings import MEASURES, SECTIONS, Findings
+from hcvae.evaluation.models import (
+    evaluate_bundle,
+    evaluate_condition_mean,
+    evaluate_oracle,
+    evaluate_principal_components,
+    evaluate_recordings,
+)
+from hcvae.evaluation.rows import EvaluationRows, own_rows, rows_of_tables
+
+__all__ = [
+    "MEASURES",
+    "SECTIONS",
+    "EvaluationRows",
+    "Findings",
+    "evaluate_bundle",
+    "evaluate_condition_mean",
+    "evaluate_oracle",
+    "evaluate_principal_components",
+    "evaluate_recordings",
+    "own_rows",
+    "rows_of_tables",
+]

@@ -1,0 +1,160 @@
+"""Several bundles and the baselines beside them, as columns of one table and as JSON."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from hcvae.bundle import Bundle
+from hcvae.errors import UserError
+from hcvae.evaluation.findings import SECTIONS, Findings
+from hcvae.evaluation.models import (
+    Progress,
+    evaluate_bundle,
+    evaluate_condition_mean,
+    evaluate_oracle,
+    evaluate_principal_components,
+    evaluate_recordings,
+)
+from hcvae.evaluation.rows import EvaluationRows
+
+NUMBER_WIDTH = 6
+NO_NOISE = (
+    "Generated waveforms hold no residual noise, which recordings do: distances of waveforms, density and "
+    "memorisation tell that difference, too."
+)
+
+
+@dataclass
+class Comparison:
+    """Findings by column: the bundles, then the baselines of each data set that they are evaluated on."""
+
+    bundles: dict[str, Findings] = field(default_factory=dict)
+    baselines: dict[str, Findings] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    """What each bundle was evaluated on, in words."""
+    notes: list[str] = field(default_factory=lambda: [NO_NOISE])
+    _data_sets: list[str] = field(default_factory=list)
+
+    def add(self, name: str, bundle: Bundle, rows: EvaluationRows, progress: Progress, *, baselines: bool) -> None:
+        """Evaluate `bundle` on `rows`, and the baselines that no earlier bundle has brought along."""
+        if rows.key not in self._data_sets:
+            self._data_sets.append(rows.key)
+        self.sources[name] = rows.source
+        self.bundles[name] = evaluate_bundle(bundle, rows, lambda step: progress(f"{name}: {step}"))
+        if not baselines:
+            return
+        if rows.train_part is None:
+            self._note("No baselines: they are fitted to the training rows, which --data does not read.")
+            return
+        self._add_baselines(bundle, rows, progress)
+
+    def table(self) -> Table:
+        """A row a measure, a column a model; a dash where it could not be measured."""
+        columns = self.bundles | self.baselines
+        table = Table("measure", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.columns[0].no_wrap = True
+        for name in columns:
+            table.add_column(name, justify="right", overflow="fold", min_width=NUMBER_WIDTH)
+        for section, measures in SECTIONS.items():
+            if table.row_count:
+                table.add_section()
+            table.add_row(f"[bold]{section}[/bold]")
+            for name, meaning in measures.items():
+                table.add_row(meaning, *(_shown(found.measures.get(name)) for found in columns.values()))
+        return table
+
+    def reasons(self) -> dict[str, list[str]]:
+        """Why measures of the bundles are left out: the measures by reason, and the bundle it is about."""
+        reasons: dict[str, list[str]] = {}
+        for column, found in self.bundles.items():
+            for name, reason in found.left_out.items():
+                reasons.setdefault(f"{column}: {reason}", []).append(name)
+        return reasons
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as JSON takes it."""
+
+        def columns(findings: Mapping[str, Findings]) -> dict[str, Any]:
+            return {
+                name: {"measures": found.measures, "left_out": found.left_out, "details": found.details}
+                for name, found in findings.items()
+            }
+
+        return {
+            "notes": self.notes,
+            "evaluated_on": self.sources,
+            "bundles": columns(self.bundles),
+            "baselines": columns(self.baselines),
+        }
+
+    def _add_baselines(self, bundle: Bundle, rows: EvaluationRows, progress: Progress) -> None:
+        number = self._data_sets.index(rows.key)
+        suffix = f" (data {number + 1})" if number else ""
+        dims = bundle.model.latent_dims
+        components = f"PCA {dims['global']}+{sum(dims.values()) - dims['global']}{suffix}"
+        if components not in self.baselines:
+            try:
+                self.baselines[components] = evaluate_principal_components(
+                    bundle, rows, lambda step: progress(f"{components}: {step}")
+                )
+            except UserError as error:
+                self._note(f"No column {components}: {error}")
+        if f"condition mean{suffix}" in self.baselines:
+            return
+        self.baselines[f"condition mean{suffix}"] = evaluate_condition_mean(bundle, rows)
+        oracle = evaluate_oracle(rows)
+        if "j_gt" in oracle.measures:
+            self.baselines[f"oracle{suffix}"] = oracle
+        if rows.is_training_part:
+            self._note("No column of recordings: the training part is evaluated, and would be compared with itself.")
+        else:
+            progress(f"recorded{suffix}: generation")
+            self.baselines[f"recorded{suffix}"] = evaluate_recordings(bundle, rows)
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Write JSON under a temporary name, then rename.
+
+    Raises:
+        UserError: `path` cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False))
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error}; name a folder that you may write to") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def folder_names(paths: Sequence[str]) -> list[str]:
+    """A short name for each bundle: its folder's, with as many parents as tell them apart.
+
+    Raises:
+        UserError: a bundle is named twice.
+    """
+    parts = [Path(path).resolve().parts for path in paths]
+    if len(set(parts)) < len(parts):
+        raise UserError(f"bundles: each must be named once, but got {list(paths)}")
+    depth = 1
+    while len({part[-depth:] for part in parts}) < len(parts):
+        depth += 1
+    return ["/".join(part[-depth:]) for part in parts]
+
+
+def _shown(value: float | None) -> str:
+    """At most NUMBER_WIDTH characters, up to 9999."""
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"

@@ -1,0 +1,102 @@
+"""Measures by name, and a reason for each one that could not be taken."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hcvae.errors import UserError
+
+_DISTRIBUTION = {
+    "frechet": "Frechet distance",
+    "mmd": "MMD^2",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density (1: equal distributions)",
+    "coverage": "coverage",
+    "expected_coverage": "coverage of equal distributions",
+}
+
+SECTIONS: dict[str, dict[str, str]] = {
+    "Reconstruction": {
+        "reconstruction_nmse": "NMSE (1 predicts the mean)",
+        "cross_average_nmse": "NMSE, independent average",
+        "r2": "R2",
+        "correlation": "correlation",
+        **{f"peak_latency_error_ms_{wave}": f"latency error, wave {wave}, ms" for wave in ("I", "III", "V")},
+        **{f"peak_amplitude_error_uv_{wave}": f"amplitude error, wave {wave}, uV" for wave in ("I", "III", "V")},
+    },
+    "Disentanglement": {
+        "disentanglement": "swap-routing score, signed",
+        "selectivity_coarse": "coarse attributes: z_global",
+        "selectivity_fine": "fine shape: z_local",
+        "j_gt": "J_gt, known factors",
+        "j_gt_coarse": "J_gt, coarse factors: z_global",
+        "j_gt_fine": "J_gt, fine factors: z_local",
+    },
+    "Known factors, one by one": {
+        "mig": "MIG",
+        "sap": "SAP",
+        "modularity": "modularity",
+        "dci_disentanglement": "DCI disentanglement",
+        "dci_completeness": "DCI completeness",
+        "dci_informativeness": "DCI informativeness",
+        "total_correlation": "total correlation, nats",
+    },
+    "Latents": {
+        f"{block}_{name}": f"z_{block}: {meaning}"
+        for block in ("global", "local")
+        for name, meaning in {"kl": "KL, nats", "variance": "variance of means", "active_units": "active units"}.items()
+    },
+    "Generation: waveforms": {f"{name}_waveforms": meaning for name, meaning in _DISTRIBUTION.items()},
+    "Generation: features": {f"{name}_features": meaning for name, meaning in _DISTRIBUTION.items()},
+    "Generation: use": {
+        "level_r2_synthetic": "level R2, trained on these",
+        "level_r2_real": "level R2, trained on recordings",
+        "group_auc_synthetic": "group AUC, trained on these",
+        "group_auc_real": "group AUC, trained on recordings",
+        "wave_v_difference_ms": "wave V by level: difference, ms",
+        "wave_v_spearman": "wave V by level: rank correlation",
+        "wave_v_spearman_recorded": "the same of the recordings",
+        "memorisation_share_nearer": "memorisation (0.5 new, 1 copies)",
+        "memorisation_z": "memorisation z (below -3 copies)",
+    },
+}
+"""Names and meanings of the measures, in the order of the table."""
+MEASURES = {name: meaning for section in SECTIONS.values() for name, meaning in section.items()}
+
+
+def names_of(*sections: str) -> tuple[str, ...]:
+    """The measures of these sections."""
+    return tuple(name for section in sections for name in SECTIONS[section])
+
+
+@dataclass
+class Findings:
+    """What was measured of one model: every name of `MEASURES` ends up in `measures` or in `left_out`."""
+
+    measures: dict[str, float] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why each other measure was not taken."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What one number does not say, such as the shares of each factor."""
+
+    def take(self, names: Iterable[str], measure: Callable[[], Mapping[str, float]]) -> None:
+        """Call `measure`; where the data cannot support it, its UserError is the reason for leaving `names` out."""
+        try:
+            found = measure()
+        except UserError as error:
+            self.leave_out(names, str(error))
+            return
+        for name, value in found.items():
+            if math.isfinite(value):
+                self.measures[name] = float(value)
+                self.left_out.pop(name, None)
+            else:
+                self.leave_out([name], f"not finite, but {value}")
+
+    def leave_out(self, names: Iterable[str], reason: str) -> None:
+        """Give `reason` for each of `names` that was not measured and has no reason yet."""
+        for name in names:
+            if name not in self.measures:
+                self.left_out.setdefault(name, reason)

@@ -1,0 +1,195 @@
+"""Generated waveforms beside recorded ones, by every measure of `hcvae.metrics.generation`.
+
+Legend: N rows, T samples, F features.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from hcvae.config import DataConfig
+from hcvae.data.dataset import Part
+from hcvae.errors import UserError
+from hcvae.evaluation.findings import Findings, names_of
+from hcvae.evaluation.rows import GROUPS, LEVEL, SPECIES, EvaluationRows, Sample
+from hcvae.metrics.generation import (
+    Labelled,
+    conditional_consistency,
+    expected_coverage,
+    frechet_distance,
+    maximum_mean_discrepancy,
+    memorisation,
+    physiological_features,
+    precision_recall_density_coverage,
+    standardised,
+    train_on_synthetic,
+)
+from hcvae.models import Model
+
+MOST_ROWS = 2000
+"""Recordings that the measures of distribution compare."""
+LOWEST_LEVEL_DB = 40.0
+"""Below it, waves of human clicks are not where the features look for them."""
+NO_TRAINING_ROWS = "needs the training rows, which are read with the bundle's own data only (without --data)"
+
+
+def draw(model: Model, part: Part, seed: int) -> NDArray[np.float32]:
+    """One waveform from the model's prior for the condition of each row, normalised, [N, T].
+
+    These are the decoder's means. They hold no residual noise, which recordings do; whoever adds it adds it here.
+    """
+    drawn = model.sample(torch.from_numpy(part.static), generator=torch.Generator().manual_seed(seed))
+    signals: NDArray[np.float32] = drawn["generated_signals"].numpy()
+    return signals
+
+
+def generation_findings(
+    findings: Findings,
+    made: Sample,
+    rows: EvaluationRows,
+    config: DataConfig,
+    sampling_rate_hz: float,
+    *,
+    are_copies: bool = False,
+    seed: int = 0,
+) -> None:
+    """Compare `made` with the recorded rows, and add what comes out to `findings`.
+
+    Args:
+        findings: what is known of the model so far.
+        made: generated waveforms (or training waveforms, for what can be reached at all).
+        rows: the recordings.
+        config: names subjects, recordings and conditions.
+        sampling_rate_hz: of the waveforms.
+        are_copies: `made` are training rows: that they are copies need not be measured.
+        seed: of every draw.
+    """
+    recorded = rows.recorded
+    real = recorded.take(recorded.one_a_recording(config, MOST_ROWS, seed))
+    fake = made.take(made.one_a_recording(config, len(real), seed))
+    findings.take(
+        names_of("Generation: waveforms"), lambda: _distribution(real.signals, fake.signals, "waveforms", seed)
+    )
+    findings.take(names_of("Generation: features"), lambda: _features(real, fake, sampling_rate_hz, seed))
+    findings.take(
+        ("wave_v_difference_ms", "wave_v_spearman", "wave_v_spearman_recorded"),
+        lambda: _wave_v(recorded, made, config, sampling_rate_hz),
+    )
+    _use(findings, made, rows, config, seed)
+    copying = ("memorisation_share_nearer", "memorisation_z")
+    if are_copies or rows.is_training_part:
+        findings.leave_out(copying, "training rows are their own nearest training rows")
+    elif rows.train is None:
+        findings.leave_out(copying, NO_TRAINING_ROWS)
+    else:
+        train = rows.train.signals
+        findings.take(copying, lambda: _copying(fake.signals, train, real.signals))
+
+
+def _distribution(real: ArrayLike, fake: ArrayLike, suffix: str, seed: int) -> dict[str, float]:
+    first, second = np.asarray(real, np.float64), np.asarray(fake, np.float64)
+    neighbours = precision_recall_density_coverage(first, second)
+    found = {
+        "frechet": frechet_distance(first, second),
+        "mmd": maximum_mean_discrepancy(first, second, seed=seed),
+        **vars(neighbours),
+        "expected_coverage": expected_coverage(len(first), len(second)),
+    }
+    return {f"{name}_{suffix}": value for name, value in found.items()}
+
+
+def _features(real: Sample, fake: Sample, sampling_rate_hz: float, seed: int) -> dict[str, float]:
+    features = [
+        physiological_features(sample.take(_readable(sample)).signals_uv, sampling_rate_hz)[0]
+        for sample in (real, fake)
+    ]
+    return _distribution(*standardised(*features), "features", seed)
+
+
+def _wave_v(recorded: Sample, made: Sample, config: DataConfig, sampling_rate_hz: float) -> dict[str, float]:
+    _check_conditioned(LEVEL, config)
+    levels, latencies = [], []
+    for sample in (made, recorded):
+        readable = sample.take(_readable(sample))
+        features, names = physiological_features(readable.signals_uv, sampling_rate_hz)
+        levels.append(readable.numbers(LEVEL))
+        latencies.append(features[:, names.index("latency_V_ms")])
+    found = conditional_consistency(levels[0], latencies[0], levels[1], latencies[1])
+    return {
+        "wave_v_difference_ms": found.mean_difference_ms,
+        "wave_v_spearman": found.generated.spearman,
+        "wave_v_spearman_recorded": found.reference.spearman,
+    }
+
+
+def _use(findings: Findings, made: Sample, rows: EvaluationRows, config: DataConfig, seed: int) -> None:
+    by_level = ("level_r2_synthetic", "level_r2_real")
+    by_group = ("group_auc_synthetic", "group_auc_real")
+    train = rows.train
+    if train is None or rows.is_training_part:
+        reason = NO_TRAINING_ROWS if train is None else "needs held-out rows, but the training part is evaluated"
+        findings.leave_out((*by_level, *by_group), reason)
+        return
+    samples = [made, train, rows.recorded]
+    group = _group_column(samples, config)
+    if group is None:
+        findings.leave_out(by_group, f"none of {list(GROUPS)} conditions the model and has two values in each part")
+
+    def measure() -> dict[str, float]:
+        _check_conditioned(LEVEL, config)
+        found = train_on_synthetic(*(_labelled(sample, group) for sample in samples), seed=seed)
+        return {name: value for name in (*by_level, *by_group) if (value := getattr(found, name)) is not None}
+
+    findings.take((*by_level, *by_group), measure)
+    if group is not None:
+        findings.details["group"] = group
+
+
+def _copying(fake: ArrayLike, train: ArrayLike, held_out: ArrayLike) -> dict[str, float]:
+    found = memorisation(fake, train, held_out)
+    return {"memorisation_share_nearer": found.share_nearer, "memorisation_z": found.z}
+
+
+def _readable(sample: Sample) -> NDArray[np.int64]:
+    """Rows whose waves are where the features look for them: human, and of 40 dB or more where a level is known.
+
+    Raises:
+        UserError: there is none.
+    """
+    readable = np.ones(len(sample), bool)
+    species = sample.texts(SPECIES)
+    if species is not None:
+        readable &= np.isin(species, ("human", ""))
+    if LEVEL in sample.table.column_names:
+        readable &= ~(sample.numbers(LEVEL) < LOWEST_LEVEL_DB)
+    if not readable.any():
+        found = "" if species is None else f" of {sorted(set(species.tolist()))}"
+        raise UserError(
+            f"features: the windows are those of human clicks of {LOWEST_LEVEL_DB:g} dB or more, "
+            f"but got no such row among {len(sample)}{found}"
+        )
+    return np.flatnonzero(readable)
+
+
+def _labelled(sample: Sample, group: str | None) -> Labelled:
+    sample = sample.take(np.flatnonzero(np.isfinite(sample.numbers(LEVEL))))
+    return Labelled(
+        sample.signals.astype(np.float64), sample.numbers(LEVEL), None if group is None else sample.texts(group)
+    )
+
+
+def _group_column(samples: Sequence[Sample], config: DataConfig) -> str | None:
+    """The first column of `GROUPS` that conditions the model and has the same two values everywhere."""
+    for name in GROUPS:
+        values = [sample.texts(name) for sample in samples]
+        found = {frozenset() if column is None else frozenset(column.tolist()) for column in values}
+        if name in config.static and len(found) == 1 and len(next(iter(found))) == 2:
+            return name
+    return None
+
+
+def _check_conditioned(column: str, config: DataConfig) -> None:
+    if column not in config.static:
+        raise UserError(f"the model is not conditioned on {column!r}, only on {list(config.static)}")

@@ -1,0 +1,107 @@
+"""Disentanglement against known factors: J_gt, and the field's single-latent metrics as diagnostics.
+
+Legend: N rows, T samples, S static parameters, D latent dimensions of all blocks.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hcvae.bundle import Bundle
+from hcvae.data.preprocessing import Preprocessing
+from hcvae.evaluation.findings import Findings, names_of
+from hcvae.evaluation.rows import EvaluationRows
+from hcvae.metrics.disentanglement import (
+    dci,
+    gaussian_total_correlation,
+    modularity,
+    mutual_information_gap,
+    separated_attribute_predictability,
+)
+from hcvae.metrics.ground_truth import GroundTruthRouting, condition_of, factors_of, ground_truth_routing
+from hcvae.models import Model
+
+MOST_ROWS = 2000
+"""Recordings that the single-latent metrics use: boosting takes its time."""
+J_GT = ("j_gt", "j_gt_coarse", "j_gt_fine")
+
+
+def known_factor_findings(
+    findings: Findings,
+    model: Model,
+    posterior: dict[str, Tensor],
+    rows: EvaluationRows,
+    bundle: Bundle,
+    seed: int = 0,
+) -> None:
+    """Add J_gt and the single-latent metrics of `model`, whose posterior of the rows is given, to `findings`."""
+    findings.take(J_GT, lambda: _ground_truth(findings, model, posterior, rows, bundle.preprocessing, seed))
+    blocks = list(model.latent_dims)
+    codes = torch.cat([posterior[f"mu_{block}"] for block in blocks], dim=1).double().numpy()
+    recordings = rows.recorded.one_a_recording(bundle.config.data, MOST_ROWS, seed)
+    drawn = np.random.default_rng(seed).permutation(recordings)  # DCI asks for a random order
+    findings.take(["total_correlation"], lambda: {"total_correlation": gaussian_total_correlation(codes[drawn])})
+    findings.take(
+        names_of("Known factors, one by one"),
+        lambda: _single_latent(codes[drawn], factors_of(rows.recorded.table.take(drawn)), seed),
+    )
+
+
+def routing_findings(findings: Findings, routing: GroundTruthRouting) -> dict[str, float]:
+    """The three numbers of a routing; its shares and the reader's R2 go to the details."""
+    findings.details["factor_shares"] = {name: share._asdict() for name, share in routing.shares.items()}
+    findings.details["reader_r2"] = dict(routing.reader_r2)
+    return dict(zip(J_GT, (routing.signed, routing.coarse, routing.fine), strict=True))
+
+
+def in_uv(normalised: Tensor, static: Tensor, preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """Decoded waveforms [N, T] in uV, each at the scale of the group that its encoded condition [N, S] names."""
+    return preprocessing.signal.denormalize(normalised.numpy(), _group(static, preprocessing))
+
+
+def _group(static: Tensor, preprocessing: Preprocessing) -> NDArray[np.int64]:
+    group_by = preprocessing.signal.group_by
+    if group_by is None:
+        return np.zeros(len(static), np.int64)
+    columns = [preprocessing.static.names.index(f"{group_by}={name}") for name in preprocessing.signal.groups]
+    return np.asarray(static[:, columns].argmax(dim=1).numpy())
+
+
+def _ground_truth(
+    findings: Findings,
+    model: Model,
+    posterior: dict[str, Tensor],
+    rows: EvaluationRows,
+    preprocessing: Preprocessing,
+    seed: int,
+) -> dict[str, float]:
+    table = rows.recorded.table
+    factors_of(table)  # so that a table without factors is refused by name
+
+    def decode(z_global: Tensor, z_local: Tensor, static: Tensor, *between: Tensor) -> Tensor:
+        decoded = model.decode(z_global, z_local, static, *between)["recon_signal"]
+        return torch.from_numpy(in_uv(decoded, static, preprocessing))
+
+    routing = ground_truth_routing(
+        decode,
+        posterior["mu_global"],
+        posterior["mu_local"],
+        torch.from_numpy(rows.part.static),
+        condition_of(table),
+        z_intermediate=posterior.get("mu_intermediate"),
+        seed=seed,
+    )
+    return routing_findings(findings, routing)
+
+
+def _single_latent(codes: NDArray[np.float64], factors: NDArray[np.float64], seed: int) -> dict[str, float]:
+    boosted = dci(codes, factors, seed)
+    return {
+        "mig": mutual_information_gap(codes, factors),
+        "sap": separated_attribute_predictability(codes, factors),
+        "modularity": modularity(codes, factors),
+        "dci_disentanglement": boosted.disentanglement,
+        "dci_completeness": boosted.completeness,
+        "dci_informativeness": boosted.informativeness,
+    }

@@ -1,0 +1,228 @@
+"""J_gt: the swap analysis on the simulator's known factors, read from the decoded waveform by a fixed regressor.
+
+It is independent of the swap-routing score: a penalty that trains on the score's attributes is judged by it.
+
+Shapes: N rows, T = 200 samples, F = 7 factors, S static parameters, Q swaps; G global, L local and M intermediate
+latent dimensions.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import r2_score
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from hcvae.data.normative import Condition
+from hcvae.data.simulator import COARSE_FACTORS, FACTORS, FINE_FACTORS, response_of, simulate
+from hcvae.data.table import signals_of
+from hcvae.errors import UserError
+from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder, to_numpy
+from hcvae.metrics.swap_shares import LevelShares, level_shares
+
+Floats = NDArray[np.float64]
+
+READ_FACTORS = (*COARSE_FACTORS, *FINE_FACTORS)
+"""The F factors that a waveform shows; the noise level is not among them."""
+CONDITION_COLUMNS = ("stimulus_level_db", "stimulus_rate_hz", "age_years", "hearing_loss_db", "sex")
+"""What the reader is told of each row, besides the waveform."""
+TRAINING_ROWS, HELD_OUT_ROWS, SEED = 20_000, 4_000, 987_654
+LOWEST_R2 = 0.3
+"""A factor that the reader predicts worse than this on held-out rows does not count."""
+NEGLIGIBLE_EFFECT = 1e-4  # of the factor's variance
+
+
+@dataclass(frozen=True)
+class FactorReader:
+    """Reads the factors off a waveform and its condition: an MLP of two layers of 256."""
+
+    regressor: Pipeline
+    r2: Mapping[str, float]
+    """R2 of each factor on held-out simulated rows."""
+
+    @classmethod
+    def fit(cls, rows: int = TRAINING_ROWS, seed: int = SEED) -> "FactorReader":
+        """Train on simulated rows of `seed`, test on rows of `seed` + 1."""
+        network = MLPRegressor(
+            hidden_layer_sizes=(256, 256),
+            batch_size=256,
+            max_iter=60,
+            early_stopping=True,
+            n_iter_no_change=8,
+            random_state=0,
+        )
+        regressor = make_pipeline(StandardScaler(), network)
+        table, unseen = simulate(rows, seed), simulate(HELD_OUT_ROWS, seed + 1)
+        regressor.fit(_inputs(signals_of(table), condition_of(table)), factors_of(table))
+        reader = cls(regressor, {})
+        r2 = r2_score(
+            factors_of(unseen), reader(signals_of(unseen), condition_of(unseen)), multioutput="raw_values"
+        ).tolist()
+        return cls(regressor, dict(zip(READ_FACTORS, r2, strict=True)))
+
+    def __call__(self, signals_uv: ArrayLike, condition: ArrayLike) -> Floats:
+        """The factors in standard deviations [N, F] of waveforms in uV [N, T] under conditions [N, 5]."""
+        return np.asarray(self.regressor.predict(_inputs(signals_uv, condition)), np.float64)
+
+
+@cache
+def factor_reader() -> FactorReader:
+    """The fixed reader, trained at the first call of a process (about 10 s)."""
+    return FactorReader.fit()
+
+
+@dataclass(frozen=True)
+class GroundTruthRouting:
+    """Which latent controls the simulator's factors."""
+
+    signed: float
+    """J_gt, the mean of coarse and fine: 1 routes as wanted, -1 the other way round. Compare with the oracle's."""
+    coarse: float
+    """Mean of global minus local share over the coarse factors."""
+    fine: float
+    """Mean of local minus global share over the fine factors."""
+    shares: Mapping[str, LevelShares]
+    """Shares of each factor that counts, by name."""
+    reader_r2: Mapping[str, float]
+    """R2 of the reader on held-out rows, by factor; below 0.3 the factor does not count."""
+
+
+def ground_truth_routing(
+    decode: Decode[ArrayT],
+    z_global: ArrayT,
+    z_local: ArrayT,
+    condition: ArrayT,
+    reader_condition: Floats,
+    *,
+    z_intermediate: ArrayT | None = None,
+    reader: FactorReader | None = None,
+    pairs: int = 256,
+    repeats: int = 4,
+    seed: int = 0,
+) -> GroundTruthRouting:
+    """Exchange latents of simulated rows, read the factors off the decoded waveforms, and share out their variance.
+
+    Nothing is clipped or guarded. A factor that no latent moves has shares of 0.
+
+    Args:
+        decode: (z_global, z_local, condition) -> waveforms in uV [n, T], a model in eval mode; with `z_intermediate`
+            it takes that as a fourth argument. Called `repeats` times.
+        z_global: posterior means, [N, G].
+        z_local: posterior means, [N, L].
+        condition: what `decode` takes as the condition, [N, S].
+        reader_condition: conditions of the same rows in physical units, [N, 5], from `condition_of`.
+        z_intermediate: posterior means between the two, [N, M]; None for models without.
+        reader: reads the factors; None is the fixed one, which figures to be compared must use.
+        pairs: swaps in a repeat.
+        repeats: calls of `decode`.
+        seed: of the draw of the swaps.
+
+    Raises:
+        UserError: numbers of rows that differ, or fewer than 2, or a `reader` that reads no factor of a group.
+        ValueError: `decode` returns another shape than 200 samples a row, or values that are not finite.
+    """
+    latents: tuple[ArrayT, ...] = (z_global, z_local)
+    if z_intermediate is not None:
+        latents = (z_global, z_local, z_intermediate)
+    inputs: list[Any] = [*latents, condition, reader_condition]
+    rows = {len(values) for values in inputs}
+    if len(rows) > 1 or min(rows) < 2:
+        raise UserError(f"latents, conditions: 2 rows or more, the same number of each, are needed, but got {rows}")
+    reader = reader or factor_reader()
+    told = reader_condition.shape[1]
+
+    def read_decoded(z_global: ArrayT, z_local: ArrayT, both: ArrayT, *z_intermediate: ArrayT) -> Floats:
+        signals_uv = decode(z_global, z_local, both[:, :-told], *z_intermediate)
+        return reader(to_numpy(signals_uv), to_numpy(both[:, -told:]))
+
+    decoder = LatentDecoder(read_decoded, latents, _beside(condition, reader_condition), len(READ_FACTORS))
+    corners = np.concatenate(list(decoder.swaps(pairs, repeats, seed)), axis=-2)
+    shares = {
+        name: level_shares(corners[..., [column]], NEGLIGIBLE_EFFECT)
+        for column, name in enumerate(READ_FACTORS)
+        if reader.r2[name] >= LOWEST_R2
+    }
+    coarse = _global_selectivity([shares[name] for name in COARSE_FACTORS if name in shares])
+    fine = 0.0 - _global_selectivity([shares[name] for name in FINE_FACTORS if name in shares])
+    return GroundTruthRouting((coarse + fine) / 2, coarse, fine, shares, reader.r2)
+
+
+def oracle_routing(table: pa.Table, *, reader: FactorReader | None = None, seed: int = 0) -> GroundTruthRouting:
+    """J_gt of the simulator itself, its coarse factors as z_global and its fine ones as z_local: about 0.92.
+
+    What is missing to 1 is the reader's error. `table` holds the factors and the condition of each row.
+
+    Raises:
+        UserError: as `factors_of` and `condition_of`.
+    """
+    coarse, fine = (_columns(table, names) for names in (COARSE_FACTORS, FINE_FACTORS))
+    condition = condition_of(table)
+    return ground_truth_routing(oracle_decode, coarse, fine, condition, condition, reader=reader, seed=seed)
+
+
+def oracle_decode(coarse: Floats, fine: Floats, condition: Floats) -> Floats:
+    """The simulator's noise-free waveforms in uV [N, T] for factors [N, 3], [N, 4] and conditions [N, 5]."""
+    level_db, rate_hz, age_years, loss_db, female = condition.T
+    factors = dict(zip(READ_FACTORS, np.hstack([coarse, fine]).T, strict=True))
+    return response_of(Condition(level_db, rate_hz, age_years, loss_db, female > 0.5), factors)
+
+
+def factors_of(table: pa.Table) -> Floats:
+    """The factors of each row, as the reader gives them: in standard deviations (of the logarithm, for multipliers).
+
+    Raises:
+        UserError: columns are missing; they are named.
+    """
+    values = _columns(table, READ_FACTORS)
+    return np.column_stack(
+        [
+            (np.log(column) if is_log else column) / deviation
+            for column, (deviation, is_log) in zip(values.T, map(FACTORS.__getitem__, READ_FACTORS), strict=True)
+        ]
+    )
+
+
+def condition_of(table: pa.Table) -> Floats:
+    """The condition of each row as the reader takes it, [N, 5]: level, rate, age, loss, and 1 for women.
+
+    Raises:
+        UserError: columns are missing; they are named.
+    """
+    *numbers, sex = CONDITION_COLUMNS
+    _check_columns(table, CONDITION_COLUMNS)
+    female = np.array(table[sex].to_pylist()) == "F"
+    return np.column_stack([_columns(table, numbers), female])
+
+
+def _columns(table: pa.Table, names: Iterable[str]) -> Floats:
+    _check_columns(table, names)
+    return np.column_stack([table[name].to_numpy().astype(np.float64) for name in names])
+
+
+def _check_columns(table: pa.Table, names: Iterable[str]) -> None:
+    missing = [name for name in names if name not in table.column_names]
+    if missing:
+        raise UserError(f"known factors: the simulator's columns {missing} are missing; use simulated rows")
+
+
+def _inputs(signals_uv: ArrayLike, condition: ArrayLike) -> NDArray[np.float32]:
+    return np.hstack([np.asarray(signals_uv, np.float32), np.asarray(condition, np.float32)])
+
+
+def _beside(condition: Any, reader_condition: Floats) -> Any:
+    if isinstance(condition, torch.Tensor):
+        return torch.cat([condition.cpu().double(), torch.from_numpy(reader_condition)], dim=1)
+    return np.hstack([condition, reader_condition])
+
+
+def _global_selectivity(shares: Sequence[LevelShares]) -> float:
+    if not shares:
+        raise UserError(f"reader: it must read a factor of each group with R2 >= {LOWEST_R2}; train it on more rows")
+    return float(np.mean([share.global_share - share.local_share for share in shares]))

@@ -1,0 +1,91 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from hcvae.data.normalization import GroupScale, SignalNormalization
+from hcvae.evaluation import (
+    MEASURES,
+    Findings,
+    evaluate_bundle,
+    evaluate_condition_mean,
+    evaluate_oracle,
+    evaluate_principal_components,
+    evaluate_recordings,
+)
+from hcvae.evaluation.figures import Illustrator
+from hcvae.evaluation.known_factors import in_uv
+from hcvae.models import build
+
+
+def silent(step: str) -> None:
+    pass
+
+
+def test_a_bundle_scores_what_its_training_measured_on_the_same_part(trained_bundle, test_rows):
+    found = evaluate_bundle(trained_bundle, test_rows, silent)
+    stored = trained_bundle.metrics["test"]
+    for name in ("reconstruction_nmse", "cross_average_nmse", "r2", "correlation", "disentanglement", "global_kl"):
+        assert found.measures[name] == pytest.approx(stored[name], rel=1e-3, abs=1e-3)
+    assert set(MEASURES) <= set(found.measures)
+    assert -1 <= found.measures["j_gt"] <= 1
+    assert len(found.details["factor_shares"]) == 7
+
+
+def test_principal_components_reconstruct_as_scikit_learn_s(trained_bundle, test_rows):
+    found = evaluate_principal_components(trained_bundle, test_rows, silent)
+    pca = PCA(7).fit(test_rows.train.signals)
+    signals = test_rows.part.signals
+    error = np.mean((pca.inverse_transform(pca.transform(signals)) - signals) ** 2)
+    assert found.measures["reconstruction_nmse"] == pytest.approx(error / signals.var(), rel=1e-3)
+    assert "global_kl" not in found.measures
+    assert found.left_out["peak_latency_error_ms_V"] == "the model predicts no peaks"
+    assert set(MEASURES) <= {*found.measures, *found.left_out}
+
+
+def test_the_condition_mean_reconstructs_and_nothing_else(trained_bundle, test_rows):
+    found = evaluate_condition_mean(trained_bundle, test_rows)
+    assert set(found.measures) == {"reconstruction_nmse", "cross_average_nmse", "r2", "correlation"}
+    assert 0.5 < found.measures["reconstruction_nmse"] < 1.1  # the factors are independent of the condition
+    assert set(MEASURES) == {*found.measures, *found.left_out}
+
+
+def test_the_oracle_is_there_where_the_factors_are(test_rows):
+    assert 0.8 < evaluate_oracle(test_rows).measures["j_gt"] < 0.97
+    table = test_rows.recorded.table.drop_columns("factor_gain")
+    found = evaluate_oracle(replace(test_rows, recorded=replace(test_rows.recorded, table=table)))
+    assert found.measures == {}
+    assert "['factor_gain'] are missing" in found.left_out["j_gt"]
+
+
+def test_recordings_come_close_to_the_ideal_values(trained_bundle, test_rows):
+    found: Findings = evaluate_recordings(trained_bundle, test_rows)
+    assert found.measures["precision_features"] > 0.7
+    assert found.measures["wave_v_difference_ms"] < 0.3
+    assert "recordings, not a model" in found.left_out["reconstruction_nmse"]
+    assert set(MEASURES) == {*found.measures, *found.left_out}
+
+
+def test_decoded_waveforms_have_the_scale_of_the_group_in_their_condition(trained_bundle):
+    groups = {"F": GroupScale(mean_uv=1, std_uv=2), "M": GroupScale(mean_uv=10, std_uv=20)}
+    preprocessing = trained_bundle.preprocessing.model_copy(
+        update={"signal": SignalNormalization(group_by="sex", groups=groups)}
+    )
+    static = torch.zeros(2, preprocessing.static.dim)
+    static[0, preprocessing.static.names.index("sex=M")] = 1
+    static[1, preprocessing.static.names.index("sex=F")] = 1
+    assert in_uv(torch.ones(2, 1), static, preprocessing).tolist() == [[30], [3]]
+
+
+def test_a_model_with_an_intermediate_level_is_drawn_from_and_swapped(trained_bundle, test_rows):
+    shape = trained_bundle.config.model.model_copy(update={"intermediate_levels": 1, "intermediate_latent_dim": 2})
+    torch.manual_seed(0)
+    model = build(shape).eval()
+    bundle = replace(trained_bundle, model=model, config=trained_bundle.config.model_copy(update={"model": shape}))
+    found = evaluate_bundle(bundle, test_rows, silent)
+    assert {"j_gt", "frechet_waveforms", "reconstruction_nmse"} <= set(found.measures)
+    assert set(found.details["factor_shares"]["factor_gain"]) >= {"intermediate_share"}
+    names = [name for name, _ in Illustrator(bundle, test_rows).figures()]
+    assert "swap_grid" in names
