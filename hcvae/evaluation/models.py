@@ -23,8 +23,9 @@ from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.models.condition_mean import ConditionMean
 from hcvae.models.pca import PrincipalComponents
-from hcvae.training.evaluation import PartTensors, evaluate
-from hcvae.training.schedule import component_weights
+from hcvae.training.evaluation import evaluate
+from hcvae.training.objective import Objective
+from hcvae.training.tensors import PartTensors
 
 RECONSTRUCTION = ("reconstruction_nmse", "r2", "correlation")
 
@@ -125,10 +126,10 @@ def _model_findings(
     posterior = encode(model, part)
     decoded = decode_means(model, posterior, torch.from_numpy(part.static))
     _reconstruction(findings, decoded["recon_signal"].numpy(), part, preprocessing)
-    weights = component_weights(bundle.config, bundle.config.training.loss_weights)
+    objective = Objective(bundle.config)
     findings.take(
         names_of("Disentanglement", "Latents"),
-        lambda: evaluate(model, part, PartTensors.of(part, torch.device("cpu")), preprocessing, weights),
+        lambda: evaluate(model, part, PartTensors.of(part, torch.device("cpu")), preprocessing, objective),
     )
     no_peaks = "the model predicts no peaks" if "predicted_peaks" not in decoded else "no row has this peak labelled"
     findings.leave_out((name for name in names_of("Reconstruction") if name.startswith("peak_")), no_peaks)
