@@ -151,7 +151,7 @@ class Model(nn.Module, ABC):
         with evaluating(self):
             decoded = self.decode(**latents, static_params=static_rows)
         if residual_noise:
-            noise = _normal(static_rows, self.signal_length, generator)
+            noise = _normal(static_rows, 1 + self.signal_length, generator)
             decoded["recon_signal"] = decoded["recon_signal"] + self.residual(static_rows, noise)
         return {GENERATED[name]: output for name, output in decoded.items() if name in GENERATED} | latents
 

@@ -49,7 +49,7 @@ def noise(static, shape) -> torch.Tensor:
 
 def assert_moments(residual, static, shape):
     """RMS by condition and covariance over time of what is drawn are those of the noise that was put in."""
-    drawn = residual(static, normal(2, N, T))
+    drawn = residual(static, normal(2, N, 1 + T))
     for low, high in ((-1.5, -0.5), (-0.5, 0.5), (0.5, 1.5)):
         rows = (static[:, 0] > low) & (static[:, 0] < high)
         expected = static[rows, 0].exp().mean() * shape.trace() / T
@@ -59,7 +59,7 @@ def assert_moments(residual, static, shape):
 
 
 def test_before_the_fit_there_is_no_noise(static):
-    assert torch.equal(ResidualNoise(S, T)(static, normal(1, N, T)), torch.zeros(N, T))
+    assert torch.equal(ResidualNoise(S, T)(static, normal(1, N, 1 + T)), torch.zeros(N, T))
 
 
 def test_covariance_over_time_and_rms_by_condition_are_recovered(static, noise, shape):
@@ -67,6 +67,18 @@ def test_covariance_over_time_and_rms_by_condition_are_recovered(static, noise, 
     residual = ResidualNoise(S, T)
     residual.fit(static, response + noise, response)
     assert_moments(residual, static, shape)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3])
+def test_log_rms_varies_beyond_chance_as_much_as_that_of_what_was_put_in(static, noise, shape, spread):
+    residual = ResidualNoise(S, T)
+    residual.fit(static, (spread * normal(4, N, 1) - spread**2).exp() * noise, torch.zeros(N, T))
+    assert_moments(residual, static, shape)
+    assert residual.spread.item() == pytest.approx(spread, abs=0.02 if spread else 0.1)
+    log_rms = residual(static, normal(2, N, 1 + T)).square().mean(1).log() / 2 - static[:, 0] / 2
+    expected = (spread * normal(5, N, 1)).exp() * noise
+    expected_log_rms = expected.square().mean(1).log() / 2 - static[:, 0] / 2
+    assert log_rms.std().item() == pytest.approx(expected_log_rms.std().item(), rel=0.05)
 
 
 @pytest.mark.parametrize("copied", [0.3, -0.3])
@@ -80,9 +92,9 @@ def test_what_decoded_draws_hold_of_the_noise_already_is_not_added_again(static,
 def test_where_more_is_decoded_than_recorded_there_is_no_noise(static, noise):
     residual = ResidualNoise(S, T)
     residual.fit(static, noise, 2 * noise)
-    assert residual(static, normal(1, N, T)).abs().max() < 1e-3 * noise.std()
+    assert residual(static, normal(1, N, 1 + T)).abs().max() < 1e-3 * noise.std()
     residual.fit(static, noise, noise)  # nor where the reconstruction is perfect
-    assert torch.equal(residual(static, normal(1, N, T)), torch.zeros(N, T))
+    assert torch.equal(residual(static, normal(1, N, 1 + T)), torch.zeros(N, T))
 
 
 @pytest.mark.parametrize("kind", [HierarchicalCVAE, StandardCVAE])
@@ -123,7 +135,7 @@ def test_posterior_draws_with_noise_have_the_second_moments_of_the_recordings(tr
     torch.manual_seed(0)
     with torch.no_grad():
         response = model(torch.from_numpy(part.signals), static)["recon_signal"]
-        noisy = (response + model.residual(static, torch.randn_like(response))).numpy()
+        noisy = (response + model.residual(static, torch.randn(len(response), 201))).numpy()
     recorded = part.signals
     for n in np.unique(averages):
         rows = averages == n
@@ -137,7 +149,7 @@ def test_posterior_draws_with_noise_have_the_second_moments_of_the_recordings(tr
 def test_noise_falls_with_the_averages_as_the_simulator_s(trained):
     bundle, part, averages = trained
     static = torch.from_numpy(part.static)
-    noise = bundle.model.residual(static, normal(0, len(static), 200)).numpy()
+    noise = bundle.model.residual(static, normal(0, len(static), 201)).numpy()
     power = [np.mean(noise[averages == n] ** 2) for n in (500, 1000, 2000, 4000)]
     assert power == sorted(power, reverse=True)
     assert power[0] > 1.5 * power[3]
@@ -150,5 +162,5 @@ def test_the_draws_behind_the_fit_follow_the_seed_of_the_configuration(trained):
     torch.manual_seed(99)  # whatever else has been drawn
     seeded = torch.Generator().manual_seed(CONFIG.training.seed)
     again.fit_generation(torch.from_numpy(part.signals), torch.from_numpy(part.static), generator=seeded)
-    drawn = (model.residual(torch.zeros(1, 7), torch.ones(1, 200)) for model in (bundle.model, again))
+    drawn = (model.residual(torch.zeros(1, 7), torch.ones(1, 201)) for model in (bundle.model, again))
     torch.testing.assert_close(*drawn, rtol=1e-3, atol=1e-4)
