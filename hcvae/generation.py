@@ -53,7 +53,14 @@ def parse_condition(bundle: Bundle, text: Mapping[str, str]) -> dict[str, Value]
     return {name: _parse(kinds.get(name), name, value) for name, value in text.items()}
 
 
-def generate(bundle: Bundle, conditions: Sequence[Mapping[str, Value]], n_samples: int, seed: int = 0) -> pa.Table:
+def generate(
+    bundle: Bundle,
+    conditions: Sequence[Mapping[str, Value]],
+    n_samples: int,
+    seed: int = 0,
+    *,
+    residual_noise: bool = False,
+) -> pa.Table:
     """Draw `n_samples` waveforms for each condition from the prior.
 
     Args:
@@ -61,10 +68,13 @@ def generate(bundle: Bundle, conditions: Sequence[Mapping[str, Value]], n_sample
         conditions: One mapping of static column to value for each condition [C]; see `complete_condition`.
         n_samples: Waveforms for each condition.
         seed: Seed of the draws: the same seed, bundle and conditions give the same table.
+        residual_noise: Waveforms as averages of a recorder look, instead of the expected responses. The peaks are the
+            response's either way.
 
     Returns:
         A waveform table of C * n_samples rows, condition-major: the condition's columns, `signal` in uV, and the
-        predicted peaks in ms and uV (waves that no training row had labelled are NaN and not valid).
+        predicted peaks in ms and uV (waves that no training row had labelled are NaN and not valid). Its metadata say
+        `residual_noise`, `true` or `false`.
 
     Raises:
         UserError: a condition that the model cannot encode, or `n_samples` below 1.
@@ -75,7 +85,10 @@ def generate(bundle: Bundle, conditions: Sequence[Mapping[str, Value]], n_sample
     table = _condition_table(bundle, conditions)
     static = torch.from_numpy(preprocessing.static.encode(table))
     drawn = bundle.model.sample(
-        static_params=static, n_samples=n_samples, generator=torch.Generator().manual_seed(seed)
+        static_params=static,
+        n_samples=n_samples,
+        generator=torch.Generator().manual_seed(seed),
+        residual_noise=residual_noise,
     )
     rows = np.repeat(np.arange(len(table)), n_samples)
     group = preprocessing.signal.index(table)[rows]
@@ -88,7 +101,8 @@ def generate(bundle: Bundle, conditions: Sequence[Mapping[str, Value]], n_sample
         result = result.append_column("peak_latency_ms", _lists(latency_ms, pa.float32()))
         result = result.append_column("peak_amplitude_uv", _lists(amplitude_uv, pa.float32()))
         result = result.append_column("peak_valid", _lists(np.isfinite(latency_ms), pa.bool_()))
-    return result.replace_schema_metadata({"sampling_rate_hz": f"{preprocessing.sampling_rate_hz:g}"})
+    rate_hz, noisy = f"{preprocessing.sampling_rate_hz:g}", str(residual_noise).lower()
+    return result.replace_schema_metadata({"sampling_rate_hz": rate_hz, "residual_noise": noisy})
 
 
 def _condition_table(bundle: Bundle, conditions: Sequence[Mapping[str, Value]]) -> pa.Table:

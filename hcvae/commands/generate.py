@@ -13,9 +13,10 @@ from hcvae import command_line
 class Generate(command_line.Command):
     """Draw waveforms from a model bundle into a Parquet waveform table (uV and ms).
 
-    examples:
-      hcvae generate model --condition stimulus_level_db=60 --out at-60-dB.parquet
-      hcvae generate model --condition species=human --condition stimulus_frequency_hz=null --out human.parquet
+      examples:
+        hcvae generate model --condition stimulus_level_db=60 --out at-60-dB.parquet
+        hcvae generate model --condition stimulus_level_db=60 --residual-noise --out as-recorded.parquet
+    hcvae generate model --condition species=human --condition stimulus_frequency_hz=null --out human.parquet
     """
 
     bundle: CliPositionalArg[str]
@@ -28,6 +29,8 @@ class Generate(command_line.Command):
     """Waveforms."""
     seed: int = Field(0, ge=0)
     """Seed; the same seed and bundle give the same waveforms."""
+    residual_noise: bool = Field(False, validation_alias="residual-noise")
+    """As an average of a recorder looks; default: the expected response."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -40,7 +43,8 @@ def run(arguments: Sequence[str]) -> int:
     bundle = load(command.bundle)
     given = parse_condition(bundle, command.condition)
     condition = complete_condition(bundle, given)
-    write_table(generate(bundle, [condition], command.samples, command.seed), Path(command.out))
+    table = generate(bundle, [condition], command.samples, command.seed, residual_noise=command.residual_noise)
+    write_table(table, Path(command.out))
     console = Console()
     for name, value in condition.items():
         shown = f"{value:g}" if isinstance(value, float) else value

@@ -24,10 +24,7 @@ from hcvae.evaluation.models import (
 from hcvae.evaluation.rows import EvaluationRows
 
 NUMBER_WIDTH = 6
-NO_NOISE = (
-    "Generated waveforms hold no residual noise, which recordings do: distances of waveforms, density and "
-    "memorisation tell that difference, too."
-)
+WITH_NOISE = "Generated waveforms are compared with residual noise, as averages of a recorder look."
 
 
 @dataclass
@@ -38,7 +35,7 @@ class Comparison:
     baselines: dict[str, Findings] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     """What each bundle was evaluated on, in words."""
-    notes: list[str] = field(default_factory=lambda: [NO_NOISE])
+    notes: list[str] = field(default_factory=lambda: [WITH_NOISE])
     _data_sets: list[str] = field(default_factory=list)
 
     def add(self, name: str, bundle: Bundle, rows: EvaluationRows, progress: Progress, *, baselines: bool) -> None:

@@ -38,9 +38,10 @@ NO_TRAINING_ROWS = "needs the training rows, which are read with the bundle's ow
 def draw(model: Model, part: Part, seed: int) -> NDArray[np.float32]:
     """One waveform from the model's prior for the condition of each row, normalised, [N, T].
 
-    These are the decoder's means. They hold no residual noise, which recordings do; whoever adds it adds it here.
+    With residual noise: what they are compared with are averages of a recorder.
     """
-    drawn = model.sample(torch.from_numpy(part.static), generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    drawn = model.sample(torch.from_numpy(part.static), residual_noise=True, generator=generator)
     signals: NDArray[np.float32] = drawn["generated_signals"].numpy()
     return signals
 

@@ -21,7 +21,7 @@ from hcvae.metrics.ground_truth import oracle_routing
 from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, r2
 from hcvae.models import Model
 from hcvae.models.base import evaluating
-from hcvae.models.condition_mean import ConditionMean
+from hcvae.models.condition import ConditionRegression
 from hcvae.models.pca import PrincipalComponents
 from hcvae.training.evaluation import evaluate
 from hcvae.training.objective import Objective
@@ -60,8 +60,8 @@ def evaluate_principal_components(bundle: Bundle, rows: EvaluationRows, progress
 def evaluate_condition_mean(bundle: Bundle, rows: EvaluationRows) -> Findings:
     """How well the mean waveform given the condition, fitted to the training part, reconstructs."""
     findings, train, part = Findings(), _training_part(rows), rows.part
-    model = ConditionMean(part.signals.shape[1], part.static.shape[1])
-    model.fit(torch.from_numpy(train.signals), torch.from_numpy(train.static))
+    model = ConditionRegression(part.static.shape[1], part.signals.shape[1])
+    model.fit(torch.from_numpy(train.static), torch.from_numpy(train.signals))
     predicted = model(torch.from_numpy(part.static)).numpy()
     _reconstruction(findings, predicted, part, bundle.preprocessing)
     findings.leave_out(MEASURES, "predicts one waveform for a condition: it has no latent and draws nothing")
@@ -101,7 +101,7 @@ def principal_components(bundle: Bundle, train: Part) -> PrincipalComponents:
     n_global = dims["global"]
     signals, static = torch.from_numpy(train.signals), torch.from_numpy(train.static)
     model = PrincipalComponents(signals.shape[1], static.shape[1], n_global, sum(dims.values()) - n_global)
-    model.fit(signals).fit_prior(signals, static)
+    model.fit(signals).fit_generation(signals, static, generator=torch.Generator().manual_seed(0))
     return model
 
 

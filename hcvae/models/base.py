@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from hcvae.errors import UserError
 from hcvae.models.layers import check_arguments, check_columns
 from hcvae.models.prior import Prior
+from hcvae.models.residual import ResidualNoise
 
 Noise = tuple[Tensor, ...]
 """Standard-normal draws [B, D] for each block, in the order of `Model.latent_dims`."""
@@ -42,6 +43,7 @@ class Model(nn.Module, ABC):
         self._latent_dims = dict(latent_dims)
         for block, dim in latent_dims.items():
             self.add_module(f"prior_{block}", Prior(static_dim, dim))
+        self.residual = ResidualNoise(static_dim, signal_length)
 
     @property
     def latent_dims(self) -> dict[str, int]:
@@ -115,6 +117,7 @@ class Model(nn.Module, ABC):
         z_intermediate: Tensor | None = None,
         *,
         generator: torch.Generator | None = None,
+        residual_noise: bool = False,
     ) -> dict[str, Tensor]:
         """Generate `n_samples` waveforms for each of C conditions, condition by condition (row c * n_samples + s).
 
@@ -125,10 +128,12 @@ class Model(nn.Module, ABC):
                 what the rows of the latents give.
             n_samples: waveforms for each condition.
             z_global: [1, G] for all rows, [n_samples, G] for each condition in turn, or [C * n_samples, G] row by row.
-                None: drawn from the prior, see `fit_prior`.
+                None: drawn from the prior, see `fit_generation`.
             z_local: likewise, with L columns.
             z_intermediate: likewise, with M columns; for models with intermediate levels only.
-            generator: draws the latents from the prior; gives the same draws on every device.
+            generator: draws the latents, then the noise; gives the same draws on every device.
+            residual_noise: waveforms as averages of a recorder look, with noise (see `fit_generation`), instead of the
+                expected responses; all else stays as it is without.
 
         Returns:
             generated_signals [C * n_samples, T], generated_static_params [.., S], generated_peaks [.., 6] where there
@@ -146,25 +151,32 @@ class Model(nn.Module, ABC):
         check_columns("static_params", static_params, self.static_dim)
         static_rows = static_params.repeat_interleave(n_samples, dim=0)
         latents = {
-            f"z_{block}": _draw(self._prior(block), static_rows, generator)
+            f"z_{block}": self._prior(block)(static_rows, _normal(static_rows, self.latent_dims[block], generator))
             if latent is None
             else _latent_rows(f"z_{block}", latent, static_params.shape[0], n_samples)
             for block, latent in given.items()
         }
         with evaluating(self):
             decoded = self.decode(**latents, static_params=static_rows)
+        if residual_noise:
+            noise = _normal(static_rows, 1 + self.signal_length, generator)
+            decoded["recon_signal"] = decoded["recon_signal"] + self.residual(static_rows, noise)
         return {GENERATED[name]: output for name, output in decoded.items() if name in GENERATED} | latents
 
     @torch.no_grad()
-    def fit_prior(self, signals: Tensor, static_params: Tensor) -> None:
-        """Let `sample` draw from what the encoder makes of signals [B, T] under static_params [B, S].
+    def fit_generation(
+        self, signals: Tensor, static_params: Tensor, *, generator: torch.Generator | None = None
+    ) -> None:
+        """Let `sample` draw from what the encoder makes of signals [B, T] under static_params [B, S], with their noise.
 
-        Before that, it draws from the standard normal.
+        Before that, it draws from the standard normal, and there is no noise. `generator` draws from the posteriors.
         """
+        noise = tuple(_normal(static_params, dim, generator) for dim in self.latent_dims.values())
         with evaluating(self):
-            posterior = self.encode(signals, static_params)
+            output = self(signals, static_params, noise)
         for block in self.latent_dims:
-            self._prior(block).fit(static_params, posterior[f"mu_{block}"], posterior[f"logvar_{block}"])
+            self._prior(block).fit(static_params, output[f"mu_{block}"], output[f"logvar_{block}"])
+        self.residual.fit(static_params, signals, output["recon_signal"])
 
     def get_latent_dims(self) -> dict[str, int]:
         """Dimensions by name: global_latent_dim, intermediate_latent_dim if any, local_latent_dim, total_latent_dim."""
@@ -254,12 +266,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _draw(prior: Prior, static_rows: Tensor, generator: torch.Generator | None) -> Tensor:
+def _normal(static_rows: Tensor, columns: int, generator: torch.Generator | None) -> Tensor:
+    """Standard-normal noise [N, columns] beside the conditions [N, S]."""
     # Drawn where the generator lives, so that a seed means the same on every device.
     device = static_rows.device if generator is None else generator.device
-    shape = (len(static_rows), prior.factor.shape[0])
-    noise = torch.randn(shape, generator=generator, dtype=static_rows.dtype, device=device)
-    return cast(Tensor, prior(static_rows, noise.to(static_rows)))
+    noise = torch.randn(len(static_rows), columns, generator=generator, dtype=static_rows.dtype, device=device)
+    return noise.to(static_rows)
 
 
 def _latent_rows(name: str, latent: Tensor, conditions: int, n_samples: int) -> Tensor:

@@ -20,7 +20,7 @@ class PrincipalComponents(Model):
     """Projection on principal components: no gradient, no condition.
 
     The latent is the projection in standard deviations of the training waveforms; its first G dimensions are called
-    global. The condition enters by the prior alone: after `fit_prior`, `sample` draws from a Gaussian whose mean
+    global. The condition enters by the prior alone: after `fit_generation`, `sample` draws from a Gaussian whose mean
     depends on it. KL divergences mean nothing here, and the static parameters are "reconstructed" as 0, their mean.
 
     Args:

@@ -29,7 +29,7 @@ def preflight(config: Config, data: Dataset, workers: int = 1) -> None:
 
 
 def train_bundle(config: Config, data: Dataset, folder: Path, report: Report | None = None) -> FitResult:
-    """`fit`, fit the prior, and write the best epoch's model, measured on the test part, to `folder`/bundle.
+    """`fit`, fit what generation draws from, and write the best epoch's model with its test figures to `folder`/bundle.
 
     Raises:
         UserError, TrainingDiverged: as `fit`.
@@ -38,10 +38,10 @@ def train_bundle(config: Config, data: Dataset, folder: Path, report: Report | N
     if Workers.current().first:
         device = next(result.model.parameters()).device
         train = PartTensors.of(data.train, device)
-        result.model.fit_prior(train.signals, train.static)
-        test = evaluate(
-            result.model, data.test, PartTensors.of(data.test, device), data.preprocessing, result.objective
-        )
+        generator = torch.Generator().manual_seed(result.config.training.seed)
+        result.model.fit_generation(train.signals, train.static, generator=generator)
+        held_out = PartTensors.of(data.test, device)
+        test = evaluate(result.model, data.test, held_out, data.preprocessing, result.objective)
         metrics = {"validation": result.metrics, "test": test}
         bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics)
         save_bundle(folder / "bundle", bundle, data.split.explanation)

@@ -75,14 +75,15 @@ def test_every_option_of_the_model_survives_saving_and_loading(trained, tmp_path
     plain = load(trained)
     config = plain.config.model_copy(update={"model": plain.config.model.model_copy(update=options)})
     model = build(config.model).eval()
-    model.fit_prior(torch.randn(50, 200), torch.randn(50, 7))
+    model.fit_generation(torch.randn(50, 200), torch.randn(50, 7))
     save_bundle(tmp_path / "bundle", Bundle(model, config, plain.preprocessing, plain.metrics), "Split by subject.")
     loaded = load(tmp_path / "bundle")
     assert loaded.config == config
     assert not any(tensor.is_meta for tensor in (*loaded.model.parameters(), *loaded.model.buffers()))
     for seed in (0, 1):
         here, there = (
-            m.sample(n_samples=3, generator=torch.Generator().manual_seed(seed)) for m in (model, loaded.model)
+            m.sample(n_samples=3, generator=torch.Generator().manual_seed(seed), residual_noise=True)
+            for m in (model, loaded.model)
         )
         assert all(torch.equal(here[name], there[name]) for name in here)
     assert generate(loaded, [{"stimulus_level_db": 60.0}], 4).num_rows == 4

@@ -10,6 +10,7 @@ from hcvae import cli
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.data.simulator import simulate
+from hcvae.data.table import signals_of
 from hcvae.errors import UserError
 from hcvae.training import train_bundle
 
@@ -51,6 +52,15 @@ def test_generate_writes_uv_for_the_condition_and_says_what_it_assumed(bundle, t
     said = capsys.readouterr().out
     assert "stimulus_level_db = 60\n" in said
     assert "(typical of the training data)" in said
+
+
+def test_generate_adds_residual_noise_where_asked(bundle, tmp_path):
+    for option, says in (([], b"false"), (["--residual-noise"], b"true")):
+        out = tmp_path / f"{says.decode()}.parquet"
+        assert cli.run(["generate", str(bundle), *option, "--samples", "50", "--out", str(out)]) == 0
+        assert pq.read_table(out).schema.metadata[b"residual_noise"] == says
+    response, noisy = (signals_of(pq.read_table(tmp_path / f"{name}.parquet")) for name in ("false", "true"))
+    assert (noisy - response).std() > 0.01
 
 
 def test_help_is_quick_and_loads_no_torch():

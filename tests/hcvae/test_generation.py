@@ -72,6 +72,20 @@ def test_rows_are_the_decoder_s_output_in_uv_at_the_scale_of_their_group(bundle)
     assert scales["M"].std_uv == pytest.approx(10 * scales["F"].std_uv, rel=0.3)
 
 
+def test_residual_noise_is_added_in_uv_at_the_scale_of_the_group_and_the_metadata_say_so(bundle):
+    torch.manual_seed(1)
+    signals = torch.randn(600, 200)
+    bundle.model.residual.fit(torch.zeros(600, 7), 0.3 * signals, torch.zeros(600, 200))
+    for sex in ("F", "M"):
+        expected, noisy = (generate(bundle, [{"sex": sex}], 400, residual_noise=noise) for noise in (False, True))
+        noise_uv = signals_of(noisy) - signals_of(expected)
+        assert noise_uv.std() == pytest.approx(0.3 * bundle.preprocessing.signal.groups[sex].std_uv, rel=0.02)
+        assert expected.schema.metadata[b"residual_noise"] == b"false"
+        assert noisy.schema.metadata[b"residual_noise"] == b"true"
+        for name in ("peak_latency_ms", "peak_amplitude_uv"):
+            np.testing.assert_array_equal(np.array(noisy[name].to_pylist()), np.array(expected[name].to_pylist()))
+
+
 def test_the_same_seed_gives_the_same_table(bundle):
     first, again, other = (signals_of(generate(bundle, [{"sex": "F"}], 5, seed)) for seed in (1, 1, 2))
     assert np.array_equal(first, again)

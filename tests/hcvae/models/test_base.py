@@ -90,7 +90,7 @@ def test_the_fitted_prior_has_the_moments_of_the_posteriors_of_the_levels():
     model = model_with(**EVERYTHING)
     generator = torch.Generator().manual_seed(0)
     signals, static = torch.randn(500, T, generator=generator) + 5, torch.randn(500, S, generator=generator)
-    model.fit_prior(signals, static)
+    model.fit_generation(signals, static)
     posterior = model.eval().encode(signals, static)
     drawn = model.sample(static, 20, generator=generator)["z_intermediate"]
     mean = posterior["mu_intermediate"]

@@ -59,9 +59,10 @@ def test_names_in_the_state_dict_are_those_of_the_bundles_of_format_version_1():
     }
     outputs = ("recon_signal.1", "recon_static_params.2", "predicted_peaks.1")
     decoder |= {f"decoder.heads.{output}.{part}" for output in outputs for part in linear}
-    buffers = ("centres", "reach", "weight", "factor")
-    priors = {f"prior_{level}.{buffer}" for level in ("global", "local") for buffer in buffers}
-    assert set(HierarchicalCVAE(width=0.1).state_dict()) == encoder | decoder | priors
+    regressions = {"prior_global": "mean", "prior_local": "mean", "residual": "log_rms"}
+    fitted = {"residual.spread", *(f"{name}.factor" for name in regressions)}
+    fitted |= {f"{name}.{of}.{part}" for name, of in regressions.items() for part in ("centres", "reach", "weight")}
+    assert set(HierarchicalCVAE(width=0.1).state_dict()) == encoder | decoder | fitted
 
 
 def test_forward_is_encode_reparameterise_decode():

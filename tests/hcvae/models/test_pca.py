@@ -48,7 +48,7 @@ def test_samples_have_the_moments_of_the_projected_waveforms(signals, static):
     # waveforms that follow the condition: mean [2 c, ...], so that only a prior that knows it can tell
     moved = signals + 2 * static[:, :1] * torch.linspace(0, 1, T)
     model = PrincipalComponents(T, S, G, L).fit(moved)
-    model.fit_prior(moved, static)
+    model.fit_generation(moved, static)
     projected = reconstruct(model, moved, static)
     condition = torch.tensor([[1.0, 0.0, 0.0]])
     drawn = model.sample(condition, 4000, generator=torch.Generator().manual_seed(0))["generated_signals"]

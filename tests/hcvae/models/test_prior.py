@@ -33,28 +33,11 @@ def test_fitted_it_has_mean_and_covariance_of_the_posteriors(static, noise):
     torch.testing.assert_close((drawn - mean).T.cov(), expected, rtol=0.05, atol=0.03)
 
 
-def test_the_mean_follows_each_condition_of_a_grid(noise):
-    levels = torch.linspace(-1.5, 1.5, 13)[torch.arange(N) % 13]
-    bend = torch.sin(3 * levels) + (levels > 0)  # no line, and with a step
-    prior = Prior(1, D)
-    prior.fit(levels[:, None], bend[:, None] + noise, torch.zeros(N, D))
-    mean = prior(levels[:13, None], torch.zeros(13, D))[:, 0]
-    torch.testing.assert_close(mean, bend[:13], rtol=0, atol=0.15)
-
-
-def test_one_hot_conditions_do_not_break_the_fit(noise):
-    one_hot = torch.eye(2)[torch.arange(N) % 2]
-    prior = Prior(2, D)
-    prior.fit(one_hot, 3 * one_hot[:, :1] + 0 * noise, torch.zeros(N, D))
-    mean = prior(torch.eye(2), torch.zeros(2, D))
-    assert mean[:, 0].tolist() == pytest.approx([3, 0], abs=0.1)
-
-
 def test_sample_draws_from_the_fitted_prior_and_a_given_latent_stays_as_it_is():
     torch.manual_seed(0)
     model = HierarchicalCVAE(signal_length=64, static_dim=S, global_latent_dim=2, local_latent_dim=3, width=0.1)
     signals, static = torch.randn(500, 64) + 5, torch.randn(500, S)
-    model.fit_prior(signals, static)
+    model.fit_generation(signals, static)
     posterior = model.eval().encode(signals, static)
     out = model.sample(static_params=static, n_samples=20, generator=torch.Generator().manual_seed(0))
     for level in ("global", "local"):

@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from hcvae.models.condition import ConditionRegression
+
+N = 20_000
+
+
+@pytest.fixture
+def noise() -> torch.Tensor:
+    return torch.randn(N, 4, generator=torch.Generator().manual_seed(1))
+
+
+def test_unfitted_it_is_0_under_every_condition():
+    assert torch.equal(ConditionRegression(3, 2)(torch.randn(5, 3)), torch.zeros(5, 2))
+
+
+def test_it_follows_each_condition_of_a_grid(noise):
+    levels = torch.linspace(-1.5, 1.5, 13)[torch.arange(N) % 13]
+    bend = torch.sin(3 * levels) + (levels > 0)  # no line, and with a step
+    regression = ConditionRegression(1, 4)
+    regression.fit(levels[:, None], bend[:, None] + noise)
+    torch.testing.assert_close(regression(levels[:13, None])[:, 0], bend[:13], rtol=0, atol=0.15)
+
+
+def test_one_hot_conditions_do_not_break_the_fit():
+    one_hot = torch.eye(2)[torch.arange(N) % 2]
+    regression = ConditionRegression(2, 1)
+    regression.fit(one_hot, 3 * one_hot[:, :1])
+    assert regression(torch.eye(2))[:, 0].tolist() == pytest.approx([3, 0], abs=0.1)
+
+
+def test_under_one_condition_it_is_the_mean(noise):
+    regression = ConditionRegression(3, 4)
+    regression.fit(torch.ones(N, 3), 5 + noise)
+    torch.testing.assert_close(regression(torch.ones(1, 3))[0], 5 + noise.mean(0), rtol=0, atol=1e-3)
