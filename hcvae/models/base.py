@@ -165,18 +165,33 @@ class Model(nn.Module, ABC):
 
     @torch.no_grad()
     def fit_generation(
-        self, signals: Tensor, static_params: Tensor, *, generator: torch.Generator | None = None
+        self,
+        signals: Tensor,
+        static_params: Tensor,
+        held_out: tuple[Tensor, Tensor] | None = None,
+        *,
+        generator: torch.Generator | None = None,
     ) -> None:
         """Let `sample` draw from what the encoder makes of signals [B, T] under static_params [B, S], with their noise.
 
-        Before that, it draws from the standard normal, and there is no noise. `generator` draws from the posteriors.
+        Before that, it draws from the standard normal, and there is no noise. `held_out`, signals and static_params of
+        other subjects, decide how closely the regressions on the condition follow; `generator` draws from the
+        posteriors.
         """
+        output = self._drawn(signals, static_params, generator)
+        other = None if held_out is None else self._drawn(*held_out, generator)
+        for block in self.latent_dims:
+            others = None if held_out is None or other is None else (held_out[1], other[f"mu_{block}"])
+            self._prior(block).fit(static_params, output[f"mu_{block}"], output[f"logvar_{block}"], others)
+        noisy = None if held_out is None or other is None else (held_out[1], held_out[0], other["recon_signal"])
+        self.residual.fit(static_params, signals, output["recon_signal"], noisy)
+
+    def _drawn(self, signals: Tensor, static_params: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """The forward pass in eval mode."""
         noise = tuple(_normal(static_params, dim, generator) for dim in self.latent_dims.values())
         with evaluating(self):
-            output = self(signals, static_params, noise)
-        for block in self.latent_dims:
-            self._prior(block).fit(static_params, output[f"mu_{block}"], output[f"logvar_{block}"])
-        self.residual.fit(static_params, signals, output["recon_signal"])
+            output: dict[str, Tensor] = self(signals, static_params, noise)
+        return output
 
     def get_latent_dims(self) -> dict[str, int]:
         """Dimensions by name: global_latent_dim, intermediate_latent_dim if any, local_latent_dim, total_latent_dim."""

@@ -3,14 +3,19 @@
 Legend: N rows, S static parameters, K centres, F features of the condition, Q quantities.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 N_CENTRES = 128
 REACH = 0.7
 """Of a bump, in gaps between neighbouring centres."""
-RIDGE = 0.1
-"""Of the regression on the condition, in rows: features that fewer rows speak for stay near 0."""
+RIDGES = (0.1, 1.0, 10.0, 100.0, 1000.0)
+"""In rows: features that fewer rows speak for stay near 0. The first one is taken, unless held-out rows choose."""
+
+Rows = tuple[Tensor, Tensor]
+"""Conditions [N, S] and quantities [N, Q]."""
 
 
 class ConditionRegression(nn.Module):
@@ -36,17 +41,30 @@ class ConditionRegression(nn.Module):
         return self._features(static_params) @ self.weight
 
     @torch.no_grad()
-    def fit(self, static_params: Tensor, values: Tensor) -> None:
-        """Learn the quantities [N, Q] of rows under the conditions [N, S]."""
+    def fit(self, static_params: Tensor, values: Tensor, held_out: Rows | None = None) -> None:
+        """Learn the quantities [N, Q] of rows under the conditions [N, S].
+
+        A condition such as the age nearly names the subject, and a weak ridge then learns the subjects of these rows
+        by heart: rows of other subjects, `held_out`, choose the ridge that predicts them best.
+        """
         self.centres.copy_(_spread(static_params, N_CENTRES))
         gaps = torch.cdist(self.centres, self.centres)
         gaps = gaps.masked_fill(gaps == 0, torch.inf).amin(dim=1)
         if gaps.isfinite().any():  # none where all rows have one condition
             self.reach.copy_(REACH * gaps[gaps.isfinite()].median())
+        weights = self._weights(static_params, values, RIDGES[:1] if held_out is None else RIDGES)
+        if held_out is not None:
+            features, wanted = self._features(held_out[0]).double(), held_out[1].double()
+            weights.sort(key=lambda weight: (features @ weight - wanted).square().sum().item())
+        self.weight.copy_(weights[0])
+
+    def _weights(self, static_params: Tensor, values: Tensor, ridges: Sequence[float]) -> list[Tensor]:
+        """The solution [F, Q] for each ridge; the intercept is free."""
         features = self._features(static_params).double()
-        penalty = RIDGE * torch.eye(features.shape[1], dtype=torch.float64, device=features.device)
+        penalty = torch.eye(features.shape[1], dtype=torch.float64, device=features.device)
         penalty[0, 0] = 0
-        self.weight.copy_(torch.linalg.solve(features.T @ features + penalty, features.T @ values.double()))
+        gram, moments = features.T @ features, features.T @ values.double()
+        return [torch.linalg.solve(gram + ridge * penalty, moments) for ridge in ridges]
 
     def _features(self, static_params: Tensor) -> Tensor:
         bumps = torch.exp(-0.5 * (torch.cdist(static_params, self.centres) / self.reach) ** 2)

@@ -6,7 +6,7 @@ Legend: N rows, S static parameters, D latent dimensions.
 import torch
 from torch import Tensor, nn
 
-from hcvae.models.condition import ConditionRegression
+from hcvae.models.condition import ConditionRegression, Rows
 
 
 class Prior(nn.Module):
@@ -34,9 +34,12 @@ class Prior(nn.Module):
         return mean + noise @ self.factor.T
 
     @torch.no_grad()
-    def fit(self, static_params: Tensor, mu: Tensor, logvar: Tensor) -> None:
-        """Match the posteriors of the training part: conditions [N, S], means and log-variances [N, D]."""
-        self.mean.fit(static_params, mu)
+    def fit(self, static_params: Tensor, mu: Tensor, logvar: Tensor, held_out: Rows | None = None) -> None:
+        """Match the posteriors of the training part: conditions [N, S], means and log-variances [N, D].
+
+        `held_out`: conditions and means of other rows, for `ConditionRegression`.
+        """
+        self.mean.fit(static_params, mu, held_out)
         residual = (mu - self.mean(static_params)).double()
         covariance = residual.T @ residual / len(mu) + torch.diag(logvar.double().exp().mean(dim=0))
         self.factor.copy_(torch.linalg.cholesky(covariance))

@@ -40,7 +40,13 @@ class ResidualNoise(nn.Module):
         return rms * (noise[:, 1:] @ self.factor.T)
 
     @torch.no_grad()
-    def fit(self, static_params: Tensor, signals: Tensor, decoded: Tensor) -> None:
+    def fit(
+        self,
+        static_params: Tensor,
+        signals: Tensor,
+        decoded: Tensor,
+        held_out: tuple[Tensor, Tensor, Tensor] | None = None,
+    ) -> None:
         """Make decoder's output plus noise match recordings in their second moments.
 
         s(c) and the spread of r are learned from the residuals. C is not their covariance but that of the waveforms
@@ -54,16 +60,22 @@ class ResidualNoise(nn.Module):
             signals: its waveforms, [N, T].
             decoded: the decoder's output for draws from their posteriors, [N, T]; from the posteriors' means it would
                 lack the variance of the draws.
+            held_out: the same three of other rows, for `ConditionRegression`.
         """
         residual = signals - decoded
-        log_rms = residual.square().mean(dim=1, keepdim=True).sqrt().clamp(min=SMALLEST_RMS).log()
-        self.log_rms.fit(static_params, log_rms)
+        others = None if held_out is None else (held_out[0], _log_rms(held_out[1] - held_out[2]))
+        self.log_rms.fit(static_params, _log_rms(residual), others)
         expected = self.log_rms(static_params).exp()
         self.spread.copy_(_spread_beyond_chance(residual / expected))
         recorded, drawn = (rows.double() / expected for rows in (signals, decoded))
         excess = (recorded.T @ recorded - drawn.T @ drawn) / len(signals)
         variances, directions = torch.linalg.eigh(excess)
         self.factor.copy_(directions * variances.clamp(min=0).sqrt())
+
+
+def _log_rms(residual: Tensor) -> Tensor:
+    """[N, T] to [N, 1]."""
+    return residual.square().mean(dim=1, keepdim=True).sqrt().clamp(min=SMALLEST_RMS).log()
 
 
 def _spread_beyond_chance(unit: Tensor) -> Tensor:

@@ -37,12 +37,15 @@ def train_bundle(config: Config, data: Dataset, folder: Path, report: Report | N
     result = fit(config, data, folder, report)
     if Workers.current().first:
         device = next(result.model.parameters()).device
-        train = PartTensors.of(data.train, device)
-        generator = torch.Generator().manual_seed(result.config.training.seed)
-        result.model.fit_generation(train.signals, train.static, generator=generator)
-        held_out = PartTensors.of(data.test, device)
-        test = evaluate(result.model, data.test, held_out, data.preprocessing, result.objective)
-        metrics = {"validation": result.metrics, "test": test}
+        train, validation, test = (PartTensors.of(part, device) for part in (data.train, data.validation, data.test))
+        result.model.fit_generation(
+            train.signals,
+            train.static,
+            (validation.signals, validation.static),
+            generator=torch.Generator().manual_seed(result.config.training.seed),
+        )
+        measured = evaluate(result.model, data.test, test, data.preprocessing, result.objective)
+        metrics = {"validation": result.metrics, "test": measured}
         bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics)
         save_bundle(folder / "bundle", bundle, data.split.explanation)
     return result

@@ -34,3 +34,26 @@ def test_under_one_condition_it_is_the_mean(noise):
     regression = ConditionRegression(3, 4)
     regression.fit(torch.ones(N, 3), 5 + noise)
     torch.testing.assert_close(regression(torch.ones(1, 3))[0], 5 + noise.mean(0), rtol=0, atol=1e-3)
+
+
+def test_held_out_rows_keep_subjects_from_being_learned_by_heart():
+    # 60 subjects, 20 rows each, told apart by their age; what is measured does not depend on it.
+    generator = torch.Generator().manual_seed(0)
+    age = torch.rand(120, 1, generator=generator).repeat_interleave(20, dim=0) * 3
+    subject = torch.randn(120, 1, generator=generator).repeat_interleave(20, dim=0)
+    rows, others = slice(0, 1200), slice(1200, 2400)
+    free, chosen = ConditionRegression(1, 1), ConditionRegression(1, 1)
+    free.fit(age[rows], subject[rows])
+    chosen.fit(age[rows], subject[rows], (age[others], subject[others]))
+    errors = [(model(age[others]) - subject[others]).square().mean().item() for model in (free, chosen)]
+    of_the_mean = (subject[rows].mean() - subject[others]).square().mean().item()
+    assert errors[0] > 1.2 * of_the_mean
+    assert errors[1] < 1.05 * of_the_mean
+
+
+def test_held_out_rows_leave_a_true_dependence_as_it_is():
+    static = torch.linspace(-2, 2, 400)[:, None]
+    held_out = torch.linspace(-1.9, 1.9, 97)[:, None]
+    model = ConditionRegression(1, 1)
+    model.fit(static, torch.sin(3 * static), (held_out, torch.sin(3 * held_out)))
+    torch.testing.assert_close(model(held_out), torch.sin(3 * held_out), atol=0.1, rtol=0)

@@ -161,6 +161,9 @@ def test_the_draws_behind_the_fit_follow_the_seed_of_the_configuration(trained):
     again.load_state_dict(bundle.model.state_dict())
     torch.manual_seed(99)  # whatever else has been drawn
     seeded = torch.Generator().manual_seed(CONFIG.training.seed)
-    again.fit_generation(torch.from_numpy(part.signals), torch.from_numpy(part.static), generator=seeded)
+    held_out = prepare(CONFIG).validation
+    parts = ((torch.from_numpy(rows.signals), torch.from_numpy(rows.static)) for rows in (part, held_out))
+    signals, static = next(parts)
+    again.fit_generation(signals, static, next(parts), generator=seeded)
     drawn = (model.residual(torch.zeros(1, 7), torch.ones(1, 201)) for model in (bundle.model, again))
     torch.testing.assert_close(*drawn, rtol=1e-3, atol=1e-4)
