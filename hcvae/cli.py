@@ -11,6 +11,7 @@ from hcvae.suggest import did_you_mean
 COMMANDS = {
     "simulate": "write a table of simulated recordings with known factors",
     "generate": "draw waveforms from a model bundle",
+    "diagnose": "tell what went wrong in the training of a model bundle, and the remedy",
 }
 """Each is a module of `hcvae.commands`, imported when it is called."""
 HELP = """usage: hcvae COMMAND [options]
