@@ -114,6 +114,7 @@ RIPPLES = {"e13": 1.0, "e14": 1.4, "e15": 1.0, "e16": 1.4, "e17": 1.2}
         (changed(e5={"validation_loss": None}), [INSTABILITY]),
         (changed(e5={"train_loss": math.inf}), [INSTABILITY]),
         (changed({"validation_loss": None}), [INSTABILITY]),  # no best epoch
+        (changed(e11={"validation_loss": None, "disentanglement": 0.0}), [INSTABILITY]),  # cannot be the best epoch
         (changed(e17={"peak_latency_error_ms_I": None}), []),  # no peak is labelled
         (
             changed(
