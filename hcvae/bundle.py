@@ -1,17 +1,19 @@
 """Model bundles: a folder that holds everything generation needs, and no pickle.
 
-model.safetensors  config.json  normalization.json  metrics.json  README.md
+model.safetensors  config.json  normalization.json  metrics.json  history.json  README.md
 """
 
 import json
+import math
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -22,8 +24,13 @@ from hcvae.model_card import model_card
 from hcvae.models import Model, build
 from hcvae.validation import explain
 
+if TYPE_CHECKING:
+    from hcvae.training.diagnosis import Finding
+
 FORMAT_VERSION = 1
 
+History = list[dict[str, float | None]]
+"""The metrics of every epoch; None (null in JSON) where one is not finite."""
 AnySection = TypeVar("AnySection", bound=Section)
 
 
@@ -39,10 +46,15 @@ class Bundle:
     """Scales of the waveforms and encoding of the conditions."""
     metrics: dict[str, dict[str, float]]
     """Metrics by part of the split, `validation` and `test`."""
+    history: History
+    """Metrics of every epoch of its training."""
 
 
-def save_bundle(folder: Path, bundle: Bundle, split: str) -> None:
-    """Write `bundle` to `folder`, replacing what is there; `split` says in words how the data were divided."""
+def save_bundle(folder: Path, bundle: Bundle, split: str, findings: Sequence["Finding"]) -> None:
+    """Write `bundle` to `folder`, replacing what is there.
+
+    The model card tells `split`, how the data were divided in words, and `findings`, the troubles of the training.
+    """
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -51,7 +63,8 @@ def save_bundle(folder: Path, bundle: Bundle, split: str) -> None:
     (temporary / "config.json").write_text(json.dumps(config, indent=2))
     (temporary / "normalization.json").write_text(bundle.preprocessing.model_dump_json(indent=2))
     (temporary / "metrics.json").write_text(json.dumps(bundle.metrics, indent=2))
-    (temporary / "README.md").write_text(model_card(bundle, split))
+    (temporary / "history.json").write_text(json.dumps(bundle.history))
+    (temporary / "README.md").write_text(model_card(bundle, split, findings))
     if folder.exists():
         shutil.rmtree(folder)
     os.rename(temporary, folder)
@@ -80,7 +93,13 @@ def load(path: str | Path) -> Bundle:
     weights = folder / "model.safetensors"
     _check_tensors(weights, model)
     model.load_state_dict(load_file(weights), assign=True)
-    return Bundle(model.eval(), config, preprocessing, _read_json(folder / "metrics.json"))
+    history = _read_history(folder / "history.json")
+    return Bundle(model.eval(), config, preprocessing, _read_json(folder / "metrics.json"), history)
+
+
+def finite(history: Sequence[Mapping[str, float]]) -> History:
+    """`history` with None for what JSON cannot hold."""
+    return [{name: value if math.isfinite(value) else None for name, value in epoch.items()} for epoch in history]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -91,6 +110,13 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a model bundle: an object must stand there")
     return content
+
+
+def _read_history(path: Path) -> History:
+    try:
+        return TypeAdapter(History).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(f"{path}: not a model bundle: {error}") from error
 
 
 def _validated(kind: type[AnySection], content: dict[str, Any], path: Path) -> AnySection:

@@ -12,6 +12,7 @@ COMMANDS = {
     "simulate": "write a table of simulated recordings with known factors",
     "generate": "draw waveforms from a model bundle",
     "evaluate": "measure model bundles, beside baselines",
+    "diagnose": "tell what went wrong in the training of a model bundle, and the remedy",
 }
 """Each is a module of `hcvae.commands`, imported when it is called."""
 HELP = """usage: hcvae COMMAND [options]

@@ -1,9 +1,11 @@
 """The README.md of a model bundle."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hcvae.bundle import Bundle
+    from hcvae.training.diagnosis import Finding
 
 REPORTED = {
     "reconstruction_nmse": "reconstruction NMSE (0 perfect, 1 predicts the mean)",
@@ -16,8 +18,8 @@ REPORTED = {
 }
 
 
-def model_card(bundle: "Bundle", split: str) -> str:
-    """What the model is, what it was trained on, how well it does and where it is valid, as Markdown."""
+def model_card(bundle: "Bundle", split: str, findings: Sequence["Finding"]) -> str:
+    """What the model is, what it was trained on, how well that went and where it is valid, as Markdown."""
     config, preprocessing = bundle.config, bundle.preprocessing
     source = ", ".join(config.data.tables) or f"simulator ({config.data.simulator.rows} waveforms)"
     parameters = sum(p.numel() for p in bundle.model.parameters())
@@ -43,5 +45,7 @@ def model_card(bundle: "Bundle", split: str) -> str:
     for column in preprocessing.static.columns:
         valid = ", ".join(column.categories) or f"{column.minimum:g} to {column.maximum:g}"
         lines.append(f"| {column.name} | {valid}{', or null' if column.has_nulls else ''} |")
-    lines += ["", "Use: `hcvae generate --help`, or `hcvae.load(folder)` in Python.", ""]
+    lines += ["", "Use: `hcvae generate --help`, or `hcvae.load(folder)` in Python."]
+    troubles = [f"- {finding.trouble}: {finding.evidence}. Remedy: {finding.remedy}." for finding in findings]
+    lines += ["", "## Diagnosis of the training", "", *(troubles or ["none"]), ""]
     return "\n".join(lines)

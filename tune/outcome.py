@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import ray.tune
 
+from hcvae.bundle import finite
 from hcvae.config import Section
-from hcvae.training import FitResult
+from hcvae.training import FitResult, TrainingDiverged
 from tune.pareto import OBJECTIVES, Point
 
 TRACEBACK_LINES = 20
@@ -28,13 +29,15 @@ class Outcome(Section):
     """Metrics of every epoch; null where one was not finite."""
     failure: str | None = None
     """Why it failed, in one line."""
+    diverged: bool = False
+    """Whether it failed because its training diverged."""
     traceback: str | None = None
     """Where it failed: the end of the traceback."""
 
     @classmethod
     def of(cls, result: FitResult) -> "Outcome":
         """The outcome of a training that came to its end; an objective that is not finite is a failure."""
-        history = finite(result.history)
+        history = tuple(finite(result.history))
         values = [result.metrics[name] for name in OBJECTIVES]
         for name, value in zip(OBJECTIVES, values, strict=True):
             if not math.isfinite(value):
@@ -50,7 +53,8 @@ class Outcome(Section):
         trace = trace or "".join(traceback.format_exception(error))
         tail = "\n".join(trace.splitlines()[-TRACEBACK_LINES:])
         failure = f"{type(error).__name__}: {error}"
-        return cls(state="failed", history=finite(history), failure=failure, traceback=tail)
+        diverged = isinstance(error, TrainingDiverged)
+        return cls(state="failed", history=tuple(finite(history)), failure=failure, traceback=tail, diverged=diverged)
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,3 @@ class Message:
         content = json.loads(result["message"])
         outcome = Outcome.model_validate(content["outcome"]) if content["outcome"] else None
         return cls(content["epoch"], outcome)
-
-
-def finite(history: Sequence[Mapping[str, float]]) -> tuple[dict[str, float | None], ...]:
-    """`history` with null for what JSON cannot hold."""
-    return tuple({name: value if math.isfinite(value) else None for name, value in epoch.items()} for epoch in history)

@@ -5,6 +5,7 @@ Tune trial is which trial of the study, and Tune's own state is never read back.
 """
 
 from collections import deque
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import ray.tune
 import ray.tune.search
 from optuna.trial import Trial, TrialState
 
+from hcvae.training.diagnosis import diagnose
 from tune.config import SearchConfig
 from tune.front import Front, summarize
 from tune.outcome import Message, Outcome
 from tune.progress import Progress
-from tune.space import suggest
+from tune.space import apply, suggest
 from tune.study import git_revision, interrupted
 
 
@@ -91,11 +93,18 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             "seconds": sum(epoch["seconds"] or 0 for epoch in outcome.history),
             "metrics": outcome.history[outcome.best_epoch - 1] if outcome.best_epoch else None,
             "history": outcome.history,
+            "diagnosis": self._diagnosis(trial, outcome),
             "git_revision": self._git_revision,
         }
         for name, value in attributes.items():
             if value is not None:
                 trial.set_user_attr(name, value)
+
+    def _diagnosis(self, trial: Trial, outcome: Outcome) -> list[dict[str, str]] | None:
+        if not outcome.history and not outcome.diverged:
+            return None  # nothing was trained; its parameters may not even be valid
+        config = apply(self._config, trial.params)
+        return [asdict(finding) for finding in diagnose(config, outcome.history, diverged=outcome.diverged)]
 
 
 class EndOfTrials(ray.tune.Callback):  # type: ignore[misc]

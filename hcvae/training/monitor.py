@@ -1,12 +1,16 @@
-"""What a person sees of a training: TensorBoard under the specification's tags, and a warning when latents collapse."""
+"""What a person sees of a training: TensorBoard under the specification's tags, and each trouble when it appears."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from torch.utils.tensorboard import SummaryWriter
+
+from hcvae.config import Config
+from hcvae.training.diagnosis import diagnose, kl_balance
+from hcvae.training.epoch import TrainingDiverged
 
 logger = logging.getLogger("hcvae.training")
 
@@ -16,6 +20,7 @@ SPECIFIED_TAGS = {
     "train_total_kl": "Hierarchical_Loss/total_kl_train",
     "global_variance": "Latent_Analysis/global_variance",
     "local_variance": "Latent_Analysis/local_variance",
+    "kl_balance": "Latent_Analysis/kl_balance",
 }
 
 
@@ -29,37 +34,42 @@ def tag_of(metric: str) -> str:
 
 
 class Monitor:
-    """Writes each epoch's metrics to TensorBoard and warns, once for each latent, when it is not used."""
+    """Writes each epoch's metrics to TensorBoard, and warns of each trouble once, there and in the log."""
 
-    def __init__(self, folder: Path, first_epoch: int) -> None:
-        """Events of epochs after `first_epoch`, left by an interrupted run, are hidden."""
+    def __init__(
+        self, folder: Path, first_epoch: int, config: Config | None = None, history: Sequence[Mapping[str, float]] = ()
+    ) -> None:
+        """Events of epochs after `first_epoch`, left by an interrupted run, are hidden.
+
+        `history` are the metrics of the epochs before; their troubles have been told. Without `config` none are told.
+        """
         self._writer = SummaryWriter(str(folder), purge_step=first_epoch + 1)
-        self._warned: set[str] = set()
+        self._config = config
+        self._history = list(history)
+        self._told = {finding.trouble for finding in diagnose(config, history)} if config else set()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(error, TrainingDiverged):
+            self._tell_troubles(diverged=True)
         self._writer.close()
 
     def epoch(self, metrics: Mapping[str, float]) -> None:
         """Record the metrics of one epoch."""
-        for name, value in metrics.items():
+        for name, value in {**metrics, "kl_balance": kl_balance(metrics)}.items():
             if name != "epoch":
                 self._writer.add_scalar(tag_of(name), value, int(metrics["epoch"]))
-        if metrics["phase"] == 3:
-            self._warn_of_collapse(metrics)
+        self._history.append(metrics)
+        self._tell_troubles()
 
-    def _warn_of_collapse(self, metrics: Mapping[str, float]) -> None:
-        for level in ("global", "local"):
-            if metrics[f"{level}_active_units"] == 0 and level not in self._warned:
-                self._warned.add(level)
-                logger.warning(
-                    "epoch %d: z_%s has collapsed: no active unit, variance of the means %.2g; "
-                    "lower training.loss_weights.%s_kl (it acts like beta = %.3g)",
-                    metrics["epoch"],
-                    level,
-                    metrics[f"{level}_variance"],
-                    level,
-                    metrics[f"{level}_beta"],
-                )
+    def _tell_troubles(self, diverged: bool = False) -> None:
+        if self._config is None:
+            return
+        epoch = len(self._history) + diverged
+        for finding in diagnose(self._config, self._history, diverged=diverged):
+            if finding.trouble not in self._told:
+                self._told.add(finding.trouble)
+                logger.warning("epoch %d: %s", epoch, finding)
+                self._writer.add_text(f"Diagnosis/{finding.trouble}", f"{finding.evidence}\n\n{finding.remedy}", epoch)

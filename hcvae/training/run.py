@@ -4,10 +4,11 @@ from pathlib import Path
 
 import torch
 
-from hcvae.bundle import Bundle, save_bundle
+from hcvae.bundle import Bundle, finite, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.models import build
+from hcvae.training.diagnosis import diagnose
 from hcvae.training.evaluation import evaluate
 from hcvae.training.loop import FitResult, Report, fit, pick_device, resolve
 from hcvae.training.objective import Objective
@@ -46,6 +47,7 @@ def train_bundle(config: Config, data: Dataset, folder: Path, report: Report | N
         )
         measured = evaluate(result.model, data.test, test, data.preprocessing, result.objective)
         metrics = {"validation": result.metrics, "test": measured}
-        bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics)
-        save_bundle(folder / "bundle", bundle, data.split.explanation)
+        bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics, finite(result.history))
+        findings = diagnose(result.config, result.history)
+        save_bundle(folder / "bundle", bundle, data.split.explanation, findings)
     return result

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -7,13 +9,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import hcvae
-from hcvae.bundle import FORMAT_VERSION, Bundle, load, save_bundle
+from hcvae.bundle import FORMAT_VERSION, Bundle, finite, load, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
 from hcvae.generation import generate
 from hcvae.models import build
 from hcvae.training import train_bundle
+from hcvae.training.diagnosis import Finding
 
 CONFIG = Config.model_validate(
     {
@@ -22,6 +25,8 @@ CONFIG = Config.model_validate(
         "training": {"epochs": 2},
     }
 )
+
+FILES = ("model.safetensors", "config.json", "normalization.json", "metrics.json", "history.json")
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +47,8 @@ def edit(path: Path, change) -> None:
     path.write_text(json.dumps(content))
 
 
-def test_a_bundle_is_five_files_without_pickle(bundle):
-    names = {"model.safetensors", "config.json", "normalization.json", "metrics.json", "README.md"}
-    assert {path.name for path in bundle.iterdir()} == names
+def test_a_bundle_is_six_files_without_pickle(bundle):
+    assert {path.name for path in bundle.iterdir()} == {*FILES, "README.md"}
     config = json.loads((bundle / "config.json").read_text())
     assert config.pop("format_version") == FORMAT_VERSION
     assert config["model"]["static_dim"] == 7
@@ -76,7 +80,8 @@ def test_every_option_of_the_model_survives_saving_and_loading(trained, tmp_path
     config = plain.config.model_copy(update={"model": plain.config.model.model_copy(update=options)})
     model = build(config.model).eval()
     model.fit_generation(torch.randn(50, 200), torch.randn(50, 7))
-    save_bundle(tmp_path / "bundle", Bundle(model, config, plain.preprocessing, plain.metrics), "Split by subject.")
+    bundle = Bundle(model, config, plain.preprocessing, plain.metrics, plain.history)
+    save_bundle(tmp_path / "bundle", bundle, "Split by subject.", ())
     loaded = load(tmp_path / "bundle")
     assert loaded.config == config
     assert not any(tensor.is_meta for tensor in (*loaded.model.parameters(), *loaded.model.buffers()))
@@ -92,6 +97,32 @@ def test_every_option_of_the_model_survives_saving_and_loading(trained, tmp_path
     assert f"latents: {latents.get(options.get('intermediate_levels'), '4 global, 5 local')}" in card
 
 
+def test_the_history_travels_with_the_bundle(trained, tmp_path):
+    bundle = load(trained)
+    state = json.loads(next(trained.parent.glob("checkpoint/epoch-*/state.json")).read_text())
+    assert bundle.history == state["history"]
+    assert [epoch["epoch"] for epoch in bundle.history] == [1, 2]
+    broken = finite([{"epoch": 1, "validation_loss": math.nan, "train_loss": math.inf}])
+    save_bundle(tmp_path / "bundle", dataclasses.replace(bundle, history=broken), "Split by subject.", ())
+    assert load(tmp_path / "bundle").history == [{"epoch": 1, "validation_loss": None, "train_loss": None}]
+
+
+def test_the_model_card_tells_the_troubles_of_the_training(trained, tmp_path):
+    bundle = load(trained)
+    save_bundle(tmp_path / "healthy", bundle, "Split by subject.", ())
+    assert "## Diagnosis of the training\n\nnone\n" in (tmp_path / "healthy" / "README.md").read_text()
+    findings = (Finding("collapse", "no unit of 4", "lower the weight"),)
+    save_bundle(tmp_path / "troubled", bundle, "Split by subject.", findings)
+    card = (tmp_path / "troubled" / "README.md").read_text()
+    assert "## Diagnosis of the training\n\n- collapse: no unit of 4. Remedy: lower the weight.\n" in card
+
+
+def test_a_history_that_is_none_is_refused(bundle):
+    (bundle / "history.json").write_text('[{"epoch": "one"}]')
+    with pytest.raises(UserError, match=r"history\.json: not a model bundle"):
+        load(bundle)
+
+
 def test_a_model_of_the_other_kind_is_refused(bundle):
     with pytest.raises(UserError, match="holds a HierarchicalCVAE, not a StandardCVAE"):
         hcvae.StandardCVAE.from_pretrained(bundle)
@@ -103,14 +134,14 @@ def test_the_model_card_tells_use_data_split_and_ranges(bundle):
         assert words in card
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "normalization.json", "metrics.json"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(bundle, name):
     (bundle / name).unlink()
     with pytest.raises(UserError, match=name.replace(".", r"\.")):
         load(bundle)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "normalization.json", "metrics.json"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_truncated_file_is_named(bundle, name):
     content = (bundle / name).read_bytes()
     (bundle / name).write_bytes(content[: len(content) // 2])

@@ -38,7 +38,7 @@ def bundle(grouped) -> Bundle:
     config, data = grouped
     torch.manual_seed(0)
     model = build(config.model.model_copy(update={"static_dim": data.preprocessing.static.dim})).eval()
-    return Bundle(model, config, data.preprocessing, {})
+    return Bundle(model, config, data.preprocessing, {}, [])
 
 
 def test_the_result_is_a_waveform_table_in_condition_major_order(bundle):
@@ -94,7 +94,7 @@ def test_the_same_seed_gives_the_same_table(bundle):
 
 def test_waves_that_no_training_row_had_labelled_are_not_predicted(bundle):
     unlabelled = bundle.preprocessing.model_copy(update={"labelled_waves": ("V",)})
-    table = generate(Bundle(bundle.model, bundle.config, unlabelled, {}), [{"sex": "F"}], 2)
+    table = generate(Bundle(bundle.model, bundle.config, unlabelled, {}, []), [{"sex": "F"}], 2)
     assert table["peak_valid"].to_pylist() == [[False, False, False, False, True]] * 2
 
 

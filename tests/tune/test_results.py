@@ -36,6 +36,8 @@ def finish(opened: Opened, front: Front | None, values: tuple[float, float] | No
         frozen = study.tell(trial, state=TrialState.FAIL)
     else:
         trial.set_user_attr("best_epoch", 2)
+        troubles = ["poor disentanglement"] if values[1] < 0.3 else []
+        trial.set_user_attr("diagnosis", [{"trouble": name, "evidence": "", "remedy": ""} for name in troubles])
         frozen = study.tell(trial, values)
     if front is not None:
         front.add(summarize(frozen))
@@ -72,6 +74,7 @@ def test_the_front_is_exported_after_each_trial(opened: Opened) -> None:
     content = json.loads(folder.pareto.read_text())
     assert content["objectives"] == {"reconstruction_nmse": "minimize", "disentanglement": "maximize"}
     assert [trial["number"] for trial in content["trials"]] == [2, 1]
+    assert [trial["troubles"] for trial in content["trials"]] == [["poor disentanglement"], []]
     assert content["trials"][0]["params"].keys() == {"model.global_latent_dim"}
     assert content["hypervolume"] == pytest.approx(0.6 * 0.2 + 0.4 * 0.1)
     assert content["knee"] == 2

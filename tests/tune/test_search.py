@@ -1,6 +1,7 @@
 import json
 import statistics
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import ray
 
 import hcvae
 from hcvae.errors import UserError
+from hcvae.training.diagnosis import diagnose
 from tune.config import SearchConfig
 from tune.search import plan_search, run_search
+from tune.space import apply
 
 SmallSearch = Callable[..., SearchConfig]
 
@@ -30,6 +33,9 @@ def test_a_search_ends_in_trials_a_front_and_bundles(
         best = history[trial.user_attrs["best_epoch"] - 1]
         assert [epoch["epoch"] for epoch in history] == [1, 2]
         assert trial.values == [best["reconstruction_nmse"], best["disentanglement"]]
+        found = diagnose(apply(small_search(trials=3), trial.params), history)
+        assert trial.user_attrs["diagnosis"] == [asdict(finding) for finding in found]
+        assert result.trials[trial.number].troubles == tuple(finding.trouble for finding in found)
         assert trial.user_attrs["seconds"] == pytest.approx(sum(epoch["seconds"] for epoch in history))
     for trial in result.pareto:
         bundle = hcvae.load(result.bundle(trial.number))
@@ -73,6 +79,11 @@ def test_a_trial_that_goes_nan_or_raises_fails_and_the_search_goes_on(
     assert hcvae.load(result.bundle(good.number)).metrics["validation"]["disentanglement"] == good.disentanglement
     study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder / 'study.db'}")
     assert "raise TrainingDiverged" in study.trials[0].user_attrs["traceback"]
+    (finding,) = study.trials[0].user_attrs["diagnosis"]
+    assert finding["trouble"] == "training instability"
+    assert "not finite after epoch 0" in finding["evidence"]
+    assert "training.learning_rate (now 0.0" in finding["remedy"]
+    assert all("diagnosis" not in study.trials[trial.number].user_attrs for trial in no_gpu)
     for trial in (diverged, *no_gpu):
         assert not (result.folder / "trials" / str(trial.number) / "checkpoint").exists()
 
