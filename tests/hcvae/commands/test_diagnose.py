@@ -48,7 +48,7 @@ def test_troubles_are_told_with_evidence_and_remedy_and_exit_code_1(troubled, ca
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("poor disentanglement: disentanglement 0.12 in epoch 1 ")
     assert said[1].startswith("  remedy: ")
-    assert "training.loss_weights.global_kl (now 0.01)" in said[1]
+    assert "training.loss_weights.global_kl (now 0.003)" in said[1]
     assert [line.split(": ")[:2] for line in said[2:]] == [
         ["healthy", "no training instability"],
         ["healthy", "no collapse"],

@@ -45,7 +45,7 @@ def collapsed(data, tmp_path_factory) -> list[dict[str, float]]:
 
 
 def collapsing() -> Config:
-    return config(loss_weights={"global_kl": 1.0, "local_kl": 1.0})
+    return config(loss_weights={"global_kl": 1.0, "local_kl": 1.0, "swap": 0.0})
 
 
 def watch(folder: Path, of: Config, history, first: int = 0, end: TrainingDiverged | None = None) -> EventAccumulator:
