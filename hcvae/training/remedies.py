@@ -11,8 +11,7 @@ def against_poor_disentanglement(config: Config, collapsed: bool) -> str:
     steps = ["mend the collapse first"] if collapsed else []
     if config.model.model_type == "standard":
         return _joined([*steps, f"use the hierarchical model: {now(config, 'model.model_type')}"])
-    if "swap" in type(config.training.loss_weights).model_fields:
-        steps.append(f"raise the swap consistency, {now(config, 'training.loss_weights.swap')}")
+    steps.append(f"raise the swap consistency, {now(config, 'training.loss_weights.swap')}")
     if config.training.use_hierarchical_loss:
         steps.append(f"widen the difference of the KL weights, global below local: {_kl_weights(config)}")
     else:
