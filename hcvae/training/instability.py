@@ -58,7 +58,7 @@ def _spike(last_phase: Sequence[Mapping[str, float]], name: str) -> Iterator[str
         window = losses[max(0, index - WINDOW) : index]
         median = float(np.median(window))
         deviation = float(median_abs_deviation(window, scale="normal"))
-        if losses[index] > max(median + SPIKE_DEVIATIONS * deviation, SPIKE_FACTOR * median):
+        if losses[index] > max(median + SPIKE_DEVIATIONS * deviation, _times(SPIKE_FACTOR, median)):
             epoch = last_phase[index]["epoch"]
             yield f"{name} jumped to {losses[index]:.3g} in epoch {epoch:.0f}, from a median of {median:.3g} before it"
             return
@@ -69,8 +69,13 @@ def _come_apart(last_phase: Sequence[Mapping[str, float]]) -> Iterator[str]:
     if len(losses) <= LATE_EPOCHS or not np.isfinite(losses).all():
         return
     late, lowest = float(np.median(losses[-LATE_EPOCHS:])), int(np.argmin(losses))
-    if late > RISEN_FACTOR * losses[lowest]:
+    if late > _times(RISEN_FACTOR, losses[lowest]):
         yield (
             f"validation_loss rose to {late:.3g} (median of the last {LATE_EPOCHS} epochs) from "
             f"{losses[lowest]:.3g} in epoch {last_phase[lowest]['epoch']:.0f}"
         )
+
+
+def _times(factor: float, loss: float) -> float:
+    """`factor` times the loss; of a likelihood, which may be negative, as far above it."""
+    return loss + (factor - 1) * abs(loss)

@@ -80,7 +80,8 @@ def fit(config: Config, data: Dataset, folder: Path, report: Report | None = Non
         raise UserError(f"{error}; use an empty folder") from error
 
     with ExitStack() as stack:
-        monitor = stack.enter_context(Monitor(folder / "tensorboard", state.epoch)) if workers.first else None
+        tensorboard = Monitor(folder / "tensorboard", config, state.history) if workers.first else None
+        monitor = stack.enter_context(tensorboard) if tensorboard else None
         while not state.finished:
             started = time.perf_counter()
             plan = plan_epoch(state.epoch, config.training)

@@ -36,17 +36,12 @@ def tag_of(metric: str) -> str:
 class Monitor:
     """Writes each epoch's metrics to TensorBoard, and warns of each trouble once, there and in the log."""
 
-    def __init__(
-        self, folder: Path, first_epoch: int, config: Config | None = None, history: Sequence[Mapping[str, float]] = ()
-    ) -> None:
-        """Events of epochs after `first_epoch`, left by an interrupted run, are hidden.
-
-        `history` are the metrics of the epochs before; their troubles have been told. Without `config` none are told.
-        """
-        self._writer = SummaryWriter(str(folder), purge_step=first_epoch + 1)
+    def __init__(self, folder: Path, config: Config, history: Sequence[Mapping[str, float]] = ()) -> None:
+        """`history` are the metrics of the epochs before: events after them, left by an interrupted run, are hidden."""
+        self._writer = SummaryWriter(str(folder), purge_step=len(history) + 1)
         self._config = config
         self._history = list(history)
-        self._told = {finding.trouble for finding in diagnose(config, history)} if config else set()
+        self._told = {finding.trouble for finding in diagnose(config, history)}
 
     def __enter__(self) -> Self:
         return self
@@ -65,8 +60,6 @@ class Monitor:
         self._tell_troubles()
 
     def _tell_troubles(self, diverged: bool = False) -> None:
-        if self._config is None:
-            return
         epoch = len(self._history) + diverged
         for finding in diagnose(self._config, self._history, diverged=diverged):
             if finding.trouble not in self._told:

@@ -5,6 +5,7 @@ import pytest
 
 from hcvae.config import Config
 from hcvae.training.diagnosis import diagnose, examine, kl_balance
+from hcvae.training.instability import signs_of_instability
 from hcvae.training.schedule import plan_epoch
 
 EPOCHS = 20
@@ -251,3 +252,12 @@ def test_figures_say_what_was_examined_also_where_there_is_no_trouble():
 @pytest.mark.parametrize(("global_kl", "local_kl", "balance"), [(1.0, 3.0, 0.25), (3.0, 0.0, 1.0), (0.0, 0.0, 0.5)])
 def test_kl_balance(global_kl, local_kl, balance):
     assert kl_balance({"global_kl": global_kl, "local_kl": local_kl}) == balance
+
+
+def test_negative_losses_of_a_likelihood_are_no_instability_by_their_sign():
+    epochs = [
+        healthy()[-1] | {"epoch": float(n), "train_loss": -1 - n / 10, "validation_loss": -1.0} for n in range(1, 9)
+    ]
+    assert not signs_of_instability(epochs, diverged=False)
+    epochs[-1]["train_loss"] = 3.0
+    assert "train_loss jumped to 3" in signs_of_instability(epochs, diverged=False)[0]

@@ -50,7 +50,7 @@ def collapsing() -> Config:
 
 def watch(folder: Path, of: Config, history, first: int = 0, end: TrainingDiverged | None = None) -> EventAccumulator:
     """What the monitor writes from epoch `first` on, of a training that ended with `end`."""
-    with suppress(TrainingDiverged), Monitor(folder, first, of, history[:first]) as monitor:
+    with suppress(TrainingDiverged), Monitor(folder, of, history[:first]) as monitor:
         for metrics in history[first:]:
             monitor.epoch(metrics)
         if end:
@@ -78,6 +78,12 @@ def test_kl_weights_of_one_collapse_the_model_and_it_is_told_once_in_log_and_ten
     assert step == 10
     assert "z_local has 0 of 8 units active" in text
     assert "balance the KL weights" in text
+
+
+def test_a_training_tells_its_troubles(data, tmp_path, caplog):
+    fit(collapsing(), data, tmp_path)
+    assert "collapse: z_global has 0 of 4 units active" in caplog.text
+    assert "Diagnosis/collapse" in texts(EventAccumulator(str(tmp_path / "tensorboard")).Reload())
 
 
 def test_a_continued_training_does_not_tell_again(collapsed, tmp_path, caplog):
