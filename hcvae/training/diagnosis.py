@@ -80,7 +80,7 @@ def examine(config: Config, history: Sequence[Mapping[str, float | None]], *, di
     epochs = [{name: math.nan if value is None else value for name, value in epoch.items()} for epoch in history]
     best = _judged_epoch(config, epochs)
     collapsed = _collapsed(config, best) if best else ()
-    signs = signs_of_instability(epochs, diverged)
+    signs = signs_of_instability(epochs, diverged, config.training.learned_scales != "none")
     findings = []
     if best and best["disentanglement"] < POOR_DISENTANGLEMENT:
         remedy = remedies.against_poor_disentanglement(config, bool(collapsed))

@@ -18,16 +18,21 @@ LATE_EPOCHS, RISEN_FACTOR = 3, 2.0
 """The validation loss has come apart where the median of the last epochs is so many times its lowest value:
 overfitting, and the noise of a small validation part, stay below."""
 MEASURED = ("train_loss", "validation_loss", "reconstruction_nmse", "disentanglement")
-LOSSES = MEASURED[:2]
+LOSSES = ("train_loss", "validation_loss")
+ERRORS = ("train_reconstruction", "reconstruction_nmse")
+"""What is compared in place of the losses where scales are learned: log-likelihoods fall below 0, and know no twice."""
 
 
-def signs_of_instability(epochs: Sequence[Mapping[str, float]], diverged: bool) -> list[str]:
+def signs_of_instability(
+    epochs: Sequence[Mapping[str, float]], diverged: bool, learned_scales: bool = False
+) -> list[str]:
     """Each sign in a few words with its numbers. Gradients that are clipped are none."""
+    compared = ERRORS if learned_scales else LOSSES
     last_phase = [epoch for epoch in epochs if epoch["phase"] == 3]
     signs = [*_not_finite(epochs), *_worse_than_the_mean(epochs)]
-    for name in LOSSES:
+    for name in compared:
         signs += _spike(last_phase, name)
-    signs += _come_apart(last_phase)
+    signs += _come_apart(last_phase, compared[1])
     if diverged:
         signs.append(f"a loss or the gradient was not finite after epoch {epochs[-1]['epoch'] if epochs else 0:.0f}")
     return signs
@@ -58,24 +63,19 @@ def _spike(last_phase: Sequence[Mapping[str, float]], name: str) -> Iterator[str
         window = losses[max(0, index - WINDOW) : index]
         median = float(np.median(window))
         deviation = float(median_abs_deviation(window, scale="normal"))
-        if losses[index] > max(median + SPIKE_DEVIATIONS * deviation, _times(SPIKE_FACTOR, median)):
+        if losses[index] > max(median + SPIKE_DEVIATIONS * deviation, SPIKE_FACTOR * median):
             epoch = last_phase[index]["epoch"]
             yield f"{name} jumped to {losses[index]:.3g} in epoch {epoch:.0f}, from a median of {median:.3g} before it"
             return
 
 
-def _come_apart(last_phase: Sequence[Mapping[str, float]]) -> Iterator[str]:
-    losses = np.array([epoch["validation_loss"] for epoch in last_phase])
+def _come_apart(last_phase: Sequence[Mapping[str, float]], name: str) -> Iterator[str]:
+    losses = np.array([epoch[name] for epoch in last_phase])
     if len(losses) <= LATE_EPOCHS or not np.isfinite(losses).all():
         return
     late, lowest = float(np.median(losses[-LATE_EPOCHS:])), int(np.argmin(losses))
-    if late > _times(RISEN_FACTOR, losses[lowest]):
+    if late > RISEN_FACTOR * losses[lowest]:
         yield (
-            f"validation_loss rose to {late:.3g} (median of the last {LATE_EPOCHS} epochs) from "
+            f"{name} rose to {late:.3g} (median of the last {LATE_EPOCHS} epochs) from "
             f"{losses[lowest]:.3g} in epoch {last_phase[lowest]['epoch']:.0f}"
         )
-
-
-def _times(factor: float, loss: float) -> float:
-    """`factor` times the loss; of a likelihood, which may be negative, as far above it."""
-    return loss + (factor - 1) * abs(loss)
