@@ -288,7 +288,7 @@ def test_waiting_for_resources_is_told_and_can_be_stopped(tmp_path: Path, start_
     assert process.stdout is not None
     said = process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
     assert said.startswith("waiting for resources: ")
     assert "64 GPU(s), more than the cluster has" in said
     assert process.returncode == 130
