@@ -46,7 +46,7 @@ def evaluate_principal_components(bundle: Bundle, rows: EvaluationRows, progress
     Raises:
         UserError: fewer training rows, or samples, than components.
     """
-    findings, model = Findings(), principal_components(bundle, _training_part(rows))
+    findings, model = Findings(), principal_components(bundle, rows)
     no_prior = "principal components have no posterior and no KL divergence"
     _model_findings(findings, model, bundle, rows, progress, seed)
     meaningless = ("validation_loss", *(f"{block}_beta" for block in ("global", "local")), *names_of("Latents"))
@@ -59,9 +59,10 @@ def evaluate_principal_components(bundle: Bundle, rows: EvaluationRows, progress
 
 def evaluate_condition_mean(bundle: Bundle, rows: EvaluationRows) -> Findings:
     """How well the mean waveform given the condition, fitted to the training part, reconstructs."""
-    findings, train, part = Findings(), _training_part(rows), rows.part
+    findings, part = Findings(), rows.part
+    (signals, static), held_out = _fitting_parts(rows)
     model = ConditionRegression(part.static.shape[1], part.signals.shape[1])
-    model.fit(torch.from_numpy(train.static), torch.from_numpy(train.signals))
+    model.fit(static, signals, (held_out[1], held_out[0]))
     predicted = model(torch.from_numpy(part.static)).numpy()
     _reconstruction(findings, predicted, part, bundle.preprocessing)
     findings.leave_out(MEASURES, "predicts one waveform for a condition: it has no latent and draws nothing")
@@ -91,7 +92,7 @@ def evaluate_recordings(bundle: Bundle, rows: EvaluationRows, seed: int = 0) -> 
     return findings
 
 
-def principal_components(bundle: Bundle, train: Part) -> PrincipalComponents:
+def principal_components(bundle: Bundle, rows: EvaluationRows) -> PrincipalComponents:
     """Principal components of the training part, as many as the bundle has latent dimensions, with a prior.
 
     Raises:
@@ -99,9 +100,9 @@ def principal_components(bundle: Bundle, train: Part) -> PrincipalComponents:
     """
     dims = bundle.model.latent_dims
     n_global = dims["global"]
-    signals, static = torch.from_numpy(train.signals), torch.from_numpy(train.static)
+    (signals, static), held_out = _fitting_parts(rows)
     model = PrincipalComponents(signals.shape[1], static.shape[1], n_global, sum(dims.values()) - n_global)
-    model.fit(signals).fit_generation(signals, static, generator=torch.Generator().manual_seed(0))
+    model.fit(signals).fit_generation(signals, static, held_out, generator=torch.Generator().manual_seed(0))
     return model
 
 
@@ -162,7 +163,12 @@ def _reconstruction(
     )
 
 
-def _training_part(rows: EvaluationRows) -> Part:
-    if rows.train_part is None:
+def _fitting_parts(rows: EvaluationRows) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Signals and static parameters of the training part, and of the validation part, which chooses the ridge."""
+    if rows.train_part is None or rows.validation_part is None:
         raise ValueError("baselines are fitted to the training part; these rows came without one")
-    return rows.train_part
+    train, validation = rows.train_part, rows.validation_part
+    return (
+        (torch.from_numpy(train.signals), torch.from_numpy(train.static)),
+        (torch.from_numpy(validation.signals), torch.from_numpy(validation.static)),
+    )

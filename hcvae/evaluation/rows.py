@@ -82,6 +82,7 @@ class EvaluationRows:
     recorded: Sample
     """The rows of `part`."""
     train_part: Part | None
+    validation_part: Part | None
     train: Sample | None
     """The training rows; None where the bundle's own data were not read."""
     is_training_part: bool = False
@@ -112,6 +113,7 @@ def own_rows(bundle: Bundle, part: PartName) -> EvaluationRows:
         part=getattr(data, part),
         recorded=sample(part),
         train_part=data.train,
+        validation_part=data.validation,
         train=sample("train"),
         is_training_part=part == "train",
     )
@@ -131,6 +133,7 @@ def rows_of_tables(bundle: Bundle, tables: Sequence[str]) -> EvaluationRows:
         part=part,
         recorded=_sample(part, _describing_columns(config), bundle.preprocessing),
         train_part=None,
+        validation_part=None,
         train=None,
     )
 
