@@ -48,6 +48,11 @@ def run_job() -> Run:
     return run
 
 
+def _heed_ctrl_c() -> None:
+    # A shell starts background commands deaf to SIGINT, and whatever they start inherits it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start_job() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     """Starts `python -m jobs.NAME ARGUMENTS` in a process group of its own, as a terminal does, and ends it at last."""
@@ -56,7 +61,13 @@ def start_job() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     def start(name: str, *arguments: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", f"jobs.{name}", *arguments]
         process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            command,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=_heed_ctrl_c,
         )
         processes.append(process)
         return process
