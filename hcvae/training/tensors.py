@@ -14,7 +14,7 @@ from hcvae.data.dataset import Part
 
 @dataclass(frozen=True)
 class PartTensors:
-    """Rows as tensors on one device; they share the arrays' memory on the CPU."""
+    """Rows as tensors on one device; on the CPU they share the memory of the arrays, all but `response`."""
 
     signals: torch.Tensor
     """Normalised waveforms [N, T]."""
