@@ -73,12 +73,12 @@ def test_wheel_holds_only_hcvae(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("hcvae", ()),
+        ("hcvae", ("formats",)),
         ("tune", ("search",)),
         ("jobs", ("search",)),
         ("cluster", ("search",)),
         ("benchmarks", ()),
-        ("tests", ("search", "dev")),
+        ("tests", ("formats", "search", "dev")),
     ],
 )
 def test_every_import_is_declared(folder: str, extras: tuple[str, ...]) -> None:
