@@ -171,7 +171,7 @@ class LossWeights(Section):
     """Mean absolute error over the labelled peaks."""
     alignment: float = Field(0.1, ge=0)
     """Smallest mean squared error over shifts of up to 10 samples."""
-    swap: float = Field(1.0, ge=0)
+    swap: float = Field(2.0, ge=0)
     """Swap consistency: shape stays when z_global is exchanged, coarse attributes stay when z_local is; 0: the
     specification's loss. It has no meaning for `standard` models."""
     total_correlation: float = Field(0.0, ge=0)

@@ -3,6 +3,8 @@
 Legend: B batch, N waveforms, T samples, K coefficients below 150 Hz (the offset among them).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy.fft import dct
@@ -21,11 +23,12 @@ class SwapConsistency(nn.Module):
 
     Waveforms are decoded once more with another row's z_global: their shape must still be that of the row's own
     response. And with another row's z_local: offset, trend and gain must still be the row's own. What is wanted is
-    read from a recorded waveform, not from the reconstruction: so the penalty also asks that each block carries its
-    attributes, and cannot be met by carrying nothing. Where there is an independent average of the same response, it
-    is the one that is wanted: the noise of the encoded average then earns nothing (Lehtinen et al. 2018,
-    "Noise2Noise", ICML). In kind the intervention of Hu et al. 2018, "Disentangling Factors of Variation by Mixing
-    Them", CVPR, and of Locatello et al. 2020, "Weakly-Supervised Disentanglement Without Compromises", ICML.
+    read from recorded averages, not from the reconstruction: so the penalty also asks that each block carries its
+    attributes, and cannot be met by carrying nothing. Every average of the response is wanted equally, the encoded
+    one included: an independent one alone would give the noise of the encoded average no reward (Lehtinen et al.
+    2018, "Noise2Noise", ICML), and with it the details that only the encoded average shows. In kind the intervention
+    of Hu et al. 2018, "Disentangling Factors of Variation by Mixing Them", CVPR, and of Locatello et al. 2020,
+    "Weakly-Supervised Disentanglement Without Compromises", ICML.
 
     Args:
         signals: training waveforms [N, T], normalised: they give the attributes' variances.
@@ -45,19 +48,21 @@ class SwapConsistency(nn.Module):
         floor = NEGLIGIBLE_BAND * signals.var(dim=0).sum().item()
         self.variances = {name: max(variance, floor) for name, variance in variances.items()}
 
-    def forward(self, swapped_global: Tensor, swapped_local: Tensor, response: Tensor, n_rows: Number) -> Tensor:
+    def forward(
+        self, swapped_global: Tensor, swapped_local: Tensor, averages: Sequence[Tensor], n_rows: Number
+    ) -> Tensor:
         """The penalty of B rows over `n_rows`, a scalar: 0 where all is kept, 2 where each is the average one.
 
         Args:
             swapped_global: decoded with another row's z_global, [B, T].
             swapped_local: decoded with another row's z_local, [B, T].
-            response: recorded waveforms of the rows' own responses, [B, T].
+            averages: recorded waveforms of the rows' own responses, each [B, T].
             n_rows: denominator of the mean over rows.
         """
-        wanted = self.attributes(response)
-        fine = self._errors(FINE, self.attributes(swapped_global), wanted)
-        coarse = self._errors(COARSE, self.attributes(swapped_local), wanted)
-        return (fine + coarse).sum() / n_rows
+        fine, coarse = self.attributes(swapped_global), self.attributes(swapped_local)
+        wanted = [self.attributes(average) for average in averages]
+        errors = [self._errors(FINE, fine, each) + self._errors(COARSE, coarse, each) for each in wanted]
+        return torch.stack(errors).mean(dim=0).sum() / n_rows
 
     def attributes(self, signals: Tensor) -> dict[str, Tensor]:
         """Waveforms [B, T] to offset [B, 1], trend [B, K - 1], gain [B, 1] and shape [B, T - K]."""

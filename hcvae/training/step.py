@@ -58,7 +58,7 @@ class TrainingStep(nn.Module):
         total, components = self.objective(output, batch, weights, n_rows, n_peaks)
         if self.swap is not None:
             _, *swapped = decoded["recon_signal"].chunk(3)
-            components["swap"] = self.swap(*swapped, batch.response, n_rows)
+            components["swap"] = self.swap(*swapped, (batch.signals, batch.response), n_rows)
             total = total + weights["swap"] * components["swap"]
         if self.objective.weights["total_correlation"]:
             nats = self._total_correlation(posterior, latents) * (len(batch) / n_rows)

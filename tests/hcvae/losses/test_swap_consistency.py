@@ -38,7 +38,7 @@ def test_nothing_is_paid_where_each_block_keeps_its_attributes(swap, signals):
     other = signals.roll(1, 0)
     exchanged_global = compose(swap, coarse_of=other, fine_of=signals)
     exchanged_local = compose(swap, coarse_of=signals, fine_of=other)
-    assert swap(exchanged_global, exchanged_local, signals, len(signals)).item() == pytest.approx(0, abs=1e-3)
+    assert swap(exchanged_global, exchanged_local, (signals,), len(signals)).item() == pytest.approx(0, abs=1e-3)
 
 
 def test_exchanged_roles_pay_twice_the_variance_of_every_attribute(swap, signals):
@@ -47,7 +47,14 @@ def test_exchanged_roles_pay_twice_the_variance_of_every_attribute(swap, signals
     other = signals[order]
     exchanged_global = compose(swap, coarse_of=signals, fine_of=other)
     exchanged_local = compose(swap, coarse_of=other, fine_of=signals)
-    assert swap(exchanged_global, exchanged_local, signals, len(signals)).item() == pytest.approx(4, rel=0.15)
+    assert swap(exchanged_global, exchanged_local, (signals,), len(signals)).item() == pytest.approx(4, rel=0.15)
+
+
+def test_every_average_of_the_response_counts_equally(swap, signals):
+    other = signals.roll(1, 0)
+    one, two, both = (swap(signals, signals, averages, 400) for averages in ((signals,), (other,), (signals, other)))
+    assert one.item() == pytest.approx(0, abs=1e-6)
+    assert both.item() == pytest.approx(two.item() / 2)
 
 
 def test_the_average_attributes_pay_one_variance(swap, signals):
@@ -69,5 +76,5 @@ def test_a_band_that_a_filter_emptied_does_not_count_more_than_it_holds(signals)
 
 def test_silent_waveforms_have_finite_gradients(swap):
     silent = torch.zeros(4, 200, dtype=torch.float64, requires_grad=True)
-    swap(silent, silent, torch.zeros(4, 200, dtype=torch.float64), 4).backward()
+    swap(silent, silent, (torch.zeros(4, 200, dtype=torch.float64),), 4).backward()
     assert silent.grad.isfinite().all()
