@@ -112,7 +112,8 @@ def test_divergence_is_raised_with_the_epoch_and_the_losses(data, tmp_path, valu
 def test_bf16_trains_to_about_the_same_error(data, tmp_path):
     full = fit(config(epochs=20), data, tmp_path / "fp32").metrics["reconstruction_nmse"]
     half = fit(config(epochs=20, precision="bf16"), data, tmp_path / "bf16").metrics["reconstruction_nmse"]
-    assert half == pytest.approx(full, rel=0.1)
+    # Over four seeds each the errors were 0.40 to 0.44 and 0.40 to 0.47.
+    assert half == pytest.approx(full, rel=0.25)
 
 
 def test_gradients_are_clipped(data, tmp_path):
