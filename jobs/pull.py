@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     out = Path(command.out)
     if out.exists():
         raise UserError(f"--out: {out} exists; name a folder that does not")
-    result = SearchResult.load(command.study)
+    result = SearchResult.open(command.study)
     if command.trial is not None:
         summary = result.trial(command.trial)
     else:

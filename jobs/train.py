@@ -103,7 +103,7 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
 
     if not trial.isdecimal():
         raise UserError(f"--trial: must be the number of a trial, but got {trial!r}")
-    params = SearchResult.load(study).trial(int(trial)).params
+    params = SearchResult.open(study).trial(int(trial)).params
     return apply(StudyFolder(Path(study)).read_record().config, params).model_dump(mode="json")
 
 

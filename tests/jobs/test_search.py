@@ -225,7 +225,7 @@ def test_a_finished_search_shows_the_front_and_what_to_do_next(
     """Also: the same command again finds its study finished."""
     assert search.run(["--config", write_config(tiny)]) == 0
     printed = capsys.readouterr().out
-    result = SearchResult.load(study)
+    result = SearchResult.open(study)
     assert [trial.state for trial in result.trials] == ["complete"] * 3
     for trial in result.pareto:
         assert f"{trial.reconstruction_nmse:.4f}" in printed
