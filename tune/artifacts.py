@@ -12,41 +12,59 @@ from numpy.typing import NDArray
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
 from optuna.trial import Trial
 
-from hcvae.data.dataset import Dataset, Part
+from hcvae.bundle import Bundle, load
+from hcvae.data.dataset import Part
 from hcvae.evaluation.model_figures import ModelFigures
 from hcvae.plots import save_figure
-from hcvae.training import FitResult
+from tune.outcome import Outcome
 from tune.study import StudyFolder
 
 FOLDER = "figures"
-ROWS, RECONSTRUCTED, SWAPPED = 512, 8, 3
-"""Rows of the latents' use, panels of reconstructions, rows and columns of the swap grid."""
+ROWS, RECONSTRUCTED, SWAPPED = 512, 4, 3
+"""Rows of the use of the latents, panels of reconstructions, rows and columns of the swap grid."""
 DPI = 80
 
 
-def draw(trained: FitResult, data: Dataset, folder: Path) -> tuple[Path, ...]:
-    """Draw the figures of a training into `folder`/figures and return their files."""
-    target = folder / FOLDER
+def illustrate(outcome: Outcome, validation: Part, folder: Path) -> Outcome:
+    """Draw the figures of a complete trial, whose bundle lies in `folder`; a figure that fails is not the trial's
+    failure, but the outcome says why it is missing."""
+    if outcome.state != "complete":
+        return outcome
+    try:
+        figures = draw(load(folder / "bundle"), validation, folder / FOLDER)
+    except Exception as error:  # noqa: BLE001 - the trial has its values, whatever becomes of its figures
+        return outcome.model_copy(update={"figure_failure": f"{type(error).__name__}: {error}"})
+    return outcome.model_copy(update={"figures": tuple(str(file) for file in figures)})
+
+
+def draw(bundle: Bundle, validation: Part, target: Path) -> list[Path]:
+    """Draw reconstructions, exchanged latents and the use of the latents as PNG files in `target`."""
     target.mkdir(parents=True, exist_ok=True)
     files = []
-    for name, figure in _figures(trained, data):
+    for name, figure in _figures(bundle, validation):
         files.append(target / f"{name}.png")
         save_figure(figure, files[-1], DPI)
-    return tuple(files)
+    return files
 
 
-def upload(folder: StudyFolder, trial: Trial, files: Sequence[Path]) -> None:
-    """Copy `files` into the study's artifact store, where its dashboard finds them; those already there stay."""
+def upload(folder: StudyFolder, trial: Trial, files: Sequence[str]) -> None:
+    """Copy `files` into the study's artifact store, from which its dashboard shows them. A file that an interrupted
+    upload has left there already is not copied again.
+
+    Raises:
+        OSError: a file cannot be read, or the store not be written.
+    """
+    folder.artifacts.mkdir(exist_ok=True)
     store = FileSystemArtifactStore(folder.artifacts)
     known = {meta.filename for meta in get_all_artifact_meta(trial)}
     for file in files:
-        if file.name not in known:
-            upload_artifact(artifact_store=store, file_path=str(file), study_or_trial=trial)
+        if Path(file).name not in known:
+            upload_artifact(artifact_store=store, file_path=file, study_or_trial=trial)
 
 
-def _figures(trained: FitResult, data: Dataset) -> Iterator[tuple[str, Figure]]:
-    part = _some_rows(data.validation)
-    model = ModelFigures(trained.model, data.preprocessing, part)
+def _figures(bundle: Bundle, validation: Part) -> Iterator[tuple[str, Figure]]:
+    part = _some_rows(validation)
+    model = ModelFigures(bundle.model, bundle.preprocessing, part)
     shown = _different_conditions(part)
     yield "reconstructions", model.reconstructions(shown[:RECONSTRUCTED])
     yield "swap_grid", model.swap_grid(shown[:SWAPPED])
