@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.errors import UserError
-from jobs.arguments import CONFIG_HELP, given
+from jobs.arguments import CONFIG_HELP, given, main
 from tune.config import SearchSettings
 
 if TYPE_CHECKING:
@@ -186,4 +186,4 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.main(run))
+    sys.exit(main(run))

@@ -232,8 +232,8 @@ def test_a_finished_search_shows_the_front_and_what_to_do_next(
         assert f"{trial.disentanglement:.4f}" in printed
         assert hcvae.load(study / "best" / f"trial-{trial.number}").config.model.width == 0.02
     for command in (
-        f"optuna-dashboard sqlite:///{study}/study.db",
-        f"tensorboard --logdir {study}/trials",
+        f"python -m jobs.dashboard {study}",
+        f"python -m jobs.report {study} --out report.html",
         f"python -m jobs.pull {study} --out model",
         "hcvae generate model --condition stimulus_level_db=",
         "--search.trials 6",
