@@ -4,13 +4,16 @@ The trial's process draws them into the trial's folder; the process that tells t
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import optuna
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
-from optuna.trial import Trial
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.trial import FrozenTrial, Trial
 
 from hcvae.bundle import Bundle, load
 from hcvae.data.dataset import Part
@@ -60,6 +63,16 @@ def upload(folder: StudyFolder, trial: Trial, files: Sequence[str]) -> None:
     for file in files:
         if Path(file).name not in known:
             upload_artifact(artifact_store=store, file_path=file, study_or_trial=trial)
+
+
+def images(folder: StudyFolder, study: optuna.Study, trial: FrozenTrial) -> dict[str, bytes]:
+    """The PNG files among the artifacts of a trial, by name; one that is gone from the store is left out."""
+    store, found = FileSystemArtifactStore(folder.artifacts), {}
+    for meta in get_all_artifact_meta(trial, storage=study._storage):
+        if meta.mimetype == "image/png":
+            with suppress(ArtifactNotFound), store.open_reader(meta.artifact_id) as file:
+                found[meta.filename] = file.read()
+    return dict(sorted(found.items()))
 
 
 def _figures(bundle: Bundle, validation: Part) -> Iterator[tuple[str, Figure]]:
