@@ -149,7 +149,7 @@ def latent_use(variances: Mapping[str, Array], kl: Mapping[str, Array]) -> Figur
     return figure
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
     """Write a PNG under a temporary name, then rename: whoever reads `path` never sees half a file.
 
     Raises:
@@ -158,7 +158,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        figure.savefig(temporary, format="png", dpi=DPI)
+        figure.savefig(temporary, format="png", dpi=dpi)
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error}; name a folder that you may write to") from error
@@ -175,6 +175,7 @@ def _grid(rows: int, columns: int, share_y: str = "all") -> tuple[Figure, NDArra
     axes = figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False)  # type: ignore[call-overload]
     for axis in axes.ravel():
         axis.tick_params(labelsize=7)
+        axis.locator_params(nbins=4)
         axis.spines[["top", "right"]].set_visible(False)
     return figure, axes
 

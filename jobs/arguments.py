@@ -1,9 +1,14 @@
 """What the command lines of this folder share."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from hcvae import command_line
+from hcvae.errors import UserError
 
 CONFIG_HELP = "JSON configuration file; options on the command line override its keys."
+SEARCH_EXTRA = ("optuna", "optuna_dashboard", "pandas", "plotly", "psycopg", "ray")
+"""What a plain installation of hcvae does not have, as it is imported."""
 
 
 def given(arguments: Sequence[str], option: str) -> str | None:
@@ -15,3 +20,20 @@ def given(arguments: Sequence[str], option: str) -> str | None:
     except argparse.ArgumentError:
         return None  # the reader of all options says what is wrong with this one
     return value
+
+
+def main(program: Callable[[Sequence[str]], int]) -> int:
+    """`hcvae.command_line.main` for a program that needs the extra `search`; where that is missing, it says so."""
+
+    def run(arguments: Sequence[str]) -> int:
+        try:
+            return program(arguments)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in SEARCH_EXTRA:
+                raise
+            raise UserError(
+                f"{error.name} is not installed; install what a search needs with "
+                "`pip install --constraint constraints.txt --editable '.[search]'`"
+            ) from error
+
+    return command_line.main(run)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from jobs.arguments import main
 
 
 class PullCommand(command_line.Command):
@@ -46,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
     out = Path(command.out)
     if out.exists():
         raise UserError(f"--out: {out} exists; name a folder that does not")
-    result = SearchResult.load(command.study)
+    result = SearchResult.open(command.study)
     if command.trial is not None:
         summary = result.trial(command.trial)
     else:
@@ -78,4 +79,4 @@ def _copy(bundle: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.main(run))
+    sys.exit(main(run))

@@ -8,7 +8,7 @@ from pydantic import Field
 from rich.console import Console
 
 from hcvae import command_line
-from jobs.arguments import CONFIG_HELP, given
+from jobs.arguments import CONFIG_HELP, given, main
 from tune.config import SearchConfig
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def _next_steps(config: SearchConfig, result: "SearchResult") -> str:
     return f"""
 Results: {folder} (pareto.json; a model bundle for each trial of the Pareto front under best/)
 {activate_hint()}
-look at the study     optuna-dashboard sqlite:///{folder}/study.db
-look at the training  tensorboard --logdir {folder}/trials
+look at the study     python -m jobs.dashboard {folder}
+keep it as one file   python -m jobs.report {folder} --out report.html
 take the best model   python -m jobs.pull {folder} --out model
 generate with it      {generate_command(result.bundle(result.knee().number), "model")}
 search further        the same command with --search.trials {2 * config.search.trials}
@@ -74,4 +74,4 @@ search further        the same command with --search.trials {2 * config.search.t
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.main(run))
+    sys.exit(main(run))

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.errors import UserError
-from jobs.arguments import CONFIG_HELP, given
+from jobs.arguments import CONFIG_HELP, given, main
 from tune.config import SearchSettings
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
 
     if not trial.isdecimal():
         raise UserError(f"--trial: must be the number of a trial, but got {trial!r}")
-    params = SearchResult.load(study).trial(int(trial)).params
+    params = SearchResult.open(study).trial(int(trial)).params
     return apply(StudyFolder(Path(study)).read_record().config, params).model_dump(mode="json")
 
 
@@ -186,4 +186,4 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
 
 
 if __name__ == "__main__":
-    sys.exit(command_line.main(run))
+    sys.exit(main(run))

@@ -33,6 +33,8 @@ class TrialSummary(Section):
     """Time spent in its epochs."""
     failure: str | None
     """Why it failed."""
+    figure_failure: str | None
+    """Why a figure of it is missing."""
     troubles: tuple[str, ...]
     """What the diagnosis of its training found, by name; evidence and remedies are in the study."""
     params: dict[str, Any]
@@ -73,6 +75,7 @@ def summarize(trial: FrozenTrial) -> TrialSummary:
         best_epoch=trial.user_attrs.get("best_epoch"),
         seconds=trial.user_attrs.get("seconds"),
         failure=trial.user_attrs.get("failure"),
+        figure_failure=trial.user_attrs.get("figure_failure"),
         troubles=tuple(finding["trouble"] for finding in trial.user_attrs.get("diagnosis", ())),
         params=trial.params,
     )

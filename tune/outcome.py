@@ -33,6 +33,10 @@ class Outcome(Section):
     """Whether it failed because its training diverged."""
     traceback: str | None = None
     """Where it failed: the end of the traceback."""
+    figures: tuple[str, ...] = ()
+    """Files of its figures."""
+    figure_failure: str | None = None
+    """Why a figure is missing."""
 
     @classmethod
     def of(cls, result: FitResult) -> "Outcome":

@@ -96,6 +96,8 @@ class LineProgress(Progress):
         if event != "finished":
             return
         said = fields["failure"] or ", ".join(f"{name} {fields[name]:.4f}" for name in OBJECTIVES)
+        if fields["figure_failure"]:
+            said += f" (without figures: {fields['figure_failure']})"
         self._console.print(
             f"trial {fields['number']} {fields['state']}: {said}; {self.headline}",
             highlight=False,
@@ -136,6 +138,8 @@ class LiveProgress(Progress):
         """Remember failures; the view itself is drawn from the state."""
         if event == "finished" and fields["failure"]:
             self._failures.append(f"trial {fields['number']} failed: {fields['failure']}")
+        if event == "finished" and fields["figure_failure"]:
+            self._failures.append(f"trial {fields['number']} has no figures: {fields['figure_failure']}")
 
     def render(self) -> RenderableType:
         """The view."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from hcvae.bundle import Bundle, load
 from hcvae.errors import UserError
 from tune.front import TrialSummary, summarize
 from tune.pareto import DIRECTIONS, OBJECTIVES, hypervolume, knee, pareto_front
@@ -26,7 +27,7 @@ class SearchResult:
     """All trials, by number."""
 
     @classmethod
-    def load(cls, folder: str | Path) -> "SearchResult":
+    def open(cls, folder: str | Path) -> "SearchResult":
         """Read a study's folder.
 
         Raises:
@@ -91,6 +92,14 @@ class SearchResult:
                 f"front ({kept}); `python -m jobs.train` can train its parameters again"
             )
         return folder
+
+    def load(self, trial: TrialSummary | int) -> Bundle:
+        """The model bundle of a trial of the Pareto set, such as `result.load(result.knee())`.
+
+        Raises:
+            UserError: as `bundle`.
+        """
+        return load(self.bundle(trial if isinstance(trial, int) else trial.number))
 
     def to_pandas(self) -> "pd.DataFrame":
         """One row a trial; parameters are columns named by their dotted paths."""

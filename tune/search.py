@@ -68,7 +68,7 @@ def run_search(config: SearchConfig, *, wait_for_resources: bool = False, log_js
             with make_progress(search.config, front, finished, console, json_lines) as progress:
                 searcher = StudySearcher(study, search.config, front, progress)
                 _run_trials(search, study, searcher)
-    return SearchResult.load(search.folder.path)
+    return SearchResult.open(search.folder.path)
 
 
 def plan_search(config: SearchConfig, *, wait_for_resources: bool = False) -> str:

@@ -15,6 +15,7 @@ import ray.tune.search
 from optuna.trial import Trial, TrialState
 
 from hcvae.training.diagnosis import diagnose
+from tune.artifacts import upload
 from tune.config import SearchConfig
 from tune.front import Front, summarize
 from tune.outcome import Message, Outcome
@@ -94,11 +95,20 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             "metrics": outcome.history[outcome.best_epoch - 1] if outcome.best_epoch else None,
             "history": outcome.history,
             "diagnosis": self._diagnosis(trial, outcome),
+            "figure_failure": self._upload(trial, outcome),
             "git_revision": self._git_revision,
         }
         for name, value in attributes.items():
             if value is not None:
                 trial.set_user_attr(name, value)
+
+    def _upload(self, trial: Trial, outcome: Outcome) -> str | None:
+        """Take in the trial's figures; why one is missing."""
+        try:
+            upload(self._front.folder, trial, outcome.figures)
+        except OSError as error:
+            return f"{type(error).__name__}: {error}"
+        return outcome.figure_failure
 
     def _diagnosis(self, trial: Trial, outcome: Outcome) -> list[dict[str, str]] | None:
         if not outcome.history and not outcome.diverged:

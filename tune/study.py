@@ -92,6 +92,11 @@ class StudyFolder:
         """Ray's own bookkeeping during a search; never read back."""
         return self.path / ".ray"
 
+    @property
+    def artifacts(self) -> Path:
+        """Optuna's artifact store: the figures of the finished trials."""
+        return self.path / "artifacts"
+
     def trial(self, number: int) -> Path:
         """Folder of one trial: checkpoints, TensorBoard events and, until it is judged, its bundle."""
         return self.path / "trials" / str(number)

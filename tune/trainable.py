@@ -14,6 +14,7 @@ import torch
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.training import train_bundle
+from tune.artifacts import illustrate
 from tune.config import SearchSettings
 from tune.distributed import train_with_workers
 from tune.outcome import Message, Outcome
@@ -46,6 +47,6 @@ def make_trainable(config: Config, data: "ray.ObjectRef[Dataset]", settings: Sea
                 outcome = Outcome.of_error(error, history)
         else:
             outcome = train_with_workers(apply(config, suggestion["params"]), data, folder, settings, report)
-        Message(outcome=outcome).send()
+        Message(outcome=illustrate(outcome, ray.get(data).validation, folder)).send()
 
     return ray.tune.with_resources(run_trial, trial_resources(settings))

@@ -43,6 +43,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.signals)
 
+    def take(self, rows: NDArray[np.int64]) -> "Part":
+        """Some of the rows; which of them are independent averages is not known of the new part."""
+        chosen = {name: array[rows] for name, array in vars(self).items()}
+        return Part(**chosen | {"independent": np.full(len(rows), -1)})
+
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""

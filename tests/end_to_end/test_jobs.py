@@ -28,7 +28,7 @@ def test_the_quickstart_ends_in_a_front_and_says_what_to_type_next(tmp_path):
     study = tmp_path / "quickstart"
     assert "8/8 finished, 8 complete" in said
     assert "Pareto front" in said
-    for command in ("optuna-dashboard sqlite:///", "tensorboard --logdir", "jobs.pull", "hcvae generate"):
+    for command in ("jobs.dashboard", "jobs.report", "jobs.pull", "hcvae generate"):
         assert command in said
     front = json.loads((study / "pareto.json").read_text())["trials"]
     assert front

@@ -70,7 +70,7 @@ def test_the_chosen_trial_is_copied(
 
 
 def test_a_pulled_model_is_the_trial_s(study: Path, tmp_path: Path) -> None:
-    knee = SearchResult.load(study).knee()
+    knee = SearchResult.open(study).knee()
     assert pull.run([str(study), "--out", str(tmp_path / "model")]) == 0
     bundle = hcvae.load(tmp_path / "model")
     assert bundle.metrics["validation"]["reconstruction_nmse"] == knee.reconstruction_nmse

@@ -225,15 +225,15 @@ def test_a_finished_search_shows_the_front_and_what_to_do_next(
     """Also: the same command again finds its study finished."""
     assert search.run(["--config", write_config(tiny)]) == 0
     printed = capsys.readouterr().out
-    result = SearchResult.load(study)
+    result = SearchResult.open(study)
     assert [trial.state for trial in result.trials] == ["complete"] * 3
     for trial in result.pareto:
         assert f"{trial.reconstruction_nmse:.4f}" in printed
         assert f"{trial.disentanglement:.4f}" in printed
         assert hcvae.load(study / "best" / f"trial-{trial.number}").config.model.width == 0.02
     for command in (
-        f"optuna-dashboard sqlite:///{study}/study.db",
-        f"tensorboard --logdir {study}/trials",
+        f"python -m jobs.dashboard {study}",
+        f"python -m jobs.report {study} --out report.html",
         f"python -m jobs.pull {study} --out model",
         "hcvae generate model --condition stimulus_level_db=",
         "--search.trials 6",

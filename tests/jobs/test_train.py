@@ -62,7 +62,7 @@ def test_one_worker_trains_to_a_bundle(
 
 def test_a_trial_of_a_study_is_trained_again(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also one that is not on the front; its parameters, seed and threads give the trial's own figures."""
-    for trial in SearchResult.load(study).trials[:2]:
+    for trial in SearchResult.open(study).trials[:2]:
         out = tmp_path / str(trial.number)
         assert train.run(["--study", str(study), "--trial", str(trial.number), "--out", str(out)]) == 0
         bundle = hcvae.load(out / "bundle")

@@ -134,7 +134,7 @@ def check_complete(config: SearchConfig) -> None:
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
     for trial in trials:
         assert [epoch["epoch"] for epoch in trial.user_attrs["history"]] == list(range(1, EPOCHS + 1))
-    result = SearchResult.load(Path(config.search.storage) / config.search.study)
+    result = SearchResult.open(Path(config.search.storage) / config.search.study)
     assert result.pareto
     for trial in result.pareto:
         hcvae.load(result.bundle(trial.number))

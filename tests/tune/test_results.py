@@ -105,7 +105,7 @@ def result(opened: Opened) -> SearchResult:
     for values in ((0.1, 0.1), None, (0.2, 0.6), (0.3, 0.5), (0.5, 0.7)):
         finish(opened, front, values)
     opened[1].ask()
-    return SearchResult.load(opened[0].path)
+    return SearchResult.open(opened[0].path)
 
 
 def test_choices_from_the_front(result: SearchResult) -> None:
@@ -135,7 +135,7 @@ def test_what_is_not_there_is_refused(result: SearchResult) -> None:
 
 
 def test_an_empty_study_has_no_knee(opened: Opened) -> None:
-    result = SearchResult.load(opened[0].path)
+    result = SearchResult.open(opened[0].path)
     assert result.pareto == ()
     with pytest.raises(UserError, match="no trial has completed"):
         result.knee()
@@ -164,4 +164,4 @@ def test_table_shows_both_objectives_and_the_knee(result: SearchResult) -> None:
 
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no study here"):
-        SearchResult.load(tmp_path)
+        SearchResult.open(tmp_path)

@@ -1,0 +1,91 @@
+"""What a model makes of some rows: reconstructions, exchanged latents, and the use of its latents.
+
+Legend: N rows of a part, T samples, R rows shown.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hcvae import plots
+from hcvae.data.dataset import MODEL_WAVES, Part
+from hcvae.data.preprocessing import Preprocessing
+from hcvae.evaluation.known_factors import in_uv
+from hcvae.evaluation.models import encode
+from hcvae.models import Model
+from hcvae.models.base import evaluating
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """Draws what `model` makes of the rows of `part`."""
+
+    model: Model
+    preprocessing: Preprocessing
+    part: Part
+
+    def reconstructions(self, rows: Rows) -> Figure:
+        """Rows [R] and their reconstructions."""
+        part = self.part
+        waveforms, predicted_ms = self.decode(self.latents(rows), self.static[rows])
+        picked_ms = np.where(part.peak_mask[rows, :3], part.peaks[rows, :3], np.nan)
+        recorded_uv = self.preprocessing.signal.denormalize(part.signals[rows], part.group[rows])
+        return plots.reconstructions(recorded_uv, waveforms, self.times_ms, picked_ms, predicted_ms)
+
+    def swap_grid(self, rows: Rows) -> Figure:
+        """z_global of each row [R] with z_local of each, under the first one's condition."""
+        pairs = np.array(list(product(rows, rows)))
+        latents = self.latents(pairs[:, 0]) | {"local": self.latents(pairs[:, 1])["local"]}
+        static = self.static[rows[:1]].repeat(len(pairs), 1)
+        count = len(rows)
+        waveforms, latency_ms = self.decode(latents, static)
+        shaped = None if latency_ms is None else latency_ms.reshape(count, count, -1)
+        return plots.swap_grid(waveforms.reshape(count, count, -1), self.times_ms, shaped)
+
+    def latent_use(self) -> Figure:
+        """Variances and KL divergences over all rows, by dimension."""
+        variances, kl = {}, {}
+        for block in self.model.latent_dims:
+            mu, logvar = self._posterior[f"mu_{block}"], self._posterior[f"logvar_{block}"]
+            variances[block] = mu.var(dim=0, correction=0).numpy()
+            kl[block] = (-0.5 * (1 + logvar - mu.square() - logvar.exp())).mean(dim=0).numpy()
+        return plots.latent_use(variances, kl)
+
+    def latents(self, rows: Rows) -> dict[str, Tensor]:
+        """Posterior means of rows [R], by block."""
+        return {block: self._posterior[f"mu_{block}"][rows] for block in self.model.latent_dims}
+
+    def decode(
+        self, latents: dict[str, Tensor], static: Tensor
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Waveforms in uV [R, T] and predicted latencies in ms [R, 3], where waves were labelled in training."""
+        z = {f"z_{block}": values for block, values in latents.items()}
+        with torch.no_grad(), evaluating(self.model):
+            decoded = self.model.decode(**z, static_params=static)
+        waveforms = in_uv(decoded["recon_signal"], static, self.preprocessing)
+        if "predicted_peaks" not in decoded:
+            return waveforms, None
+        labelled = np.isin(MODEL_WAVES, self.preprocessing.labelled_waves)
+        return waveforms, np.where(labelled, decoded["predicted_peaks"][:, :3].numpy(), np.float32(np.nan))
+
+    @cached_property
+    def static(self) -> Tensor:
+        """Encoded conditions of all rows [N, S]."""
+        return torch.from_numpy(self.part.static)
+
+    @cached_property
+    def times_ms(self) -> NDArray[np.float64]:
+        """Times of the samples [T]."""
+        return np.arange(self.preprocessing.signal_length, dtype=np.float64) * 1e3 / self.preprocessing.sampling_rate_hz
+
+    @cached_property
+    def _posterior(self) -> dict[str, Tensor]:
+        return encode(self.model, self.part)

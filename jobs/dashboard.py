@@ -1,0 +1,110 @@
+"""`python -m jobs.dashboard`: look at a study in the browser, while it is searched or afterwards."""
+
+import logging
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from hcvae import command_line
+from hcvae.errors import UserError
+from jobs.arguments import main
+
+if TYPE_CHECKING:
+    from tune.study import StudyFolder
+
+HOST = "127.0.0.1"
+"""Nobody is asked for a password, so nobody on another machine may connect."""
+
+
+class DashboardCommand(command_line.Command):
+    """Serve Optuna's dashboard of a study, with the figures of its trials, and TensorBoard of its trainings, to
+    browsers on this machine, until Ctrl-C.
+
+    examples:
+      python -m jobs.dashboard results/quickstart
+      python -m jobs.dashboard results/quickstart --port 8080 --tensorboard-port 6006
+    """
+
+    study: CliPositionalArg[str]
+    """Folder of the study."""
+    port: int = Field(0, ge=0, le=65535)
+    """Port of the dashboard; 0 takes a free one."""
+    tensorboard_port: int = Field(0, ge=0, le=65535, validation_alias="tensorboard-port")
+    """Port of TensorBoard; 0 takes a free one."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Serve both, say where, and end on Ctrl-C or SIGTERM."""
+    command = command_line.parse(DashboardCommand, arguments)
+    with _stop_signals() as stopped:
+        from tune.study import StudyFolder
+
+        folder = StudyFolder(Path(command.study))
+        with _dashboard(folder, command.port) as dashboard:
+            tensorboard = _start_tensorboard(folder, command.tensorboard_port)
+            print(f"study      {dashboard}\ntrainings  {tensorboard}\nCtrl-C ends both", flush=True)
+            stopped.wait()
+    return 0
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set."""
+    stopped = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _dashboard(folder: "StudyFolder", port: int) -> Iterator[str]:
+    """Optuna's dashboard in a thread of this process: no command line shows where its storage is."""
+    from optuna.artifacts import FileSystemArtifactStore
+    from optuna_dashboard import wsgi
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line a request
+    study = folder.load()
+    app = wsgi(study._storage, artifact_store=FileSystemArtifactStore(folder.artifacts))
+    with _listen(port) as listening:
+        server = make_server(HOST, listening.getsockname()[1], app, threaded=True, fd=listening.fileno())
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://{HOST}:{server.port}/dashboard/studies/{study._study_id}"
+    finally:
+        server.shutdown()
+
+
+def _listen(port: int) -> socket.socket:
+    # Here, because werkzeug would print advice and end the process where it cannot.
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise UserError(f"--port: cannot listen on port {port}: {error.strerror}; name another, or none") from None
+
+
+def _start_tensorboard(folder: "StudyFolder", port: int) -> str:
+    """TensorBoard in threads that end with this process."""
+    from tensorboard import default, program
+
+    tensorboard = program.TensorBoard(plugins=default.get_plugins())
+    tensorboard.configure(logdir=str(folder.path / "trials"), host=HOST, port=port)
+    try:
+        return str(tensorboard.launch())
+    except program.TensorBoardServerException as error:
+        raise UserError(f"--tensorboard-port: {error}; name another, or none") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main(run))

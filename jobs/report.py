@@ -1,0 +1,62 @@
+"""`python -m jobs.report`: a study as one HTML file, to keep or to send."""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic_settings import CliPositionalArg
+
+from hcvae import command_line
+from hcvae.errors import UserError
+from jobs.arguments import main
+
+
+class ReportCommand(command_line.Command):
+    """Write a study, under way or finished, as one HTML file that needs no server and no network: Pareto front and
+    hypervolume over time, importances, parallel coordinates, figures of the front's models, and every trial.
+
+    examples:
+      python -m jobs.report results/quickstart
+      python -m jobs.report results/quickstart --out quickstart.html
+    """
+
+    study: CliPositionalArg[str]
+    """Folder of the study."""
+    out: str = "report.html"
+    """File to write; an older one is replaced."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Write the report, and say where it is."""
+    command = command_line.parse(ReportCommand, arguments)
+    from tune.report import html_report
+    from tune.study import StudyFolder
+
+    out = Path(command.out)
+    if out.is_dir():
+        raise UserError(f"--out: {out} is a folder; name a file")
+    _write(out, html_report(StudyFolder(Path(command.study))))
+    print(f"{out}: open it in a browser")
+    return 0
+
+
+def _write(out: Path, text: str) -> None:
+    """Write under a temporary name, then rename: a whole file, or none."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        # A message may hold what UTF-8 cannot: half of a surrogate pair, from a file name of unknown encoding.
+        temporary.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
+        temporary.replace(out)
+    except OSError as error:
+        raise UserError(
+            f"--out: cannot write to {out}: {error.strerror}; name a file in a folder that you may write to"
+        ) from error
+    finally:
+        with suppress(OSError):  # already renamed, or never there
+            temporary.unlink()
+
+
+if __name__ == "__main__":
+    sys.exit(main(run))

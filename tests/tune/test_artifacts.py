@@ -1,0 +1,139 @@
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from matplotlib.image import imread
+from optuna.artifacts import get_all_artifact_meta
+from optuna.trial import TrialState
+from rich.console import Console
+
+from hcvae.config import Config
+from hcvae.data.dataset import Dataset, prepare
+from hcvae.training import train_bundle
+from tune.artifacts import illustrate, images, upload
+from tune.config import SearchConfig
+from tune.front import Front
+from tune.outcome import Outcome
+from tune.progress import JsonProgress, LineProgress, Progress
+from tune.searcher import StudySearcher
+from tune.study import StudyFolder, locked_folder, open_study
+
+NAMES = ["latent_use.png", "reconstructions.png", "swap_grid.png"]
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return prepare(Config.model_validate({"data": {"simulator": {"rows": 600}}}))
+
+
+@pytest.fixture(scope="module")
+def trained(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a trial after its training."""
+    folder = tmp_path_factory.mktemp("trial")
+    training = {"epochs": 1, "batch_size": 64}
+    train_bundle(Config.model_validate({"model": {"width": 0.05}, "training": training}), data, folder)
+    return folder
+
+
+def complete(figures: tuple[str, ...] = (), figure_failure: str | None = None) -> Outcome:
+    return Outcome(state="complete", values=(0.25, 0.5), figures=figures, figure_failure=figure_failure)
+
+
+class TestDrawing:
+    def test_three_small_figures(self, trained: Path, data: Dataset) -> None:
+        outcome = illustrate(complete(), data.validation, trained)
+        files = [Path(file) for file in outcome.figures]
+        assert sorted(file.name for file in files) == NAMES
+        assert {file.parent for file in files} == {trained / "figures"}
+        assert sum(file.stat().st_size for file in files) < 200_000
+        for file in files:
+            assert np.ptp(imread(file)) == 1  # from white to black: something is drawn
+        assert outcome.figure_failure is None
+
+    def test_the_same_model_gives_the_same_figures(self, trained: Path, data: Dataset) -> None:
+        drawn = []
+        for _ in range(2):
+            files = illustrate(complete(), data.validation, trained).figures
+            drawn.append([Path(file).read_bytes() for file in files])
+        assert drawn[0] == drawn[1]
+
+    def test_a_figure_that_fails_leaves_the_trial_complete(self, data: Dataset, tmp_path: Path) -> None:
+        outcome = illustrate(complete(), data.validation, tmp_path)
+        assert (outcome.state, outcome.values, outcome.figures) == ("complete", (0.25, 0.5), ())
+        assert str(outcome.figure_failure).startswith(f"UserError: {tmp_path}/bundle/config.json: not a model bundle")
+
+    def test_a_failed_trial_has_no_figures(self, data: Dataset, tmp_path: Path) -> None:
+        failed = Outcome(state="failed", failure="no")
+        assert illustrate(failed, data.validation, tmp_path) == failed
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestTelling:
+    @pytest.fixture
+    def folder(self, small_search: Callable[..., SearchConfig]) -> Iterator[StudyFolder]:
+        config = small_search()
+        with locked_folder(config) as folder:
+            open_study(folder, config, "data")
+            yield folder
+
+    def tell(
+        self, folder: StudyFolder, outcome: Outcome, view: Callable[..., Progress], stream: io.StringIO
+    ) -> optuna.trial.FrozenTrial:
+        """Hand out a trial, as to Ray Tune, and tell its outcome."""
+        config, study = folder.read_record().config, folder.load()
+        front = Front(folder, study)
+        searcher = StudySearcher(study, config, front, view(config, front, Counter(), stream))
+        searcher.suggest("a")
+        searcher.tell("a", outcome)
+        assert searcher.broken is None
+        return study.trials[-1]
+
+    def files(self, folder: StudyFolder) -> tuple[str, ...]:
+        """Some files with the names of figures."""
+        made = [folder.trial(0) / "figures" / name for name in NAMES]
+        made[0].parent.mkdir(parents=True)
+        for file in made:
+            file.write_bytes(file.name.encode())
+        return tuple(str(file) for file in made)
+
+    def test_figures_become_artifacts_of_the_trial(self, folder: StudyFolder) -> None:
+        trial = self.tell(folder, complete(self.files(folder)), JsonProgress, io.StringIO())
+        study = folder.load()
+        found = get_all_artifact_meta(trial, storage=study._storage)
+        assert sorted(meta.filename for meta in found) == NAMES
+        assert {meta.mimetype for meta in found} == {"image/png"}
+        for meta in found:
+            assert (folder.path / "artifacts" / meta.artifact_id).read_bytes() == meta.filename.encode()
+        assert images(folder, study, trial) == {name: name.encode() for name in NAMES}
+        (folder.artifacts / found[0].artifact_id).unlink()
+        assert len(images(folder, study, trial)) == 2
+
+    def test_what_an_interrupted_upload_left_is_not_uploaded_again(self, folder: StudyFolder) -> None:
+        study, files = folder.load(), self.files(folder)
+        trial = study.ask()
+        upload(folder, trial, files[:2])
+        upload(folder, trial, files)
+        assert len(get_all_artifact_meta(trial)) == len(list(folder.artifacts.iterdir())) == 3
+
+    @pytest.mark.parametrize(
+        "outcome", [complete(figure_failure="ValueError: no rows"), complete(("nowhere/swap_grid.png",))]
+    )
+    @pytest.mark.parametrize("view", [JsonProgress, lambda c, f, n, s: LineProgress(c, f, n, Console(file=s))])
+    def test_a_missing_figure_is_recorded_and_said(self, folder: StudyFolder, outcome: Outcome, view: Any) -> None:
+        stream = io.StringIO()
+        trial = self.tell(folder, outcome, view, stream)
+        assert trial.state == TrialState.COMPLETE
+        assert trial.values == [0.25, 0.5]
+        recorded = trial.user_attrs["figure_failure"]
+        assert recorded == outcome.figure_failure or "FileNotFoundError" in recorded
+        said = stream.getvalue()
+        if view is JsonProgress:
+            assert json.loads(said.splitlines()[-1])["figure_failure"] == recorded
+        else:
+            assert f"(without figures: {recorded})" in said

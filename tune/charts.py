@@ -1,0 +1,171 @@
+"""A study as interactive charts: the front over time, hypervolume, importances, parallel coordinates.
+
+Plotly reads some HTML in its labels, so whatever comes from the study is escaped before it becomes one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from html import escape
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial
+
+from tune.pareto import OBJECTIVES, Point, hypervolume, knee, pareto_front
+
+COLORS = "Viridis"
+FRONTS = (0.25, 0.5, 0.75, 1.0)
+"""The front is drawn as it was when these shares of the complete trials had ended."""
+LONG = timedelta(hours=3)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The complete trials of a study, at least one, in the order of their ends."""
+
+    trials: Sequence[FrozenTrial]
+    began: datetime
+
+    @classmethod
+    def of(cls, complete: Sequence[FrozenTrial], began: datetime) -> "Timeline":
+        """Put `complete` trials of a study that `began` then into order."""
+        return cls(sorted(complete, key=_end), began)
+
+    @property
+    def unit(self) -> str:
+        """What times are given in."""
+        return "hours" if _end(self.trials[-1]) - self.began > LONG else "minutes"
+
+    @property
+    def times(self) -> list[float]:
+        """Of the ends, since the beginning."""
+        one = timedelta(hours=1) if self.unit == "hours" else timedelta(minutes=1)
+        return [(_end(trial) - self.began) / one for trial in self.trials]
+
+    @property
+    def points(self) -> dict[int, Point]:
+        """Objectives by number of the trial."""
+        return {trial.number: (trial.values[0], trial.values[1]) for trial in self.trials}
+
+    def fronts(self) -> Iterator[dict[int, Point]]:
+        """The front after each trial."""
+        front: dict[int, Point] = {}
+        for number, point in self.points.items():
+            known = front | {number: point}
+            front = {member: known[member] for member in pareto_front(known)}
+            yield front
+
+
+def pareto_chart(timeline: Timeline) -> go.Figure:
+    """Every complete trial in the plane of the objectives, coloured by time, with the front at four moments."""
+    figure = go.Figure()
+    fronts = list(timeline.fronts())
+    for count in sorted({max(1, round(share * len(fronts))) for share in FRONTS}):
+        steps, share = fronts[count - 1].values(), count / len(fronts)
+        figure.add_scatter(
+            x=[nmse for nmse, _ in steps],
+            y=[disentanglement for _, disentanglement in steps],
+            mode="lines",
+            line={"shape": "hv", "color": f"rgba(80, 80, 80, {share})", "width": 1 + share},
+            name=f"front after {count} complete",
+            hoverinfo="skip",
+        )
+    points = timeline.points
+    figure.add_scatter(
+        x=[nmse for nmse, _ in points.values()],
+        y=[disentanglement for _, disentanglement in points.values()],
+        mode="markers",
+        marker={
+            "color": timeline.times,
+            "colorscale": COLORS,
+            "colorbar": {"title": f"ended, {timeline.unit}"},
+            "size": 9,
+        },
+        text=[_about(trial) for trial in timeline.trials],
+        hovertemplate="%{text}<extra></extra>",
+        name="trials",
+    )
+    chosen = [points[number] for number in [knee(points)] if number is not None]
+    marker = {"symbol": "star-open", "size": 18, "color": "#D55E00"}
+    figure.add_scatter(
+        x=[nmse for nmse, _ in chosen],
+        y=[score for _, score in chosen],
+        mode="markers",
+        marker=marker,
+        name="knee",
+        hoverinfo="skip",
+    )
+    figure.update_layout(legend={"orientation": "h", "y": -0.2})
+    return _titled(figure, f"{OBJECTIVES[0]} (lower is better)", f"{OBJECTIVES[1]} (higher is better)")
+
+
+def hypervolume_chart(timeline: Timeline) -> go.Figure:
+    """Hypervolume of the front against the time since the study began."""
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, *timeline.times],
+        y=[0, *(hypervolume(front) for front in timeline.fronts())],
+        line={"shape": "hv"},
+        text=["", *(f"trial {trial.number}" for trial in timeline.trials)],
+        hovertemplate="%{y:.4f} after %{x:.1f} " + timeline.unit + " %{text}<extra></extra>",
+    )
+    return _titled(figure, f"{timeline.unit} since the study began", "hypervolume")
+
+
+def importance_chart(importances: Mapping[str, Mapping[str, float]]) -> go.Figure:
+    """Shares of the parameters, by objective."""
+    figure = go.Figure()
+    for objective, shares in importances.items():
+        labels = [escape(name) for name in shares]
+        figure.add_bar(y=labels, x=list(shares.values()), orientation="h", name=objective)
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return _titled(figure, "importance", "")
+
+
+def parallel_chart(timeline: Timeline, names: Sequence[str]) -> go.Figure:
+    """Every complete trial as a line through both objectives and the parameters `names`, which all of them have."""
+    values = np.array(list(timeline.points.values()))
+    objectives = [{"label": name, "values": column} for name, column in zip(OBJECTIVES, values.T, strict=True)]
+    line = {"color": values[:, 1], "colorscale": COLORS, "colorbar": {"title": OBJECTIVES[1]}}
+    dimensions = [*(_dimension(timeline.trials, name) for name in names), *objectives]
+    figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line, labelangle=-15, labelside="bottom"))
+    return figure.update_layout(margin={"b": 110, "l": 90, "t": 30}, height=480)
+
+
+def _dimension(trials: Sequence[FrozenTrial], name: str) -> dict[str, Any]:
+    """An axis of the parallel coordinates."""
+    distribution, drawn = trials[-1].distributions[name], [trial.params[name] for trial in trials]
+    axis: dict[str, Any] = {"label": escape(name)}
+    if isinstance(distribution, CategoricalDistribution):
+        codes = [distribution.choices.index(value) for value in drawn]
+        texts = [escape(str(choice)) for choice in distribution.choices]
+        places = np.arange(len(texts))
+        return axis | {"values": codes, "tickvals": places, "ticktext": texts, "range": [-0.5, len(texts) - 0.5]}
+    if getattr(distribution, "log", False):
+        logs = np.log10(np.array(drawn, np.float64))
+        places = np.linspace(logs.min(), logs.max(), 5)
+        return axis | {"values": logs, "tickvals": places, "ticktext": [f"{drawn:.2g}" for drawn in 10.0**places]}
+    return axis | {"values": drawn}
+
+
+def _about(trial: FrozenTrial) -> str:
+    objectives = (f"{name} {value:.4f}" for name, value in zip(OBJECTIVES, trial.values, strict=True))
+    params = (escape(f"{name} {_short(value)}") for name, value in trial.params.items())
+    return "<br>".join([f"trial {trial.number}", *objectives, *params])
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _end(trial: FrozenTrial) -> datetime:
+    assert trial.datetime_complete is not None, "a complete trial has ended"
+    return trial.datetime_complete
+
+
+def _titled(figure: go.Figure, x: str, y: str) -> go.Figure:
+    figure.update_layout(template="plotly_white", margin={"t": 30}, height=480)
+    return figure.update_xaxes(title=x).update_yaxes(title=y)
