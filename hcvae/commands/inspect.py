@@ -36,6 +36,8 @@ class Inspect(command_line.Command):
     average_columns: list[str] = Field([], validation_alias="average-columns")
     """Rows that agree in these are independent averages of one response; tables only. Default: all columns but those
     that differ between averages (record_id, recording_index, half, n_averages, n_artifacts, residual_noise_uv)."""
+    sampling_rate_hz: float | None = Field(None, gt=0, validation_alias="sampling-rate-hz")
+    """Sampling rate of a table whose metadata do not say it."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -53,7 +55,9 @@ def _table(command: Inspect, console: Console) -> dict[str, Any]:
     from hcvae import inspection
     from hcvae.inspection import report
 
-    recordings = inspection.read(command.path, command.subject_column, command.average_columns or None)
+    recordings = inspection.read(
+        command.path, command.subject_column, command.average_columns or None, command.sampling_rate_hz
+    )
     summary = inspection.summarise(recordings)
     agreement = inspection.agreement_by_level(recordings)
     findings = inspection.find(recordings)

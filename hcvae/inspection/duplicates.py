@@ -5,6 +5,8 @@ Legend: N rows, T samples.
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from hcvae.inspection.finding import Finding
@@ -13,7 +15,8 @@ from hcvae.inspection.recordings import Recordings
 SAME_SHAPE = 1e-3
 """Distance of two waveforms of norm 1 up to which one is a copy of the other: noise of 1/1000 of the waveform."""
 PROJECTIONS = 10
-NEIGHBOURS = 4
+NEIGHBOURS = 6
+"""Each row itself, and five others: enough to join many copies of one waveform."""
 SHOWN = 3
 
 
@@ -41,10 +44,10 @@ def first_of_equal(signals: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def scaled_copies(signals: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Pairs [P, 2] of different rows of which the second is a multiple of the first, and the factors [P].
+    """Rows that are multiples of earlier ones: pairs [P, 2] of original and copy, and the factors [P].
 
-    Each row gives at most one pair. Rows of norm 1 are compared in a few random directions first (a distance can only
-    shrink there), with their negatives, and then in full.
+    Rows of norm 1 are compared in a few random directions first (a distance can only shrink there), with their
+    negatives, and then in full. Of a chain of copies the first row is the original.
     """
     if len(signals) < 2:
         return np.empty((0, 2), np.int64), np.empty(0)
@@ -54,16 +57,19 @@ def scaled_copies(signals: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDAr
     directions = np.linalg.qr(np.random.default_rng(0).standard_normal((unit.shape[1], PROJECTIONS)))[0]
     projected = unit @ directions
     tree = cKDTree(np.concatenate([projected, -projected]))
-    away, near = tree.query(projected, k=min(NEIGHBOURS, 2 * len(unit)), distance_upper_bound=SAME_SHAPE)
+    away, near = tree.query(projected, k=NEIGHBOURS, distance_upper_bound=SAME_SHAPE)
     row, rank = np.nonzero(np.isfinite(away))
-    other = near[row, rank]
+    other = np.asarray(near)[row, rank]
     sign, other = np.where(other < len(unit), 1.0, -1.0), other % len(unit)
-    same = (row < other) & (np.linalg.norm(unit[row] - sign[:, None] * unit[other], axis=1) < SAME_SHAPE)
-    pairs, signs = np.stack([row, other], axis=1)[same], sign[same]
-    pairs, kept = np.unique(pairs, axis=0, return_index=True)
-    factors = signs[kept] * norms[pairs[:, 1]] / norms[pairs[:, 0]]
-    _, once = np.unique(pairs[:, 1], return_index=True)
-    return pairs[once], factors[once]
+    same = np.linalg.norm(unit[row] - sign[:, None] * unit[other], axis=1) < SAME_SHAPE
+    graph = coo_array((np.ones(same.sum()), (row[same], other[same])), shape=(len(unit), len(unit)))
+    _, family = connected_components(graph, directed=False)
+    _, first, member = np.unique(family, return_index=True, return_inverse=True)
+    original = np.take(first, member)
+    copy = np.flatnonzero(original != np.arange(len(unit)))
+    original = original[copy]
+    signs = np.sign(np.einsum("pt,pt->p", unit[original], unit[copy]))
+    return np.stack([original, copy], axis=1), signs * norms[copy] / norms[original]
 
 
 def _exact(recordings: Recordings, copies: NDArray[np.int64], originals: NDArray[np.int64]) -> Finding:

@@ -3,16 +3,14 @@
 Legend: N rows, T samples.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hcvae.inspection.finding import Finding
-from hcvae.inspection.recordings import KIND, SPECIES, Recordings
+from hcvae.inspection.recordings import KIND, LEVEL, SPECIES, Recordings, groups
 
-FEWEST, AGREE, OPPOSE = 4, 0.5, -0.6
+FEWEST, AGREE, OPPOSE = 10, 0.5, -0.6
 SURE_FROM_DB, SHIFT_MS, FROM_MS = 50.0, 0.3, 1.5
 
 
@@ -38,14 +36,13 @@ def opposition(signals: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _minority(recordings: Recordings) -> list[Finding]:
-    stimulus = [name for name in recordings.scalars.column_names if name.startswith("stimulus_")]
-    group = recordings.codes([*KIND, "ear", *stimulus])
+    stimulus = recordings.codes([*KIND, "stimulus_frequency_hz", LEVEL])
     among = recordings.highest(recordings.codes(KIND))
     inverted: list[int] = []
-    for rows in _groups(group, among):
-        found = opposition(recordings.signals_uv[rows].astype(np.float64))
+    for same in groups(stimulus, among):
+        found = opposition(recordings.signals_uv[same].astype(np.float64)) if len(same) >= FEWEST else np.zeros(1)
         if np.median(np.abs(found)) >= AGREE:
-            inverted += rows[found < OPPOSE].tolist()
+            inverted += same[found < OPPOSE].tolist()
     if not inverted:
         return []
     rows = np.sort(inverted)
@@ -62,32 +59,26 @@ def _minority(recordings: Recordings) -> list[Finding]:
     ]
 
 
-def _groups(group: NDArray[np.int64], among: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
-    for number in np.unique(group[among]):
-        rows = np.flatnonzero(among & (group == number))
-        if len(rows) >= FEWEST:
-            yield rows
-
-
 def _against_norms(recordings: Recordings) -> list[Finding]:
     """Human click responses of the highest levels against the published one, vertex positive up."""
     loud = recordings.usable & (recordings.levels_db >= SURE_FROM_DB) & _is(recordings, SPECIES, "human")
     loud &= _is(recordings, "stimulus_type", "click")
     found = {}
-    for subject in np.unique(recordings.subject[loud]):
-        rows = np.flatnonzero(loud & (recordings.subject == subject))
+    subjects, number = np.unique(recordings.subject, return_inverse=True)
+    of_subject = groups(number, loud)
+    for rows in of_subject:
         level_db = float(np.median(recordings.levels_db[rows]))
         mean = recordings.signals_uv[rows].mean(axis=0, dtype=np.float64)
         upright, upside_down = _likeness(mean, recordings.times_ms, level_db)
         if upside_down > upright and upside_down > -OPPOSE:
-            found[str(subject)] = upside_down
+            found[str(subjects[number[rows[0]]])] = upside_down
     if not found:
         return []
     named = ", ".join(f"{subject} {-value:.2f}" for subject, value in list(found.items())[:5])
     return [
         Finding(
             "mean responses are upside down",
-            f"{len(found)} of {len(np.unique(recordings.subject[loud]))} human subjects: correlation of the mean from "
+            f"{len(found)} of {len(of_subject)} human subjects: correlation of the mean from "
             f"{SURE_FROM_DB:g} dB on with the published click response, vertex positive up: {named}"
             f"{', ...' if len(found) > 5 else ''}",
             "if the recorder shows the vertex negative up, multiply by -1; see the figure (--figure)",

@@ -54,6 +54,7 @@ class Recordings:
         path: str = "table",
         subject_column: str = "subject_id",
         average_columns: Sequence[str] | None = None,
+        sampling_rate_hz: float | None = None,
     ) -> Self:
         """Take the columns apart; `average_columns` defaults to all scalar ones but `OF_ONE_AVERAGE`.
 
@@ -74,7 +75,9 @@ class Recordings:
         )
         chosen = average_columns or [name for name in scalars.column_names if name not in OF_ONE_AVERAGE]
         subject = scalars[subject_column].cast(pa.string()).fill_null("").to_pylist()
-        rate_hz = sampling_rate_of(table, where=path)
+        if sampling_rate_hz is None and b"sampling_rate_hz" not in (table.schema.metadata or {}):
+            raise UserError(f"{path}: no sampling_rate_hz in the metadata; give --sampling-rate-hz")
+        rate_hz = sampling_rate_of(table, sampling_rate_hz, path)
         return cls(path, table, scalars, _signals(table, path), rate_hz, np.array(subject, str), tuple(chosen))
 
     def __len__(self) -> int:
@@ -114,11 +117,11 @@ class Recordings:
     def highest(self, within: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Usable rows [N] in the upper third of the levels of their group `within` [N]; all of it without levels."""
         result = self.usable.copy()
-        for group in np.unique(within):
-            levels = self.levels_db[within == group]
+        for rows in groups(within):
+            levels = self.levels_db[rows]
             if np.isfinite(levels).any():
                 lowest, top = np.nanmin(levels), np.nanmax(levels)
-                result[within == group] &= levels >= lowest + 2 / 3 * (top - lowest)
+                result[rows] &= levels >= lowest + 2 / 3 * (top - lowest)
         return result
 
     def named(self, rows: NDArray[np.int64]) -> str:
@@ -128,8 +131,20 @@ class Recordings:
         return ", ".join(names) + (", ..." if len(rows) > NAMED else "")
 
 
-def read(path: str, subject_column: str = "subject_id", average_columns: Sequence[str] | None = None) -> Recordings:
-    """Read a Parquet waveform table.
+def groups(codes: NDArray[np.int64], among: NDArray[np.bool_] | None = None) -> list[NDArray[np.int64]]:
+    """The rows of each code of `codes` [N] that are `among` [N], in the order of the codes."""
+    rows = np.arange(len(codes)) if among is None else np.flatnonzero(among)
+    order = rows[np.argsort(codes[rows], kind="stable")]
+    return [group for group in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(group)]
+
+
+def read(
+    path: str,
+    subject_column: str = "subject_id",
+    average_columns: Sequence[str] | None = None,
+    sampling_rate_hz: float | None = None,
+) -> Recordings:
+    """Read a Parquet waveform table; `sampling_rate_hz` is needed where its metadata do not say it.
 
     Raises:
         UserError: no such file, not Parquet, or see `Recordings.of`.
@@ -141,7 +156,7 @@ def read(path: str, subject_column: str = "subject_id", average_columns: Sequenc
         raise UserError(f"{path}: no such file; name a Parquet waveform table or a model bundle's folder") from error
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{path}: must be a readable Parquet file, but got: {error}") from error
-    return Recordings.of(table, path, subject_column, average_columns)
+    return Recordings.of(table, path, subject_column, average_columns, sampling_rate_hz)
 
 
 def _signals(table: pa.Table, path: str) -> NDArray[np.float32]:

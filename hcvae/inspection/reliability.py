@@ -3,14 +3,13 @@
 Legend: N rows, T samples, G responses with n >= 2 averages each.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcvae.inspection.finding import Finding
-from hcvae.inspection.recordings import KIND, Recordings
+from hcvae.inspection.recordings import KIND, Recordings, groups
 
 SPLITS = 10
 UNRELIABLE = 0.5
@@ -44,7 +43,7 @@ class Agreement:
 
 def agreement_by_level(recordings: Recordings) -> list[Agreement]:
     """One entry a level, lowest first, then one of all; none where no response has two averages."""
-    responses = list(_responses(recordings, recordings.usable))
+    responses = _responses(recordings, recordings.usable)
     if not responses:
         return []
     level_of = [recordings.levels_db[rows[0]] for rows in responses]
@@ -60,7 +59,7 @@ def check(recordings: Recordings) -> list[Finding]:
     """Averages of the highest levels that do not agree; a noise column of another scale than the noise."""
     found = []
     columns = ", ".join(recordings.average_columns)
-    strong = list(_responses(recordings, recordings.highest(recordings.codes(KIND))))
+    strong = _responses(recordings, recordings.highest(recordings.codes(KIND)))
     if strong:
         agreement = _agreement(recordings, strong, None)
         if (agreement.spearman_brown or 0.0) < UNRELIABLE:
@@ -73,7 +72,7 @@ def check(recordings: Recordings) -> list[Finding]:
                     "say so with --average-columns; else the responses are buried in noise: average more sweeps",
                 )
             )
-    responses = list(_responses(recordings, recordings.usable))
+    responses = _responses(recordings, recordings.usable)
     if responses:
         overall = _agreement(recordings, responses, None)
         stated = overall.noise_column_uv
@@ -89,14 +88,9 @@ def check(recordings: Recordings) -> list[Finding]:
     return found
 
 
-def _responses(recordings: Recordings, among: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
+def _responses(recordings: Recordings, among: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     """Rows of each response that has two averages or more `among` [N]."""
-    rows = np.flatnonzero(among)
-    order = rows[np.argsort(recordings.response[rows], kind="stable")]
-    starts = np.flatnonzero(np.diff(recordings.response[order])) + 1
-    for group in np.split(order, starts):
-        if len(group) > 1:
-            yield group
+    return [rows for rows in groups(recordings.response, among) if len(rows) > 1]
 
 
 def _agreement(recordings: Recordings, responses: list[NDArray[np.int64]], level_db: float | None) -> Agreement:

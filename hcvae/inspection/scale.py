@@ -7,10 +7,9 @@ Kujawa & Liberman 2009, J. Neurosci. 29:14077). A factor of 2 is allowed on both
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hcvae.inspection.finding import Finding
-from hcvae.inspection.recordings import SPECIES, Recordings
+from hcvae.inspection.recordings import SPECIES, Recordings, groups
 
 HUMAN_UV = (0.1, 2.0)
 RODENT_UV = (0.5, 10.0)
@@ -55,17 +54,13 @@ def _subjects(recordings: Recordings) -> list[Finding]:
 
 def _amplitudes(recordings: Recordings) -> tuple[dict[str, float], dict[str, str]]:
     """Median peak-to-peak amplitude in uV at the highest levels, and the species, of each subject."""
-    names, subject = np.unique(recordings.subject, return_inverse=True)
-    highest = recordings.highest(subject)
-    rows = np.flatnonzero(highest)
-    sizes = np.ptp(recordings.signals_uv[rows], axis=1)
-    known = recordings.scalars[SPECIES].to_pylist() if SPECIES in recordings.scalars.column_names else None
+    _, subject = np.unique(recordings.subject, return_inverse=True)
+    known = recordings.scalars[SPECIES] if SPECIES in recordings.scalars.column_names else None
     amplitude, species = {}, {}
-    for number, name in enumerate(names.tolist()):
-        of_subject = subject[rows] == number
-        if of_subject.any():
-            amplitude[name] = float(np.median(sizes[of_subject]))
-            species[name] = str(known[rows[of_subject][0]] or "") if known else ""
+    for rows in groups(subject, recordings.highest(subject)):
+        name = str(recordings.subject[rows[0]])
+        amplitude[name] = float(np.median(np.ptp(recordings.signals_uv[rows], axis=1)))
+        species[name] = str(known[int(rows[0])].as_py() or "") if known else ""
     return amplitude, species
 
 
@@ -105,9 +100,10 @@ def _short(number: float) -> str:
 def _rows(recordings: Recordings) -> list[Finding]:
     """Rows far from their subject's median RMS."""
     rms = np.sqrt(np.mean(recordings.signals_uv.astype(np.float64) ** 2, axis=1))
-    rms[~recordings.usable] = np.nan
     _, subject = np.unique(recordings.subject, return_inverse=True)
-    ratio = rms / _median_of_group(rms, subject)
+    ratio = np.full(len(rms), np.nan)
+    for rows in groups(subject, recordings.usable):
+        ratio[rows] = rms[rows] / np.median(rms[rows])
     found = []
     for rows, what in (
         (np.flatnonzero(ratio > OUTLIER), "larger"),
@@ -124,11 +120,3 @@ def _rows(recordings: Recordings) -> list[Finding]:
                 )
             )
     return found
-
-
-def _median_of_group(values: NDArray[np.float64], group: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Median [N] of the finite values of each row's group."""
-    medians = np.full(int(group.max()) + 1, np.nan)
-    for number in np.unique(group[np.isfinite(values)]):
-        medians[number] = np.nanmedian(values[group == number])
-    return np.asarray(medians[group])

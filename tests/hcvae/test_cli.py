@@ -79,7 +79,7 @@ def test_help_is_quick_and_loads_no_torch():
     assert loaded.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("command", ["simulate", "generate", "evaluate"])
+@pytest.mark.parametrize("command", ["simulate", "generate", "evaluate", "inspect"])
 def test_help_of_a_command_has_examples(command):
     result = hcvae(command, "--help")
     assert result.returncode == 0
