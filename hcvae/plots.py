@@ -4,7 +4,6 @@ Legend: R rows and C columns of a grid, K families, N waveforms, T samples, D la
 and latencies in ms; `latency_ms` holds waves I, III, V, NaN for those that are not to be marked.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from hcvae.errors import UserError
+from hcvae.data.atomic import written_whole
 
 Array = NDArray[np.floating]
 
@@ -155,15 +154,8 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
     Raises:
         UserError: `path` cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error}; name a folder that you may write to") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _grid(rows: int, columns: int, share_y: str = "all") -> tuple[Figure, NDArray[Any]]:

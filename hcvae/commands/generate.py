@@ -1,7 +1,6 @@
 """`hcvae generate`: waveforms from a model bundle."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -11,18 +10,18 @@ from hcvae import command_line
 
 
 class Generate(command_line.Command):
-    """Draw waveforms from a model bundle into a Parquet waveform table (uV and ms).
+    """Draw waveforms from a model bundle into a waveform table (uV and ms).
 
-      examples:
-        hcvae generate model --condition stimulus_level_db=60 --out at-60-dB.parquet
-        hcvae generate model --condition stimulus_level_db=60 --residual-noise --out as-recorded.parquet
-    hcvae generate model --condition species=human --condition stimulus_frequency_hz=null --out human.parquet
+    examples:
+      hcvae generate model --condition stimulus_level_db=60 --out at-60-dB.parquet
+      hcvae generate model --condition stimulus_level_db=60 --residual-noise --out as-recorded.csv
+      hcvae generate model --condition species=human --condition stimulus_frequency_hz=null --out human.parquet
     """
 
     bundle: CliPositionalArg[str]
     """The model bundle, a folder."""
     out: str
-    """The Parquet file to write."""
+    """The file to write: .parquet, .csv, .mat (MATLAB v5) or .edf (EDF+)."""
     condition: dict[str, str] = Field({})
     """COLUMN=VALUE, once for each column; null for none. Columns left out take their typical training value."""
     samples: int = Field(100, ge=1)
@@ -36,15 +35,17 @@ class Generate(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     command = command_line.parse(Generate, arguments)
+    from hcvae.data.export import check_path, write_table
+
+    check_path(command.out)
     from hcvae.bundle import load
-    from hcvae.data.table import write_table
     from hcvae.generation import complete_condition, generate, parse_condition
 
     bundle = load(command.bundle)
     given = parse_condition(bundle, command.condition)
     condition = complete_condition(bundle, given)
     table = generate(bundle, [condition], command.samples, command.seed, residual_noise=command.residual_noise)
-    write_table(table, Path(command.out))
+    write_table(table, command.out)
     console = Console()
     for name, value in condition.items():
         shown = f"{value:g}" if isinstance(value, float) else value

@@ -1,7 +1,6 @@
 """`hcvae simulate`: a table of simulated recordings."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from pydantic import Field
 from rich.console import Console
@@ -10,15 +9,16 @@ from hcvae import command_line
 
 
 class Simulate(command_line.Command):
-    """Write a Parquet waveform table of simulated recordings whose generative factors are known.
+    """Write a waveform table of simulated recordings whose generative factors are known.
 
     examples:
       hcvae simulate --rows 4000 --out simulated.parquet
       hcvae simulate --rows 100000 --seed 1 --out more.parquet
+      hcvae simulate --rows 200 --out example.csv
     """
 
     out: str
-    """The Parquet file to write."""
+    """The file to write: .parquet, .csv, .mat (MATLAB v5) or .edf (EDF+)."""
     rows: int = Field(4000, ge=1)
     """Waveforms."""
     seed: int = Field(0, ge=0)
@@ -28,11 +28,13 @@ class Simulate(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     command = command_line.parse(Simulate, arguments)
+    from hcvae.data.export import check_path, write_table
+
+    check_path(command.out)
     from hcvae.data.simulator import simulate
-    from hcvae.data.table import write_table
 
     table = simulate(command.rows, command.seed)
-    write_table(table, Path(command.out))
+    write_table(table, command.out)
     subjects = len(table["subject_id"].unique())
     Console().print(f"{table.num_rows} waveforms of {subjects} simulated subjects written to {command.out}")
     return 0

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hcvae.config import DataConfig
+from hcvae.data.atomic import written_whole
 from hcvae.errors import UserError
 
 WAVES = ("I", "II", "III", "IV", "V")
@@ -148,15 +149,8 @@ def write_table(table: pa.Table, path: str | Path) -> None:
     Raises:
         UserError: `path` cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as temporary:
         pq.write_table(table, temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error}; name a file in a folder that you may write to") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: str, config: DataConfig, signal_length: int) -> pa.Table:

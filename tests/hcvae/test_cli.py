@@ -79,7 +79,7 @@ def test_help_is_quick_and_loads_no_torch():
     assert loaded.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("command", ["simulate", "generate", "evaluate"])
+@pytest.mark.parametrize("command", ["simulate", "generate", "evaluate", "inspect"])
 def test_help_of_a_command_has_examples(command):
     result = hcvae(command, "--help")
     assert result.returncode == 0
@@ -91,7 +91,8 @@ def test_mistakes_exit_with_2_and_one_message(tmp_path):
         (["genrate"], "genrate: unknown command; did you mean 'generate'?"),
         (["simulate", "--row", "3", "--out", "x"], "--row: unknown option; did you mean '--rows'?"),
         (["simulate"], "out: field required"),
-        (["generate", str(tmp_path), "--out", "x"], "not a model bundle"),
+        (["simulate", "--out", "x.xlsx"], "must end in one of .parquet, .csv, .mat, .edf, but got '.xlsx'"),
+        (["generate", str(tmp_path), "--out", "x.csv"], "not a model bundle"),
     ]:
         result = hcvae(*arguments)
         assert result.returncode == 2, result.stderr

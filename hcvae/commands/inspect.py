@@ -1,0 +1,110 @@
+"""`hcvae inspect`: what a waveform table or a model bundle holds, and what in it looks wrong."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+
+from hcvae import command_line
+from hcvae.errors import UserError
+
+
+class Inspect(command_line.Command):
+    """Tell what a Parquet waveform table or a model bundle holds: counts, ranges, how well independent averages agree,
+    and warnings where something looks wrong. The exit code is 0 also where there are warnings, 2 on bad input.
+
+    examples:
+      hcvae inspect recordings.parquet
+      hcvae inspect recordings.parquet --figure grand-averages.png --json inspection.json
+      hcvae inspect recordings.parquet --average-columns subject_id --average-columns stimulus_level_db
+      hcvae inspect model
+    """
+
+    path: CliPositionalArg[str]
+    """The table, or the bundle's folder."""
+    as_json: str | None = Field(None, validation_alias="json")
+    """File to write everything to, as JSON."""
+    figure: str | None = Field(None)
+    """PNG to draw the grand averages of each level to; tables only."""
+    subject_column: str = Field("subject_id", validation_alias="subject-column")
+    """Column that names the subject; tables only."""
+    average_columns: list[str] = Field([], validation_alias="average-columns")
+    """Rows that agree in these are independent averages of one response; tables only. Default: all columns but those
+    that differ between averages (record_id, recording_index, half, n_averages, n_artifacts, residual_noise_uv)."""
+    sampling_rate_hz: float | None = Field(None, gt=0, validation_alias="sampling-rate-hz")
+    """Sampling rate of a table whose metadata do not say it."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    command = command_line.parse(Inspect, arguments)
+    console = Console()
+    content = _bundle(command, console) if Path(command.path).is_dir() else _table(command, console)
+    if command.as_json is not None:
+        _write_json(content, command.as_json)
+        console.print(f"all of it in {command.as_json}", highlight=False)
+    return 0
+
+
+def _table(command: Inspect, console: Console) -> dict[str, Any]:
+    from hcvae import inspection
+    from hcvae.inspection import report
+
+    recordings = inspection.read(
+        command.path, command.subject_column, command.average_columns or None, command.sampling_rate_hz
+    )
+    summary = inspection.summarise(recordings)
+    agreement = inspection.agreement_by_level(recordings)
+    findings = inspection.find(recordings)
+    console.print(f"{command.path}: {report.head_of(summary)}", highlight=False, markup=False)
+    for table in report.tables_of(summary, agreement):
+        console.print(table)
+    if not agreement:
+        columns = ", ".join(recordings.average_columns)
+        console.print(f"No independent averages: no two rows agree in {columns}", highlight=False, markup=False)
+    report.show_findings(findings, console)
+    if command.figure is not None:
+        from hcvae.inspection.figure import grand_averages
+        from hcvae.plots import save_figure
+
+        save_figure(grand_averages(recordings), command.figure)
+        console.print(f"grand averages drawn to {command.figure}", highlight=False)
+    return {
+        "table": command.path,
+        "summary": asdict(summary),
+        "average_columns": recordings.average_columns,
+        "independent_averages": [asdict(row) for row in agreement],
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def _bundle(command: Inspect, console: Console) -> dict[str, Any]:
+    if command.figure is not None:
+        raise UserError(f"--figure: draws waveform tables, but {command.path} is a folder; see hcvae evaluate")
+    from hcvae.bundle import load
+    from hcvae.inspection import report
+    from hcvae.inspection.bundle import find_in_bundle, summarise_bundle
+
+    bundle = load(command.path)
+    summary, findings = summarise_bundle(bundle), find_in_bundle(bundle)
+    console.print(f"{command.path}: {report.head_of_bundle(summary)}", highlight=False, markup=False)
+    for table in report.tables_of_bundle(summary):
+        console.print(table)
+    report.show_findings(findings, console)
+    return {
+        "bundle": command.path,
+        "summary": asdict(summary),
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def _write_json(content: dict[str, Any], path: str) -> None:
+    from hcvae.data.atomic import written_whole
+
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False))

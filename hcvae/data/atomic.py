@@ -1,0 +1,26 @@
+"""Files that nobody sees half written."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hcvae.errors import UserError
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside `path` to write to; it becomes `path` at the end, and is removed where writing failed.
+
+    Raises:
+        UserError: the folder is missing, or may not be written to.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error}; name a file in a folder that you may write to") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,43 @@
+"""Waveform tables as files of other programs, by suffix. The layouts are described in docs/own-data.md."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pyarrow as pa
+
+from hcvae.data import table as parquet
+from hcvae.data.export.comma_separated import write_csv
+from hcvae.data.export.european_data_format import write_edf
+from hcvae.data.export.matlab import write_mat
+from hcvae.errors import UserError
+
+WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {
+    ".parquet": parquet.write_table,
+    ".csv": write_csv,
+    ".mat": write_mat,
+    ".edf": write_edf,
+}
+
+
+def check_path(path: str | Path) -> None:
+    """Refuse a file that `write_table` cannot write, before the work that makes the table.
+
+    Raises:
+        UserError: another suffix than those of `WRITERS`, or the package that writes the format is not installed.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITERS:
+        raise UserError(f"{path}: the name must end in one of {', '.join(WRITERS)}, but got {suffix!r}")
+    if suffix == ".edf" and find_spec("edfio") is None:
+        raise UserError(f"{path}: EDF needs the package edfio, which is not there; pip install 'hcvae[formats]'")
+
+
+def write_table(table: pa.Table, path: str | Path) -> None:
+    """Write a waveform table in the format that the suffix names, under a temporary name first.
+
+    Raises:
+        UserError: see `check_path`; the format cannot hold the table; or the file cannot be written.
+    """
+    check_path(path)
+    WRITERS[Path(path).suffix.lower()](table, Path(path))

@@ -1,0 +1,106 @@
+"""EDF+: the waveforms one after another in the signal ABR, each one data record long, with an annotation each.
+
+The annotation stands at the record's start and holds the scalar columns as a JSON object; labelled peaks are left out.
+EDF+ stores 16-bit integers: the largest absolute value A of the file is step 32767, so that a sample is wrong by at
+most A / 65534 (1.5e-5 of A).
+
+Format: Kemp & Olivan (2003), Clin. Neurophysiol. 114:1755, doi 10.1016/S1388-2457(03)00123-8.
+"""
+
+import datetime as dt
+import json
+import math
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from hcvae.data.atomic import written_whole
+from hcvae.data.export.contents import Contents
+from hcvae.errors import UserError
+
+START = dt.date(1985, 1, 1)  # the earliest that EDF can say: no date of the table, so that bytes repeat
+FIELD_CHARACTERS = 8  # of a number in the header
+LARGEST_RECORD_BYTES = 61_440
+TIMEKEEPING_BYTES = 64  # of the two times in each record's annotations
+LARGEST_UV = 9_999_999
+SMALLEST_UV = 1e-4  # a smaller one would need more characters than its field has
+STEPS = 32_767
+
+
+def write_edf(table: pa.Table, path: Path) -> None:
+    """Write a waveform table as EDF+; needs the package edfio.
+
+    Raises:
+        UserError: samples that are not finite, or beyond what the header can say; a record whose duration in s has more
+            than 8 characters, or that is larger than 61,440 bytes; or the file cannot be written.
+    """
+    from edfio import Edf, EdfAnnotation, EdfSignal, Recording
+
+    contents = Contents.of(table, str(path))
+    duration_s = _record_duration_s(contents, path)
+    limit_uv = _limit_uv(contents, path)
+    texts = [json.dumps(_without_nan(row), ensure_ascii=False, default=str) for row in contents.scalars.to_pylist()]
+    _check_record_size(texts, contents.signals.shape[1], path)
+    signal = EdfSignal(
+        contents.signals.ravel().astype(np.float64),
+        contents.sampling_rate_hz,
+        label="ABR",
+        physical_dimension="uV",
+        physical_range=(-limit_uv, limit_uv),
+        digital_range=(-STEPS, STEPS),
+    )
+    edf = Edf(
+        [signal],
+        recording=Recording(startdate=START),
+        starttime=dt.time(0, 0, 0),
+        data_record_duration=duration_s,
+        annotations=list(map(EdfAnnotation, _starts_s(len(texts), duration_s), repeat(None), texts)),
+    )
+    with written_whole(path) as temporary:
+        edf.write(temporary)
+
+
+def _record_duration_s(contents: Contents, path: Path) -> float:
+    samples, rate_hz = contents.signals.shape[1], contents.sampling_rate_hz
+    duration_s: float = samples / rate_hz
+    if len(str(duration_s)) > FIELD_CHARACTERS:
+        raise UserError(
+            f"{path}: EDF has {FIELD_CHARACTERS} characters for the duration of a waveform, but got {duration_s!r} s "
+            f"({samples} samples at {rate_hz!r} Hz); write .parquet, .csv or .mat, or resample"
+        )
+    return duration_s
+
+
+def _starts_s(records: int, duration_s: float) -> list[float]:
+    """Start of each record, and not a rounding error before the end of the one before: edfio would put it there."""
+    starts = np.arange(records) * duration_s
+    starts[1:] = np.maximum(starts[1:], starts[:-1] + duration_s)
+    return [float(start) for start in starts]
+
+
+def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows null, but no NaN."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+
+
+def _limit_uv(contents: Contents, path: Path) -> float:
+    """Largest absolute value, rounded up to what the header can say with a minus sign before it."""
+    largest = float(np.abs(contents.signals).max())
+    if not largest <= LARGEST_UV:  # NaN, too
+        raise UserError(f"{path}: EDF holds finite values up to {LARGEST_UV:,} uV, but got {largest:g}")
+    decimals = max(0, FIELD_CHARACTERS - 2 - len(str(int(largest))))
+    scale = 10.0**decimals
+    return max(SMALLEST_UV, math.ceil(largest * scale) / scale)
+
+
+def _check_record_size(texts: list[str], samples: int, path: Path) -> None:
+    longest = max(range(len(texts)), key=lambda row: len(texts[row].encode()))
+    size = 2 * samples + len(texts[longest].encode()) + TIMEKEEPING_BYTES
+    if size > LARGEST_RECORD_BYTES:
+        raise UserError(
+            f"{path}: an EDF record must not exceed {LARGEST_RECORD_BYTES:,} bytes, but row {longest} (from 0) needs "
+            f"{size:,} with its columns; leave out long texts, or write .parquet, .csv or .mat"
+        )

@@ -1,0 +1,69 @@
+"""MATLAB v5: a struct `abr` with the fields signal [N x T] in uV, time_ms [T x 1], sampling_rate_hz, and the columns.
+
+A column of numbers is [N x 1] doubles, NaN for null; of text a cell [N x 1], empty for null; of waves I to V [N x 5].
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.io import savemat
+
+from hcvae.data.atomic import written_whole
+from hcvae.data.export.contents import Contents
+from hcvae.data.table import WAVES, scalar_column
+from hcvae.errors import UserError
+
+LONGEST_NAME = 63  # namelengthmax of MATLAB; scipy's `long_field_names`
+LARGEST_BYTES = 2**31 - 1  # of a variable in a v5 file
+IDENTIFIER = re.compile(r"[A-Za-z]\w*", re.ASCII)
+
+
+def write_mat(table: pa.Table, path: Path) -> None:
+    """Write a waveform table as a MATLAB v5 file.
+
+    Raises:
+        UserError: a column whose name is no field name, more than 2 GiB, or the file cannot be written.
+    """
+    contents = Contents.of(table, str(path))
+    abr: dict[str, Any] = {
+        "signal": contents.signals,
+        "time_ms": contents.times_ms,
+        "sampling_rate_hz": contents.sampling_rate_hz,
+    }
+    for name in (*contents.scalars.column_names, *contents.waves):
+        _check_name(name, abr, path)
+    abr |= {name: _scalar(contents.scalars[name], name, path) for name in contents.scalars.column_names}
+    abr |= {name: _waves(values) for name, values in contents.waves.items()}
+    size = sum(np.asarray(values).nbytes for values in abr.values())
+    if size > LARGEST_BYTES:
+        raise UserError(f"{path}: a MATLAB v5 file holds up to 2 GiB, but got {size / 2**30:.1f}; write .parquet")
+    with written_whole(path) as temporary:
+        savemat(temporary, {"abr": abr}, appendmat=False, long_field_names=True, oned_as="column")
+
+
+def _check_name(name: str, taken: dict[str, Any], path: Path) -> None:
+    if len(name) > LONGEST_NAME or not IDENTIFIER.fullmatch(name) or name in taken:
+        raise UserError(
+            f"{path}: column {name!r}: a MATLAB field name has up to {LONGEST_NAME} letters, digits and underscores, "
+            f"begins with a letter and is none of {', '.join(list(taken)[:3])}; rename the column, or write .parquet"
+        )
+
+
+def _scalar(column: pa.ChunkedArray, name: str, path: Path) -> NDArray[Any]:
+    """[N], doubles or text."""
+    values = scalar_column(column, f"{path}: column {name!r}")
+    if pa.types.is_string(values.type):
+        return np.array(values.fill_null("").to_pylist(), dtype=object)
+    return np.asarray(values.cast(pa.float64()).to_numpy(), np.float64)
+
+
+def _waves(values: pa.Array) -> NDArray[Any]:
+    """[N, 5], doubles or logicals."""
+    if pa.types.is_boolean(values.type):
+        return np.asarray(pc.fill_null(values, False).to_numpy(zero_copy_only=False), np.bool_).reshape(-1, len(WAVES))
+    return np.asarray(values.to_numpy(zero_copy_only=False), np.float64).reshape(-1, len(WAVES))

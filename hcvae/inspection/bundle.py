@@ -1,0 +1,80 @@
+"""What a model bundle holds."""
+
+from dataclasses import dataclass
+
+from hcvae.bundle import Bundle
+from hcvae.data.static import StaticColumn
+from hcvae.inspection.finding import Finding
+from hcvae.model_card import REPORTED
+from hcvae.training.diagnosis import examine
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A column that conditions the model."""
+
+    name: str
+    kind: str
+    trained_on: str
+    """Range or categories of the training rows."""
+    nulls: bool
+    """Whether training rows had none."""
+
+
+@dataclass(frozen=True)
+class BundleSummary:
+    """What a bundle is and how it was trained."""
+
+    model_type: str
+    parameters: int
+    latent_dims: dict[str, int]
+    samples: int
+    sampling_rate_hz: float
+    conditions: list[Condition]
+    labelled_waves: list[str]
+    scales_uv: dict[str, tuple[float, float]]
+    """Mean and standard deviation of the training waveforms, by normalisation group."""
+    data: str
+    """What it was trained on."""
+    epochs: int
+    metrics: dict[str, dict[str, float]]
+    """By part of the split."""
+
+
+def summarise_bundle(bundle: Bundle) -> BundleSummary:
+    """Read it off the bundle."""
+    preprocessing, data = bundle.preprocessing, bundle.config.data
+    simulated = f"simulator, {data.simulator.rows} waveforms, seed {data.simulator.seed}"
+    return BundleSummary(
+        model_type=bundle.config.model.model_type,
+        parameters=sum(parameter.numel() for parameter in bundle.model.parameters()),
+        latent_dims=dict(bundle.model.latent_dims),
+        samples=preprocessing.signal_length,
+        sampling_rate_hz=preprocessing.sampling_rate_hz,
+        conditions=[_condition(column) for column in preprocessing.static.columns],
+        labelled_waves=list(preprocessing.labelled_waves),
+        scales_uv={name: (scale.mean_uv, scale.std_uv) for name, scale in preprocessing.signal.groups.items()},
+        data=", ".join(data.tables) or simulated,
+        epochs=len(bundle.history),
+        metrics=bundle.metrics,
+    )
+
+
+def find_in_bundle(bundle: Bundle) -> list[Finding]:
+    """The troubles of its training; see docs/diagnosis.md."""
+    troubles = examine(bundle.config, bundle.history).findings
+    return [Finding(trouble.trouble, trouble.evidence, trouble.remedy) for trouble in troubles]
+
+
+def reported(metrics: dict[str, dict[str, float]]) -> list[tuple[str, list[float]]]:
+    """The metrics of the model card, with the value of each part in the order of `metrics`."""
+    return [
+        (meaning, [values[name] for values in metrics.values()])
+        for name, meaning in REPORTED.items()
+        if all(name in values for values in metrics.values())
+    ]
+
+
+def _condition(column: StaticColumn) -> Condition:
+    trained_on = ", ".join(column.categories) or f"{column.minimum:g} to {column.maximum:g}"
+    return Condition(column.name, column.kind, trained_on, column.has_nulls)

@@ -1,0 +1,31 @@
+"""Waveforms and subjects that are not there."""
+
+import numpy as np
+import pyarrow.compute as pc
+
+from hcvae.inspection.finding import Finding
+from hcvae.inspection.recordings import Recordings
+
+
+def check(recordings: Recordings) -> list[Finding]:
+    """Rows without a waveform, with NaN or infinite samples, without a subject, and constant ones.
+
+    Missing values of other columns are no trouble in themselves: the summary counts them.
+    """
+    absent = pc.is_null(recordings.table["signal"]).to_numpy()
+    unnamed = recordings.subject == ""
+    cases = [
+        (absent, "hold no waveform (null)", "remove the rows: training refuses them"),
+        (
+            ~absent & ~recordings.finite,
+            "hold NaN or infinite samples",
+            "remove the rows, or record them again: training refuses them",
+        ),
+        (recordings.finite & ~recordings.usable, "are constant", "remove the rows: no electrode was connected"),
+        (unnamed, "name no subject", "give each row a subject: the split needs it"),
+    ]
+    return [
+        Finding(f"rows {what}", f"{rows.size} of {len(recordings)} rows: {recordings.named(rows)}", remedy)
+        for bad, what, remedy in cases
+        if (rows := np.flatnonzero(bad)).size
+    ]

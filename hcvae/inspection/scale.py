@@ -1,0 +1,122 @@
+"""Amplitudes that the field does not know: volts for microvolts, a gain forgotten.
+
+Peak-to-peak amplitudes of averaged surface recordings, at the subject's highest levels. Adults: wave V of 0.1 to 1 uV,
+the whole response up to about twice that (Hall 2007, New Handbook of Auditory Evoked Responses; Picton 2010, Human
+Auditory Evoked Potentials). Rodents, needle electrodes: waves of 0.5 to 10 uV (Zhou et al. 2006, Brain Res. 1091:16;
+Kujawa & Liberman 2009, J. Neurosci. 29:14077). A factor of 2 is allowed on both sides.
+"""
+
+import numpy as np
+
+from hcvae.inspection.finding import Finding
+from hcvae.inspection.recordings import SPECIES, Recordings, groups
+
+HUMAN_UV = (0.1, 2.0)
+RODENT_UV = (0.5, 10.0)
+RODENTS = ("mouse", "rat", "gerbil", "hamster", "guinea pig", "chinchilla")
+MARGIN = 2.0
+OUTLIER = 10.0
+UNITS = {"volts": 1e6, "millivolts": 1e3, "nanovolts": 1e-3}
+"""uV in each."""
+
+
+def check(recordings: Recordings) -> list[Finding]:
+    """Subjects of an amplitude that their species does not have, and single rows that differ from their subject's."""
+    return [*_wrong_unit(recordings), *_subjects(recordings), *_rows(recordings)]
+
+
+def _wrong_unit(recordings: Recordings) -> list[Finding]:
+    metadata = recordings.table.schema.field("signal").metadata or {}
+    unit = metadata.get(b"unit", b"uV").decode()
+    if unit in ("uV", "µV", "μV", ""):
+        return []
+    return [
+        Finding(
+            f"the waveforms are in {unit}",
+            f"the metadata of column 'signal' say unit {unit!r}; everything here reads uV",
+            "convert the waveforms to uV",
+        )
+    ]
+
+
+def _subjects(recordings: Recordings) -> list[Finding]:
+    """One finding for all subjects of one species on one side of its range."""
+    amplitude_uv, species = _amplitudes(recordings)
+    found = []
+    for name in sorted(set(species.values())):
+        low, high = _range_uv(name)
+        of_species = {subject: size for subject, size in amplitude_uv.items() if species[subject] == name}
+        small = {subject: size for subject, size in of_species.items() if size < low / MARGIN}
+        large = {subject: size for subject, size in of_species.items() if size > high * MARGIN}
+        found += [_scale_finding(group, len(of_species), name, low, high) for group in (small, large) if group]
+    return found
+
+
+def _amplitudes(recordings: Recordings) -> tuple[dict[str, float], dict[str, str]]:
+    """Median peak-to-peak amplitude in uV at the highest levels, and the species, of each subject."""
+    _, subject = np.unique(recordings.subject, return_inverse=True)
+    known = recordings.scalars[SPECIES] if SPECIES in recordings.scalars.column_names else None
+    amplitude, species = {}, {}
+    for rows in groups(subject, recordings.highest(subject)):
+        name = str(recordings.subject[rows[0]])
+        amplitude[name] = float(np.median(np.ptp(recordings.signals_uv[rows], axis=1)))
+        species[name] = str(known[int(rows[0])].as_py() or "") if known else ""
+    return amplitude, species
+
+
+def _range_uv(species: str) -> tuple[float, float]:
+    if species.lower() == "human":
+        return HUMAN_UV
+    if species.lower() in RODENTS:
+        return RODENT_UV
+    return HUMAN_UV[0], RODENT_UV[1]
+
+
+def _scale_finding(sizes: dict[str, float], of_all: int, species: str, low: float, high: float) -> Finding:
+    typical = float(np.median(list(sizes.values())))
+    direction, factor = ("small", low / typical) if typical < low else ("large", typical / high)
+    named = ", ".join(f"{subject} {size:.3g}" for subject, size in list(sizes.items())[:5])
+    who = species or "an unknown species"
+    unit = next((name for name, times in UNITS.items() if low <= typical * times <= high), None)
+    if unit:
+        guess = f"they fit {unit} taken for uV, or a gain of {UNITS[unit]:g}"
+    else:
+        guess = f"times {_short(low / typical)} to {_short(high / typical)} would make them ordinary"
+    more = ", ..." if len(sizes) > 5 else ""
+    return Finding(
+        f"amplitudes are too {direction} for {who}",
+        f"{len(sizes)} of {of_all} subjects; peak to peak at their highest levels, in uV: {named}{more}; the field's "
+        f"range is {low:g} to {high:g}, {_short(factor)} times {'more' if direction == 'small' else 'less'}; {guess}",
+        "look up the unit and the amplifier's gain in the recording, and scale the waveforms; until then leave them "
+        "out wherever absolute amplitude matters, or group the normalisation (normalization.group_by)",
+    )
+
+
+def _short(number: float) -> str:
+    """Two digits, without an exponent where that is readable."""
+    return f"{float(f'{number:.2g}'):g}"
+
+
+def _rows(recordings: Recordings) -> list[Finding]:
+    """Rows far from their subject's median RMS."""
+    rms = np.sqrt(np.mean(recordings.signals_uv.astype(np.float64) ** 2, axis=1))
+    _, subject = np.unique(recordings.subject, return_inverse=True)
+    ratio = np.full(len(rms), np.nan)
+    for rows in groups(subject, recordings.usable):
+        ratio[rows] = rms[rows] / np.median(rms[rows])
+    found = []
+    for rows, what in (
+        (np.flatnonzero(ratio > OUTLIER), "larger"),
+        (np.flatnonzero(ratio < 1 / OUTLIER), "smaller"),
+    ):
+        if rows.size:
+            middle = float(np.median(np.maximum(ratio[rows], 1 / ratio[rows])))
+            found.append(
+                Finding(
+                    f"single rows are much {what} than the others of their subject",
+                    f"{rows.size} of {len(recordings)} rows, RMS about {middle:.3g} times {what} than their subject's "
+                    f"median: {recordings.named(rows)}",
+                    "compare the gain of these recordings with the others', and leave out artefacts",
+                )
+            )
+    return found

@@ -1,0 +1,107 @@
+"""Counts and ranges of a waveform table.
+
+Legend: N rows, T samples.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hcvae.data.table import PEAK_COLUMNS, WAVES
+from hcvae.inspection.recordings import Recordings
+
+SHOWN_VALUES = 6
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of one value a row."""
+
+    name: str
+    type: str
+    missing: int
+    """Rows that are null or NaN."""
+    distinct: int
+    """Different values, without null."""
+    values: str
+    """The range of numbers, or the most frequent texts."""
+    minimum: float | None
+    maximum: float | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a table holds."""
+
+    rows: int
+    subjects: int
+    samples: int
+    sampling_rate_hz: float
+    duration_ms: float
+    columns: list[Column]
+    rows_by_level: dict[str, dict[str, int]]
+    """Rows of each subject at each level in dB; empty where no level is known."""
+    rms_uv: dict[str, float]
+    """Percentiles 5, 50, 95 over the waveforms."""
+    peak_to_peak_uv: dict[str, float]
+    labelled_peaks: dict[str, int]
+    """Rows with a labelled peak, by wave; empty without peak columns."""
+
+
+def summarise(recordings: Recordings) -> Summary:
+    """Count."""
+    finite = recordings.signals_uv[recordings.finite].astype(np.float64)
+    samples = recordings.signals_uv.shape[1]
+    return Summary(
+        rows=len(recordings),
+        subjects=len(np.unique(recordings.subject)),
+        samples=samples,
+        sampling_rate_hz=recordings.sampling_rate_hz,
+        duration_ms=samples / recordings.sampling_rate_hz * 1e3,
+        columns=[_column(recordings, name) for name in recordings.scalars.column_names],
+        rows_by_level=_rows_by_level(recordings),
+        rms_uv=_percentiles(np.sqrt(np.mean(finite**2, axis=1))),
+        peak_to_peak_uv=_percentiles(np.ptp(finite, axis=1)),
+        labelled_peaks=_labelled(recordings.table),
+    )
+
+
+def _column(recordings: Recordings, name: str) -> Column:
+    column, stored = recordings.scalars[name], str(recordings.table[name].type)
+    known = column.drop_null()
+    distinct = len(pc.unique(known))
+    if pa.types.is_float64(column.type) and len(known):
+        lowest, highest = (float(value) for value in pc.min_max(known).as_py().values())
+        shown = f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
+        return Column(name, stored, column.null_count, distinct, shown, lowest, highest)
+    counts = sorted(pc.value_counts(known).to_pylist(), key=lambda entry: -entry["counts"]) if distinct else []
+    shown = ", ".join(f"{entry['values']}" for entry in counts[:SHOWN_VALUES])
+    more = ", ..." if distinct > SHOWN_VALUES else ""
+    return Column(name, stored, column.null_count, distinct, shown + more, None, None)
+
+
+def _rows_by_level(recordings: Recordings) -> dict[str, dict[str, int]]:
+    known = np.isfinite(recordings.levels_db)
+    result: dict[str, dict[str, int]] = {}
+    for level in np.unique(recordings.levels_db[known]):
+        subjects, counts = np.unique(recordings.subject[recordings.levels_db == level], return_counts=True)
+        result[f"{level:g}"] = dict(zip(subjects.tolist(), counts.tolist(), strict=True))
+    return result
+
+
+def _percentiles(values: np.ndarray) -> dict[str, float]:
+    if not len(values):
+        return {}
+    return {str(share): float(np.percentile(values, share)) for share in (5, 50, 95)}
+
+
+def _labelled(table: pa.Table) -> dict[str, int]:
+    valid = PEAK_COLUMNS[2]
+    if valid not in table.column_names:
+        return {}
+    return {
+        wave: int(pc.sum(pc.list_element(table[valid], number).cast(pa.int64())).as_py() or 0)
+        for number, wave in enumerate(WAVES)
+    }

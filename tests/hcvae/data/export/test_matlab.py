@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from scipy.io import loadmat
+
+from hcvae.data.export import matlab, write_table
+from hcvae.data.simulator import simulate
+from hcvae.errors import UserError
+
+
+def test_the_struct_has_the_agreed_fields(table, signals, tmp_path):
+    write_table(table, tmp_path / "a.mat")
+    content = loadmat(tmp_path / "a.mat")
+    abr = content["abr"]
+    assert [name for name in content if not name.startswith("__")] == ["abr"]
+    assert abr.shape == (1, 1)
+    found = {name: abr[name][0, 0] for name in abr.dtype.names}
+    assert np.array_equal(found["signal"], signals)
+    assert np.allclose(found["time_ms"].ravel(), np.arange(64) / 25)
+    assert found["sampling_rate_hz"].item() == 25000
+    assert found["stimulus_level_db"].shape == (7, 1)
+    assert found["stimulus_level_db"].dtype == np.float64
+    assert np.array_equal(found["stimulus_level_db"][:, 0], [60, 50, np.nan, 30, 20, 10, 0], equal_nan=True)
+    assert [text[0] if text.size else "" for text in found["sex"][:, 0]] == ["F", "", "M", "F", "", "M", "F"]
+    assert found["subject_id"][4, 0][0] == 'a "quoted", name'
+    latency = np.array(table["peak_latency_ms"].to_pylist())
+    assert np.array_equal(found["peak_latency_ms"], latency, equal_nan=True)
+    assert np.array_equal(found["peak_valid"], np.isfinite(latency))
+
+
+def test_every_column_of_the_simulator_fits(tmp_path):
+    simulated = simulate(6, 0)
+    write_table(simulated, tmp_path / "a.mat")
+    abr = loadmat(tmp_path / "a.mat", simplify_cells=True)["abr"]
+    assert set(simulated.column_names) | {"time_ms", "sampling_rate_hz"} == set(abr)
+    assert np.array_equal(abr["factor_gain"], simulated["factor_gain"].to_numpy())
+
+
+@pytest.mark.parametrize("name", ["c" * 64, "rate (Hz)", "2nd", "_hidden", "time_ms", "größe"])
+def test_a_column_that_cannot_be_a_field_is_refused_by_name(table, tmp_path, add, name):
+    with pytest.raises(UserError, match="a MATLAB field name has up to 63 letters"):
+        write_table(add(table, name, range(7)), tmp_path / "a.mat")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_of_63_characters_is_kept(table, tmp_path, add):
+    write_table(add(table, "c" * 63, range(7)), tmp_path / "a.mat")
+    abr = loadmat(tmp_path / "a.mat", simplify_cells=True)["abr"]
+    assert list(abr["c" * 63]) == list(range(7))
+
+
+def test_more_than_the_format_holds_is_refused(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(matlab, "LARGEST_BYTES", 7 * 64 * 4)  # the waveforms alone, without the columns
+    with pytest.raises(UserError, match="MATLAB v5 file holds up to 2 GiB"):
+        write_table(table, tmp_path / "a.mat")
