@@ -3,8 +3,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from edfio import read_edf
+from scipy.io import loadmat
 
 from hcvae import cli
 from hcvae.config import Config
@@ -52,6 +55,17 @@ def test_generate_writes_uv_for_the_condition_and_says_what_it_assumed(bundle, t
     said = capsys.readouterr().out
     assert "stimulus_level_db = 60\n" in said
     assert "(typical of the training data)" in said
+
+
+def test_generate_writes_the_format_of_the_suffix(bundle, tmp_path):
+    for suffix in ("parquet", "csv", "mat", "edf"):
+        assert cli.run(["generate", str(bundle), "--samples", "5", "--out", str(tmp_path / f"a.{suffix}")]) == 0
+    signals = signals_of(pq.read_table(tmp_path / "a.parquet"))
+    rows = (tmp_path / "a.csv").read_text().splitlines()
+    first = rows[0].split(",").index('"t_ms=0"')
+    assert np.array_equal(np.array([row.split(",")[first] for row in rows[1:]], np.float32), signals[:, 0])
+    assert np.array_equal(loadmat(tmp_path / "a.mat", simplify_cells=True)["abr"]["signal"], signals)
+    assert np.allclose(read_edf(tmp_path / "a.edf").signals[0].data.reshape(5, 200), signals, atol=1e-4)
 
 
 def test_generate_adds_residual_noise_where_asked(bundle, tmp_path):

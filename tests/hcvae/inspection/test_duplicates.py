@@ -20,7 +20,7 @@ def test_scaled_copies_are_those_of_every_pair_compared():
     signals = random.standard_normal((60, 50)).astype(np.float32)
     for copy, original, factor in [(10, 3, 2.5), (20, 4, -1.0), (30, 5, 1e-6), (40, 6, 1000.0)]:
         signals[copy] = np.float32(factor) * signals[original]
-    signals[50] = signals[7] + np.float32(0.01) * signals[8]  # near, but no copy
+    signals[50] = signals[7] + np.float32(0.0015) * signals[8]  # near, but no copy
     signals[55] = signals[9] + np.float32(0.0003) * signals[8]  # as near as rounding might make it
     unit = signals.astype(float) / np.linalg.norm(signals.astype(float), axis=1, keepdims=True)
     expected = {

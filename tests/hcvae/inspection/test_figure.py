@@ -28,6 +28,7 @@ def test_the_figure_has_uv_and_ms_and_a_line_a_level(simulated):
     lowest = signals[levels == levels.min()].mean(axis=0)
     assert np.allclose(lines[0].get_ydata(), lowest, atol=1e-6)
     assert np.allclose(lines[0].get_xdata(), np.arange(200) * 0.05)
+    assert lines[-1].get_ydata().min() > lines[0].get_ydata().max()  # the highest level on top
     labels = [text.get_text().strip() for text in axis.texts]
     assert labels[-1] == f"{levels.max():g} dB ({np.sum(levels == levels.max())})"
 
