@@ -191,14 +191,14 @@ class TestCharts:
         assert list(zip(nmse["values"], disentanglement["values"], strict=True)) == list(timeline.points.values())
 
     def test_importances_find_the_parameter_that_matters(self) -> None:
-        """Each objective depends on one parameter; the second is to be large."""
+        """What makes disentanglement high is not what makes it low: the third, where the second is below 75."""
         study = optuna.create_study(directions=["minimize", "maximize"])
-        names = ("first", "second", "neither")
+        names = ("first", "second", "third")
         spaces: dict[str, BaseDistribution] = {name: IntDistribution(0, 99) for name in names}
         draws = random.Random(0)
         for _ in range(60):
             params = {name: draws.randrange(100) for name in names}
-            values = (params["first"], params["second"] ** 2)
+            values = (params["first"], params["second"] + 100 if params["second"] >= 75 else params["third"])
             study.add_trial(create_trial(params=params, distributions=spaces, values=values))
         found = param_importances(study, 60)
         assert found is not None
