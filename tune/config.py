@@ -58,6 +58,17 @@ BEST_PRACTICE_SPACE: dict[str, Parameter] = {
 }
 
 
+class EarlyStopping(Section):
+    """Multi-objective asynchronous successive halving, see `tune.early_stopping`."""
+
+    eta: int = Field(3, ge=2)
+    """Of the trials that reach a rung, the best 1/eta go on; rungs are eta times as far apart as those before."""
+    min_epochs: int = Field(5, ge=1)
+    """The first rung, in epochs."""
+    tie_break: Literal["epsilon_net", "crowding"] = "epsilon_net"
+    """Who goes on where the front alone is too many: those that cover it best, or those in its emptiest places."""
+
+
 class SearchSettings(Section):
     """The study: its name and place, its budget, its space and what a trial may use."""
 
@@ -67,10 +78,27 @@ class SearchSettings(Section):
     """Folder that holds the study's folder."""
     trials: int = Field(8, ge=1)
     """Finished trials (complete, pruned or failed) that end the search."""
-    sampler: Literal["tpe", "random"] = "tpe"
-    """`tpe`: multivariate, grouped tree-structured Parzen estimator; `random`: independent draws."""
+    trial_seconds: float | None = Field(None, gt=0)
+    """Training time of a trial in seconds; a longer one is stopped after an epoch and counts as pruned."""
+    search_seconds: float | None = Field(None, gt=0)
+    """Time of one start of the search in seconds; no trial starts after it, and running ones are suspended after an
+    epoch. The same command again goes on with them, for as long again."""
+    stall_trials: int | None = Field(None, ge=1)
+    """Finished trials in a row without a larger hypervolume that end the search; running ones are finished."""
+    early_stopping: EarlyStopping | None = None
+    """Stop trials early that fall behind in both objectives; null trains each to its end."""
+    sampler: Literal["auto", "tpe", "gp", "nsga2", "random"] = "tpe"
+    """`tpe`: multivariate, grouped tree-structured Parzen estimator; `gp`: Gaussian processes and hypervolume
+    improvement; `nsga2`: genetic algorithm; `random`: independent draws; `auto`: `gp` where it suits (at most 8
+    parameters, all numbers, no early stopping, up to 100 complete trials), otherwise `tpe`."""
     seed: int = Field(0, ge=0)
     """Seed of the sampler; a trial's training seed is `training.seed`."""
+    start_from_defaults: bool = False
+    """Try the configuration's own values first, then the KL weights of the specification and its best practices."""
+    first_trials: tuple[dict[str, bool | int | float | str], ...] = ()
+    """Trials to start from, before those of `start_from_defaults`: values by path; paths left out are drawn."""
+    warm_start: str | None = None
+    """Folder of an earlier study of the same data and epochs; the sampler learns from its finished trials."""
     workers: int = Field(1, ge=1)
     """Data-parallel workers of a trial; 1 trains inside the Tune actor, 2 or more through Ray Train."""
     cpus_per_worker: int = Field(1, ge=1)

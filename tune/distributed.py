@@ -21,6 +21,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.training import train_bundle
 from tune.config import SearchSettings
+from tune.decisions import Ask, Listener
 from tune.outcome import Outcome
 from tune.resources import worker_resources
 
@@ -34,10 +35,12 @@ def train_with_workers(
     folder: Path,
     settings: SearchSettings,
     on_epoch: Callable[[dict[str, float]], object],
+    ask: Ask | None = None,
 ) -> Outcome:
     """Train with `settings.workers` workers; the same folder again goes on from its checkpoint.
 
-    `on_epoch` is called in this process with each epoch's metrics.
+    `on_epoch` is called in this process with each epoch's metrics; `ask` is asked by the first worker, which tells the
+    others.
 
     Raises:
         ray.train.TrainingFailedError: a worker's process died, or the workers could not be started. A training that
@@ -47,7 +50,7 @@ def train_with_workers(
     epochs = Queue(actor_options={"num_cpus": 0})
     pool = ThreadPoolExecutor(1)
     try:
-        running = pool.submit(_run_trainer, config, data, folder, settings, epochs)
+        running = pool.submit(_run_trainer, config, data, folder, settings, epochs, ask)
         while not (running.done() and epochs.empty()):
             try:
                 history.append(epochs.get(timeout=0.5))
@@ -63,20 +66,23 @@ def train_with_workers(
 
 
 def _run_trainer(
-    config: Config, data: "ray.ObjectRef[Dataset]", folder: Path, settings: SearchSettings, epochs: Queue
+    config: Config,
+    data: "ray.ObjectRef[Dataset]",
+    folder: Path,
+    settings: SearchSettings,
+    epochs: Queue,
+    ask: Ask | None,
 ) -> Outcome:
     if len(ray.nodes()) == 1:
         # Ray's defaults cost 14 s a trial; on one machine there is no preemption to watch for.
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
-    def report(metrics: dict[str, float]) -> bool:
-        epochs.put(metrics)
-        return True
-
     def run_worker() -> Outcome:
         torch.set_num_threads(settings.cpus_per_worker)
-        return Outcome.of(train_bundle(config, ray.get(data), folder, report))
+        listener = Listener(epochs.put, ask)
+        trained = train_bundle(config, ray.get(data), folder, listener)
+        return Outcome.of(trained, listener.stop)
 
     trainer = TorchTrainer(
         run_worker,

@@ -13,7 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hcvae.config import Section
 from tune.pareto import DIRECTIONS, OBJECTIVES, REFERENCE, Point, hypervolume, knee, pareto_front
-from tune.study import FINISHED, StudyFolder, write_text
+from tune.samplers import OUTSIDE_BUDGET
+from tune.study import StudyFolder, finished_trials, write_text
 
 
 class TrialSummary(Section):
@@ -39,11 +40,15 @@ class TrialSummary(Section):
     """What the diagnosis of its training found, by name; evidence and remedies are in the study."""
     params: dict[str, Any]
     """What it drew, by dotted path."""
+    stopped: str | None = None
+    """Why it was stopped before its end."""
+    outside_budget: str | None = None
+    """Why it is no trial of this search: it was infeasible, or comes from an earlier study."""
 
     @property
     def point(self) -> Point | None:
-        """Its place in the plane of the objectives; None where it did not complete."""
-        if self.reconstruction_nmse is None or self.disentanglement is None:
+        """Its place in the plane of the objectives; None where it did not complete here."""
+        if self.reconstruction_nmse is None or self.disentanglement is None or self.outside_budget:
             return None
         return self.reconstruction_nmse, self.disentanglement
 
@@ -78,6 +83,8 @@ def summarize(trial: FrozenTrial) -> TrialSummary:
         figure_failure=trial.user_attrs.get("figure_failure"),
         troubles=tuple(finding["trouble"] for finding in trial.user_attrs.get("diagnosis", ())),
         params=trial.params,
+        stopped=trial.user_attrs.get("stopped"),
+        outside_budget=trial.user_attrs.get(OUTSIDE_BUDGET),
     )
 
 
@@ -86,7 +93,7 @@ class Front:
 
     def __init__(self, folder: StudyFolder, study: optuna.Study) -> None:
         self.folder = folder
-        finished = [summarize(trial) for trial in study.get_trials(deepcopy=False, states=FINISHED)]
+        finished = [summarize(trial) for trial in finished_trials(study)]
         self._members = {summary.number: summary for summary in finished if summary.point}
         self._keep_the_front()
         # An interruption may have fallen between a trial's last word and the export.

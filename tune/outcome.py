@@ -12,6 +12,7 @@ import ray.tune
 from hcvae.bundle import finite
 from hcvae.config import Section
 from hcvae.training import FitResult, TrainingDiverged
+from tune.decisions import Stop
 from tune.pareto import OBJECTIVES, Point
 
 TRACEBACK_LINES = 20
@@ -20,7 +21,7 @@ TRACEBACK_LINES = 20
 class Outcome(Section):
     """The last word of a trial."""
 
-    state: Literal["complete", "failed"]
+    state: Literal["complete", "failed", "pruned", "suspended"]
     values: Point | None = None
     """reconstruction_nmse and disentanglement of the best epoch."""
     best_epoch: int | None = None
@@ -29,6 +30,8 @@ class Outcome(Section):
     """Metrics of every epoch; null where one was not finite."""
     failure: str | None = None
     """Why it failed, in one line."""
+    stopped: str | None = None
+    """Why it was stopped before its end, in one line."""
     diverged: bool = False
     """Whether it failed because its training diverged."""
     traceback: str | None = None
@@ -39,9 +42,11 @@ class Outcome(Section):
     """Why a figure is missing."""
 
     @classmethod
-    def of(cls, result: FitResult) -> "Outcome":
-        """The outcome of a training that came to its end; an objective that is not finite is a failure."""
+    def of(cls, result: FitResult, stop: Stop | None = None) -> "Outcome":
+        """The outcome of a training that came to its end, or to `stop`; an objective that is not finite fails it."""
         history = tuple(finite(result.history))
+        if result.stopped and stop is not None:
+            return cls(state=stop.state, history=history, stopped=stop.reason)
         values = [result.metrics[name] for name in OBJECTIVES]
         for name, value in zip(OBJECTIVES, values, strict=True):
             if not math.isfinite(value):

@@ -26,6 +26,17 @@ def pareto_front(points: Mapping[int, Point]) -> list[int]:
     return front
 
 
+def fronts(points: Mapping[int, Point]) -> list[list[int]]:
+    """Non-dominated sorting: the front, the front of the others, and so on (Deb et al. 2002)."""
+    found: list[list[int]] = []
+    rest = dict(points)
+    while rest:
+        found.append(pareto_front(rest))
+        for number in found[-1]:
+            del rest[number]
+    return found
+
+
 def hypervolume(points: Mapping[int, Point]) -> float:
     """Area between the front and the reference point; points beyond the reference point add nothing."""
     area, covered = 0.0, REFERENCE[1]

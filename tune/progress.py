@@ -62,6 +62,15 @@ class Progress:
         front = [member.number for member in self.front.members]
         self.show("finished", **trial.model_dump(), hypervolume=self.front.hypervolume, front=front, left_s=self.left_s)
 
+    def suspended(self, number: int, reason: str) -> None:
+        """A running trial was left for the next start of the search."""
+        self.running.pop(number, None)
+        self.show("suspended", trial=number, reason=reason)
+
+    def ended(self, reason: str) -> None:
+        """The search has ended; `reason` names the budget that is spent."""
+        self.show("ended", reason=reason)
+
     def show(self, event: str, **fields: Any) -> None:
         """Show one event."""
 
@@ -95,7 +104,7 @@ class LineProgress(Progress):
         """Print the end of a trial."""
         if event != "finished":
             return
-        said = fields["failure"] or ", ".join(f"{name} {fields[name]:.4f}" for name in OBJECTIVES)
+        said = fields["failure"] or fields["stopped"] or ", ".join(f"{name} {fields[name]:.4f}" for name in OBJECTIVES)
         if fields["figure_failure"]:
             said += f" (without figures: {fields['figure_failure']})"
         self._console.print(

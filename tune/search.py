@@ -15,19 +15,23 @@ from pathlib import Path
 import optuna
 import ray
 import ray.tune
+from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.training import preflight
+from tune.budget import Budget
 from tune.config import SearchConfig
+from tune.decisions import check_early_stopping, rungs, start_decisions
 from tune.front import Front
 from tune.progress import make_progress
 from tune.resources import Plan, plan_on_cluster, ray_cluster
 from tune.results import SearchResult
 from tune.searcher import EndOfTrials, StudySearcher
 from tune.space import check_space
-from tune.study import FINISHED, StudyFolder, check_folder, interrupted, locked_folder, n_finished, open_study
+from tune.starts import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
+from tune.study import StudyFolder, check_folder, finished_trials, interrupted, locked_folder, n_finished, open_study
 from tune.trainable import make_trainable
 
 MAX_RESTARTS = 3
@@ -61,13 +65,18 @@ def run_search(config: SearchConfig, *, wait_for_resources: bool = False, log_js
     quiet = redirect_stdout(sys.stderr) if log_json else nullcontext()
     with quiet, _prepared(config, wait_for_resources, console) as search:
         study = open_study(search.folder, search.config, search.data.fingerprint)
+        add_earlier_trials(study, search.config, search.earlier)
+        enqueue_first_trials(study, search.config)
         front = Front(search.folder, study)
-        finished = Counter(t.state.name.lower() for t in study.get_trials(deepcopy=False, states=FINISHED))
-        if finished.total() < search.config.search.trials or interrupted(study):
+        finished = Counter(trial.state.name.lower() for trial in finished_trials(study))
+        budget = Budget(search.config.search, study)
+        if (finished.total() < search.config.search.trials and not budget.spent) or interrupted(study):
             _say(console, search.summary(finished.total()))
             with make_progress(search.config, front, finished, console, json_lines) as progress:
-                searcher = StudySearcher(study, search.config, front, progress)
+                searcher = StudySearcher(study, search.config, front, progress, budget)
                 _run_trials(search, study, searcher)
+                progress.ended(_ending(search, study, budget))
+        _say(console, f"Ended by {_ending(search, study, budget)}")
     return SearchResult.open(search.folder.path)
 
 
@@ -90,6 +99,7 @@ class _Search:
     folder: StudyFolder
     data: Dataset
     plan: Plan
+    earlier: tuple[FrozenTrial, ...]
 
     def summary(self, finished: int) -> str:
         settings, split = self.config.search, self.data.split
@@ -101,6 +111,10 @@ class _Search:
             f"{settings.gpus_per_worker:g} GPU(s) each, up to {self.config.training.epochs} epochs; {self.plan}",
             f"Searched by {settings.sampler}: {', '.join(settings.space)}",
         ]
+        if stops := rungs(self.config):
+            lines.append(f"Trials that fall behind are stopped at epochs {', '.join(map(str, stops))}")
+        if self.earlier:
+            lines.append(f"The sampler knows {len(self.earlier)} trials of {settings.warm_start}")
         return "\n".join(lines)
 
 
@@ -108,13 +122,16 @@ class _Search:
 def _prepared(config: SearchConfig, wait: bool, console: Console) -> Iterator[_Search]:
     config = _with_absolute_paths(config)
     check_space(config)
+    check_early_stopping(config)
+    check_first_trials(config)
     with locked_folder(config) as folder:
         data = prepare(config)
         preflight(_training(config), data, config.search.workers)
         check_folder(folder, config, data.fingerprint)
+        earlier = earlier_trials(config, data.fingerprint)
         with ray_cluster(data.nbytes):
             plan = plan_on_cluster(config.search, wait, lambda text: _say(console, text))
-            yield _Search(config, folder, data, plan)
+            yield _Search(config, folder, data, plan, earlier)
 
 
 def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -> None:
@@ -124,8 +141,9 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
     shutil.rmtree(search.folder.scratch, ignore_errors=True)
     # Trials that were interrupted are finished even where the budget has been lowered since.
     left = max(settings.trials - n_finished(study), len(searcher.interrupted))
+    decisions = start_decisions(search.config, study)
     tuner = ray.tune.Tuner(
-        make_trainable(_training(search.config), ray.put(search.data), settings),
+        make_trainable(_training(search.config), ray.put(search.data), settings, decisions),
         tune_config=ray.tune.TuneConfig(
             search_alg=searcher,
             num_samples=left,
@@ -152,6 +170,12 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
         raise KeyboardInterrupt
 
 
+def _ending(search: _Search, study: optuna.Study, budget: Budget) -> str:
+    finished = n_finished(study)
+    by_trials = f"search.trials: {finished} trials have finished"
+    return by_trials if finished >= search.config.search.trials else budget.spent or by_trials
+
+
 def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
@@ -163,8 +187,12 @@ def _training(config: SearchConfig) -> Config:
 def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     # Trials run elsewhere: in a folder of their own, or on another node.
     data = config.data.model_copy(update={"tables": tuple(str(Path(table).absolute()) for table in config.data.tables)})
-    storage = str(Path(config.search.storage).expanduser().absolute())
-    return config.model_copy(update={"data": data, "search": config.search.model_copy(update={"storage": storage})})
+    places = {
+        name: str(Path(place).expanduser().absolute())
+        for name in ("storage", "warm_start")
+        if (place := getattr(config.search, name)) is not None
+    }
+    return config.model_copy(update={"data": data, "search": config.search.model_copy(update=places)})
 
 
 @contextmanager

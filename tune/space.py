@@ -47,16 +47,17 @@ def check_space(config: SearchConfig) -> None:
             raise UserError(f"search.space: its bounds do not go together: {_first(error)}") from None
 
 
-def suggest(trial: "BaseTrial", config: SearchConfig) -> dict[str, Value]:
+def suggest(trial: "BaseTrial", config: SearchConfig, *, fixed_bounds: bool = False) -> dict[str, Value]:
     """Draw a value for each path of the space; a trial that was drawn before gives the same values again.
 
-    The lower bound of `model.local_latent_dim` is raised to the global dimension, which is drawn before it.
+    The lower bound of `model.local_latent_dim` is raised to the global dimension, which is drawn before it, unless
+    `fixed_bounds`: the values may then be infeasible.
     """
     space = config.search.space
     values: dict[str, Value] = {}
     for path in sorted(space, key=lambda path: path == LOCAL):
         parameter = space[path]
-        if path == LOCAL and isinstance(parameter, IntRange):
+        if path == LOCAL and isinstance(parameter, IntRange) and not fixed_bounds:
             low = _local_low(parameter, values.get(GLOBAL, config.model.global_latent_dim))
             parameter = parameter.model_copy(update={"low": low})
         values[path] = _draw(trial, path, parameter)
@@ -77,6 +78,15 @@ def apply(config: Config, params: Mapping[str, Value]) -> Config:
             node = node[section]
         node[name] = value
     return Config.model_validate(tree)
+
+
+def value_of(config: Config, path: str) -> Value:
+    """The value at a dotted path of the configuration."""
+    node: Any = config
+    for name in path.split("."):
+        node = getattr(node, name)
+    value: Value = node
+    return value
 
 
 def searchable_fields(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

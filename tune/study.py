@@ -30,6 +30,7 @@ from hcvae.config import Section
 from hcvae.errors import UserError
 from tune.config import SearchConfig
 from tune.pareto import DIRECTIONS, OBJECTIVES
+from tune.samplers import OUTSIDE_BUDGET, make_sampler
 
 MAY_CHANGE = (
     "search.storage",
@@ -37,12 +38,18 @@ MAY_CHANGE = (
     "search.max_concurrent",
     "search.cpus_per_worker",
     "search.gpus_per_worker",
+    "search.trial_seconds",
+    "search.search_seconds",
+    "search.stall_trials",
+    "search.start_from_defaults",
+    "search.first_trials",
+    "search.warm_start",
     "data.tables",
 )
-"""What a continued study may change: where things lie (a fingerprint guards the data), budget and resources."""
+"""What a continued study may change: where things lie (a fingerprint guards the data), budgets, resources, starts."""
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-"""States that count against the budget."""
+"""States of trials that have ended."""
 
 
 class StudyRecord(Section):
@@ -204,9 +211,9 @@ def open_study(folder: StudyFolder, config: SearchConfig, data_fingerprint: str)
         load_if_exists=True,
     )
     with warnings.catch_warnings():
-        # Grouped TPE and metric names have been experimental, and unchanged, for years.
+        # Metric names have been experimental, and unchanged, for years.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.sampler = _sampler(config, len(study.get_trials(deepcopy=False)))
+        study.sampler = make_sampler(config, len(study.get_trials(deepcopy=False)))
         study.set_metric_names(list(OBJECTIVES))
     write_text(folder.record, folder_record.model_dump_json(indent=2))
     return study
@@ -218,9 +225,15 @@ def interrupted(study: optuna.Study) -> list[Trial]:
     return [Trial(study, trial._trial_id) for trial in running]
 
 
+def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that count against the budget: not those that were infeasible, or finished in an earlier study."""
+    ended: list[FrozenTrial] = study.get_trials(deepcopy=False, states=FINISHED)
+    return [trial for trial in ended if OUTSIDE_BUDGET not in trial.user_attrs]
+
+
 def n_finished(study: optuna.Study) -> int:
-    """Trials that count against the budget."""
-    return len(study.get_trials(deepcopy=False, states=FINISHED))
+    """How many trials count against the budget."""
+    return len(finished_trials(study))
 
 
 def git_revision() -> str | None:
@@ -243,14 +256,6 @@ def write_text(path: Path, text: str) -> None:
 def _storage(folder: StudyFolder) -> optuna.storages.RDBStorage:
     # A dashboard may hold the database for a moment: wait for it rather than fail.
     return optuna.storages.RDBStorage(folder.url, engine_kwargs={"connect_args": {"timeout": 60}})
-
-
-def _sampler(config: SearchConfig, n_trials: int) -> optuna.samplers.BaseSampler:
-    # A continued study must not draw its first trials a second time.
-    seed = (config.search.seed + 7919 * n_trials) % 2**32
-    if config.search.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
 
 
 def _foreign(folder: StudyFolder) -> str | None:

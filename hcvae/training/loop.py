@@ -40,6 +40,8 @@ class FitResult:
     """Epoch, from 1, with the lowest validation loss of the last phase (the last one, where it was not reached)."""
     history: list[dict[str, float]]
     """The metrics of every epoch."""
+    stopped: bool = False
+    """Whether the listener ended it before it was complete; the same folder again goes on with it."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -82,7 +84,8 @@ def fit(config: Config, data: Dataset, folder: Path, report: Report | None = Non
     with ExitStack() as stack:
         tensorboard = Monitor(folder / "tensorboard", config, state.history) if workers.first else None
         monitor = stack.enter_context(tensorboard) if tensorboard else None
-        while not state.finished:
+        stopped = False
+        while not (state.finished or stopped):
             started = time.perf_counter()
             plan = plan_epoch(state.epoch, config.training)
             metrics = trainer.run(state.epoch, component_weights(config, plan.weights), plan.learning_rate)
@@ -95,18 +98,20 @@ def fit(config: Config, data: Dataset, folder: Path, report: Report | None = Non
                     "threads": torch.get_num_threads(),
                     "seconds": time.perf_counter() - started,
                 }
+                metrics["seconds_so_far"] = metrics["seconds"] + sum(epoch["seconds"] for epoch in state.history)
             state = _after_epoch(state, workers.share(metrics), config)
             if state.best_epoch in (None, state.epoch):
                 best = {name: tensor.clone() for name, tensor in trainer.module.state_dict().items()}
             if monitor is not None:
                 monitor.epoch(metrics)
-                if report is not None and not report(metrics):
-                    state = replace(state, finished=True)
-            state = replace(state, finished=workers.share(state.finished))
-            if workers.first and (state.finished or state.epoch % config.training.checkpoint_every_epochs == 0):
+                stopped = report is not None and not report(metrics) and not state.finished
+            stopped = workers.share(stopped)
+            due = state.epoch % config.training.checkpoint_every_epochs == 0
+            if workers.first and (due or stopped or state.finished):
                 save_checkpoint(checkpoints, state, trainer.module, trainer.optimizer, best)
     trainer.module.load_state_dict(best)
-    return FitResult(model.eval(), trainer.module.objective, config, state.best_epoch or state.epoch, state.history)
+    best_epoch = state.best_epoch or state.epoch
+    return FitResult(model.eval(), trainer.module.objective, config, best_epoch, state.history, stopped)
 
 
 def resolve(config: Config, data: Dataset, workers: int) -> Config:

@@ -32,11 +32,13 @@ def preflight(config: Config, data: Dataset, workers: int = 1) -> None:
 def train_bundle(config: Config, data: Dataset, folder: Path, report: Report | None = None) -> FitResult:
     """`fit`, fit what generation draws from, and write the best epoch's model with its test figures to `folder`/bundle.
 
+    A training that `report` stopped leaves its checkpoint and no bundle.
+
     Raises:
         UserError, TrainingDiverged: as `fit`.
     """
     result = fit(config, data, folder, report)
-    if Workers.current().first:
+    if Workers.current().first and not result.stopped:
         device = next(result.model.parameters()).device
         train, validation, test = (PartTensors.of(part, device) for part in (data.train, data.validation, data.test))
         result.model.fit_generation(

@@ -59,10 +59,28 @@ def test_the_result_is_the_best_epoch_of_the_last_phase(data, tmp_path):
     assert all(torch.equal(tensor, saved[f"model.{name}"]) for name, tensor in result.model.state_dict().items())
 
 
-def test_the_listener_can_end_the_training(data, tmp_path):
-    result = fit(config(), data, tmp_path, lambda metrics: metrics["epoch"] < 3)
+def test_the_listener_can_end_the_training_and_it_can_go_on_later(data, tmp_path):
+    result = fit(config(checkpoint_every_epochs=5), data, tmp_path, lambda metrics: metrics["epoch"] < 3)
     assert len(result.history) == 3
     assert result.stopped_early
+    assert result.stopped
+    reports = []
+    whole = fit(config(checkpoint_every_epochs=5), data, tmp_path, lambda metrics: not reports.append(metrics["epoch"]))
+    assert reports == [4, 5, 6]
+    assert not whole.stopped
+    seconds = [metrics["seconds"] for metrics in whole.history]
+    assert [metrics["seconds_so_far"] for metrics in whole.history] == pytest.approx(np.cumsum(seconds))
+
+
+def test_a_complete_training_cannot_be_ended(data, tmp_path):
+    result = fit(config(epochs=2), data, tmp_path, lambda metrics: metrics["epoch"] < 2)
+    assert not result.stopped
+
+
+def test_an_ended_training_leaves_no_bundle(data, tmp_path):
+    assert train_bundle(config(), data, tmp_path, lambda metrics: False).stopped
+    assert not (tmp_path / "bundle").exists()
+    assert list((tmp_path / "checkpoint").iterdir())
 
 
 def test_patience_counts_epochs_of_the_last_phase_only(data, tmp_path):

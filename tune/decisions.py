@@ -1,0 +1,165 @@
+"""Whether a running trial goes on: one actor knows all trials, each training asks it after every epoch.
+
+Stopping is by agreement: the loop asks, is told to stop, and returns. Tune's own schedulers kill, which leaks the
+workers of Ray Train; Tune stays first in, first out.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import optuna
+import ray
+
+from hcvae.config import Section
+from hcvae.errors import UserError
+from tune.config import SearchConfig
+from tune.early_stopping import MOASHA, rungs_of
+from tune.pareto import OBJECTIVES, Point
+
+Metrics = dict[str, float]
+Reported = Mapping[int, Mapping[int, Point]]
+"""Objectives by trial and epoch."""
+SCHEDULE = ("training.epochs", "training.phases.reconstruction", "training.phases.warmup")
+"""What decides in which phase an epoch lies."""
+
+
+class Stop(Section):
+    """Why a trial is not to go on, and what becomes of it."""
+
+    state: Literal["pruned", "suspended"]
+    """`pruned`: it has ended; `suspended`: the search has, and the next start goes on with it from its checkpoint."""
+    reason: str
+    """In one line."""
+
+
+Ask = Callable[[Metrics], Stop | None]
+"""Asked after each epoch of a trial; None: go on."""
+
+
+class Decisions:
+    """The rule and the clocks. Made before the first trial starts; what trials reported before is replayed."""
+
+    def __init__(self, config: SearchConfig, reported: Reported) -> None:
+        self._settings = config.search
+        self._started = time.monotonic()
+        self._stopped: dict[int, Stop] = {}
+        early = config.search.early_stopping
+        self._rule = MOASHA(early, config.training.epochs) if early else None
+        for trial, points in reported.items():
+            for epoch, point in points.items():
+                if self._rule:
+                    self._rule.replay(trial, epoch, point)
+
+    def decide(self, trial: int, metrics: Metrics) -> Stop | None:
+        """Take in the metrics of an epoch; None where `trial` is to go on. A stopped trial stays stopped."""
+        stop = self._stopped.get(trial) or self._by_rule(trial, metrics) or self._by_time(metrics)
+        if stop:
+            self._stopped[trial] = stop
+        return stop
+
+    def _by_rule(self, trial: int, metrics: Metrics) -> Stop | None:
+        epoch, point = int(metrics["epoch"]), [metrics[name] for name in OBJECTIVES]
+        if self._rule is None or self._rule.report(trial, epoch, point):
+            return None
+        best = f"the best 1/{self._rule.eta} of the trials that reached epoch {epoch}"
+        return Stop(state="pruned", reason=f"search.early_stopping: not among {best}")
+
+    def _by_time(self, metrics: Metrics) -> Stop | None:
+        settings, seconds = self._settings, metrics["seconds_so_far"]
+        if settings.trial_seconds is not None and seconds > settings.trial_seconds:
+            reason = f"search.trial_seconds: {seconds:.0f} s of training, more than {settings.trial_seconds:g}"
+            return Stop(state="pruned", reason=reason)
+        if settings.search_seconds is not None and time.monotonic() - self._started > settings.search_seconds:
+            return Stop(state="suspended", reason=f"search.search_seconds: the {settings.search_seconds:g} s are over")
+        return None
+
+
+class Listener:
+    """What a training reports to: passes each epoch on, asks whether to go on, remembers the history and the answer."""
+
+    def __init__(self, tell: Callable[[Metrics], object], ask: Ask | None = None) -> None:
+        self.history: list[Metrics] = []
+        self.stop: Stop | None = None
+        self._tell = tell
+        self._ask = ask
+
+    def __call__(self, metrics: Metrics) -> bool:
+        """Whether to go on, as `hcvae.training.fit` asks."""
+        self.history.append(metrics)
+        self._tell(metrics)
+        self.stop = self._ask(metrics) if self._ask else None
+        return self.stop is None
+
+
+def start_decisions(config: SearchConfig, study: optuna.Study) -> Any:
+    """The actor, without CPUs of its own; None where nothing can stop a trial before its end.
+
+    Started again after its process died, it knows what was reported before the search began, and the clocks run anew.
+    """
+    settings = config.search
+    if settings.early_stopping is None and settings.trial_seconds is None and settings.search_seconds is None:
+        return None
+    reported = reported_at_rungs(study, rungs(config))
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Decisions)
+    return actor.remote(config, reported)
+
+
+def ask_of(decisions: Any, trial: int) -> Ask | None:
+    """The question of one trial to the actor; can be sent to the workers of Ray Train."""
+    if decisions is None:
+        return None
+
+    def ask(metrics: Metrics) -> Stop | None:
+        stop: Stop | None = ray.get(decisions.decide.remote(trial, metrics))
+        return stop
+
+    return ask
+
+
+def rungs(config: SearchConfig) -> tuple[int, ...]:
+    """Epochs at which trials are compared."""
+    early = config.search.early_stopping
+    return rungs_of(early, config.training.epochs) if early else ()
+
+
+def reported_at_rungs(study: optuna.Study, rungs: tuple[int, ...]) -> dict[int, dict[int, Point]]:
+    """What the trials of a study reported at `rungs`: read from the history of finished ones, and what others left.
+
+    An interruption may swallow a verdict that was given, but not yet recorded: that trial is judged at its next rung.
+    """
+    found: dict[int, dict[int, Point]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        epochs = trial.user_attrs.get("history") or trial.user_attrs.get("rungs") or ()
+        found[trial.number] = dict(_points(epochs, rungs))
+    return found
+
+
+def check_early_stopping(config: SearchConfig) -> None:
+    """Check that trials can be compared at some epoch.
+
+    Raises:
+        UserError: no rung lies before the last epoch, or trials would differ in the schedule of their training.
+    """
+    early = config.search.early_stopping
+    if early is None:
+        return
+    if not rungs(config):
+        raise UserError(
+            f"search.early_stopping.min_epochs: must be below training.epochs, {config.training.epochs}, "
+            f"but got {early.min_epochs}"
+        )
+    searched = [path for path in SCHEDULE if path in config.search.space]
+    if searched:
+        raise UserError(
+            f"search.early_stopping: compares trials in the same epoch of one schedule, but {', '.join(searched)} "
+            "is searched; take it out of search.space, or search without early stopping"
+        )
+
+
+def _points(epochs: Any, rungs: tuple[int, ...]) -> Iterator[tuple[int, Point]]:
+    for metrics in epochs:
+        if metrics["epoch"] in rungs:
+            nmse, disentanglement = (math.nan if metrics[name] is None else metrics[name] for name in OBJECTIVES)
+            yield int(metrics["epoch"]), (nmse, disentanglement)

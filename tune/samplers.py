@@ -1,0 +1,143 @@
+"""Samplers by name, and the draw of a trial's parameters from them.
+
+Gaussian processes and NSGA-II need the same bounds in every trial, so they cannot raise the lower bound of
+`model.local_latent_dim` to the global dimension as the others do. They draw from the whole range, are told of
+local >= global as a constraint, and a draw that breaks it is recorded PRUNED, untrained and outside the budget.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from tune.config import Choice, SearchConfig
+from tune.space import GLOBAL, LOCAL, Value, suggest
+
+GP_PARAMETERS = 8
+"""`auto` takes the GP for at most so many parameters, all of them numbers."""
+GP_TRIALS = 100
+"""`auto` takes the GP until so many trials are complete: see docs/search.md for what a suggestion costs."""
+MAX_INFEASIBLE = 5
+"""Infeasible draws in a row; the last is then repaired, as the GP learns nothing from a trial without values."""
+OUTSIDE_BUDGET = "outside_budget"
+"""User attribute of trials that were not trained here: why they are neither counted nor on the Pareto front."""
+CONSTRAINT = "global_latent_dim - local_latent_dim"
+
+
+def make_sampler(config: SearchConfig, n_trials: int) -> BaseSampler:
+    """The sampler that `search.sampler` names, for a study of `n_trials` trials.
+
+    Its seed follows from both: a continued study does not draw its first trials a second time.
+    """
+    seed = (config.search.seed + 7919 * n_trials) % 2**32
+    with warnings.catch_warnings():
+        # Grouped TPE, the GP and its constraints have been experimental, and unchanged, for years.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return MAKERS[config.search.sampler](seed, config)
+
+
+def ask(study: optuna.Study, config: SearchConfig) -> tuple[Trial, dict[str, Value]]:
+    """A new trial with feasible parameters."""
+    for _ in range(MAX_INFEASIBLE):
+        trial = study.ask()
+        params = draw(study, trial, config)
+        if params is not None:
+            return trial, params
+    study.enqueue_trial(trial.params | {LOCAL: trial.params[GLOBAL]})
+    return ask(study, config)
+
+
+def draw(study: optuna.Study, trial: Trial, config: SearchConfig) -> dict[str, Value] | None:
+    """The parameters of `trial`, new or interrupted; None where they are infeasible, which the study then knows."""
+    fixed = has_fixed_bounds(study, config)
+    params = suggest(trial, config, fixed_bounds=fixed)
+    latents = {LOCAL: config.model.local_latent_dim, GLOBAL: config.model.global_latent_dim} | params
+    excess = int(latents[GLOBAL]) - int(latents[LOCAL])
+    if fixed:
+        trial.set_constraint(CONSTRAINT, excess)
+    if excess <= 0:
+        return params
+    trial.set_user_attr(OUTSIDE_BUDGET, f"infeasible: {LOCAL} {latents[LOCAL]} is below {GLOBAL} {latents[GLOBAL]}")
+    study.tell(trial, state=TrialState.PRUNED)
+    return None
+
+
+def has_fixed_bounds(study: optuna.Study, config: SearchConfig) -> bool:
+    """Whether the next trial is drawn from the same bounds as every other, feasible or not."""
+    sampler = study.sampler
+    chosen = sampler.of(study) if isinstance(sampler, Auto) else sampler
+    return isinstance(chosen, GPSampler | NSGAIISampler) and {GLOBAL, LOCAL} <= config.search.space.keys()
+
+
+class Auto(BaseSampler):
+    """The GP until `GP_TRIALS` trials are complete, TPE from then on."""
+
+    def __init__(self, gp: GPSampler, tpe: TPESampler) -> None:
+        self._gp = gp
+        self._tpe = tpe
+
+    def of(self, study: optuna.Study) -> BaseSampler:
+        """The sampler of the next trial."""
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return self._gp if len(complete) < GP_TRIALS else self._tpe
+
+    def reseed_rng(self) -> None:
+        """As `BaseSampler`."""
+        self._gp.reseed_rng()
+        self._tpe.reseed_rng()
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """As `BaseSampler`."""
+        return self.of(study).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """As `BaseSampler`."""
+        return self.of(study).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """As `BaseSampler`."""
+        return self.of(study).sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """As `BaseSampler`."""
+        self.of(study).before_trial(study, trial)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """As `BaseSampler`."""
+        self.of(study).after_trial(study, trial, state, values)
+
+
+def _tpe(seed: int, config: SearchConfig) -> TPESampler:
+    return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+
+def _gp(seed: int, config: SearchConfig) -> GPSampler:
+    return GPSampler(seed=seed, warn_independent_sampling=False)
+
+
+def _auto(seed: int, config: SearchConfig) -> BaseSampler:
+    space = config.search.space
+    numeric = not any(isinstance(parameter, Choice) for parameter in space.values())
+    # Pruned trials tell the GP nothing, and early stopping prunes most of them.
+    if numeric and len(space) <= GP_PARAMETERS and config.search.early_stopping is None:
+        return Auto(_gp(seed, config), _tpe(seed, config))
+    return _tpe(seed, config)
+
+
+MAKERS: dict[str, Callable[[int, SearchConfig], BaseSampler]] = {
+    "tpe": _tpe,
+    "gp": _gp,
+    "nsga2": lambda seed, config: NSGAIISampler(seed=seed),
+    "random": lambda seed, config: RandomSampler(seed=seed),
+    "auto": _auto,
+}

@@ -1,0 +1,150 @@
+"""What a search starts from: chosen trials that run first, and the finished trials of an earlier study."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from hcvae.errors import UserError
+from hcvae.suggest import did_you_mean
+from tune.config import Choice, FloatRange, Parameter, SearchConfig
+from tune.pareto import DIRECTIONS, OBJECTIVES
+from tune.samplers import CONSTRAINT, OUTSIDE_BUDGET
+from tune.space import GLOBAL, LOCAL, Value, value_of
+from tune.study import StudyFolder, finished_trials
+
+KL_WEIGHTS = ("training.loss_weights.global_kl", "training.loss_weights.local_kl")
+SPECIFICATION_KL = ((0.01, 0.01), (0.001, 0.01))
+"""KL weights of the specification's configuration, and of its best practices."""
+
+
+def check_first_trials(config: SearchConfig) -> None:
+    """Check that each of `search.first_trials` lies in the space.
+
+    Raises:
+        UserError: a path that is not searched, a value outside its range, or latents that do not go together.
+    """
+    space = config.search.space
+    for index, params in enumerate(config.search.first_trials):
+        where = f"search.first_trials[{index}]"
+        for path, value in params.items():
+            if path not in space:
+                raise UserError(f"{where}.{path}: not in search.space{did_you_mean(path, list(space))}")
+            if not _holds(space[path], value):
+                raise UserError(f"{where}.{path}: must be in {_described(space[path])}, but got {value!r}")
+        if {GLOBAL, LOCAL} <= space.keys() and (LOCAL in params) != (GLOBAL in params):
+            raise UserError(f"{where}: names one of {GLOBAL} and {LOCAL}, and the other may not suit it; name both")
+        latents = {GLOBAL: config.model.global_latent_dim} | params
+        if LOCAL in params and int(params[LOCAL]) < int(latents[GLOBAL]):
+            raise UserError(f"{where}.{LOCAL}: must be at least {GLOBAL}, {latents[GLOBAL]}, but got {params[LOCAL]}")
+
+
+def enqueue_first_trials(study: optuna.Study, config: SearchConfig) -> None:
+    """Let the chosen trials run first; those that the study has already are not run again."""
+    chosen = [*config.search.first_trials, *(default_trials(config) if config.search.start_from_defaults else ())]
+    for params in chosen:
+        study.enqueue_trial(dict(params), skip_if_exists=True)
+
+
+def default_trials(config: SearchConfig) -> Iterator[dict[str, Value]]:
+    """The configuration's own values, then the KL weights of the specification and of its best practices.
+
+    A value that the space does not hold is left to the sampler.
+    """
+    space = config.search.space
+    own = {path: value_of(config, path) for path in space}
+    for weights in (None, *SPECIFICATION_KL):
+        values = own | (dict(zip(KL_WEIGHTS, weights, strict=True)) if weights else {})
+        params = {path: value for path, value in values.items() if path in space and _holds(space[path], value)}
+        if not {GLOBAL, LOCAL} & space.keys() <= params.keys():
+            params = {path: value for path, value in params.items() if path not in (GLOBAL, LOCAL)}
+        if params:
+            yield params
+
+
+def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenTrial, ...]:
+    """The finished trials of the study that `search.warm_start` names; none where it names none.
+
+    Raises:
+        UserError: there is no study, or its trials cannot be compared with those of this one.
+    """
+    if config.search.warm_start is None:
+        return ()
+    folder = StudyFolder(Path(config.search.warm_start))
+    record, study = folder.read_record(), folder.load()
+    wanted = {
+        "objectives": (tuple(study.metric_names or ()), tuple(OBJECTIVES)),
+        "their directions": (tuple(way.name.lower() for way in study.directions), DIRECTIONS),
+        "data (fingerprint)": (record.data_fingerprint[:12], data_fingerprint[:12]),
+        "training.epochs": (record.config.training.epochs, config.training.epochs),
+    }
+    differences = [f"{name}: {there} there, {here} here" for name, (there, here) in wanted.items() if there != here]
+    if differences:
+        raise UserError(
+            f"search.warm_start: the trials of {folder.path} cannot be compared with those of this study "
+            f"({'; '.join(differences)}); name a study of the same data and epochs, or null"
+        )
+    finished = [trial for trial in finished_trials(study) if trial.state != TrialState.FAIL]
+    for trial in finished:
+        _check_choices(folder.path, trial, config)
+    return tuple(finished)
+
+
+def add_earlier_trials(study: optuna.Study, config: SearchConfig, earlier: tuple[FrozenTrial, ...]) -> None:
+    """Tell the sampler of `earlier`, outside the budget and without bundles; those told before are left out."""
+    known = {trial.user_attrs.get(OUTSIDE_BUDGET) for trial in study.get_trials(deepcopy=False)}
+    for trial in earlier:
+        whence = f"warm start: trial {trial.number} of {config.search.warm_start}"
+        if whence not in known:
+            study.add_trial(_copy(trial, config, whence))
+
+
+def _copy(trial: FrozenTrial, config: SearchConfig, whence: str) -> FrozenTrial:
+    own = {path: _distribution(parameter) for path, parameter in config.search.space.items()}
+    params = dict(trial.params)
+    # Samplers that need fixed bounds look for the bounds of this study's own trials.
+    held = {path: own[path] for path in params if path in own and _holds(config.search.space[path], params[path])}
+    both = {GLOBAL, LOCAL} <= params.keys() & own.keys()
+    return create_trial(
+        state=trial.state,
+        values=trial.values,
+        params=params,
+        distributions=trial.distributions | held,
+        user_attrs={OUTSIDE_BUDGET: whence},
+        constraints={CONSTRAINT: params[GLOBAL] - params[LOCAL]} if both else None,
+    )
+
+
+def _check_choices(folder: Path, trial: FrozenTrial, config: SearchConfig) -> None:
+    for path, there in trial.distributions.items():
+        if path in config.search.space:
+            here = _distribution(config.search.space[path])
+            try:
+                optuna.distributions.check_distribution_compatibility(there, here)
+            except ValueError:
+                raise UserError(
+                    f"search.warm_start: {path} was searched otherwise in {folder} ({there}) than here ({here}); "
+                    "use its choices, or warm_start null"
+                ) from None
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    if isinstance(parameter, Choice):
+        return CategoricalDistribution(parameter.choices)
+    kind: Any = FloatDistribution if isinstance(parameter, FloatRange) else IntDistribution
+    made: BaseDistribution = kind(parameter.low, parameter.high, log=parameter.log)
+    return made
+
+
+def _holds(parameter: Parameter, value: object) -> bool:
+    if isinstance(parameter, Choice):
+        return any(value == choice and type(value) is type(choice) for choice in parameter.choices)
+    kinds = (int, float) if isinstance(parameter, FloatRange) else (int,)
+    return isinstance(value, kinds) and not isinstance(value, bool) and parameter.low <= value <= parameter.high
+
+
+def _described(parameter: Parameter) -> str:
+    return str(list(parameter.choices)) if isinstance(parameter, Choice) else f"[{parameter.low}, {parameter.high}]"
