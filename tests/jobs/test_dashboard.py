@@ -82,8 +82,13 @@ def test_both_are_served_until_a_signal(study: Path, start_job: Start, number: s
     served = addresses(process)
     if ports:
         assert (port_of(served[0]), port_of(served[1])) == ports
-    assert b"<title>Optuna Dashboard</title>" in get(served[0])
+    for address in served:  # for this machine only: a server of all addresses would answer here, too
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.2", port_of(address)), timeout=5)
+    with socket.create_connection(("127.0.0.1", port_of(served[0]))):  # one that says nothing holds nobody up
+        assert b"<title>Optuna Dashboard</title>" in get(served[0])
     assert b"TensorBoard" in get(served[1])
+
     running = family(process.pid)
     assert not [line for line in running.values() if "sqlite" in line or "://" in line or ".db" in line]
     os.killpg(process.pid, number)

@@ -7,7 +7,11 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
+from hcvae.bundle import Bundle, save_bundle
+from hcvae.config import Config
+from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
+from hcvae.models import build
 from tune.config import SearchConfig
 from tune.front import Front, summarize
 from tune.results import SearchResult
@@ -106,6 +110,20 @@ def result(opened: Opened) -> SearchResult:
         finish(opened, front, values)
     opened[1].ask()
     return SearchResult.open(opened[0].path)
+
+
+def test_the_model_of_a_trial_is_loaded(result: SearchResult) -> None:
+    """By number, or by the trial itself."""
+    kept = result.bundle(2)
+    config = Config.model_validate({"model": {"width": 0.02, "static_dim": 7}})
+    data = prepare(Config.model_validate({"data": {"simulator": {"rows": 600}}}))
+    metrics = {"validation": {"disentanglement": 0.6}, "test": {}}
+    bundle = Bundle(build(config.model), config, data.preprocessing, metrics, [])
+    save_bundle(kept, bundle, "", [])
+    for trial in (2, result.trial(2), result.knee()):
+        assert result.load(trial).metrics == bundle.metrics
+    with pytest.raises(UserError, match="has no model"):
+        result.load(3)
 
 
 def test_choices_from_the_front(result: SearchResult) -> None:

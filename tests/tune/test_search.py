@@ -1,6 +1,9 @@
+import asyncio
 import json
-import statistics
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,14 @@ import ray
 import hcvae
 from hcvae.errors import UserError
 from hcvae.training.diagnosis import diagnose
+from tune.artifacts import images
 from tune.config import SearchConfig
+from tune.results import SearchResult
 from tune.search import plan_search, run_search
 from tune.space import apply
+from tune.study import StudyFolder, git_revision
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SmallSearch = Callable[..., SearchConfig]
 
@@ -37,8 +45,17 @@ def test_a_search_ends_in_trials_a_front_and_bundles(
         assert trial.user_attrs["diagnosis"] == [asdict(finding) for finding in found]
         assert result.trials[trial.number].troubles == tuple(finding.trouble for finding in found)
         assert trial.user_attrs["seconds"] == pytest.approx(sum(epoch["seconds"] for epoch in history))
+        assert trial.duration is not None
+        assert trial.duration.total_seconds() > trial.user_attrs["seconds"]
+        assert trial.user_attrs["git_revision"] == git_revision()
+        figures = images(StudyFolder(result.folder), study, trial)
+        assert list(figures) == ["latent_use.png", "reconstructions.png", "swap_grid.png"]
+        assert sum(map(len, figures.values())) < 200_000
+        assert "figure_failure" not in trial.user_attrs
+    assert study.metric_names == ["reconstruction_nmse", "disentanglement"]
+    assert [direction.name for direction in study.directions] == ["MINIMIZE", "MAXIMIZE"]
     for trial in result.pareto:
-        bundle = hcvae.load(result.bundle(trial.number))
+        bundle = result.load(trial)
         assert bundle.config.model.global_latent_dim == trial.params["model.global_latent_dim"]
         assert bundle.metrics["validation"]["reconstruction_nmse"] == trial.reconstruction_nmse
     assert {path.name for path in (result.folder / "best").iterdir()} == {f"trial-{t.number}" for t in result.pareto}
@@ -48,6 +65,54 @@ def test_a_search_ends_in_trials_a_front_and_bundles(
     printed = capsys.readouterr()
     assert "3/3 finished" in printed.out
     assert "Ray" not in printed.out + printed.err
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_search_in_a_running_event_loop(small_search: SmallSearch) -> None:
+    """As in a notebook's cell."""
+
+    async def cell() -> SearchResult:
+        return run_search(small_search(trials=1))
+
+    result = asyncio.run(cell())
+    assert [trial.state for trial in result.trials] == ["complete"]
+    assert result.load(result.knee()).model.latent_dims
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_search_in_a_thread(small_search: SmallSearch) -> None:
+    """On a cluster that the main thread has connected to."""
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(run_search, small_search(trials=1)).result()
+    assert [trial.state for trial in result.trials] == ["complete"]
+    assert ray.is_initialized()
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("place", ["event loop", "thread"])
+def test_a_search_with_its_own_ray_in_a_process_of_its_own(
+    small_search: SmallSearch, tmp_path: Path, place: str
+) -> None:
+    """It starts Ray there, and leaves none behind."""
+    program = f"""
+import asyncio, sys, threading
+import ray
+from tune.config import SearchConfig
+from tune.search import run_search
+def search():
+    result = run_search(SearchConfig.model_validate_json(sys.argv[1]))
+    print([trial.state for trial in result.trials], ray.is_initialized())
+async def cell():
+    search()
+if {place!r} == "thread":
+    thread = threading.Thread(target=search); thread.start(); thread.join()
+else:
+    asyncio.run(cell())
+"""
+    command = [sys.executable, "-c", program, small_search(trials=1).model_dump_json()]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.endswith("['complete'] False\n")
 
 
 @pytest.mark.usefixtures("cluster")
@@ -104,14 +169,12 @@ def test_progress_as_json_lines(small_search: SmallSearch, capsys: pytest.Captur
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_reused_actor_costs_little(small_search: SmallSearch) -> None:
-    """From one trial's end to the next, less its epochs: a fresh process would take more than 2 s to import torch."""
-    result = run_search(small_search(trials=8, max_concurrent=1, training={"epochs": 1}))
-    study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder / 'study.db'}")
-    ends = [trial.datetime_complete.timestamp() for trial in study.trials if trial.datetime_complete]
-    trained = [float(trial.user_attrs["seconds"]) for trial in study.trials[1:]]
-    overheads = [end - start - own for start, end, own in zip(ends, ends[1:], trained, strict=False)]
-    assert statistics.median(overheads) < 1.5
+def test_one_process_runs_one_trial_after_the_other(small_search: SmallSearch) -> None:
+    """A fresh one for each would take seconds to import torch. TensorBoard's files are named by their process."""
+    result = run_search(small_search(trials=3, max_concurrent=1, training={"epochs": 1}))
+    events = list(result.folder.glob("trials/**/events.out.tfevents.*"))
+    assert len(events) == 3
+    assert len({file.name.split(".")[-2] for file in events}) == 1
 
 
 # Bad input: refused before any trial starts, and nothing is left behind.
