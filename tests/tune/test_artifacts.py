@@ -17,6 +17,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.training import train_bundle
 from tune.artifacts import illustrate, images, upload
+from tune.budget import Budget
 from tune.config import SearchConfig
 from tune.front import Front
 from tune.outcome import Outcome
@@ -88,7 +89,9 @@ class TestTelling:
         """Hand out a trial, as to Ray Tune, and tell its outcome."""
         config, study = folder.read_record().config, folder.load()
         front = Front(folder, study)
-        searcher = StudySearcher(study, config, front, view(config, front, Counter(), stream))
+        searcher = StudySearcher(
+            study, config, front, view(config, front, Counter(), stream), Budget(config.search, study)
+        )
         searcher.suggest("a")
         searcher.tell("a", outcome)
         assert searcher.broken is None
