@@ -25,6 +25,7 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
       python -m jobs.search --config configs/search.json --search.trials 200 --training.epochs 40
       python -m jobs.search --config configs/recordings.json --data.split.unit recording
       python -m jobs.search --search.workers 2 --search.study two-workers
+      python -m jobs.search --search.study overnight --search.search_seconds 28800 --search.early_stopping.eta 3
     """
 
     config: str | None = Field(None, description=CONFIG_HELP)
@@ -51,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     result = run_search(config, log_json=command.log_json, wait_for_resources=command.wait_for_resources)
     if not result.pareto:
-        raise RuntimeError(f"{result.folder}: no trial has completed; the failures stand in the study and above")
+        raise RuntimeError(f"{result.folder}: no trial has completed; what ended them stands in the study and above")
     if not command.log_json:
         console.print(result.table())
         console.print(_next_steps(config, result), highlight=False, markup=False, soft_wrap=True)

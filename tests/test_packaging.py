@@ -77,7 +77,7 @@ def test_wheel_holds_only_hcvae(tmp_path: Path) -> None:
         ("tune", ("search",)),
         ("jobs", ("search",)),
         ("cluster", ("search",)),
-        ("benchmarks", ()),
+        ("benchmarks", ("search",)),
         ("tests", ("formats", "search", "dev")),
     ],
 )

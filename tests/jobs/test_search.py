@@ -53,7 +53,7 @@ def test_an_unsafe_study_name(refuse: Refuse, write_config: Write, name: str) ->
     [
         ({"trails": 3}, "search.trails: unknown key; did you mean 'trials'?"),
         ({"trials": 0}, "search.trials: input should be greater than or equal to 1, but got 0"),
-        ({"sampler": "grid"}, "search.sampler: input should be 'tpe' or 'random', but got 'grid'"),
+        ({"sampler": "grid"}, "input should be 'auto', 'tpe', 'gp', 'nsga2' or 'random', but got 'grid'"),
         ({"workers": 0}, "search.workers: input should be greater than or equal to 1"),
         ({"gpus_per_worker": -1}, "search.gpus_per_worker: input should be greater than or equal to 0"),
     ],

@@ -100,6 +100,28 @@ def test_failures_are_shown_with_their_reason(config: SearchConfig, front: Front
     assert "trial 3 failed: TrainingDiverged: nan" in text.export_text()
 
 
+def test_pruned_and_suspended_trials_are_told_of(config: SearchConfig, front: Front) -> None:
+    stream, lines = io.StringIO(), io.StringIO()
+    pruned = front.members[0].model_copy(
+        update={"number": 1, "state": "pruned", "stopped": "fell behind", "reconstruction_nmse": None}
+    )
+    for progress in (
+        JsonProgress(config, front, Counter(), stream),
+        LineProgress(config, front, Counter(), Console(file=lines)),
+    ):
+        play(progress, front)
+        progress.finished(pruned)
+        progress.suspended(2, "no time")
+        assert progress.running == {}
+        assert progress.headline.startswith("0 running, 2/4 finished, 1 complete, 1 pruned")
+        progress.ended("search.search_seconds")
+    finished, suspended, ended = (json.loads(line) for line in stream.getvalue().splitlines()[-3:])
+    assert (finished["state"], finished["stopped"]) == ("pruned", "fell behind")
+    assert (suspended["event"], suspended["trial"], suspended["reason"]) == ("suspended", 2, "no time")
+    assert (ended["event"], ended["reason"]) == ("ended", "search.search_seconds")
+    assert lines.getvalue().splitlines()[-1].startswith("trial 1 pruned: fell behind; 1 running, 2/4 finished")
+
+
 def test_time_left_follows_the_epochs(config: SearchConfig, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)

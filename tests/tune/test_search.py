@@ -159,7 +159,8 @@ def test_progress_as_json_lines(small_search: SmallSearch, capsys: pytest.Captur
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     kinds = [event["event"] for event in events]
     assert [kinds.count(kind) for kind in ("started", "epoch", "finished")] == [2, 4, 2]
-    last = events[-1]
+    *_, last, ended = events
+    assert ended["reason"] == "search.trials: 2 trials have finished"
     assert last["event"] == "finished"
     assert last["left_s"] == 0
     assert last["hypervolume"] == pytest.approx(result.hypervolume)

@@ -1,0 +1,148 @@
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import optuna
+import pytest
+from optuna.samplers import GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import TrialState, create_trial
+
+from hcvae.config import LossWeights
+from tune.config import SearchConfig
+from tune.samplers import CONSTRAINT, MAX_INFEASIBLE, OUTSIDE_BUDGET, Auto, ask, draw, has_fixed_bounds, make_sampler
+from tune.space import GLOBAL, LOCAL
+from tune.study import interrupted, locked_folder, n_finished, open_study
+
+SmallSearch = Callable[..., SearchConfig]
+SPACE = {
+    GLOBAL: {"type": "int", "low": 1, "high": 64},
+    LOCAL: {"type": "int", "low": 1, "high": 64},
+    "model.dropout": {"type": "float", "low": 0, "high": 0.5},
+}
+NO_LATENTS = {"model.dropout": SPACE["model.dropout"]}
+MANY = {f"training.loss_weights.{name}": {"type": "float", "low": 0, "high": 1} for name in LossWeights.model_fields}
+CHOICE = {**NO_LATENTS, "training.precision": {"type": "choice", "choices": ["fp32", "bf16"]}}
+
+
+@pytest.fixture(autouse=True)
+def no_warnings() -> Iterator[None]:
+    """A search prints no warnings of Optuna's between its own lines."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("error", FutureWarning)
+        yield
+
+
+def study_of(config: SearchConfig) -> optuna.Study:
+    return optuna.create_study(directions=["minimize", "maximize"], sampler=make_sampler(config, 0))
+
+
+def complete(study: optuna.Study, config: SearchConfig, n: int) -> list[dict[str, Any]]:
+    found = []
+    for _ in range(n):
+        trial, params = ask(study, config)
+        found.append(params)
+        study.tell(trial, (float(params[GLOBAL]) / 64, float(params["model.dropout"])))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("tpe", TPESampler), ("gp", GPSampler), ("nsga2", NSGAIISampler), ("random", RandomSampler)]
+)
+def test_samplers_by_name(small_search: SmallSearch, name: str, kind: type) -> None:
+    assert type(make_sampler(small_search(sampler=name), 0)) is kind
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2", "random", "auto"])
+def test_every_sampler_hands_out_valid_models_only(small_search: SmallSearch, name: str) -> None:
+    config = small_search(sampler=name, space=SPACE)
+    study = study_of(config)
+    assert all(params[LOCAL] >= params[GLOBAL] for params in complete(study, config, 12))
+    assert n_finished(study) == 12
+    outside = [trial for trial in study.trials if OUTSIDE_BUDGET in trial.user_attrs]
+    # Half of all independent draws from these bounds are infeasible.
+    assert bool(outside) == (name in ("gp", "nsga2", "auto"))
+    for trial in outside:
+        assert trial.state == TrialState.PRUNED
+        assert trial.constraints[CONSTRAINT] == trial.params[GLOBAL] - trial.params[LOCAL] > 0
+        assert f"{LOCAL} {trial.params[LOCAL]} is below" in trial.user_attrs[OUTSIDE_BUDGET]
+    # Where bounds must be the same in every trial, they are: no parameter is left to chance.
+    assert not outside or len({str(trial.distributions[LOCAL]) for trial in study.trials}) == 1
+
+
+def test_infeasible_draws_end(small_search: SmallSearch, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_search(sampler="nsga2", space=SPACE)
+    study = study_of(config)
+    for _ in range(MAX_INFEASIBLE):
+        study.enqueue_trial({GLOBAL: 64, LOCAL: 2})
+    _, params = ask(study, config)
+    assert params[GLOBAL] == params[LOCAL] == 64
+    assert len(study.trials) == MAX_INFEASIBLE + 1
+
+
+def test_an_infeasible_trial_that_was_interrupted_is_not_trained(small_search: SmallSearch) -> None:
+    config = small_search(sampler="gp", space=SPACE)
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        study.enqueue_trial({GLOBAL: 64, LOCAL: 2})
+        study.enqueue_trial({GLOBAL: 2, LOCAL: 64})
+        for _ in range(2):
+            trial = study.ask()
+            trial.suggest_int(GLOBAL, 1, 64)
+            trial.suggest_int(LOCAL, 1, 64)
+        first, second = interrupted(study)
+        assert draw(study, first, config) is None
+        params = draw(study, second, config)
+        assert params is not None
+        assert params[LOCAL] == 64
+        assert n_finished(study) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({}, Auto),
+        ({"space": NO_LATENTS}, Auto),
+        ({"space": CHOICE}, TPESampler),
+        ({"early_stopping": {}}, TPESampler),
+        ({"space": MANY}, TPESampler),
+    ],
+)
+def test_auto_takes_the_gp_where_it_suits(small_search: SmallSearch, settings: dict[str, Any], kind: type) -> None:
+    assert type(make_sampler(small_search(sampler="auto", **settings), 0)) is kind
+
+
+def test_auto_changes_to_tpe(small_search: SmallSearch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tune.samplers.GP_TRIALS", 4)
+    config = small_search(sampler="auto", space=SPACE)
+    study = study_of(config)
+    assert isinstance(study.sampler, Auto)
+    complete(study, config, 4)
+    trials = len(study.trials)
+    assert isinstance(study.sampler.of(study), TPESampler)
+    assert not has_fixed_bounds(study, config)
+    complete(study, config, 12)
+    assert len(study.trials) == trials + 12
+
+
+def test_seeds_follow_from_the_number_of_trials(small_search: SmallSearch) -> None:
+    config = small_search(sampler="random", seed=4)
+    draws = []
+    for n_trials in (0, 0, 1):
+        study = optuna.create_study(sampler=make_sampler(config, n_trials))
+        draws.append(study.ask().suggest_float("x", 0, 1))
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_pruned_trials_do_not_break_a_sampler(small_search: SmallSearch) -> None:
+    for name in ("tpe", "nsga2", "gp"):
+        config = small_search(sampler=name, space=SPACE)
+        study = study_of(config)
+        for number in range(14):
+            trial, _ = ask(study, config)
+            if number % 3:
+                study.tell(trial, state=TrialState.PRUNED)
+            else:
+                study.tell(trial, (0.5, 0.5))
+        study.add_trial(create_trial(state=TrialState.FAIL))
+        ask(study, config)

@@ -1,0 +1,162 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from hcvae.errors import UserError
+from tune.config import SearchConfig
+from tune.front import Front
+from tune.results import SearchResult
+from tune.samplers import OUTSIDE_BUDGET, ask
+from tune.space import GLOBAL, LOCAL
+from tune.starts import (
+    add_earlier_trials,
+    check_first_trials,
+    default_trials,
+    earlier_trials,
+    enqueue_first_trials,
+)
+from tune.study import locked_folder, n_finished, open_study
+
+SmallSearch = Callable[..., SearchConfig]
+RATIO, KL, LOCAL_KL = "model.early_signal_ratio", "training.loss_weights.global_kl", "training.loss_weights.local_kl"
+SWAP = "training.loss_weights.swap"
+
+
+def test_chosen_trials_come_first_and_once(small_search: SmallSearch) -> None:
+    config = small_search(first_trials=[{RATIO: 0.2, GLOBAL: 20, LOCAL: 40}, {KL: 0.05}], start_from_defaults=True)
+    check_first_trials(config)
+    for start in range(2):
+        with locked_folder(config) as folder:
+            study = open_study(folder, config, "data")
+            enqueue_first_trials(study, config)
+            waiting = study.get_trials(states=(TrialState.WAITING,))
+            assert len(waiting) == (0 if start else 5)
+            drawn = [ask(study, config)[1] for _ in range(6)]
+            for trial in study.get_trials(states=(TrialState.RUNNING,)):
+                study.tell(trial.number, (0.5, 0.5))
+        if start == 0:
+            first = drawn
+        else:
+            assert not [params for params in drawn if params[RATIO] == 0.2 or params[KL] == 0.05]
+    assert (first[0][RATIO], first[0][GLOBAL], first[0][LOCAL]) == (0.2, 20, 40)
+    assert first[1][KL] == 0.05
+    # The product's defaults, the specification's and its best practices; see docs/search.md.
+    rest = {GLOBAL: 32, LOCAL: 32, RATIO: 0.3, SWAP: 1.0}
+    assert first[2] == rest | {KL: 0.003, LOCAL_KL: 0.003}
+    assert first[3] == rest | {KL: 0.01, LOCAL_KL: 0.01}
+    assert first[4] == rest | {KL: 0.001, LOCAL_KL: 0.01}
+
+
+def test_defaults_outside_the_space_are_left_to_the_sampler(small_search: SmallSearch) -> None:
+    def defaults(space: dict[str, Any]) -> list[dict[str, Any]]:
+        return list(default_trials(small_search(space=space)))
+
+    low_kl = {"type": "float", "low": 0.002, "high": 0.1}
+    narrow = {GLOBAL: {"type": "int", "low": 40, "high": 64}, LOCAL: {"type": "int", "low": 32, "high": 64}, KL: low_kl}
+    assert defaults(narrow) == [{KL: 0.003}, {KL: 0.01}]
+    assert defaults({KL: {"type": "float", "low": 0.5, "high": 1}}) == []
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"model.early_signal_ration": 0.2}, r"did you mean 'model\.early_signal_ratio'"),
+        ({"model.dropout": 0.2}, r"model\.dropout: not in search\.space"),
+        ({RATIO: 0.9}, r"must be in \[0\.1, 0\.6\], but got 0\.9"),
+        ({GLOBAL: 20.5, LOCAL: 64}, r"must be in \[16, 64\], but got 20\.5"),
+        ({GLOBAL: True, LOCAL: 64}, r"must be in \[16, 64\], but got True"),
+        ({LOCAL: 64}, "name both"),
+        ({GLOBAL: 60}, "name both"),
+        ({GLOBAL: 60, LOCAL: 40}, "must be at least .*, 60, but got 40"),
+    ],
+)
+def test_trials_outside_the_space_are_refused(small_search: SmallSearch, params: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message) as refused:
+        check_first_trials(small_search(first_trials=[{RATIO: 0.2}, params]))
+    assert str(refused.value).startswith("search.first_trials[1]")
+
+
+# Warm start.
+
+
+@pytest.fixture(scope="module")
+def earlier_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """14 trials: 10 complete, one pruned, one failed, one infeasible, one that still runs."""
+    storage = tmp_path_factory.mktemp("earlier")
+    training = {"epochs": 2}
+    config = SearchConfig.model_validate(
+        {"training": training, "search": {"study": "earlier", "storage": str(storage)}}
+    )
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        for number in range(14):
+            trial, params = ask(study, config)
+            if number in (3, 4):
+                trial.set_user_attr(OUTSIDE_BUDGET, "infeasible") if number == 4 else None
+                study.tell(trial, state=TrialState.PRUNED)
+            elif number == 5:
+                study.tell(trial, state=TrialState.FAIL)
+            elif number != 6:
+                study.tell(trial, (float(params[RATIO]), 0.5))
+    return folder.path
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2"])
+def test_a_warm_start_teaches_the_sampler_and_nothing_else(
+    small_search: SmallSearch, earlier_study: Path, sampler: str
+) -> None:
+    config = small_search(sampler=sampler, warm_start=str(earlier_study))
+    earlier = earlier_trials(config, "data")
+    assert len(earlier) == 11
+    for _ in range(2):  # a rerun adds none again
+        with locked_folder(config) as folder:
+            study = open_study(folder, config, "data")
+            add_earlier_trials(study, config, earlier)
+            front = Front(folder, study)
+            assert [trial.values for trial in study.trials] == [trial.values for trial in earlier]
+            assert [trial.params for trial in study.trials] == [trial.params for trial in earlier]
+            assert all("warm start: trial" in trial.user_attrs[OUTSIDE_BUDGET] for trial in study.trials)
+            assert n_finished(study) == 0
+            assert front.members == ()
+    # It is no random start any more: all parameters are drawn together, from what the earlier trials showed.
+    space = study.sampler.infer_relative_search_space(study, study.trials[-1])
+    assert space.keys() == config.search.space.keys() or sampler == "nsga2"
+    trial, _ = ask(study, config)
+    study.tell(trial, (0.5, 0.1))
+    result = SearchResult.load(folder.path)
+    assert [member.number for member in result.pareto] == [trial.number]
+    assert {summary.outside_budget is None for summary in result.trials} == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("settings", "fingerprint", "message"),
+    [
+        ({}, "other", "fingerprint"),
+        ({"training": {"epochs": 3}}, "data", r"training\.epochs: 2 there, 3 here"),
+        ({"space": {RATIO: {"type": "choice", "choices": [0.2, 0.3]}}}, "data", f"{RATIO} was searched otherwise"),
+    ],
+)
+def test_studies_that_cannot_be_compared_are_refused(
+    small_search: SmallSearch, earlier_study: Path, settings: dict[str, Any], fingerprint: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        earlier_trials(small_search(warm_start=str(earlier_study), **settings), fingerprint)
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_study_with_other_objectives_is_refused(small_search: SmallSearch, tmp_path: Path) -> None:
+    config = small_search(study="earlier")
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        study.set_metric_names(["reconstruction_nmse", "compactness"])
+    with pytest.raises(UserError, match="compactness"):
+        earlier_trials(small_search(warm_start=str(tmp_path / "earlier")), "data")
+
+
+def test_a_folder_without_a_study_is_refused(small_search: SmallSearch, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no study here"):
+        earlier_trials(small_search(warm_start=str(tmp_path)), "data")
+    assert earlier_trials(small_search(), "data") == ()
