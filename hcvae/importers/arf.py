@@ -157,7 +157,7 @@ def _read_record(file: _File, at: int, layout: _Layout, group: _Group) -> tuple[
     signal = np.frombuffer(file.take(at, 4 * points, "a waveform"), dtype="<f4").astype(np.float64)
     if not points or not np.isfinite(signal).all():
         raise file.error(at, f"a waveform of {points} points, not all finite", "finite volts")
-    period_us = _six_digits(period_us)
+    period_us = _shortest(period_us)
     values = group.values | _stimulus(group, fields[-10:])
     values |= {"n_averages": averages if averages > 0 else None, "n_artifacts": artifacts}
     values |= {"recording_index": number, "native_rate_hz": 1e6 / period_us}
@@ -177,15 +177,15 @@ def _stimulus(group: _Group, variables: tuple[float, ...]) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for (name, unit), value in zip(group.variables, variables, strict=True):
         if name.startswith("freq") and unit in ("hz", "khz") and group.values["stimulus_type"] != "click":
-            values["stimulus_frequency_hz"] = _six_digits(value * (1000 if unit == "khz" else 1))
+            values["stimulus_frequency_hz"] = _shortest(value * (1000 if unit == "khz" else 1))
         if name.startswith(("level", "intensity")) and unit.startswith("db"):
-            values["stimulus_level_db"] = _six_digits(value)
+            values["stimulus_level_db"] = _shortest(value)
     return values
 
 
-def _six_digits(value: float) -> float:
+def _shortest(value: float) -> float:
     """A single-precision number as it was meant: 40.96, not 40.959999."""
-    return float(f"{value:.6g}")
+    return float(str(np.float32(value)))
 
 
 def _text(raw: bytes) -> str:

@@ -142,7 +142,7 @@ def _read_shipm(levels: list[dict[str, Any]], time: NDArray[Any] | None, path: P
         columns = {
             "signal": signal[rows],
             "n_averages": sweeps[rows],
-            "recording_index": rows + 1,
+            "recording_index": np.arange(len(rows)) + 1,
             "stimulus_level_db": np.ravel(level["intensity"]),
             "sampling_rate_hz": 1e3 / period,
             "start_ms": 0.0 if time is None else np.ravel(time)[:1],

@@ -160,10 +160,10 @@ def _trial_samples(
     said = mapping.get("trial_samples", comments.get(TRIAL))
     length = as_number(said)
     if said is None:
-        if header.sig_len <= header.fs:  # an average
-            return int(header.sig_len)
         if signal.trigger is not None:
             return None
+        if header.sig_len <= header.fs:  # no longer than a second: an average
+            return int(header.sig_len)
     if length is None or not 2 <= length <= min(MAX_TRIAL_SAMPLES, header.sig_len):
         right = "the number of samples from one stimulus to the next; give a mapping of trial_samples"
         raise FileError(path, "comment", f"a trial length of {said}", right)
