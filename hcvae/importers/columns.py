@@ -175,13 +175,13 @@ def _axis(columns: Mapping[str, Any], n: int, samples: int, path: Path) -> tuple
 
 
 def _column(name: str, values: Any, n: int, path: Path) -> list[Value]:
-    values = (
-        [values]
-        if isinstance(values, str) or np.ndim(values) == 0
-        else list(values.ravel() if isinstance(values, np.ndarray) else values)
-    )
+    values = values.ravel().tolist() if isinstance(values, np.ndarray) else values
+    values = values if isinstance(values, list) else [values]
+    values = [value.item() if isinstance(value, np.ndarray) and value.size == 1 else value for value in values]
+    if any(isinstance(value, list | dict | np.ndarray) for value in values):
+        raise FileError(path, name, "lists or structs", "numbers or text")
     if len(values) == 1:
-        values *= n
+        values = values * n
     if len(values) != n:
         raise FileError(path, name, f"{len(values)} values", f"one value, or one for each of {n} waveforms")
     plain_values = [plain(value) for value in values]

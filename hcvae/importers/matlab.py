@@ -1,4 +1,4 @@
-"""MATLAB files: version 5 to 7 through scipy, version 7.3 (HDF5) through h5py; nothing in them is ever executed.
+"""MATLAB files, version 5 to 7 and version 7.3; nothing in them is ever executed.
 
 Three layouts: the digest of the SHIPM recordings (struct array `ABR`), our own export (struct `abr`), and any other
 through a mapping, whose names are variables or `struct.field`.
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from hcvae.importers.columns import recordings_of, renamed
 from hcvae.importers.foreign import as_file_error
-from hcvae.importers.matlab_check import RIGHT, check_version_5
 from hcvae.importers.matlab_hdf5 import read_version_7_3
+from hcvae.importers.matlab_version_5 import read_version_5
 from hcvae.importers.recording import FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
 VERSION_5, VERSION_7_3 = b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file"
+RIGHT = "a whole MATLAB file that holds waveforms; save it again"
 SHIPM_FIELDS = {"intensity", "sweeps", "sampP", "p"}
 SHIPM_RECORDED_SWEEPS = (
     500,
@@ -41,54 +42,32 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         FileError: a damaged file, or one whose fields do not fit together.
         UserError: an unknown layout without a mapping, or a mapping that names what is not there.
     """
-    variables = _variables(path)
-    if not options.mapping:
-        digest, exported = variables.get("ABR"), variables.get("abr")
-        if isinstance(digest, list) and all(
-            isinstance(level, dict) and level.keys() >= SHIPM_FIELDS for level in digest
-        ):
-            yield from _read_shipm(digest, variables.get("time"), path)
+    with as_file_error(path, RIGHT):
+        variables = _variables(path)
+        if not options.mapping and _is_shipm(variables.get("ABR")):
+            yield from _read_shipm(variables["ABR"], variables.get("time"), path)
             return
-        if isinstance(exported, dict):
-            variables = exported
-    fields = _flat(variables)
-    columns = {
-        column: fields[name] if isinstance(name, str) else name
-        for column, name in renamed(fields, options.mapping, path).items()
-    }
-    if "signal" not in columns:
-        raise FileError(
-            path, "variables", f"{sorted(fields)[:12]}", "the name of the waveforms, by a mapping of signal"
-        )
-    yield from recordings_of(_waveforms_in_rows(columns), path, options.mapping.get("unit", "uV"))
+        exported = variables.get("abr")
+        fields = _flat(exported if isinstance(exported, dict) and not options.mapping else variables)
+        known = renamed(fields, options.mapping, path)
+        if "signal" not in known:
+            right = "the name of the waveforms, by a mapping of signal"
+            raise FileError(path, "variables", f"{sorted(fields)[:12]}", right)
+        columns = {column: fields[name] if isinstance(name, str) else name for column, name in known.items()}
+        yield from recordings_of(_waveforms_in_rows(columns), path, options.mapping.get("unit", "uV"))
+
+
+def _is_shipm(variable: Any) -> bool:
+    return isinstance(variable, list) and all(
+        isinstance(level, dict) and level.keys() >= SHIPM_FIELDS for level in variable
+    )
 
 
 def _variables(path: Path) -> dict[str, Any]:
     """Variables as arrays, text, lists (cells and struct arrays) and dicts (structs)."""
     with path.open("rb") as file:
-        head = file.read(len(VERSION_5))
-    if head == VERSION_7_3:
-        return read_version_7_3(path)
-    check_version_5(path)
-    from scipy.io import loadmat
-
-    with as_file_error(path, RIGHT):
-        content = loadmat(path, appendmat=False)
-    return {name: _simple(value) for name, value in content.items() if not name.startswith("__")}
-
-
-def _simple(value: Any) -> Any:
-    """An array of scipy's as a dict (struct), a list (cell, struct array), text, or an array."""
-    if not isinstance(value, np.ndarray):
-        return value
-    if value.dtype.names:
-        structs = [{name: _simple(one[name]) for name in value.dtype.names} for one in value.ravel()]
-        return structs[0] if len(structs) == 1 else structs
-    if value.dtype == object:
-        return [_simple(one) for one in value.ravel()]
-    if value.dtype.kind == "U":
-        return str(value.item()) if value.size == 1 else ("" if not value.size else [str(one) for one in value.ravel()])
-    return value
+        is_version_7_3 = file.read(len(VERSION_7_3)) == VERSION_7_3
+    return read_version_7_3(path) if is_version_7_3 else read_version_5(path)
 
 
 def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:

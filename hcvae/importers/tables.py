@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.importers.columns import recordings_of, renamed, sample_columns, with_times
+from hcvae.importers.foreign import as_file_error
 from hcvae.importers.recording import FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
 PARQUET, ARROW = b"PAR1", b"ARROW1"
 BATCH_ROWS = 256
-MAX_BATCH_BYTES = 256 * 2**20
-MAX_VALUES_PER_ROW = 2**20
+MAX_SAMPLES = 2**17
 RIGHT = "a whole Parquet, Arrow IPC or Feather (version 2) file"
 
 
@@ -38,13 +38,11 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         UserError: a mapping that names what is not there.
     """
     first = 0
-    try:
+    with as_file_error(path, RIGHT):
         for batch, metadata in _batches(path):
             columns = _columns(batch, metadata, options, path)
             yield from recordings_of(columns, path, options.mapping.get("unit", "uV"), first)
             first += batch.num_rows
-    except (pa.ArrowException, OSError, MemoryError) as error:
-        raise FileError(path, "whole file", f"content that cannot be read ({error})", RIGHT) from error
 
 
 def _batches(path: Path) -> Iterator[tuple[pa.RecordBatch, dict[bytes, bytes]]]:
@@ -52,7 +50,7 @@ def _batches(path: Path) -> Iterator[tuple[pa.RecordBatch, dict[bytes, bytes]]]:
         is_parquet = file.read(4) == PARQUET
     if is_parquet:
         with pq.ParquetFile(path, memory_map=True) as parquet:
-            _check_row_groups(parquet.metadata, path)
+            _check_lengths(parquet.schema_arrow, path)
             for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
                 yield batch, parquet.schema_arrow.metadata or {}
         return
@@ -64,17 +62,12 @@ def _batches(path: Path) -> Iterator[tuple[pa.RecordBatch, dict[bytes, bytes]]]:
                 yield batch.slice(start, BATCH_ROWS), arrow.schema.metadata or {}
 
 
-def _check_row_groups(metadata: pq.FileMetaData, path: Path) -> None:
+def _check_lengths(schema: pa.Schema, path: Path) -> None:
     """Refuse rows so long that a batch of them would not fit, as a few bytes can stand for many equal values."""
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for column in map(group.column, range(group.num_columns)):
-            if column.num_values > MAX_VALUES_PER_ROW * max(group.num_rows, 1) or (
-                group.num_rows
-                and column.num_values / group.num_rows * min(BATCH_ROWS, group.num_rows) * 8 > MAX_BATCH_BYTES
-            ):
-                found = f"{column.num_values} values in {group.num_rows} rows"
-                raise FileError(path, f"column {column.path_in_schema!r}", found, "waveforms of fewer samples")
+    for field in schema:
+        if pa.types.is_fixed_size_list(field.type) and field.type.list_size > MAX_SAMPLES:
+            right = f"at most {MAX_SAMPLES} samples a waveform"
+            raise FileError(path, f"column {field.name!r}", f"lists of {field.type.list_size} values", right)
 
 
 def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadOptions, path: Path) -> dict[str, Any]:
