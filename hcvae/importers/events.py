@@ -20,7 +20,7 @@ from hcvae.suggest import did_you_mean
 
 MAX_TABLE_BYTES = 64 * 2**20
 NO_STIMULI = ("bad*", "new segment*", "*/new segment*", "boundary", "edge*", "comment/*")
-NOT_CONDITIONS = ("event", "signal", "unit", "epoch_start_ms", "epoch_end_ms")
+NOT_CONDITIONS = ("event", "signal", "unit", "epoch_start_ms", "epoch_end_ms", "delay_ms")
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def _lines(workbook: Any, name: str | None, path: Path) -> Iterator[Line]:
     if not sheets or (name is not None and name not in sheets):
         raise UserError(f"{path}: mapping of sheet: no sheet {name!r}{did_you_mean(name or '', sorted(sheets))}")
     sheet = sheets[name] if name is not None else next(iter(sheets.values()))
-    sheet.reset_dimensions()  # what the file claims: a padding of up to 16,384 x 1,048,576 empty cells
+    sheet.reset_dimensions()  # what the file claims may be wrong: rows cut short, or 16,384 cells each
     width = 0
     for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
         last = max((place for place, cell in enumerate(cells, start=1) if cell is not None), default=0)

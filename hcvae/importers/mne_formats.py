@@ -42,8 +42,9 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     """The waveforms of our own export; of any other recording one epoch a stimulus.
 
     The mapping gives `signal` (a channel, or the difference of two as `Cz-A1`), `event` (a pattern such as `click*` of
-    the stimuli's names), `epoch_start_ms` and `epoch_end_ms` (-5 and 20 by default), and for columns of the waveform
-    table a column of the table of events, or a regular expression with one group to search in annotations.
+    the stimuli's names), `epoch_start_ms` and `epoch_end_ms` from the trigger (-5 and 20 by default), `delay_ms` from
+    trigger to stimulus (0), and for columns of the waveform table a column of the table of events, or a regular
+    expression with one group to search in annotations.
 
     Raises:
         FileError: a damaged file, or one without stimuli.
@@ -135,6 +136,9 @@ def _epochs(
 ) -> Iterator[Recording]:
     rate_hz = float(raw.info["sfreq"])
     first, last = _window(mapping, rate_hz, path)
+    delay_ms = as_number(mapping.get("delay_ms", "0"))
+    if delay_ms is None:
+        raise UserError(f"{path}: mapping of delay_ms: must be a time in ms, but got {mapping['delay_ms']!r}")
     bad = [(int(begin * rate_hz), int(end * rate_hz)) for begin, end in bad_spans_s(raw)]
     stimuli = []
     for event in events_of(path, raw, mapping):
@@ -147,7 +151,7 @@ def _epochs(
         raise FileError(path, "whole file", "no stimulus with a whole epoch", right)
     for number, (event, samples) in enumerate(_cut(raw, signals, stimuli, last - first)):
         columns = dict(event.values) | {"n_averages": 1, "native_rate_hz": rate_hz, SUBJECT: subject}
-        axis = {"signal": samples[None, :], "sampling_rate_hz": rate_hz, "start_ms": 1e3 * first / rate_hz}
+        axis = {"signal": samples[None, :], "sampling_rate_hz": rate_hz, "start_ms": 1e3 * first / rate_hz - delay_ms}
         yield from recordings_of(columns | axis, path, "V", number)
 
 

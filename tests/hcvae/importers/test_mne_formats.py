@@ -60,9 +60,9 @@ def test_epochs_around_annotations_of_an_edf(tmp_path):
 
 def test_a_difference_of_channels_and_another_window(tmp_path):
     path = write_edf(tmp_path / "a.edf", ["click"] * 5, patient=edfio.Patient(code="P-7", sex="F", name="Ann_Lee"))
-    found = read(path, signal="Cz-A1", epoch_start_ms="0", epoch_end_ms="10")
+    found = read(path, signal="Cz-A1", epoch_start_ms="0", epoch_end_ms="10", delay_ms="0.9")
     np.testing.assert_allclose([r.signal_uv for r in found[1:]], epochs(CZ - A1, first=0, last=100), atol=0.004)
-    assert found[0].start_ms == 0
+    assert found[0].start_ms == -0.9  # the sound comes 0.9 ms after the trigger
     assert "Ann_Lee" in found[0].subject  # for the pseudonym only
     assert "Ann" not in str([r.values for r in found])
 
@@ -76,6 +76,12 @@ def test_only_the_stimuli_asked_for_and_no_bad_ones(tmp_path):
     marks = [edfio.EdfAnnotation(onset, None, "click") for onset in ONSETS_S]
     marks.append(edfio.EdfAnnotation(0.21, 0.05, "BAD_cough"))
     edfio.Edf([signal], annotations=marks).write(path)
+    np.testing.assert_allclose([r.signal_uv for r in read(path)], epochs(CZ, [0.1, 0.3]), atol=0.002)
+
+
+@pytest.mark.parametrize("text", ["boundary", "New Segment/", "BAD boundary", "Comment/eyes open"])
+def test_marks_that_are_no_stimuli(tmp_path, text):
+    path = write_edf(tmp_path / "a.edf", ["click", "click", text, "click", "click"], Cz=CZ)
     np.testing.assert_allclose([r.signal_uv for r in read(path)], epochs(CZ, [0.1, 0.3]), atol=0.002)
 
 
@@ -164,6 +170,7 @@ def test_own_edf_needs_no_options(tmp_path):
         ({"signal": "Cz", "ear": "("}, "regular expression"),
         ({"signal": "Cz", "ear": "L"}, "one group"),
         ({"signal": "Cz", "epoch_start_ms": "30"}, "rising"),
+        ({"signal": "Cz", "delay_ms": "soon"}, "time in ms"),
     ],
 )
 def test_mappings_that_do_not_fit(tmp_path, mapping, said):

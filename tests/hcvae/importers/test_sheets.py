@@ -121,6 +121,12 @@ def test_own_csv_needs_no_options(recordings, tmp_path):
             np.testing.assert_array_equal(np.float32(r.peaks.amplitude_uv), np.float32(row["peak_amplitude_uv"]))
 
 
+def test_a_line_without_end(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"t_ms=0,t_ms=1\n" + b"1," * 2**20)
+    with pytest.raises(UserError, match="line 2.*more than 1048576 characters"):
+        list(comma_separated.FORMAT.read(tmp_path / "t.csv", ReadOptions()))
+
+
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"t_ms=0,t_ms=1\n1", b"t_ms=0," * 2**18, b"t_ms=0,t_ms=1\n\0,1\n"])
 def test_hostile_csv(tmp_path, content):
     (tmp_path / "t.csv").write_bytes(content)
@@ -155,8 +161,9 @@ class TestExcel:
         with pytest.raises(UserError, match="cannot be read"):
             self.read(book)
 
-    def test_a_sheet_that_claims_to_be_huge(self, book, tmp_path):
-        self.change(book, b'ref="A1:E3"', b'ref="A1:XFD1048576"')
+    @pytest.mark.parametrize("size", [b"A1:XFD1048576", b"A1:A1"])
+    def test_a_sheet_whose_claimed_size_is_wrong(self, book, size):
+        self.change(book, b'ref="A1:E3"', b'ref="' + size + b'"')
         assert len(self.read(book, sheet="data")) == 2
 
     def test_a_workbook_that_expands(self, book, monkeypatch):
