@@ -123,7 +123,7 @@ def test_own_csv_needs_no_options(recordings, tmp_path):
 
 def test_a_line_without_end(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"t_ms=0,t_ms=1\n" + b"1," * 2**20)
-    with pytest.raises(UserError, match="line 2.*more than 1048576 characters"):
+    with pytest.raises(UserError, match=r"line 2.*more than 1048576 characters"):
         list(comma_separated.FORMAT.read(tmp_path / "t.csv", ReadOptions()))
 
 
