@@ -1,0 +1,1 @@
+"""Readers of the files of recording devices and programs, for `hcvae import`."""

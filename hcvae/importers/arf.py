@@ -1,0 +1,202 @@
+"""TDT BioSig binary files (.arf): averaged records in groups, as BioSigRZ and the older BioSigRP store them.
+
+The maker publishes no description; the layout is the one that published readers agree on (arfread.m of TDT, as used
+by AcousticPlotter, doi 10.5281/zenodo.7412173): a file header with the offsets of groups and records, then the groups,
+each a group header and its records one after another. Numbers are little-endian.
+
+Legend: T samples.
+"""
+
+import math
+import re
+import struct
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
+from hcvae.importers.registry import Format
+
+MAX_GROUPS, MAX_RECORDS = 200, 2000
+FILE_HEADER = struct.Struct(f"<3h{MAX_GROUPS}i{MAX_RECORDS}ii")  # type, groups, records, their offsets, end
+GROUP_COUNTS = struct.Struct("<3h")  # group number, first record, records
+GROUP_TEXTS = struct.Struct("<16s16s16s50s")  # ID, reference 1, reference 2, memo
+VARIABLES = struct.Struct("<100s100s" + "15s" * 10 + "5s" * 10)  # two stimulus files, names and units of variables
+GROUP_TAIL = 4 + 4 + 2 + 4 + 92
+CURSORS = 10 * 36
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The two generations differ in their times and in the sign of the number of points."""
+
+    times: str
+    points: str
+
+    @property
+    def group_bytes(self) -> int:
+        texts = GROUP_COUNTS.size + GROUP_TEXTS.size + VARIABLES.size
+        return texts + struct.calcsize(f"<2{self.times}") + GROUP_TAIL
+
+    @property
+    def record(self) -> struct.Struct:
+        """Number, group, time of the group, new group, stimulus, channel, type, points, onset delay in ms, duration in
+        ms, sampling period in us, artefact threshold, gain, coupling, averages, artefacts, begin, end, variables."""
+        return struct.Struct(f"<2h{self.times}2hBc{self.points}5f3h2{self.times}10f")
+
+
+BIOSIG_RZ, BIOSIG_RP = _Layout(times="q", points="H"), _Layout(times="i", points="h")
+
+
+class _File:
+    """An open file whose reads are checked against its length."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self.file, self.path = file, path
+        self.size = file.seek(0, 2)
+
+    def error(self, at: int, found: str, right: str) -> FileError:
+        return FileError(self.path, f"byte {at}", found, right)
+
+    def take(self, at: int, length: int, what: str) -> bytes:
+        if not 0 <= at <= self.size - length:
+            raise self.error(
+                at,
+                f"{what} of {length} bytes in a file of {self.size}",
+                "a complete file; copy it from the device again",
+            )
+        self.file.seek(at)
+        return self.file.read(length)
+
+    def unpack(self, layout: struct.Struct, at: int, what: str) -> tuple[Any, ...]:
+        return layout.unpack(self.take(at, layout.size, what))
+
+
+@dataclass(frozen=True)
+class _Group:
+    subject: str | None
+    values: dict[str, Value]
+    variables: list[tuple[str, str]]  # name and unit of each stimulus variable, lower case
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Whether the header's counts and first group offset are those of an arf file."""
+    if len(head) < 10:
+        return False
+    _, groups, records, first = struct.unpack_from("<3hi", head)
+    return bool(0 < groups <= MAX_GROUPS and records > 0 and FILE_HEADER.size <= first < FILE_HEADER.size + 8)
+
+
+def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
+    """Every record of the file, in the order of the file.
+
+    Raises:
+        FileError: an offset or a size does not fit the file, or a record holds no sampling period or no finite signal.
+    """
+    with path.open("rb") as handle:
+        file = _File(handle, path)
+        header = file.unpack(FILE_HEADER, 0, "a file header")
+        groups, offsets, first_record = header[1], header[3 : 3 + MAX_GROUPS], header[3 + MAX_GROUPS]
+        if not 0 < groups <= MAX_GROUPS:
+            raise file.error(2, f"{groups} groups", f"1 to {MAX_GROUPS}, as in a BioSig .arf file")
+        layout = _layout(file, first_record - offsets[0])
+        end = FILE_HEADER.size
+        for offset in offsets[:groups]:
+            if offset < end:
+                raise file.error(offset, f"a group that begins before byte {end}", "groups one after another")
+            end = yield from _read_group(file, offset, layout)
+
+
+def _layout(file: _File, group_bytes: int) -> _Layout:
+    for layout in (BIOSIG_RZ, BIOSIG_RP):
+        if group_bytes == layout.group_bytes:
+            return layout
+    sizes = f"{BIOSIG_RZ.group_bytes} (BioSigRZ) or {BIOSIG_RP.group_bytes} (BioSigRP)"
+    raise file.error(6 + 4 * MAX_GROUPS, f"a first group header of {group_bytes} bytes", sizes)
+
+
+def _read_group(file: _File, at: int, layout: _Layout) -> Generator[Recording, None, int]:
+    """Yield the records of the group at `at`; return the offset after the last."""
+    _, _, records = file.unpack(GROUP_COUNTS, at, "a group header")
+    group = _group(file, at + GROUP_COUNTS.size, layout)
+    at += layout.group_bytes
+    for _ in range(records):
+        recording, at = _read_record(file, at, layout, group)
+        yield recording
+    return at
+
+
+def _group(file: _File, at: int, layout: _Layout) -> _Group:
+    texts = [_text(raw) for raw in file.unpack(GROUP_TEXTS, at, "a group header")]
+    at += GROUP_TEXTS.size + struct.calcsize(f"<2{layout.times}")
+    stimuli = [_text(raw).lower() for raw in file.unpack(VARIABLES, at, "a group header")]
+    names, units = stimuli[2:12], stimuli[12:]
+    notes = " | ".join(texts)
+    return _Group(
+        subject=texts[0] or None,
+        values={
+            "ear": _word(notes, {"left ear": "L", "right ear": "R"}),
+            "sex": _word(notes, {"female": "F", "male": "M"}),
+            "stimulus_type": _word(" ".join(stimuli[:2]), {"click": "click", "tone": "tone_pip"}, whole=False),
+        },
+        variables=list(zip(names, units, strict=True)),
+    )
+
+
+def _read_record(file: _File, at: int, layout: _Layout, group: _Group) -> tuple[Recording, int]:
+    fields = file.unpack(layout.record, at, "a record header")
+    number, (points, delay_ms, _, period_us) = fields[0], fields[7:11]
+    averages, artifacts = fields[14:16]
+    if points < 0 or not 0 < period_us < math.inf or not math.isfinite(delay_ms):
+        found = f"{points} points of {period_us} us after {delay_ms} ms"
+        raise file.error(at, found, "a positive number of points, and a positive sampling period")
+    at += layout.record.size + CURSORS
+    signal = np.frombuffer(file.take(at, 4 * points, "a waveform"), dtype="<f4").astype(np.float64)
+    if not points or not np.isfinite(signal).all():
+        raise file.error(at, f"a waveform of {points} points, not all finite", "finite volts")
+    period_us = _shortest(period_us)
+    values = group.values | _stimulus(group, fields[-10:])
+    values |= {"n_averages": averages if averages > 0 else None, "n_artifacts": artifacts}
+    values |= {"recording_index": number, "native_rate_hz": 1e6 / period_us}
+    recording = Recording(
+        signal_uv=signal * 1e6,
+        sampling_rate_hz=1e6 / period_us,
+        start_ms=delay_ms,
+        values=values,
+        subject=group.subject,
+        peaks=None,
+    )
+    return recording, at + 4 * points
+
+
+def _stimulus(group: _Group, variables: tuple[float, ...]) -> dict[str, Value]:
+    """Frequency and level, by the names and units that BioSig gives to the variables of a stimulus."""
+    values: dict[str, Value] = {}
+    for (name, unit), value in zip(group.variables, variables, strict=True):
+        if name.startswith("freq") and unit in ("hz", "khz") and group.values["stimulus_type"] != "click":
+            values["stimulus_frequency_hz"] = _shortest(value * (1000 if unit == "khz" else 1))
+        if name.startswith(("level", "intensity")) and unit.startswith("db"):
+            values["stimulus_level_db"] = _shortest(value)
+    return values
+
+
+def _shortest(value: float) -> float:
+    """A single-precision number as it was meant: 40.96, not 40.959999."""
+    return float(str(np.float32(value)))
+
+
+def _text(raw: bytes) -> str:
+    return raw.split(b"\0")[0].decode("latin-1").strip()
+
+
+def _word(text: str, meanings: dict[str, str], *, whole: bool = True) -> str | None:
+    """The meaning of the first of the words that occurs in `text`; None if none does."""
+    edge = r"\b" if whole else ""
+    found = (meaning for word, meaning in meanings.items() if re.search(edge + word + edge, text, re.IGNORECASE))
+    return next(found, None)
+
+
+FORMAT = Format(name="arf", title="TDT BioSig .arf", recognises=recognises, read=read)

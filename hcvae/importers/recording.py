@@ -1,0 +1,55 @@
+"""What every reader gives: recordings as the device stored them.
+
+Legend: T samples, 5 waves I to V.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcvae.errors import UserError
+
+Value = str | float | int | bool | None
+
+
+class FileError(UserError):
+    """A file that cannot be read: names the file and the place, what was found there, and what would be right."""
+
+    def __init__(self, path: Path, where: str, found: str, right: str) -> None:
+        super().__init__(f"{path}: {where}: got {found}; must be {right}")
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Labelled peaks of waves I to V."""
+
+    latency_ms: NDArray[np.float64]
+    amplitude_uv: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user says about a file."""
+
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    """Our name to the file's."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One averaged trace as the device stored it."""
+
+    signal_uv: NDArray[np.float64]
+    """[T], vertex-positive as stored."""
+    sampling_rate_hz: float
+    start_ms: float
+    """Time of the first sample from stimulus onset."""
+    values: Mapping[str, Value]
+    """Columns of the waveform table; None where the file does not say."""
+    subject: str | None
+    """Identity as the file has it; becomes a pseudonym."""
+    peaks: Peaks | None

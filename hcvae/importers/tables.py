@@ -1,0 +1,102 @@
+"""Arrow tables (Parquet, Arrow IPC, Feather): waveform tables as they are, other ones through a mapping.
+
+Legend: N waveforms, T samples.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hcvae.data.table import PEAK_COLUMNS, WAVES
+from hcvae.importers.columns import recordings_of, renamed, sample_columns, with_times
+from hcvae.importers.foreign import as_file_error
+from hcvae.importers.recording import FileError, ReadOptions, Recording
+from hcvae.importers.registry import Format
+
+PARQUET, ARROW = b"PAR1", b"ARROW1"
+BATCH_ROWS = 256
+MAX_SAMPLES = 2**17
+RIGHT = "a whole Parquet, Arrow IPC or Feather (version 2) file"
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """Whether the file begins as Parquet, or as the file format of Arrow, which Feather 2 is."""
+    return head.startswith((PARQUET, ARROW))
+
+
+def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
+    """The waveforms of the table, batch by batch.
+
+    Raises:
+        FileError: a damaged file, or columns that hold no waveforms.
+        UserError: a mapping that names what is not there.
+    """
+    first = 0
+    with as_file_error(path, RIGHT):
+        for batch, metadata in _batches(path):
+            columns = _columns(batch, metadata, options, path)
+            yield from recordings_of(columns, path, options.mapping.get("unit", "uV"), first)
+            first += batch.num_rows
+
+
+def _batches(path: Path) -> Iterator[tuple[pa.RecordBatch, dict[bytes, bytes]]]:
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == PARQUET
+    if is_parquet:
+        with pq.ParquetFile(path, memory_map=True) as parquet:
+            _check_lengths(parquet.schema_arrow, path)
+            for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
+                yield batch, parquet.schema_arrow.metadata or {}
+        return
+    with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as arrow:
+        for number in range(arrow.num_record_batches):
+            batch = arrow.get_batch(number)
+            batch.validate(full=True)
+            for start in range(0, batch.num_rows, BATCH_ROWS):
+                yield batch.slice(start, BATCH_ROWS), arrow.schema.metadata or {}
+
+
+def _check_lengths(schema: pa.Schema, path: Path) -> None:
+    """Refuse rows so long that a batch of them would not fit, as a few bytes can stand for many equal values."""
+    for field in schema:
+        if pa.types.is_fixed_size_list(field.type) and field.type.list_size > MAX_SAMPLES:
+            right = f"at most {MAX_SAMPLES} samples a waveform"
+            raise FileError(path, f"column {field.name!r}", f"lists of {field.type.list_size} values", right)
+
+
+def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadOptions, path: Path) -> dict[str, Any]:
+    pattern = options.mapping.get("signal", "")
+    samples = sample_columns(batch.schema.names, pattern)
+    mapping = {name: at for name, at in options.mapping.items() if name != "signal" or not samples}
+    known = renamed(batch.schema.names, mapping, path)
+    columns = {name: _values(batch[at], name, path) if isinstance(at, str) else at for name, at in known.items()}
+    if samples:
+        columns["signal"] = np.column_stack([_values(batch[name], name, path) for name in samples])
+        columns = with_times(columns, samples, pattern)
+    stored = metadata.get(b"sampling_rate_hz")
+    if stored is not None and not {"time_ms", "sampling_rate_hz"} & columns.keys():
+        columns["sampling_rate_hz"] = stored.decode(errors="replace")
+    return columns
+
+
+def _values(array: pa.Array, name: str, path: Path) -> Any:
+    """A column as a list, or as a matrix where it holds lists."""
+    if isinstance(array, pa.DictionaryArray):
+        array = array.dictionary_decode()
+    if not pa.types.is_nested(array.type):
+        return array.to_numpy(zero_copy_only=False) if pa.types.is_floating(array.type) else array.to_pylist()
+    if name in PEAK_COLUMNS and array.null_count:
+        return np.array([row or [math.nan] * len(WAVES) for row in array.to_pylist()])
+    lengths = pc.unique(pc.list_value_length(array)).to_pylist()
+    if len(lengths) != 1 or lengths == [None]:
+        raise FileError(path, f"column {name!r}", f"lists of lengths {lengths[:5]}", "one list a row, all as long")
+    return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), -1)
+
+
+FORMAT = Format(name="table", title="Parquet, Arrow IPC, Feather", recognises=recognises, read=read)

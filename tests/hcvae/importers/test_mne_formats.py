@@ -1,0 +1,222 @@
+"""EDF, BDF and BrainVision: epochs of recordings written here, and the waveforms of our own EDF."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hcvae.errors import UserError
+from hcvae.importers.mne_formats import FORMAT
+from hcvae.importers.recording import ReadOptions
+
+edfio = pytest.importorskip("edfio")
+pybv = pytest.importorskip("pybv")
+pytest.importorskip("mne")
+
+RATE = 10_000
+ONSETS_S = [0.001, 0.1, 0.2, 0.3, 0.9995]
+"""The first and the last have no whole epoch of -5 to 20 ms."""
+RANDOM = np.random.default_rng(0)
+CZ, A1 = RANDOM.integers(-1000, 1000, (2, RATE)) / 10.0
+"""One second in uV."""
+
+
+def read(path, **mapping):
+    assert FORMAT.recognises(path, path.read_bytes()[:4096])
+    return list(FORMAT.read(path, ReadOptions(mapping=mapping)))
+
+
+def epochs(signal, onsets_s=ONSETS_S[1:4], first=-50, last=200):
+    return [signal[round(onset * RATE) + first : round(onset * RATE) + last] for onset in onsets_s]
+
+
+def write_edf(path, texts=None, *, bdf=False, patient=None, **channels):
+    kind = (
+        (edfio.Bdf, edfio.BdfSignal, edfio.BdfAnnotation) if bdf else (edfio.Edf, edfio.EdfSignal, edfio.EdfAnnotation)
+    )
+    whole, channel, annotation = kind
+    signals = [
+        channel(data, RATE, label=name, physical_dimension="uV", physical_range=(-100, 100))
+        for name, data in (channels or {"Cz": CZ, "A1": A1}).items()
+    ]
+    marks = None if texts is None else [annotation(*mark) for mark in zip(ONSETS_S, [None] * 5, texts, strict=False)]
+    whole(signals, annotations=marks, patient=patient or edfio.Patient()).write(path)
+    return path
+
+
+def test_epochs_around_annotations_of_an_edf(tmp_path):
+    texts = [f"click {level} dB {ear}" for level, ear in zip((10, 20, 30, 40, 50), "LRLRL", strict=True)]
+    path = write_edf(tmp_path / "a.edf", texts)
+    found = read(path, signal="Cz", stimulus_level_db=r"(\d+) dB", ear="dB ([LR])")
+    np.testing.assert_allclose([r.signal_uv for r in found], epochs(CZ), atol=0.002)  # 16 bits over 200 uV
+    assert [r.values["stimulus_level_db"] for r in found] == [20, 30, 40]
+    assert [r.values["ear"] for r in found] == ["R", "L", "R"]
+    assert {(r.sampling_rate_hz, r.start_ms, r.subject, r.values["n_averages"]) for r in found} == {
+        (RATE, -5.0, None, 1)
+    }
+
+
+def test_a_difference_of_channels_and_another_window(tmp_path):
+    path = write_edf(tmp_path / "a.edf", ["click"] * 5, patient=edfio.Patient(code="P-7", sex="F", name="Ann_Lee"))
+    found = read(path, signal="Cz-A1", epoch_start_ms="0", epoch_end_ms="10", delay_ms="0.9")
+    np.testing.assert_allclose([r.signal_uv for r in found[1:]], epochs(CZ - A1, first=0, last=100), atol=0.004)
+    assert found[0].start_ms == -0.9  # the sound comes 0.9 ms after the trigger
+    assert "Ann_Lee" in found[0].subject  # for the pseudonym only
+    assert "Ann" not in str([r.values for r in found])
+
+
+def test_only_the_stimuli_asked_for_and_no_bad_ones(tmp_path):
+    texts = ["click", "tone", "click", "click", "click"]
+    path = write_edf(tmp_path / "a.edf", texts, Cz=CZ)
+    assert len(read(path)) == 3
+    np.testing.assert_allclose([r.signal_uv for r in read(path, event="tone")], epochs(CZ, [0.1]), atol=0.002)
+    signal = edfio.EdfSignal(CZ, RATE, label="Cz", physical_dimension="uV", physical_range=(-100, 100))
+    marks = [edfio.EdfAnnotation(onset, None, "click") for onset in ONSETS_S]
+    marks.append(edfio.EdfAnnotation(0.21, 0.05, "BAD_cough"))
+    edfio.Edf([signal], annotations=marks).write(path)
+    np.testing.assert_allclose([r.signal_uv for r in read(path)], epochs(CZ, [0.1, 0.3]), atol=0.002)
+
+
+@pytest.mark.parametrize("text", ["boundary", "New Segment/", "BAD boundary", "Comment/eyes open"])
+def test_marks_that_are_no_stimuli(tmp_path, text):
+    path = write_edf(tmp_path / "a.edf", ["click", "click", text, "click", "click"], Cz=CZ)
+    np.testing.assert_allclose([r.signal_uv for r in read(path)], epochs(CZ, [0.1, 0.3]), atol=0.002)
+
+
+def test_events_of_bids(tmp_path):
+    path = write_edf(tmp_path / "sub-07_task-abr_eeg.edf", ["ignored"] * 5, Cz=CZ)
+    lines = ["onset\tduration\ttrial_type\tear\tlevel"]
+    lines += [
+        f"{onset}\t0\tclick\t{ear}\t{level}" for onset, ear, level in zip(ONSETS_S, "LRLRL", range(5), strict=True)
+    ]
+    (tmp_path / "sub-07_task-abr_events.tsv").write_text("\n".join([*lines, "0.5\t0\tresponse\tn/a\tn/a"]))
+    found = read(path, event="click", stimulus_level_db="level")
+    np.testing.assert_allclose([r.signal_uv for r in found], epochs(CZ), atol=0.002)
+    assert [(r.values["ear"], r.values["stimulus_level_db"]) for r in found] == [("R", 1), ("L", 2), ("R", 3)]
+    assert {r.subject for r in found} == {"07"}
+    with pytest.raises(UserError, match="did you mean 'level'"):
+        read(path, stimulus_level_db="levl")
+
+
+def test_triggers_of_a_bdf(tmp_path):
+    status = np.zeros(RATE)
+    for number, onset in enumerate(ONSETS_S):
+        status[round(onset * RATE) :][:20] = number % 2 + 1
+    cz = edfio.BdfSignal(CZ, RATE, label="Cz", physical_dimension="uV", physical_range=(-262144, 262143))
+    code = edfio.BdfSignal(
+        status, RATE, label="Status", physical_dimension="Boolean", physical_range=(-(2**23), 2**23 - 1)
+    )  # fmt: skip
+    edfio.Bdf([cz, code]).write(tmp_path / "a.bdf")
+    found = read(tmp_path / "a.bdf", stimulus_level_db="(.)")
+    np.testing.assert_allclose([r.signal_uv for r in found], epochs(CZ), atol=0.04)  # 24 bits over 0.5 V
+    assert [r.values["stimulus_level_db"] for r in found] == [2, 1, 2]
+
+
+@pytest.fixture
+def brainvision(tmp_path):
+    events = [
+        {"onset": round(onset * RATE), "duration": 1, "description": n % 2 + 1, "type": "Stimulus"}
+        for n, onset in enumerate(ONSETS_S)
+    ]
+    pybv.write_brainvision(
+        data=np.stack([CZ, A1]) * 1e-6, sfreq=RATE, ch_names=["Cz", "A1"], fname_base="b", folder_out=tmp_path,
+        events=events,
+    )  # fmt: skip
+    return tmp_path / "b.vhdr"
+
+
+def test_brainvision(brainvision):
+    found = read(brainvision, signal="A1", stimulus_level_db=r"S\s*(\d)")
+    np.testing.assert_allclose([r.signal_uv for r in found], epochs(A1), atol=1e-4)
+    assert [r.values["stimulus_level_db"] for r in found] == [2, 1, 2]
+    with pytest.raises(UserError, match="2 channels"):
+        read(brainvision)
+
+
+@pytest.mark.parametrize("name", ["../b.eeg", "/etc/passwd", "link.eeg", "none.eeg"])
+@pytest.mark.parametrize("entry", ["DataFile=b.eeg", "MarkerFile=b.vmrk"])
+def test_brainvision_files_elsewhere_are_refused(brainvision, tmp_path_factory, entry, name):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "x"
+    elsewhere.write_bytes(b"0" * 1000)
+    (brainvision.parent / "link.eeg").symlink_to(elsewhere)
+    text = brainvision.read_text()
+    assert entry in text
+    brainvision.write_text(text.replace(entry, entry.partition("=")[0] + "=" + name))
+    with pytest.raises(UserError, match="header"):
+        read(brainvision, signal="Cz")
+
+
+def test_own_edf_needs_no_options(tmp_path):
+    """The layout of our export: a data record a waveform, its columns as JSON at the record's start."""
+    waves, rows = CZ[:800].reshape(4, 200), [{"ear": ear, "subject_id": "s1", "n_averages": 512} for ear in "LRLR"]
+    rows = [row | {"stimulus_level_db": 62.5, "age_days": None, "patient_name": "Ann"} for row in rows]
+    signal = edfio.EdfSignal(waves.ravel(), 20_000, label="ABR", physical_dimension="uV", physical_range=(-100, 100))
+    marks = [edfio.EdfAnnotation(n * 0.01, None, json.dumps(row)) for n, row in enumerate(rows)]
+    edfio.Edf([signal], data_record_duration=0.01, annotations=marks).write(tmp_path / "e.edf")
+    found = read(tmp_path / "e.edf")
+    np.testing.assert_allclose([r.signal_uv for r in found], waves, atol=0.002)
+    assert found[1].values == {"ear": "R", "n_averages": 512, "stimulus_level_db": 62.5, "age_days": None}
+    assert {(r.subject, r.sampling_rate_hz, r.start_ms) for r in found} == {("s1", 20000.0, 0.0)}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        ({}, "2 channels"),
+        ({"signal": "Fz"}, "no channel 'Fz'"),
+        ({"signal": "Cz", "event": "tone*"}, "no stimulus"),
+        ({"signal": "Cz", "ear": "("}, "regular expression"),
+        ({"signal": "Cz", "ear": "L"}, "one group"),
+        ({"signal": "Cz", "epoch_start_ms": "30"}, "rising"),
+        ({"signal": "Cz", "delay_ms": "soon"}, "time in ms"),
+    ],
+)
+def test_mappings_that_do_not_fit(tmp_path, mapping, said):
+    path = write_edf(tmp_path / "a.edf", ["click"] * 5)
+    with pytest.raises(UserError, match=said):
+        read(path, **mapping)
+
+
+@pytest.mark.parametrize(
+    ("at", "text", "said"),
+    [
+        (184, "99999999", "signals in a header"),
+        (236, "99999999", "of which"),
+        (236, "zero    ", "whole number"),
+        (244, "-1      ", "duration"),
+        (252, "9999", "signals in a header"),
+        (192, "EDF+D", "gaps"),
+        (256 + 96 * 3, "degC    ", "unit"),
+        (256 + 216 * 3, "0       ", "of which"),
+    ],
+)
+def test_hostile_headers(tmp_path, at, text, said):
+    path = write_edf(tmp_path / "a.edf", ["click"] * 5)
+    content = bytearray(path.read_bytes())
+    content[at : at + len(text)] = text.encode()
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        read(path, signal="Cz")
+
+
+@pytest.mark.parametrize("length", [0, 100, 256, 1000, 5000])
+def test_truncated(tmp_path, length):
+    path = write_edf(tmp_path / "a.edf", ["click"] * 5)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(UserError, match=r"a\.edf"):
+        list(FORMAT.read(path, ReadOptions(mapping={"signal": "Cz"})))
+
+
+def test_without_mne(tmp_path, monkeypatch):
+    path = write_edf(tmp_path / "a.edf", ["click"] * 5)
+    monkeypatch.setitem(sys.modules, "mne", None)
+    with pytest.raises(UserError, match=r"pip install 'hcvae\[formats\]'"):
+        read(path)
+
+
+def test_other_files_are_not_recognised(recordings):
+    for path in (recordings / "raw").iterdir():
+        assert not FORMAT.recognises(path, path.read_bytes()[:4096])
+    assert not FORMAT.recognises(Path("a.edf"), b"")
