@@ -7,6 +7,7 @@ and the time left.
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -66,6 +67,20 @@ class Progress:
         """A running trial was left for the next start of the search."""
         self.running.pop(number, None)
         self.show("suspended", trial=number, reason=reason)
+
+    def died(self, number: int, reason: str) -> None:
+        """The process of a running trial died; the trial is handed out again."""
+        self.running.pop(number, None)
+        self.show("died", trial=number, reason=reason)
+
+    def lost(self, number: int) -> None:
+        """A running trial was adopted by another process: what this one found is dropped."""
+        self.running.pop(number, None)
+        self.show("lost", trial=number)
+
+    def waiting(self, numbers: Sequence[int]) -> None:
+        """Nothing is left but the trials `numbers` of other processes, which may end or have to be adopted."""
+        self.show("waiting", trials=list(numbers))
 
     def ended(self, reason: str) -> None:
         """The search has ended; `reason` names the budget that is spent."""

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
 from hcvae.errors import UserError
 from tune.config import SearchConfig
+from tune.ownership import Ownership
 from tune.space import suggest
-from tune.study import StudyFolder, interrupted, locked_folder, n_finished, open_study
+from tune.study import StudyFolder, locked_folder, n_finished, open_study
 
 SmallSearch = Callable[..., SearchConfig]
 
@@ -140,13 +141,14 @@ def test_interrupted_trials_come_back_with_number_and_parameters(small_search: S
         study.tell(third, state=TrialState.FAIL)
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
-        [again] = interrupted(study)
+        [frozen] = Ownership(study).adoptable(0)
+        again = Trial(study, frozen._trial_id)
         assert again.number == 1
         assert suggest(again, config) == drawn
         assert n_finished(study) == 2
         study.tell(again, (0.4, 0.2))
         assert n_finished(study) == 3
-        assert interrupted(study) == []
+        assert Ownership(study).adoptable(0) == []
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
