@@ -148,10 +148,10 @@ class Interrupted:
 class Search:
     """A search in processes of its own, and what it says."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, program: Sequence[str] = ("-m", "jobs.search")) -> None:
         self._mark = f"{config}:{time.monotonic()}"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jobs.search", "--config", str(config), "--log-json"],
+            [sys.executable, *program, "--config", str(config), "--log-json"],
             cwd=ROOT,
             env={**os.environ, MARK: self._mark, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
