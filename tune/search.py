@@ -28,7 +28,7 @@ from tune.decisions import check_early_stopping, rungs, start_decisions
 from tune.front import Front
 from tune.ownership import heartbeats, own_folder
 from tune.progress import make_progress
-from tune.resources import Plan, plan_on_cluster, ray_cluster
+from tune.resources import Plan, check_shared_folder, plan_on_cluster, ray_cluster
 from tune.results import SearchResult
 from tune.searcher import EndOfTrials, StudySearcher
 from tune.space import check_space
@@ -137,6 +137,7 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
         earlier = earlier_trials(config, data.fingerprint)
         with ray_cluster(data.nbytes):
             plan = plan_on_cluster(config.search, wait, lambda text: _say(console, text))
+            check_shared_folder(folder.path)
             yield _Search(config, folder, Database.of(config.search, folder.path), data, plan, earlier)
 
 
