@@ -7,6 +7,9 @@ from pydantic import BaseModel, ValidationError
 
 from hcvae.suggest import did_you_mean
 
+HOLDS_SECRET = "holds_secret"
+"""Type of mistakes whose value is not repeated."""
+
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """One line a mistake: where, what, the value, and what would be right."""
@@ -20,7 +23,8 @@ def _explain_one(detail: Any, model: type[BaseModel]) -> str:
         return f"{where}: unknown key{did_you_mean(str(key), _fields(model, parents))}"
     message = detail["msg"].removeprefix("Value error, ")
     prefix = f"{where}: " if where else ""
-    value = "" if isinstance(detail["input"], dict | BaseModel) else f", but got {detail['input']!r}"
+    hidden = detail["type"] == HOLDS_SECRET or isinstance(detail["input"], dict | BaseModel)
+    value = "" if hidden else f", but got {detail['input']!r}"
     return f"{prefix}{message[0].lower()}{message[1:]}{value}"
 
 

@@ -35,6 +35,8 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
     """Progress as one JSON object a line, for machines."""
     wait_for_resources: bool = Field(False, validation_alias="wait-for-resources")
     """Wait until the cluster has the workers and GPUs of a trial, instead of refusing to start."""
+    allow_change: bool = Field(False, validation_alias="allow-change")
+    """Continue a study with another configuration or other data, and record the change in its study.json."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -47,10 +49,15 @@ def run(arguments: Sequence[str]) -> int:
     console = Console()
     if command.dry_run:
         console.print_json(config.model_dump_json())
-        plan = plan_search(config, wait_for_resources=command.wait_for_resources)
+        plan = plan_search(config, wait_for_resources=command.wait_for_resources, allow_change=command.allow_change)
         console.print(plan, highlight=False, markup=False, soft_wrap=True)
         return 0
-    result = run_search(config, log_json=command.log_json, wait_for_resources=command.wait_for_resources)
+    result = run_search(
+        config,
+        log_json=command.log_json,
+        wait_for_resources=command.wait_for_resources,
+        allow_change=command.allow_change,
+    )
     if not result.pareto:
         raise RuntimeError(f"{result.folder}: no trial has completed; what ended them stands in the study and above")
     if not command.log_json:

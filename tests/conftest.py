@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from benchmarks.postgres import Server, postgres_server
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -55,3 +57,10 @@ def cluster() -> Iterator[None]:
             yield
     finally:
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL server whose password is known to nobody but those who are told."""
+    with postgres_server() as server:
+        yield server

@@ -1,10 +1,18 @@
 """The configuration of a search: everything that one training needs, and what is searched, where and how long."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from hcvae.config import Config, Section
+from hcvae.validation import HOLDS_SECRET
+
+PASSWORD_ADVICE = (
+    "write postgresql://USER@HOST/DATABASE and keep the password in ~/.pgpass or the file that PGPASSFILE names, or "
+    "name where the whole URL is kept: env:NAME for an environment variable, file:PATH for a file"
+)
 
 
 class _Range(Section):
@@ -76,6 +84,9 @@ class SearchSettings(Section):
     """Name of the study and of its folder: letters, digits, '.', '_' and '-', at most 64."""
     storage: str = "results"
     """Folder that holds the study's folder."""
+    database: str | None = None
+    """Where trials are recorded: null, sqlite in the study's folder, for one searching process; or PostgreSQL, for
+    several at once: postgresql://USER@HOST/DATABASE without a password, env:NAME or file:PATH where the URL is kept."""
     trials: int = Field(8, ge=1)
     """Finished trials (complete, pruned or failed) that end the search."""
     trial_seconds: float | None = Field(None, gt=0)
@@ -110,9 +121,27 @@ class SearchSettings(Section):
     space: dict[str, Parameter] = BEST_PRACTICE_SPACE
     """What is searched, by dotted path of this configuration."""
 
+    @field_validator("database")
+    @classmethod
+    def _names_a_database_without_its_password(cls, place: str | None) -> str | None:
+        if place is not None and shows_password(place):
+            advice = f"holds a password, which would be seen in process lists, logs and study.json; {PASSWORD_ADVICE}"
+            raise PydanticCustomError(HOLDS_SECRET, "{advice}", {"advice": advice})
+        if place is not None and not place.startswith(("postgresql://", "env:", "file:")):
+            raise PydanticCustomError(HOLDS_SECRET, "{advice}", {"advice": f"must name a database; {PASSWORD_ADVICE}"})
+        return place
+
 
 class SearchConfig(Config):
     """A search, complete: the base of every trial and the settings of the study."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # it may hold a password where none may be
+
     search: SearchSettings = SearchSettings()
     """The study."""
+
+
+def shows_password(url: str) -> bool:
+    """Whether `url` holds a password: before its last `@`, or as a parameter."""
+    user = url.partition("://")[2].rpartition("@")[0]
+    return ":" in user or re.search(r"[?&]\w*password=", url, re.IGNORECASE) is not None

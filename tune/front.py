@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hcvae.config import Section
+from tune.ownership import claim_of
 from tune.pareto import DIRECTIONS, OBJECTIVES, REFERENCE, Point, hypervolume, knee, pareto_front
 from tune.samplers import OUTSIDE_BUDGET
 from tune.study import StudyFolder, finished_trials, write_text
@@ -36,6 +37,8 @@ class TrialSummary(Section):
     """Why it failed."""
     figure_failure: str | None
     """Why a figure of it is missing."""
+    attempt: int = 0
+    """The attempt that it ended in."""
     troubles: tuple[str, ...]
     """What the diagnosis of its training found, by name; evidence and remedies are in the study."""
     params: dict[str, Any]
@@ -81,6 +84,7 @@ def summarize(trial: FrozenTrial) -> TrialSummary:
         seconds=trial.user_attrs.get("seconds"),
         failure=trial.user_attrs.get("failure"),
         figure_failure=trial.user_attrs.get("figure_failure"),
+        attempt=claim_of(trial).attempt,
         troubles=tuple(finding["trouble"] for finding in trial.user_attrs.get("diagnosis", ())),
         params=trial.params,
         stopped=trial.user_attrs.get("stopped"),
@@ -89,7 +93,7 @@ def summarize(trial: FrozenTrial) -> TrialSummary:
 
 
 class Front:
-    """The Pareto set of a study whose lock this process holds."""
+    """The Pareto set of a study, as far as this process knows. Made, and added to, under the study's lock."""
 
     def __init__(self, folder: StudyFolder, study: optuna.Study) -> None:
         self.folder = folder
@@ -132,8 +136,8 @@ class Front:
 
     def _export(self) -> None:
         self.folder.best.mkdir(exist_ok=True)
-        for number in self._members:
-            bundle = self.folder.trial(number) / "bundle"
+        for number, member in self._members.items():
+            bundle = self.folder.attempt(number, member.attempt) / "bundle"
             if bundle.exists():
                 bundle.rename(self.folder.exported(number))
         content = ParetoFile(
@@ -149,8 +153,10 @@ class Front:
         if exported.exists():
             # Out of sight first: nobody may read half a bundle.
             exported.rename(self.folder.trial(number) / "bundle")
-        for part in ("bundle", "checkpoint"):
-            _remove(self.folder.trial(number) / part)
+            _remove(self.folder.trial(number) / "bundle")
+        for attempt in self.folder.trial(number).glob("attempt-*"):
+            for part in ("bundle", "checkpoint"):
+                _remove(attempt / part)
 
 
 def _remove(folder: Path) -> None:

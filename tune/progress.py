@@ -7,6 +7,7 @@ and the time left.
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -56,16 +57,29 @@ class Progress:
 
     def finished(self, trial: TrialSummary) -> None:
         """A trial has ended, and the study and the front know it."""
-        self.running.pop(trial.number, None)
-        self._first_epoch.pop(trial.number, None)
+        self._runs_no_more(trial.number)
         self.counts[trial.state] += 1
         front = [member.number for member in self.front.members]
         self.show("finished", **trial.model_dump(), hypervolume=self.front.hypervolume, front=front, left_s=self.left_s)
 
     def suspended(self, number: int, reason: str) -> None:
         """A running trial was left for the next start of the search."""
-        self.running.pop(number, None)
+        self._runs_no_more(number)
         self.show("suspended", trial=number, reason=reason)
+
+    def died(self, number: int, reason: str) -> None:
+        """The process of a running trial died; the trial is handed out again."""
+        self._runs_no_more(number)
+        self.show("died", trial=number, reason=reason)
+
+    def lost(self, number: int) -> None:
+        """A running trial was adopted by another process: what this one found is dropped."""
+        self._runs_no_more(number)
+        self.show("lost", trial=number)
+
+    def waiting(self, numbers: Sequence[int]) -> None:
+        """Nothing is left but the trials `numbers` of other processes, which may end or have to be adopted."""
+        self.show("waiting", trials=list(numbers))
 
     def ended(self, reason: str) -> None:
         """The search has ended; `reason` names the budget that is spent."""
@@ -73,6 +87,10 @@ class Progress:
 
     def show(self, event: str, **fields: Any) -> None:
         """Show one event."""
+
+    def _runs_no_more(self, number: int) -> None:
+        self.running.pop(number, None)
+        self._first_epoch.pop(number, None)
 
     @property
     def left_s(self) -> float | None:

@@ -1,6 +1,7 @@
 """What a trial needs, what the cluster holds, and so how many trials run at once."""
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import hcvae
 import tune
@@ -89,6 +91,27 @@ def plan_on_cluster(settings: SearchSettings, wait: bool, tell: Callable[[str], 
                 tell(f"waiting for resources: {error}")
             told = True
             time.sleep(2)
+
+
+def check_shared_folder(folder: Path) -> None:
+    """Check that each node of the cluster sees the same `folder`, by asking every one.
+
+    Raises:
+        UserError: a node does not; it is named.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) == 1:
+        return
+    with tempfile.NamedTemporaryFile(prefix=".seen-", dir=folder) as marker:
+        sees = ray.remote(num_cpus=0)(os.path.exists)
+        places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+        seen = ray.get([sees.options(scheduling_strategy=place).remote(marker.name) for place in places])
+    blind = [node["NodeManagerAddress"] for node, sees_it in zip(nodes, seen, strict=True) if not sees_it]
+    if blind:
+        raise UserError(
+            f"search.storage: {folder} is another folder, or none, on {', '.join(blind)}; trials run on every node and "
+            "need one folder that all of them share"
+        )
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from tune.config import Choice, SearchConfig
+from hcvae.errors import UserError
+from tune.config import Choice, FloatRange, Parameter, SearchConfig
 from tune.space import GLOBAL, LOCAL, Value, suggest
 
 GP_PARAMETERS = 8
@@ -28,12 +29,12 @@ OUTSIDE_BUDGET = "outside_budget"
 CONSTRAINT = "global_latent_dim - local_latent_dim"
 
 
-def make_sampler(config: SearchConfig, n_trials: int) -> BaseSampler:
-    """The sampler that `search.sampler` names, for a study of `n_trials` trials.
+def make_sampler(config: SearchConfig, starts: int) -> BaseSampler:
+    """The sampler that `search.sampler` names, for a study that was searched `starts` times before.
 
-    Its seed follows from both: a continued study does not draw its first trials a second time.
+    Its seed follows from both: neither a continued study nor a second process draws the first trials again.
     """
-    seed = (config.search.seed + 7919 * n_trials) % 2**32
+    seed = (config.search.seed + 7919 * starts) % 2**32
     with warnings.catch_warnings():
         # Grouped TPE, the GP and its constraints have been experimental, and unchanged, for years.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -71,6 +72,33 @@ def has_fixed_bounds(study: optuna.Study, config: SearchConfig) -> bool:
     sampler = study.sampler
     chosen = sampler.of(study) if isinstance(sampler, Auto) else sampler
     return isinstance(chosen, GPSampler | NSGAIISampler) and {GLOBAL, LOCAL} <= config.search.space.keys()
+
+
+def distribution_of(parameter: Parameter) -> BaseDistribution:
+    """Optuna's distribution of a parameter of the space."""
+    if isinstance(parameter, Choice):
+        return CategoricalDistribution(parameter.choices)
+    kind: Any = FloatDistribution if isinstance(parameter, FloatRange) else IntDistribution
+    made: BaseDistribution = kind(parameter.low, parameter.high, log=parameter.log)
+    return made
+
+
+def check_choices(trial: FrozenTrial, config: SearchConfig, where: str, otherwise: str) -> None:
+    """Check that one sampler can learn from `trial` and draw from the space of `config`.
+
+    Raises:
+        UserError: other choices, or another kind of parameter, `where`; it says what to do `otherwise`.
+    """
+    for path, there in trial.distributions.items():
+        if path in config.search.space:
+            here = distribution_of(config.search.space[path])
+            try:
+                optuna.distributions.check_distribution_compatibility(there, here)
+            except ValueError:
+                raise UserError(
+                    f"{where}: {path} was searched otherwise there ({there}) than here ({here}); use its choices, "
+                    f"or {otherwise}"
+                ) from None
 
 
 class Auto(BaseSampler):

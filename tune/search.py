@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,19 +23,18 @@ from hcvae.data.dataset import Dataset, prepare
 from hcvae.training import preflight
 from tune.budget import Budget
 from tune.config import SearchConfig
+from tune.database import Database
 from tune.decisions import check_early_stopping, rungs, start_decisions
 from tune.front import Front
+from tune.ownership import heartbeats, own_folder
 from tune.progress import make_progress
-from tune.resources import Plan, plan_on_cluster, ray_cluster
+from tune.resources import Plan, check_shared_folder, plan_on_cluster, ray_cluster
 from tune.results import SearchResult
 from tune.searcher import EndOfTrials, StudySearcher
 from tune.space import check_space
 from tune.starts import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
-from tune.study import StudyFolder, check_folder, finished_trials, interrupted, locked_folder, n_finished, open_study
+from tune.study import StudyFolder, check_folder, finished_trials, locked_folder, n_finished, open_study
 from tune.trainable import make_trainable
-
-MAX_RESTARTS = 3
-"""How often a trial is started again after the death of its process."""
 
 TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files of Tune's beside our own
@@ -45,7 +44,9 @@ TUNE_SETTINGS = {
 }
 
 
-def run_search(config: SearchConfig, *, wait_for_resources: bool = False, log_json: bool = False) -> SearchResult:
+def run_search(
+    config: SearchConfig, *, wait_for_resources: bool = False, log_json: bool = False, allow_change: bool = False
+) -> SearchResult:
     """Search until `config.search.trials` trials have finished, continuing the study where there is one.
 
     Uses the Ray of this process, the cluster of RAY_ADDRESS, or a local one for the time of the search.
@@ -54,6 +55,7 @@ def run_search(config: SearchConfig, *, wait_for_resources: bool = False, log_js
         config: the search; relative paths are resolved against the working directory.
         wait_for_resources: wait for a cluster that holds a trial, instead of refusing to start.
         log_json: report progress as JSON lines on standard output.
+        allow_change: continue a study with another configuration or other data, and record the change in it.
 
     Raises:
         UserError: the space, the storage, the data or the resources cannot be; no trial has started then.
@@ -63,40 +65,44 @@ def run_search(config: SearchConfig, *, wait_for_resources: bool = False, log_js
     json_lines = sys.stdout if log_json else None
     # Ray prints the deaths of processes on standard output, whatever its settings: JSON lines are kept clean of that.
     quiet = redirect_stdout(sys.stderr) if log_json else nullcontext()
-    with quiet, _prepared(config, wait_for_resources, console) as search:
-        study = open_study(search.folder, search.config, search.data.fingerprint)
-        add_earlier_trials(study, search.config, search.earlier)
-        enqueue_first_trials(study, search.config)
-        front = Front(search.folder, study)
-        finished = Counter(trial.state.name.lower() for trial in finished_trials(study))
-        budget = Budget(search.config.search, study)
-        if (finished.total() < search.config.search.trials and not budget.spent) or interrupted(study):
+    with quiet, _prepared(config, wait_for_resources, console, allow_change) as search:
+        config = search.config
+        study = open_study(search.folder, config, search.data.fingerprint, allow_change=allow_change)
+        with search.database.locked():
+            add_earlier_trials(study, config, search.earlier)
+            enqueue_first_trials(study, config)
+            front, budget = Front(search.folder, study), Budget(config.search, study)
+            finished = Counter(trial.state.name.lower() for trial in finished_trials(study))
+            progress = make_progress(config, front, finished, console, json_lines)
+            searcher = StudySearcher(study, search.database, config, front, progress, budget)
+        if searcher.is_under_way():
             _say(console, search.summary(finished.total()))
-            with make_progress(search.config, front, finished, console, json_lines) as progress:
-                searcher = StudySearcher(study, search.config, front, progress, budget)
-                _run_trials(search, study, searcher)
+            with progress, heartbeats(search.database, searcher.ownership, lambda: list(searcher.running.values())):
+                while searcher.wait_for_work():
+                    _run_trials(search, study, searcher)
                 progress.ended(_ending(search, study, budget))
         _say(console, f"Ended by {_ending(search, study, budget)}")
     return SearchResult.open(search.folder.path)
 
 
-def plan_search(config: SearchConfig, *, wait_for_resources: bool = False) -> str:
+def plan_search(config: SearchConfig, *, wait_for_resources: bool = False, allow_change: bool = False) -> str:
     """Make all checks that `run_search` makes, start no trial, leave no file, and say what would be done.
 
     Raises:
         UserError: as `run_search`.
     """
-    with _prepared(config, wait_for_resources, Console(stderr=True)) as search:
+    with _prepared(config, wait_for_resources, Console(stderr=True), allow_change) as search:
         folder = search.folder
         return search.summary(n_finished(folder.load()) if folder.record.exists() else 0)
 
 
 @dataclass(frozen=True)
 class _Search:
-    """A search that has passed its checks, with its folder locked and Ray connected."""
+    """A search that has passed its checks, with its folder made and Ray connected."""
 
     config: SearchConfig
     folder: StudyFolder
+    database: Database
     data: Dataset
     plan: Plan
     earlier: tuple[FrozenTrial, ...]
@@ -119,7 +125,7 @@ class _Search:
 
 
 @contextmanager
-def _prepared(config: SearchConfig, wait: bool, console: Console) -> Iterator[_Search]:
+def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: bool) -> Iterator[_Search]:
     config = _with_absolute_paths(config)
     check_space(config)
     check_early_stopping(config)
@@ -127,34 +133,33 @@ def _prepared(config: SearchConfig, wait: bool, console: Console) -> Iterator[_S
     with locked_folder(config) as folder:
         data = prepare(config)
         preflight(_training(config), data, config.search.workers)
-        check_folder(folder, config, data.fingerprint)
+        check_folder(folder, config, data.fingerprint, allow_change=allow_change)
         earlier = earlier_trials(config, data.fingerprint)
         with ray_cluster(data.nbytes):
             plan = plan_on_cluster(config.search, wait, lambda text: _say(console, text))
-            yield _Search(config, folder, data, plan, earlier)
+            check_shared_folder(folder.path)
+            yield _Search(config, folder, Database.of(config.search, folder.path), data, plan, earlier)
 
 
 def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -> None:
     settings = search.config.search
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     os.environ.update(TUNE_SETTINGS)
-    shutil.rmtree(search.folder.scratch, ignore_errors=True)
-    # Trials that were interrupted are finished even where the budget has been lowered since.
-    left = max(settings.trials - n_finished(study), len(searcher.interrupted))
+    scratch = own_folder(search.folder.scratch, searcher.ownership.me)
     decisions = start_decisions(search.config, study)
     tuner = ray.tune.Tuner(
         make_trainable(_training(search.config), ray.put(search.data), settings, decisions),
         tune_config=ray.tune.TuneConfig(
             search_alg=searcher,
-            num_samples=left,
+            num_samples=-1,  # the searcher says when it is over
             max_concurrent_trials=search.plan.at_once,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=ray.tune.RunConfig(
             name="tune",
-            storage_path=str(search.folder.scratch),
-            failure_config=ray.tune.FailureConfig(max_failures=MAX_RESTARTS),
+            storage_path=str(scratch),
+            failure_config=ray.tune.FailureConfig(max_failures=0),  # the searcher hands a trial out again
             callbacks=[EndOfTrials(searcher)],
             verbose=0,
         ),
@@ -163,8 +168,10 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
         with _sigterm_as_sigint():
             tuner.fit()
     finally:
-        # An actor may still write there for a moment; what is left is removed at the next start.
-        shutil.rmtree(search.folder.scratch, ignore_errors=True)
+        # An actor may still write there for a moment: what is left is removed by the next process without company.
+        shutil.rmtree(scratch, ignore_errors=True)
+        with suppress(OSError):
+            search.folder.scratch.rmdir()
     if searcher.running:
         # Tune takes SIGINT itself and stops without a word to the searcher.
         raise KeyboardInterrupt
@@ -192,6 +199,9 @@ def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
         for name in ("storage", "warm_start")
         if (place := getattr(config.search, name)) is not None
     }
+    kind, _, name = (config.search.database or "").partition(":")
+    if kind == "file":
+        places["database"] = f"file:{Path(name).expanduser().absolute()}"
     return config.model_copy(update={"data": data, "search": config.search.model_copy(update=places)})
 
 

@@ -4,71 +4,107 @@ Tune asks for suggestions and tells of results; each is passed on to the study a
 Tune trial is which trial of the study, and Tune's own state is never read back.
 """
 
-from collections import deque
+import time
+from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 import ray.tune
 import ray.tune.search
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hcvae.bundle import finite
 from hcvae.training.diagnosis import diagnose
 from tune.artifacts import upload
 from tune.budget import Budget
 from tune.config import SearchConfig
+from tune.database import Database, patiently
 from tune.decisions import rungs
 from tune.front import Front, summarize
 from tune.outcome import Message, Outcome
+from tune.ownership import Ownership
 from tune.pareto import OBJECTIVES
 from tune.progress import Progress
 from tune.samplers import ask, draw
 from tune.space import Value, apply
-from tune.study import git_revision, interrupted
+from tune.study import finished_trials, git_revision
+
+MAX_RESTARTS = 3
+"""How often a trial is handed out again after the death of its process."""
+LOOK_S = 2.0
+"""Between two looks for trials that others have finished or given up."""
 
 
 class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
-    """Hands interrupted trials back first, then asks the study; tells it of every end of a trial, truthfully."""
+    """Adopts trials that nobody runs any more, then asks the study; tells it of every end of a trial, truthfully.
+
+    Made under the study's lock. What other processes finish in the same study is taken in when it is looked at.
+    """
 
     def __init__(
-        self, study: optuna.Study, config: SearchConfig, front: Front, progress: Progress, budget: Budget
+        self,
+        study: optuna.Study,
+        database: Database,
+        config: SearchConfig,
+        front: Front,
+        progress: Progress,
+        budget: Budget,
     ) -> None:
         super().__init__()
-        self.interrupted = deque(interrupted(study))
-        """Trials of an earlier process, to be continued under their own number and from their own checkpoint."""
         self.running: dict[str, Trial] = {}
-        """Trials of the study by Tune's identifiers."""
+        """Trials of the study that this process runs, by Tune's identifiers."""
         self.broken: Exception | None = None
         """What went wrong in the study or its folder; Tune would only log it."""
+        self.ownership = Ownership(study)
         self._budget = budget
         self._study = study
+        self._database = database
         self._config = config
         self._rungs = rungs(config)
         self._front = front
         self._progress = progress
         self._git_revision = git_revision()
+        self._known = {trial.number for trial in finished_trials(study)}
+        self._next_look = 0.0
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial's number, folder and parameters; `FINISHED` where a budget is spent."""
-        handed_out = self._next()
-        if handed_out is None:
-            return str(ray.tune.search.Searcher.FINISHED)
-        trial, params = handed_out
-        self.running[trial_id] = trial
-        self._progress.started(trial.number, params)
-        return {"number": trial.number, "folder": str(self._front.folder.trial(trial.number)), "params": params}
+    def is_under_way(self) -> bool:
+        """Whether there is a trial to hand out, or one that another process runs."""
+        has_work, others = patiently(self._look)
+        return has_work or bool(others)
+
+    def wait_for_work(self) -> bool:
+        """Whether there is a trial to hand out; waits while the last ones are run by other processes."""
+        while True:
+            has_work, others = patiently(self._look)
+            if has_work or not others:
+                return has_work
+            self._progress.waiting(others)
+            time.sleep(LOOK_S)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next trial's number, folders and parameters; None while this process's last trials are running, which may
+        have to be handed out again; then `FINISHED`."""
+        if self.running and time.monotonic() < self._next_look:
+            return None
+        suggestion = patiently(lambda: self._hand_out(trial_id))
+        if suggestion is None:
+            self._next_look = time.monotonic() + LOOK_S
+            return None if self.running else str(ray.tune.search.Searcher.FINISHED)
+        return suggestion
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Show an epoch; the outcome is taken when the trial has ended."""
         message = Message.read(result)
         if message.epoch is not None:
-            self._remember(self.running[trial_id], message.epoch)
-            self._progress.epoch(self.running[trial_id].number, message.epoch)
+            trial, metrics = self.running[trial_id], message.epoch
+            patiently(lambda: self._remember(trial, metrics))
+            self._progress.epoch(trial.number, metrics)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell the study. A trial without an outcome is told by `EndOfTrials`, which knows the reason."""
+        """Tell the study. Of a trial without an outcome `EndOfTrials` tells, which knows the reason."""
         if error:
             return
         outcome = Message.read(result or {}).outcome
@@ -77,23 +113,30 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
     def tell(self, trial_id: str, outcome: Outcome) -> None:
         """Record the end of a trial in the study, then on disk, then on the screen."""
+        self._end(trial_id, lambda trial: self._settle(trial, outcome))
+
+    def died(self, trial_id: str, reason: str) -> None:
+        """The process of a trial has died: the trial is free for another attempt, or has failed."""
+        self._end(trial_id, lambda trial: self._count_death(trial, reason))
+
+    def _end(self, trial_id: str, settle: Callable[[Trial], None]) -> None:
+        """`settle` a trial under the study's lock, where it still is this process's."""
+        trial = self.running[trial_id]
+
+        def settle_once() -> None:
+            with self._database.locked():
+                if self.ownership.holds(trial):
+                    settle(trial)
+                else:
+                    self._progress.lost(trial.number)
+                self._take_in()
+
         try:
-            trial = self.running.pop(trial_id)
-            if outcome.state == "suspended":
-                self._progress.suspended(trial.number, str(outcome.stopped))
-                return
-            self._annotate(trial, outcome)
-            if outcome.state == "complete":
-                frozen = self._study.tell(trial, outcome.values)
-            else:
-                state = TrialState.PRUNED if outcome.state == "pruned" else TrialState.FAIL
-                frozen = self._study.tell(trial, state=state)
-            summary = summarize(frozen)
-            self._front.add(summary)
-            self._budget.count(summary.number, summary.point)
-            self._progress.finished(summary)
+            patiently(settle_once)
         except Exception as error:  # noqa: BLE001 - raised again by EndOfTrials, where Tune does not swallow it
             self.broken = error
+        del self.running[trial_id]
+        self._next_look = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune's snapshots are never read, as a search goes on from the study."""
@@ -102,19 +145,83 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
     def save(self, checkpoint_path: str) -> None:
         """Nothing, likewise."""
 
-    def _next(self) -> tuple[Trial, dict[str, Value]] | None:
-        while self.interrupted and not self._budget.out_of_time:
-            trial = self.interrupted.popleft()
+    def _look(self) -> tuple[bool, list[int]]:
+        """Whether there is a trial to hand out, and the numbers of those that only others may end."""
+        with self._database.locked() as now:
+            self._take_in()
+            running = [trial.number for trial in self.ownership.running()]
+            has_work = bool(self._adoptable(now)) or self._has_room()
+        return has_work, [] if self._budget.spent else running
+
+    def _hand_out(self, trial_id: str) -> dict[str, Any] | None:
+        with self._database.locked() as now:
+            self._take_in()
+            handed_out = self._next(now)
+            if handed_out is None:
+                return None
+            trial, params = handed_out
+            attempt = self.ownership.take(trial, now)
+            self.running[trial_id] = trial
+        self._progress.started(trial.number, params)
+        folder, *earlier = (str(self._front.folder.attempt(trial.number, number)) for number in range(attempt, 0, -1))
+        return {"number": trial.number, "folder": folder, "earlier": earlier, "params": params}
+
+    def _next(self, now: float) -> tuple[Trial, dict[str, Value]] | None:
+        for frozen in self._adoptable(now):
+            trial = Trial(self._study, frozen._trial_id)
             params = draw(self._study, trial, self._config)
             if params is not None:
                 return trial, params
-        return None if self._budget.spent else ask(self._study, self._config)
+        return ask(self._study, self._config) if self._has_room() else None
+
+    def _adoptable(self, now: float) -> list[FrozenTrial]:
+        # Trials that were interrupted are finished even where the budget has been lowered since.
+        return [] if self._budget.out_of_time else self.ownership.adoptable(now)
+
+    def _has_room(self) -> bool:
+        under_way = len(self._known) + len(self.ownership.running())
+        return not self._budget.spent and under_way < self._config.search.trials
+
+    def _take_in(self) -> None:
+        """Trials that have finished since the last look, here or in another process."""
+        new = [trial for trial in finished_trials(self._study) if trial.number not in self._known]
+        for trial in sorted(new, key=lambda trial: trial.datetime_complete or datetime.max):
+            self._known.add(trial.number)
+            summary = summarize(trial)
+            self._front.add(summary)
+            self._budget.count(summary.number, summary.point)
+            self._progress.finished(summary)
+
+    def _settle(self, trial: Trial, outcome: Outcome) -> None:
+        if self._study._storage.get_trial(trial._trial_id).state.is_finished():
+            return  # told, before the connection broke
+        if outcome.state == "suspended":
+            self.ownership.release(trial)
+            self._progress.suspended(trial.number, str(outcome.stopped))
+            return
+        self._annotate(trial, outcome)
+        if outcome.state == "complete":
+            self._study.tell(trial, outcome.values)
+        else:
+            self._study.tell(trial, state=TrialState.PRUNED if outcome.state == "pruned" else TrialState.FAIL)
+
+    def _count_death(self, trial: Trial, reason: str) -> None:
+        deaths = [*trial.user_attrs.get("deaths", ()), reason]
+        trial.set_user_attr("deaths", deaths)
+        if len(deaths) > MAX_RESTARTS:
+            failure = f"the trial's process died {len(deaths)} times, at last: {reason}"
+            self._settle(trial, Outcome(state="failed", failure=failure))
+        else:
+            self.ownership.release(trial)
+            self._progress.died(trial.number, reason)
 
     def _remember(self, trial: Trial, metrics: dict[str, float]) -> None:
         # Its history comes with its end; other trials may be compared with it before, in the next start too.
         if metrics["epoch"] in self._rungs:
             rung = {name: metrics[name] for name in ("epoch", *OBJECTIVES)}
-            trial.set_user_attr("rungs", [*trial.user_attrs.get("rungs", ()), *finite([rung])])
+            with self._database.locked():
+                if self.ownership.holds(trial):
+                    trial.set_user_attr("rungs", [*trial.user_attrs.get("rungs", ()), *finite([rung])])
 
     def _annotate(self, trial: Trial, outcome: Outcome) -> None:
         last = outcome.history[-1] if outcome.state == "pruned" else None
@@ -152,15 +259,14 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
 
 class EndOfTrials(ray.tune.Callback):  # type: ignore[misc]
-    """Tells of trials whose process died for good, and ends the search when its books cannot be kept."""
+    """Tells of trials whose process died, and ends the search when its books cannot be kept."""
 
     def __init__(self, searcher: StudySearcher) -> None:
         self._searcher = searcher
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """The trial's process died once more than it may be restarted."""
-        reason = _last_line(Path(trial.error_file))
-        self._searcher.tell(trial.trial_id, Outcome(state="failed", failure=f"the trial's process died: {reason}"))
+        """The trial's process died: a training that raises has an outcome."""
+        self._searcher.died(trial.trial_id, _last_line(Path(trial.error_file)))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """After each of Tune's steps."""

@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 from tune.config import Choice, FloatRange, Parameter, SearchConfig
 from tune.pareto import DIRECTIONS, OBJECTIVES
-from tune.samplers import CONSTRAINT, OUTSIDE_BUDGET
+from tune.samplers import CONSTRAINT, OUTSIDE_BUDGET, check_choices, distribution_of
 from tune.space import GLOBAL, LOCAL, Value, value_of
 from tune.study import StudyFolder, finished_trials
 
@@ -89,7 +87,7 @@ def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenT
         )
     finished = [trial for trial in finished_trials(study) if trial.state != TrialState.FAIL]
     for trial in finished:
-        _check_choices(folder.path, trial, config)
+        check_choices(trial, config, f"search.warm_start: {folder.path}", "warm_start null")
     return tuple(finished)
 
 
@@ -103,7 +101,7 @@ def add_earlier_trials(study: optuna.Study, config: SearchConfig, earlier: tuple
 
 
 def _copy(trial: FrozenTrial, config: SearchConfig, whence: str) -> FrozenTrial:
-    own = {path: _distribution(parameter) for path, parameter in config.search.space.items()}
+    own = {path: distribution_of(parameter) for path, parameter in config.search.space.items()}
     params = dict(trial.params)
     # Samplers that need fixed bounds look for the bounds of this study's own trials.
     held = {path: own[path] for path in params if path in own and _holds(config.search.space[path], params[path])}
@@ -116,27 +114,6 @@ def _copy(trial: FrozenTrial, config: SearchConfig, whence: str) -> FrozenTrial:
         user_attrs={OUTSIDE_BUDGET: whence},
         constraints={CONSTRAINT: params[GLOBAL] - params[LOCAL]} if both else None,
     )
-
-
-def _check_choices(folder: Path, trial: FrozenTrial, config: SearchConfig) -> None:
-    for path, there in trial.distributions.items():
-        if path in config.search.space:
-            here = _distribution(config.search.space[path])
-            try:
-                optuna.distributions.check_distribution_compatibility(there, here)
-            except ValueError:
-                raise UserError(
-                    f"search.warm_start: {path} was searched otherwise in {folder} ({there}) than here ({here}); "
-                    "use its choices, or warm_start null"
-                ) from None
-
-
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    if isinstance(parameter, Choice):
-        return CategoricalDistribution(parameter.choices)
-    kind: Any = FloatDistribution if isinstance(parameter, FloatRange) else IntDistribution
-    made: BaseDistribution = kind(parameter.low, parameter.high, log=parameter.log)
-    return made
 
 
 def _holds(parameter: Parameter, value: object) -> bool:

@@ -1,8 +1,8 @@
-"""A study on disk: one folder that one process at a time may search in, and that anyone may read.
+"""A study: its folder, which anyone may read, and its database, the one source of truth about trials.
 
-    <storage>/<study>/   study.json  study.db  pareto.json  trials/<number>/  best/trial-<number>/
+    <storage>/<study>/   study.json  study.db  pareto.json  trials/<number>/attempt-<k>/  best/trial-<number>/
 
-`study.db` is Optuna's sqlite database and the one source of truth about trials; `study.json` says what is searched.
+`study.json` says what is searched. With sqlite (`study.db`) one process at a time may search.
 """
 
 import fcntl
@@ -19,21 +19,22 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
 import hcvae
 from hcvae.config import Section
 from hcvae.errors import UserError
 from tune.config import SearchConfig
+from tune.database import SQLITE, Database
 from tune.pareto import DIRECTIONS, OBJECTIVES
-from tune.samplers import OUTSIDE_BUDGET, make_sampler
+from tune.samplers import OUTSIDE_BUDGET, check_choices, make_sampler
 
 MAY_CHANGE = (
     "search.storage",
+    "search.database",
     "search.trials",
     "search.max_concurrent",
     "search.cpus_per_worker",
@@ -52,6 +53,20 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """States of trials that have ended."""
 
 
+ABSENT = "(absent)"
+STARTS, CREATED = "starts", "created"
+"""System attributes of a study: how often a search began with it, and the time in the `study.json` of its folder."""
+
+
+class Change(Section):
+    """A change of a study that was allowed when it was continued."""
+
+    time: datetime
+    """When."""
+    differences: dict[str, tuple[Any, Any]]
+    """Before and after, by dotted path; `data (fingerprint)` where the data changed."""
+
+
 class StudyRecord(Section):
     """What `study.json` holds."""
 
@@ -66,6 +81,8 @@ class StudyRecord(Section):
     """Of the checkout that started the study; null outside a checkout."""
     created: datetime
     """Time of the first start."""
+    changes: tuple[Change, ...] = ()
+    """What `--allow-change` allowed."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +97,6 @@ class StudyFolder:
         return self.path / "study.json"
 
     @property
-    def database(self) -> Path:
-        """Optuna's sqlite database."""
-        return self.path / "study.db"
-
-    @property
     def pareto(self) -> Path:
         """The Pareto set as JSON."""
         return self.path / "pareto.json"
@@ -96,7 +108,7 @@ class StudyFolder:
 
     @property
     def scratch(self) -> Path:
-        """Ray's own bookkeeping during a search; never read back."""
+        """Ray's own bookkeeping during a search, a folder a process; never read back."""
         return self.path / ".ray"
 
     @property
@@ -105,17 +117,16 @@ class StudyFolder:
         return self.path / "artifacts"
 
     def trial(self, number: int) -> Path:
-        """Folder of one trial: checkpoints, TensorBoard events and, until it is judged, its bundle."""
+        """Folder of one trial."""
         return self.path / "trials" / str(number)
+
+    def attempt(self, number: int, attempt: int) -> Path:
+        """Folder of one attempt at a trial: checkpoints, TensorBoard events and, until it is judged, its bundle."""
+        return self.trial(number) / f"attempt-{attempt}"
 
     def exported(self, number: int) -> Path:
         """Where the bundle of a trial of the Pareto set lies."""
         return self.best / f"trial-{number}"
-
-    @property
-    def url(self) -> str:
-        """Optuna's storage URL of the database."""
-        return f"sqlite:///{quote(str(self.database))}"
 
     def read_record(self) -> StudyRecord:
         """The study's record.
@@ -131,19 +142,29 @@ class StudyFolder:
             raise UserError(f"{self.record}: not a study record of this version: {error}") from None
 
     def load(self, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
-        """The Optuna study."""
-        name = self.read_record().config.search.study
-        return optuna.load_study(study_name=name, storage=_storage(self), sampler=sampler)
+        """The Optuna study.
+
+        Raises:
+            UserError: there is no study, or its database cannot be had.
+        """
+        database = Database.of(self.read_record().config.search, self.path)
+        database.check()
+        try:
+            return optuna.load_study(study_name=database.study, storage=database.storage(), sampler=sampler)
+        except KeyError:
+            raise UserError(f"{self.path}: its database does not know study {database.study!r}") from None
 
 
 @contextmanager
 def locked_folder(config: SearchConfig) -> Iterator[StudyFolder]:
-    """Make the study's folder and hold its lock; where no study is begun, the folders made are removed again.
+    """Make the study's folder; with sqlite hold its lock. Where no study is begun, the folders made are removed again.
 
     Raises:
-        UserError: the folder cannot be written, holds something else, or is in use by another search.
+        UserError: the folder cannot be written, or is in use by another search with sqlite.
     """
     folder = StudyFolder(Path(config.search.storage).absolute() / config.search.study)
+    database = Database.of(config.search, folder.path)
+    database.check()
     made = [parent for parent in folder.path.parents if not parent.exists()]
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -154,12 +175,13 @@ def locked_folder(config: SearchConfig) -> Iterator[StudyFolder]:
         ) from None
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if database.shared else fcntl.LOCK_EX
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
             raise UserError(
                 f"{folder.path}: in use by another search ({lock.read().strip()}); wait for its end, or choose "
-                "another search.study"
+                "another search.study; several processes can search one study with search.database postgresql://..."
             ) from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
@@ -167,62 +189,57 @@ def locked_folder(config: SearchConfig) -> Iterator[StudyFolder]:
         try:
             yield folder
         finally:
-            if not folder.record.exists() and not _foreign(folder):
-                shutil.rmtree(folder.path)
-                with suppress(OSError):  # another search may have begun there
-                    for parent in made:
-                        parent.rmdir()
+            if not folder.record.exists():
+                with database.locked():
+                    _remove_unused(folder, made)
 
 
-def check_folder(folder: StudyFolder, config: SearchConfig, data_fingerprint: str) -> None:
+def check_folder(
+    folder: StudyFolder, config: SearchConfig, data_fingerprint: str, *, allow_change: bool = False
+) -> None:
     """Check that a study can be begun, or continued, in a locked folder.
 
     Raises:
-        UserError: the folder holds something else, or a study of another configuration or other data.
+        UserError: the folder holds something else; or, without `allow_change`, a study of another configuration or
+            other data.
     """
     if folder.record.exists():
-        _refuse_changes(folder, folder.read_record(), config, data_fingerprint)
+        if not allow_change:
+            _refuse_changes(folder, _differences(folder.read_record(), config, data_fingerprint))
     elif foreign := _foreign(folder):
         raise UserError(f"{folder.path}: holds {foreign!r} but no study; choose another search.study or storage")
 
 
-def open_study(folder: StudyFolder, config: SearchConfig, data_fingerprint: str) -> optuna.Study:
-    """Create the study in a locked folder, or continue the one that is there.
+def open_study(
+    folder: StudyFolder, config: SearchConfig, data_fingerprint: str, *, allow_change: bool = False
+) -> optuna.Study:
+    """Create the study in a locked folder, or continue the one that is there; changes that are allowed are recorded.
 
     Raises:
-        UserError: as `check_folder`.
+        UserError: as `check_folder`; or folder and database do not belong together.
     """
-    check_folder(folder, config, data_fingerprint)
-    if folder.record.exists():
-        folder_record = folder.read_record().model_copy(update={"config": config})
-    else:
-        folder_record = StudyRecord(
-            config=config,
-            data_fingerprint=data_fingerprint,
-            versions=_versions(),
-            git_revision=git_revision(),
-            created=datetime.now(UTC),
-        )
+    database = Database.of(config.search, folder.path)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(
-        study_name=config.search.study,
-        storage=_storage(folder),
-        directions=DIRECTIONS,
-        load_if_exists=True,
-    )
-    with warnings.catch_warnings():
-        # Metric names have been experimental, and unchanged, for years.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.sampler = make_sampler(config, len(study.get_trials(deepcopy=False)))
-        study.set_metric_names(list(OBJECTIVES))
-    write_text(folder.record, folder_record.model_dump_json(indent=2))
+    with database.locked():
+        check_folder(folder, config, data_fingerprint, allow_change=allow_change)
+        storage = database.storage()
+        record = folder.read_record() if folder.record.exists() else None
+        _check_database(folder, config, storage, record)
+        record = _continued(record, config, data_fingerprint) if record else _new_record(config, data_fingerprint)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_text(folder.record, record.model_dump_json(indent=2))
+        study = optuna.create_study(
+            study_name=config.search.study, storage=storage, directions=DIRECTIONS, load_if_exists=True
+        )
+        starts = study._storage.get_study_system_attrs(study._study_id).get(STARTS, 0)
+        for name, value in ((CREATED, record.created.isoformat()), (STARTS, starts + 1)):
+            study._storage.set_study_system_attr(study._study_id, name, value)
+        with warnings.catch_warnings():
+            # Metric names have been experimental, and unchanged, for years.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.sampler = make_sampler(config, starts)
+            study.set_metric_names(list(OBJECTIVES))
     return study
-
-
-def interrupted(study: optuna.Study) -> list[Trial]:
-    """Trials that an earlier process left RUNNING, to be continued under their own numbers. Needs the folder's lock."""
-    running: list[FrozenTrial] = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return [Trial(study, trial._trial_id) for trial in running]
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -253,30 +270,75 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _storage(folder: StudyFolder) -> optuna.storages.RDBStorage:
-    # A dashboard may hold the database for a moment: wait for it rather than fail.
-    return optuna.storages.RDBStorage(folder.url, engine_kwargs={"connect_args": {"timeout": 60}})
+def _remove_unused(folder: StudyFolder, made: list[Path]) -> None:
+    if folder.path.exists() and not folder.record.exists() and not _foreign(folder):
+        shutil.rmtree(folder.path)
+        with suppress(OSError):  # another search may have begun there
+            for parent in made:
+                parent.rmdir()
 
 
 def _foreign(folder: StudyFolder) -> str | None:
-    own = (".lock", folder.database.name)
+    own = (".lock", SQLITE)
     return next((entry.name for entry in folder.path.iterdir() if not entry.name.startswith(own)), None)
 
 
-def _refuse_changes(folder: StudyFolder, record: StudyRecord, config: SearchConfig, data_fingerprint: str) -> None:
+def _check_database(
+    folder: StudyFolder, config: SearchConfig, storage: optuna.storages.RDBStorage, record: StudyRecord | None
+) -> None:
+    name = config.search.study
+    try:
+        study = storage.get_study_id_from_name(name)
+    except KeyError:
+        if record is not None and (folder.path / "trials").exists():
+            raise UserError(
+                f"search.database: does not know study {name!r}, whose trials lie in {folder.path}; name the database "
+                "that the study was begun with, or choose another search.study"
+            ) from None
+        return
+    created = record.created.isoformat() if record else None
+    if created != storage.get_study_system_attrs(study).get(CREATED, created):
+        raise UserError(
+            f"search.database: holds a study {name!r} that was begun in another folder than {folder.path}; choose "
+            "another search.study, or the search.storage of that study"
+        )
+    for trial in storage.get_all_trials(study):
+        check_choices(trial, config, str(folder.path), "choose another search.study")
+
+
+def _new_record(config: SearchConfig, data_fingerprint: str) -> StudyRecord:
+    return StudyRecord(
+        config=config,
+        data_fingerprint=data_fingerprint,
+        versions=_versions(),
+        git_revision=git_revision(),
+        created=datetime.now(UTC),
+    )
+
+
+def _continued(record: StudyRecord, config: SearchConfig, data_fingerprint: str) -> StudyRecord:
+    differences = _differences(record, config, data_fingerprint)
+    changes = [*record.changes, *([Change(time=datetime.now(UTC), differences=differences)] if differences else [])]
+    update = {"config": config, "data_fingerprint": data_fingerprint, "changes": tuple(changes)}
+    return record.model_copy(update=update)
+
+
+def _differences(record: StudyRecord, config: SearchConfig, data_fingerprint: str) -> dict[str, tuple[Any, Any]]:
     old, new = flatten(record.config.model_dump(mode="json")), flatten(config.model_dump(mode="json"))
-    differences = [
-        f"  {path}: {old.get(path, '(absent)')} -> {new.get(path, '(absent)')}"
-        for path in sorted(old.keys() | new.keys())
-        if path not in MAY_CHANGE and old.get(path, "(absent)") != new.get(path, "(absent)")
-    ]
+    pairs = {path: (old.get(path, ABSENT), new.get(path, ABSENT)) for path in sorted(old.keys() | new.keys())}
+    pairs = {path: pair for path, pair in pairs.items() if path not in MAY_CHANGE and pair[0] != pair[1]}
     if record.data_fingerprint != data_fingerprint:
-        differences.append(f"  data (fingerprint): {record.data_fingerprint[:12]} -> {data_fingerprint[:12]}")
+        pairs["data (fingerprint)"] = (record.data_fingerprint[:12], data_fingerprint[:12])
+    return pairs
+
+
+def _refuse_changes(folder: StudyFolder, differences: Mapping[str, tuple[Any, Any]]) -> None:
     if differences:
+        lines = [f"  {path}: {old} -> {new}" for path, (old, new) in differences.items()]
         raise UserError(
             f"{folder.path}: this study was begun with another configuration or other data:\n"
-            + "\n".join(differences)
-            + "\nrun the study with what it was begun with, or choose another search.study"
+            + "\n".join(lines)
+            + "\nrun it with what it was begun with, choose another search.study, or let --allow-change record it"
         )
 
 

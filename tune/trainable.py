@@ -1,7 +1,7 @@
 """What Ray Tune runs for a trial: one training, from its own checkpoint where it has one, and its outcome.
 
 A training that raises has an outcome too, so that the actor is used again and the search goes on. Only the death of
-a process leaves none: Tune then starts the trial again, up to three times.
+a process leaves none: the searcher then hands the trial out again.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
-from hcvae.training import train_bundle
+from hcvae.training import take_over, train_bundle
 from tune.artifacts import illustrate
 from tune.config import SearchSettings
 from tune.decisions import Listener, ask_of
@@ -39,17 +39,17 @@ def make_trainable(
             Message(epoch=metrics).send()
 
         folder = Path(suggestion["folder"])
-        if settings.workers == 1:
-            listener = Listener(tell, ask)
-            arrays = ray.get(data)
-            torch.set_num_threads(settings.cpus_per_worker)
-            try:
-                trained = train_bundle(apply(config, suggestion["params"]), arrays, folder, listener)
-                outcome = Outcome.of(trained, listener.stop)
-            except Exception as error:  # noqa: BLE001 - the one boundary between a training and the search
-                outcome = Outcome.of_error(error, listener.history)
+        trial, arrays, listener = apply(config, suggestion["params"]), ray.get(data), Listener(tell, ask)
+        try:
+            take_over(trial, arrays, folder, map(Path, suggestion["earlier"]), settings.workers)
+            if settings.workers == 1:
+                torch.set_num_threads(settings.cpus_per_worker)
+                outcome = Outcome.of(train_bundle(trial, arrays, folder, listener), listener.stop)
+        except Exception as error:  # noqa: BLE001 - the one boundary between a training and the search
+            outcome = Outcome.of_error(error, listener.history)
         else:
-            outcome = train_with_workers(apply(config, suggestion["params"]), data, folder, settings, tell, ask)
-        Message(outcome=illustrate(outcome, ray.get(data).validation, folder)).send()
+            if settings.workers > 1:
+                outcome = train_with_workers(trial, data, folder, settings, tell, ask)
+        Message(outcome=illustrate(outcome, arrays.validation, folder)).send()
 
     return ray.tune.with_resources(run_trial, trial_resources(settings))

@@ -9,6 +9,8 @@ newest is whole at any moment.
 import json
 import os
 import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 Tensors = dict[str, torch.Tensor]
+FILES = ("model.safetensors", "optimizer.safetensors", "best.safetensors", "state.json")
+LOOKS = 3
+"""How often a newest checkpoint is looked for that is replaced by a newer one meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,31 @@ def load_checkpoint(
         slots.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict(layout | {"state": slots})
     return state, load_file(newest / "best.safetensors", device)
+
+
+def copy_newest(folders: Iterable[Path], target: Path, identity: dict[str, Any]) -> int | None:
+    """Copy the newest checkpoint of a training from one of `folders` to `target`; its epoch, or None.
+
+    The training may still be running there. Checkpoints of another identity are left alone.
+    """
+    folders = list(folders)
+    for _ in range(LOOKS):
+        found = [checkpoint for folder in folders for checkpoint in folder.glob("epoch-????")]
+        for checkpoint in sorted(found, key=lambda path: path.name, reverse=True):
+            with suppress(FileNotFoundError):  # a newer one has replaced it
+                if json.loads((checkpoint / "state.json").read_text())["identity"] == identity:
+                    _copy(checkpoint, target)
+                    return int(checkpoint.name.removeprefix("epoch-"))
+    return None
+
+
+def _copy(checkpoint: Path, folder: Path) -> None:
+    temporary = folder / f"{checkpoint.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name in FILES:  # by name: a folder that is being removed has lost some
+        shutil.copyfile(checkpoint / name, temporary / name)
+    os.rename(temporary, folder / checkpoint.name)
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:

@@ -2,10 +2,11 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.errors import UserError
 from hcvae.models import Model, build
-from hcvae.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from hcvae.training.checkpoint import TrainingState, copy_newest, load_checkpoint, save_checkpoint
 from hcvae.training.epoch import EpochTrainer
 from hcvae.training.evaluation import evaluate
 from hcvae.training.monitor import Monitor
@@ -21,6 +22,9 @@ from hcvae.training.objective import Objective
 from hcvae.training.schedule import component_weights, plan_epoch
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
+
+CHECKPOINTS = "checkpoint"
+"""Folder of the checkpoints of a training."""
 
 Report = Callable[[dict[str, float]], bool]
 """Called on rank 0 with the metrics of each epoch; returns whether to go on."""
@@ -74,8 +78,8 @@ def fit(config: Config, data: Dataset, folder: Path, report: Report | None = Non
     trainer = EpochTrainer(config, model, train, workers, rate)
     validation = PartTensors.of(data.validation, device)
 
-    checkpoints = folder / "checkpoint"
-    identity = {"config": config.model_dump(mode="json"), "data": data.fingerprint}
+    checkpoints = folder / CHECKPOINTS
+    identity = _identity(config, data)
     try:
         state, best = load_checkpoint(checkpoints, trainer.module, trainer.optimizer, identity)
     except ValueError as error:
@@ -114,6 +118,16 @@ def fit(config: Config, data: Dataset, folder: Path, report: Report | None = Non
     return FitResult(model.eval(), trainer.module.objective, config, best_epoch, state.history, stopped)
 
 
+def take_over(config: Config, data: Dataset, folder: Path, earlier: Iterable[Path], workers: int) -> None:
+    """Copy the newest checkpoint of the same training in the folders `earlier` to `folder`: `fit` goes on from it.
+
+    Raises:
+        UserError: as `resolve`.
+    """
+    identity = _identity(resolve(config, data, workers), data)
+    copy_newest((other / CHECKPOINTS for other in earlier), folder / CHECKPOINTS, identity)
+
+
 def resolve(config: Config, data: Dataset, workers: int) -> Config:
     """`config` with what the data decides filled in.
 
@@ -139,6 +153,10 @@ def pick_device(device: str) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("training.device: no GPU on this machine, but got 'cuda'; use 'cpu' or 'auto'")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _identity(config: Config, data: Dataset) -> dict[str, Any]:
+    return {"config": config.model_dump(mode="json"), "data": data.fingerprint}
 
 
 def _after_epoch(state: TrainingState, metrics: dict[str, float], config: Config) -> TrainingState:

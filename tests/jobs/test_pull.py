@@ -13,6 +13,7 @@ import hcvae
 from hcvae.errors import UserError
 from jobs import pull
 from tune.front import Front, summarize
+from tune.ownership import Ownership
 from tune.results import SearchResult
 from tune.study import StudyFolder
 
@@ -31,7 +32,7 @@ def known(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     optuna_study = folder.load()
     front = Front(folder, optuna_study)
     model = folder.exported(front.members[0].number)
-    copies = {number: folder.trial(number) / "bundle" for number in POINTS}
+    copies = {number: folder.attempt(number, 1) / "bundle" for number in POINTS}
     for number, copy in copies.items():
         shutil.copytree(model, copy)
         config = json.loads((copy / "config.json").read_text())
@@ -40,6 +41,7 @@ def known(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, point in POINTS.items():
         trial = optuna_study.ask()
         assert trial.number == number
+        Ownership(optuna_study).take(trial, 0)
         told = optuna_study.tell(trial, point) if point else optuna_study.tell(trial, state=TrialState.FAIL)
         front.add(summarize(told))
     return folder.path
@@ -156,7 +158,9 @@ def test_a_study_without_a_complete_trial(study: Path, tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "empty")
     folder.path.mkdir()
     shutil.copy(study / "study.json", folder.record)
-    optuna.create_study(study_name="tiny", storage=folder.url, directions=["minimize", "maximize"])
+    optuna.create_study(
+        study_name="tiny", storage=f"sqlite:///{folder.path}/study.db", directions=["minimize", "maximize"]
+    )
     with pytest.raises(UserError, match="no trial has completed; run the search first"):
         pull.run([str(folder.path), "--out", str(tmp_path / "model")])
 

@@ -19,6 +19,7 @@ from hcvae.training import train_bundle
 from tune.artifacts import illustrate, images, upload
 from tune.budget import Budget
 from tune.config import SearchConfig
+from tune.database import Database
 from tune.front import Front
 from tune.outcome import Outcome
 from tune.progress import JsonProgress, LineProgress, Progress
@@ -90,7 +91,12 @@ class TestTelling:
         config, study = folder.read_record().config, folder.load()
         front = Front(folder, study)
         searcher = StudySearcher(
-            study, config, front, view(config, front, Counter(), stream), Budget(config.search, study)
+            study,
+            Database.of(config.search, folder.path),
+            config,
+            front,
+            view(config, front, Counter(), stream),
+            Budget(config.search, study),
         )
         searcher.suggest("a")
         searcher.tell("a", outcome)

@@ -138,3 +138,17 @@ def test_time_left_follows_the_epochs(config: SearchConfig, front: Front, monkey
 
 def test_clock() -> None:
     assert [clock(None), clock(9.6), clock(3725)] == ["-:--:--", "0:00:10", "1:02:05"]
+
+
+@pytest.mark.parametrize("end", ["died", "lost", "suspended"])
+def test_a_trial_that_this_process_runs_no_more_counts_no_more(config: SearchConfig, front: Front, end: str) -> None:
+    progress = Progress(config, front, Counter())
+    play(progress, front)
+    before = progress.left_s
+    getattr(progress, end)(1, *([] if end == "lost" else ["why"]))
+    assert "1 running" in progress.headline
+    assert before is not None
+    assert progress.left_s is not None
+    assert progress.left_s > before
+    progress.started(1, {})  # again, perhaps
+    assert progress.left_s is not None

@@ -1,10 +1,15 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
 from hcvae.errors import UserError
 from tune.config import SearchSettings
-from tune.resources import make_plan, plan_on_cluster, trial_resources, worker_resources
+from tune.resources import check_shared_folder, make_plan, plan_on_cluster, trial_resources, worker_resources
 
 
 @pytest.mark.parametrize(
@@ -73,3 +78,29 @@ def test_a_full_cluster_has_room_for_the_drivers(workers: int) -> None:
     settings = SearchSettings(workers=workers)
     needed = workers * worker_resources(settings)["CPU"] + trial_resources(settings)["CPU"]
     assert needed <= workers
+
+
+@pytest.mark.services
+def test_a_folder_that_a_node_does_not_see_is_refused(tmp_path: Path) -> None:
+    """The third node has a file system of its own in its place."""
+    small = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args=small | {"include_dashboard": False})
+    mount = f"mount -t tmpfs none {tmp_path} && exec {sys.prefix}/bin/ray start --address={cluster.address} --block"
+    blind = None
+    try:
+        cluster.add_node(**small)
+        ray.init(address=cluster.address, log_to_driver=False)
+        check_shared_folder(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+        blind = subprocess.Popen(["unshare", "--mount", "sh", "-c", f"{mount} --num-cpus=1"], stdout=subprocess.DEVNULL)
+        while sum(node["Alive"] for node in ray.nodes()) < 3:
+            assert blind.poll() is None
+            time.sleep(0.5)
+        with pytest.raises(UserError, match=rf"search\.storage: {tmp_path} is another folder, or none, on \d+\."):
+            check_shared_folder(tmp_path)
+    finally:
+        if blind is not None:
+            blind.terminate()
+            blind.wait()
+        ray.shutdown()
+        cluster.shutdown()

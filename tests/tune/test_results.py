@@ -14,6 +14,7 @@ from hcvae.errors import UserError
 from hcvae.models import build
 from tune.config import SearchConfig
 from tune.front import Front, summarize
+from tune.ownership import Ownership
 from tune.results import SearchResult
 from tune.study import StudyFolder, locked_folder, open_study
 
@@ -31,10 +32,11 @@ def finish(opened: Opened, front: Front | None, values: tuple[float, float] | No
     """End a trial as a worker and the searcher would."""
     folder, study = opened
     trial = study.ask()
+    Ownership(study).take(trial, 0)
     trial.suggest_int("model.global_latent_dim", 16, 64)
     for part in ("checkpoint", "bundle", "tensorboard"):
-        (folder.trial(trial.number) / part).mkdir(parents=True)
-    (folder.trial(trial.number) / "bundle" / "model.safetensors").write_text(str(values))
+        (folder.attempt(trial.number, 1) / part).mkdir(parents=True)
+    (folder.attempt(trial.number, 1) / "bundle" / "model.safetensors").write_text(str(values))
     if values is None:
         trial.set_user_attr("failure", "TrainingDiverged: loss is nan")
         frozen = study.tell(trial, state=TrialState.FAIL)
@@ -49,7 +51,7 @@ def finish(opened: Opened, front: Front | None, values: tuple[float, float] | No
 
 
 def parts_of(folder: StudyFolder, number: int) -> set[str]:
-    return {part.name for part in folder.trial(number).iterdir()}
+    return {part.name for part in folder.attempt(number, 1).iterdir()}
 
 
 def exported(folder: StudyFolder) -> set[str]:
@@ -97,7 +99,7 @@ def test_what_an_interruption_left_undone_is_done_at_the_next_start(opened: Open
 def test_a_running_trial_is_not_touched(opened: Opened) -> None:
     folder, study = opened
     number = study.ask().number
-    (folder.trial(number) / "checkpoint").mkdir(parents=True)
+    (folder.attempt(number, 1) / "checkpoint").mkdir(parents=True)
     front = Front(folder, study)
     finish(opened, front, (0.5, 0.1))
     assert parts_of(folder, number) == {"checkpoint"}

@@ -5,13 +5,14 @@ from typing import Any
 import optuna
 import pytest
 from optuna.samplers import GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.trial import TrialState, create_trial
+from optuna.trial import Trial, TrialState, create_trial
 
 from hcvae.config import LossWeights
 from tune.config import SearchConfig
+from tune.ownership import Ownership
 from tune.samplers import CONSTRAINT, MAX_INFEASIBLE, OUTSIDE_BUDGET, Auto, ask, draw, has_fixed_bounds, make_sampler
 from tune.space import GLOBAL, LOCAL
-from tune.study import interrupted, locked_folder, n_finished, open_study
+from tune.study import locked_folder, n_finished, open_study
 
 SmallSearch = Callable[..., SearchConfig]
 SPACE = {
@@ -90,7 +91,7 @@ def test_an_infeasible_trial_that_was_interrupted_is_not_trained(small_search: S
             trial = study.ask()
             trial.suggest_int(GLOBAL, 1, 64)
             trial.suggest_int(LOCAL, 1, 64)
-        first, second = interrupted(study)
+        first, second = (Trial(study, frozen._trial_id) for frozen in Ownership(study).adoptable(0))
         assert draw(study, first, config) is None
         params = draw(study, second, config)
         assert params is not None

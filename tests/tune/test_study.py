@@ -8,12 +8,13 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
 from hcvae.errors import UserError
 from tune.config import SearchConfig
+from tune.ownership import Ownership
 from tune.space import suggest
-from tune.study import StudyFolder, interrupted, locked_folder, n_finished, open_study
+from tune.study import StudyFolder, locked_folder, n_finished, open_study
 
 SmallSearch = Callable[..., SearchConfig]
 
@@ -86,6 +87,36 @@ def test_changed_data_are_refused(small_search: SmallSearch) -> None:
             open_study(folder, config, "b" * 64)
 
 
+def test_changes_that_are_allowed_are_recorded(small_search: SmallSearch) -> None:
+    config, changed = small_search(), small_search(training={"batch_size": 128}, trials=9)
+    for other, data in ((config, "a" * 64), (changed, "a" * 64), (changed, "b" * 64), (changed, "b" * 64)):
+        with locked_folder(other) as folder:
+            open_study(folder, other, data, allow_change=True)
+    record = folder.read_record()
+    assert record.config == changed
+    assert record.data_fingerprint == "b" * 64
+    first, second = record.changes
+    assert first.differences == {"training.batch_size": (64, 128)}
+    assert second.differences == {"data (fingerprint)": ("a" * 12, "b" * 12)}
+    assert record.created < first.time < second.time
+    with locked_folder(changed) as folder:  # what was allowed once is the study's configuration now
+        open_study(folder, changed, "b" * 64)
+
+
+def test_other_choices_cannot_be_allowed(small_search: SmallSearch) -> None:
+    """Optuna cannot learn from both."""
+    choices = {"training.batch_size": {"type": "choice", "choices": [32, 64]}}
+    config = small_search(space=choices)
+    with locked_folder(config) as folder:
+        suggest(open_study(folder, config, "data").ask(), config)
+    other = small_search(space={"training.batch_size": {"type": "choice", "choices": [32, 64, 128]}})
+    with (
+        pytest.raises(UserError, match=r"training\.batch_size was searched otherwise"),
+        locked_folder(other) as folder,
+    ):
+        open_study(folder, other, "data", allow_change=True)
+
+
 def test_a_second_process_is_refused(small_search: SmallSearch, tmp_path: Path) -> None:
     config = small_search()
     other = (
@@ -140,13 +171,14 @@ def test_interrupted_trials_come_back_with_number_and_parameters(small_search: S
         study.tell(third, state=TrialState.FAIL)
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
-        [again] = interrupted(study)
+        [frozen] = Ownership(study).adoptable(0)
+        again = Trial(study, frozen._trial_id)
         assert again.number == 1
         assert suggest(again, config) == drawn
         assert n_finished(study) == 2
         study.tell(again, (0.4, 0.2))
         assert n_finished(study) == 3
-        assert interrupted(study) == []
+        assert Ownership(study).adoptable(0) == []
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])

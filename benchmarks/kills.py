@@ -1,0 +1,246 @@
+"""Does a search survive the death of its processes? Kills searches at random moments, and repeats their commands.
+
+python -m benchmarks.kills --rounds 20     # goes on where it ended; writes the table that docs/resume.md quotes
+"""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import Field
+from rich.console import Console
+
+from benchmarks.postgres import postgres_server
+from hcvae import command_line
+from hcvae.bundle import load
+from tune.ownership import claim_of
+from tune.results import SearchResult
+from tune.study import StudyFolder
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "kills"
+MARK = "HCVAE_KILLS_ROUND"
+EPOCHS = 6
+CHECKS = ("finished", "none running", "numbers", "continued", "own folders", "histories", "bundles")
+
+Row = dict[str, Any]
+
+
+class Kills(command_line.Command):
+    """Start searches of 12 trials on sqlite and on PostgreSQL, SIGKILL each once at a random moment, repeat its
+    command, and check what is there in the end. Needs root and Debian's postgresql.
+
+    examples:
+      python -m benchmarks.kills --rounds 20
+    """
+
+    rounds: int = Field(20, ge=1)
+    """Rounds on each database."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the rounds that are not recorded yet, then write the table."""
+    command = command_line.parse(Kills, arguments)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    record = RESULTS / "rounds.jsonl"
+    rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    known = {(row["database"], row["round"]) for row in rows}
+    with postgres_server() as server:
+        os.environ["PGPASSFILE"] = str(server.password_file)
+        places = {"sqlite": None, "postgresql": server.url}
+        for index in range(command.rounds):
+            for database, url in places.items():
+                if (database, index) not in known:
+                    with tempfile.TemporaryDirectory() as folder:
+                        rows.append(one_round(database, index, url, Path(folder)))
+                    record.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+                    Console().print(rows[-1], highlight=False)
+    table = make_table(rows)
+    (RESULTS / "table.md").write_text(table)
+    print(table)
+    return 0 if all(not row["failed"] for row in rows) else 1
+
+
+def one_round(database: str, index: int, url: str | None, folder: Path, trials: int = 12) -> Row:
+    """Start a search, kill it after a random number of epochs, repeat its command, and check the study."""
+    draw = random.Random(f"{database} {index}")
+    with_ray, epochs = bool(index % 2), draw.randrange(1, trials * EPOCHS - 1)
+    config = folder / "config.json"
+    config.write_text(json.dumps(_config(f"round-{index}", folder, url, trials)))
+    search = Search(config)
+    try:
+        search.wait_for_epochs(epochs)
+        time.sleep(draw.random())
+        search.kill(with_ray)
+        study = folder / f"round-{index}"
+        before = {
+            trial.number: Interrupted(claim_of(trial).attempt, newest_checkpoint(study, trial.number))
+            for trial in running_trials(study)
+        }
+        started = time.perf_counter()
+        again = Search(config)
+        first = again.first_epochs()
+        code = again.process.wait()
+        seconds = time.perf_counter() - started
+        again.kill(True)
+    finally:
+        search.kill(True)
+    results = dict(zip(CHECKS, check(study, trials, before, first), strict=True)) | {"exit code": code == 0}
+    return {
+        "database": database,
+        "round": index,
+        "killed": "driver and Ray" if with_ray else "driver",
+        "after_epochs": epochs,
+        "running": len(before),
+        "with_checkpoint": sum(trial.epoch > 0 for trial in before.values()),
+        "seconds_again": round(seconds, 1),
+        "failed": [name for name, passed in results.items() if not passed],
+    }
+
+
+def check(study: Path, trials: int, before: "Mapping[int, Interrupted]", first: Mapping[int, float]) -> Iterator[bool]:
+    """Whether each of `CHECKS` holds in the end.
+
+    Args:
+        study: its folder.
+        trials: its budget.
+        before: the trials that were running after the kill.
+        first: the first epoch of each trial that the second process told of.
+    """
+    found = StudyFolder(study).load().get_trials(deepcopy=False)
+    yield sum(trial.state == TrialState.COMPLETE for trial in found) == trials
+    yield not running_trials(study)
+    yield [trial.number for trial in found] == list(range(trials))
+    # A trial whose training had ended already tells of no epoch again.
+    yield all(first.get(number, EPOCHS) > trial.epoch for number, trial in before.items() if trial.epoch < EPOCHS)
+    yield all(_written_by_one(attempt) for attempt in study.glob("trials/*/attempt-*")) and all(
+        claim_of(trial).attempt == before.get(trial.number, Interrupted(0, 0)).attempt + 1 for trial in found
+    )
+    yield all(
+        [epoch["epoch"] for epoch in trial.user_attrs["history"]] == list(range(1, EPOCHS + 1)) for trial in found
+    )
+    result = SearchResult.open(study)
+    yield bool(result.pareto) and all(load(result.bundle(trial.number)) for trial in result.pareto)
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A trial that was running when its search was killed."""
+
+    attempt: int
+    """Its latest attempt."""
+    epoch: int
+    """Of its newest checkpoint; 0 for none."""
+
+
+class Search:
+    """A search in processes of its own, and what it says."""
+
+    def __init__(self, config: Path, program: Sequence[str] = ("-m", "jobs.search")) -> None:
+        self._mark = f"{config}:{time.monotonic()}"
+        self.process = subprocess.Popen(
+            [sys.executable, *program, "--config", str(config), "--log-json"],
+            cwd=ROOT,
+            env={**os.environ, MARK: self._mark, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """What it tells as it goes on."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            yield json.loads(line)
+
+    def wait_for_epochs(self, number: int) -> None:
+        """Until all trials together have told of `number` epochs."""
+        told = 0
+        for event in self.events():
+            told += event["event"] == "epoch"
+            if told == number:
+                return
+        raise RuntimeError(f"the search ended after {told} epochs")
+
+    def first_epochs(self) -> dict[int, float]:
+        """To its end: the first epoch that each trial tells of."""
+        first: dict[int, float] = {}
+        for event in self.events():
+            if event["event"] == "epoch":
+                first.setdefault(event["trial"], event["metrics"]["epoch"])
+        return first
+
+    def kill(self, with_ray: bool) -> None:
+        """SIGKILL for the driver, and for all that it started or for nothing else."""
+        self.process.kill()
+        self.process.wait()
+        for number in self._started() if with_ray else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+
+    def _started(self) -> list[int]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and f"{MARK}={self._mark}".encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+        return found
+
+
+def running_trials(study: Path) -> list[FrozenTrial]:
+    """Trials of a study that have not ended."""
+    found: list[FrozenTrial] = StudyFolder(study).load().get_trials(states=(TrialState.RUNNING,))
+    return found
+
+
+def newest_checkpoint(study: Path, number: int) -> int:
+    """The newest checkpointed epoch of a trial; 0 for none."""
+    found = study.glob(f"trials/{number}/attempt-*/checkpoint/epoch-????")
+    return max((int(checkpoint.name.removeprefix("epoch-")) for checkpoint in found), default=0)
+
+
+def make_table(rows: Sequence[Row]) -> str:
+    """What came out, by database and by what was killed, as a table for a page."""
+    lines = [
+        "| database | killed | rounds | passed | trials interrupted | with a checkpoint | seconds of the rerun |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for database, killed in sorted({(row["database"], row["killed"]) for row in rows}):
+        those = [row for row in rows if (row["database"], row["killed"]) == (database, killed)]
+        total = Counter[str]()
+        for row in those:
+            total.update(running=row["running"], with_checkpoint=row["with_checkpoint"], passed=not row["failed"])
+        times = [row["seconds_again"] for row in those]
+        numbers = f"{len(those)} | {total['passed']} | {total['running']} | {total['with_checkpoint']}"
+        lines.append(f"| {database} | {killed} | {numbers} | {min(times):.0f} to {max(times):.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _config(study: str, storage: Path, url: str | None, trials: int) -> dict[str, Any]:
+    return {
+        "model": {"width": 0.02},
+        "data": {"simulator": {"rows": 600}},
+        "training": {"epochs": EPOCHS, "batch_size": 64, "early_stopping_patience": None, "checkpoint_every_epochs": 1},
+        "search": {"study": study, "storage": str(storage), "database": url, "trials": trials, "max_concurrent": 2},
+    }
+
+
+def _written_by_one(attempt: Path) -> bool:
+    """TensorBoard's files bear the id of the process that wrote them."""
+    return len({file.name.split(".")[-2] for file in attempt.glob("tensorboard/events.out.tfevents.*")}) <= 1
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.main(run))

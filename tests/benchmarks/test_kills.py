@@ -1,0 +1,26 @@
+"""One round of the benchmark on each database, shorter than its own."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kills import make_table, one_round
+from benchmarks.postgres import Server
+
+
+@pytest.mark.services
+@pytest.mark.parametrize(("database", "index"), [("sqlite", 0), ("postgresql", 1)])
+def test_a_killed_search_loses_nothing(
+    database: str, index: int, tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
+    url = postgres.url if database == "postgresql" else None
+    row = one_round(database, index, url, tmp_path, trials=4)
+    assert row["failed"] == []
+    assert row["killed"] == ("driver and Ray" if index else "driver")
+
+
+def test_the_table_counts_rounds_by_database_and_by_what_was_killed() -> None:
+    row = {"database": "sqlite", "killed": "driver", "running": 2, "with_checkpoint": 1, "seconds_again": 30.4}
+    rows = [row | {"failed": []}, row | {"failed": ["bundles"], "seconds_again": 41.0}]
+    assert make_table(rows).splitlines()[2:] == ["| sqlite | driver | 2 | 1 | 4 | 2 | 30 to 41 |"]

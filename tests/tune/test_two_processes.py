@@ -1,0 +1,168 @@
+"""Two searches of one study in PostgreSQL, each in processes of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from optuna.trial import TrialState
+
+import hcvae
+from benchmarks.kills import Search
+from benchmarks.postgres import Server
+from tune.config import SearchConfig
+from tune.ownership import claim_of
+from tune.report import html_report
+from tune.results import SearchResult
+from tune.study import StudyFolder
+
+pytestmark = pytest.mark.services
+SmallSearch = Callable[..., SearchConfig]
+ROOT = Path(__file__).resolve().parents[2]
+IMPATIENT = """
+import sys
+import tune.ownership
+tune.ownership.HEARTBEAT_S, tune.ownership.SILENCE_S = 1, 10
+from jobs import search
+sys.exit(search.run(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[SearchConfig], Path]:
+    """Writes a configuration file."""
+
+    def write(config: SearchConfig) -> Path:
+        file = tmp_path / "config.json"
+        file.write_text(config.model_dump_json())
+        return file
+
+    return write
+
+
+@pytest.fixture
+def search() -> Iterator[Callable[[Path], Search]]:
+    """Starts searches that soon take silence for death, and ends what they leave behind."""
+    searches: list[Search] = []
+
+    def start(config: Path) -> Search:
+        searches.append(Search(config, ("-c", IMPATIENT)))
+        return searches[-1]
+
+    yield start
+    for search in searches:
+        search.kill(True)
+
+
+def command_lines() -> str:
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit():
+                found.append((entry / "cmdline").read_text())
+    return "\n".join(found)
+
+
+def test_two_searches_share_a_budget_and_show_no_password(
+    small_search: SmallSearch,
+    written: Callable[[SearchConfig], Path],
+    tmp_path: Path,
+    postgres: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HCVAE_TEST_URL", postgres.secret_url)
+    training = {"epochs": 3, "early_stopping_patience": None}
+    config = small_search(study="shared", trials=7, database="env:HCVAE_TEST_URL", training=training, max_concurrent=1)
+    command = [sys.executable, "-m", "jobs.search", "--config", str(written(config))]
+    outputs = [tmp_path / f"output-{number}" for number in range(2)]
+    began = time.time()
+    searches = []
+    for output in outputs:
+        with output.open("w") as file:
+            searches.append(subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT))
+    seen = ""
+    while any(search.poll() is None for search in searches):
+        seen += command_lines()
+        time.sleep(0.5)
+    assert [search.returncode for search in searches] == [0, 0], [output.read_text() for output in outputs]
+
+    folder = StudyFolder(tmp_path / "shared")
+    trials = folder.load().trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 7
+    assert [trial.number for trial in trials] == list(range(7))
+    assert len({str(trial.params) for trial in trials}) == 7
+    assert {claim_of(trial).attempt for trial in trials} == {1}
+    assert {claim.owner.process for trial in trials if (claim := claim_of(trial)).owner} == {s.pid for s in searches}
+    result = SearchResult.open(folder.path)
+    assert {bundle.name for bundle in folder.best.iterdir()} == {f"trial-{trial.number}" for trial in result.pareto}
+    for member in result.pareto:
+        hcvae.load(result.bundle(member.number))
+    for output in outputs:  # both know of all trials
+        assert "7/7 finished" in output.read_text()
+
+    shown = html_report(folder) + repr(result)
+    command = [sys.executable, "-m", "jobs.dashboard", str(folder.path)]
+    served = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert served.stdout is not None
+        address = re.search(r"(http://[^/]+)/dashboard/studies/(\d+)", served.stdout.readline())
+        assert address, served.communicate()[1]
+        for name in (f"dashboard/studies/{address[2]}", "api/meta", "api/studies", f"api/studies/{address[2]}"):
+            with urlopen(f"{address[1]}/{name}", timeout=30) as answer:
+                shown += answer.read().decode()
+        seen += command_lines()
+    finally:
+        served.send_signal(signal.SIGINT)
+        shown += "".join(served.communicate(timeout=30))
+    logs = [file for file in Path("/tmp/ray").glob("session_*/logs/**/*") if file.stat().st_mtime > began]
+    assert logs
+    kept = [file for file in (*tmp_path.rglob("*"), *logs) if file.is_file()]
+    assert "jobs.search" in seen
+    assert postgres.password not in seen + shown
+    assert [file for file in kept if postgres.password.encode() in file.read_bytes()] == []
+
+
+def test_a_search_that_was_silent_has_lost_its_trial(
+    small_search: SmallSearch,
+    written: Callable[[SearchConfig], Path],
+    search: Callable[[Path], Search],
+    tmp_path: Path,
+    postgres: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its driver is stopped for a while. Its actor goes on with it, into the folder of its own attempt."""
+    monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
+    training = {"epochs": 60, "early_stopping_patience": None, "checkpoint_every_epochs": 1}
+    config = small_search(study="silent", trials=2, database=postgres.url, training=training, max_concurrent=1)
+    first = search(written(config))
+    first.wait_for_epochs(3)
+    os.kill(first.process.pid, signal.SIGSTOP)
+    second = search(tmp_path / "config.json")
+    for event in second.events():
+        if event["event"] == "epoch" and event["trial"] == 0:
+            assert event["metrics"]["epoch"] > 2  # an epoch is told of before its checkpoint is written
+            break
+    os.kill(first.process.pid, signal.SIGCONT)
+    with ThreadPoolExecutor(1) as pool:  # both are heard: a full pipe would hold one up
+        pool.submit(second.first_epochs)
+        told = [event["event"] for event in first.events()]
+    assert (first.process.wait(), second.process.wait()) == (0, 0)
+    assert "lost" in told
+    trials = StudyFolder(tmp_path / "silent").load().trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
+    claim = claim_of(trials[0])
+    assert claim.owner
+    assert (claim.attempt, claim.owner.process) == (2, second.process.pid)
+    assert [epoch["epoch"] for epoch in trials[0].user_attrs["history"]] == list(range(1, 61))
+    attempts = [tmp_path / "silent" / "trials" / "0" / f"attempt-{number}" for number in (1, 2)]
+    writers = [{file.name.split(".")[-2] for file in attempt.glob("tensorboard/*")} for attempt in attempts]
+    assert [len(each) for each in writers] == [1, 1]
+    assert writers[0] != writers[1]

@@ -1,0 +1,145 @@
+"""Where the trials of a study are recorded: sqlite in its folder for one process, PostgreSQL for several at once.
+
+A password stays in this process: it is no part of the configuration, of `study.json` or of a storage's URL.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from hcvae.errors import UserError
+from tune.config import PASSWORD_ADVICE, SearchSettings, shows_password
+
+SQLITE = "study.db"
+PATIENCE_S = 60
+"""How long a database that does not answer is asked again."""
+_THREADS = threading.Lock()
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Database:
+    """The database of one study."""
+
+    url: str
+    """For SQLAlchemy; without a password."""
+    study: str
+    """Name of the study in it."""
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, settings: SearchSettings, folder: Path) -> Self:
+        """The database that `search.database` names, of the study in `folder`.
+
+        Raises:
+            UserError: what it names holds no URL of a PostgreSQL database.
+        """
+        if settings.database is None:
+            # Quoted, as Optuna formats the URL and SQLAlchemy splits it.
+            return cls(f"sqlite:///{quote(str(folder / SQLITE))}", settings.study)
+        try:
+            url = sqlalchemy.make_url(_read(settings.database))
+        except ArgumentError:
+            raise UserError(f"search.database: {_source(settings.database)} holds no URL; {PASSWORD_ADVICE}") from None
+        if url.get_backend_name() != "postgresql" or "password" in url.query:
+            raise UserError(
+                f"search.database: {_source(settings.database)} must hold postgresql://USER:PASSWORD@HOST/DATABASE"
+            )
+        password = str(url.password) if url.password is not None else None
+        plain = url.set(drivername="postgresql+psycopg")._replace(password=None)
+        return cls(plain.render_as_string(), settings.study, password)
+
+    @property
+    def shared(self) -> bool:
+        """Whether several processes may search in it at once."""
+        return not self.url.startswith("sqlite:")
+
+    def check(self) -> None:
+        """Connect once.
+
+        Raises:
+            UserError: it does not answer, or refuses.
+        """
+        if not self.shared:
+            return
+        try:
+            with self._engine.connect():
+                pass
+        except DBAPIError as error:
+            said = " ".join(str(error.orig).split())
+            raise UserError(f"search.database: cannot connect: {said}; {PASSWORD_ADVICE}") from None
+
+    def storage(self) -> optuna.storages.RDBStorage:
+        """Optuna's storage in it; its tables are created where there are none."""
+        # A dashboard may hold sqlite's file for a moment: wait for it rather than fail.
+        options = self._connection if self.shared else {"timeout": 60}
+        return optuna.storages.RDBStorage(self.url, {"connect_args": options, "pool_pre_ping": self.shared})
+
+    @contextmanager
+    def locked(self) -> Iterator[float]:
+        """Keep all other threads and processes from changing what the study says of its owners. Not to be nested.
+
+        Yields the time in seconds by the clock that all of them share. sqlite's other processes are kept away by the
+        lock of the study's folder.
+        """
+        if not self.shared:
+            with _THREADS:
+                yield time.time()
+            return
+        with self._engine.begin() as connection:
+            name = {"name": f"hcvae study {self.study}"}
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), name)
+            yield float(connection.scalar(sqlalchemy.text("SELECT extract(epoch FROM clock_timestamp())")))
+
+    @cached_property
+    def _engine(self) -> sqlalchemy.Engine:
+        # A connection a lock: none goes stale when the server is restarted.
+        return sqlalchemy.create_engine(self.url, poolclass=sqlalchemy.NullPool, connect_args=self._connection)
+
+    @property
+    def _connection(self) -> dict[str, Any]:
+        return {"connect_timeout": 10} | ({"password": self.password} if self.password is not None else {})
+
+
+def patiently(action: Callable[[], T]) -> T:
+    """Do what the database may refuse for a while, such as during its restart; `action` may be done twice.
+
+    Raises:
+        StorageInternalError, OperationalError: it still does after `PATIENCE_S` seconds.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return action()
+        except (StorageInternalError, OperationalError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def _read(place: str) -> str:
+    """The URL that `search.database` names."""
+    kind, _, name = place.partition(":")
+    try:
+        if kind == "env":
+            return os.environ[name]
+        return Path(name).read_text().strip() if kind == "file" else place
+    except (KeyError, OSError, UnicodeDecodeError):
+        raise UserError(f"search.database: {_source(place)} cannot be read; {PASSWORD_ADVICE}") from None
+
+
+def _source(place: str) -> str:
+    return "the URL" if shows_password(place) or "://" in place else repr(place)
