@@ -27,6 +27,7 @@ GROUP_TEXTS = struct.Struct("<16s16s16s50s")  # ID, reference 1, reference 2, me
 VARIABLES = struct.Struct("<100s100s" + "15s" * 10 + "5s" * 10)  # two stimulus files, names and units of variables
 GROUP_TAIL = 4 + 4 + 2 + 4 + 92
 CURSORS = 10 * 36
+USUAL_BAND_HZ = (300.0, 3000.0)
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ def _read_record(file: _File, at: int, layout: _Layout, group: _Group) -> tuple[
         signal_uv=signal * 1e6,
         sampling_rate_hz=1e6 / period_us,
         start_ms=delay_ms,
+        usual_band_hz=USUAL_BAND_HZ,
         values=values,
         subject=group.subject,
         peaks=None,

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from hcvae.errors import UserError
 
 Value = str | float | int | bool | None
+Band = tuple[float, float]
+"""Lower and upper edge in Hz."""
 
 
 class FileError(UserError):
@@ -41,7 +43,7 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class Recording:
-    """One averaged trace as the device stored it."""
+    """One averaged trace, or one sweep, as the device stored it."""
 
     signal_uv: NDArray[np.float64]
     """[T], vertex-positive as stored."""
@@ -53,3 +55,5 @@ class Recording:
     subject: str | None
     """Identity as the file has it; becomes a pseudonym."""
     peaks: Peaks | None
+    usual_band_hz: Band | None = None
+    """Band-pass that such recordings are given where the user names none; None: they stay as they are."""

@@ -1,17 +1,67 @@
-"""What a format is."""
+"""The formats that can be read, and which of them a file is."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
-from hcvae.importers.recording import ReadOptions, Recording
+from hcvae.errors import UserError
+from hcvae.importers.recording import FileError, ReadOptions, Recording
+from hcvae.suggest import did_you_mean
+
+HEAD_BYTES = 65536
+MODULES = {
+    "table": "tables",
+    "arf": "arf",
+    "matlab": "matlab",
+    "excel": "excel",
+    "wfdb": "wfdb_format",
+    "eeg": "mne_formats",
+    "ihs-smartep": "ihs_smartep",
+    "biosig-text": "biosig_text",
+    "epl-cfts": "epl_cfts",
+    "csv": "comma_separated",
+}
+"""Name of a format to its module, in the order of asking; `csv` is known by its name alone, so it comes last."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: how to know it by its path and first bytes, and how to read it."""
+    """A file format: how to know it by its path and first 64 KiB, and how to read it."""
 
     name: str
     title: str
     recognises: Callable[[Path, bytes], bool]
     read: Callable[[Path, ReadOptions], Iterator[Recording]]
+
+
+def format_named(name: str) -> Format:
+    """The format `name`.
+
+    Raises:
+        UserError: no such format.
+    """
+    if name not in MODULES:
+        raise UserError(f"--format: must be one of {', '.join(MODULES)}, but got {name!r}{did_you_mean(name, MODULES)}")
+    found: Format = import_module(f"hcvae.importers.{MODULES[name]}").FORMAT
+    return found
+
+
+def recognise(path: Path) -> Format:
+    """The format of a file, by its content.
+
+    Raises:
+        FileError: an empty file, one that cannot be opened, or one of no known format.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError as error:
+        raise FileError(path, "whole file", str(error.strerror), "a file that can be read") from error
+    if not head:
+        raise FileError(path, "byte 0", "an empty file", "a recording; copy it from the device again")
+    for name in MODULES:
+        if (found := format_named(name)).recognises(path, head):
+            return found
+    titles = ", ".join(format_named(name).title for name in MODULES)
+    raise FileError(path, "byte 0", "content of no known format", f"one of: {titles}; or force one with --format")
