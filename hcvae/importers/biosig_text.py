@@ -72,7 +72,11 @@ def _recording(group: Fields, record: Fields, samples: list[float], path: Path) 
         line, text = _field(record, name, path)
         return number_in(text.removesuffix(unit).strip(), path, line, name)
 
-    points = whole_in(_field(record, "No. Points", path)[1], path, record["No. Points"][0], "No. Points")
+    def whole(name: str) -> int:
+        line, text = _field(record, name, path)
+        return whole_in(text, path, line, name)
+
+    points = whole("No. Points")
     if points != len(samples) or not points:
         found = f"{len(samples)} samples of record {record[RECORD][1][:12]!r}"
         raise FileError(path, f"line {record[RECORD][0]}", found, f"{points}, as 'No. Points' says")
@@ -86,10 +90,8 @@ def _recording(group: Fields, record: Fields, samples: list[float], path: Path) 
         "stimulus_type": "click" if frequency_hz is None else "tone_pip",
         "stimulus_frequency_hz": frequency_hz,
         "stimulus_level_db": _quantity(record, "Level"),
-        "n_averages": whole_in(_field(record, "No. Averages", path)[1], path, record["No. Averages"][0], "No. Averages"),
-        "n_artifacts": whole_in(
-            _field(record, "No. Artifacts", path)[1], path, record["No. Artifacts"][0], "No. Artifacts"
-        ),
+        "n_averages": whole("No. Averages"),
+        "n_artifacts": whole("No. Artifacts"),
         "recording_index": whole_in(record[RECORD][1], path, record[RECORD][0], RECORD),
         "native_rate_hz": 1e6 / period_us,
     }

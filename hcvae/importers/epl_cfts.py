@@ -56,7 +56,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     if not 0.1 <= period_us <= 1000 or not 0 < len(levels) <= MAX_LEVELS:
         found = f"{len(levels)} levels, one sample every {period_us:g} us"
         raise FileError(path, "header", found, f"1 to {MAX_LEVELS} levels, one sample every 0.1 to 1000 us")
-    samples = _samples(path, len(header) + len(data), len(levels))
+    samples = _samples(path, len(levels))
     analysis = _analysis(path, fields["SW FREQ"])
     values: dict[str, Value] = {
         "ear": EARS.get(fields.get("SW EAR", "")),
@@ -91,17 +91,15 @@ def _fields(header: str, path: Path) -> dict[str, str]:
     return fields
 
 
-def _samples(path: Path, at: int, levels: int) -> NDArray[np.float64]:
+def _samples(path: Path, levels: int) -> NDArray[np.float64]:
     """[T, L] in uV."""
-    rows = []
-    skip = None
+    rows: list[list[float]] = []
+    in_data = False
     for number, line in lines_of(path):
-        if skip is None:
+        if not in_data:
             # The header's lines end in CR, so that it is one line with the first samples.
-            start = line.find(":DATA")
-            if start < 0:
-                continue
-            skip, line = number, line[start + len(":DATA") :]
+            _, marker, line = line.partition(":DATA")
+            in_data = bool(marker)
         cells = line.split()
         if not cells:
             continue
@@ -110,7 +108,7 @@ def _samples(path: Path, at: int, levels: int) -> NDArray[np.float64]:
             raise FileError(path, f"line {number}", f"{len(cells)} columns in sample {len(rows) + 1}", right)
         rows.append([number_in(cell, path, number, "a sample") for cell in cells])
     if not rows:
-        raise FileError(path, f"byte {at}", "no samples", "one line a sample after ':DATA'")
+        raise FileError(path, "whole file", "no samples", "one line a sample after ':DATA'")
     return np.array(rows)
 
 

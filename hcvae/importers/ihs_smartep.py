@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hcvae.importers.lines import lines_of, number_in, whole_in
 from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
@@ -76,7 +77,8 @@ def _header(lines: Iterator[tuple[int, str]], path: Path) -> _Header:
                 right = f"{', '.join(COLUMNS)} for each of 1 to {MAX_ACQUISITIONS} acquisitions"
                 raise FileError(path, f"line {number}", "other column names", right)
             fields = [
-                {name: _cell(row, acquisition, path) for name, row in rows.items()} for acquisition in range(acquisitions)
+                {name: _cell(row, acquisition, path) for name, row in rows.items()}
+                for acquisition in range(acquisitions)
             ]
             return _Header(fields, {name: row[0] for name, row in rows.items()}, path)
         if number > MAX_HEADER_LINES:
@@ -94,10 +96,10 @@ def _cell(row: tuple[int, list[str]], acquisition: int, path: Path) -> str:
     return cells[at]
 
 
-def _samples(lines: Iterator[tuple[int, str]], acquisitions: int, path: Path) -> np.ndarray:
+def _samples(lines: Iterator[tuple[int, str]], acquisitions: int, path: Path) -> NDArray[np.float64]:
     """[T, 1 + 6 A], as in the file."""
     width = 1 + len(COLUMNS) * acquisitions
-    rows = []
+    rows: list[list[float]] = []
     for number, line in lines:
         cells = line.rstrip(", ").split(",")
         if not line.strip():
@@ -114,7 +116,7 @@ def _samples(lines: Iterator[tuple[int, str]], acquisitions: int, path: Path) ->
     return np.array(rows)
 
 
-def _recordings(header: _Header, acquisition: int, samples: np.ndarray) -> Iterator[Recording]:
+def _recordings(header: _Header, acquisition: int, samples: NDArray[np.float64]) -> Iterator[Recording]:
     number, whole, path = header.number, header.whole, header.path
     period_us = number(acquisition, "Smp. Period")
     zero = whole(acquisition, "Zero Position")

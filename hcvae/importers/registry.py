@@ -42,7 +42,9 @@ def format_named(name: str) -> Format:
         UserError: no such format.
     """
     if name not in MODULES:
-        raise UserError(f"--format: must be one of {', '.join(MODULES)}, but got {name!r}{did_you_mean(name, MODULES)}")
+        raise UserError(
+            f"--format: must be one of {', '.join(MODULES)}, but got {name!r}{did_you_mean(name, list(MODULES))}"
+        )
     found: Format = import_module(f"hcvae.importers.{MODULES[name]}").FORMAT
     return found
 
