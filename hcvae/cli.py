@@ -10,6 +10,7 @@ from hcvae.suggest import did_you_mean
 
 COMMANDS = {
     "simulate": "write a table of simulated recordings with known factors",
+    "import": "read recordings of devices and programs into one waveform table",
     "inspect": "tell what a waveform table or a model bundle holds, and what looks wrong",
     "generate": "draw waveforms from a model bundle",
     "evaluate": "measure model bundles, beside baselines",

@@ -155,15 +155,15 @@ def _read_record(file: _File, at: int, layout: _Layout, group: _Group) -> tuple[
         found = f"{points} points of {period_us} us after {delay_ms} ms"
         raise file.error(at, found, "a positive number of points, and a positive sampling period")
     at += layout.record.size + CURSORS
-    signal = np.frombuffer(file.take(at, 4 * points, "a waveform"), dtype="<f4").astype(np.float64)
-    if not points or not np.isfinite(signal).all():
+    stored = np.frombuffer(file.take(at, 4 * points, "a waveform"), dtype="<f4")
+    if not points or not np.isfinite(stored).all():
         raise file.error(at, f"a waveform of {points} points, not all finite", "finite volts")
     period_us = _shortest(period_us)
     values = group.values | _stimulus(group, fields[-10:])
     values |= {"n_averages": averages if averages > 0 else None, "n_artifacts": artifacts}
     values |= {"recording_index": number, "native_rate_hz": 1e6 / period_us}
     recording = Recording(
-        signal_uv=signal * 1e6,
+        signal_uv=stored.astype(np.float64) * 1e6,
         sampling_rate_hz=1e6 / period_us,
         start_ms=delay_ms,
         usual_band_hz=USUAL_BAND_HZ,

@@ -14,13 +14,14 @@ import numpy as np
 
 from hcvae.importers.columns import as_number
 from hcvae.importers.lines import lines_of, number_in, whole_in
-from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import Averaging, FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
 
 GROUP, RECORD = "ABR Group Header", "Record Number"
 FIELD = re.compile(r"\s*([A-Za-z][\w .#-]*?)\s*[:=]\s*(.*?)\s*")
 QUANTITY = re.compile(r"(\S+)\s+(Hz|kHz|dB)")
 USUAL_BAND_HZ = (300.0, 3000.0)
+USUAL_AVERAGING = Averaging(block_sweeps=(8, 16, 32), reject_before_uv=55.0, reject_after_uv=10.0)
 MAX_POINTS = 2**20
 Fields = dict[str, tuple[int, str]]
 """Line and text of each field by its name."""
@@ -78,7 +79,7 @@ def _recording(group: Fields, record: Fields, samples: list[float], path: Path) 
 
     points = whole("No. Points")
     if points != len(samples) or not points:
-        found = f"{len(samples)} samples of record {record[RECORD][1][:12]!r}"
+        found = f"{len(samples)} samples"
         raise FileError(path, f"line {record[RECORD][0]}", found, f"{points}, as 'No. Points' says")
     duration_ms = number("Aqu. Duration", "ms")
     period_us = round(1e3 * duration_ms / points, 2)
@@ -103,6 +104,7 @@ def _recording(group: Fields, record: Fields, samples: list[float], path: Path) 
         subject=group.get("Subject ID", (0, ""))[1] or None,
         peaks=None,
         usual_band_hz=USUAL_BAND_HZ,
+        usual_averaging=USUAL_AVERAGING,
     )
 
 

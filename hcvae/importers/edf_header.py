@@ -44,7 +44,7 @@ def read_edf_header(path: Path) -> EdfHeader:
         fixed = file.read(FIXED_BYTES)
         signals = _integer(fixed, 252, 4, path)
         if not 0 < signals <= MAX_SIGNALS or _integer(fixed, 184, 8, path) != FIXED_BYTES + SIGNAL_BYTES * signals:
-            found = f"{signals} signals in a header of {fixed[184:192]!r} bytes"
+            found = f"{signals} signals in a header of another size"
             raise FileError(
                 path, "byte 184", found, f"1 to {MAX_SIGNALS} signals, and 256 bytes for each and 256 before"
             )
@@ -73,7 +73,7 @@ def read_edf_header(path: Path) -> EdfHeader:
 def _integer(raw: bytes, at: int, length: int, path: Path) -> int:
     field = raw[at : at + length].strip()
     if not re.fullmatch(rb"-?\d{1,8}", field):
-        raise FileError(path, f"byte {at}", f"{field!r}", "a whole number, as in the header of an EDF or BDF file")
+        raise FileError(path, f"byte {at}", "no number", "a whole number, as in the header of an EDF or BDF file")
     return int(field)
 
 
@@ -84,7 +84,7 @@ def _number(raw: bytes, at: int, length: int, path: Path) -> float:
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:
-        raise FileError(path, f"byte {at}", f"{field!r}", "the positive duration of a record in s")
+        raise FileError(path, f"byte {at}", "no such number", "the positive duration of a record in s")
     return number
 
 

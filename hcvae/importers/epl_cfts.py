@@ -39,6 +39,12 @@ def recognises(path: Path, head: bytes) -> bool:
     return head.startswith(b":RUN-") and b":DATA" in head[:HEADER_BYTES]
 
 
+def companions(path: Path) -> list[Path]:
+    """The table of analysed peaks: that of this file, or of this file and its one frequency."""
+    pattern = re.compile(re.escape(path.name) + r"(-[\d.]+kHz)?-analyzed\.txt")
+    return sorted(p for p in path.parent.iterdir() if pattern.fullmatch(p.name) and not p.is_symlink())
+
+
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     """One recording a level, with the peaks of the analysed table where one lies beside the file.
 
@@ -57,11 +63,12 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         found = f"{len(levels)} levels, one sample every {period_us:g} us"
         raise FileError(path, "header", found, f"1 to {MAX_LEVELS} levels, one sample every 0.1 to 1000 us")
     samples = _samples(path, len(levels))
-    analysis = _analysis(path, fields["SW FREQ"])
+    khz = number_in(fields["SW FREQ"], path, 1, "SW FREQ")
+    analysis = _analysis(path, khz)
     values: dict[str, Value] = {
         "ear": EARS.get(fields.get("SW EAR", "")),
         "stimulus_type": "tone_pip",
-        "stimulus_frequency_hz": 1e3 * number_in(fields["SW FREQ"], path, 1, "SW FREQ"),
+        "stimulus_frequency_hz": 1e3 * khz,
         "level_reference": "dB SPL",
         "stimulus_rate_hz": number_in(fields["REP RATE (/sec)"], path, 1, "REP RATE"),
         "n_averages": whole_in(fields["# AVERAGES"], path, 1, "# AVERAGES"),
@@ -112,13 +119,11 @@ def _samples(path: Path, levels: int) -> NDArray[np.float64]:
     return np.array(rows)
 
 
-def _analysis(path: Path, khz: str) -> _Analysis:
+def _analysis(path: Path, khz: float) -> _Analysis:
     """What the analysed table of this file, or of this file and frequency, says; nothing where there is none."""
-    for name in (f"{path.name}-analyzed.txt", f"{path.name}-{float(khz):.1f}kHz-analyzed.txt"):
-        beside = path.with_name(name)
-        if beside.is_file() and not beside.is_symlink():
-            return _read_analysis(beside)
-    return _Analysis({}, None)
+    names = (f"{path.name}-analyzed.txt", f"{path.name}-{khz:.1f}kHz-analyzed.txt")
+    beside = [table for table in companions(path) if table.name in names]
+    return _read_analysis(beside[0]) if beside else _Analysis({}, None)
 
 
 def _read_analysis(path: Path) -> _Analysis:
@@ -153,4 +158,4 @@ def _peaks(row: Mapping[str, float]) -> Peaks:
     return Peaks(np.where(valid, latency, np.nan), np.where(valid, amplitude, np.nan), valid)
 
 
-FORMAT = Format(name="epl-cfts", title="EPL CFTS text", recognises=recognises, read=read)
+FORMAT = Format(name="epl-cfts", title="EPL CFTS text", recognises=recognises, read=read, companions=companions)

@@ -26,14 +26,22 @@ def library(name: str, path: Path) -> Any:
 
 @contextmanager
 def as_file_error(path: Path, right: str) -> Iterator[None]:
-    """Turn whatever a library raises about a damaged file into a FileError, as each raises other kinds."""
+    """Turn whatever a library raises about a damaged file into a FileError, as each raises other kinds.
+
+    Of the library's message only the kind is passed on: it may repeat a header, and with it a name.
+    """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        found = f"content that cannot be read ({type(error).__name__}: {error})"
+        found = f"content that cannot be read ({type(error).__name__})"
         raise FileError(path, "whole file", found, right) from error
+
+
+def same_stem(path: Path) -> list[Path]:
+    """The other files beside `path` whose names differ in the suffix alone."""
+    return sorted(p for p in path.parent.iterdir() if p.stem == path.stem and p != path and not p.is_symlink())
 
 
 def companion(path: Path, name: str) -> Path:
@@ -44,7 +52,7 @@ def companion(path: Path, name: str) -> Path:
     """
     beside = path.parent / name
     if Path(name).name != name or "\\" in name or ":" in name or beside.resolve().parent != path.parent.resolve():
-        raise FileError(path, "header", f"the file name {name!r}", "the name of a file in the same folder")
+        raise FileError(path, "header", "the name of a file elsewhere", "the name of a file in the same folder")
     if not beside.is_file():
-        raise FileError(path, "header", f"the file name {name!r}, which is not there", f"a file in {path.parent}")
+        raise FileError(path, "header", "the name of a file that is not there", "a file in the same folder")
     return beside

@@ -7,6 +7,7 @@ Legend: N waveforms, T samples.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hcvae.importers.registry import Format
 
 VERSION_5, VERSION_7_3 = b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file"
 RIGHT = "a whole MATLAB file that holds waveforms; save it again"
+SHIPM_BAND_HZ = (100.0, 1500.0)
 SHIPM_FIELDS = {"intensity", "sweeps", "sampP", "p"}
 SHIPM_RECORDED_SWEEPS = (
     500,
@@ -126,7 +128,8 @@ def _read_shipm(levels: list[dict[str, Any]], time: NDArray[Any] | None, path: P
             "sampling_rate_hz": 1e3 / period,
             "start_ms": 0.0 if time is None else np.ravel(time)[:1],
         }
-        yield from recordings_of(columns, path)
+        for recording in recordings_of(columns, path):
+            yield replace(recording, usual_band_hz=SHIPM_BAND_HZ)
 
 
 FORMAT = Format(name="matlab", title="MATLAB .mat", recognises=recognises, read=read)

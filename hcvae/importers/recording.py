@@ -42,6 +42,17 @@ class ReadOptions:
 
 
 @dataclass(frozen=True)
+class Averaging:
+    """How single sweeps become averages where the user says nothing."""
+
+    block_sweeps: tuple[int, ...]
+    """Consecutive accepted sweeps of the averages, in turn; no sweep is in two."""
+    reject_before_uv: float | None
+    """Sweeps that exceed this before the band-pass are left out; None: none are."""
+    reject_after_uv: float | None
+
+
+@dataclass(frozen=True)
 class Recording:
     """One averaged trace, or one sweep, as the device stored it."""
 
@@ -57,3 +68,5 @@ class Recording:
     peaks: Peaks | None
     usual_band_hz: Band | None = None
     """Band-pass that such recordings are given where the user names none; None: they stay as they are."""
+    usual_averaging: Averaging | None = None
+    """For recordings of few sweeps, which are to be averaged; None: they are averages."""

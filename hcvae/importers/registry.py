@@ -33,6 +33,8 @@ class Format:
     title: str
     recognises: Callable[[Path, bytes], bool]
     read: Callable[[Path, ReadOptions], Iterator[Recording]]
+    companions: Callable[[Path], list[Path]] = lambda path: []
+    """Other files that are read with this one."""
 
 
 def format_named(name: str) -> Format:

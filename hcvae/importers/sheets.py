@@ -89,7 +89,7 @@ def _by_columns(lines: Iterator[Line], mapping: Mapping[str, str], path: Path) -
         if time is None and not rows:
             header[str(cells[0] or "").strip()] = [_scalar(cell) for cell in cells[1:]]
         elif time is None:
-            raise FileError(path, f"line {number}", f"{cells[0]!r} in the first column", "a time in ms")
+            raise FileError(path, f"line {number}", "text in the first column", "a time in ms")
         else:
             times.append(time)
             rows.append(_samples((number, cells), range(1, width), path))
@@ -114,7 +114,7 @@ def _samples(line: Line, places: Sequence[int], path: Path) -> NDArray[np.float6
     values = [number_of(cells[place]) for place in places]
     if None in values:
         bad = places[values.index(None)]
-        raise FileError(path, f"line {number}, column {bad + 1}", f"{cells[bad]!r}", "a sample, a finite number")
+        raise FileError(path, f"line {number}, column {bad + 1}", "text, or nothing", "a sample, a finite number")
     return np.array(values, dtype=np.float64)
 
 

@@ -126,7 +126,7 @@ def test_files_elsewhere_are_refused(raw, tmp_path, name):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("10710", "107100000000", "bytes in"),
+        ("10710", "107100000000", "but a data file of"),
         ("10710", "0", "no signals or samples"),
         (" 24 2.4", " 516 2.4", "format 516"),
         (" 24 2.4", " 24x4096 2.4", "samples a frame"),
@@ -134,7 +134,7 @@ def test_files_elsewhere_are_refused(raw, tmp_path, name):
         ("2002", "99999", "trial length"),
         ("2.4011e-11/nV", "2.4011e-11/Pa", "one channel"),
         ("n8_evoked_raw_95_F1_R9 2", "n8_evoked_raw_95_F1_R9/3 2", "."),
-        (".dat", ".xyz", "which is not there"),
+        (".dat", ".xyz", "that is not there"),
     ],
 )
 def test_hostile_headers(raw, old, new, said):
@@ -148,7 +148,7 @@ def test_truncated_and_empty(raw):
     path, _ = raw
     data = path.with_suffix(".dat")
     data.write_bytes(data.read_bytes()[:-1])
-    with pytest.raises(UserError, match="bytes in"):
+    with pytest.raises(UserError, match="but a data file of"):
         read(path)
     path.write_text("")
     assert not FORMAT.recognises(path, b"")

@@ -1,0 +1,221 @@
+"""`hcvae import`: recordings of devices and programs into one waveform table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+
+from hcvae import command_line
+from hcvae.errors import UserError
+
+if TYPE_CHECKING:
+    from hcvae.importers.importing import FileResult, Wishes
+
+PARTLY = 3
+
+
+class Import(command_line.Command):
+    """Read recordings from files of devices and programs, and write them as one Parquet waveform table: microvolts,
+    200 samples from stimulus onset at 20 kHz. Each format is known by its content: IHS SmartEP text, TDT BioSig .arf
+    and text, EPL CFTS, MATLAB, WFDB, EDF, BDF, BrainVision, Excel, CSV, Arrow, Parquet. Of subjects only pseudonyms
+    are written.
+
+    exit code: 0 done, 2 nothing was imported, 3 some files could not be read and the rest was imported.
+
+    examples:
+      hcvae import recordings/ --out table.parquet
+      hcvae import recordings/ --out table.parquet --dry-run
+      hcvae import *.TXT --out table.parquet --value species=human --value "level_reference=dB nHL"
+      hcvae import rig.mat --out table.parquet --map signal=waves --map sampling_rate_hz=rig.fs
+      hcvae import session.edf --out table.parquet --map "stimulus_level_db=(\\d+) dB" --block-sweeps 1000
+    """
+
+    files: CliPositionalArg[list[str]]
+    """Files, or folders of files."""
+    out: str
+    """The Parquet file to write."""
+    format: str | None = None
+    """Name of the format of all files, in place of what their content says."""
+    map: list[str] = Field([])
+    """COLUMN=NAME: the name that the files use for a column; repeat it. See docs/import.md."""
+    value: list[str] = Field([])
+    """COLUMN=VALUE: a value that holds for all waveforms, in place of what the files say; repeat it."""
+    subject: str | None = None
+    """The one subject of all files; written as a pseudonym."""
+    key: str | None = None
+    """File with the secret key of the pseudonyms; made where it is not there. Default: pseudonyms.key in the folder
+    hcvae of your configuration (~/.config)."""
+    samples: int = Field(200, ge=2, le=100_000)
+    """Samples of a waveform."""
+    rate_hz: float = Field(20_000.0, gt=0, le=1e6, validation_alias="rate-hz")
+    """Sampling rate of the table."""
+    start_ms: float = Field(0.0, ge=-1000, le=1000, validation_alias="start-ms")
+    """Time of the first sample from stimulus onset."""
+    band_hz: tuple[float, float] | Literal["usual"] | None = Field("usual", validation_alias="band-hz")
+    """Zero-phase band-pass, such as 100,3000; null for none. usual: that of the format (docs/import.md)."""
+    invert: bool = False
+    """Turn all recordings over: those of files whose electrodes were exchanged, as vertex-positive must be up."""
+    reject_before_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-before-uv")
+    """Leave out single sweeps that exceed this before the band-pass; null for none."""
+    reject_after_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-after-uv")
+    """Leave out single sweeps that exceed this after the band-pass; null for none."""
+    block_sweeps: list[int] = Field([], validation_alias="block-sweeps")
+    """Consecutive sweeps of each independent average; several are taken in turn. Default: those of the format."""
+    max_residual_noise_uv: float | None = Field(None, gt=0, validation_alias="max-residual-noise-uv")
+    """Leave out waveforms whose estimated noise is larger."""
+    max_artifact_share: float | None = Field(None, ge=0, le=1, validation_alias="max-artifact-share")
+    """Leave out recordings of which the device rejected more than this part of the sweeps."""
+    hide_names: bool = Field(False, validation_alias="hide-names")
+    """Call the files `file 1`, `file 2`, ... in all messages: names of files can name patients."""
+    dry_run: bool = Field(False, validation_alias="dry-run")
+    """Read everything and tell what would be written; write nothing."""
+
+    @field_validator("out")
+    @classmethod
+    def _is_parquet(cls, out: str) -> str:
+        if not out.lower().endswith(".parquet"):
+            raise ValueError(f"the name must end in .parquet, but got {Path(out).suffix!r}")
+        return out
+
+    @field_validator("band_hz")
+    @classmethod
+    def _rises(cls, band: tuple[float, float] | str | None) -> tuple[float, float] | str | None:
+        if isinstance(band, tuple) and not 0 < band[0] < band[1]:
+            raise ValueError(f"must be two rising frequencies above 0, but got {band[0]:g} and {band[1]:g}")
+        return band
+
+    @field_validator("block_sweeps")
+    @classmethod
+    def _positive(cls, blocks: list[int]) -> list[int]:
+        if any(block < 2 for block in blocks):
+            raise ValueError(f"must be numbers of 2 or more sweeps, but got {blocks}")
+        return blocks
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    command = command_line.parse(Import, arguments)
+    from hcvae.data.table import write_table
+    from hcvae.importers import pseudonyms
+    from hcvae.importers.importing import files_in, table_of
+
+    console = Console(highlight=False)
+    wishes = _wishes(command)
+    if not command.dry_run and not Path(command.out).resolve().parent.is_dir():
+        raise UserError(f"--out: the folder {Path(command.out).resolve().parent} is not there; make it first")
+    key_file = Path(command.key) if command.key else pseudonyms.default_key_file()
+    is_new = not key_file.exists()
+    key = pseudonyms.new_key() if is_new else pseudonyms.read_key(key_file)
+    files, companions = files_in([Path(file) for file in command.files])
+    results = _read_all(command, files, wishes, console)
+    if companions:
+        console.print(f"{len(companions)} files beside others are read with those", markup=False)
+    table = table_of(results, wishes, key)
+    _tell_of_subjects(results, console)
+    if command.dry_run:
+        console.print(f"dry run: nothing written; {table.num_rows} waveforms would be in {command.out}", markup=False)
+    else:
+        if is_new:
+            pseudonyms.write_key(key, key_file)
+            console.print(f"new key of the pseudonyms: {key_file}; keep it, and keep it secret", markup=False)
+        write_table(table, command.out)
+        _tell_what_looks_wrong(command.out, console)
+        subjects = len(table["subject_id"].unique())
+        console.print(f"{table.num_rows} waveforms of {subjects} subjects written to {command.out}", markup=False)
+        console.print(f"next: hcvae inspect {command.out}", markup=False)
+    return PARTLY if any(result.error for result in results) else 0
+
+
+def _wishes(command: Import) -> "Wishes":
+    from hcvae.importers.columns import SCALARS, as_number
+    from hcvae.importers.importing import TYPES, Wishes, column_value
+    from hcvae.importers.registry import format_named
+    from hcvae.importers.steps import Grid, Steps
+    from hcvae.suggest import did_you_mean
+
+    if command.format is not None:
+        format_named(command.format)
+    values = {}
+    for name, text in _pairs("--value", command.value).items():
+        if name not in SCALARS or name not in TYPES:
+            raise UserError(f"--value {name}: no such column{did_you_mean(name, [*SCALARS])}")
+        number = as_number(text)
+        values[name] = column_value(name, text if number is None else number, "--value")
+    steps = Steps(
+        grid=Grid(command.samples, command.rate_hz, command.start_ms),
+        band_hz=command.band_hz,
+        invert=command.invert,
+        reject_before_uv=command.reject_before_uv,
+        reject_after_uv=command.reject_after_uv,
+        block_sweeps=tuple(command.block_sweeps) or "usual",
+    )
+    return Wishes(
+        steps=steps,
+        format=command.format,
+        mapping=_pairs("--map", command.map),
+        values=values,
+        subject=command.subject,
+        max_residual_noise_uv=command.max_residual_noise_uv,
+        max_artifact_share=command.max_artifact_share,
+    )
+
+
+def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value or name in pairs:
+            raise UserError(f"{option}: must be COLUMN={'VALUE' if option == '--value' else 'NAME'}, each column once")
+        pairs[name] = value
+    return pairs
+
+
+def _read_all(command: Import, files: Sequence[Path], wishes: "Wishes", console: Console) -> list["FileResult"]:
+    from rich.progress import track
+
+    from hcvae.importers.importing import read_file
+
+    results: list[FileResult] = []
+    seen: dict[str, int] = {}
+    for number, path in enumerate(track(files, "reading", console=console, transient=True), start=1):
+        result = read_file(path, wishes)
+        if result.error is None and seen.setdefault(result.sha256, number) != number:
+            result.error = f"{path}: the same content as file {seen[result.sha256]}; copies are no independent averages"
+            result.rows = []
+        results.append(result)
+        shown = f"file {number}" if command.hide_names else str(path)
+        if result.error is not None:
+            message = _hidden(result.error, path, number) if command.hide_names else result.error
+            console.print(f"left out: {message}", markup=False, soft_wrap=True)
+            continue
+        rows = f"{result.recordings} recordings, {len(result.rows)} waveforms"
+        console.print(f"{shown}: {result.format}, {rows}", markup=False, soft_wrap=True)
+        for reason, count in sorted(result.left_out.items()):
+            console.print(f"  {count} left out: {reason}", markup=False, soft_wrap=True)
+    return results
+
+
+def _hidden(message: str, path: Path, number: int) -> str:
+    for name in (str(path.resolve()), str(path), str(path.parent.resolve()), path.name, path.stem):
+        message = message.replace(name, f"file {number}")
+    return message
+
+
+def _tell_of_subjects(results: Sequence["FileResult"], console: Console) -> None:
+    nameless = sum(1 for result in results if result.rows and not result.names_subject)
+    if nameless:
+        console.print(
+            f"{nameless} files name no subject: each counts as a subject of its own; where they are of one subject, "
+            "import them with --subject NAME",
+            markup=False,
+        )
+
+
+def _tell_what_looks_wrong(out: str, console: Console) -> None:
+    from hcvae import inspection
+    from hcvae.inspection import report
+
+    report.show_findings(inspection.find(inspection.read(out)), console)

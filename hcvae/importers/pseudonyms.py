@@ -1,0 +1,69 @@
+"""Subjects get pseudonyms, which are the same for the same key file, and which nobody without it can undo.
+
+HMAC-SHA-256 (RFC 2104) of the identity under a random key of 256 bits, cut to 60 bits: two of a million subjects share
+one with a probability of 4e-7.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import unicodedata
+from pathlib import Path
+
+from hcvae.data.atomic import written_whole
+from hcvae.errors import UserError
+
+KEY_BYTES = 32
+LENGTH = 12  # of 5 bits each
+OF_USER = Path("hcvae", "pseudonyms.key")
+
+
+def default_key_file() -> Path:
+    """The user's own: `pseudonyms.key` in the folder hcvae of the user's configuration (XDG base directories)."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / OF_USER
+
+
+def new_key() -> bytes:
+    """A random key."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
+def read_key(path: Path) -> bytes:
+    """The key in a file.
+
+    Raises:
+        UserError: it cannot be read, others may read it, or it holds no key.
+    """
+    try:
+        is_open = bool(path.stat().st_mode & 0o077)
+        key = bytes.fromhex(path.read_text("ascii").strip())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; name the key file of your pseudonyms") from error
+    except ValueError as error:
+        raise UserError(f"{path}: must hold {2 * KEY_BYTES} hexadecimal digits, but holds something else") from error
+    if is_open:
+        raise UserError(f"{path}: a key file must be readable by you alone, but others may read it; chmod 600 it")
+    if len(key) != KEY_BYTES:
+        raise UserError(f"{path}: must hold {2 * KEY_BYTES} hexadecimal digits, but got {2 * len(key)}")
+    return key
+
+
+def write_key(key: bytes, path: Path) -> None:
+    """Keep a new key, readable by its owner alone.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as temporary:
+        temporary.touch(0o600)
+        temporary.write_text(key.hex() + "\n", "ascii")
+
+
+def pseudonym(identity: str, key: bytes) -> str:
+    """The pseudonym of an identity; case, width and outer blanks of the identity do not count."""
+    normal = unicodedata.normalize("NFKC", identity).strip().casefold()
+    digest = hmac.new(key, normal.encode(), hashlib.sha256).digest()
+    return "s" + base64.b32encode(digest).decode("ascii")[:LENGTH].lower()

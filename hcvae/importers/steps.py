@@ -1,0 +1,122 @@
+"""From a recording as the device stored it to the grid of the waveform table.
+
+Order: polarity, band-pass, rejection of sweeps, resampling. The filter is a second-order Butterworth band-pass applied
+forward and backward (zero phase: scipy's `sosfiltfilt`); resampling is by cubic spline.
+
+Legend: T samples of the recording, N samples of the grid.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+from scipy.signal import butter, sosfiltfilt
+
+from hcvae.importers.recording import Band, Recording
+
+USUAL: Literal["usual"] = "usual"
+ANTI_ALIAS = 0.4
+"""Low-pass, in parts of the new sampling rate, where a recording without a band-pass is sampled at a lower rate."""
+LARGEST_UV = 1e9  # 1000 V: the file is damaged
+SHORTEST = 32  # samples: the filters pad by up to 15
+
+
+class LeftOut(Exception):
+    """A recording that cannot be used; the message is the reason, without anything of the file."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Times of the samples of every waveform."""
+
+    samples: int = 200
+    rate_hz: float = 20_000.0
+    start_ms: float = 0.0
+
+    @property
+    def times_ms(self) -> NDArray[np.float64]:
+        """[N], from stimulus onset."""
+        return np.asarray(self.start_ms + np.arange(self.samples) * 1e3 / self.rate_hz, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is done to each recording; `usual`: what recordings of its format are given."""
+
+    grid: Grid = field(default_factory=Grid)
+    band_hz: Band | Literal["usual"] | None = USUAL
+    invert: bool = False
+    reject_before_uv: float | Literal["usual"] | None = USUAL
+    """Single sweeps with a larger absolute value before the band-pass are left out."""
+    reject_after_uv: float | Literal["usual"] | None = USUAL
+    block_sweeps: tuple[int, ...] | Literal["usual"] = USUAL
+    """Consecutive accepted sweeps of the averages, in turn."""
+
+    def band_of(self, recording: Recording) -> Band | None:
+        """Edges of the band-pass in Hz."""
+        return recording.usual_band_hz if self.band_hz == USUAL else self.band_hz
+
+    def blocks_of(self, recording: Recording) -> tuple[int, ...] | None:
+        """Sweeps of the averages that the recording is to be a part of; None where it is an average itself."""
+        usual = recording.usual_averaging
+        blocks = (usual.block_sweeps if usual else ()) if self.block_sweeps == USUAL else self.block_sweeps
+        sweeps = recording.values.get("n_averages")
+        return blocks if blocks and isinstance(sweeps, int) and sweeps < min(blocks) else None
+
+
+def on_grid(recording: Recording, steps: Steps) -> NDArray[np.float64]:
+    """The waveform [N] in uV on the grid.
+
+    Raises:
+        LeftOut: it does not cover the grid, is too short for a filter or sampled too slowly for the band, is a
+            rejected sweep, or holds no voltages.
+    """
+    signal = -recording.signal_uv if steps.invert else recording.signal_uv
+    _check_cover(recording, steps.grid)
+    is_sweep = steps.blocks_of(recording) is not None
+    usual = recording.usual_averaging
+    if is_sweep:
+        _reject(signal, usual.reject_before_uv if usual else None, steps.reject_before_uv, "before the band-pass")
+    signal = _filtered(signal, recording.sampling_rate_hz, steps.band_of(recording), steps.grid.rate_hz)
+    if is_sweep:
+        _reject(signal, usual.reject_after_uv if usual else None, steps.reject_after_uv, "after the band-pass")
+    times_ms = recording.start_ms + np.arange(len(signal)) * 1e3 / recording.sampling_rate_hz
+    resampled: NDArray[np.float64] = CubicSpline(times_ms, signal)(steps.grid.times_ms)
+    if np.abs(resampled).max() > LARGEST_UV:
+        raise LeftOut(f"samples of more than {LARGEST_UV:g} uV")
+    return resampled
+
+
+def _check_cover(recording: Recording, grid: Grid) -> None:
+    step_ms = 1e3 / recording.sampling_rate_hz
+    first, last = recording.start_ms, recording.start_ms + (len(recording.signal_uv) - 1) * step_ms
+    margin = 1e-6 * step_ms
+    if first > grid.times_ms[0] + margin or last < grid.times_ms[-1] - margin:
+        raise LeftOut(
+            f"from {first:g} to {last:g} ms only; the grid needs {grid.times_ms[0]:g} to {grid.times_ms[-1]:g}"
+        )
+
+
+def _filtered(signal: NDArray[np.float64], rate_hz: float, band_hz: Band | None, grid_hz: float) -> NDArray[np.float64]:
+    if band_hz is None and rate_hz <= grid_hz:
+        return signal
+    if len(signal) < SHORTEST:
+        raise LeftOut(f"{len(signal)} samples; a filter needs {SHORTEST}")
+    if band_hz is None:
+        sections = butter(4, ANTI_ALIAS * grid_hz, "lowpass", fs=rate_hz, output="sos")
+    elif band_hz[1] >= rate_hz / 2:
+        raise LeftOut(f"sampled at {rate_hz:g} Hz; a band up to {band_hz[1]:g} Hz needs more than twice that")
+    else:
+        sections = butter(2, band_hz, "bandpass", fs=rate_hz, output="sos")
+    filtered: NDArray[np.float64] = sosfiltfilt(sections, signal)
+    return filtered
+
+
+def _reject(
+    signal: NDArray[np.float64], usual_uv: float | None, given_uv: float | Literal["usual"] | None, where: str
+) -> None:
+    limit_uv = usual_uv if given_uv == USUAL else given_uv
+    if limit_uv is not None and np.abs(signal).max() > limit_uv:
+        raise LeftOut(f"sweep of more than {limit_uv:g} uV {where}")
