@@ -17,6 +17,14 @@ def main(program: Callable[[Sequence[str]], int]) -> int:
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        print(
+            "error: ray is not installed; `pip install --constraint constraints.txt --editable '.[search]'`",
+            file=sys.stderr,
+        )
+        return USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -70,8 +70,8 @@ class Node:
     def _leads(self, process: psutil.Process) -> bool:
         try:
             if process.pid == self.pid:
-                return abs(process.create_time() - self.started) < CLOCK_S
-            return os.getsid(process.pid) == self.pid and process.create_time() > self.started - CLOCK_S
+                return bool(abs(process.create_time() - self.started) < CLOCK_S)
+            return os.getsid(process.pid) == self.pid and bool(process.create_time() > self.started - CLOCK_S)
         except (psutil.NoSuchProcess, ProcessLookupError):
             return False
 
