@@ -1,7 +1,9 @@
 """What the command lines of this folder share."""
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hcvae import command_line
 from hcvae.errors import UserError
@@ -20,6 +22,13 @@ def given(arguments: Sequence[str], option: str) -> str | None:
     except argparse.ArgumentError:
         return None  # the reader of all options says what is wrong with this one
     return value
+
+
+def lasting(place: str) -> str:
+    """Where `place` lies: a job of `ray job submit` runs in a copy of the checkout that Ray deletes some time after its
+    end, so that a relative path of results starts there in the home folder of the head node's user."""
+    submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    return str(Path.home() / place) if submitted and "://" not in place else place
 
 
 def main(program: Callable[[Sequence[str]], int]) -> int:

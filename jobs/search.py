@@ -8,7 +8,7 @@ from pydantic import Field
 from rich.console import Console
 
 from hcvae import command_line
-from jobs.arguments import CONFIG_HELP, given, main
+from jobs.arguments import CONFIG_HELP, given, lasting, main
 from tune.config import SearchConfig
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def run(arguments: Sequence[str]) -> int:
     """Search, and say where the results lie and what to do next."""
     file = given(arguments, "--config")
     command = command_line.parse(SearchCommand, arguments, command_line.read_json(file) if file else None)
-    config = SearchConfig.model_validate({name: getattr(command, name) for name in SearchConfig.model_fields})
+    config = _with_lasting_paths(
+        SearchConfig.model_validate({name: getattr(command, name) for name in SearchConfig.model_fields})
+    )
     from tune.search import plan_search, run_search
 
     console = Console()
@@ -64,6 +66,13 @@ def run(arguments: Sequence[str]) -> int:
         console.print(result.table())
         console.print(_next_steps(config, result), highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _with_lasting_paths(config: SearchConfig) -> SearchConfig:
+    settings = config.search
+    warm_start = settings.warm_start and lasting(settings.warm_start)
+    places = {"storage": lasting(settings.storage), "warm_start": warm_start}
+    return config.model_copy(update={"search": settings.model_copy(update=places)})
 
 
 def _next_steps(config: SearchConfig, result: "SearchResult") -> str:

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.errors import UserError
-from jobs.arguments import CONFIG_HELP, given, main
+from jobs.arguments import CONFIG_HELP, given, lasting, main
 from tune.config import SearchSettings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class TrainCommand(Config, command_line.Command):  # type: ignore[misc] # both c
       python -m jobs.train --study results/quickstart --trial 3 --training.epochs 100 --out longer
     """
 
-    out: str
+    out: Annotated[str, AfterValidator(lasting)]
     """Folder for checkpoints, TensorBoard events and the bundle."""
     config: str | None = Field(None, description=CONFIG_HELP)
     study: str | None = None
@@ -103,6 +103,7 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
 
     if not trial.isdecimal():
         raise UserError(f"--trial: must be the number of a trial, but got {trial!r}")
+    study = lasting(study)
     params = SearchResult.open(study).trial(int(trial)).params
     return apply(StudyFolder(Path(study)).read_record().config, params).model_dump(mode="json")
 

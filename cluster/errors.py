@@ -1,0 +1,30 @@
+"""Errors that a user can mend, and the exit codes of this folder's commands."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+class ClusterError(ValueError):
+    """Bad input. The message says what is wrong, where, the value, and what would be right; exit code 2."""
+
+
+def main(program: Callable[[Sequence[str]], int]) -> int:
+    """Run `program` on this process's arguments; a mistake of the user is a message and exit code 2."""
+    try:
+        return program(sys.argv[1:])
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        print(
+            "error: ray is not installed; `pip install --constraint constraints.txt --editable '.[search]'`",
+            file=sys.stderr,
+        )
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED

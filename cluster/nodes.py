@@ -1,0 +1,97 @@
+"""The processes of a Ray node on this machine: started in a session of their own, ended by process id."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+CLOCK_S = 2
+"""Start times come from the boot time, which moves when the clock is set; process ids come again much later."""
+STOP_S = 15
+"""How long a node may take to end before it is killed."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A `ray start --block`, which leads the session that all its processes belong to."""
+
+    pid: int
+    started: float
+    """Seconds since 1970."""
+
+    @classmethod
+    def start(cls, options: Sequence[str], environment: Mapping[str, str], log: Path) -> "Node":
+        """Start `ray start OPTIONS`; it outlives this process."""
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options]
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                cwd=log.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return cls(process.pid, psutil.Process(process.pid).create_time())
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs: itself, and not another process that was given its id."""
+        return any(process.pid == self.pid for process in self.processes())
+
+    def processes(self) -> list[psutil.Process]:
+        """All that it has started and that still runs: its session, and the jobs, which lead sessions of their own."""
+        session = [process for process in psutil.process_iter() if self._leads(process)]
+        started = {process for leader in session for process in _children(leader)}
+        return [process for process in started.union(session) if _runs(process)]
+
+    def stop(self) -> None:
+        """End it as `ray stop` would, and kill what is left of it."""
+        left = self.processes()
+        for process in left:
+            if process.pid == self.pid:
+                _send(process, signal.SIGTERM)
+        psutil.wait_procs(left, timeout=STOP_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill it with all its processes, as when a machine loses its power."""
+        while left := self.processes():
+            for process in left:
+                _send(process, signal.SIGKILL)
+            psutil.wait_procs(left, timeout=STOP_S)
+
+    def _leads(self, process: psutil.Process) -> bool:
+        try:
+            if process.pid == self.pid:
+                return bool(abs(process.create_time() - self.started) < CLOCK_S)
+            return os.getsid(process.pid) == self.pid and bool(process.create_time() > self.started - CLOCK_S)
+        except (psutil.NoSuchProcess, ProcessLookupError):
+            return False
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
