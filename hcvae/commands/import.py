@@ -19,8 +19,8 @@ PARTLY = 3
 
 class Import(command_line.Command):
     """Read recordings from files of devices and programs, and write them as one Parquet waveform table: microvolts,
-    200 samples from stimulus onset at 20 kHz. Each format is known by its content: IHS SmartEP text, TDT BioSig .arf
-    and text, EPL CFTS, MATLAB, WFDB, EDF, BDF, BrainVision, Excel, CSV, Arrow, Parquet. Of subjects only pseudonyms
+    200 samples from stimulus onset at 20 kHz. Each format is known by its content: IHS SmartEP text, TDT BioSig .arf,
+    text and CSV, EPL CFTS, MATLAB, WFDB, EDF, BDF, BrainVision, Excel, CSV, Arrow, Parquet. Of subjects only pseudonyms
     are written.
 
     exit code: 0 done, 2 nothing was imported, 3 some files could not be read and the rest was imported.

@@ -19,6 +19,7 @@ MODULES = {
     "eeg": "mne_formats",
     "ihs-smartep": "ihs_smartep",
     "biosig-text": "biosig_text",
+    "biosig-csv": "biosig_csv",
     "epl-cfts": "epl_cfts",
     "csv": "comma_separated",
 }
