@@ -29,21 +29,26 @@ def three_nodes() -> Iterator[LocalCluster]:
         yield cluster
 
 
-def run_with(cluster: LocalCluster, *command: object, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the checkout with the environment that uses `cluster`, but for `variables`."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
-    environment |= cluster.variables | variables
-    words = list(map(str, command))
-    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+@pytest.fixture
+def run_there(three_nodes: LocalCluster) -> Run:
+    """Runs a command in the checkout with the environment that uses `three_nodes`, but for the variables given."""
+
+    def run(*command: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+        environment |= three_nodes.variables | variables
+        words = list(map(str, command))
+        return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280)
+
+    return run
 
 
 @pytest.fixture
-def submit(three_nodes: LocalCluster) -> Run:
+def submit(run_there: Run) -> Run:
     """Runs `python -m cluster.submit ARGUMENTS` for `three_nodes`."""
 
     def submit(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-        return run_with(three_nodes, sys.executable, "-m", "cluster.submit", *arguments, **variables)
+        return run_there(sys.executable, "-m", "cluster.submit", *arguments, **variables)
 
     return submit
 

@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -13,9 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 import hcvae
 from cluster.local import LocalCluster
-from tests.cluster.conftest import Run, run_with
 
 pytestmark = pytest.mark.services
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def trials_of(results: Path, study: str = "tiny") -> list[FrozenTrial]:
@@ -33,10 +35,10 @@ def test_a_submitted_search_ends_with_its_bundles_and_its_own_exit_code(submit: 
         hcvae.load(results / "tiny" / "best" / f"trial-{trial['number']}")
 
 
-def test_ray_job_submit_works_as_it_is(three_nodes: LocalCluster, tiny: Path):
+def test_ray_job_submit_works_as_it_is(run_there: Run, tiny: Path):
     ray = Path(sys.executable).with_name("ray")
     command = [ray, "job", "submit", "--working-dir", ".", "--", "python", "-m", "jobs.search", "--config", tiny]
-    done = run_with(three_nodes, *command)
+    done = run_there(*command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [trial.state for trial in trials_of(tiny.parent / "results")] == [TrialState.COMPLETE] * 2
 
