@@ -38,7 +38,7 @@ def events_of(path: Path, raw: Any, mapping: Mapping[str, str]) -> list[Event]:
         FileError: a table of events that has no onsets.
         UserError: a mapping that names no column of the table, or is no regular expression.
     """
-    table = table_beside(path)
+    table = _table_beside(path)
     if table is not None:
         events = _from_table(table, mapping)
     elif any(_is_stimulus(text, mapping) for text in raw.annotations.description):
@@ -54,7 +54,7 @@ def bad_spans_s(raw: Any) -> list[tuple[float, float]]:
     return [(onset, onset + duration) for onset, duration, text in marks if text.lower().startswith("bad")]
 
 
-def table_beside(path: Path) -> Path | None:
+def _table_beside(path: Path) -> Path | None:
     """BIDS: `sub-1_task-abr_eeg.edf` has its events in `sub-1_task-abr_events.tsv`."""
     name, suffix, _ = path.stem.rpartition("_eeg")
     table = path.with_name(f"{name}_events.tsv")

@@ -77,8 +77,8 @@ class FileResult:
     path: Path
     format: str | None = None
     sha256: str = ""
-    companions: dict[str, str] = field(default_factory=dict)
-    """Hash of each file that was read with it, by kind of suffix."""
+    companions: list[str] = field(default_factory=list)
+    """Hashes of the files that are read with it."""
     recordings: int = 0
     rows: list[Row] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -118,7 +118,7 @@ def read_file(path: Path, wishes: Wishes) -> FileResult:
         known = format_named(wishes.format) if wishes.format else recognise(path)
         result.format = known.name
         result.sha256 = _sha256(path)
-        result.companions = {companion.suffix.lower(): _sha256(companion) for companion in known.companions(path)}
+        result.companions = [_sha256(companion) for companion in known.companions(path)]
         _read(known, wishes, result)
     except UserError as error:
         result.error, result.rows = str(error), []

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hcvae.errors import UserError
 from hcvae.importers.columns import SUBJECT, as_number, recordings_of
 from hcvae.importers.edf_header import BDF, EDF, EdfHeader, read_edf_header
-from hcvae.importers.events import Event, bad_spans_s, conditions_of, events_of, table_beside
+from hcvae.importers.events import Event, bad_spans_s, conditions_of, events_of
 from hcvae.importers.foreign import as_file_error, companion, library, same_stem
 from hcvae.importers.recording import Averaging, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
@@ -42,9 +42,11 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def companions(path: Path) -> list[Path]:
-    """Data and markers of a BrainVision header, and the table of events of BIDS."""
-    events = table_beside(path)
-    return (same_stem(path) if path.suffix.lower() == ".vhdr" else []) + ([] if events is None else [events])
+    """Data and markers of a BrainVision header, and the tables and descriptions that BIDS puts beside a recording."""
+    data = same_stem(path) if path.suffix.lower() == ".vhdr" else []
+    name, is_bids, _ = path.stem.rpartition("_eeg")
+    beside = [p for p in path.parent.iterdir() if is_bids and p.name.startswith(f"{name}_") and not p.is_symlink()]
+    return sorted({*data, *(p for p in beside if p.suffix in (".tsv", ".json"))})
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:

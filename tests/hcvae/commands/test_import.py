@@ -47,10 +47,13 @@ def test_a_bad_file_does_not_stop_the_rest(tmp_path, capsys):
     (folder / "b.TXT").write_bytes((folder / "a.TXT").read_bytes()[:9000])
     (folder / "c.txt").write_bytes(b"")
     (folder / "d.jpg").write_bytes(b"\xff\xd8\xff" + bytes(500))
+    (folder / "e.TXT").write_text((folder / "a.TXT").read_text(), "utf-16")
+    smartep(folder / "renamed.arf", acquisitions=1)
     assert run(folder, "--out", tmp_path / "t.parquet") == 3
-    assert pq.read_table(tmp_path / "t.parquet").num_rows == 4
+    assert pq.read_table(tmp_path / "t.parquet").num_rows == 6
     said = capsys.readouterr().out
-    assert all(f"left out: {folder}/{name}" in said for name in ("b.TXT: line", "c.txt: byte 0", "d.jpg: byte 0"))
+    named = ("b.TXT: line", "c.txt: byte 0", "d.jpg: byte 0", "e.TXT: byte 0")
+    assert all(f"left out: {folder}/{name}" in said for name in named)
 
 
 def test_nothing_imported_is_a_mistake_and_writes_nothing(tmp_path):

@@ -220,3 +220,13 @@ def test_other_files_are_not_recognised(recordings):
     for path in (recordings / "raw").iterdir():
         assert not FORMAT.recognises(path, path.read_bytes()[:4096])
     assert not FORMAT.recognises(Path("a.edf"), b"")
+
+
+def test_what_bids_puts_beside_a_recording_goes_with_it(tmp_path):
+    beside = {f"sub-1_task-abr_{name}" for name in ("events.tsv", "channels.tsv", "eeg.json")}
+    others = {"sub-1_task-abr_eeg.edf", "sub-2_task-abr_events.tsv", "participants.tsv"}
+    for name in beside | others:
+        (tmp_path / name).touch()
+    found = FORMAT.companions(tmp_path / "sub-1_task-abr_eeg.edf")
+    assert {path.name for path in found} == beside
+    assert FORMAT.companions(tmp_path / "plain.edf") == []
