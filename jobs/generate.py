@@ -1,0 +1,111 @@
+"""`python -m jobs.generate`: millions of waveforms from a bundle, on all CPUs of a Ray cluster."""
+
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hcvae import command_line
+from hcvae.errors import UserError
+from jobs.arguments import lasting, main
+
+if TYPE_CHECKING:
+    from tune.bulk_generation import Order
+
+
+class GenerateCommand(command_line.Command):
+    """Draw waveforms from a model bundle into a folder of Parquet files. The same command goes on with what an
+    interrupted one has left; the files are the same for any number of workers. For a single file: hcvae generate.
+
+    examples:
+      python -m jobs.generate model --condition stimulus_level_db=60 --samples 1000000 --out at-60-dB
+      python -m jobs.generate model --condition stimulus_level_db=20,40,60 --condition sex=F,M --out many
+    """
+
+    bundle: CliPositionalArg[str]
+    """The model bundle, a folder that every node sees."""
+    out: str
+    """Folder of the files; every node must see it."""
+    condition: list[str] = Field([])
+    """COLUMN=VALUE or COLUMN=VALUE,VALUE,...; repeat it. All combinations are generated. null for none; columns left
+    out take their typical training value."""
+    samples: int = Field(100_000, ge=1)
+    """Waveforms for each combination of conditions."""
+    seed: int = Field(0, ge=0)
+    """Seed; the same seed, bundle, conditions and versions give the same files."""
+    residual_noise: bool = Field(False, validation_alias="residual-noise")
+    """As averages of a recorder look; default: expected responses."""
+    rows_per_file: int = Field(5000, ge=1, le=1_000_000, validation_alias="rows-per-file")
+    """Waveforms of a file, which one worker draws at once."""
+    workers: int | None = Field(None, ge=1)
+    """Workers of one CPU each; default: as many as the cluster has CPUs."""
+    dry_run: bool = Field(False, validation_alias="dry-run")
+    """Tell what would be generated; write nothing."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Generate, and say where the files lie."""
+    command = command_line.parse(GenerateCommand, arguments)
+    from hcvae.bundle import load
+    from hcvae.generation import complete_condition, parse_condition
+    from tune.bulk_generation import Order
+
+    place, out = Path(lasting(command.bundle)).absolute(), Path(lasting(command.out)).absolute()
+    bundle = load(place)
+    conditions = [
+        complete_condition(bundle, parse_condition(bundle, text)) for text in _combinations(command.condition)
+    ]
+    order = Order(
+        str(place), tuple(conditions), command.samples, command.seed, command.residual_noise, command.rows_per_file
+    )
+    console = Console()
+    total = len(conditions) * command.samples
+    console.print(
+        f"{total:,} waveforms of {len(conditions)} conditions, {len(order.parts)} files, in {out}", markup=False
+    )
+    if not command.dry_run:
+        _generate(order, out, command.workers, total, console)
+    return 0
+
+
+def _generate(order: "Order", out: Path, workers: int | None, total: int, console: Console) -> None:
+    import ray
+
+    from tune.bulk_generation import begin, rows_of, write_parts
+    from tune.resources import ray_cluster
+
+    missing = begin(order, out)
+    columns = (TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    if missing:
+        with ray_cluster(0), Progress(*columns, console=console) as progress:
+            cpus = int(ray.cluster_resources().get("CPU", 1))
+            there = total - sum(part["count"] for part in missing)
+            task = progress.add_task("", total=total, completed=there)
+            for count in write_parts(order, out, missing, workers or cpus):
+                progress.advance(task, count)
+    console.print(
+        f"{rows_of(out):,} waveforms in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})", markup=False
+    )
+
+
+def _combinations(texts: Sequence[str]) -> list[dict[str, str]]:
+    """All combinations of the values; the command line has cut `COLUMN=VALUE,VALUE` at its commas."""
+    values: dict[str, list[str]] = {}
+    name = ""
+    for text in texts:
+        left, equals, value = text.rpartition("=")
+        name = left or name
+        if not name or not value or (equals and not left):
+            raise UserError(f"--condition: must be COLUMN=VALUE or COLUMN=VALUE,VALUE,..., but got {text!r}")
+        values.setdefault(name, []).append(value)
+    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+
+
+if __name__ == "__main__":
+    sys.exit(main(run))

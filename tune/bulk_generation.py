@@ -1,0 +1,125 @@
+"""Millions of waveforms from a bundle, with Ray Data: one Parquet file a part, each whole or not there.
+
+A part is drawn from a seed of its own by one thread, so that its bytes depend neither on the number of workers nor on
+what was there before.
+
+Legend: P parts.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import ray.data
+import torch
+
+import hcvae
+from hcvae.data.atomic import written_whole
+from hcvae.data.preprocessing import Value
+from hcvae.data.table import write_table
+from hcvae.errors import UserError
+from hcvae.generation import generate
+
+MANIFEST = "_generation.json"  # readers of folders pass over names that begin so
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be generated."""
+
+    bundle: str
+    """Folder of the bundle, as every node sees it."""
+    conditions: tuple[Mapping[str, Value], ...]
+    """Complete ones, see `hcvae.generation.complete_condition`."""
+    n_samples: int
+    """Waveforms for each condition."""
+    seed: int
+    residual_noise: bool
+    rows_per_file: int
+
+    @property
+    def parts(self) -> list[dict[str, int]]:
+        """Number, condition, first sample and samples of each part [P]."""
+        per_condition = math.ceil(self.n_samples / self.rows_per_file)
+        starts = [(c, k * self.rows_per_file) for c in range(len(self.conditions)) for k in range(per_condition)]
+        return [
+            {"part": part, "condition": c, "first": first, "count": min(self.rows_per_file, self.n_samples - first)}
+            for part, (c, first) in enumerate(starts)
+        ]
+
+    def manifest(self) -> dict[str, Any]:
+        """All that the bytes of the files depend on, as JSON."""
+        weights = (Path(self.bundle) / "model.safetensors").read_bytes()
+        wanted = {name: value for name, value in asdict(self).items() if name != "bundle"}
+        versions = {"hcvae": hcvae.__version__, "torch": torch.__version__, "pyarrow": version("pyarrow")}
+        content = {"model_sha256": hashlib.sha256(weights).hexdigest(), **wanted, "versions": versions}
+        return dict(json.loads(json.dumps(content)))
+
+
+def begin(order: Order, out: Path) -> list[dict[str, int]]:
+    """Make the folder, or open that of the same order; the parts that it lacks.
+
+    Raises:
+        UserError: `out` holds something else, or was begun with another order; the difference is named.
+    """
+    wanted, manifest = order.manifest(), out / MANIFEST
+    if manifest.is_file():
+        begun = json.loads(manifest.read_text())
+        changed = sorted(name for name in wanted.keys() | begun.keys() if wanted.get(name) != begun.get(name))
+        if changed:
+            raise UserError(
+                f"--out: {out} was begun with another {', '.join(changed)}; name another folder, or go on as it began"
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise UserError(f"--out: {out} is not empty, and holds no {MANIFEST}; name a new folder")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        with written_whole(manifest) as temporary:
+            temporary.write_text(json.dumps(wanted, indent=2))
+    return [part for part in order.parts if not _file(out, part["part"]).exists()]
+
+
+def write_parts(order: Order, out: Path, parts: Sequence[dict[str, int]], workers: int) -> Iterator[int]:
+    """Write the parts with so many workers of one CPU; gives the number of waveforms of each as it is there."""
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    written = ray.data.from_items(list(parts), override_num_blocks=len(parts)).map(
+        _Writer, fn_constructor_args=(order, str(out)), num_cpus=1, concurrency=min(workers, len(parts))
+    )
+    for row in written.iter_rows():
+        yield int(row["count"])
+
+
+class _Writer:
+    """A worker: the model is loaded once."""
+
+    def __init__(self, order: Order, out: str) -> None:
+        torch.set_num_threads(1)
+        self._order, self._out, self._bundle = order, Path(out), hcvae.load(order.bundle)
+
+    def __call__(self, part: dict[str, int]) -> dict[str, int]:
+        order = self._order
+        seed = int(np.random.SeedSequence([order.seed, part["part"]]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+        condition = order.conditions[part["condition"]]
+        table = generate(self._bundle, [condition], int(part["count"]), seed, residual_noise=order.residual_noise)
+        samples = pa.array(np.arange(part["first"], part["first"] + part["count"]))
+        table = table.set_column(table.schema.get_field_index("sample"), "sample", samples)
+        write_table(table, _file(self._out, int(part["part"])))
+        return part
+
+
+def rows_of(out: Path) -> int:
+    """Waveforms in the files of `out`, by their footers."""
+    return sum(pq.read_metadata(path).num_rows for path in out.glob("part-*.parquet"))
+
+
+def _file(out: Path, part: int) -> Path:
+    return out / f"part-{part:06d}.parquet"
