@@ -74,6 +74,8 @@ def on_grid(recording: Recording, steps: Steps) -> NDArray[np.float64]:
             rejected sweep, or holds no voltages.
     """
     signal = -recording.signal_uv if steps.invert else recording.signal_uv
+    if not np.abs(signal).max() <= LARGEST_UV:
+        raise LeftOut(f"samples of more than {LARGEST_UV:g} uV")
     _check_cover(recording, steps.grid)
     is_sweep = steps.blocks_of(recording) is not None
     usual = recording.usual_averaging
@@ -84,8 +86,6 @@ def on_grid(recording: Recording, steps: Steps) -> NDArray[np.float64]:
         _reject(signal, usual.reject_after_uv if usual else None, steps.reject_after_uv, "after the band-pass")
     times_ms = recording.start_ms + np.arange(len(signal)) * 1e3 / recording.sampling_rate_hz
     resampled: NDArray[np.float64] = CubicSpline(times_ms, signal)(steps.grid.times_ms)
-    if np.abs(resampled).max() > LARGEST_UV:
-        raise LeftOut(f"samples of more than {LARGEST_UV:g} uV")
     return resampled
 
 

@@ -49,6 +49,7 @@ def test_inverted_recordings_are_turned():
     ("fields", "reason"),
     [
         ({"start_ms": 0.5}, "from 0.5 to 20 ms only"),
+        ({"signal_of": lambda t: np.full(len(t), 1e306)}, "samples of more than 1e[+]09 uV"),
         ({"end_ms": 9.0}, "the grid needs 0 to 9.95"),
         ({"usual_band_hz": (100.0, 10_000.0)}, "sampled at 20000 Hz"),
         ({"usual_averaging": Averaging((4,), 0.5, None)}, "sweep of more than 0.5 uV before"),
@@ -57,7 +58,7 @@ def test_inverted_recordings_are_turned():
 )
 def test_what_cannot_be_used_is_left_out_with_the_reason(fields, reason):
     with pytest.raises(LeftOut, match=reason):
-        on_grid(recording(sine, **fields), Steps())
+        on_grid(recording(**{"signal_of": sine, **fields}), Steps())
 
 
 def test_averages_are_not_rejected_as_sweeps():
