@@ -67,7 +67,7 @@ class LocalCluster:
         try:
             for number in cpus:
                 cluster.add_node(number, gpus)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: no node may outlive a start that failed
             cluster.down()
             raise
         return cluster

@@ -12,6 +12,8 @@ from hcvae import command_line
 from hcvae.errors import UserError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from hcvae.importers.importing import FileResult, Wishes
 
 PARTLY = 3
@@ -122,7 +124,7 @@ def run(arguments: Sequence[str]) -> int:
             pseudonyms.write_key(key, key_file)
             console.print(f"new key of the pseudonyms: {key_file}; keep it, and keep it secret", markup=False)
         write_table(table, command.out)
-        _tell_what_looks_wrong(command.out, console)
+        _tell_what_looks_wrong(table, command.out, console)
         subjects = len(table["subject_id"].unique())
         console.print(f"{table.num_rows} waveforms of {subjects} subjects written to {command.out}", markup=False)
         console.print(f"next: hcvae inspect {command.out}", markup=False)
@@ -131,7 +133,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _wishes(command: Import) -> "Wishes":
     from hcvae.importers.columns import SCALARS, as_number
-    from hcvae.importers.importing import TYPES, Wishes, column_value
+    from hcvae.importers.importing import Wishes, column_value
     from hcvae.importers.registry import format_named
     from hcvae.importers.steps import Grid, Steps
     from hcvae.suggest import did_you_mean
@@ -140,7 +142,7 @@ def _wishes(command: Import) -> "Wishes":
         format_named(command.format)
     values = {}
     for name, text in _pairs("--value", command.value).items():
-        if name not in SCALARS or name not in TYPES:
+        if name not in SCALARS:
             raise UserError(f"--value {name}: no such column{did_you_mean(name, [*SCALARS])}")
         number = as_number(text)
         values[name] = column_value(name, text if number is None else number, "--value")
@@ -214,8 +216,8 @@ def _tell_of_subjects(results: Sequence["FileResult"], console: Console) -> None
         )
 
 
-def _tell_what_looks_wrong(out: str, console: Console) -> None:
+def _tell_what_looks_wrong(table: "pa.Table", out: str, console: Console) -> None:
     from hcvae import inspection
     from hcvae.inspection import report
 
-    report.show_findings(inspection.find(inspection.read(out)), console)
+    report.show_findings(inspection.find(inspection.Recordings.of(table, out)), console)

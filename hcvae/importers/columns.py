@@ -12,22 +12,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
-from hcvae.importers.recording import FileError, Peaks, Recording, Value
+from hcvae.importers.recording import Averaging, Band, FileError, Peaks, Recording, Value
 from hcvae.suggest import did_you_mean
 
 UV_PER_UNIT = {"V": 1e6, "mV": 1e3, "uV": 1.0, "µV": 1.0, "nV": 1e-3}
-INTEGERS = ("n_averages", "n_artifacts", "recording_index", "half")
 AXIS = ("signal", "time_ms", "sampling_rate_hz", "start_ms", "unit", *PEAK_COLUMNS)
 SUBJECT = "subject_id"
-SCALARS = (
-    "dataset", "species", "ear", "sex", "age_days", "stimulus_type", "stimulus_frequency_hz", "stimulus_level_db",
-    "level_reference", "stimulus_rate_hz", "n_averages", "n_artifacts", "recording_index", "half", "residual_noise_uv",
-    "threshold_db", "threshold_source", "highpass_hz", "lowpass_hz", "native_rate_hz",
-)  # fmt: skip
+TYPES: dict[str, pa.DataType] = {
+    "record_id": pa.string(),
+    "dataset": pa.string(),
+    "species": pa.string(),
+    "subject_id": pa.string(),
+    "ear": pa.string(),
+    "sex": pa.string(),
+    "age_days": pa.float32(),
+    "stimulus_type": pa.string(),
+    "stimulus_frequency_hz": pa.float32(),
+    "stimulus_level_db": pa.float32(),
+    "level_reference": pa.string(),
+    "stimulus_rate_hz": pa.float32(),
+    "n_averages": pa.int32(),
+    "n_artifacts": pa.int32(),
+    "recording_index": pa.int32(),
+    "half": pa.int8(),
+    "residual_noise_uv": pa.float32(),
+    "threshold_db": pa.float32(),
+    "threshold_source": pa.string(),
+    "highpass_hz": pa.float32(),
+    "lowpass_hz": pa.float32(),
+    "native_rate_hz": pa.float64(),
+}
+"""Columns of one value a row, in the order of the imported table."""
+SCALARS = tuple(name for name in TYPES if name not in ("record_id", SUBJECT))
+INTEGERS = tuple(name for name, kind in TYPES.items() if pa.types.is_integer(kind))
 
 
 def uv_per_unit(unit: str) -> float:
@@ -63,7 +85,15 @@ def renamed(names: Collection[str], mapping: Mapping[str, str], path: Path) -> d
     return known
 
 
-def recordings_of(columns: Mapping[str, Any], path: Path, unit: str = "uV", first: int = 0) -> Iterator[Recording]:
+def recordings_of(
+    columns: Mapping[str, Any],
+    path: Path,
+    unit: str = "uV",
+    first: int = 0,
+    *,
+    usual_band_hz: Band | None = None,
+    usual_averaging: Averaging | None = None,
+) -> Iterator[Recording]:
     """The waveforms of columns with our names.
 
     Args:
@@ -72,6 +102,7 @@ def recordings_of(columns: Mapping[str, Any], path: Path, unit: str = "uV", firs
         path: for messages.
         unit: of `signal`.
         first: number of the first waveform in the file, for messages.
+        usual_band_hz, usual_averaging: of such recordings, see `Recording`.
 
     Raises:
         FileError: no signal, columns of other lengths, samples that are not finite, or no even time axis.
@@ -93,6 +124,8 @@ def recordings_of(columns: Mapping[str, Any], path: Path, unit: str = "uV", firs
             values=values,
             subject=None if subject is None else str(subject),
             peaks=peaks[row],
+            usual_band_hz=usual_band_hz,
+            usual_averaging=usual_averaging,
         )
 
 

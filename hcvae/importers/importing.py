@@ -17,6 +17,7 @@ import hcvae
 from hcvae.data.table import PEAK_COLUMNS, WAVES, waveform_schema
 from hcvae.errors import UserError
 from hcvae.importers.averages import Blocks, Row, row_of, with_noise_of_halves
+from hcvae.importers.columns import TYPES
 from hcvae.importers.pseudonyms import pseudonym
 from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format, format_named, recognise
@@ -24,30 +25,6 @@ from hcvae.importers.steps import LeftOut, Steps, on_grid
 
 METADATA = b"hcvae_import"
 """Key of the provenance, JSON, in the table's metadata."""
-TYPES: dict[str, pa.DataType] = {
-    "record_id": pa.string(),
-    "dataset": pa.string(),
-    "species": pa.string(),
-    "subject_id": pa.string(),
-    "ear": pa.string(),
-    "sex": pa.string(),
-    "age_days": pa.float32(),
-    "stimulus_type": pa.string(),
-    "stimulus_frequency_hz": pa.float32(),
-    "stimulus_level_db": pa.float32(),
-    "level_reference": pa.string(),
-    "stimulus_rate_hz": pa.float32(),
-    "n_averages": pa.int32(),
-    "n_artifacts": pa.int32(),
-    "recording_index": pa.int32(),
-    "half": pa.int8(),
-    "residual_noise_uv": pa.float32(),
-    "threshold_db": pa.float32(),
-    "threshold_source": pa.string(),
-    "highpass_hz": pa.float32(),
-    "lowpass_hz": pa.float32(),
-    "native_rate_hz": pa.float64(),
-}
 LETTERS = {
     "ear": {"l": "L", "left": "L", "r": "R", "right": "R"},
     "sex": {"f": "F", "female": "F", "m": "M", "male": "M"},

@@ -7,7 +7,6 @@ Legend: N waveforms, T samples.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +127,7 @@ def _read_shipm(levels: list[dict[str, Any]], time: NDArray[Any] | None, path: P
             "sampling_rate_hz": 1e3 / period,
             "start_ms": 0.0 if time is None else np.ravel(time)[:1],
         }
-        for recording in recordings_of(columns, path):
-            yield replace(recording, usual_band_hz=SHIPM_BAND_HZ)
+        yield from recordings_of(columns, path, usual_band_hz=SHIPM_BAND_HZ)
 
 
 FORMAT = Format(name="matlab", title="MATLAB .mat", recognises=recognises, read=read)

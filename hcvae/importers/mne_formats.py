@@ -10,7 +10,6 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,13 @@ from hcvae.importers.columns import SUBJECT, as_number, recordings_of
 from hcvae.importers.edf_header import BDF, EDF, EdfHeader, read_edf_header
 from hcvae.importers.events import Event, bad_spans_s, conditions_of, events_of
 from hcvae.importers.foreign import as_file_error, companion, library, same_stem
-from hcvae.importers.recording import Averaging, FileError, ReadOptions, Recording
+from hcvae.importers.recording import EEG_AVERAGING, EEG_BAND_HZ, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
 BRAINVISION = (b"Brain Vision Data Exchange Header File", b"BrainVision Data Exchange Header File")
 EXPORTED_CHANNEL = "ABR"
 EPOCH_MS = (-5.0, 20.0)
 PIECE_SAMPLES = 2**20
-USUAL_BAND_HZ = (100.0, 3000.0)
-USUAL_AVERAGING = Averaging(block_sweeps=(500,), reject_before_uv=None, reject_after_uv=40.0)
 MAX_ASCII_BYTES = 64 * 2**20
 NOBODY = re.compile(r"[X\s]*(Startdate.*)?")  # EDF+ writes X for each field that is unknown or left out
 RIGHT = "a whole EDF, BDF or BrainVision recording"
@@ -163,8 +160,9 @@ def _epochs(
     for number, (event, samples) in enumerate(_cut(raw, signals, stimuli, last - first)):
         columns = dict(event.values) | {"n_averages": 1, "native_rate_hz": rate_hz, SUBJECT: subject}
         axis = {"signal": samples[None, :], "sampling_rate_hz": rate_hz, "start_ms": 1e3 * first / rate_hz - delay_ms}
-        for recording in recordings_of(columns | axis, path, "V", number):
-            yield replace(recording, usual_band_hz=USUAL_BAND_HZ, usual_averaging=USUAL_AVERAGING)
+        yield from recordings_of(
+            columns | axis, path, "V", number, usual_band_hz=EEG_BAND_HZ, usual_averaging=EEG_AVERAGING
+        )
 
 
 def _window(mapping: Mapping[str, str], rate_hz: float, path: Path) -> tuple[int, int]:

@@ -52,6 +52,11 @@ class Averaging:
     reject_after_uv: float | None
 
 
+EEG_BAND_HZ: Band = (100.0, 3000.0)
+EEG_AVERAGING = Averaging(block_sweeps=(500,), reject_before_uv=None, reject_after_uv=40.0)
+"""Of single sweeps that an amplifier of brain signals recorded."""
+
+
 @dataclass(frozen=True)
 class Recording:
     """One averaged trace, or one sweep, as the device stored it."""

@@ -10,7 +10,7 @@ Legend: T samples a trial.
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hcvae.errors import UserError
 from hcvae.importers.columns import SUBJECT, UV_PER_UNIT, as_number, recordings_of, renamed
 from hcvae.importers.foreign import as_file_error, companion, library, same_stem
-from hcvae.importers.recording import Averaging, FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import EEG_AVERAGING, EEG_BAND_HZ, FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
 
 FIRST_LINE = re.compile(rb"(#[^\n]*\n|\s*\n)*[\w.-]+(/\d+)? \d{1,4}( |\r?\n)")
@@ -33,8 +33,6 @@ EARNDB = re.compile(
 EARH = re.compile(r"(?P<subject>h\d+)_(?P<ear>[lr])_(?P<khz>\d+)khz_(?P<level>\d+)_(?P<number>\d+)", re.I)
 LEVEL, FREQUENCY, EAR, TRIAL = "SPL", "Stim Freq (kHz)", "Ear", "Trial Length (samples)"
 PIECE_SAMPLES = 2**19
-USUAL_BAND_HZ = (100.0, 3000.0)
-USUAL_AVERAGING = Averaging(block_sweeps=(500,), reject_before_uv=None, reject_after_uv=40.0)
 MAX_TRIAL_SAMPLES = 2**18
 LARGEST_STEP_UV = 1e6  # a step of 1 V between two values is none of an amplifier of brain signals
 RIGHT = "a whole WFDB record: a header (.hea) and its signal files"
@@ -75,16 +73,12 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         values |= _mapped(comments, options.mapping, path)
         length = _trial_samples(header, comments, options.mapping, signal, path)
         values["native_rate_hz"] = float(header.fs)
+        is_trial = values.get("n_averages") == 1
+        usual: Any = {"usual_band_hz": EEG_BAND_HZ, "usual_averaging": EEG_AVERAGING} if is_trial else {}
         found = 0
         for samples in _trials(wfdb, record, header, signal, length):
             columns = values | {"signal": samples[None, :], "sampling_rate_hz": float(header.fs), SUBJECT: subject}
-            for recording in recordings_of(columns, path, first=found):
-                is_trial = values.get("n_averages") == 1
-                yield (
-                    replace(recording, usual_band_hz=USUAL_BAND_HZ, usual_averaging=USUAL_AVERAGING)
-                    if is_trial
-                    else recording
-                )
+            yield from recordings_of(columns, path, first=found, **usual)
             found += 1
         if not found:
             raise FileError(path, "signal", "no trial", f"at least one whole trial of {length} valid samples")
