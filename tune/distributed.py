@@ -15,6 +15,7 @@ import ray.exceptions
 import ray.train
 import torch
 from ray.train.torch import TorchTrainer
+from ray.train.v2.api.exceptions import RayTrainError
 from ray.util.queue import Empty, Queue
 
 from hcvae.config import Config
@@ -73,10 +74,10 @@ def _run_trainer(
     epochs: Queue,
     ask: Ask | None,
 ) -> Outcome:
+    # Ray's defaults cost 14 s a trial, and more seconds after a death.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     if len(ray.nodes()) == 1:
-        # Ray's defaults cost 14 s a trial; on one machine there is no preemption to watch for.
-        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nothing to watch for on one machine
 
     def run_worker() -> Outcome:
         torch.set_num_threads(settings.cpus_per_worker)
@@ -106,8 +107,14 @@ def _outcome(running: "Future[Outcome]", history: list[dict[str, float]]) -> Out
     error = running.exception()
     if error is None:
         return running.result()
-    raised = list(error.worker_failures.values()) if isinstance(error, ray.train.WorkerGroupError) else []
-    died = [failure for failure in raised if isinstance(failure, ray.exceptions.RayError)]
-    if died or not raised:
+    failures = error.worker_failures.values() if isinstance(error, ray.train.WorkerGroupError) else ()
+    raised = [failure for failure in failures if not _died(failure)]
+    if not raised:
         raise error
     return Outcome.of_error(raised[0], history, str(error))
+
+
+def _died(failure: BaseException) -> bool:
+    """Whether a process died: the worker's, or another's, whose connections are lost before Ray notices."""
+    lost = (ray.exceptions.RayError, RayTrainError, torch.distributed.DistError)
+    return isinstance(failure, lost) or "gloo/transport" in str(failure)
