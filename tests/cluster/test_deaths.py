@@ -26,7 +26,7 @@ WORKER = "RayTrainWorker"
 LEADERS = ("ImplicitFunc", "TrainController")
 """Classes of the actors that lead a trial: Ray Tune's function, and Ray Train's controller."""
 PATIENCE_S = 120
-EPOCHS = 50
+EPOCHS = 30
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_a_search_outlives_its_nodes(
 
 
 def test_a_killed_job_goes_on_when_it_is_submitted_again(submit: Run, tiny: Path):
-    search = ("search", "--config", tiny, "--training.epochs", 20, "--search.trials", 4, "--search.max_concurrent", 1)
+    search = ("search", "--config", tiny, "--training.epochs", 20, "--search.trials", 3, "--search.max_concurrent", 1)
     assert submit("--submission-id", "killed", *search).returncode == 0
     wait_for(lambda: epochs_of(tiny).get((1, 1), 0) >= 2, "the second trial's second epoch")
     before = study_of(tiny)
@@ -129,7 +129,7 @@ def test_a_killed_job_goes_on_when_it_is_submitted_again(submit: Run, tiny: Path
     again = submit("--follow", *search)
     assert again.returncode == 0, again.stdout + again.stderr
     trials = study_of(tiny)
-    assert [(trial.number, trial.state) for trial in trials] == [(n, TrialState.COMPLETE) for n in range(4)]
+    assert [(trial.number, trial.state) for trial in trials] == [(n, TrialState.COMPLETE) for n in range(3)]
     assert claim_of(trials[0]).attempt == 1
     assert trials[0].datetime_complete == before[0].datetime_complete
     assert claim_of(trials[1]).attempt == 2
