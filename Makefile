@@ -63,5 +63,5 @@ $(VENV)/.search: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.search
 	@echo "Installing the tools of development into $(VENV)"
-	@$(PIP_INSTALL) --no-build-isolation --editable '.[formats,search,dev]'
+	@$(PIP_INSTALL) --no-build-isolation --editable '.[explore,formats,onnx,search,dev]'
 	@touch $@

@@ -73,12 +73,12 @@ def test_wheel_holds_only_hcvae(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("hcvae", ("formats",)),
+        ("hcvae", ("explore", "formats", "onnx")),
         ("tune", ("search",)),
         ("jobs", ("search",)),
         ("cluster", ("search",)),
         ("benchmarks", ("search",)),
-        ("tests", ("formats", "search", "dev")),
+        ("tests", tuple(PROJECT["optional-dependencies"])),
     ],
 )
 def test_every_import_is_declared(folder: str, extras: tuple[str, ...]) -> None:
@@ -100,7 +100,7 @@ def test_constraints_pin_the_whole_environment() -> None:
     pinned = {canonicalize_name(Requirement(line).name) for line in lines if not line.startswith("#")}
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines if not line.startswith("#"))
 
-    todo, seen, missing = requirements("search", "dev"), set(), set()
+    todo, seen, missing = requirements(*PROJECT["optional-dependencies"]), set(), set()
     while todo:
         requirement = todo.pop()
         name = canonicalize_name(requirement.name)
