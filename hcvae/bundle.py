@@ -22,6 +22,7 @@ from hcvae.data.preprocessing import Preprocessing
 from hcvae.errors import UserError
 from hcvae.model_card import model_card
 from hcvae.models import Model, build
+from hcvae.storage import Place
 from hcvae.validation import explain
 
 if TYPE_CHECKING:
@@ -70,13 +71,25 @@ def save_bundle(folder: Path, bundle: Bundle, split: str, findings: Sequence["Fi
     os.rename(temporary, folder)
 
 
-def load(path: str | Path) -> Bundle:
-    """Read a model bundle. Names, types and shapes of all tensors are checked before any memory is taken for them.
+def load(path: str | Path | Place) -> Bundle:
+    """Read a model bundle from a folder of this machine or a URI such as s3://bucket/studies/nightly/best/trial-3.
+
+    Names, types and shapes of all tensors are checked before any memory is taken for them.
 
     Raises:
         UserError: something is missing, of another format version, or does not fit together.
     """
-    folder = Path(path)
+    place = Place.of(path)
+    if place.is_local:
+        return _load(place.path)
+    try:
+        with place.fetched() as folder:
+            return _load(folder)
+    except OSError as error:
+        raise UserError(f"{place}: no whole model bundle can be read here: {error}") from error
+
+
+def _load(folder: Path) -> Bundle:
     content = _read_json(folder / "config.json")
     version = content.pop("format_version", None)
     if version != FORMAT_VERSION:

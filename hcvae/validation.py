@@ -1,5 +1,6 @@
 """What pydantic found wrong, in words for the person who wrote the input."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
@@ -9,6 +10,16 @@ from hcvae.suggest import did_you_mean
 
 HOLDS_SECRET = "holds_secret"
 """Type of mistakes whose value is not repeated."""
+SECRET_ADVICE = (
+    "holds a key or a password, which would be seen in process lists, logs and study.json; keep it where the store's "
+    "own tools look for it (AWS_PROFILE, environment, instance role)"
+)
+
+
+def shows_secret(uri: str) -> bool:
+    """Whether `uri` holds a password or a key: before its last `@`, or as a parameter."""
+    user = uri.partition("://")[2].rpartition("@")[0]
+    return ":" in user or re.search(r"[?&]\w*(password|secret|token|access_key)\w*=", uri, re.IGNORECASE) is not None
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

@@ -4,6 +4,7 @@ import logging
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ class DashboardCommand(command_line.Command):
     """
 
     study: CliPositionalArg[str]
-    """Folder of the study."""
+    """Folder of the study, a path or a URI."""
     port: int = Field(0, ge=0, le=65535)
     """Port of the dashboard; 0 takes a free one."""
     tensorboard_port: int = Field(0, ge=0, le=65535, validation_alias="tensorboard-port")
@@ -47,9 +48,9 @@ def run(arguments: Sequence[str]) -> int:
     with _stop_signals() as stopped:
         from tune.study import StudyFolder
 
-        folder = StudyFolder(Path(command.study))
-        with _dashboard(folder, command.port) as dashboard:
-            tensorboard = _start_tensorboard(folder, command.tensorboard_port)
+        folder = StudyFolder(command.study)
+        with _dashboard(folder, command.port) as dashboard, _trainings(folder) as trainings:
+            tensorboard = _start_tensorboard(trainings, command.tensorboard_port)
             print(f"study      {dashboard}\ntrainings  {tensorboard}\nCtrl-C ends both", flush=True)
             stopped.wait()
     return 0
@@ -70,13 +71,14 @@ def _stop_signals() -> Iterator[threading.Event]:
 @contextmanager
 def _dashboard(folder: "StudyFolder", port: int) -> Iterator[str]:
     """Optuna's dashboard in a thread of this process: no command line shows where its storage is."""
-    from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import wsgi
     from werkzeug.serving import make_server
 
+    from tune.artifacts import ArtifactStore
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line a request
     study = folder.load()
-    app = wsgi(study._storage, artifact_store=FileSystemArtifactStore(folder.artifacts))
+    app = wsgi(study._storage, artifact_store=ArtifactStore(folder.artifacts))
     with _listen(port) as listening:
         server = make_server(HOST, listening.getsockname()[1], app, threaded=True, fd=listening.fileno())
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -94,12 +96,29 @@ def _listen(port: int) -> socket.socket:
         raise UserError(f"--port: cannot listen on port {port}: {error.strerror}; name another, or none") from None
 
 
-def _start_tensorboard(folder: "StudyFolder", port: int) -> str:
+@contextmanager
+def _trainings(folder: "StudyFolder") -> Iterator[Path]:
+    """The folder below which the trainings' events lie; of an object store a copy of what is there now."""
+    from tune.attempt import TENSORBOARD
+
+    if folder.place.is_local:
+        yield folder.trials.path
+        return
+    with tempfile.TemporaryDirectory(prefix="hcvae-dashboard-") as temporary:
+        for number in folder.trials.names():
+            for attempt in (folder.trials / number).names():
+                events = folder.trials / number / attempt / TENSORBOARD
+                if events.is_whole():
+                    events.fetch(Path(temporary) / number / attempt)
+        yield Path(temporary)
+
+
+def _start_tensorboard(trainings: Path, port: int) -> str:
     """TensorBoard in threads that end with this process."""
     from tensorboard import default, program
 
     tensorboard = program.TensorBoard(plugins=default.get_plugins())
-    tensorboard.configure(logdir=str(folder.path / "trials"), host=HOST, port=port)
+    tensorboard.configure(logdir=str(trainings), host=HOST, port=port)
     try:
         return str(tensorboard.launch())
     except program.TensorBoardServerException as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hcvae.bundle import load
 from hcvae.data.preprocessing import Value
+from hcvae.storage import Place
 
 
 def activate_hint() -> str:
@@ -15,7 +16,7 @@ def activate_hint() -> str:
     return "" if found and Path(found).parent == here else f"\nfirst                 source {here}/activate\n"
 
 
-def generate_command(bundle: Path, name: str) -> str:
+def generate_command(bundle: str | Path | Place, name: str) -> str:
     """A command that generates with the model in `bundle`, where it is called `name`."""
     preprocessing = load(bundle).preprocessing
     group, values = next(iter(preprocessing.typical.items()))

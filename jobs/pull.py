@@ -1,12 +1,9 @@
 """`python -m jobs.pull`: copy a model out of a study. Needs no Ray."""
 
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -16,6 +13,9 @@ from hcvae import command_line
 from hcvae.errors import UserError
 from jobs.arguments import main
 
+if TYPE_CHECKING:
+    from hcvae.storage import Place
+
 
 class PullCommand(command_line.Command):
     """Copy the bundle of one trial out of a study: the knee of the Pareto front, unless told otherwise.
@@ -24,10 +24,11 @@ class PullCommand(command_line.Command):
       python -m jobs.pull results/quickstart --out model
       python -m jobs.pull results/quickstart --by reconstruction_nmse --out most-faithful
       python -m jobs.pull results/quickstart --trial 5 --out model-5
+      python -m jobs.pull s3://bucket/studies/nightly --out model
     """
 
     study: CliPositionalArg[str]
-    """Folder of the study."""
+    """Folder of the study, a path or a URI."""
     out: str
     """Folder to write the bundle to; must not exist yet."""
     trial: int | None = Field(None, ge=0)
@@ -52,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
         summary = result.trial(command.trial)
     else:
         summary = result.knee() if command.by == "knee" else result.best(by=command.by)
-    _copy(result.bundle(summary.number), out)
+    _fetch(result.bundle(summary.number), out)
     values = ", ".join(f"{name} {getattr(summary, name):.4f}" for name in ("reconstruction_nmse", "disentanglement"))
     Console().print(
         f"trial {summary.number} ({values}) copied to {out}\n\n"
@@ -65,16 +66,12 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _copy(bundle: Path, out: Path) -> None:
-    """Copy under a temporary name, then rename: there is a whole bundle at `out`, or none."""
+def _fetch(bundle: "Place", out: Path) -> None:
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
-            shutil.copytree(bundle, Path(temporary) / out.name)
-            os.rename(Path(temporary) / out.name, out)
+        bundle.fetch(out)
     except OSError as error:
         raise UserError(
-            f"--out: cannot write to {out}: {error.strerror or error}; name a folder that you may write to"
+            f"--out: cannot copy {bundle} to {out}: {error.strerror or error}; name a folder that you may write to"
         ) from error
 
 

@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     out = Path(command.out)
     if out.is_dir():
         raise UserError(f"--out: {out} is a folder; name a file")
-    _write(out, html_report(StudyFolder(Path(command.study))))
+    _write(out, html_report(StudyFolder(command.study)))
     print(f"{out}: open it in a browser")
     return 0
 

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.errors import UserError
+from hcvae.storage import Place
 from jobs.arguments import CONFIG_HELP, given, lasting, main
 from tune.config import SearchSettings
 
@@ -105,7 +106,7 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
         raise UserError(f"--trial: must be the number of a trial, but got {trial!r}")
     study = lasting(study)
     params = SearchResult.open(study).trial(int(trial)).params
-    return apply(StudyFolder(Path(study)).read_record().config, params).model_dump(mode="json")
+    return apply(StudyFolder(study).read_record().config, params).model_dump(mode="json")
 
 
 def _check_out(folder: Path) -> None:
@@ -156,9 +157,10 @@ def _train(command: TrainCommand, config: Config, data: "Dataset", on_epoch: OnE
         return metrics["reconstruction_nmse"], metrics["disentanglement"]
     import ray
 
+    from tune.attempt import Attempt
     from tune.distributed import train_with_workers
 
-    outcome = train_with_workers(config, ray.put(data), out, _settings(command), on_epoch)
+    outcome = train_with_workers(config, ray.put(data), Attempt(Place.of(out)), _settings(command), on_epoch)
     if outcome.values is None:
         kind, _, message = (outcome.failure or "").partition(": ")
         if kind == UserError.__name__:

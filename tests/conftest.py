@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from benchmarks.object_store import ObjectStore, object_store
 from benchmarks.postgres import Server, postgres_server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,3 +65,12 @@ def postgres() -> Iterator[Server]:
     """A PostgreSQL server whose password is known to nobody but those who are told."""
     with postgres_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[ObjectStore]:
+    """A server of the S3 API; this process and its children know its keys."""
+    with object_store() as store, pytest.MonkeyPatch.context() as patch:
+        for name, value in store.variables.items():
+            patch.setenv(name, value)
+        yield store

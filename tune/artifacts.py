@@ -1,17 +1,18 @@
 """What a finished trial leaves to look at: figures of its model on the validation part, as artifacts of the study.
 
-The trial's process draws them into the trial's folder; the process that tells the study uploads them.
+The trial's process draws them into its attempt's folder; the process that tells the study uploads them.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import optuna
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
+from optuna.artifacts import get_all_artifact_meta, upload_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial, Trial
 
@@ -19,10 +20,12 @@ from hcvae.bundle import Bundle, load
 from hcvae.data.dataset import Part
 from hcvae.evaluation.model_figures import ModelFigures
 from hcvae.plots import save_figure
+from hcvae.storage import Place
 from tune.outcome import Outcome
 from tune.study import StudyFolder
 
-FOLDER = "figures"
+FIGURES = "figures"
+"""Folder of the figures of an attempt."""
 ROWS, RECONSTRUCTED, SWAPPED = 512, 4, 3
 """Rows of the use of the latents, panels of reconstructions, rows and columns of the swap grid."""
 DPI = 80
@@ -34,10 +37,10 @@ def illustrate(outcome: Outcome, validation: Part, folder: Path) -> Outcome:
     if outcome.state != "complete":
         return outcome
     try:
-        figures = draw(load(folder / "bundle"), validation, folder / FOLDER)
+        figures = draw(load(folder / "bundle"), validation, folder / FIGURES)
     except Exception as error:  # noqa: BLE001 - the trial has its values, whatever becomes of its figures
         return outcome.model_copy(update={"figure_failure": f"{type(error).__name__}: {error}"})
-    return outcome.model_copy(update={"figures": tuple(str(file) for file in figures)})
+    return outcome.model_copy(update={"figures": tuple(file.name for file in figures)})
 
 
 def draw(bundle: Bundle, validation: Part, target: Path) -> list[Path]:
@@ -50,24 +53,51 @@ def draw(bundle: Bundle, validation: Part, target: Path) -> list[Path]:
     return files
 
 
-def upload(folder: StudyFolder, trial: Trial, files: Sequence[str]) -> None:
-    """Copy `files` into the study's artifact store, from which its dashboard shows them. A file that an interrupted
-    upload has left there already is not copied again.
+class ArtifactStore:
+    """Optuna's artifact store in a folder on any file system, see `optuna.artifacts`."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """An artifact's content.
+
+        Raises:
+            ArtifactNotFound: there is none.
+        """
+        try:
+            return cast(BinaryIO, (self._place / artifact_id).open())
+        except FileNotFoundError as error:
+            raise ArtifactNotFound(f"{self._place}: no artifact {artifact_id}") from error
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Keep an artifact."""
+        (self._place / artifact_id).write(content_body.read())
+
+    def remove(self, artifact_id: str) -> None:
+        """Forget an artifact."""
+        (self._place / artifact_id).remove()
+
+
+def upload(folder: StudyFolder, trial: Trial, figures: Place, names: Sequence[str]) -> None:
+    """Copy the files `names` of `figures` into the study's artifact store, from which its dashboard shows them. A file
+    that an interrupted upload has left there already is not copied again.
 
     Raises:
         OSError: a file cannot be read, or the store not be written.
     """
-    folder.artifacts.mkdir(exist_ok=True)
-    store = FileSystemArtifactStore(folder.artifacts)
+    store = ArtifactStore(folder.artifacts)
     known = {meta.filename for meta in get_all_artifact_meta(trial)}
-    for file in files:
-        if Path(file).name not in known:
-            upload_artifact(artifact_store=store, file_path=file, study_or_trial=trial)
+    missing = [name for name in names if name not in known]
+    if missing:
+        with figures.fetched() as local:
+            for name in missing:
+                upload_artifact(artifact_store=store, file_path=str(local / name), study_or_trial=trial)
 
 
 def images(folder: StudyFolder, study: optuna.Study, trial: FrozenTrial) -> dict[str, bytes]:
     """The PNG files among the artifacts of a trial, by name; one that is gone from the store is left out."""
-    store, found = FileSystemArtifactStore(folder.artifacts), {}
+    store, found = ArtifactStore(folder.artifacts), {}
     for meta in get_all_artifact_meta(trial, storage=study._storage):
         if meta.mimetype == "image/png":
             with suppress(ArtifactNotFound), store.open_reader(meta.artifact_id) as file:

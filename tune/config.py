@@ -1,13 +1,12 @@
 """The configuration of a search: everything that one training needs, and what is searched, where and how long."""
 
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from hcvae.config import Config, Section
-from hcvae.validation import HOLDS_SECRET
+from hcvae.validation import HOLDS_SECRET, SECRET_ADVICE, shows_secret
 
 PASSWORD_ADVICE = (
     "write postgresql://USER@HOST/DATABASE and keep the password in ~/.pgpass or the file that PGPASSFILE names, or "
@@ -83,7 +82,7 @@ class SearchSettings(Section):
     study: str = Field("quickstart", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Name of the study and of its folder: letters, digits, '.', '_' and '-', at most 64."""
     storage: str = "results"
-    """Folder that holds the study's folder."""
+    """Folder that holds the study's folder: a path, or a URI of a file system of pyarrow, such as s3://bucket/studies."""
     database: str | None = None
     """Where trials are recorded: null, sqlite in the study's folder, for one searching process; or PostgreSQL, for
     several at once: postgresql://USER@HOST/DATABASE without a password, env:NAME or file:PATH where the URL is kept."""
@@ -121,10 +120,17 @@ class SearchSettings(Section):
     space: dict[str, Parameter] = BEST_PRACTICE_SPACE
     """What is searched, by dotted path of this configuration."""
 
+    @field_validator("storage", "warm_start")
+    @classmethod
+    def _names_a_folder_without_its_keys(cls, place: str | None) -> str | None:
+        if place is not None and shows_secret(place):
+            raise PydanticCustomError(HOLDS_SECRET, "{advice}", {"advice": SECRET_ADVICE})
+        return place
+
     @field_validator("database")
     @classmethod
     def _names_a_database_without_its_password(cls, place: str | None) -> str | None:
-        if place is not None and shows_password(place):
+        if place is not None and shows_secret(place):
             advice = f"holds a password, which would be seen in process lists, logs and study.json; {PASSWORD_ADVICE}"
             raise PydanticCustomError(HOLDS_SECRET, "{advice}", {"advice": advice})
         if place is not None and not place.startswith(("postgresql://", "env:", "file:")):
@@ -139,9 +145,3 @@ class SearchConfig(Config):
 
     search: SearchSettings = SearchSettings()
     """The study."""
-
-
-def shows_password(url: str) -> bool:
-    """Whether `url` holds a password: before its last `@`, or as a parameter."""
-    user = url.partition("://")[2].rpartition("@")[0]
-    return ":" in user or re.search(r"[?&]\w*password=", url, re.IGNORECASE) is not None

@@ -20,7 +20,9 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from hcvae.errors import UserError
-from tune.config import PASSWORD_ADVICE, SearchSettings, shows_password
+from hcvae.storage import Place
+from hcvae.validation import shows_secret
+from tune.config import PASSWORD_ADVICE, SearchSettings
 
 SQLITE = "study.db"
 PATIENCE_S = 60
@@ -41,7 +43,7 @@ class Database:
     password: str | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, settings: SearchSettings, folder: Path) -> Self:
+    def of(cls, settings: SearchSettings, folder: Path | Place) -> Self:
         """The database that `search.database` names, of the study in `folder`.
 
         Raises:
@@ -142,4 +144,4 @@ def _read(place: str) -> str:
 
 
 def _source(place: str) -> str:
-    return "the URL" if shows_password(place) or "://" in place else repr(place)
+    return "the URL" if shows_secret(place) or "://" in place else repr(place)

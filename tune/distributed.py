@@ -5,10 +5,8 @@ The caller's process waits while the workers train. The first worker's epochs co
 """
 
 import os
-import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import ray
 import ray.exceptions
@@ -20,7 +18,7 @@ from ray.util.queue import Empty, Queue
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
-from hcvae.training import train_bundle
+from tune.attempt import Attempt
 from tune.config import SearchSettings
 from tune.decisions import Ask, Listener
 from tune.outcome import Outcome
@@ -33,12 +31,12 @@ RAY_FOLDER = ".ray-train"
 def train_with_workers(
     config: Config,
     data: "ray.ObjectRef[Dataset]",
-    folder: Path,
+    attempt: Attempt,
     settings: SearchSettings,
     on_epoch: Callable[[dict[str, float]], object],
     ask: Ask | None = None,
 ) -> Outcome:
-    """Train with `settings.workers` workers; the same folder again goes on from its checkpoint.
+    """Train with `settings.workers` workers; the same attempt again goes on from its checkpoint.
 
     `on_epoch` is called in this process with each epoch's metrics; `ask` is asked by the first worker, which tells the
     others.
@@ -51,7 +49,7 @@ def train_with_workers(
     epochs = Queue(actor_options={"num_cpus": 0})
     pool = ThreadPoolExecutor(1)
     try:
-        running = pool.submit(_run_trainer, config, data, folder, settings, epochs, ask)
+        running = pool.submit(_run_trainer, config, data, attempt, settings, epochs, ask)
         while not (running.done() and epochs.empty()):
             try:
                 history.append(epochs.get(timeout=0.5))
@@ -63,13 +61,13 @@ def train_with_workers(
         # After Ctrl-C the thread ends when Ray is shut down: waiting for it here would wait for the whole training.
         pool.shutdown(wait=False)
         epochs.shutdown()
-        shutil.rmtree(folder / RAY_FOLDER, ignore_errors=True)
+        (attempt.place / RAY_FOLDER).remove()
 
 
 def _run_trainer(
     config: Config,
     data: "ray.ObjectRef[Dataset]",
-    folder: Path,
+    attempt: Attempt,
     settings: SearchSettings,
     epochs: Queue,
     ask: Ask | None,
@@ -81,9 +79,7 @@ def _run_trainer(
 
     def run_worker() -> Outcome:
         torch.set_num_threads(settings.cpus_per_worker)
-        listener = Listener(epochs.put, ask)
-        trained = train_bundle(config, ray.get(data), folder, listener)
-        return Outcome.of(trained, listener.stop)
+        return attempt.train(config, ray.get(data), Listener(epochs.put, ask))
 
     trainer = TorchTrainer(
         run_worker,
@@ -94,7 +90,8 @@ def _run_trainer(
         ),
         run_config=ray.train.RunConfig(
             name=RAY_FOLDER,
-            storage_path=str(folder),
+            storage_path=attempt.place.key,
+            storage_filesystem=attempt.place.file_system,
             # Restarts are the caller's: Ray would also repeat a training that raised.
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=3),
         ),

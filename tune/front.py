@@ -4,18 +4,17 @@ The bundle of a member is moved to `best/trial-<number>/`; a trial that is domin
 the study and loses its checkpoints and its bundle (a full checkpoint is about 126 MB).
 """
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hcvae.config import Section
+from hcvae.training.loop import CHECKPOINTS
 from tune.ownership import claim_of
 from tune.pareto import DIRECTIONS, OBJECTIVES, REFERENCE, Point, hypervolume, knee, pareto_front
 from tune.samplers import OUTSIDE_BUDGET
-from tune.study import StudyFolder, finished_trials, write_text
+from tune.study import StudyFolder, finished_trials
 
 
 class TrialSummary(Section):
@@ -135,30 +134,21 @@ class Front:
         self._members = {number: self._members[number] for number in pareto_front(self.points)}
 
     def _export(self) -> None:
-        self.folder.best.mkdir(exist_ok=True)
         for number, member in self._members.items():
             bundle = self.folder.attempt(number, member.attempt) / "bundle"
-            if bundle.exists():
-                bundle.rename(self.folder.exported(number))
+            if bundle.is_whole():
+                bundle.move(self.folder.exported(number))
         content = ParetoFile(
             objectives=dict(zip(OBJECTIVES, DIRECTIONS, strict=True)),
             hypervolume=self.hypervolume,
             knee=knee(self.points),
             trials=self.members,
         )
-        write_text(self.folder.pareto, content.model_dump_json(indent=2))
+        self.folder.pareto.write(content.model_dump_json(indent=2).encode())
 
     def _drop(self, number: int) -> None:
-        exported = self.folder.exported(number)
-        if exported.exists():
-            # Out of sight first: nobody may read half a bundle.
-            exported.rename(self.folder.trial(number) / "bundle")
-            _remove(self.folder.trial(number) / "bundle")
-        for attempt in self.folder.trial(number).glob("attempt-*"):
-            for part in ("bundle", "checkpoint"):
-                _remove(attempt / part)
-
-
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+        self.folder.exported(number).remove()
+        trial = self.folder.trial(number)
+        for attempt in trial.names():
+            for part in ("bundle", CHECKPOINTS):
+                (trial / attempt / part).remove()

@@ -37,7 +37,7 @@ class Outcome(Section):
     traceback: str | None = None
     """Where it failed: the end of the traceback."""
     figures: tuple[str, ...] = ()
-    """Files of its figures."""
+    """Names of its figures' files in the attempt's folder of figures."""
     figure_failure: str | None = None
     """Why a figure is missing."""
 

@@ -6,7 +6,6 @@ own: what an earlier owner left running writes into an earlier folder.
 """
 
 import os
-import shutil
 import socket
 import threading
 import uuid
@@ -21,6 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import DBAPIError
 
 from hcvae.config import Section
+from hcvae.storage import Place
 from tune.database import Database
 
 HEARTBEAT_S = 10.0
@@ -143,14 +143,14 @@ def heartbeats(database: Database, ownership: Ownership, owned: Callable[[], lis
                     ownership.release(trial)
 
 
-def own_folder(parent: Path, me: Owner) -> Path:
+def own_folder(parent: Place, me: Owner) -> Place:
     """A folder of this owner below `parent`; those of owners that are gone are removed."""
-    for other in parent.glob("*/owner.json"):
-        if Owner.model_validate_json(other.read_text()).gone:
-            shutil.rmtree(other.parent)
+    for name in parent.names():
+        owner = parent / name / "owner.json"
+        if owner.is_file() and Owner.model_validate_json(owner.read_text()).gone:
+            (parent / name).remove()
     folder = parent / me.identity
-    folder.mkdir(parents=True)
-    (folder / "owner.json").write_text(me.model_dump_json())
+    (folder / "owner.json").write(me.model_dump_json().encode())
     return folder
 
 

@@ -1,8 +1,8 @@
 """What a trial needs, what the cluster holds, and so how many trials run at once."""
 
 import os
-import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import hcvae
 import tune
 from hcvae.errors import UserError
+from hcvae.storage import Place
 from tune.config import SearchSettings
 
 DRIVER_CPU = 0.001
@@ -93,7 +94,7 @@ def plan_on_cluster(settings: SearchSettings, wait: bool, tell: Callable[[str], 
             time.sleep(2)
 
 
-def check_shared_folder(folder: Path) -> None:
+def check_shared_folder(folder: Place) -> None:
     """Check that each node of the cluster sees the same `folder`, by asking every one.
 
     Raises:
@@ -102,15 +103,19 @@ def check_shared_folder(folder: Path) -> None:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) == 1:
         return
-    with tempfile.NamedTemporaryFile(prefix=".seen-", dir=folder) as marker:
-        sees = ray.remote(num_cpus=0)(os.path.exists)
+    marker = folder / f".seen-{uuid.uuid4().hex}"
+    marker.write(b"")
+    try:
+        sees = ray.remote(num_cpus=0)(_sees)
         places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-        seen = ray.get([sees.options(scheduling_strategy=place).remote(marker.name) for place in places])
+        seen = ray.get([sees.options(scheduling_strategy=place).remote(marker) for place in places])
+    finally:
+        marker.remove()
     blind = [node["NodeManagerAddress"] for node, sees_it in zip(nodes, seen, strict=True) if not sees_it]
     if blind:
         raise UserError(
-            f"search.storage: {folder} is another folder, or none, on {', '.join(blind)}; trials run on every node and "
-            "need one folder that all of them share"
+            f"search.storage: {folder} is another folder, or none, or out of reach, on {', '.join(blind)}; trials run "
+            "on every node and need one that all of them share and may read"
         )
 
 
@@ -134,6 +139,13 @@ def ray_cluster(data_bytes: int) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _sees(marker: Place) -> bool:
+    try:
+        return marker.is_file()
+    except (OSError, UserError):
+        return False
 
 
 def _workers_on(node: Resources, settings: SearchSettings) -> int:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from hcvae.bundle import Bundle, load
 from hcvae.errors import UserError
+from hcvae.storage import Place
 from tune.front import TrialSummary, summarize
 from tune.pareto import DIRECTIONS, OBJECTIVES, hypervolume, knee, pareto_front
 from tune.study import StudyFolder
@@ -21,20 +22,20 @@ if TYPE_CHECKING:
 class SearchResult:
     """The trials of a study and its Pareto set."""
 
-    folder: Path
+    folder: Place
     """The study's folder."""
     trials: tuple[TrialSummary, ...]
     """All trials, by number."""
 
     @classmethod
-    def open(cls, folder: str | Path) -> "SearchResult":
-        """Read a study's folder.
+    def open(cls, folder: str | Path | Place) -> "SearchResult":
+        """Read a study's folder, a path or a URI.
 
         Raises:
             UserError: there is no study in it.
         """
-        study = StudyFolder(Path(folder)).load()
-        return cls(Path(folder), tuple(summarize(trial) for trial in study.get_trials(deepcopy=False)))
+        study = StudyFolder(folder).load()
+        return cls(Place.of(folder), tuple(summarize(trial) for trial in study.get_trials(deepcopy=False)))
 
     @property
     def pareto(self) -> tuple[TrialSummary, ...]:
@@ -78,14 +79,14 @@ class SearchResult:
             raise UserError(f"{self.folder}: trials are numbered 0 to {len(self.trials) - 1}, but got {number}")
         return self.trials[number]
 
-    def bundle(self, number: int) -> Path:
+    def bundle(self, number: int) -> Place:
         """Folder of a trial's model bundle.
 
         Raises:
             UserError: the trial has none, as only the Pareto set's are kept.
         """
         summary, folder = self.trial(number), StudyFolder(self.folder).exported(number)
-        if not folder.exists():
+        if not folder.is_whole():
             kept = ", ".join(str(member.number) for member in self.pareto) or "none yet"
             raise UserError(
                 f"trial {number} ({summary.state}) of {self.folder} has no model: bundles are kept for the Pareto "

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -20,6 +19,7 @@ from rich.console import Console
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
+from hcvae.storage import Place
 from hcvae.training import preflight
 from tune.budget import Budget
 from tune.config import SearchConfig
@@ -82,7 +82,7 @@ def run_search(
                     _run_trials(search, study, searcher)
                 progress.ended(_ending(search, study, budget))
         _say(console, f"Ended by {_ending(search, study, budget)}")
-    return SearchResult.open(search.folder.path)
+    return SearchResult.open(search.folder.place)
 
 
 def plan_search(config: SearchConfig, *, wait_for_resources: bool = False, allow_change: bool = False) -> str:
@@ -93,7 +93,7 @@ def plan_search(config: SearchConfig, *, wait_for_resources: bool = False, allow
     """
     with _prepared(config, wait_for_resources, Console(stderr=True), allow_change) as search:
         folder = search.folder
-        return search.summary(n_finished(folder.load()) if folder.record.exists() else 0)
+        return search.summary(n_finished(folder.load()) if folder.record.is_file() else 0)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class _Search:
         settings, split = self.config.search, self.data.split
         rows = ", ".join(f"{len(getattr(self.data, part))} {part}" for part in ("train", "validation", "test"))
         lines = [
-            f"Study {settings.study!r} in {self.folder.path}: {finished} of {settings.trials} trials finished",
+            f"Study {settings.study!r} in {self.folder}: {finished} of {settings.trials} trials finished",
             f"Data: {rows} waveforms; {split.explanation}",
             f"Trials: {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
             f"{settings.gpus_per_worker:g} GPU(s) each, up to {self.config.training.epochs} epochs; {self.plan}",
@@ -137,8 +137,8 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
         earlier = earlier_trials(config, data.fingerprint)
         with ray_cluster(data.nbytes):
             plan = plan_on_cluster(config.search, wait, lambda text: _say(console, text))
-            check_shared_folder(folder.path)
-            yield _Search(config, folder, Database.of(config.search, folder.path), data, plan, earlier)
+            check_shared_folder(folder.place)
+            yield _Search(config, folder, Database.of(config.search, folder.place), data, plan, earlier)
 
 
 def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -> None:
@@ -158,7 +158,8 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
         ),
         run_config=ray.tune.RunConfig(
             name="tune",
-            storage_path=str(scratch),
+            storage_path=scratch.key,
+            storage_filesystem=scratch.file_system,
             failure_config=ray.tune.FailureConfig(max_failures=0),  # the searcher hands a trial out again
             callbacks=[EndOfTrials(searcher)],
             verbose=0,
@@ -169,9 +170,10 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
             tuner.fit()
     finally:
         # An actor may still write there for a moment: what is left is removed by the next process without company.
-        shutil.rmtree(scratch, ignore_errors=True)
         with suppress(OSError):
-            search.folder.scratch.rmdir()
+            scratch.remove()
+            if not search.folder.scratch.names():
+                search.folder.scratch.remove()
     if searcher.running:
         # Tune takes SIGINT itself and stops without a word to the searcher.
         raise KeyboardInterrupt
@@ -195,7 +197,7 @@ def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     # Trials run elsewhere: in a folder of their own, or on another node.
     data = config.data.model_copy(update={"tables": tuple(str(Path(table).absolute()) for table in config.data.tables)})
     places = {
-        name: str(Path(place).expanduser().absolute())
+        name: str(Place.of(place))
         for name in ("storage", "warm_start")
         if (place := getattr(config.search, name)) is not None
     }

@@ -18,14 +18,15 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hcvae.bundle import finite
 from hcvae.training.diagnosis import diagnose
-from tune.artifacts import upload
+from tune.artifacts import FIGURES, upload
+from tune.attempt import Attempt
 from tune.budget import Budget
 from tune.config import SearchConfig
 from tune.database import Database, patiently
 from tune.decisions import rungs
 from tune.front import Front, summarize
 from tune.outcome import Message, Outcome
-from tune.ownership import Ownership
+from tune.ownership import Ownership, claim_of
 from tune.pareto import OBJECTIVES
 from tune.progress import Progress
 from tune.samplers import ask, draw
@@ -163,8 +164,8 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             attempt = self.ownership.take(trial, now)
             self.running[trial_id] = trial
         self._progress.started(trial.number, params)
-        folder, *earlier = (str(self._front.folder.attempt(trial.number, number)) for number in range(attempt, 0, -1))
-        return {"number": trial.number, "folder": folder, "earlier": earlier, "params": params}
+        place, *earlier = (self._front.folder.attempt(trial.number, number) for number in range(attempt, 0, -1))
+        return {"number": trial.number, "attempt": Attempt(place, tuple(earlier)), "params": params}
 
     def _next(self, now: float) -> tuple[Trial, dict[str, Value]] | None:
         for frozen in self._adoptable(now):
@@ -246,7 +247,10 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
     def _upload(self, trial: Trial, outcome: Outcome) -> str | None:
         """Take in the trial's figures; why one is missing."""
         try:
-            upload(self._front.folder, trial, outcome.figures)
+            attempt = claim_of(self._study._storage.get_trial(trial._trial_id)).attempt
+            upload(
+                self._front.folder, trial, self._front.folder.attempt(trial.number, attempt) / FIGURES, outcome.figures
+            )
         except OSError as error:
             return f"{type(error).__name__}: {error}"
         return outcome.figure_failure

@@ -1,7 +1,6 @@
 """What a search starts from: chosen trials that run first, and the finished trials of an earlier study."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -71,7 +70,7 @@ def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenT
     """
     if config.search.warm_start is None:
         return ()
-    folder = StudyFolder(Path(config.search.warm_start))
+    folder = StudyFolder(config.search.warm_start)
     record, study = folder.read_record(), folder.load()
     wanted = {
         "objectives": (tuple(study.metric_names or ()), tuple(OBJECTIVES)),
@@ -82,12 +81,12 @@ def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenT
     differences = [f"{name}: {there} there, {here} here" for name, (there, here) in wanted.items() if there != here]
     if differences:
         raise UserError(
-            f"search.warm_start: the trials of {folder.path} cannot be compared with those of this study "
+            f"search.warm_start: the trials of {folder} cannot be compared with those of this study "
             f"({'; '.join(differences)}); name a study of the same data and epochs, or null"
         )
     finished = [trial for trial in finished_trials(study) if trial.state != TrialState.FAIL]
     for trial in finished:
-        check_choices(trial, config, f"search.warm_start: {folder.path}", "warm_start null")
+        check_choices(trial, config, f"search.warm_start: {folder}", "warm_start null")
     return tuple(finished)
 
 

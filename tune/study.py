@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from pydantic import ValidationError
 import hcvae
 from hcvae.config import Section
 from hcvae.errors import UserError
+from hcvae.storage import Place
 from tune.config import SearchConfig
 from tune.database import SQLITE, Database
 from tune.pareto import DIRECTIONS, OBJECTIVES
@@ -53,7 +55,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """States of trials that have ended."""
 
 
-ABSENT = "(absent)"
+LOCK, ABSENT = ".lock", "(absent)"
 STARTS, CREATED = "starts", "created"
 """System attributes of a study: how often a search began with it, and the time in the `study.json` of its folder."""
 
@@ -87,44 +89,66 @@ class StudyRecord(Section):
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """Where the parts of a study lie."""
+    """Where the parts of a study lie, on a disk or in an object store."""
 
-    path: Path
+    where: str | Path | Place
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+    @cached_property
+    def place(self) -> Place:
+        """The folder of the study."""
+        return Place.of(self.where)
 
     @property
-    def record(self) -> Path:
+    def path(self) -> Path:
+        """The folder as a path of this machine.
+
+        Raises:
+            ValueError: it lies in an object store.
+        """
+        return self.place.path
+
+    @property
+    def record(self) -> Place:
         """The study's JSON record."""
-        return self.path / "study.json"
+        return self.place / "study.json"
 
     @property
-    def pareto(self) -> Path:
+    def pareto(self) -> Place:
         """The Pareto set as JSON."""
-        return self.path / "pareto.json"
+        return self.place / "pareto.json"
 
     @property
-    def best(self) -> Path:
+    def best(self) -> Place:
         """Folder of the Pareto set's model bundles."""
-        return self.path / "best"
+        return self.place / "best"
 
     @property
-    def scratch(self) -> Path:
+    def scratch(self) -> Place:
         """Ray's own bookkeeping during a search, a folder a process; never read back."""
-        return self.path / ".ray"
+        return self.place / ".ray"
 
     @property
-    def artifacts(self) -> Path:
+    def artifacts(self) -> Place:
         """Optuna's artifact store: the figures of the finished trials."""
-        return self.path / "artifacts"
+        return self.place / "artifacts"
 
-    def trial(self, number: int) -> Path:
+    @property
+    def trials(self) -> Place:
+        """Folder of the trials."""
+        return self.place / "trials"
+
+    def trial(self, number: int) -> Place:
         """Folder of one trial."""
-        return self.path / "trials" / str(number)
+        return self.trials / str(number)
 
-    def attempt(self, number: int, attempt: int) -> Path:
+    def attempt(self, number: int, attempt: int) -> Place:
         """Folder of one attempt at a trial: checkpoints, TensorBoard events and, until it is judged, its bundle."""
         return self.trial(number) / f"attempt-{attempt}"
 
-    def exported(self, number: int) -> Path:
+    def exported(self, number: int) -> Place:
         """Where the bundle of a trial of the Pareto set lies."""
         return self.best / f"trial-{number}"
 
@@ -135,7 +159,7 @@ class StudyFolder:
             UserError: the folder holds no study, or an unreadable one.
         """
         if not self.record.is_file():
-            raise UserError(f"{self.path}: no study here; name a folder that holds a study.json")
+            raise UserError(f"{self}: no study here; name a folder that holds a study.json")
         try:
             return StudyRecord.model_validate_json(self.record.read_text())
         except ValidationError as error:
@@ -147,12 +171,12 @@ class StudyFolder:
         Raises:
             UserError: there is no study, or its database cannot be had.
         """
-        database = Database.of(self.read_record().config.search, self.path)
+        database = Database.of(self.read_record().config.search, self.place)
         database.check()
         try:
             return optuna.load_study(study_name=database.study, storage=database.storage(), sampler=sampler)
         except KeyError:
-            raise UserError(f"{self.path}: its database does not know study {database.study!r}") from None
+            raise UserError(f"{self}: its database does not know study {database.study!r}") from None
 
 
 @contextmanager
@@ -160,18 +184,46 @@ def locked_folder(config: SearchConfig) -> Iterator[StudyFolder]:
     """Make the study's folder; with sqlite hold its lock. Where no study is begun, the folders made are removed again.
 
     Raises:
-        UserError: the folder cannot be written, or is in use by another search with sqlite.
+        UserError: the folder cannot be written, is in use by another search with sqlite, or lies in an object store
+            while sqlite needs a disk.
     """
-    folder = StudyFolder(Path(config.search.storage).absolute() / config.search.study)
-    database = Database.of(config.search, folder.path)
+    folder = StudyFolder(Place.of(config.search.storage) / config.search.study)
+    database = Database.of(config.search, folder.place)
     database.check()
+    with _locked(folder, database) if folder.place.is_local else _writable(folder, database):
+        yield folder
+
+
+@contextmanager
+def _writable(folder: StudyFolder, database: Database) -> Iterator[None]:
+    """An object store has no locks: the database's are enough, as every process searches in it."""
+    if not database.shared:
+        raise UserError(
+            f"search.database: null means sqlite, which needs a disk, but search.storage is {folder.place.root}; name "
+            "a PostgreSQL database, or a folder of this machine"
+        )
+    try:
+        (folder.place / LOCK).write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    except OSError as error:
+        raise UserError(f"search.storage: cannot write to {folder}: {_last_sentence(error)}") from None
+    try:
+        yield
+    finally:
+        if not folder.record.is_file():
+            with database.locked():
+                if not folder.record.is_file() and not _foreign(folder):
+                    folder.place.remove()
+
+
+@contextmanager
+def _locked(folder: StudyFolder, database: Database) -> Iterator[None]:
     made = [parent for parent in folder.path.parents if not parent.exists()]
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        lock = (folder.path / ".lock").open("a+")
+        lock = (folder.path / LOCK).open("a+")
     except OSError as error:
         raise UserError(
-            f"search.storage: cannot write to {folder.path}: {error.strerror}; name a folder that you may write to"
+            f"search.storage: cannot write to {folder}: {error.strerror}; name a folder that you may write to"
         ) from None
     with lock:
         try:
@@ -180,16 +232,16 @@ def locked_folder(config: SearchConfig) -> Iterator[StudyFolder]:
         except BlockingIOError:
             lock.seek(0)
             raise UserError(
-                f"{folder.path}: in use by another search ({lock.read().strip()}); wait for its end, or choose "
+                f"{folder}: in use by another search ({lock.read().strip()}); wait for its end, or choose "
                 "another search.study; several processes can search one study with search.database postgresql://..."
             ) from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         lock.flush()
         try:
-            yield folder
+            yield
         finally:
-            if not folder.record.exists():
+            if not folder.record.is_file():
                 with database.locked():
                     _remove_unused(folder, made)
 
@@ -203,11 +255,11 @@ def check_folder(
         UserError: the folder holds something else; or, without `allow_change`, a study of another configuration or
             other data.
     """
-    if folder.record.exists():
+    if folder.record.is_file():
         if not allow_change:
             _refuse_changes(folder, _differences(folder.read_record(), config, data_fingerprint))
     elif foreign := _foreign(folder):
-        raise UserError(f"{folder.path}: holds {foreign!r} but no study; choose another search.study or storage")
+        raise UserError(f"{folder}: holds {foreign!r} but no study; choose another search.study or storage")
 
 
 def open_study(
@@ -218,16 +270,15 @@ def open_study(
     Raises:
         UserError: as `check_folder`; or folder and database do not belong together.
     """
-    database = Database.of(config.search, folder.path)
+    database = Database.of(config.search, folder.place)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with database.locked():
         check_folder(folder, config, data_fingerprint, allow_change=allow_change)
         storage = database.storage()
-        record = folder.read_record() if folder.record.exists() else None
+        record = folder.read_record() if folder.record.is_file() else None
         _check_database(folder, config, storage, record)
         record = _continued(record, config, data_fingerprint) if record else _new_record(config, data_fingerprint)
-        folder.path.mkdir(parents=True, exist_ok=True)
-        write_text(folder.record, record.model_dump_json(indent=2))
+        folder.record.write(record.model_dump_json(indent=2).encode())
         study = optuna.create_study(
             study_name=config.search.study, storage=storage, directions=DIRECTIONS, load_if_exists=True
         )
@@ -263,15 +314,8 @@ def git_revision() -> str | None:
     return found.stdout.strip()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename: a reader sees the old file or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def _remove_unused(folder: StudyFolder, made: list[Path]) -> None:
-    if folder.path.exists() and not folder.record.exists() and not _foreign(folder):
+    if folder.path.exists() and not folder.record.is_file() and not _foreign(folder):
         shutil.rmtree(folder.path)
         with suppress(OSError):  # another search may have begun there
             for parent in made:
@@ -279,8 +323,12 @@ def _remove_unused(folder: StudyFolder, made: list[Path]) -> None:
 
 
 def _foreign(folder: StudyFolder) -> str | None:
-    own = (".lock", SQLITE)
-    return next((entry.name for entry in folder.path.iterdir() if not entry.name.startswith(own)), None)
+    return next((name for name in folder.place.names() if not name.startswith((LOCK, SQLITE))), None)
+
+
+def _last_sentence(error: OSError) -> str:
+    """What an object store says of an error, without the request that stands before it."""
+    return " ".join(str(error).split()).rpartition("Detail: ")[2]
 
 
 def _check_database(
@@ -290,20 +338,20 @@ def _check_database(
     try:
         study = storage.get_study_id_from_name(name)
     except KeyError:
-        if record is not None and (folder.path / "trials").exists():
+        if record is not None and folder.trials.names():
             raise UserError(
-                f"search.database: does not know study {name!r}, whose trials lie in {folder.path}; name the database "
+                f"search.database: does not know study {name!r}, whose trials lie in {folder}; name the database "
                 "that the study was begun with, or choose another search.study"
             ) from None
         return
     created = record.created.isoformat() if record else None
     if created != storage.get_study_system_attrs(study).get(CREATED, created):
         raise UserError(
-            f"search.database: holds a study {name!r} that was begun in another folder than {folder.path}; choose "
+            f"search.database: holds a study {name!r} that was begun in another folder than {folder}; choose "
             "another search.study, or the search.storage of that study"
         )
     for trial in storage.get_all_trials(study):
-        check_choices(trial, config, str(folder.path), "choose another search.study")
+        check_choices(trial, config, str(folder), "choose another search.study")
 
 
 def _new_record(config: SearchConfig, data_fingerprint: str) -> StudyRecord:
@@ -336,7 +384,7 @@ def _refuse_changes(folder: StudyFolder, differences: Mapping[str, tuple[Any, An
     if differences:
         lines = [f"  {path}: {old} -> {new}" for path, (old, new) in differences.items()]
         raise UserError(
-            f"{folder.path}: this study was begun with another configuration or other data:\n"
+            f"{folder}: this study was begun with another configuration or other data:\n"
             + "\n".join(lines)
             + "\nrun it with what it was begun with, choose another search.study, or let --allow-change record it"
         )

@@ -4,7 +4,6 @@ A training that raises has an outcome too, so that the actor is used again and t
 a process leaves none: the searcher then hands the trial out again.
 """
 
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -13,8 +12,7 @@ import torch
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
-from hcvae.training import take_over, train_bundle
-from tune.artifacts import illustrate
+from tune.attempt import Attempt
 from tune.config import SearchSettings
 from tune.decisions import Listener, ask_of
 from tune.distributed import train_with_workers
@@ -38,18 +36,22 @@ def make_trainable(
         def tell(metrics: dict[str, float]) -> None:
             Message(epoch=metrics).send()
 
-        folder = Path(suggestion["folder"])
-        trial, arrays, listener = apply(config, suggestion["params"]), ray.get(data), Listener(tell, ask)
-        try:
-            take_over(trial, arrays, folder, map(Path, suggestion["earlier"]), settings.workers)
-            if settings.workers == 1:
-                torch.set_num_threads(settings.cpus_per_worker)
-                outcome = Outcome.of(train_bundle(trial, arrays, folder, listener), listener.stop)
-        except Exception as error:  # noqa: BLE001 - the one boundary between a training and the search
-            outcome = Outcome.of_error(error, listener.history)
+        trial, attempt = apply(config, suggestion["params"]), suggestion["attempt"]
+        if settings.workers > 1:
+            outcome = train_with_workers(trial, data, attempt, settings, tell, ask)
         else:
-            if settings.workers > 1:
-                outcome = train_with_workers(trial, data, folder, settings, tell, ask)
-        Message(outcome=illustrate(outcome, arrays.validation, folder)).send()
+            outcome = train_alone(trial, ray.get(data), attempt, settings, Listener(tell, ask))
+        Message(outcome=outcome).send()
 
     return ray.tune.with_resources(run_trial, trial_resources(settings))
+
+
+def train_alone(
+    config: Config, data: Dataset, attempt: Attempt, settings: SearchSettings, listener: Listener
+) -> Outcome:
+    """Train in this process; a training that raises has an outcome, too."""
+    torch.set_num_threads(settings.cpus_per_worker)
+    try:
+        return attempt.train(config, data, listener)
+    except Exception as error:  # noqa: BLE001 - the one boundary between a training and the search
+        return Outcome.of_error(error, listener.history)

@@ -8,18 +8,22 @@ newest is whole at any moment.
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from hcvae.storage import Place
+
 Tensors = dict[str, torch.Tensor]
-FILES = ("model.safetensors", "optimizer.safetensors", "best.safetensors", "state.json")
+CHECKPOINT = re.compile(r"epoch-\d{4}")
 LOOKS = 3
 """How often a newest checkpoint is looked for that is replaced by a newer one meanwhile."""
 
@@ -42,8 +46,8 @@ class TrainingState:
 
 def save_checkpoint(
     folder: Path, state: TrainingState, model: torch.nn.Module, optimizer: torch.optim.Optimizer, best: Tensors
-) -> None:
-    """Write the checkpoint of `state.epoch`, then drop older ones. `best` are the weights of the best epoch."""
+) -> Path:
+    """Write the checkpoint of `state.epoch`, then drop older ones; its folder. `best` are the best epoch's weights."""
     target = folder / f"epoch-{state.epoch:04d}"
     temporary = folder / f"{target.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -55,7 +59,8 @@ def save_checkpoint(
     os.rename(temporary, target)
     for other in folder.iterdir():
         if other != target:
-            shutil.rmtree(other)
+            Place.of(other).remove()
+    return target
 
 
 def load_checkpoint(
@@ -83,29 +88,20 @@ def load_checkpoint(
     return state, load_file(newest / "best.safetensors", device)
 
 
-def copy_newest(folders: Iterable[Path], target: Path, identity: dict[str, Any]) -> int | None:
-    """Copy the newest checkpoint of a training from one of `folders` to `target`; its epoch, or None.
+def copy_newest(folders: Iterable[Place], target: Path, identity: dict[str, Any]) -> Path | None:
+    """Copy the newest checkpoint of a training from one of `folders` to `target`; its copy, or None.
 
     The training may still be running there. Checkpoints of another identity are left alone.
     """
     folders = list(folders)
     for _ in range(LOOKS):
-        found = [checkpoint for folder in folders for checkpoint in folder.glob("epoch-????")]
-        for checkpoint in sorted(found, key=lambda path: path.name, reverse=True):
-            with suppress(FileNotFoundError):  # a newer one has replaced it
+        names = [(name, folder / name) for folder in folders for name in folder.names() if CHECKPOINT.fullmatch(name)]
+        for name, checkpoint in sorted(names, key=itemgetter(0), reverse=True):
+            with suppress(FileNotFoundError):  # not whole, or a newer one has replaced it
                 if json.loads((checkpoint / "state.json").read_text())["identity"] == identity:
-                    _copy(checkpoint, target)
-                    return int(checkpoint.name.removeprefix("epoch-"))
+                    checkpoint.fetch(target / name)
+                    return target / name
     return None
-
-
-def _copy(checkpoint: Path, folder: Path) -> None:
-    temporary = folder / f"{checkpoint.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name in FILES:  # by name: a folder that is being removed has lost some
-        shutil.copyfile(checkpoint / name, temporary / name)
-    os.rename(temporary, folder / checkpoint.name)
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:

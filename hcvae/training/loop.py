@@ -14,6 +14,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.errors import UserError
 from hcvae.models import Model, build
+from hcvae.storage import Place
 from hcvae.training.checkpoint import TrainingState, copy_newest, load_checkpoint, save_checkpoint
 from hcvae.training.epoch import EpochTrainer
 from hcvae.training.evaluation import evaluate
@@ -28,6 +29,8 @@ CHECKPOINTS = "checkpoint"
 
 Report = Callable[[dict[str, float]], bool]
 """Called on rank 0 with the metrics of each epoch; returns whether to go on."""
+Saved = Callable[[Path], object]
+"""Called on rank 0 with the folder of each new checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ class FitResult:
         return len(self.history) < self.config.training.epochs
 
 
-def fit(config: Config, data: Dataset, folder: Path, report: Report | None = None) -> FitResult:
+def fit(
+    config: Config, data: Dataset, folder: Path, report: Report | None = None, saved: Saved | None = None
+) -> FitResult:
     """Train a model on `data`; checkpoints and TensorBoard events go under `folder`.
 
     Goes on from the checkpoint in `folder` where there is one: to the same weights, bit for bit, as an uninterrupted
@@ -112,20 +117,24 @@ def fit(config: Config, data: Dataset, folder: Path, report: Report | None = Non
             stopped = workers.share(stopped)
             due = state.epoch % config.training.checkpoint_every_epochs == 0
             if workers.first and (due or stopped or state.finished):
-                save_checkpoint(checkpoints, state, trainer.module, trainer.optimizer, best)
+                checkpoint = save_checkpoint(checkpoints, state, trainer.module, trainer.optimizer, best)
+                if saved is not None:
+                    saved(checkpoint)
     trainer.module.load_state_dict(best)
     best_epoch = state.best_epoch or state.epoch
     return FitResult(model.eval(), trainer.module.objective, config, best_epoch, state.history, stopped)
 
 
-def take_over(config: Config, data: Dataset, folder: Path, earlier: Iterable[Path], workers: int) -> None:
+def take_over(config: Config, data: Dataset, folder: Path, earlier: Iterable[Place], workers: int) -> Path | None:
     """Copy the newest checkpoint of the same training in the folders `earlier` to `folder`: `fit` goes on from it.
+
+    Its copy, or None where there is none.
 
     Raises:
         UserError: as `resolve`.
     """
     identity = _identity(resolve(config, data, workers), data)
-    copy_newest((other / CHECKPOINTS for other in earlier), folder / CHECKPOINTS, identity)
+    return copy_newest((other / CHECKPOINTS for other in earlier), folder / CHECKPOINTS, identity)
 
 
 def resolve(config: Config, data: Dataset, workers: int) -> Config:

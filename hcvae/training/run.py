@@ -10,7 +10,7 @@ from hcvae.data.dataset import Dataset
 from hcvae.models import build
 from hcvae.training.diagnosis import diagnose
 from hcvae.training.evaluation import evaluate
-from hcvae.training.loop import FitResult, Report, fit, pick_device, resolve
+from hcvae.training.loop import FitResult, Report, Saved, fit, pick_device, resolve
 from hcvae.training.objective import Objective
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
@@ -29,7 +29,9 @@ def preflight(config: Config, data: Dataset, workers: int = 1) -> None:
         evaluate(model, part, PartTensors.of(part, torch.device("cpu")), data.preprocessing, Objective(config))
 
 
-def train_bundle(config: Config, data: Dataset, folder: Path, report: Report | None = None) -> FitResult:
+def train_bundle(
+    config: Config, data: Dataset, folder: Path, report: Report | None = None, saved: Saved | None = None
+) -> FitResult:
     """`fit`, fit what generation draws from, and write the best epoch's model with its test figures to `folder`/bundle.
 
     A training that `report` stopped leaves its checkpoint and no bundle.
@@ -37,7 +39,7 @@ def train_bundle(config: Config, data: Dataset, folder: Path, report: Report | N
     Raises:
         UserError, TrainingDiverged: as `fit`.
     """
-    result = fit(config, data, folder, report)
+    result = fit(config, data, folder, report, saved)
     if Workers.current().first and not result.stopped:
         device = next(result.model.parameters()).device
         train, validation, test = (PartTensors.of(part, device) for part in (data.train, data.validation, data.test))

@@ -32,7 +32,7 @@ def known(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     optuna_study = folder.load()
     front = Front(folder, optuna_study)
     model = folder.exported(front.members[0].number)
-    copies = {number: folder.attempt(number, 1) / "bundle" for number in POINTS}
+    copies = {number: folder.attempt(number, 1).path / "bundle" for number in POINTS}
     for number, copy in copies.items():
         shutil.copytree(model, copy)
         config = json.loads((copy / "config.json").read_text())

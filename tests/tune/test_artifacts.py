@@ -16,7 +16,7 @@ from rich.console import Console
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.training import train_bundle
-from tune.artifacts import illustrate, images, upload
+from tune.artifacts import FIGURES, illustrate, images, upload
 from tune.budget import Budget
 from tune.config import SearchConfig
 from tune.database import Database
@@ -50,9 +50,8 @@ def complete(figures: tuple[str, ...] = (), figure_failure: str | None = None) -
 class TestDrawing:
     def test_three_small_figures(self, trained: Path, data: Dataset) -> None:
         outcome = illustrate(complete(), data.validation, trained)
-        files = [Path(file) for file in outcome.figures]
-        assert sorted(file.name for file in files) == NAMES
-        assert {file.parent for file in files} == {trained / "figures"}
+        assert sorted(outcome.figures) == NAMES
+        files = [trained / FIGURES / name for name in outcome.figures]
         assert sum(file.stat().st_size for file in files) < 200_000
         for file in files:
             assert np.ptp(imread(file)) == 1  # from white to black: something is drawn
@@ -62,7 +61,7 @@ class TestDrawing:
         drawn = []
         for _ in range(2):
             files = illustrate(complete(), data.validation, trained).figures
-            drawn.append([Path(file).read_bytes() for file in files])
+            drawn.append([(trained / FIGURES / name).read_bytes() for name in files])
         assert drawn[0] == drawn[1]
 
     def test_a_figure_that_fails_leaves_the_trial_complete(self, data: Dataset, tmp_path: Path) -> None:
@@ -105,11 +104,9 @@ class TestTelling:
 
     def files(self, folder: StudyFolder) -> tuple[str, ...]:
         """Some files with the names of figures."""
-        made = [folder.trial(0) / "figures" / name for name in NAMES]
-        made[0].parent.mkdir(parents=True)
-        for file in made:
-            file.write_bytes(file.name.encode())
-        return tuple(str(file) for file in made)
+        for name in NAMES:
+            (folder.attempt(0, 1) / FIGURES / name).write(name.encode())
+        return tuple(NAMES)
 
     def test_figures_become_artifacts_of_the_trial(self, folder: StudyFolder) -> None:
         trial = self.tell(folder, complete(self.files(folder)), JsonProgress, io.StringIO())
@@ -120,19 +117,18 @@ class TestTelling:
         for meta in found:
             assert (folder.path / "artifacts" / meta.artifact_id).read_bytes() == meta.filename.encode()
         assert images(folder, study, trial) == {name: name.encode() for name in NAMES}
-        (folder.artifacts / found[0].artifact_id).unlink()
+        (folder.artifacts / found[0].artifact_id).remove()
         assert len(images(folder, study, trial)) == 2
 
     def test_what_an_interrupted_upload_left_is_not_uploaded_again(self, folder: StudyFolder) -> None:
         study, files = folder.load(), self.files(folder)
         trial = study.ask()
-        upload(folder, trial, files[:2])
-        upload(folder, trial, files)
-        assert len(get_all_artifact_meta(trial)) == len(list(folder.artifacts.iterdir())) == 3
+        figures = folder.attempt(0, 1) / FIGURES
+        upload(folder, trial, figures, files[:2])
+        upload(folder, trial, figures, files)
+        assert len(get_all_artifact_meta(trial)) == len(folder.artifacts.names()) == 3
 
-    @pytest.mark.parametrize(
-        "outcome", [complete(figure_failure="ValueError: no rows"), complete(("nowhere/swap_grid.png",))]
-    )
+    @pytest.mark.parametrize("outcome", [complete(figure_failure="ValueError: no rows"), complete(("swap_grid.png",))])
     @pytest.mark.parametrize("view", [JsonProgress, lambda c, f, n, s: LineProgress(c, f, n, Console(file=s))])
     def test_a_missing_figure_is_recorded_and_said(self, folder: StudyFolder, outcome: Outcome, view: Any) -> None:
         stream = io.StringIO()

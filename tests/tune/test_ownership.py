@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.trial import Trial
 
+from hcvae.storage import Place
 from tune.config import SearchConfig
 from tune.database import Database
 from tune.ownership import Claim, Owner, Ownership, claim_of, heartbeats, own_folder
@@ -98,13 +99,14 @@ def test_hearts_beat_while_a_search_runs_and_it_releases_its_trials(
 
 
 def test_folders_of_the_dead_are_removed(tmp_path: Path, sleeper: "subprocess.Popen[bytes]") -> None:
-    mine = own_folder(tmp_path, Owner.myself())
-    other = own_folder(tmp_path, owner_of(sleeper.pid))
-    assert own_folder(tmp_path, Owner.myself()).exists()
+    parent = Place.of(tmp_path)
+    mine = own_folder(parent, Owner.myself()).path
+    other = own_folder(parent, owner_of(sleeper.pid)).path
+    assert own_folder(parent, Owner.myself()).is_whole()
     assert mine.exists()
     assert other.exists()
     sleeper.kill()
     sleeper.wait()
-    own_folder(tmp_path, Owner.myself())
+    own_folder(parent, Owner.myself())
     assert not other.exists()
     assert mine.exists()

@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcvae.errors import UserError
+from hcvae.storage import Place
 from tune.artifacts import upload
 from tune.charts import Timeline, hypervolume_chart, parallel_chart, pareto_chart
 from tune.config import SearchConfig
@@ -136,14 +137,13 @@ class TestPage:
             file = tmp_path / f"{values[0]}.png"
             file.write_bytes(PNG)
             asked = study.ask()
-            upload(begun, asked, [str(file)])
+            upload(begun, asked, Place.of(tmp_path), [file.name])
             study.tell(asked, values)
         page = page_of(begun)
         [image] = [attributes for name, attributes in page.elements if name == "img"]  # of trial 1; 0 is dominated
         assert image["alt"] == "trial 1: 0.4.png"
         assert str(image["src"]).startswith("data:image/png;base64,iVBORw0KGgo")
-        for left in begun.artifacts.iterdir():
-            left.unlink()
+        begun.artifacts.remove()
         assert "No figures" in page_of(begun).text
 
     def test_where_no_study_is_there_is_no_page(self, tmp_path) -> None:

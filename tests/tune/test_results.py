@@ -35,8 +35,8 @@ def finish(opened: Opened, front: Front | None, values: tuple[float, float] | No
     Ownership(study).take(trial, 0)
     trial.suggest_int("model.global_latent_dim", 16, 64)
     for part in ("checkpoint", "bundle", "tensorboard"):
-        (folder.attempt(trial.number, 1) / part).mkdir(parents=True)
-    (folder.attempt(trial.number, 1) / "bundle" / "model.safetensors").write_text(str(values))
+        (folder.attempt(trial.number, 1).path / part).mkdir(parents=True)
+    (folder.attempt(trial.number, 1).path / "bundle" / "model.safetensors").write_text(str(values))
     if values is None:
         trial.set_user_attr("failure", "TrainingDiverged: loss is nan")
         frozen = study.tell(trial, state=TrialState.FAIL)
@@ -51,11 +51,11 @@ def finish(opened: Opened, front: Front | None, values: tuple[float, float] | No
 
 
 def parts_of(folder: StudyFolder, number: int) -> set[str]:
-    return {part.name for part in folder.attempt(number, 1).iterdir()}
+    return {part.name for part in folder.attempt(number, 1).path.iterdir()}
 
 
 def exported(folder: StudyFolder) -> set[str]:
-    return {bundle.name for bundle in folder.best.iterdir()}
+    return {bundle.name for bundle in folder.best.path.iterdir()}
 
 
 def test_the_front_is_exported_after_each_trial(opened: Opened) -> None:
@@ -99,7 +99,7 @@ def test_what_an_interruption_left_undone_is_done_at_the_next_start(opened: Open
 def test_a_running_trial_is_not_touched(opened: Opened) -> None:
     folder, study = opened
     number = study.ask().number
-    (folder.attempt(number, 1) / "checkpoint").mkdir(parents=True)
+    (folder.attempt(number, 1).path / "checkpoint").mkdir(parents=True)
     front = Front(folder, study)
     finish(opened, front, (0.5, 0.1))
     assert parts_of(folder, number) == {"checkpoint"}

@@ -32,9 +32,9 @@ def test_a_search_ends_in_trials_a_front_and_bundles(
     small_search: SmallSearch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = run_search(small_search(trials=3))
-    assert result.folder == tmp_path / "small"
+    assert result.folder.path == tmp_path / "small"
     assert [trial.state for trial in result.trials] == ["complete"] * 3
-    study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder / 'study.db'}")
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder.path / 'study.db'}")
     assert sorted(trial.number for trial in study.best_trials) == sorted(trial.number for trial in result.pareto)
     for trial in study.trials:
         history = trial.user_attrs["history"]
@@ -58,9 +58,11 @@ def test_a_search_ends_in_trials_a_front_and_bundles(
         bundle = result.load(trial)
         assert bundle.config.model.global_latent_dim == trial.params["model.global_latent_dim"]
         assert bundle.metrics["validation"]["reconstruction_nmse"] == trial.reconstruction_nmse
-    assert {path.name for path in (result.folder / "best").iterdir()} == {f"trial-{t.number}" for t in result.pareto}
+    assert {path.name for path in (result.folder.path / "best").iterdir()} == {
+        f"trial-{t.number}" for t in result.pareto
+    }
     # Ray's bookkeeping is gone, and Ray, which was there before, is not.
-    assert not (result.folder / ".ray").exists()
+    assert not (result.folder.path / ".ray").exists()
     assert ray.is_initialized()
     printed = capsys.readouterr()
     assert "3/3 finished" in printed.out
@@ -142,7 +144,7 @@ def test_a_trial_that_goes_nan_or_raises_fails_and_the_search_goes_on(
     assert str(diverged.failure).startswith("TrainingDiverged: ")
     assert all(str(trial.failure).startswith("UserError: training.device") for trial in no_gpu)
     assert hcvae.load(result.bundle(good.number)).metrics["validation"]["disentanglement"] == good.disentanglement
-    study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder / 'study.db'}")
+    study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder.path / 'study.db'}")
     assert "raise TrainingDiverged" in study.trials[0].user_attrs["traceback"]
     (finding,) = study.trials[0].user_attrs["diagnosis"]
     assert finding["trouble"] == "training instability"
@@ -150,7 +152,7 @@ def test_a_trial_that_goes_nan_or_raises_fails_and_the_search_goes_on(
     assert "training.learning_rate (now 0.0" in finding["remedy"]
     assert all("diagnosis" not in study.trials[trial.number].user_attrs for trial in no_gpu)
     for trial in (diverged, *no_gpu):
-        assert not list((result.folder / "trials" / str(trial.number)).glob("*/checkpoint"))
+        assert not list((result.folder.path / "trials" / str(trial.number)).glob("*/checkpoint"))
 
 
 @pytest.mark.usefixtures("cluster")
@@ -173,7 +175,7 @@ def test_progress_as_json_lines(small_search: SmallSearch, capsys: pytest.Captur
 def test_one_process_runs_one_trial_after_the_other(small_search: SmallSearch) -> None:
     """A fresh one for each would take seconds to import torch. TensorBoard's files are named by their process."""
     result = run_search(small_search(trials=3, max_concurrent=1, training={"epochs": 1}))
-    events = list(result.folder.glob("trials/**/events.out.tfevents.*"))
+    events = list(result.folder.path.glob("trials/**/events.out.tfevents.*"))
     assert len(events) == 3
     assert len({file.name.split(".")[-2] for file in events}) == 1
 

@@ -47,7 +47,7 @@ def test_trials_that_fall_behind_are_pruned(
             assert trial.user_attrs["values_at_stop"] == [last["reconstruction_nmse"], last["disentanglement"]]
             assert trial.user_attrs["epochs"] == last["epoch"]
             assert "search.early_stopping" in trial.user_attrs["stopped"]
-            parts = (result.folder / "trials" / str(trial.number)).glob("*/*")
+            parts = (result.folder.path / "trials" / str(trial.number)).glob("*/*")
             assert [part.name for part in parts] == ["tensorboard"]
     states = [trial.state.name.lower() for trial in found]
     assert {"complete", "pruned"} == set(states)

@@ -102,7 +102,9 @@ def test_two_searches_share_a_budget_and_show_no_password(
     assert {claim_of(trial).attempt for trial in trials} == {1}
     assert {claim.owner.process for trial in trials if (claim := claim_of(trial)).owner} == {s.pid for s in searches}
     result = SearchResult.open(folder.path)
-    assert {bundle.name for bundle in folder.best.iterdir()} == {f"trial-{trial.number}" for trial in result.pareto}
+    assert {bundle.name for bundle in folder.best.path.iterdir()} == {
+        f"trial-{trial.number}" for trial in result.pareto
+    }
     for member in result.pareto:
         hcvae.load(result.bundle(member.number))
     for output in outputs:  # both know of all trials

@@ -1,0 +1,84 @@
+"""One attempt at a training: where it works, and where what it leaves is kept.
+
+On a disk that all nodes share both are one folder. With an object store each worker works in a folder of its own node,
+and the first one copies every checkpoint, and in the end the bundle, to the store.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hcvae.config import Config
+from hcvae.data.dataset import Dataset
+from hcvae.storage import Place
+from hcvae.training import take_over, train_bundle
+from hcvae.training.workers import Workers
+from tune.artifacts import FIGURES, illustrate
+from tune.decisions import Listener
+from tune.outcome import Outcome
+
+TENSORBOARD = "tensorboard"
+PARTS = ("bundle", FIGURES, TENSORBOARD)
+"""What an attempt leaves beside its checkpoints."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt at a training, and the earlier ones that it may go on from."""
+
+    place: Place
+    earlier: tuple[Place, ...] = ()
+
+    def train(self, config: Config, data: Dataset, listener: Listener) -> Outcome:
+        """Train, from the newest checkpoint where there is one, keep what it leaves, and say what it came to.
+
+        Every data-parallel worker calls it, with `torch.distributed` initialised.
+
+        Raises:
+            UserError, TrainingDiverged: as `hcvae.training.fit`.
+        """
+        workers = Workers.current()
+        with self._workspace() as folder:
+            self._begin(config, data, folder, workers)
+            try:
+                result = train_bundle(config, data, folder, listener, lambda checkpoint: self._keep(folder, checkpoint))
+                outcome = Outcome.of(result, listener.stop)
+                return illustrate(outcome, data.validation, folder) if workers.first else outcome
+            finally:
+                if workers.first:
+                    self._keep(folder)
+
+    @contextmanager
+    def _workspace(self) -> Iterator[Path]:
+        if self.place.is_local:
+            yield self.place.path
+            return
+        with tempfile.TemporaryDirectory(prefix="hcvae-attempt-") as folder:
+            yield Path(folder)
+
+    def _begin(self, config: Config, data: Dataset, folder: Path, workers: Workers) -> None:
+        # An earlier attempt may still be writing: the first worker chooses its checkpoint for all.
+        if workers.first:
+            own = () if self.place.is_local else (self.place,)
+            taken = take_over(config, data, folder, (*own, *self.earlier), workers.size)
+            if taken is not None:
+                self._keep(folder, taken)
+        workers.share(None)
+        if not workers.first and not self.place.is_local:
+            take_over(config, data, folder, (self.place,), workers.size)
+
+    def _keep(self, folder: Path, checkpoint: Path | None = None) -> None:
+        """Copy what is new in `folder` to where it is kept; older checkpoints go once the new one is there."""
+        if self.place.is_local:
+            return
+        for part in PARTS:
+            if (folder / part).is_dir():
+                (self.place / part).put(folder / part)
+        if checkpoint is not None:
+            kept = self.place / checkpoint.parent.name
+            (kept / checkpoint.name).put(checkpoint)
+            for name in kept.names():
+                if name != checkpoint.name:
+                    (kept / name).remove()
