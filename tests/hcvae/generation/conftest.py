@@ -1,5 +1,7 @@
 """Small models that have learnt nothing: generation is arithmetic on what they decode."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -54,8 +56,10 @@ def untrained_bundle():
 
 @pytest.fixture
 def two(bundle, grouped) -> tuple[Recording, Recording]:
-    """A recording of a woman and one of a man."""
+    """A recording of a woman and one of a man, with latents as large as those of a trained model."""
     table = simulate(1000, 0)
     sexes = table["sex"].to_pylist()
-    first, second = (encode_recording(bundle, table.slice(sexes.index(sex), 1)) for sex in ("F", "M"))
+    found = (encode_recording(bundle, table.slice(sexes.index(sex), 1)) for sex in ("F", "M"))
+    first, second = (replace(one, latents={name: 50 * z for name, z in one.latents.items()}) for one in found)
+    assert all(0.3 < z.std() < 30 for one in (first, second) for z in one.latents.values())
     return first, second
