@@ -1,11 +1,7 @@
 """`python -m jobs.dashboard`: look at a study in the browser, while it is searched or afterwards."""
 
-import logging
-import signal
-import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +12,11 @@ from pydantic_settings import CliPositionalArg
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.serving import HOST, serving, stop_signals
 from jobs.arguments import main
 
 if TYPE_CHECKING:
     from tune.study import StudyFolder
-
-HOST = "127.0.0.1"
-"""Nobody is asked for a password, so nobody on another machine may connect."""
 
 
 class DashboardCommand(command_line.Command):
@@ -45,7 +39,7 @@ class DashboardCommand(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Serve both, say where, and end on Ctrl-C or SIGTERM."""
     command = command_line.parse(DashboardCommand, arguments)
-    with _stop_signals() as stopped:
+    with stop_signals() as stopped:
         from tune.study import StudyFolder
 
         folder = StudyFolder(command.study)
@@ -57,43 +51,16 @@ def run(arguments: Sequence[str]) -> int:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set."""
-    stopped = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def _dashboard(folder: "StudyFolder", port: int) -> Iterator[str]:
     """Optuna's dashboard in a thread of this process: no command line shows where its storage is."""
     from optuna_dashboard import wsgi
-    from werkzeug.serving import make_server
 
     from tune.artifacts import ArtifactStore
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line a request
     study = folder.load()
     app = wsgi(study._storage, artifact_store=ArtifactStore(folder.artifacts))
-    with _listen(port) as listening:
-        server = make_server(HOST, listening.getsockname()[1], app, threaded=True, fd=listening.fileno())
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://{HOST}:{server.port}/dashboard/studies/{study._study_id}"
-    finally:
-        server.shutdown()
-
-
-def _listen(port: int) -> socket.socket:
-    # Here, because werkzeug would print advice and end the process where it cannot.
-    try:
-        return socket.create_server((HOST, port))
-    except OSError as error:
-        raise UserError(f"--port: cannot listen on port {port}: {error.strerror}; name another, or none") from None
+    with serving(app, port) as address:
+        yield f"{address}/dashboard/studies/{study._study_id}"
 
 
 @contextmanager
