@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.object_store import ObjectStore, object_store
 from benchmarks.postgres import Server, postgres_server
@@ -74,3 +75,12 @@ def s3() -> Iterator[ObjectStore]:
         for name, value in store.variables.items():
             patch.setenv(name, value)
         yield store
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without a window; where it is missing the test fails."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        yield browser
+        browser.close()

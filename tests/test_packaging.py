@@ -68,6 +68,7 @@ def test_wheel_holds_only_hcvae(tmp_path: Path) -> None:
     assert {name.split("/")[0] for name in files} == {"hcvae", info}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hcvae").rglob("*.py")}
     assert modules <= files
+    assert {f"hcvae/explore/assets/explore.{suffix}" for suffix in ("css", "js")} <= files
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_wheel_holds_only_hcvae(tmp_path: Path) -> None:
         ("tune", ("search",)),
         ("jobs", ("search",)),
         ("cluster", ("search",)),
-        ("benchmarks", ("search",)),
+        ("benchmarks", ("search", "dev")),
         ("tests", tuple(PROJECT["optional-dependencies"])),
     ],
 )

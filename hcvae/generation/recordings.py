@@ -35,18 +35,26 @@ def read_recording(bundle: Bundle, path: str | Path, row: int = 0, *, extrapolat
     """Encode one row of a Parquet waveform table.
 
     Raises:
-        UserError: no such file or row, or `encode_recording` refuses it; the message names file and row.
+        UserError: `read_row` or `encode_recording` refuses it; the message names file and row.
+    """
+    return encode_recording(bundle, read_row(path, row), f"{path}, row {row}", extrapolate=extrapolate)
+
+
+def read_row(path: str | Path, row: int) -> pa.Table:
+    """One row of a Parquet waveform table, without reading more than its row group.
+
+    Raises:
+        UserError: no such file or row, or not Parquet.
     """
     try:
         with pq.ParquetFile(path) as file:
-            table = _row(file, row, f"{path}")
+            return _row(file, row, f"{path}")
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; name a Parquet waveform table") from error
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(
             f"{path}: must be a readable Parquet waveform table, but got: {error}; hcvae import makes one"
         ) from error
-    return encode_recording(bundle, table, f"{path}, row {row}", extrapolate=extrapolate)
 
 
 def encode_recording(
@@ -92,7 +100,6 @@ def encode_recording(
 
 
 def _row(file: pq.ParquetFile, row: int, where: str) -> pa.Table:
-    """One row, without reading more than its row group."""
     if not 0 <= row < file.metadata.num_rows:
         raise UserError(f"{where}: row must be 0 to {file.metadata.num_rows - 1}, but got {row}")
     group, left = 0, row

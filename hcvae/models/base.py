@@ -157,7 +157,7 @@ class Model(nn.Module, ABC):
         check_columns("static_params", static_params, self.static_dim)
         static_rows = static_params.repeat_interleave(n_samples, dim=0)
         latents = {
-            f"z_{block}": self._prior(block)(
+            f"z_{block}": self.prior(block)(
                 static_rows, temperature * _normal(static_rows, self.latent_dims[block], generator)
             )
             if latent is None
@@ -190,7 +190,7 @@ class Model(nn.Module, ABC):
         other = None if held_out is None else self._drawn(*held_out, generator)
         for block in self.latent_dims:
             others = None if held_out is None or other is None else (held_out[1], other[f"mu_{block}"])
-            self._prior(block).fit(static_params, output[f"mu_{block}"], output[f"logvar_{block}"], others)
+            self.prior(block).fit(static_params, output[f"mu_{block}"], output[f"logvar_{block}"], others)
         noisy = None if held_out is None or other is None else (held_out[1], held_out[0], other["recon_signal"])
         self.residual.fit(static_params, signals, output["recon_signal"], noisy)
 
@@ -246,7 +246,8 @@ class Model(nn.Module, ABC):
             raise UserError(f"{path}: holds a {type(model).__name__}, not a {cls.__name__}; hcvae.load reads either")
         return model
 
-    def _prior(self, block: str) -> Prior:
+    def prior(self, block: str) -> Prior:
+        """Where the latents of a block are drawn from."""
         return cast(Prior, self.get_submodule(f"prior_{block}"))
 
     def _blocks(

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from hcvae.data.simulator import simulate
 from jobs import search
@@ -113,12 +112,3 @@ def tiny(study: Path) -> dict[str, Any]:
     """The configuration of `study`."""
     settings = TINY["search"] | {"storage": str(study.parent)}
     return TINY | {"search": settings}
-
-
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window; where it is missing the test fails."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        yield browser
-        browser.close()

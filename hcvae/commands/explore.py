@@ -1,0 +1,48 @@
+"""`hcvae explore`: a model bundle under one's fingers, in the browser."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import CliPositionalArg
+
+from hcvae import command_line
+from hcvae.errors import UserError
+
+
+class Explore(command_line.Command):
+    """Serve a page with sliders for conditions and latents, and the waveform that follows them, to browsers on this
+    machine, until Ctrl-C.
+
+    examples:
+      hcvae explore model
+      hcvae explore model --data recordings.parquet --port 8050
+    """
+
+    bundle: CliPositionalArg[str]
+    """The model bundle, a folder."""
+    data: str | None = None
+    """Parquet waveform table: its recordings can be laid under the waveform, and lend their latents."""
+    port: int = Field(0, ge=0, le=65535)
+    """Port; 0 takes a free one."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Serve the page, say where, and end on Ctrl-C or SIGTERM."""
+    command = command_line.parse(Explore, arguments)
+    if find_spec("dash") is None:
+        raise UserError("explore needs the package dash, which is not installed; pip install 'hcvae[explore]'")
+    from hcvae.serving import serving, stop_signals
+
+    with stop_signals() as stopped:
+        from hcvae.bundle import load
+        from hcvae.explore.explorer import Explorer
+        from hcvae.explore.server import application
+
+        explorer = Explorer(load(command.bundle), command.data)
+        title = Path(command.bundle).resolve().name
+        with serving(application(explorer, title), command.port) as address:
+            print(f"{address}/\nCtrl-C ends it", flush=True)
+            stopped.wait()
+    return 0

@@ -1,0 +1,143 @@
+"""From a setting of the page to the waveforms that it shows, as a waveform table.
+
+Legend: T samples.
+"""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from hcvae.bundle import Bundle
+from hcvae.data.table import PEAK_COLUMNS, WAVES, scalar_column
+from hcvae.explore.directions import Directions, leading_directions, prior_means
+from hcvae.explore.settings import ALONE, Page, Reference
+from hcvae.generation import complete_condition, decode, encode_recording
+from hcvae.generation.recordings import read_row
+
+CURRENT = "current"
+"""The name of the waveform that follows the sliders."""
+DIRECTIONS = 4
+"""Sliders for each latent block, at most."""
+CACHED_ROWS = 64
+NO_PEAKS: dict[str, object] = dict(
+    zip(PEAK_COLUMNS, ([math.nan] * len(WAVES), [math.nan] * len(WAVES), [False] * len(WAVES)), strict=True)
+)
+
+
+class Explorer:
+    """A bundle, the leading directions of its latents, and a table of recordings to compare with.
+
+    Args:
+        bundle: The model.
+        data: Parquet waveform table, from which recordings are chosen; None: there are none.
+
+    Raises:
+        UserError: `data` is not a readable Parquet file, or has no rows.
+    """
+
+    def __init__(self, bundle: Bundle, data: str | None = None) -> None:
+        self.bundle = bundle
+        self.data = data
+        self._row = lru_cache(CACHED_ROWS)(self._read)
+        self.rows = 0
+        if data is not None:
+            read_row(data, 0)
+            self.rows = pq.read_metadata(data).num_rows
+        typical = next(iter(bundle.preprocessing.typical.values()))
+        self.directions: dict[str, Directions] = {
+            block: leading_directions(bundle, block, typical, DIRECTIONS) for block in bundle.model.latent_dims
+        }
+
+    def freeze(self, page: Page, name: str = CURRENT) -> Reference:
+        """The setting as a reference: each latent that of A, B or the prior's mean, shifted.
+
+        Raises:
+            UserError: a condition outside what the model was trained on.
+        """
+        condition = complete_condition(self.bundle, page.setting.condition)
+        means = prior_means(self.bundle, condition)
+        latents = {block: tuple(self._latent(page, block, mean)[0].tolist()) for block, mean in means.items()}
+        return Reference(name=name, condition=condition, latents=latents)
+
+    def recording(self, row: int) -> Reference:
+        """A row of the table as a reference; beyond the training range its latents are a guess.
+
+        Raises:
+            UserError: no such row, or a recording that the model cannot encode.
+        """
+        name = f"row {row}"
+        recording = encode_recording(self.bundle, self._row(row), name, extrapolate=True)
+        latents = {block: tuple(z[0].tolist()) for block, z in recording.latents.items()}
+        return Reference(name=name, condition=dict(recording.condition), latents=latents, row=row)
+
+    def describe(self, row: int) -> str:
+        """What the table says of a row: its columns of one value."""
+        table = self._row(row)
+        values = {
+            name: scalar_column(column, name)[0].as_py()
+            for name, column in zip(table.column_names, table.columns, strict=True)
+            if not pa.types.is_nested(column.type)
+        }
+        return ", ".join(
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+        )
+
+    def waveforms(self, page: Page) -> pa.Table:
+        """The waveform of the sliders, called `CURRENT`, and those of the references that are shown.
+
+        Returns:
+            A waveform table as `hcvae generate` writes it, with a column `name` in place of `sample`. Recordings
+            are as recorded, with the peaks of their table; all others have the predicted peaks.
+
+        Raises:
+            UserError: a condition outside what the model was trained on.
+        """
+        current = self.freeze(page)
+        drawn = [current, *(reference for reference in page.references if reference.name in page.shown)]
+        decoded = decode(
+            self.bundle,
+            [reference.condition for reference in drawn],
+            {block: torch.tensor([reference.latents[block] for reference in drawn]) for block in current.latents},
+            {"name": np.array([reference.name for reference in drawn])},
+        )
+        rows = [NO_PEAKS | row for row in decoded.to_pylist()]
+        for row, reference in zip(rows, drawn, strict=True):
+            if reference.row is not None:
+                row.update(NO_PEAKS | self._recorded(reference.row))
+        return pa.Table.from_pylist(rows, _with_peaks(decoded.schema))
+
+    def span_uv(self, page: Page) -> tuple[float, float]:
+        """What the vertical axis shows, so that it stays while the sliders move: mean +- 2.5 SD of the recordings."""
+        signal = self.bundle.preprocessing.signal
+        scale = signal.groups[str(page.setting.condition[signal.group_by]) if signal.group_by else ""]
+        return scale.mean_uv - 2.5 * scale.std_uv, scale.mean_uv + 2.5 * scale.std_uv
+
+    def _latent(self, page: Page, block: str, mean: Tensor) -> Tensor:
+        """[1, D]."""
+        name = page.setting.b if block == "local" else page.setting.a
+        start = mean if name == ALONE else torch.tensor([page.named(name).latents[block]])
+        return start + torch.tensor([page.setting.shifts[block]]) @ self.directions[block].vectors
+
+    def _recorded(self, row: int) -> dict[str, object]:
+        """Waveform and labelled peaks of a row of the table."""
+        table = self._row(row)
+        names = [name for name in ("signal", *PEAK_COLUMNS) if name in table.column_names]
+        return {name: value for name in names if (value := table[name][0].as_py()) is not None}
+
+    def _read(self, row: int) -> pa.Table:
+        assert self.data is not None, "the page offers rows only where there is a table"
+        return read_row(self.data, row).take([0])  # a copy: a slice would keep its whole row group
+
+
+def _with_peaks(schema: pa.Schema) -> pa.Schema:
+    """The schema with the columns of peaks, which tables of models without a peak head do not have."""
+    for name in PEAK_COLUMNS:
+        if name not in schema.names:
+            kind = pa.bool_() if name == "peak_valid" else pa.float32()
+            schema = schema.append(pa.field(name, pa.list_(kind, len(WAVES))))
+    return schema

@@ -1,0 +1,149 @@
+"""What the page draws, as plain data of plotly, and its table of peaks.
+
+Legend: N waveforms, T samples.
+"""
+
+import itertools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from hcvae.data.dataset import MODEL_WAVES
+from hcvae.data.preprocessing import Value
+from hcvae.data.table import PEAK_COLUMNS, WAVES, sampling_rate_of
+from hcvae.explore.controls import in_words
+
+CURRENT_COLOR = "#0072B2"
+REFERENCE_COLORS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Of Okabe & Ito's palette, which colour-blind readers tell apart."""
+REFERENCE_DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot")
+"""One fewer than the colours, so that the pairs repeat late."""
+
+
+class Peak(NamedTuple):
+    """Of a waveform that is drawn."""
+
+    wave: str
+    latency_ms: float
+    amplitude_uv: float
+
+
+def peaks_of(row: dict[str, Any]) -> list[Peak]:
+    """The valid peaks of waves I, III and V of a row of a waveform table."""
+    columns = zip(WAVES, *(row[name] for name in PEAK_COLUMNS), strict=True)
+    return [
+        Peak(wave, latency_ms, amplitude_uv)
+        for wave, latency_ms, amplitude_uv, is_valid in columns
+        if is_valid and wave in MODEL_WAVES and None not in (latency_ms, amplitude_uv) and math.isfinite(latency_ms)
+    ]
+
+
+def figure(table: pa.Table, span_uv: tuple[float, float]) -> dict[str, Any]:
+    """The waveforms of a table with a column `name`, the first in front, and its peaks labelled.
+
+    Args:
+        table: From `Explorer.waveforms`, [N].
+        span_uv: What the vertical axis shows at least.
+    """
+    rows = table.to_pylist()
+    times_ms = (np.arange(len(rows[0]["signal"])) * 1e3 / sampling_rate_of(table)).tolist()
+    lines = [_line(row, times_ms, number) for number, row in enumerate(rows)]
+    marks = [_marks(row, times_ms, number) for number, row in enumerate(rows)]
+    everything = [value for row in rows for value in row["signal"]]
+    return {
+        "data": [*reversed(lines), *reversed(marks)],
+        "layout": {"title": _title(rows[0])}
+        | _layout(times_ms, (min(span_uv[0], *everything), max(span_uv[1], *everything))),
+    }
+
+
+def _style(number: int) -> tuple[str, str]:
+    """Colour and dashes of a waveform: the first is solid."""
+    if number == 0:
+        return CURRENT_COLOR, "solid"
+    position = number - 1
+    return REFERENCE_COLORS[position % len(REFERENCE_COLORS)], REFERENCE_DASHES[position % len(REFERENCE_DASHES)]
+
+
+def _line(row: dict[str, Any], times_ms: list[float], number: int) -> dict[str, Any]:
+    color, dash = _style(number)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": row["name"],
+        "x": times_ms,
+        "y": row["signal"],
+        "line": {"color": color, "dash": dash, "width": 1.8 if number else 2.6},
+        "hovertemplate": "%{x:.2f} ms, %{y:.3f} µV",
+    }
+
+
+def _marks(row: dict[str, Any], times_ms: list[float], number: int) -> dict[str, Any]:
+    """A mark on the waveform at each peak's latency; those of the first waveform bear their names and values."""
+    peaks = peaks_of(row)
+    color, _ = _style(number)
+    return {
+        "type": "scatter",
+        "mode": "markers" if number else "markers+text",
+        "name": f"{row['name']}, peaks",
+        "showlegend": False,
+        "x": [peak.latency_ms for peak in peaks],
+        "y": np.interp([peak.latency_ms for peak in peaks], times_ms, row["signal"]).tolist(),
+        "text": [f"<b>{p.wave}</b><br>{p.latency_ms:.2f} ms<br>{_uv(p.amplitude_uv)} µV" for p in peaks],
+        "textposition": "top center",
+        "textfont": {"color": color, "shadow": "auto"},
+        "marker": {"color": color, "size": 9, "symbol": "diamond-open" if number else "diamond"},
+        "hovertemplate": "%{text}<extra>" + row["name"] + "</extra>",
+    }
+
+
+def _uv(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # no -0.00
+
+
+def _title(row: dict[str, Any]) -> dict[str, Any]:
+    """The condition of a waveform, in two lines, so that figures that are saved say it."""
+    condition = dict(itertools.takewhile(lambda item: item[0] != "name", row.items()))
+    texts = [f"{in_words(name)} {_text(value)}" for name, value in condition.items()]
+    half = -(-len(texts) // 2)
+    lines = ", ".join(texts[:half]), ", ".join(texts[half:])
+    return {"text": "<br>".join(filter(None, lines)), "font": {"size": 11}, "x": 0.02, "y": 0.98, "yanchor": "top"}
+
+
+def _text(value: Value) -> str:
+    return "unknown" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _layout(times_ms: list[float], span_uv: tuple[float, float]) -> dict[str, Any]:
+    margin = 0.08 * (span_uv[1] - span_uv[0])
+    axis = {"showline": True, "linecolor": "#555", "ticks": "outside", "gridcolor": "#E5E5E5", "zerolinecolor": "#BBB"}
+    x = {"title": {"text": "time after the stimulus (ms)"}, "range": [times_ms[0], times_ms[-1]], "nticks": 12}
+    y = {"title": {"text": "amplitude (µV)"}, "range": [span_uv[0] - margin, span_uv[1] + 2 * margin]}
+    return {
+        "xaxis": axis | x,
+        "yaxis": axis | y,
+        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        "margin": {"l": 60, "r": 15, "t": 65, "b": 45},
+        "plot_bgcolor": "white",
+        "paper_bgcolor": "white",
+        "font": {"family": "sans-serif", "size": 12},
+        "uirevision": "kept",  # a zoom stays while the sliders move
+    }
+
+
+def peak_rows(table: pa.Table) -> list[tuple[str, ...]]:
+    """The peaks as text, a row a waveform: its name, latency and amplitude of waves I, III, V, and the I-V interval."""
+    return [_peak_row(row) for row in table.to_pylist()]
+
+
+def _peak_row(row: dict[str, Any]) -> tuple[str, ...]:
+    peaks = {peak.wave: peak for peak in peaks_of(row)}
+    cells = [row["name"]]
+    for wave in MODEL_WAVES:
+        peak = peaks.get(wave)
+        cells += ["-", "-"] if peak is None else [f"{peak.latency_ms:.2f}", _uv(peak.amplitude_uv)]
+    first, last = peaks.get("I"), peaks.get("V")
+    interval = "-" if first is None or last is None else f"{last.latency_ms - first.latency_ms:.2f}"
+    return (*cells, interval)

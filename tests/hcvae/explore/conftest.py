@@ -1,0 +1,82 @@
+"""Explorers of the small bundle, and of a linear model whose directions are known in closed form."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from hcvae.bundle import Bundle
+from hcvae.config import Config
+from hcvae.data.dataset import prepare
+from hcvae.data.simulator import simulate
+from hcvae.data.table import write_table
+from hcvae.explore.explorer import Explorer
+from hcvae.explore.settings import Page, Setting
+from hcvae.generation import complete_condition
+from hcvae.models.pca import PrincipalComponents
+from hcvae.training import train_bundle
+
+
+@pytest.fixture(scope="session")
+def recordings_table(tmp_path_factory) -> str:
+    """60 simulated recordings that the small bundle was not trained on."""
+    path = tmp_path_factory.mktemp("explore") / "recordings.parquet"
+    write_table(simulate(60, 77), path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def explorer(trained_bundle, recordings_table) -> Explorer:
+    return Explorer(trained_bundle, recordings_table)
+
+
+@pytest.fixture(scope="session")
+def page(explorer) -> Page:
+    """The page as it starts."""
+    shifts = {block: (0.0,) * len(found.change_uv) for block, found in explorer.directions.items()}
+    return Page(Setting(condition=complete_condition(explorer.bundle, {}), shifts=shifts))
+
+
+@pytest.fixture(scope="session")
+def linear(trained_bundle) -> Bundle:
+    """Principal components, 3 of them global and 5 local."""
+    train = prepare(trained_bundle.config).train
+    signals, static = torch.from_numpy(train.signals), torch.from_numpy(train.static)
+    model = PrincipalComponents(signals.shape[1], static.shape[1], 3, 5).fit(signals)
+    model.fit_generation(signals, static, generator=torch.Generator().manual_seed(0))
+    return replace(trained_bundle, model=model.eval())
+
+
+@pytest.fixture(scope="module")
+def good_bundle(tmp_path_factory) -> Path:
+    """The folder of a bundle that has learnt what the level does, trained for 15 epochs on 1000 waveforms."""
+    config = Config.model_validate(
+        {
+            "model": {"width": 0.1, "global_latent_dim": 3, "local_latent_dim": 4},
+            "data": {"simulator": {"rows": 1000}},
+            "training": {"epochs": 15, "batch_size": 64, "learning_rate": 0.01},
+        }
+    )
+    folder = tmp_path_factory.mktemp("good")
+    train_bundle(config, prepare(config), folder)
+    return folder / "bundle"
+
+
+def _heed_ctrl_c() -> None:
+    # A shell starts background commands deaf to SIGINT, and whatever they start inherits it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="module")
+def served(good_bundle, recordings_table) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """`hcvae explore` in a process of its own, and the address that it prints."""
+    command = [sys.executable, "-m", "hcvae.cli", "explore", str(good_bundle), "--data", recordings_table]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, preexec_fn=_heed_ctrl_c) as process:
+        yield process, process.stdout.readline().strip()
+        process.kill()
