@@ -82,7 +82,7 @@ def test_wheel_holds_only_hcvae(tmp_path: Path) -> None:
     ],
 )
 def test_every_import_is_declared(folder: str, extras: tuple[str, ...]) -> None:
-    known = sys.stdlib_module_names | {*OUR_FOLDERS, "benchmarks"}
+    known = sys.stdlib_module_names | {*OUR_FOLDERS, "benchmarks", "tests"}
     declared = {canonicalize_name(requirement.name) for requirement in requirements(*extras)}
     distributions = packages_distributions()
     undeclared = {

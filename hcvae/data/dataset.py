@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from hcvae.config import Config, DataConfig
 from hcvae.data.normalization import SignalNormalization
-from hcvae.data.preprocessing import Preprocessing, typical_values
+from hcvae.data.preprocessing import Preprocessing, Wave, typical_values
 from hcvae.data.split import Split, recording_key, row_codes, split_rows
 from hcvae.data.static import StaticEncoder
 from hcvae.data.table import PEAK_COLUMNS, WAVES, check_table, read_tables, sampling_rate_of, signals_of
 from hcvae.errors import UserError
 
-MODEL_WAVES = ("I", "III", "V")
+MODEL_WAVES: tuple[Wave, ...] = ("I", "III", "V")
 """The waves that the peak head predicts."""
 
 

@@ -4,11 +4,13 @@ Legend: N rows, K groups.
 """
 
 from collections.abc import Sequence
+from typing import Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from hcvae.config import Section
 from hcvae.data.normalization import SignalNormalization
@@ -16,14 +18,16 @@ from hcvae.data.static import StaticEncoder
 
 Value = float | str | None
 """Of a static column."""
+Wave = Literal["I", "III", "V"]
+"""What the peak head predicts."""
 
 
 class Preprocessing(Section):
     """Maps waveforms and conditions to the model's numbers and back."""
 
-    signal_length: int
+    signal_length: int = Field(ge=1)
     """T, samples of a waveform."""
-    sampling_rate_hz: float
+    sampling_rate_hz: float = Field(gt=0)
     """Samples a second."""
     signal: SignalNormalization
     """Scaling of the waveforms."""
@@ -31,8 +35,24 @@ class Preprocessing(Section):
     """Encoding of the static parameters."""
     typical: dict[str, dict[str, Value]]
     """For each normalisation group, each static column's typical value in training."""
-    labelled_waves: tuple[str, ...]
+    labelled_waves: tuple[Wave, ...]
     """Waves whose peaks were labelled in training: the peak head knows no others."""
+
+    @model_validator(mode="after")
+    def _groups_and_typical_values_can_be_encoded(self) -> Self:
+        columns = {column.name: column for column in self.static.columns}
+        group_by, groups = self.signal.group_by, self.signal.groups
+        if group_by is not None and (group_by not in columns or {*groups} - {*columns[group_by].categories}):
+            raise ValueError(f"signal.groups must be categories of the static column group_by, {group_by!r}")
+        for group in {*groups, *self.typical}:
+            values = self.typical.get(group, {})
+            for name in {*columns, *values}:
+                if name not in values or name not in columns or not columns[name].has(values[name]):
+                    raise ValueError(
+                        f"typical must have a value of each static column in each of signal.groups, but got "
+                        f"{values.get(name, 'nothing')!r} for column {name!r} in group {group!r}"
+                    )
+        return self
 
 
 def typical_values(

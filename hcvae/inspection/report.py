@@ -51,9 +51,9 @@ def tables_of_bundle(summary: "BundleSummary") -> Iterator[Table]:
     conditions = Table("condition", "kind", "trained on", title="Conditions")
     for condition in summary.conditions:
         nulls = ", or null" if condition.nulls else ""
-        conditions.add_row(condition.name, condition.kind, escape(condition.trained_on + nulls))
+        conditions.add_row(escape(condition.name), condition.kind, escape(condition.trained_on + nulls))
     yield conditions
-    metrics = Table("metric", *summary.metrics, title="Metrics")
+    metrics = Table("metric", *map(escape, summary.metrics), title="Metrics")
     for meaning, values in reported(summary.metrics):
         metrics.add_row(meaning, *(f"{value:.4g}" for value in values))
     yield metrics
