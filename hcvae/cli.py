@@ -13,6 +13,7 @@ COMMANDS = {
     "import": "read recordings of devices and programs into one waveform table",
     "inspect": "tell what a waveform table or a model bundle holds, and what looks wrong",
     "generate": "draw waveforms from a model bundle",
+    "export": "write a model bundle as ONNX files, for other languages and runtimes",
     "evaluate": "measure model bundles, beside baselines",
     "diagnose": "tell what went wrong in the training of a model bundle, and the remedy",
 }
