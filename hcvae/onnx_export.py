@@ -8,7 +8,9 @@ Legend: B batch, T samples, C columns of the condition.
 import json
 import logging
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,9 @@ about 1e-6."""
 BATCHES = (1, 3, 64)
 """Rows at once with which each file is compared with PyTorch. The network is traced with another number of rows."""
 TRACED_ROWS = 2
+
+Rows = Callable[[int], NDArray[np.float64]]
+"""Makes as many rows of an input."""
 
 
 def check_path(path: str) -> None:
@@ -57,13 +62,13 @@ def export(bundle: Bundle, path: Path) -> dict[Path, float]:
     """
     latents = {f"z_{block}": dim for block, dim in bundle.model.latent_dims.items()}
     random = np.random.default_rng(0)
-    rows = {
-        "signal": lambda n: _signals(bundle, n, random),
-        "condition": lambda n: _conditions(bundle, n, random),
-        **{name: (lambda n, dim=dim: random.normal(size=(n, dim))) for name, dim in latents.items()},
+    rows: dict[str, Rows] = {
+        "signal": partial(_signals, bundle, random),
+        "condition": partial(_conditions, bundle, random),
+        **{name: partial(_normal, dim, random) for name, dim in latents.items()},
     }
     noise = {f"noise_{name.removeprefix('z_')}": rows[name] for name in latents}
-    parts: dict[str, tuple[Any, dict[str, Any]]] = {
+    parts: dict[str, tuple[Any, dict[str, Rows]]] = {
         "encoder": (PortableEncoder(bundle), {name: rows[name] for name in ("signal", "condition")}),
         "prior": (PortablePrior(bundle), {"condition": rows["condition"], **noise}),
         "decoder": (PortableDecoder(bundle), {name: rows[name] for name in ("condition", *latents)}),
@@ -83,7 +88,7 @@ def export(bundle: Bundle, path: Path) -> dict[Path, float]:
     return differences
 
 
-def _write(path: Path, network: Any, inputs: dict[str, Any], metadata: dict[str, str]) -> None:
+def _write(path: Path, network: Any, inputs: dict[str, Rows], metadata: dict[str, str]) -> None:
     onnx = _library("onnx")
     arguments = tuple(_tensor(make(TRACED_ROWS)) for make in inputs.values())
     rows = {0: torch.export.Dim("batch")}
@@ -92,7 +97,7 @@ def _write(path: Path, network: Any, inputs: dict[str, Any], metadata: dict[str,
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it speaks of packages that are not needed
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             network,
             arguments,
             input_names=list(inputs),
@@ -107,7 +112,7 @@ def _write(path: Path, network: Any, inputs: dict[str, Any], metadata: dict[str,
     onnx.save_model(model, path)
 
 
-def _largest_difference(path: Path, network: nn.Module, inputs: dict[str, Any]) -> float:
+def _largest_difference(path: Path, network: nn.Module, inputs: dict[str, Rows]) -> float:
     session = _library("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
     differences = []
     for rows in BATCHES:
@@ -161,7 +166,7 @@ def _range(column: StaticColumn) -> dict[str, float]:
     return {"minimum": column.minimum, "maximum": column.maximum}
 
 
-def _conditions(bundle: Bundle, rows: int, random: np.random.Generator) -> NDArray[np.float64]:
+def _conditions(bundle: Bundle, random: np.random.Generator, rows: int) -> NDArray[np.float64]:
     """Conditions [B, C] from the range of the training, some of them null where that is allowed."""
     columns = []
     for column in bundle.preprocessing.static.columns:
@@ -173,10 +178,14 @@ def _conditions(bundle: Bundle, rows: int, random: np.random.Generator) -> NDArr
     return np.stack(columns, axis=1)
 
 
-def _signals(bundle: Bundle, rows: int, random: np.random.Generator) -> NDArray[np.float64]:
+def _signals(bundle: Bundle, random: np.random.Generator, rows: int) -> NDArray[np.float64]:
     """Noise [B, T] of the size of the recordings."""
     scale = next(iter(bundle.preprocessing.signal.groups.values()))
     return random.normal(scale.mean_uv, scale.std_uv, size=(rows, bundle.preprocessing.signal_length))
+
+
+def _normal(dim: int, random: np.random.Generator, rows: int) -> NDArray[np.float64]:
+    return random.normal(size=(rows, dim))
 
 
 def _tensor(values: NDArray[Any]) -> Tensor:
