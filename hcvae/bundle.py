@@ -118,6 +118,8 @@ def _load(folder: Path) -> Bundle:
     weights = read_weights(folder, "model.safetensors", model.state_dict(), origin.weights_sha256)
     model.load_state_dict(weights, assign=True)
     metrics, history = read_numbers(folder, "metrics.json", dict), read_numbers(folder, "history.json", list)
+    if not {"validation", "test"} <= metrics.keys():
+        raise UserError(f"{folder / 'metrics.json'}: validation and test must stand there, but got {[*metrics][:10]}")
     return Bundle(model.eval(), config, preprocessing, metrics, history)
 
 
