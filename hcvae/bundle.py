@@ -26,6 +26,7 @@ from hcvae.errors import UserError
 from hcvae.model_card import model_card
 from hcvae.models import Model, outline
 from hcvae.storage import Place
+from hcvae.validation import shortened
 
 if TYPE_CHECKING:
     from hcvae.training.diagnosis import Finding
@@ -111,15 +112,16 @@ def _load(folder: Path) -> Bundle:
     config = validated(Config, content, folder / "config.json")
     preprocessing = validated(Preprocessing, normalization, folder / "normalization.json")
     _check_fit(folder, config, preprocessing)
+    metrics, history = read_numbers(folder, "metrics.json", dict), read_numbers(folder, "history.json", list)
+    if not {"validation", "test"} <= metrics.keys():
+        found = shortened(str([*metrics]))
+        raise UserError(f"{folder / 'metrics.json'}: validation and test must stand there, but got {found}")
     try:
         model = outline(config.model)
     except UserError as error:
         raise UserError(f"{folder / 'config.json'}: {error}") from error
     weights = read_weights(folder, "model.safetensors", model.state_dict(), origin.weights_sha256)
     model.load_state_dict(weights, assign=True)
-    metrics, history = read_numbers(folder, "metrics.json", dict), read_numbers(folder, "history.json", list)
-    if not {"validation", "test"} <= metrics.keys():
-        raise UserError(f"{folder / 'metrics.json'}: validation and test must stand there, but got {[*metrics][:10]}")
     return Bundle(model.eval(), config, preprocessing, metrics, history)
 
 
@@ -138,4 +140,7 @@ def _check_fit(folder: Path, config: Config, preprocessing: Preprocessing) -> No
         ("normalization.group_by", config.normalization.group_by, preprocessing.signal.group_by),
     ):
         if configured != found:
-            raise UserError(f"{folder}: {name}: config.json says {configured}, but normalization.json has {found}")
+            raise UserError(
+                f"{folder}: {name}: config.json says {shortened(str(configured))}, "
+                f"but normalization.json has {shortened(str(found))}"
+            )

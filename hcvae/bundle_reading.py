@@ -21,6 +21,8 @@ from hcvae.validation import explain, shortened
 MAX_JSON_BYTES = 16 * 2**20
 """Of each JSON file: a history has 1.4 kB an epoch, so that the 9,999 a configuration may ask for fit. JSON
 takes up to 24 times its size when parsed (measured on `[{},{},...]`), here 400 MB."""
+MOST_EPOCHS = 9999
+"""Of a history: what a configuration may ask for. Kept in memory they take at most 150 MB beside the weights."""
 MOST_VALUES = 50_000
 """In a configuration or normalisation: each may be a mistake, and a thousand groups of conditions have fewer."""
 MAX_HEADER_BYTES = 2**20
@@ -70,7 +72,7 @@ def validated(kind: type[AnySection], content: dict[str, Any], path: Path) -> An
 
 
 def read_numbers(folder: Path, name: str, kind: type) -> Any:
-    """A list (`kind`) of objects, or an object of objects, that hold finite numbers (null only in lists).
+    """A list (`kind`) of objects, or an object of objects, that hold finite numbers (null only in lists); not too many.
 
     Raises:
         UserError: it is something else.
@@ -78,6 +80,8 @@ def read_numbers(folder: Path, name: str, kind: type) -> Any:
     content = read_json(folder, name)
     inner = content.values() if isinstance(content, dict) else content
     numbers = (int, float) if kind is dict else (int, float, type(None))
+    if isinstance(content, kind) and len(content) > MOST_EPOCHS:
+        raise UserError(f"{folder / name}: must have at most {MOST_EPOCHS} entries, but got {len(content)}")
     if not isinstance(content, kind) or not all(_are_numbers(each, numbers) for each in inner):
         raise UserError(f"{folder / name}: not a model bundle: names with finite numbers must stand there")
     return content
@@ -103,7 +107,8 @@ def read_weights(
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: not a safetensors file: {shortened(str(error))}") from error
     for key, tensor in tensors.items():
-        if not tensor.isfinite().all():
+        # Both ends are NaN where one number is: no copy of the tensor is made.
+        if tensor.numel() and not all(end.isfinite() for end in tensor.aminmax()):
             raise UserError(f"{path}: tensor {key}: must hold finite numbers only; the training or the file is damaged")
     return tensors
 

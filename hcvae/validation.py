@@ -40,13 +40,13 @@ def _explain_one(detail: Any, model: type[BaseModel]) -> str:
     prefix = f"{where}: " if where else ""
     hidden = detail["type"] == HOLDS_SECRET or isinstance(detail["input"], dict | BaseModel)
     value = "" if hidden else f", but got {shortened(repr(detail['input']))}"
-    return f"{prefix}{message[0].lower()}{message[1:]}{value}"
+    return f"{prefix}{message[0].lower()}{shortened(message[1:], 5 * MOST_CHARACTERS)}{value}"
 
 
-def shortened(text: str) -> str:
-    """`text` without what a terminal would obey, and not longer than `MOST_CHARACTERS`."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: MOST_CHARACTERS + 1])
-    return shown if len(text) <= MOST_CHARACTERS else f"{shown[:MOST_CHARACTERS]}..."
+def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
+    """`text` without what a terminal would obey, and not longer than `most` characters."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
+    return shown if len(text) <= most else f"{shown[:most]}..."
 
 
 def _fields(model: type[BaseModel], path: Sequence[Any]) -> list[str]:

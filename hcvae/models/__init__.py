@@ -11,8 +11,8 @@ from hcvae.models.cvae import HierarchicalCVAE
 __all__ = ["MOST_WEIGHTS", "HierarchicalCVAE", "Model", "StandardCVAE", "build", "outline"]
 
 MOST_WEIGHTS = 192 * 2**20
-"""Numbers in a model, 768 MiB, so that loading one takes less than 1 GB. The specification's has 10.6 million, one four
-times as wide, the widest there is, 159 million."""
+"""Numbers in a model, 768 MiB, so that loading one takes less than 1 GB beside Python and PyTorch. The specification's
+has 10.6 million, one four times as wide, the widest there is, 159 million."""
 
 
 def build(config: ModelConfig) -> HierarchicalCVAE | StandardCVAE:
