@@ -78,11 +78,14 @@ def read_numbers(folder: Path, name: str, kind: type) -> Any:
         UserError: it is something else.
     """
     content = read_json(folder, name)
+    if not isinstance(content, kind) or not isinstance(content, dict | list):
+        wanted = "an object" if kind is dict else "a list"
+        raise UserError(f"{folder / name}: not a model bundle: {wanted} must stand there")
+    if len(content) > MOST_EPOCHS:
+        raise UserError(f"{folder / name}: must have at most {MOST_EPOCHS} entries, but got {len(content)}")
     inner = content.values() if isinstance(content, dict) else content
     numbers = (int, float) if kind is dict else (int, float, type(None))
-    if isinstance(content, kind) and len(content) > MOST_EPOCHS:
-        raise UserError(f"{folder / name}: must have at most {MOST_EPOCHS} entries, but got {len(content)}")
-    if not isinstance(content, kind) or not all(_are_numbers(each, numbers) for each in inner):
+    if not all(_are_numbers(each, numbers) for each in inner):
         raise UserError(f"{folder / name}: not a model bundle: names with finite numbers must stand there")
     return content
 
