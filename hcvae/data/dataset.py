@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hcvae.config import Config, DataConfig
 from hcvae.data.normalization import SignalNormalization
-from hcvae.data.preprocessing import Preprocessing, typical_values
+from hcvae.data.preprocessing import Preprocessing, seen_values, typical_values
 from hcvae.data.split import Split, recording_key, row_codes, split_rows
 from hcvae.data.static import StaticEncoder
 from hcvae.data.table import PEAK_COLUMNS, WAVES, check_table, read_tables, sampling_rate_of, signals_of
@@ -92,6 +92,7 @@ def prepare(config: Config) -> Dataset:
     scaling = SignalNormalization.fit(signals[split.train], table.take(split.train), config.normalization.group_by)
     rows = _Rows.of(table, signals, rate, scaling, config.data)
     labelled = rows.peak_mask[split.train].sum(axis=0)[:3]
+    trained = (static, table.take(split.train), rows.group[split.train], list(scaling.groups))
     return Dataset(
         train=rows.part(split.train, scaling, static),
         validation=rows.part(split.validation, scaling, static),
@@ -101,8 +102,9 @@ def prepare(config: Config) -> Dataset:
             sampling_rate_hz=rate,
             signal=scaling,
             static=static,
-            typical=typical_values(static, table.take(split.train), rows.group[split.train], list(scaling.groups)),
+            typical=typical_values(*trained),
             labelled_waves=tuple(name for name, n in zip(MODEL_WAVES, labelled, strict=True) if n),
+            seen=seen_values(*trained),
         ),
         fingerprint=_fingerprint(
             table.select(config.data.static),

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field
 
 from hcvae.config import Section
 from hcvae.data.normalization import SignalNormalization
-from hcvae.data.static import StaticEncoder
+from hcvae.data.static import Seen, StaticEncoder
 
 Value = float | str | None
 """Of a static column."""
@@ -33,6 +34,22 @@ class Preprocessing(Section):
     """For each normalisation group, each static column's typical value in training."""
     labelled_waves: tuple[str, ...]
     """Waves whose peaks were labelled in training: the peak head knows no others."""
+    seen: dict[str, dict[str, Seen]] = Field({})
+    """For each normalisation group, what its training rows had in each static column; empty: not known by group."""
+
+    def ranges(self, group: str) -> dict[str, Seen]:
+        """What training rows had in each static column: those of the group, or of all where that is not known."""
+        return self.seen.get(group) or {column.name: column.seen for column in self.static.columns}
+
+
+def seen_values(
+    static: StaticEncoder, table: pa.Table, group: NDArray[np.int64], names: Sequence[str]
+) -> dict[str, dict[str, Seen]]:
+    """What the rows of each group have in each static column; the arguments are those of `typical_values`."""
+    return {
+        name: {column.name: Seen.of(part[column.name]) for column in static.columns}
+        for name, part in _by_group(table, group, names).items()
+    }
 
 
 def typical_values(
@@ -46,11 +63,14 @@ def typical_values(
         group: Position in `names` of each row [N].
         names: The groups [K].
     """
-    rows = {name: table.take(np.flatnonzero(group == position)) for position, name in enumerate(names)}
     return {
         name: {column.name: _typical(part[column.name], column.kind == "number") for column in static.columns}
-        for name, part in rows.items()
+        for name, part in _by_group(table, group, names).items()
     }
+
+
+def _by_group(table: pa.Table, group: NDArray[np.int64], names: Sequence[str]) -> dict[str, pa.Table]:
+    return {name: table.take(np.flatnonzero(group == position)) for position, name in enumerate(names)}
 
 
 def _typical(column: pa.ChunkedArray, is_number: bool) -> Value:

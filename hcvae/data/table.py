@@ -78,7 +78,7 @@ def check_table(table: pa.Table, config: DataConfig, signal_length: int, where: 
     for name in _columns(table.column_names, config, where):
         at, column = f"{where}: column {name!r}", table[name]
         if name == "signal":
-            columns[name] = _checked_signal(column, signal_length, at)
+            columns[name] = checked_signal(column, signal_length, at)
         elif name in PEAK_COLUMNS:
             columns[name] = _as_lists(column, pa.bool_() if name == "peak_valid" else pa.float32(), len(WAVES), at)
         elif name in config.static:
@@ -108,6 +108,20 @@ def scalar_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     numbers = column.cast(pa.float64())
     _refuse_rows(pc.is_inf(numbers), where, "are infinite")
     return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+
+
+def checked_signal(column: pa.ChunkedArray, length: int, where: str) -> pa.ChunkedArray:
+    """The waveforms as a fixed-size list of `length` float32.
+
+    Raises:
+        UserError: nulls, another length or type, or samples that are not finite.
+    """
+    _refuse_rows(pc.is_null(column), where, "hold no waveform")
+    signal = _as_lists(column, pa.float32(), length, f"{where} (model.signal_length={length})")
+    with np.errstate(invalid="ignore"):  # one NaN or infinite sample makes the row's sum so
+        total = signals_of(pa.table({"signal": signal})).sum(axis=1, dtype=np.float64)
+    _refuse_rows(~np.isfinite(total), where, "hold NaN or infinite samples")
+    return signal
 
 
 def signals_of(table: pa.Table) -> NDArray[np.float32]:
@@ -189,15 +203,6 @@ def _columns(present: Sequence[str], config: DataConfig, where: str) -> list[str
             hint = f"did you mean {close[0]!r}?" if close else f"it has {sorted(present)}"
             raise UserError(f"{where}: column {name!r} is missing; {hint}")
     return wanted
-
-
-def _checked_signal(column: pa.ChunkedArray, length: int, where: str) -> pa.ChunkedArray:
-    _refuse_rows(pc.is_null(column), where, "hold no waveform")
-    signal = _as_lists(column, pa.float32(), length, f"{where} (model.signal_length={length})")
-    with np.errstate(invalid="ignore"):  # one NaN or infinite sample makes the row's sum so
-        total = signals_of(pa.table({"signal": signal})).sum(axis=1, dtype=np.float64)
-    _refuse_rows(~np.isfinite(total), where, "hold NaN or infinite samples")
-    return signal
 
 
 def _as_lists(column: pa.ChunkedArray, value_type: pa.DataType, length: int, where: str) -> pa.ChunkedArray:
