@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hcvae.data.preprocessing import Value
     from hcvae.generation import Recording
 
+MOST_PANELS, MOST_DRAWN = 12, 30
 OF_LIKE = ("row", "fix", "interpolate", "swap")
 OF_SECOND = ("other",)
 OF_DRAWS = ("samples", "seed", "temperature", "residual_noise", "fix")
@@ -40,6 +41,8 @@ class Generate(command_line.Command):
     """The model bundle, a folder."""
     out: str
     """The file to write: .parquet, .csv, .mat (MATLAB v5) or .edf (EDF+)."""
+    figure: str | None = None
+    """PNG to draw the waveforms to, at most 12 conditions and 30 waveforms of each; waves named where predicted."""
     condition: list[str] = Field([])
     """COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP (both ends included); repeat it. All combinations are
     generated. null for none; columns left out take the recording's value with --like, else their typical one."""
@@ -76,8 +79,11 @@ def run(arguments: Sequence[str]) -> int:
     from hcvae.data.export import check_path, write_table
 
     check_path(command.out)
+    if command.figure is not None and not command.figure.lower().endswith(".png"):
+        raise UserError(f"--figure {command.figure}: the name must end in .png")
     from hcvae.bundle import load
     from hcvae.generation import parse_conditions, read_recording
+    from hcvae.generation.conditions import text_of
 
     bundle = load(command.bundle)
     given = parse_conditions(bundle, command.condition)
@@ -86,13 +92,17 @@ def run(arguments: Sequence[str]) -> int:
         like = read_recording(bundle, command.like, command.row, extrapolate=command.extrapolate)
     table = _drawn(command, bundle, given, like)
     write_table(table, command.out)
+    if command.figure is not None:
+        _draw(bundle, table, command.figure)
     console = Console()
     for name in (column.name for column in bundle.preprocessing.static.columns):
-        values = ", ".join(map(_shown, dict.fromkeys(table[name].to_pylist())))
+        values = ", ".join(map(text_of, dict.fromkeys(table[name].to_pylist())))
         source = "typical of the training data" if like is None or name in like.assumed else "of the recording"
         note = "" if name in given[0] else f" ({source})"
-        console.print(f"{name} = {values}{note}", highlight=False, markup=False)
-    console.print(f"{table.num_rows} waveforms written to {command.out}", highlight=False, markup=False)
+        console.print(f"{name} = {values}{note}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{table.num_rows} waveforms written to {command.out}", highlight=False, markup=False, soft_wrap=True)
+    if command.figure is not None:
+        console.print(f"drawn to {command.figure}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
@@ -139,6 +149,24 @@ def _of_two(
     )
 
 
+def _draw(bundle: "Bundle", table: "pa.Table", path: str) -> None:
+    import numpy as np
+
+    from hcvae.generation import families
+    from hcvae.plots import generated, save_figure
+
+    found = list(families(bundle, table))
+    shown = [found[k] for k in np.unique(np.linspace(0, len(found) - 1, MOST_PANELS).round().astype(int))]
+    preprocessing = bundle.preprocessing
+    figure = generated(
+        [family.signals_uv[:MOST_DRAWN] for family in shown],
+        np.arange(preprocessing.signal_length) * 1e3 / preprocessing.sampling_rate_hz,
+        [family.title for family in shown],
+        [family.latency_ms[:MOST_DRAWN] for family in shown],
+    )
+    save_figure(figure, path)
+
+
 def _refuse_meaningless(command: Generate) -> None:
     """Refuse options that would have no effect beside the others."""
     of_two = command.interpolate is not None or command.swap is not None
@@ -160,7 +188,3 @@ def _refuse_meaningless(command: Generate) -> None:
         for name in names:
             if holds and name in command.model_fields_set:
                 raise UserError(f"--{name.replace('_', '-')}: {reason}; leave it out")
-
-
-def _shown(value: "Value") -> str:
-    return f"{value:g}" if isinstance(value, float) else "null" if value is None else value

@@ -16,7 +16,15 @@ from hcvae.data.normalization import SignalNormalization
 from hcvae.data.preprocessing import Preprocessing, seen_values, typical_values
 from hcvae.data.split import Split, recording_key, row_codes, split_rows
 from hcvae.data.static import StaticEncoder
-from hcvae.data.table import PEAK_COLUMNS, WAVES, check_table, read_tables, sampling_rate_of, signals_of
+from hcvae.data.table import (
+    PEAK_COLUMNS,
+    WAVES,
+    check_table,
+    licence_of,
+    read_tables,
+    sampling_rate_of,
+    signals_of,
+)
 from hcvae.errors import UserError
 
 MODEL_WAVES = ("I", "III", "V")
@@ -65,6 +73,8 @@ class Dataset:
     fingerprint: str
     """SHA-256 of all that training uses of the rows, and of the split."""
     split: Split
+    licence: str | None
+    """Of the recordings: the config's, else that of the tables' metadata."""
 
     @property
     def nbytes(self) -> int:
@@ -82,6 +92,7 @@ def prepare(config: Config) -> Dataset:
     split = split_rows(table, config.data)
     signals = signals_of(table)
     rate = sampling_rate_of(table)
+    licence = config.data.licence or licence_of(table)
     table = table.drop_columns("signal")
     static = StaticEncoder.fit(table.take(split.train), config.data.static)
     if config.model.static_dim not in (None, static.dim):
@@ -114,6 +125,7 @@ def prepare(config: Config) -> Dataset:
             ],
         ),
         split=split,
+        licence=licence,
     )
 
 

@@ -22,6 +22,7 @@ from hcvae.errors import UserError
 WAVES = ("I", "II", "III", "IV", "V")
 PEAK_COLUMNS = ("peak_latency_ms", "peak_amplitude_uv", "peak_valid")
 ROWS_NAMED = 5
+NOT_STATED = "not stated"
 
 
 def waveform_schema(
@@ -55,8 +56,10 @@ def read_tables(config: DataConfig, signal_length: int) -> pa.Table:
     rates = {path: sampling_rate_of(table) for path, table in zip(config.tables, tables, strict=True)}
     if len(set(rates.values())) > 1:
         raise UserError(f"data.tables: one sampling rate must hold for all, but got {rates} Hz; resample the files")
+    licences = dict.fromkeys(licence_of(table) or NOT_STATED for table in tables)
+    metadata = (tables[0].schema.metadata or {}) | {b"licence": "; ".join(licences).encode()}
     try:
-        return pa.concat_tables(tables, promote_options="default")
+        return pa.concat_tables(tables, promote_options="default").replace_schema_metadata(metadata)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise UserError(f"data.tables: a column is text in one file and a number in another ({error})") from error
 
@@ -66,7 +69,7 @@ def check_table(table: pa.Table, config: DataConfig, signal_length: int, where: 
 
     Static columns become float64 or text (NaN becomes null), the other columns that name subjects and recordings
     text, `signal` a fixed-size list of `signal_length` float32, peak columns lists of 5 (waves I to V). The metadata
-    holds `sampling_rate_hz`.
+    holds `sampling_rate_hz` and, where known, `licence`.
 
     Raises:
         UserError: no rows, a missing column, a wrong type or length, waveforms that are not finite, rows without a
@@ -89,7 +92,8 @@ def check_table(table: pa.Table, config: DataConfig, signal_length: int, where: 
         pc.is_null(columns[config.subject_column]), f"{where}: column {config.subject_column!r}", "name no subject"
     )
     rate = sampling_rate_of(table, config.sampling_rate_hz, where)
-    return pa.table(columns, metadata={"sampling_rate_hz": str(rate)})
+    licence = licence_of(table)
+    return pa.table(columns, metadata={"sampling_rate_hz": str(rate)} | ({"licence": licence} if licence else {}))
 
 
 def scalar_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
@@ -155,6 +159,13 @@ def sampling_rate_of(table: pa.Table, given_hz: float | None = None, where: str 
     if given_hz not in (None, rate):
         raise UserError(f"{where}: recorded at {rate:g} Hz, but got data.sampling_rate_hz={given_hz:g}; resample it")
     return rate
+
+
+def licence_of(table: pa.Table) -> str | None:
+    """Licence of the recordings, and whom it asks to name, by the metadata `licence` and `attribution`."""
+    metadata = table.schema.metadata or {}
+    licence, attribution = (metadata.get(key, b"").decode(errors="replace") for key in (b"licence", b"attribution"))
+    return f"{licence} ({attribution})" if licence and attribution else licence or None
 
 
 def write_table(table: pa.Table, path: str | Path) -> None:

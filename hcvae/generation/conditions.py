@@ -43,7 +43,7 @@ def complete_condition(bundle: Bundle, given: Mapping[str, Value], *, extrapolat
         if not extrapolate and not seen.holds(complete[name]):
             where = f" for {preprocessing.signal.group_by}={group}" if group in preprocessing.seen and group else ""
             raise UserError(
-                f"condition {name}: the model was trained on {seen}{where}, but got {_text(complete[name])}; "
+                f"condition {name}: the model was trained on {seen}{where}, but got {text_of(complete[name])}; "
                 "stay within, or allow a guess with --extrapolate (extrapolate=True in Python)"
             )
     return complete
@@ -85,6 +85,11 @@ def condition_table(bundle: Bundle, conditions: Sequence[Mapping[str, Value]]) -
             for column in bundle.preprocessing.static.columns
         }
     )
+
+
+def text_of(value: Value) -> str:
+    """A value as a command line takes it."""
+    return "null" if value is None else f"{value:g}" if isinstance(value, float | int) else value
 
 
 def _group(bundle: Bundle, given: Mapping[str, Value]) -> str:
@@ -140,7 +145,3 @@ def _decimal(name: str, part: str, text: str) -> Decimal:
     if not number.is_finite():
         raise UserError(f"condition {name}: must be a number, a range FIRST:LAST:STEP or null, but got {text!r}")
     return number
-
-
-def _text(value: Value) -> str:
-    return "null" if value is None else f"{value:g}" if isinstance(value, float | int) else value
