@@ -108,13 +108,11 @@ def pictures(bundle: Bundle, recordings: Sequence[Recording], recorded_uv: plots
     """Each picture with its name; `recorded_uv` [T] is the first recording."""
     first, second = recordings[:2]
     times_ms = np.arange(bundle.preprocessing.signal_length) * 1e3 / bundle.preprocessing.sampling_rate_hz
-    like = [family(bundle, vary(bundle, first, fix, DRAWN)) for fix in ("global", "local")]
-    levels = family(bundle, vary(bundle, first, "both", 1, conditions=[{"stimulus_level_db": x} for x in LEVELS_DB]))
-    way = family(bundle, interpolate(bundle, first, second, STEPS))
+    like = [family(vary(bundle, first, fix, DRAWN)) for fix in ("global", "local")]
+    levels = family(vary(bundle, first, "both", 1, conditions=[{"stimulus_level_db": x} for x in LEVELS_DB]))
+    way = family(interpolate(bundle, first, second, STEPS))
     exchanged = [
-        family(bundle, swap(bundle, g, local, condition=first.condition))
-        for g in recordings[:2]
-        for local in recordings[:2]
+        family(swap(bundle, g, local, condition=first.condition)) for g in recordings[:2] for local in recordings[:2]
     ]
     return [
         (
@@ -141,9 +139,9 @@ def pictures(bundle: Bundle, recordings: Sequence[Recording], recorded_uv: plots
     ]
 
 
-def family(bundle: Bundle, table: pa.Table) -> Family:
+def family(table: pa.Table) -> Family:
     """All rows of a table as one family."""
-    found = list(families(bundle, table))
+    found = list(families(table))
     return Family(
         "", np.concatenate([one.signals_uv for one in found]), np.concatenate([one.latency_ms for one in found])
     )
@@ -158,7 +156,7 @@ def report(
         "| --- | --- | --- | --- |",
     ]
     for fix in ("global", "local"):
-        drawn = family(bundle, vary(bundle, first, fix, MEASURED))
+        drawn = family(vary(bundle, first, fix, MEASURED))
         mean_uv, peak_to_peak_uv = drawn.signals_uv.mean(axis=1), np.ptp(drawn.signals_uv, axis=1)
         lines.append(
             f"| z_{fix} | {mean_uv.std():.3f} | {peak_to_peak_uv.std():.3f} | {drawn.latency_ms[:, 2].std():.3f} |"

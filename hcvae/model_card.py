@@ -52,16 +52,15 @@ def model_card(bundle: "Bundle", split: str, findings: Sequence["Finding"]) -> s
 
 def _facts(bundle: "Bundle", split: str) -> list[str]:
     config, preprocessing = bundle.config, bundle.preprocessing
-    simulated = f"simulator ({config.data.simulator.rows} waveforms)"
-    recorded = ", ".join(config.data.tables)
+    source = ", ".join(config.data.tables) or f"simulator ({config.data.simulator.rows} waveforms)"
     parameters = sum(p.numel() for p in bundle.model.parameters())
     latents = ", ".join(f"{dim} {block}" for block, dim in bundle.model.latent_dims.items())
     waves = ", ".join(preprocessing.labelled_waves)
     return [
         f"- Parameters: {parameters:,}; latents: {latents}",
         f"- Waveforms: {preprocessing.signal_length} samples at {preprocessing.sampling_rate_hz:g} Hz, in uV",
-        f"- Data: {recorded or simulated}",
-        f"- Licence of the data: {config.data.licence or ('not stated' if recorded else 'simulated, no recordings')}",
+        f"- Data: {source}",
+        f"- Licence of the data: {config.data.licence or 'not stated'}",
         f"- Labelled waves: {waves if waves and config.model.predict_peaks else 'none, so no peaks are predicted'}",
         f"- {split}",
     ]

@@ -93,7 +93,7 @@ def run(arguments: Sequence[str]) -> int:
     table = _drawn(command, bundle, given, like)
     write_table(table, command.out)
     if command.figure is not None:
-        _draw(bundle, table, command.figure)
+        _draw(bundle, table, list(given[0]), command.figure)
     console = Console()
     for name in (column.name for column in bundle.preprocessing.static.columns):
         values = ", ".join(map(text_of, dict.fromkeys(table[name].to_pylist())))
@@ -149,13 +149,13 @@ def _of_two(
     )
 
 
-def _draw(bundle: "Bundle", table: "pa.Table", path: str) -> None:
+def _draw(bundle: "Bundle", table: "pa.Table", names: Sequence[str], path: str) -> None:
     import numpy as np
 
     from hcvae.generation import families
     from hcvae.plots import generated, save_figure
 
-    found = list(families(bundle, table))
+    found = list(families(table, names))
     shown = [found[k] for k in np.unique(np.linspace(0, len(found) - 1, MOST_PANELS).round().astype(int))]
     preprocessing = bundle.preprocessing
     figure = generated(

@@ -56,8 +56,10 @@ def read_tables(config: DataConfig, signal_length: int) -> pa.Table:
     rates = {path: sampling_rate_of(table) for path, table in zip(config.tables, tables, strict=True)}
     if len(set(rates.values())) > 1:
         raise UserError(f"data.tables: one sampling rate must hold for all, but got {rates} Hz; resample the files")
-    licences = dict.fromkeys(licence_of(table) or NOT_STATED for table in tables)
-    metadata = (tables[0].schema.metadata or {}) | {b"licence": "; ".join(licences).encode()}
+    licences = [licence_of(table) for table in tables]
+    metadata = {"sampling_rate_hz": str(rates[config.tables[0]])}
+    if any(licences):
+        metadata["licence"] = "; ".join(dict.fromkeys(licence or NOT_STATED for licence in licences))
     try:
         return pa.concat_tables(tables, promote_options="default").replace_schema_metadata(metadata)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:

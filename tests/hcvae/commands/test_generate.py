@@ -71,6 +71,14 @@ def test_with_a_second_recording(made, table, trained_bundle, tmp_path):
     assert_same(exchanged, swap(trained_bundle, first, second))
 
 
+def test_the_figure_is_drawn_where_asked(made, tmp_path, capsys):
+    made("--condition", "stimulus_level_db=20:80:5", "--samples", 2, "--figure", tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert f"drawn to {tmp_path / 'a.png'}" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"--figure .*a\.pdf: the name must end in \.png"):
+        made("--figure", tmp_path / "a.pdf")
+
+
 def assert_same(table, expected):
     assert table.drop_columns(["peak_latency_ms", "peak_amplitude_uv"]).equals(  # NaN is not equal to NaN
         expected.drop_columns(["peak_latency_ms", "peak_amplitude_uv"])
