@@ -16,6 +16,8 @@ Floats = NDArray[np.float64]
 Drawn = Callable[[Floats], Floats]
 
 FEWEST_UNITS = 5
+MOST_CLUSTERS = 1000
+"""More units are put together at random into so many clusters, to bound memory and time."""
 DRAWS = 1000
 LIMITS = (0.025, 0.975)
 """Of a 95 % interval."""
@@ -48,7 +50,10 @@ def reconstruction_intervals(
     n_units = int(unit.max()) + 1
     if n_units < FEWEST_UNITS:
         return {}
-    weights = np.random.default_rng(seed).multinomial(n_units, np.full(n_units, 1 / n_units), DRAWS)  # [D, U]
+    random = np.random.default_rng(seed)
+    if n_units > MOST_CLUSTERS:
+        unit, n_units = random.permutation(n_units)[unit] % MOST_CLUSTERS, MOST_CLUSTERS
+    weights = random.multinomial(n_units, np.full(n_units, 1 / n_units), DRAWS)  # [D, U]
 
     def drawn(rows: Floats) -> Floats:
         """Sums [D, ...] over the drawn rows of values [N, ...]."""

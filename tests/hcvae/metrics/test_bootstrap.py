@@ -34,13 +34,17 @@ def test_limits_are_quantiles_of_the_metrics_of_the_drawn_units():
 def test_nineteen_of_twenty_intervals_hold_the_truth():
     whole = list(waveforms(4000, 3))
     truth = r2(whole[0], whole[1])
-    held = 0
+    held, widths = 0, []
     for seed in range(100):
         chosen = np.random.default_rng(seed).choice(4000, 40, replace=False)
         rows = np.isin(whole[4], chosen)
         low, high = reconstruction_intervals(*(array[rows] for array in whole), seed=seed)["r2"]
         held += low <= truth <= high
+        widths.append(high - low)
     assert held >= 85  # 95 expected; 84 or fewer come by chance in less than 1 of 10,000 cases
+    low, high = reconstruction_intervals(*whole)["r2"]  # of 100 times as many units, in 1000 clusters
+    assert low < truth < high
+    assert np.mean(widths) / (high - low) == pytest.approx(10, rel=0.2)
 
 
 def test_too_few_units_have_no_interval_and_no_other_average_none_of_that_kind():
