@@ -57,7 +57,7 @@ class Bundle:
     preprocessing: Preprocessing
     """Scales of the waveforms and encoding of the conditions."""
     metrics: dict[str, dict[str, float]]
-    """Metrics by part of the split, `validation` and `test`."""
+    """Metrics by part of the split, `validation` and `test`; `test_lower` and `test_upper` limit 95 % intervals."""
     history: History
     """Metrics of every epoch of its training."""
 

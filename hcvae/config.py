@@ -144,6 +144,8 @@ class DataConfig(Section):
     """Columns whose agreement makes two rows independent averages of one response; null: recording and condition."""
     sampling_rate_hz: float | None = Field(None, gt=0)
     """Sampling rate; null reads `sampling_rate_hz` from the table's metadata."""
+    licence: str | None = None
+    """Licence of the recordings, for the model card; null reads `licence` and `attribution` of the tables' metadata."""
     split: SplitConfig = SplitConfig()
     """How the rows are divided."""
 

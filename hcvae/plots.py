@@ -44,7 +44,7 @@ def swap_grid(waveforms_uv: Array, times_ms: Array, latency_ms: Array | None = N
             axis.set_title(f"local {column + 1}", fontsize=8)
         if column == 0:
             axis.set_ylabel(f"global {row + 1}\nuV", fontsize=8)
-    figure.suptitle("Exchanged latents under one condition: rows share z_global, columns share z_local", fontsize=10)
+    figure.suptitle("Exchanged latents under one condition:\nrows share z_global, columns share z_local", fontsize=10)
     return _with_time_axis(figure, axes)
 
 
@@ -64,6 +64,43 @@ def latent_families(waveforms_uv: Array, times_ms: Array, fixed: str, varied: st
         axis.set_title(f"{fixed} {number}", fontsize=8)
     axes[0, 0].set_ylabel("uV", fontsize=8)
     figure.suptitle(f"{fixed} fixed in each panel, {varied} of other recordings", fontsize=10)
+    return _with_time_axis(figure, axes)
+
+
+def generated(
+    families_uv: Sequence[Array],
+    times_ms: Array,
+    titles: Sequence[str],
+    latency_ms: Sequence[Array],
+    recorded_uv: Array | None = None,
+    title: str = "Generated waveforms",
+) -> Figure:
+    """A panel for each family, its waveforms in the order of the colours, with the predicted waves.
+
+    Args:
+        families_uv: K families, each [N, T].
+        times_ms: of the samples, [T].
+        titles: of the families, [K].
+        latency_ms: predicted latencies of each family, [N, 3].
+        recorded_uv: a recording to draw behind each family, [T].
+        title: of the whole figure.
+    """
+    columns = min(4, len(families_uv))
+    figure, axes = _grid(-(-len(families_uv) // columns), columns, scale=1.6)
+    for axis in axes.ravel()[len(families_uv) :]:
+        axis.set_visible(False)
+    for axis, waveforms, name, latencies in zip(axes.ravel(), families_uv, titles, latency_ms, strict=False):
+        if recorded_uv is not None:
+            axis.plot(times_ms, recorded_uv, color=RECORDED, linewidth=1.6, alpha=0.6, label="recording")
+        for waveform, color in zip(waveforms, _colors(len(waveforms)), strict=True):
+            axis.plot(times_ms, waveform, color=color, linewidth=0.9)
+        _mark_family(axis, times_ms, waveforms, latencies)
+        axis.set_title(name, fontsize=8)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("uV", fontsize=8)
+    if recorded_uv is not None:
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", fontsize=8)
+    figure.suptitle(title, fontsize=10)
     return _with_time_axis(figure, axes)
 
 
@@ -158,9 +195,9 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
         figure.savefig(temporary, format="png", dpi=dpi)
 
 
-def _grid(rows: int, columns: int, share_y: str = "all") -> tuple[Figure, NDArray[Any]]:
-    """Panels [rows, columns] of one scale."""
-    width, height = PANEL_INCHES
+def _grid(rows: int, columns: int, share_y: str = "all", scale: float = 1.0) -> tuple[Figure, NDArray[Any]]:
+    """Panels [rows, columns] of one scale, `scale` times the usual size."""
+    width, height = (scale * inches for inches in PANEL_INCHES)
     size = (max(4.5, width * columns + 0.6), height * rows + 0.9)
     figure = Figure(figsize=size, layout="constrained")
     share_x = "all" if share_y == "all" else "none"
@@ -206,6 +243,18 @@ def _mark_waves(
             axis.annotate(
                 wave, (at_ms, height), xytext=(0, 4), textcoords="offset points", fontsize=7, ha="center", color=color
             )
+
+
+def _mark_family(axis: Axes, times_ms: Array, waveforms_uv: Array, latency_ms: Array) -> None:
+    """A dot on each waveform [N, T] at each of its latencies [N, 3], and the wave's name above them, once."""
+    for wave, at_ms in zip(WAVES, latency_ms.T, strict=True):
+        shown = np.flatnonzero((at_ms >= times_ms[0]) & (at_ms <= times_ms[-1]))  # not NaN
+        if not len(shown):
+            continue
+        heights = [float(np.interp(at_ms[row], times_ms, waveforms_uv[row])) for row in shown]
+        axis.plot(at_ms[shown], heights, ".", color=MARKED, markersize=3)
+        above = (float(np.median(at_ms[shown])), max(heights))
+        axis.annotate(wave, above, xytext=(0, 5), textcoords="offset points", fontsize=8, ha="center", color=MARKED)
 
 
 def _colors(count: int) -> list[tuple[float, float, float, float]]:

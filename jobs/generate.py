@@ -1,6 +1,5 @@
 """`python -m jobs.generate`: millions of waveforms from a bundle, on all CPUs of a Ray cluster."""
 
-import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hcvae import command_line
-from hcvae.errors import UserError
 from jobs.arguments import lasting, main
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ class GenerateCommand(command_line.Command):
 
     examples:
       python -m jobs.generate model --condition stimulus_level_db=60 --samples 1000000 --out at-60-dB
-      python -m jobs.generate model --condition stimulus_level_db=20,40,60 --condition sex=F,M --out many
+      python -m jobs.generate model --condition stimulus_level_db=20:80:10 --condition sex=F,M --out many
     """
 
     bundle: CliPositionalArg[str]
@@ -33,8 +31,10 @@ class GenerateCommand(command_line.Command):
     out: str
     """Folder of the files; every node must see it."""
     condition: list[str] = Field([])
-    """COLUMN=VALUE or COLUMN=VALUE,VALUE,...; repeat it. All combinations are generated. null for none; columns left
-    out take their typical training value."""
+    """COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP (both ends included); repeat it. All combinations are
+    generated. null for none; columns left out take their typical training value."""
+    extrapolate: bool = False
+    """Allow conditions outside the training range: the waveforms are a guess then."""
     samples: int = Field(100_000, ge=1)
     """Waveforms for each combination of conditions."""
     seed: int = Field(0, ge=0)
@@ -53,13 +53,14 @@ def run(arguments: Sequence[str]) -> int:
     """Generate, and say where the files lie."""
     command = command_line.parse(GenerateCommand, arguments)
     from hcvae.bundle import load
-    from hcvae.generation import complete_condition, parse_condition
+    from hcvae.generation import complete_condition, parse_conditions
     from tune.bulk_generation import Order
 
     place, out = Path(lasting(command.bundle)).absolute(), Path(lasting(command.out)).absolute()
     bundle = load(place)
     conditions = [
-        complete_condition(bundle, parse_condition(bundle, text)) for text in _combinations(command.condition)
+        complete_condition(bundle, given, extrapolate=command.extrapolate)
+        for given in parse_conditions(bundle, command.condition)
     ]
     order = Order(
         str(place), tuple(conditions), command.samples, command.seed, command.residual_noise, command.rows_per_file
@@ -92,19 +93,6 @@ def _generate(order: "Order", out: Path, workers: int | None, total: int, consol
     console.print(
         f"{rows_of(out):,} waveforms in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})", markup=False
     )
-
-
-def _combinations(texts: Sequence[str]) -> list[dict[str, str]]:
-    """All combinations of the values; the command line has cut `COLUMN=VALUE,VALUE` at its commas."""
-    values: dict[str, list[str]] = {}
-    name = ""
-    for text in texts:
-        left, equals, value = text.rpartition("=")
-        name = left or name
-        if not name or not value or (equals and not left):
-            raise UserError(f"--condition: must be COLUMN=VALUE or COLUMN=VALUE,VALUE,..., but got {text!r}")
-        values.setdefault(name, []).append(value)
-    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
 
 
 if __name__ == "__main__":

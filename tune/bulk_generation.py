@@ -109,7 +109,9 @@ class _Writer:
         order = self._order
         seed = int(np.random.SeedSequence([order.seed, part["part"]]).generate_state(1, np.uint64)[0] >> np.uint64(1))
         condition = order.conditions[part["condition"]]
-        table = generate(self._bundle, [condition], int(part["count"]), seed, residual_noise=order.residual_noise)
+        count, noisy = int(part["count"]), order.residual_noise
+        # The order's conditions have been checked, or are wanted outside the training range.
+        table = generate(self._bundle, [condition], count, seed, residual_noise=noisy, extrapolate=True)
         samples = pa.array(np.arange(part["first"], part["first"] + part["count"]))
         table = table.set_column(table.schema.get_field_index("sample"), "sample", samples)
         write_table(table, _file(self._out, int(part["part"])))

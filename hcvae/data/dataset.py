@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 
 from hcvae.config import Config, DataConfig
 from hcvae.data.normalization import SignalNormalization
-from hcvae.data.preprocessing import Preprocessing, Wave, typical_values
+from hcvae.data.preprocessing import Preprocessing, Wave, seen_values, typical_values
 from hcvae.data.split import Split, recording_key, row_codes, split_rows
 from hcvae.data.static import StaticEncoder
-from hcvae.data.table import PEAK_COLUMNS, WAVES, check_table, read_tables, sampling_rate_of, signals_of
+from hcvae.data.table import (
+    PEAK_COLUMNS,
+    WAVES,
+    check_table,
+    licence_of,
+    read_tables,
+    sampling_rate_of,
+    signals_of,
+)
 from hcvae.errors import UserError
 
 MODEL_WAVES: tuple[Wave, ...] = ("I", "III", "V")
@@ -65,6 +73,8 @@ class Dataset:
     fingerprint: str
     """SHA-256 of all that training uses of the rows, and of the split."""
     split: Split
+    licence: str | None
+    """Of the recordings: the config's, else that of the tables' metadata."""
 
     @property
     def nbytes(self) -> int:
@@ -82,6 +92,7 @@ def prepare(config: Config) -> Dataset:
     split = split_rows(table, config.data)
     signals = signals_of(table)
     rate = sampling_rate_of(table)
+    licence = config.data.licence or licence_of(table)
     table = table.drop_columns("signal")
     static = StaticEncoder.fit(table.take(split.train), config.data.static)
     if config.model.static_dim not in (None, static.dim):
@@ -92,6 +103,7 @@ def prepare(config: Config) -> Dataset:
     scaling = SignalNormalization.fit(signals[split.train], table.take(split.train), config.normalization.group_by)
     rows = _Rows.of(table, signals, rate, scaling, config.data)
     labelled = rows.peak_mask[split.train].sum(axis=0)[:3]
+    trained = (static, table.take(split.train), rows.group[split.train], list(scaling.groups))
     return Dataset(
         train=rows.part(split.train, scaling, static),
         validation=rows.part(split.validation, scaling, static),
@@ -101,8 +113,9 @@ def prepare(config: Config) -> Dataset:
             sampling_rate_hz=rate,
             signal=scaling,
             static=static,
-            typical=typical_values(static, table.take(split.train), rows.group[split.train], list(scaling.groups)),
+            typical=typical_values(*trained),
             labelled_waves=tuple(name for name, n in zip(MODEL_WAVES, labelled, strict=True) if n),
+            seen=seen_values(*trained),
         ),
         fingerprint=_fingerprint(
             table.select(config.data.static),
@@ -112,6 +125,7 @@ def prepare(config: Config) -> Dataset:
             ],
         ),
         split=split,
+        licence=licence,
     )
 
 

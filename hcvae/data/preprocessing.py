@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from hcvae.config import Section
 from hcvae.data.normalization import SignalNormalization
-from hcvae.data.static import StaticEncoder
+from hcvae.data.static import Seen, StaticEncoder
 
 Value = float | str | None
 """Of a static column."""
@@ -37,6 +37,12 @@ class Preprocessing(Section):
     """For each normalisation group, each static column's typical value in training."""
     labelled_waves: tuple[Wave, ...]
     """Waves whose peaks were labelled in training: the peak head knows no others."""
+    seen: dict[str, dict[str, Seen]] = Field({})
+    """For each normalisation group, what its training rows had in each static column; empty: not known by group."""
+
+    def ranges(self, group: str) -> dict[str, Seen]:
+        """What training rows had in each static column: those of the group, or of all where that is not known."""
+        return self.seen.get(group) or {column.name: column.seen for column in self.static.columns}
 
     @model_validator(mode="after")
     def _groups_and_typical_values_can_be_encoded(self) -> Self:
@@ -52,7 +58,21 @@ class Preprocessing(Section):
                         f"typical must have a value of each static column in each of signal.groups, but got "
                         f"{values.get(name, 'nothing')!r} for column {name!r} in group {group!r}"
                     )
+        if self.seen and (
+            self.seen.keys() != groups.keys() or any(r.keys() != columns.keys() for r in self.seen.values())
+        ):
+            raise ValueError("seen must be empty, or have the range of each static column in each of signal.groups")
         return self
+
+
+def seen_values(
+    static: StaticEncoder, table: pa.Table, group: NDArray[np.int64], names: Sequence[str]
+) -> dict[str, dict[str, Seen]]:
+    """What the rows of each group have in each static column; the arguments are those of `typical_values`."""
+    return {
+        name: {column.name: Seen.of(part[column.name]) for column in static.columns}
+        for name, part in _by_group(table, group, names).items()
+    }
 
 
 def typical_values(
@@ -66,11 +86,14 @@ def typical_values(
         group: Position in `names` of each row [N].
         names: The groups [K].
     """
-    rows = {name: table.take(np.flatnonzero(group == position)) for position, name in enumerate(names)}
     return {
         name: {column.name: _typical(part[column.name], column.kind == "number") for column in static.columns}
-        for name, part in rows.items()
+        for name, part in _by_group(table, group, names).items()
     }
+
+
+def _by_group(table: pa.Table, group: NDArray[np.int64], names: Sequence[str]) -> dict[str, pa.Table]:
+    return {name: table.take(np.flatnonzero(group == position)) for position, name in enumerate(names)}
 
 
 def _typical(column: pa.ChunkedArray, is_number: bool) -> Value:

@@ -214,7 +214,11 @@ def _table(recordings: _Recordings, rows: NDArray[np.int64], arrays: list[NDArra
         "peak_valid": _lists(arrays[3]),
     }
     factors = {name: pa.array(values[of_row].astype(np.float32)) for name, values in recordings.factors.items()}
-    metadata = {"sampling_rate_hz": f"{SAMPLING_RATE_HZ:.0f}", "source": "hcvae.data.simulator"}
+    metadata = {
+        "sampling_rate_hz": f"{SAMPLING_RATE_HZ:.0f}",
+        "source": "hcvae.data.simulator",
+        "licence": "none needed for simulated waveforms",
+    }
     return pa.table(columns | factors).replace_schema_metadata(metadata)
 
 

@@ -32,6 +32,8 @@ class Split:
     validation: NDArray[np.int64]
     test: NDArray[np.int64]
     n_units: dict[str, int]
+    units: NDArray[np.int64]
+    """Number of each row's unit [N]."""
     explanation: str
 
 
@@ -51,7 +53,7 @@ def split_rows(table: pa.Table, config: DataConfig) -> Split:
     train, validation, test = (np.flatnonzero(part_of_unit[units] == part) for part in range(3))
     n_units = dict(zip(PARTS, counts, strict=True))
     explanation = _explain(unit, config.split.unit, n_subjects, counts, [len(train), len(validation), len(test)])
-    return Split(unit, train, validation, test, n_units, explanation)
+    return Split(unit, train, validation, test, n_units, units, explanation)
 
 
 def recording_key(config: DataConfig) -> list[str]:

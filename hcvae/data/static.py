@@ -19,6 +19,47 @@ from hcvae.data.normalization import LARGEST
 from hcvae.data.table import scalar_column
 from hcvae.errors import UserError
 
+ROUNDING = 1e-6
+
+
+class Seen(Section):
+    """What training rows had in a static column: where a model's answers are more than a guess."""
+
+    minimum: float | None = None
+    """Numbers: the smallest; null where no row had one."""
+    maximum: float | None = None
+    """Numbers: the largest."""
+    categories: tuple[str, ...] = ()
+    """Texts, sorted."""
+    has_nulls: bool = False
+    """Whether rows had none."""
+
+    @classmethod
+    def of(cls, column: pa.ChunkedArray) -> Self:
+        """Of rows of a checked table."""
+        known, has_nulls = pc.unique(column.drop_null()), column.null_count > 0
+        if pa.types.is_string(column.type):
+            return cls(categories=tuple(sorted(known.to_pylist())), has_nulls=has_nulls)
+        ends = pc.min_max(known).as_py() if len(known) else {"min": None, "max": None}
+        return cls(minimum=ends["min"], maximum=ends["max"], has_nulls=has_nulls)
+
+    def holds(self, value: float | str | None) -> bool:
+        """Whether `value` lies within; numbers to a rounding error of float32."""
+        if value is None:
+            return self.has_nulls
+        if isinstance(value, str):
+            return value in self.categories
+        if self.minimum is None or self.maximum is None:
+            return False
+        rounding = ROUNDING * max(abs(self.minimum), abs(self.maximum))
+        return self.minimum - rounding <= value <= self.maximum + rounding
+
+    def __str__(self) -> str:
+        """Such as `0 to 60, or null`."""
+        numbers = [] if self.minimum is None else [f"{self.minimum:g} to {self.maximum:g}"]
+        known = [", ".join(self.categories)] if self.categories else numbers
+        return ", or ".join([*known, *(["null"] if self.has_nulls else [])])
+
 
 class StaticColumn(Section):
     """One column and how it is encoded. A number that is constant wherever it is known is encoded by its mask only."""
@@ -86,6 +127,12 @@ class StaticColumn(Section):
             maximum=known.max(),
             categories=(),
         )
+
+    @property
+    def seen(self) -> Seen:
+        """What the training rows of all groups together had."""
+        ends = {} if self.kind == "category" else {"minimum": self.minimum, "maximum": self.maximum}
+        return Seen(**ends, categories=self.categories, has_nulls=self.has_nulls)
 
     @property
     def names(self) -> tuple[str, ...]:

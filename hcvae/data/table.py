@@ -22,6 +22,7 @@ from hcvae.errors import UserError
 WAVES = ("I", "II", "III", "IV", "V")
 PEAK_COLUMNS = ("peak_latency_ms", "peak_amplitude_uv", "peak_valid")
 ROWS_NAMED = 5
+NOT_STATED = "not stated"
 
 
 def waveform_schema(
@@ -55,8 +56,12 @@ def read_tables(config: DataConfig, signal_length: int) -> pa.Table:
     rates = {path: sampling_rate_of(table) for path, table in zip(config.tables, tables, strict=True)}
     if len(set(rates.values())) > 1:
         raise UserError(f"data.tables: one sampling rate must hold for all, but got {rates} Hz; resample the files")
+    licences = [licence_of(table) for table in tables]
+    metadata = {"sampling_rate_hz": str(rates[config.tables[0]])}
+    if any(licences):
+        metadata["licence"] = "; ".join(dict.fromkeys(licence or NOT_STATED for licence in licences))
     try:
-        return pa.concat_tables(tables, promote_options="default")
+        return pa.concat_tables(tables, promote_options="default").replace_schema_metadata(metadata)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise UserError(f"data.tables: a column is text in one file and a number in another ({error})") from error
 
@@ -66,7 +71,7 @@ def check_table(table: pa.Table, config: DataConfig, signal_length: int, where: 
 
     Static columns become float64 or text (NaN becomes null), the other columns that name subjects and recordings
     text, `signal` a fixed-size list of `signal_length` float32, peak columns lists of 5 (waves I to V). The metadata
-    holds `sampling_rate_hz`.
+    holds `sampling_rate_hz` and, where known, `licence`.
 
     Raises:
         UserError: no rows, a missing column, a wrong type or length, waveforms that are not finite, rows without a
@@ -78,7 +83,7 @@ def check_table(table: pa.Table, config: DataConfig, signal_length: int, where: 
     for name in _columns(table.column_names, config, where):
         at, column = f"{where}: column {name!r}", table[name]
         if name == "signal":
-            columns[name] = _checked_signal(column, signal_length, at)
+            columns[name] = checked_signal(column, signal_length, at)
         elif name in PEAK_COLUMNS:
             columns[name] = _as_lists(column, pa.bool_() if name == "peak_valid" else pa.float32(), len(WAVES), at)
         elif name in config.static:
@@ -89,7 +94,8 @@ def check_table(table: pa.Table, config: DataConfig, signal_length: int, where: 
         pc.is_null(columns[config.subject_column]), f"{where}: column {config.subject_column!r}", "name no subject"
     )
     rate = sampling_rate_of(table, config.sampling_rate_hz, where)
-    return pa.table(columns, metadata={"sampling_rate_hz": str(rate)})
+    licence = licence_of(table)
+    return pa.table(columns, metadata={"sampling_rate_hz": str(rate)} | ({"licence": licence} if licence else {}))
 
 
 def scalar_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
@@ -108,6 +114,20 @@ def scalar_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     numbers = column.cast(pa.float64())
     _refuse_rows(pc.is_inf(numbers), where, "are infinite")
     return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+
+
+def checked_signal(column: pa.ChunkedArray, length: int, where: str) -> pa.ChunkedArray:
+    """The waveforms as a fixed-size list of `length` float32.
+
+    Raises:
+        UserError: nulls, another length or type, or samples that are not finite.
+    """
+    _refuse_rows(pc.is_null(column), where, "hold no waveform")
+    signal = _as_lists(column, pa.float32(), length, f"{where} (model.signal_length={length})")
+    with np.errstate(invalid="ignore"):  # one NaN or infinite sample makes the row's sum so
+        total = signals_of(pa.table({"signal": signal})).sum(axis=1, dtype=np.float64)
+    _refuse_rows(~np.isfinite(total), where, "hold NaN or infinite samples")
+    return signal
 
 
 def signals_of(table: pa.Table) -> NDArray[np.float32]:
@@ -141,6 +161,13 @@ def sampling_rate_of(table: pa.Table, given_hz: float | None = None, where: str 
     if given_hz not in (None, rate):
         raise UserError(f"{where}: recorded at {rate:g} Hz, but got data.sampling_rate_hz={given_hz:g}; resample it")
     return rate
+
+
+def licence_of(table: pa.Table) -> str | None:
+    """Licence of the recordings, and whom it asks to name, by the metadata `licence` and `attribution`."""
+    metadata = table.schema.metadata or {}
+    licence, attribution = (metadata.get(key, b"").decode(errors="replace") for key in (b"licence", b"attribution"))
+    return f"{licence} ({attribution})" if licence and attribution else licence or None
 
 
 def write_table(table: pa.Table, path: str | Path) -> None:
@@ -189,15 +216,6 @@ def _columns(present: Sequence[str], config: DataConfig, where: str) -> list[str
             hint = f"did you mean {close[0]!r}?" if close else f"it has {sorted(present)}"
             raise UserError(f"{where}: column {name!r} is missing; {hint}")
     return wanted
-
-
-def _checked_signal(column: pa.ChunkedArray, length: int, where: str) -> pa.ChunkedArray:
-    _refuse_rows(pc.is_null(column), where, "hold no waveform")
-    signal = _as_lists(column, pa.float32(), length, f"{where} (model.signal_length={length})")
-    with np.errstate(invalid="ignore"):  # one NaN or infinite sample makes the row's sum so
-        total = signals_of(pa.table({"signal": signal})).sum(axis=1, dtype=np.float64)
-    _refuse_rows(~np.isfinite(total), where, "hold NaN or infinite samples")
-    return signal
 
 
 def _as_lists(column: pa.ChunkedArray, value_type: pa.DataType, length: int, where: str) -> pa.ChunkedArray:

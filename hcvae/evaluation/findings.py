@@ -30,6 +30,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "disentanglement": "swap-routing score, signed",
         "selectivity_coarse": "coarse attributes: z_global",
         "selectivity_fine": "fine shape: z_local",
+        "film_effect": "z_global's share of swapped waveforms",
         "j_gt": "J_gt, known factors",
         "j_gt_coarse": "J_gt, coarse factors: z_global",
         "j_gt_fine": "J_gt, fine factors: z_local",
@@ -46,7 +47,12 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Latents": {
         f"{block}_{name}": f"z_{block}: {meaning}"
         for block in ("global", "local")
-        for name, meaning in {"kl": "KL, nats", "variance": "variance of means", "active_units": "active units"}.items()
+        for name, meaning in {
+            "kl": "KL, nats",
+            "beta": "beta of its KL weight",
+            "variance": "variance of means",
+            "active_units": "active units",
+        }.items()
     },
     "Generation: waveforms": {f"{name}_waveforms": meaning for name, meaning in _DISTRIBUTION.items()},
     "Generation: features": {f"{name}_features": meaning for name, meaning in _DISTRIBUTION.items()},

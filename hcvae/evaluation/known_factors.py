@@ -4,6 +4,7 @@ Legend: N rows, T samples, S static parameters, D latent dimensions of all block
 """
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,7 +20,13 @@ from hcvae.metrics.disentanglement import (
     mutual_information_gap,
     separated_attribute_predictability,
 )
-from hcvae.metrics.ground_truth import GroundTruthRouting, condition_of, factors_of, ground_truth_routing
+from hcvae.metrics.ground_truth import (
+    GroundTruthRouting,
+    condition_of,
+    factors_of,
+    ground_truth_routing,
+    rows_with_factors,
+)
 from hcvae.models import Model
 
 MOST_ROWS = 2000
@@ -44,7 +51,7 @@ def known_factor_findings(
     findings.take(["total_correlation"], lambda: {"total_correlation": gaussian_total_correlation(codes[drawn])})
     findings.take(
         names_of("Known factors, one by one"),
-        lambda: _single_latent(codes[drawn], factors_of(rows.recorded.table.take(drawn)), seed),
+        lambda: _single_latent(codes, rows.recorded.table, drawn, seed),
     )
 
 
@@ -76,8 +83,8 @@ def _ground_truth(
     preprocessing: Preprocessing,
     seed: int,
 ) -> dict[str, float]:
-    table = rows.recorded.table
-    factors_of(table)  # so that a table without factors is refused by name
+    known = rows_with_factors(rows.recorded.table)
+    findings.details["rows_with_factors"] = len(known)
 
     def decode(z_global: Tensor, z_local: Tensor, static: Tensor, *between: Tensor) -> Tensor:
         decoded = model.decode(z_global, z_local, static, *between)["recon_signal"]
@@ -85,17 +92,22 @@ def _ground_truth(
 
     routing = ground_truth_routing(
         decode,
-        posterior["mu_global"],
-        posterior["mu_local"],
-        torch.from_numpy(rows.part.static),
-        condition_of(table),
-        z_intermediate=posterior.get("mu_intermediate"),
+        posterior["mu_global"][known],
+        posterior["mu_local"][known],
+        torch.from_numpy(rows.part.static[known]),
+        condition_of(rows.recorded.table.take(known)),
+        z_intermediate=posterior["mu_intermediate"][known] if "mu_intermediate" in posterior else None,
         seed=seed,
     )
     return routing_findings(findings, routing)
 
 
-def _single_latent(codes: NDArray[np.float64], factors: NDArray[np.float64], seed: int) -> dict[str, float]:
+def _single_latent(
+    codes: NDArray[np.float64], table: pa.Table, drawn: NDArray[np.int64], seed: int
+) -> dict[str, float]:
+    """Of those of the drawn rows whose factors are known."""
+    rows = drawn[np.isin(drawn, rows_with_factors(table))]
+    codes, factors = codes[rows], factors_of(table.take(rows))
     boosted = dci(codes, factors, seed)
     return {
         "mig": mutual_information_gap(codes, factors),

@@ -17,7 +17,7 @@ from hcvae.evaluation.findings import MEASURES, Findings, names_of
 from hcvae.evaluation.generation import draw, generation_findings
 from hcvae.evaluation.known_factors import known_factor_findings, routing_findings
 from hcvae.evaluation.rows import EvaluationRows, generated
-from hcvae.metrics.ground_truth import oracle_routing
+from hcvae.metrics.ground_truth import oracle_routing, rows_with_factors
 from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, r2
 from hcvae.models import Model
 from hcvae.models.base import evaluating
@@ -49,8 +49,7 @@ def evaluate_principal_components(bundle: Bundle, rows: EvaluationRows, progress
     findings, model = Findings(), principal_components(bundle, rows)
     no_prior = "principal components have no posterior and no KL divergence"
     _model_findings(findings, model, bundle, rows, progress, seed)
-    meaningless = ("validation_loss", *(f"{block}_beta" for block in ("global", "local")), *names_of("Latents"))
-    for name in meaningless:
+    for name in ("validation_loss", *names_of("Latents")):
         findings.measures.pop(name, None)
     findings.leave_out(names_of("Latents"), no_prior)
     findings.leave_out(MEASURES, "not reported by the evaluation")
@@ -71,10 +70,10 @@ def evaluate_condition_mean(bundle: Bundle, rows: EvaluationRows) -> Findings:
 
 def evaluate_oracle(rows: EvaluationRows) -> Findings:
     """J_gt of the simulator itself: what a perfect model would reach with this reader."""
-    findings = Findings()
+    findings, table = Findings(), rows.recorded.table
     findings.take(
         ("j_gt", "j_gt_coarse", "j_gt_fine"),
-        lambda: routing_findings(findings, oracle_routing(rows.recorded.table)),
+        lambda: routing_findings(findings, oracle_routing(table.take(rows_with_factors(table)))),
     )
     findings.leave_out(MEASURES, "the simulator with its factors exchanged: only J_gt is defined for it")
     return findings

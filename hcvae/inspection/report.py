@@ -53,8 +53,9 @@ def tables_of_bundle(summary: "BundleSummary") -> Iterator[Table]:
         nulls = ", or null" if condition.nulls else ""
         conditions.add_row(escape(condition.name), condition.kind, escape(condition.trained_on + nulls))
     yield conditions
-    metrics = Table("metric", *map(escape, summary.metrics), title="Metrics")
-    for meaning, values in reported(summary.metrics):
+    parts = {name: summary.metrics[name] for name in ("validation", "test")}
+    metrics = Table("metric", *parts, title="Metrics")
+    for meaning, values in reported(parts):
         metrics.add_row(meaning, *(f"{value:.4g}" for value in values))
     yield metrics
 

@@ -174,6 +174,20 @@ def oracle_decode(coarse: Floats, fine: Floats, condition: Floats) -> Floats:
     return response_of(Condition(level_db, rate_hz, age_years, loss_db, female > 0.5), factors)
 
 
+def rows_with_factors(table: pa.Table) -> NDArray[np.int64]:
+    """The rows whose factors and condition are known, as beside recordings not all are.
+
+    Raises:
+        UserError: columns are missing, or fewer than 2 rows have them all.
+    """
+    names = (*READ_FACTORS, *CONDITION_COLUMNS)
+    _check_columns(table, names)
+    known = np.flatnonzero(np.all([table[name].is_valid().to_numpy() for name in names], axis=0))
+    if len(known) < 2:
+        raise UserError(f"known factors: {len(known)} of {len(table)} rows have them; use simulated rows")
+    return known
+
+
 def factors_of(table: pa.Table) -> Floats:
     """The factors of each row, as the reader gives them: in standard deviations (of the logarithm, for multipliers).
 

@@ -6,6 +6,7 @@ Legend: B batch, T samples, S static parameters, G global, M intermediate and L 
 block, C conditions.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -118,6 +119,7 @@ class Model(nn.Module, ABC):
         *,
         generator: torch.Generator | None = None,
         residual_noise: bool = False,
+        temperature: float = 1.0,
     ) -> dict[str, Tensor]:
         """Generate `n_samples` waveforms for each of C conditions, condition by condition (row c * n_samples + s).
 
@@ -134,17 +136,20 @@ class Model(nn.Module, ABC):
             generator: draws the latents, then the noise; gives the same draws on every device.
             residual_noise: waveforms as averages of a recorder look, with noise (see `fit_generation`), instead of the
                 expected responses; all else stays as it is without.
+            temperature: factor on the spread of the latents that are drawn; 0 gives the prior's mean.
 
         Returns:
             generated_signals [C * n_samples, T], generated_static_params [.., S], generated_peaks [.., 6] where there
             is a peak head, and the latents z_global [.., G], z_local [.., L] and, with levels, z_intermediate [.., M].
 
         Raises:
-            UserError: a tensor has the wrong shape, n_samples is below 1, or the model has no intermediate level; or a
-                waveform is not finite.
+            UserError: a tensor has the wrong shape, n_samples is below 1, temperature is negative or not finite, or the
+                model has no intermediate level; or a waveform is not finite.
         """
         if n_samples < 1:
             raise UserError(f"n_samples: must be at least 1, but got {n_samples!r}")
+        if not 0 <= temperature < math.inf:
+            raise UserError(f"temperature: must be a number from 0, but got {temperature!r}")
         given = self._blocks(z_global, z_local, z_intermediate)
         if static_params is None:
             most_rows = max((latent.shape[0] for latent in given.values() if latent is not None), default=1)
@@ -152,7 +157,9 @@ class Model(nn.Module, ABC):
         check_columns("static_params", static_params, self.static_dim)
         static_rows = static_params.repeat_interleave(n_samples, dim=0)
         latents = {
-            f"z_{block}": self._prior(block)(static_rows, _normal(static_rows, self.latent_dims[block], generator))
+            f"z_{block}": self._prior(block)(
+                static_rows, temperature * _normal(static_rows, self.latent_dims[block], generator)
+            )
             if latent is None
             else _latent_rows(f"z_{block}", latent, static_params.shape[0], n_samples)
             for block, latent in given.items()

@@ -5,14 +5,17 @@ Legend: N waveforms, T samples, S static parameters, G global and L local latent
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hcvae.data.dataset import Part
 from hcvae.data.preprocessing import Preprocessing
+from hcvae.metrics.bootstrap import reconstruction_intervals
 from hcvae.metrics.latent_use import active_units
 from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, peak_errors, r2
 from hcvae.metrics.swap_routing import swap_routing_score
 from hcvae.models import Model
+from hcvae.models.base import evaluating
 from hcvae.training.objective import Objective
 from hcvae.training.tensors import PartTensors
 
@@ -37,9 +40,7 @@ def evaluate(
     was_training = model.training
     model.eval()
     device = tensors.signals.device
-    chunks = torch.arange(len(part), device=device).split(ROWS_AT_ONCE)
-    outputs = [_reconstruct(model, tensors.take(rows)) for rows in chunks]
-    output = {key: torch.cat([chunk[key] for chunk in outputs]) for key in outputs[0]}
+    output = _reconstruct(model, tensors)
     total, components = objective(output, tensors)
     arrays = {key: value.float().cpu().numpy() for key, value in output.items()}
     paired = part.independent >= 0
@@ -91,7 +92,24 @@ def evaluate(
     return metrics
 
 
-def _reconstruct(model: Model, part: PartTensors) -> dict[str, Tensor]:
-    posterior = model.encode(part.signals, part.static)
-    means = {f"z_{block}": posterior[f"mu_{block}"] for block in model.latent_dims}
-    return posterior | model.decode(**means, static_params=part.static)
+@torch.no_grad()
+def intervals(
+    model: Model, part: Part, tensors: PartTensors, preprocessing: Preprocessing, units: NDArray[np.int64]
+) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the reconstruction metrics of `evaluate` over the units [N], see `reconstruction_intervals`."""
+    with evaluating(model):
+        recon = _reconstruct(model, tensors)["recon_signal"].float().cpu().numpy()
+    recon_uv, signal_uv = (preprocessing.signal.denormalize(values, part.group) for values in (recon, part.signals))
+    other_uv = np.where((part.independent >= 0)[:, None], signal_uv[part.independent], np.nan)
+    return reconstruction_intervals(recon_uv, signal_uv, other_uv, part.group, units)
+
+
+def _reconstruct(model: Model, tensors: PartTensors) -> dict[str, Tensor]:
+    """The outputs of encoder and decoder for all rows, from posterior means."""
+    outputs = []
+    for rows in torch.arange(len(tensors.signals), device=tensors.signals.device).split(ROWS_AT_ONCE):
+        part = tensors.take(rows)
+        posterior = model.encode(part.signals, part.static)
+        means = {f"z_{block}": posterior[f"mu_{block}"] for block in model.latent_dims}
+        outputs.append(posterior | model.decode(**means, static_params=part.static))
+    return {key: torch.cat([chunk[key] for chunk in outputs]) for key in outputs[0]}

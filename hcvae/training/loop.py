@@ -150,7 +150,8 @@ def resolve(config: Config, data: Dataset, workers: int) -> Config:
             f"use {2 * workers} or more and a training part ({len(data.train)} rows) that allows it"
         )
     model = config.model.model_copy(update={"static_dim": data.preprocessing.static.dim})
-    return config.model_copy(update={"model": model})
+    described = config.data.model_copy(update={"licence": data.licence})
+    return config.model_copy(update={"model": model, "data": described})
 
 
 def pick_device(device: str) -> torch.device:

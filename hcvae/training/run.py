@@ -9,7 +9,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.models import build, outline
 from hcvae.training.diagnosis import diagnose
-from hcvae.training.evaluation import evaluate
+from hcvae.training.evaluation import evaluate, intervals
 from hcvae.training.loop import FitResult, Report, Saved, fit, pick_device, resolve
 from hcvae.training.objective import Objective
 from hcvae.training.tensors import PartTensors
@@ -52,7 +52,13 @@ def train_bundle(
             generator=torch.Generator().manual_seed(result.config.training.seed),
         )
         measured = evaluate(result.model, data.test, test, data.preprocessing, result.objective)
-        metrics = {"validation": result.metrics, "test": measured}
+        limits = intervals(result.model, data.test, test, data.preprocessing, data.split.units[data.split.test])
+        metrics = {
+            "validation": result.metrics,
+            "test": measured,
+            "test_lower": {name: lower for name, (lower, _) in limits.items()},
+            "test_upper": {name: upper for name, (_, upper) in limits.items()},
+        }
         bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics, finite(result.history))
         findings = diagnose(result.config, result.history)
         save_bundle(folder / "bundle", bundle, data.split.explanation, findings)

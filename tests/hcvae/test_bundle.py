@@ -15,6 +15,7 @@ import hcvae
 from hcvae.bundle import FORMAT_VERSION, Bundle, finite, load, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
+from hcvae.data.static import Seen
 from hcvae.errors import UserError
 from hcvae.generation import generate
 from hcvae.models import build
@@ -137,6 +138,48 @@ def test_the_model_card_tells_use_data_split_and_ranges(bundle):
     card = (bundle / "README.md").read_text()
     for words in ("Not for diagnosis", "simulator (1500 waveforms)", "Split by subject", "| sex | F, M |", "test"):
         assert words in card
+
+
+def test_the_model_card_tells_licence_intended_use_and_intervals_of_the_test_part(bundle):
+    card = (bundle / "README.md").read_text()
+    for words in ("- Licence of the data: none needed for simulated waveforms", "## Intended use", "no recordings of"):
+        assert words in card
+    metrics = json.loads((bundle / "metrics.json").read_text())
+    lower, test, upper = (metrics[part]["r2"] for part in ("test_lower", "test", "test_upper"))
+    assert lower < test < upper
+    assert f"{test:.4g} ({lower:.4g} to {upper:.4g})" in card
+    assert "95 % bootstrap intervals" in card
+    assert "disentanglement" not in metrics["test_lower"]
+
+
+def test_a_model_card_without_intervals_licence_and_ranges_by_group_says_so(trained, tmp_path):
+    plain = load(trained)
+    older = dataclasses.replace(
+        plain,
+        config=plain.config.model_copy(update={"data": plain.config.data.model_copy(update={"licence": None})}),
+        preprocessing=plain.preprocessing.model_copy(update={"seen": {}}),
+        metrics={part: plain.metrics[part] for part in ("validation", "test")},
+    )
+    save_bundle(tmp_path / "bundle", older, "Split by subject.", ())
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    for words in ("- Licence of the data: not stated", "Too few test subjects", "| stimulus_level_db | 10 to 90 |"):
+        assert words in card
+
+
+def test_the_model_card_tells_ranges_by_group(trained, tmp_path):
+    plain = load(trained)
+    ranges = plain.preprocessing.seen[""]
+    quiet = ranges | {"stimulus_level_db": Seen(minimum=0, maximum=60), "sex": Seen(has_nulls=True)}
+    scaling = plain.preprocessing.signal.model_copy(update={"group_by": "species"})
+    grouped = plain.preprocessing.model_copy(update={"seen": {"human": quiet, "mouse": ranges}, "signal": scaling})
+    save_bundle(tmp_path / "bundle", dataclasses.replace(plain, preprocessing=grouped), "Split by subject.", ())
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    for line in (
+        "| condition | trained on, species=human | trained on, species=mouse |",
+        "| stimulus_level_db | 0 to 60 | 10 to 90 |",
+        "| sex | null | F, M |",
+    ):
+        assert line in card
 
 
 @pytest.mark.parametrize("name", FILES)

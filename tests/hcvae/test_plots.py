@@ -47,6 +47,21 @@ def test_levels_fall_from_the_top():
     ]  # fmt: skip
 
 
+def test_generated_families_stand_on_the_recording_with_each_wave_named_once():
+    signals = [waveforms(5), waveforms(2)]
+    latency_ms = [np.full((n, 3), (1.5, np.nan, 5.6)) for n in (5, 2)]
+    figure = plots.generated(signals, TIMES_MS, ["60 dB", "40 dB"], latency_ms, recorded_uv=waveforms(1)[0])
+    for axis, family in zip(figure.axes, signals, strict=True):
+        recorded, *drawn = [line for line in axis.get_lines() if line.get_marker() == "None"]
+        assert recorded.get_color() == plots.RECORDED
+        assert all(np.array_equal(line.get_ydata(), wave) for line, wave in zip(drawn, family, strict=True))
+        assert texts(axis) == ["I", "V"]
+        marks = [line for line in axis.get_lines() if line.get_marker() == "."]
+        np.testing.assert_allclose(marks[1].get_ydata(), family[:, 112], atol=1e-6)  # 5.6 ms
+    assert [axis.get_title() for axis in figure.axes] == ["60 dB", "40 dB"]
+    assert figure.axes[0].get_ylabel() == "uV"
+
+
 def test_families_and_reconstructions_show_all_they_are_given():
     families = plots.latent_families(waveforms(3, 5), TIMES_MS, "z_global", "z_local")
     assert [len(axis.get_lines()) for axis in families.axes] == [5, 5, 5]

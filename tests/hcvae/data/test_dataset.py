@@ -212,6 +212,37 @@ def test_real_labels_are_the_targets(recordings):
         assert np.array_equal(part.peaks[part.peak_mask], labels[part.peak_mask].astype(np.float32))
 
 
+def test_the_licence_is_the_config_s_or_that_of_the_tables(make_table, written, recordings):
+    human = recordings / "human_click_shipm.parquet"
+    static = ("stimulus_level_db", "n_averages")
+    licence = prepare(config(human, length=200, static=static)).licence
+    assert licence.startswith("Apache-2.0 (Wang H, ")
+    assert prepare(config(human, length=200, static=static, data={"licence": "CC-BY-4.0"})).licence == "CC-BY-4.0"
+    assert prepare(config(written(make_table(20)))).licence is None
+
+
+def test_what_training_rows_have_had_is_known_by_group(make_table, written):
+    table = make_table(20)
+    women = table["sex"].to_numpy(zero_copy_only=False) == "F"
+    table = table.filter(pa.array(women | (table["stimulus_level_db"].to_numpy() < 30)))
+    data = prepare(config(written(table), group_by="sex"))
+    train = table.take(data.split.train)
+    for sex in ("F", "M"):
+        levels = train["stimulus_level_db"].to_numpy()[train["sex"].to_numpy(zero_copy_only=False) == sex]
+        seen = data.preprocessing.seen[sex]["stimulus_level_db"]
+        assert (seen.minimum, seen.maximum) == (levels.min(), levels.max()) == (0, 30 if sex == "F" else 20)
+        assert data.preprocessing.seen[sex]["sex"].categories == (sex,)
+
+
+def test_the_split_names_the_unit_of_each_row(make_table, written):
+    table = make_table(20)
+    data = prepare(config(written(table)))
+    of_unit = {}
+    for subject, unit in zip(table["subject_id"].to_pylist(), data.split.units, strict=True):
+        assert of_unit.setdefault(unit, subject) == subject
+    assert len(of_unit) == 20
+
+
 def test_no_table_means_the_simulator_split_by_subject():
     data = prepare(Config.model_validate({"data": {"simulator": {"rows": 640, "seed": 3}}}))
     assert data.split.unit == "subject"

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from hcvae.data.static import StaticEncoder
+from hcvae.data.static import Seen, StaticEncoder
 from hcvae.errors import UserError
 
 TABLE = pa.table(
@@ -74,3 +74,27 @@ def test_json_brings_the_encoder_back():
     again = StaticEncoder.model_validate_json(encoder.model_dump_json())
     assert again == encoder
     assert np.array_equal(again.encode(TABLE), encoder.encode(TABLE))
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "held", "outside"),
+    [
+        ("level_db", "0 to 80", [0, 80.0, 33.3, 80.00001], [-1, 81, None, "20"]),
+        ("age_years", "30 to 50, or null", [30, 50, None], [29.9]),
+        ("frequency_hz", "16000 to 16000, or null", [16000, np.float32(16000), None], [8000]),
+        ("ear", "L, R, or null", ["L", "R", None], ["both", 1.0]),
+        ("sex", "F, M", ["F"], [None, "f"]),
+    ],
+)
+def test_what_rows_have_had_holds_and_says_its_range(name, words, held, outside):
+    seen = StaticEncoder.fit(TABLE, [name]).columns[0].seen
+    assert str(seen) == words
+    assert [seen.holds(value) for value in held] == [True] * len(held)
+    assert [seen.holds(value) for value in outside] == [False] * len(outside)
+
+
+def test_rows_without_a_value_have_had_null_alone():
+    seen = Seen.of(TABLE["age_years"].take(pa.array([1, 3])))
+    assert str(seen) == "null"
+    assert seen.holds(None)
+    assert not seen.holds(30.0)

@@ -4,7 +4,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from hcvae.config import DataConfig
-from hcvae.data.table import check_table, read_tables, sampling_rate_of, signals_of, waveform_schema, write_table
+from hcvae.data.table import (
+    check_table,
+    licence_of,
+    read_tables,
+    sampling_rate_of,
+    signals_of,
+    waveform_schema,
+    write_table,
+)
 from hcvae.errors import UserError
 
 CONFIG = DataConfig(static=("stimulus_level_db", "sex"))
@@ -39,6 +47,20 @@ def test_tables_are_read_as_one_whatever_their_number_types_and_extra_columns(ma
     assert result["stimulus_level_db"].to_pylist()[:17] == [*map(float, range(16)), 0.0]
     assert result["sex"].to_pylist()[16:18] == ["F", None]
     assert signals_of(result).shape == (32, 64)
+
+
+def test_licences_of_all_tables_are_known_with_whom_they_ask_to_name(make_table, tmp_path):
+    rate = {"sampling_rate_hz": "20000"}
+    for name, metadata in (
+        ("a", rate | {"licence": "Apache-2.0", "attribution": "Wang et al. (2021)"}),
+        ("b", rate),
+        ("c", rate | {"licence": "MIT"}),
+        ("d", rate | {"licence": "MIT", "attribution": ""}),
+    ):
+        write_table(make_table(2).replace_schema_metadata(metadata), tmp_path / f"{name}.parquet")
+    paths = [tmp_path / f"{name}.parquet" for name in "abcd"]
+    assert licence_of(read(*paths)) == "Apache-2.0 (Wang et al. (2021)); not stated; MIT"
+    assert licence_of(read(paths[1])) is None
 
 
 def test_a_path_like_a_partitioned_data_set_is_a_plain_file(make_table, tmp_path):

@@ -1,6 +1,8 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from sklearn.decomposition import PCA
@@ -58,6 +60,28 @@ def test_the_oracle_is_there_where_the_factors_are(test_rows):
     found = evaluate_oracle(replace(test_rows, recorded=replace(test_rows.recorded, table=table)))
     assert found.measures == {}
     assert "['factor_gain'] are missing" in found.left_out["j_gt"]
+
+
+def test_known_factors_are_measured_on_the_rows_that_have_them(trained_bundle, test_rows):
+    """Recordings and simulated waveforms in one table."""
+    table = test_rows.recorded.table
+    known = np.arange(len(table)) % 3 > 0
+    for name in ("factor_gain", "sex"):
+        position = table.schema.get_field_index(name)
+        table = table.set_column(position, name, pc.if_else(pa.array(known), table[name], None))
+    mixed = replace(test_rows, recorded=replace(test_rows.recorded, table=table))
+    rows = np.flatnonzero(known)
+    part, recorded = test_rows.part.take(rows), test_rows.recorded.take(rows)
+    for of_mixed, of_known in (
+        (evaluate_oracle(mixed), evaluate_oracle(replace(test_rows, recorded=recorded))),
+        (
+            evaluate_bundle(trained_bundle, mixed, silent),
+            evaluate_bundle(trained_bundle, replace(test_rows, part=part, recorded=recorded), silent),
+        ),
+    ):
+        assert of_mixed.measures["j_gt"] == pytest.approx(of_known.measures["j_gt"], abs=1e-6)
+    assert of_mixed.details["rows_with_factors"] == len(rows)
+    assert "mig" in of_mixed.measures
 
 
 def test_recordings_come_close_to_the_ideal_values(trained_bundle, test_rows):

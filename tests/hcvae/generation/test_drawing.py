@@ -1,44 +1,11 @@
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
 from hcvae.bundle import Bundle
-from hcvae.config import Config
-from hcvae.data.dataset import Dataset, prepare
-from hcvae.data.simulator import simulate
-from hcvae.data.table import check_table, signals_of, write_table
+from hcvae.data.table import check_table, signals_of
 from hcvae.errors import UserError
-from hcvae.generation import complete_condition, generate, parse_condition
-from hcvae.models import build
-
-
-@pytest.fixture(scope="module")
-def grouped(tmp_path_factory) -> tuple[Config, Dataset]:
-    """Simulated recordings in which the scale of `sex=M` is ten times that of `sex=F`."""
-    table = simulate(1000, 0)
-    scale = np.where(table["sex"].to_numpy(zero_copy_only=False) == "M", 10, 1).astype(np.float32)
-    position = table.schema.get_field_index("signal")
-    signals = (signals_of(table) * scale[:, None]).ravel()
-    table = table.set_column(position, "signal", pa.FixedSizeListArray.from_arrays(signals, 200))
-    path = tmp_path_factory.mktemp("data") / "table.parquet"
-    write_table(table, path)
-    config = Config.model_validate(
-        {
-            "model": {"width": 0.05, "global_latent_dim": 3, "local_latent_dim": 4},
-            "data": {"tables": [str(path)]},
-            "normalization": {"group_by": "sex"},
-        }
-    )
-    return config, prepare(config)
-
-
-@pytest.fixture
-def bundle(grouped) -> Bundle:
-    config, data = grouped
-    torch.manual_seed(0)
-    model = build(config.model.model_copy(update={"static_dim": data.preprocessing.static.dim})).eval()
-    return Bundle(model, config, data.preprocessing, {}, [])
+from hcvae.generation import complete_condition, generate, vary
 
 
 def test_the_result_is_a_waveform_table_in_condition_major_order(bundle):
@@ -98,37 +65,51 @@ def test_waves_that_no_training_row_had_labelled_are_not_predicted(bundle):
     assert table["peak_valid"].to_pylist() == [[False, False, False, False, True]] * 2
 
 
-def test_columns_left_out_take_the_median_or_most_frequent_training_value_of_their_group(bundle, grouped):
-    _, data = grouped
-    table = simulate(1000, 0).take(data.split.train)
-    rows = table["sex"].to_numpy(zero_copy_only=False) == "M"
-    condition = complete_condition(bundle, {"sex": "M"})
-    rates = np.sort(table["stimulus_rate_hz"].to_numpy()[rows])
-    assert condition["stimulus_rate_hz"] == rates[(len(rates) - 1) // 2]
-    assert complete_condition(bundle, {"sex": "M", "age_years": 30.0})["age_years"] == 30.0
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"sex": "F", "stimulus_level": 60.0}, "no such column; did you mean 'stimulus_level_db'?"),
-        ({}, r"condition sex: must be given, one of \['F', 'M'\]"),
-        ({"sex": "X"}, r"condition sex: must be one of \['F', 'M'\], but got 'X'"),
-        ({"sex": "F", "age_years": None}, "'age_years': must be known, but got null"),
-    ],
-)
-def test_conditions_that_the_model_does_not_know_are_refused(bundle, given, message):
-    with pytest.raises(UserError, match=message.replace("?", r"\?")):
-        generate(bundle, [given], 1)
-
-
-def test_text_of_the_command_line_becomes_the_column_s_type(bundle):
-    parsed = parse_condition(bundle, {"sex": "F", "age_years": "30", "stimulus_rate_hz": "null"})
-    assert parsed == {"sex": "F", "age_years": 30.0, "stimulus_rate_hz": None}
-    with pytest.raises(UserError, match="condition age_years: must be a number or null, but got 'old'"):
-        parse_condition(bundle, {"age_years": "old"})
-
-
 def test_no_samples_are_refused(bundle):
     with pytest.raises(UserError, match="n_samples >= 1 must hold, but got 0"):
         generate(bundle, [{"sex": "F"}], 0)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.5])
+def test_the_temperature_is_a_factor_on_the_drawn_latents_spread(bundle, temperature):
+    condition = complete_condition(bundle, {"sex": "F"})
+    table = generate(bundle, [condition], 3, seed=5, temperature=temperature)
+    generator = torch.Generator().manual_seed(5)
+    z_global, z_local = (temperature * torch.randn(3, dim, generator=generator) for dim in (3, 4))
+    assert_decoded(bundle, table, z_global, z_local)
+    with pytest.raises(UserError, match="temperature: must be a number from 0, but got -1"):
+        generate(bundle, [condition], 3, temperature=-1)
+
+
+@pytest.mark.parametrize("fix", ["global", "local", "both"])
+def test_a_recording_s_latent_is_kept_and_the_other_drawn(bundle, two, fix):
+    _, recording = two
+    levels = [{"stimulus_level_db": level} for level in (40.0, 80.0)]
+    table = vary(bundle, recording, fix, 3, seed=5, conditions=levels)
+    assert table["stimulus_level_db"].to_pylist() == [40.0] * 3 + [80.0] * 3
+    assert table["sex"].to_pylist() == ["M"] * 6
+    generator = torch.Generator().manual_seed(5)
+    latents = {
+        block: recording.latents[block].repeat(6, 1)
+        if fix in (block, "both")
+        else torch.randn(6, dim, generator=generator)
+        for block, dim in (("global", 3), ("local", 4))
+    }
+    assert_decoded(bundle, table, latents["global"], latents["local"])
+    signals = signals_of(table)
+    assert (np.ptp(signals[:3], axis=0).max() > 1e-3) == (fix != "both")
+
+
+def assert_decoded(bundle, table, z_global, z_local):
+    """That the table's waveforms are those of the latents, in uV."""
+    with torch.no_grad():
+        static = torch.from_numpy(bundle.preprocessing.static.encode(table))
+        expected = bundle.model.decode(z_global, z_local, static)["recon_signal"].numpy()
+    scales = [bundle.preprocessing.signal.groups[sex] for sex in table["sex"].to_pylist()]
+    mean, std = (np.array([getattr(scale, name) for scale in scales])[:, None] for name in ("mean_uv", "std_uv"))
+    np.testing.assert_allclose(signals_of(table), expected * std + mean, rtol=1e-4, atol=1e-5)
+
+
+def test_another_word_for_what_is_kept_is_refused(bundle, two):
+    with pytest.raises(UserError, match="fix: must be 'global', 'local' or 'both', but got 'shape'"):
+        vary(bundle, two[0], "shape")

@@ -1,0 +1,25 @@
+"""Waveforms from a model bundle, as waveform tables: drawn, like a recording, between recordings, exchanged.
+
+See docs/control.md.
+"""
+
+from hcvae.generation.combining import decode, interpolate, swap
+from hcvae.generation.conditions import complete_condition, parse_conditions
+from hcvae.generation.drawing import generate, vary
+from hcvae.generation.families import Family, families
+from hcvae.generation.recordings import Recording, encode_recording, read_recording
+
+__all__ = [
+    "Family",
+    "Recording",
+    "complete_condition",
+    "decode",
+    "encode_recording",
+    "families",
+    "generate",
+    "interpolate",
+    "parse_conditions",
+    "read_recording",
+    "swap",
+    "vary",
+]

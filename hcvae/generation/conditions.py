@@ -1,0 +1,147 @@
+"""Conditions: what is asked of a model, in the types of its columns and within what it was trained on."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+
+import pyarrow as pa
+
+from hcvae.bundle import Bundle
+from hcvae.data.preprocessing import Value
+from hcvae.data.static import StaticColumn
+from hcvae.errors import UserError
+from hcvae.suggest import did_you_mean
+
+MOST_VALUES = 10_000
+"""Of a range."""
+
+
+def complete_condition(bundle: Bundle, given: Mapping[str, Value], *, extrapolate: bool = False) -> dict[str, Value]:
+    """`given` with every column that it leaves out at its typical value in the training data.
+
+    Typical is the median, or most frequent category, of the training rows in the same normalisation group.
+
+    Args:
+        bundle: The model.
+        given: Values by static column.
+        extrapolate: Whether values may lie outside what training rows of that group had. A guess comes out.
+
+    Raises:
+        UserError: a column or a category that the model does not know, a null where training had none, or a value
+            outside the training range, which is named.
+    """
+    preprocessing = bundle.preprocessing
+    columns = {column.name: column for column in preprocessing.static.columns}
+    for name in given:
+        if name not in columns:
+            raise UserError(f"condition {name}: the model has no such column{did_you_mean(name, list(columns))}")
+    group = _group(bundle, given)
+    complete = {**preprocessing.typical[group], **given}
+    for name, column in columns.items():
+        column.encode(pa.chunked_array([pa.array([complete[name]])]))  # refuses what the model cannot express
+    for name, seen in preprocessing.ranges(group).items():
+        if not extrapolate and not seen.holds(complete[name]):
+            where = f" for {preprocessing.signal.group_by}={group}" if group in preprocessing.seen and group else ""
+            raise UserError(
+                f"condition {name}: the model was trained on {seen}{where}, but got {text_of(complete[name])}; "
+                "stay within, or allow a guess with --extrapolate (extrapolate=True in Python)"
+            )
+    return complete
+
+
+def parse_conditions(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Value]]:
+    """All combinations of the values that a command line names; one empty condition where it names none.
+
+    Args:
+        bundle: The model, whose columns say which values are numbers.
+        texts: `COLUMN=VALUE`, `COLUMN=FIRST:LAST:STEP` with both ends (numbers only) or `null`; a text without
+            `COLUMN=` goes on with the column before it, as command lines are cut at their commas.
+
+    Raises:
+        UserError: no such form, not a number where the column holds numbers, or a last value that no step reaches.
+    """
+    columns = {column.name: column for column in bundle.preprocessing.static.columns}
+    values: dict[str, list[Value]] = {}
+    name = ""
+    for text in texts:
+        left, equals, value = text.rpartition("=")
+        name = left or name
+        if not name or not value or (equals and not left):
+            raise UserError(
+                f"--condition: must be COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP, but got {text!r}"
+            )
+        values.setdefault(name, []).extend(_parse(columns.get(name), name, value))
+    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+
+
+def condition_table(bundle: Bundle, conditions: Sequence[Mapping[str, Value]]) -> pa.Table:
+    """Complete conditions [N] as a table of the static columns."""
+    return pa.table(
+        {
+            column.name: pa.array(
+                [condition[column.name] for condition in conditions],
+                pa.float64() if column.kind == "number" else pa.string(),
+            )
+            for column in bundle.preprocessing.static.columns
+        }
+    )
+
+
+def text_of(value: Value) -> str:
+    """A value as a command line takes it."""
+    return "null" if value is None else f"{value:g}" if isinstance(value, float | int) else value
+
+
+def _group(bundle: Bundle, given: Mapping[str, Value]) -> str:
+    """The normalisation group that a condition names."""
+    preprocessing = bundle.preprocessing
+    group_by = preprocessing.signal.group_by
+    if group_by is None:
+        return ""
+    if group_by not in given:
+        raise UserError(f"condition {group_by}: must be given, one of {list(preprocessing.signal.groups)}")
+    group = str(given[group_by])
+    if group not in preprocessing.typical:
+        raise UserError(f"condition {group_by}: must be one of {list(preprocessing.typical)}, but got {group!r}")
+    return group
+
+
+def _parse(column: StaticColumn | None, name: str, text: str) -> Iterator[Value]:
+    if text == "null":
+        yield None
+    elif column is None or column.kind == "category":
+        yield text
+    elif ":" in text:
+        yield from _range(name, text)
+    else:
+        yield float(_decimal(name, text, text))
+
+
+def _range(name: str, text: str) -> list[float]:
+    """`FIRST:LAST:STEP`, both ends included; decimal, so that 0:1:0.1 has 0.3 and its end."""
+    parts = [_decimal(name, part, text) for part in text.split(":")]
+    if len(parts) != 3 or not parts[2] or (parts[1] - parts[0]) * parts[2] < 0:
+        raise UserError(
+            f"condition {name}: a range must be FIRST:LAST:STEP with a step from the first to the last, "
+            f"such as 20:80:10, but got {text!r}"
+        )
+    first, last, step = parts
+    if abs(last - first) >= MOST_VALUES * abs(step):
+        raise UserError(f"condition {name}: a range may hold {MOST_VALUES:,} values, but got {text!r}")
+    steps, rest = divmod(last - first, step)
+    if rest:
+        raise UserError(
+            f"condition {name}: the last value must be a whole number of steps from the first, but got {text!r}; "
+            f"{first}:{first + steps * step}:{step} would be right"
+        )
+    return [float(first + number * step) for number in range(int(steps) + 1)]
+
+
+def _decimal(name: str, part: str, text: str) -> Decimal:
+    try:
+        number = Decimal(part)
+    except InvalidOperation:
+        number = Decimal("nan")
+    if not number.is_finite():
+        raise UserError(f"condition {name}: must be a number, a range FIRST:LAST:STEP or null, but got {text!r}")
+    return number

@@ -1,0 +1,126 @@
+"""Waveforms drawn from a model: from the prior alone, or with latents of a recording.
+
+Legend: C conditions, N waveforms (n_samples for each condition), T samples.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from hcvae.bundle import Bundle
+from hcvae.data.preprocessing import Value
+from hcvae.errors import UserError
+from hcvae.generation.conditions import complete_condition, condition_table
+from hcvae.generation.recordings import Recording
+from hcvae.generation.tables import waveform_table
+
+Fixed = Literal["global", "local", "both"]
+
+
+def generate(
+    bundle: Bundle,
+    conditions: Sequence[Mapping[str, Value]],
+    n_samples: int,
+    seed: int = 0,
+    *,
+    residual_noise: bool = False,
+    temperature: float = 1.0,
+    extrapolate: bool = False,
+) -> pa.Table:
+    """Draw `n_samples` waveforms for each condition from the prior.
+
+    Args:
+        bundle: The model, from `hcvae.load`.
+        conditions: One mapping of static column to value for each condition [C]; see `complete_condition`.
+        n_samples: Waveforms for each condition.
+        seed: Seed of the draws: the same seed, bundle and conditions give the same table.
+        residual_noise: Waveforms as averages of a recorder look, instead of the expected responses. The peaks are the
+            response's either way.
+        temperature: Factor on the spread of the latents that are drawn; 0 gives the prior's mean.
+        extrapolate: Whether conditions may lie outside the training range.
+
+    Returns:
+        A waveform table of C * n_samples rows, condition-major: the condition's columns, `sample`, `signal` in uV, and
+        the predicted peaks in ms and uV (see `waveform_table`). Its metadata say `residual_noise`, `true` or `false`.
+
+    Raises:
+        UserError: a condition that `complete_condition` refuses, `n_samples` below 1, or a negative temperature.
+    """
+    complete = [complete_condition(bundle, condition, extrapolate=extrapolate) for condition in conditions]
+    return _draw(bundle, complete, {}, n_samples, seed, residual_noise, temperature)
+
+
+def vary(
+    bundle: Bundle,
+    recording: Recording,
+    fix: Fixed = "global",
+    n_samples: int = 100,
+    seed: int = 0,
+    *,
+    conditions: Sequence[Mapping[str, Value]] = ({},),
+    residual_noise: bool = False,
+    temperature: float = 1.0,
+    extrapolate: bool = False,
+) -> pa.Table:
+    """Draw waveforms that share a latent with a recording; the other latents come from the prior.
+
+    Args:
+        bundle: The model.
+        recording: From `read_recording` or `encode_recording`.
+        fix: `global` keeps its z_global, `local` its z_local, `both` all of its latents (as for the same response
+            under other conditions). Intermediate levels are kept by `both` alone.
+        n_samples: Waveforms for each condition.
+        seed: Seed of the draws.
+        conditions: What differs from the recording's condition, a mapping for each condition [C].
+        residual_noise: As in `generate`.
+        temperature: As in `generate`.
+        extrapolate: As in `generate`.
+
+    Returns:
+        A table as that of `generate`.
+
+    Raises:
+        UserError: as `generate`, or no such `fix`.
+    """
+    kept = {"global": ["global"], "local": ["local"], "both": list(recording.latents)}.get(fix)
+    if kept is None:
+        raise UserError(f"fix: must be 'global', 'local' or 'both', but got {fix!r}")
+    complete = [
+        complete_condition(bundle, {**recording.condition, **given}, extrapolate=extrapolate) for given in conditions
+    ]
+    latents = {f"z_{block}": recording.latents[block] for block in kept}
+    return _draw(bundle, complete, latents, n_samples, seed, residual_noise, temperature)
+
+
+def _draw(
+    bundle: Bundle,
+    conditions: Sequence[Mapping[str, Value]],
+    latents: Mapping[str, Tensor],
+    n_samples: int,
+    seed: int,
+    residual_noise: bool,
+    temperature: float,
+) -> pa.Table:
+    if n_samples < 1:
+        raise UserError(f"n_samples >= 1 must hold, but got {n_samples}")
+    table = condition_table(bundle, conditions)
+    drawn = bundle.model.sample(
+        static_params=torch.from_numpy(bundle.preprocessing.static.encode(table)),
+        n_samples=n_samples,
+        **latents,
+        generator=torch.Generator().manual_seed(seed),
+        residual_noise=residual_noise,
+        temperature=temperature,
+    )
+    return waveform_table(
+        bundle.preprocessing,
+        table.take(np.repeat(np.arange(len(table)), n_samples)),
+        {"sample": np.tile(np.arange(n_samples), len(table))},
+        drawn["generated_signals"],
+        drawn.get("generated_peaks"),
+        residual_noise=residual_noise,
+    )

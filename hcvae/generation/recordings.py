@@ -1,0 +1,102 @@
+"""Recordings as a model sees them: their condition and their latents.
+
+Legend: T samples, D dimensions of a latent block.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from hcvae.bundle import Bundle
+from hcvae.data.preprocessing import Value
+from hcvae.data.table import checked_signal, sampling_rate_of, scalar_column, signals_of
+from hcvae.errors import UserError
+from hcvae.generation.conditions import complete_condition, condition_table
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a model makes of one recording."""
+
+    condition: Mapping[str, Value]
+    """Every static column: the table's, or the typical value where the table has no such column."""
+    latents: Mapping[str, Tensor]
+    """The posterior's mean [1, D] of each block: `global`, `intermediate` where the model has such levels, `local`."""
+    assumed: tuple[str, ...]
+    """Static columns that the table does not have."""
+
+
+def read_recording(bundle: Bundle, path: str | Path, row: int = 0, *, extrapolate: bool = False) -> Recording:
+    """Encode one row of a Parquet waveform table.
+
+    Raises:
+        UserError: no such file or row, or `encode_recording` refuses it; the message names file and row.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            table = _row(file, row, f"{path}")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; name a Parquet waveform table") from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(
+            f"{path}: must be a readable Parquet waveform table, but got: {error}; hcvae import makes one"
+        ) from error
+    return encode_recording(bundle, table, f"{path}, row {row}", extrapolate=extrapolate)
+
+
+def encode_recording(
+    bundle: Bundle, table: pa.Table, where: str = "recording", *, extrapolate: bool = False
+) -> Recording:
+    """Encode a recording: the mean of the posterior of every latent block, in eval mode.
+
+    Args:
+        bundle: The model.
+        table: One row: `signal`, T samples in uV, and the static columns; `sampling_rate_hz` in the metadata. A static
+            column that is not there takes its typical value, as in `complete_condition`.
+        where: What messages call it.
+        extrapolate: Whether its condition may lie outside the training range.
+
+    Raises:
+        UserError: not one row, another length or sampling rate, samples that are not finite, or a condition that
+            `complete_condition` refuses.
+    """
+    preprocessing = bundle.preprocessing
+    if table.num_rows != 1 or "signal" not in table.column_names:
+        raise UserError(f"{where}: must be one row with a column 'signal', but got {table.shape[0]} rows")
+    rate_hz = sampling_rate_of(table, bundle.config.data.sampling_rate_hz, where)
+    if rate_hz != preprocessing.sampling_rate_hz:
+        raise UserError(
+            f"{where}: the model's waveforms have {preprocessing.sampling_rate_hz:g} Hz, but got {rate_hz:g} Hz; "
+            "resample it"
+        )
+    signal_uv = signals_of(
+        pa.table({"signal": checked_signal(table["signal"], preprocessing.signal_length, f"{where}: column 'signal'")})
+    )
+    names = [column.name for column in preprocessing.static.columns if column.name in table.column_names]
+    own = {name: scalar_column(table[name], f"{where}: column {name!r}")[0].as_py() for name in names}
+    try:
+        condition = complete_condition(bundle, own, extrapolate=extrapolate)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    conditions = condition_table(bundle, [condition])
+    signal = torch.from_numpy(preprocessing.signal.normalize(signal_uv, preprocessing.signal.index(conditions)))
+    with torch.no_grad():
+        posterior = bundle.model.encode(signal, torch.from_numpy(preprocessing.static.encode(conditions)))
+    latents = {block: posterior[f"mu_{block}"] for block in bundle.model.latent_dims}
+    return Recording(condition, latents, tuple(name for name in condition if name not in own))
+
+
+def _row(file: pq.ParquetFile, row: int, where: str) -> pa.Table:
+    """One row, without reading more than its row group."""
+    if not 0 <= row < file.metadata.num_rows:
+        raise UserError(f"{where}: row must be 0 to {file.metadata.num_rows - 1}, but got {row}")
+    group, left = 0, row
+    while left >= file.metadata.row_group(group).num_rows:
+        left -= file.metadata.row_group(group).num_rows
+        group += 1
+    return file.read_row_group(group).slice(left, 1)

@@ -1,0 +1,70 @@
+"""What a model decodes, as a waveform table in uV and ms.
+
+Legend: N waveforms, T samples.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hcvae.data.dataset import MODEL_WAVES
+from hcvae.data.preprocessing import Preprocessing
+from hcvae.data.table import WAVES
+
+Floats = NDArray[np.float32]
+
+
+def waveform_table(
+    preprocessing: Preprocessing,
+    conditions: pa.Table,
+    columns: Mapping[str, NDArray[np.generic]],
+    signals: Tensor,
+    peaks: Tensor | None,
+    *,
+    residual_noise: bool = False,
+) -> pa.Table:
+    """The table of normalised waveforms.
+
+    Args:
+        preprocessing: Scales of the waveforms, sampling rate, labelled waves.
+        conditions: Static columns [N].
+        columns: More columns of numbers [N], which follow them.
+        signals: Normalised waveforms [N, T].
+        peaks: Predicted latencies of waves I, III, V in ms, then their amplitudes in uV [N, 6]; None: no peak head.
+        residual_noise: What the metadata say of the noise.
+
+    Returns:
+        The columns, `signal` in uV, and the peaks as `peak_latency_ms`, `peak_amplitude_uv` and `peak_valid` of waves
+        I to V: NaN and not valid where no training row had a wave labelled.
+    """
+    group = preprocessing.signal.index(conditions)
+    result = conditions
+    for name, values in columns.items():
+        result = result.append_column(name, pa.array(values))
+    result = result.append_column(
+        "signal", _lists(preprocessing.signal.denormalize(signals.numpy(), group), pa.float32())
+    )
+    if peaks is not None:
+        latency_ms, amplitude_uv = _all_waves(peaks.numpy(), preprocessing.labelled_waves)
+        result = result.append_column("peak_latency_ms", _lists(latency_ms, pa.float32()))
+        result = result.append_column("peak_amplitude_uv", _lists(amplitude_uv, pa.float32()))
+        result = result.append_column("peak_valid", _lists(np.isfinite(latency_ms), pa.bool_()))
+    rate_hz, noisy = f"{preprocessing.sampling_rate_hz:g}", str(residual_noise).lower()
+    return result.replace_schema_metadata({"sampling_rate_hz": rate_hz, "residual_noise": noisy})
+
+
+def _all_waves(peaks: Floats, labelled: Sequence[str]) -> tuple[Floats, Floats]:
+    """Waves I to V [N, 5] from the predicted ones [N, 6]; NaN where nothing was learned."""
+    latency_ms, amplitude_uv = np.full((2, len(peaks), len(WAVES)), np.nan, dtype=np.float32)
+    for column, wave in enumerate(MODEL_WAVES):
+        if wave in labelled:
+            latency_ms[:, WAVES.index(wave)] = peaks[:, column]
+            amplitude_uv[:, WAVES.index(wave)] = peaks[:, column + len(MODEL_WAVES)]
+    return latency_ms, amplitude_uv
+
+
+def _lists(values: NDArray[np.generic], kind: pa.DataType) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel(), kind), values.shape[1])
