@@ -1,5 +1,7 @@
 """Model bundles: a folder that holds everything generation needs, and no pickle.
 
+A bundle may come from anywhere: see `hcvae.bundle_reading` for what is checked, and the limits.
+
 model.safetensors  config.json  normalization.json  metrics.json  history.json  README.md
 """
 
@@ -10,29 +12,38 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-import torch
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from pydantic import Field
+from safetensors.torch import save_file
 
+import hcvae
+from hcvae.bundle_reading import read_numbers, read_object, read_weights, sha256_of, validated
+from hcvae.bundle_versions import FORMAT_VERSION, bring_up_to_date
 from hcvae.config import Config, Section
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.errors import UserError
 from hcvae.model_card import model_card
-from hcvae.models import Model, build
+from hcvae.models import Model, outline
 from hcvae.storage import Place
-from hcvae.validation import explain
+from hcvae.validation import shortened
 
 if TYPE_CHECKING:
     from hcvae.training.diagnosis import Finding
 
-FORMAT_VERSION = 1
-
 History = list[dict[str, float | None]]
 """The metrics of every epoch; None (null in JSON) where one is not finite."""
-AnySection = TypeVar("AnySection", bound=Section)
+
+
+class Origin(Section):
+    """What config.json says beside the configuration."""
+
+    format_version: int
+    """See `hcvae.bundle_versions`."""
+    hcvae_version: str | None
+    """The hcvae that wrote the bundle; null: unknown."""
+    weights_sha256: str | None = Field(pattern="^[0-9a-f]{64}$")
+    """Digest of model.safetensors, so that a damaged copy is noticed; null: unknown."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +70,10 @@ def save_bundle(folder: Path, bundle: Bundle, split: str, findings: Sequence["Fi
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file(bundle.model.state_dict(), temporary / "model.safetensors")
-    config = {"format_version": FORMAT_VERSION, **bundle.config.model_dump(mode="json")}
+    weights = temporary / "model.safetensors"
+    save_file(bundle.model.state_dict(), weights)
+    origin = Origin(format_version=FORMAT_VERSION, hcvae_version=hcvae.__version__, weights_sha256=sha256_of(weights))
+    config = {**origin.model_dump(), **bundle.config.model_dump(mode="json")}
     (temporary / "config.json").write_text(json.dumps(config, indent=2))
     (temporary / "normalization.json").write_text(bundle.preprocessing.model_dump_json(indent=2))
     (temporary / "metrics.json").write_text(json.dumps(bundle.metrics, indent=2))
@@ -74,10 +87,12 @@ def save_bundle(folder: Path, bundle: Bundle, split: str, findings: Sequence["Fi
 def load(path: str | Path | Place) -> Bundle:
     """Read a model bundle from a folder of this machine or a URI such as s3://bucket/studies/nightly/best/trial-3.
 
-    Names, types and shapes of all tensors are checked before any memory is taken for them.
+    A bundle may come from anywhere. Nothing is unpickled and no file outside the folder is read. Sizes, names, types
+    and shapes are checked before memory is taken, of which it never needs more than 1 GB. An older format version is
+    brought up to date.
 
     Raises:
-        UserError: something is missing, of another format version, or does not fit together.
+        UserError: something is missing, damaged, hostile, of a newer format version, or does not fit together.
     """
     place = Place.of(path)
     if place.is_local:
@@ -90,24 +105,24 @@ def load(path: str | Path | Place) -> Bundle:
 
 
 def _load(folder: Path) -> Bundle:
-    content = _read_json(folder / "config.json")
-    version = content.pop("format_version", None)
-    if version != FORMAT_VERSION:
-        raise UserError(f"{folder / 'config.json'}: format_version must be {FORMAT_VERSION}, but got {version!r}")
-    config = _validated(Config, content, folder / "config.json")
-    preprocessing = _validated(Preprocessing, _read_json(folder / "normalization.json"), folder / "normalization.json")
-    if config.model.static_dim != preprocessing.static.dim:
-        raise UserError(
-            f"{folder}: config.json says static_dim {config.model.static_dim}, "
-            f"normalization.json encodes {preprocessing.static.dim}"
-        )
-    with torch.device("meta"):
-        model = build(config.model)
-    weights = folder / "model.safetensors"
-    _check_tensors(weights, model)
-    model.load_state_dict(load_file(weights), assign=True)
-    history = _read_history(folder / "history.json")
-    return Bundle(model.eval(), config, preprocessing, _read_json(folder / "metrics.json"), history)
+    content, normalization = read_object(folder, "config.json"), read_object(folder, "normalization.json")
+    bring_up_to_date(folder, content, normalization)
+    named = {name: content.pop(name) for name in Origin.model_fields if name in content}
+    origin = validated(Origin, named, folder / "config.json")
+    config = validated(Config, content, folder / "config.json")
+    preprocessing = validated(Preprocessing, normalization, folder / "normalization.json")
+    _check_fit(folder, config, preprocessing)
+    metrics, history = read_numbers(folder, "metrics.json", dict), read_numbers(folder, "history.json", list)
+    if not {"validation", "test"} <= metrics.keys():
+        found = shortened(str([*metrics]))
+        raise UserError(f"{folder / 'metrics.json'}: validation and test must stand there, but got {found}")
+    try:
+        model = outline(config.model)
+    except UserError as error:
+        raise UserError(f"{folder / 'config.json'}: {error}") from error
+    weights = read_weights(folder, "model.safetensors", model.state_dict(), origin.weights_sha256)
+    model.load_state_dict(weights, assign=True)
+    return Bundle(model.eval(), config, preprocessing, metrics, history)
 
 
 def finite(history: Sequence[Mapping[str, float]]) -> History:
@@ -115,39 +130,17 @@ def finite(history: Sequence[Mapping[str, float]]) -> History:
     return [{name: value if math.isfinite(value) else None for name, value in epoch.items()} for epoch in history]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a model bundle: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a model bundle: an object must stand there")
-    return content
-
-
-def _read_history(path: Path) -> History:
-    try:
-        return TypeAdapter(History).validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise UserError(f"{path}: not a model bundle: {error}") from error
-
-
-def _validated(kind: type[AnySection], content: dict[str, Any], path: Path) -> AnySection:
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{path}: {explain(error, kind)}") from error
-
-
-def _check_tensors(path: Path, model: torch.nn.Module) -> None:
-    wanted = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a safetensors file: {error}") from error
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
+def _check_fit(folder: Path, config: Config, preprocessing: Preprocessing) -> None:
+    """Refuse a configuration and a normalisation that are not of one model."""
+    columns = tuple(column.name for column in preprocessing.static.columns)
+    for name, configured, found in (
+        ("model.static_dim", config.model.static_dim, preprocessing.static.dim),
+        ("model.signal_length", config.model.signal_length, preprocessing.signal_length),
+        ("data.static", config.data.static, columns),
+        ("normalization.group_by", config.normalization.group_by, preprocessing.signal.group_by),
+    ):
+        if configured != found:
             raise UserError(
-                f"{path}: tensor {name}: config.json asks for shape {wanted.get(name)}, but got {found.get(name)}"
+                f"{folder}: {name}: config.json says {shortened(str(configured))}, "
+                f"but normalization.json has {shortened(str(found))}"
             )

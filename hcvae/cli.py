@@ -14,6 +14,7 @@ COMMANDS = {
     "inspect": "tell what a waveform table or a model bundle holds, and what looks wrong",
     "generate": "draw waveforms from a model bundle",
     "explore": "turn the knobs of a model bundle in the browser",
+    "export": "write a model bundle as ONNX files, for other languages and runtimes",
     "evaluate": "measure model bundles, beside baselines",
     "diagnose": "tell what went wrong in the training of a model bundle, and the remedy",
 }

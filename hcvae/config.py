@@ -8,6 +8,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+MOST_DIMENSIONS = 2**14
+"""Samples of a waveform or dimensions of a latent: the model holds a square matrix of each, here of 1 GiB."""
+
 
 class Section(BaseModel):
     """A part of the configuration: immutable, no unknown keys, each field documented by the line below it."""
@@ -22,13 +25,13 @@ class ModelConfig(Section):
 
     model_type: Literal["hierarchical", "standard"] = "hierarchical"
     """`hierarchical`: z_global steers the decoder by FiLM; `standard`: one latent of the two dimensions together."""
-    signal_length: int = Field(200, ge=32)
+    signal_length: int = Field(200, ge=32, le=MOST_DIMENSIONS)
     """Samples in a waveform."""
-    static_dim: int | None = Field(None, ge=1)
+    static_dim: int | None = Field(None, ge=1, le=MOST_DIMENSIONS)
     """Encoded static parameters; null takes what `data.static` gives (the specification's configuration says 7)."""
-    global_latent_dim: int = Field(32, ge=1)
+    global_latent_dim: int = Field(32, ge=1, le=MOST_DIMENSIONS)
     """Dimensions of z_global."""
-    local_latent_dim: int = Field(32, ge=1)
+    local_latent_dim: int = Field(32, ge=1, le=MOST_DIMENSIONS)
     """Dimensions of z_local, never below those of z_global."""
     predict_peaks: bool = True
     """Predict latency and amplitude of waves I, III and V."""
@@ -46,7 +49,7 @@ class ModelConfig(Section):
     """Adds a head that predicts the static parameters from the latents alone (the usual head also sees them)."""
     intermediate_levels: int = Field(0, ge=0, le=2)
     """Latent levels between z_global and z_local; coarser levels steer earlier layers of the decoder."""
-    intermediate_latent_dim: int = Field(16, ge=1)
+    intermediate_latent_dim: int = Field(16, ge=1, le=MOST_DIMENSIONS)
     """Dimensions of each intermediate level."""
     attention: bool = False
     """The global and the local encoder exchange their last features by cross-attention."""

@@ -12,17 +12,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 import pyarrow as pa
 import pyarrow.fs
+from pydantic import TypeAdapter, ValidationError
 
 from hcvae.errors import UserError
-from hcvae.validation import SECRET_ADVICE, shows_secret
+from hcvae.validation import SECRET_ADVICE, shortened, shows_secret
 
 MARKER = ".complete.json"
 """Written last into a folder of an object store; it holds the size of each file, by its path in the folder."""
+MAX_MARKER_BYTES = 2**20
+"""Of a marker; a folder of ours has ten files."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +156,12 @@ class Place:
 
         Raises:
             FileNotFoundError: there is no whole folder here, or it was removed meanwhile.
+            UserError: its marker names files elsewhere.
         """
         if self.is_local:
             _copied(self.path, target)
             return
-        files = json.loads((self / MARKER).read_text())
+        files = self._marked()
         temporary = _temporary(target)
         try:
             for name in files:
@@ -190,7 +194,7 @@ class Place:
             target.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.rename(target.path)
             return
-        for name in json.loads((self / MARKER).read_text()):
+        for name in self._marked():
             self.file_system.copy_file((self / name).key, (target / name).key)
         target._mark()
         self.remove()
@@ -208,6 +212,21 @@ class Place:
             shutil.rmtree(hidden)
         else:
             self.path.unlink(missing_ok=True)
+
+    def _marked(self) -> dict[str, int]:
+        """The size of each file of this folder by its path in it, from the marker, which anybody may have written."""
+        marker = self / MARKER
+        with marker.open() as stream:
+            content = stream.read(MAX_MARKER_BYTES)
+        try:
+            files = TypeAdapter(dict[str, int]).validate_json(content, strict=True)
+        except ValidationError as error:
+            raise UserError(f"{marker}: must name files with their sizes; this folder is none of ours") from error
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+                raise UserError(f"{marker}: names {shortened(repr(name))}, but must name files in its folder")
+        return files
 
     def _mark(self) -> None:
         found = self.file_system.get_file_info(pa.fs.FileSelector(self.key, recursive=True))

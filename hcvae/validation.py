@@ -8,6 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from hcvae.suggest import did_you_mean
 
+MOST_EXPLAINED, MOST_CHARACTERS = 10, 200
+"""Of the mistakes in one message, and of a value in it."""
 HOLDS_SECRET = "holds_secret"
 """Type of mistakes whose value is not repeated."""
 SECRET_ADVICE = (
@@ -24,19 +26,27 @@ def shows_secret(uri: str) -> bool:
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """One line a mistake: where, what, the value, and what would be right."""
-    return "\n".join(_explain_one(detail, model) for detail in error.errors())
+    lines = [_explain_one(detail, model) for detail in error.errors()[:MOST_EXPLAINED]]
+    more = error.error_count() - len(lines)
+    return "\n".join([*lines, f"and {more} more mistakes"] if more else lines)
 
 
 def _explain_one(detail: Any, model: type[BaseModel]) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
+    where = shortened(".".join(str(part) for part in detail["loc"]))
     if detail["type"] == "extra_forbidden":
         *parents, key = detail["loc"]
         return f"{where}: unknown key{did_you_mean(str(key), _fields(model, parents))}"
     message = detail["msg"].removeprefix("Value error, ")
     prefix = f"{where}: " if where else ""
     hidden = detail["type"] == HOLDS_SECRET or isinstance(detail["input"], dict | BaseModel)
-    value = "" if hidden else f", but got {detail['input']!r}"
-    return f"{prefix}{message[0].lower()}{message[1:]}{value}"
+    value = "" if hidden else f", but got {shortened(repr(detail['input']))}"
+    return f"{prefix}{message[0].lower()}{shortened(message[1:], 5 * MOST_CHARACTERS)}{value}"
+
+
+def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
+    """`text` without what a terminal would obey, and not longer than `most` characters."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
+    return shown if len(text) <= most else f"{shown[:most]}..."
 
 
 def _fields(model: type[BaseModel], path: Sequence[Any]) -> list[str]:

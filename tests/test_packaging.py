@@ -52,23 +52,57 @@ def imported_packages(path: Path) -> set[str]:
     return names
 
 
-def test_wheel_holds_only_hcvae(tmp_path: Path) -> None:
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy of the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for name in OUR_FOLDERS:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(tmp_path)]
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder)]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(source)], check=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
 
-    (wheel,) = tmp_path.glob("*.whl")
+
+def test_wheel_holds_only_hcvae(wheel: Path) -> None:
     files = set(zipfile.ZipFile(wheel).namelist())
     info = f"hcvae-{wheel.name.split('-')[1]}.dist-info"
     assert {name.split("/")[0] for name in files} == {"hcvae", info}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hcvae").rglob("*.py")}
     assert modules <= files
     assert {f"hcvae/explore/assets/explore.{suffix}" for suffix in ("css", "js")} <= files
+
+
+@pytest.mark.services
+@pytest.mark.timeout(900)
+def test_a_bundle_opens_with_nothing_but_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """In an environment of its own, with the base dependencies: no Ray, no Optuna, no ONNX."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    python, hcvae = tmp_path / "venv" / "bin" / "python", tmp_path / "venv" / "bin" / "hcvae"
+    options = ["--quiet", "--no-compile", "--constraint", str(ROOT / "constraints.txt")]
+    subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", *options, str(wheel)], check=True)
+    shutil.copytree(ROOT / "tests" / "hcvae" / "bundles" / "version-1", tmp_path / "model")
+
+    def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    generated = run(hcvae, "generate", "model", "--condition", "sex=F", "--samples", "3", "--out", "generated.csv")
+    assert generated.returncode == 0, generated.stderr
+    assert len((tmp_path / "generated.csv").read_text().splitlines()) == 1 + 3
+    program = (
+        "import hcvae, sys; m = hcvae.HierarchicalCVAE.from_pretrained('model'); print(hcvae.__file__, *sys.modules)"
+    )
+    loaded = run(python, "-c", program)
+    assert loaded.stdout.startswith(str(tmp_path / "venv")), loaded.stderr
+    assert not {"ray", "optuna", "onnx", "mne"} & {*loaded.stdout.split()}
+    exported = run(hcvae, "export", "model", "--onnx", "model.onnx")
+    assert exported.returncode == 2
+    assert exported.stderr.endswith("which is not installed; pip install 'hcvae[onnx]'\n")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +117,7 @@ def test_wheel_holds_only_hcvae(tmp_path: Path) -> None:
     ],
 )
 def test_every_import_is_declared(folder: str, extras: tuple[str, ...]) -> None:
-    known = sys.stdlib_module_names | {*OUR_FOLDERS, "benchmarks"}
+    known = sys.stdlib_module_names | {*OUR_FOLDERS, "benchmarks", "tests"}
     declared = {canonicalize_name(requirement.name) for requirement in requirements(*extras)}
     distributions = packages_distributions()
     undeclared = {

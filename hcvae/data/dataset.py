@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hcvae.config import Config, DataConfig
 from hcvae.data.normalization import SignalNormalization
-from hcvae.data.preprocessing import Preprocessing, seen_values, typical_values
+from hcvae.data.preprocessing import Preprocessing, Wave, seen_values, typical_values
 from hcvae.data.split import Split, recording_key, row_codes, split_rows
 from hcvae.data.static import StaticEncoder
 from hcvae.data.table import (
@@ -27,7 +27,7 @@ from hcvae.data.table import (
 )
 from hcvae.errors import UserError
 
-MODEL_WAVES = ("I", "III", "V")
+MODEL_WAVES: tuple[Wave, ...] = ("I", "III", "V")
 """The waves that the peak head predicts."""
 
 

@@ -12,18 +12,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hcvae.config import Section
 from hcvae.errors import UserError
+
+LARGEST = 1e30
+"""Of a scale, and one over the smallest: waveforms and conditions are scaled in float32, which ends at 3e38."""
 
 
 class GroupScale(Section):
     """Mean and standard deviation over all samples of a group's training rows."""
 
-    mean_uv: float
+    mean_uv: float = Field(ge=-LARGEST, le=LARGEST)
     """Mean in uV."""
-    std_uv: float = Field(gt=0)
+    std_uv: float = Field(ge=1 / LARGEST, le=LARGEST)
     """Standard deviation in uV."""
 
 
@@ -34,6 +37,15 @@ class SignalNormalization(Section):
     """Column that names the group; null: one group."""
     groups: dict[str, GroupScale]
     """Group to scale, sorted by name; the one group is called "" where `group_by` is null."""
+
+    @model_validator(mode="after")
+    def _one_group_has_no_name(self) -> Self:
+        if not self.groups or (self.group_by is None) != (list(self.groups) == [""]):
+            raise ValueError(
+                "groups must have a name each where group_by names a column, and be one without a name otherwise, "
+                f"but got (group_by={self.group_by!r}, groups={list(self.groups)})"
+            )
+        return self
 
     @classmethod
     def fit(cls, signals: NDArray[np.float32], table: pa.Table, group_by: str | None) -> Self:

@@ -4,12 +4,13 @@ Legend: N rows, K groups.
 """
 
 from collections.abc import Sequence
+from typing import Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hcvae.config import Section
 from hcvae.data.normalization import SignalNormalization
@@ -17,14 +18,16 @@ from hcvae.data.static import Seen, StaticEncoder
 
 Value = float | str | None
 """Of a static column."""
+Wave = Literal["I", "III", "V"]
+"""What the peak head predicts."""
 
 
 class Preprocessing(Section):
     """Maps waveforms and conditions to the model's numbers and back."""
 
-    signal_length: int
+    signal_length: int = Field(ge=1)
     """T, samples of a waveform."""
-    sampling_rate_hz: float
+    sampling_rate_hz: float = Field(gt=0)
     """Samples a second."""
     signal: SignalNormalization
     """Scaling of the waveforms."""
@@ -32,7 +35,7 @@ class Preprocessing(Section):
     """Encoding of the static parameters."""
     typical: dict[str, dict[str, Value]]
     """For each normalisation group, each static column's typical value in training."""
-    labelled_waves: tuple[str, ...]
+    labelled_waves: tuple[Wave, ...]
     """Waves whose peaks were labelled in training: the peak head knows no others."""
     seen: dict[str, dict[str, Seen]] = Field({})
     """For each normalisation group, what its training rows had in each static column; empty: not known by group."""
@@ -40,6 +43,26 @@ class Preprocessing(Section):
     def ranges(self, group: str) -> dict[str, Seen]:
         """What training rows had in each static column: those of the group, or of all where that is not known."""
         return self.seen.get(group) or {column.name: column.seen for column in self.static.columns}
+
+    @model_validator(mode="after")
+    def _groups_and_typical_values_can_be_encoded(self) -> Self:
+        columns = {column.name: column for column in self.static.columns}
+        group_by, groups = self.signal.group_by, self.signal.groups
+        if group_by is not None and (group_by not in columns or {*groups} - {*columns[group_by].categories}):
+            raise ValueError(f"signal.groups must be categories of the static column group_by, {group_by!r}")
+        for group in {*groups, *self.typical}:
+            values = self.typical.get(group, {})
+            for name in {*columns, *values}:
+                if name not in values or name not in columns or not columns[name].has(values[name]):
+                    raise ValueError(
+                        f"typical must have a value of each static column in each of signal.groups, but got "
+                        f"{values.get(name, 'nothing')!r} for column {name!r} in group {group!r}"
+                    )
+        if self.seen and (
+            self.seen.keys() != groups.keys() or any(r.keys() != columns.keys() for r in self.seen.values())
+        ):
+            raise ValueError("seen must be empty, or have the range of each static column in each of signal.groups")
+        return self
 
 
 def seen_values(

@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
 
 from hcvae.config import Section
+from hcvae.data.normalization import LARGEST
 from hcvae.data.table import scalar_column
 from hcvae.errors import UserError
 
@@ -68,16 +70,32 @@ class StaticColumn(Section):
     """How it is encoded."""
     has_nulls: bool
     """Whether training rows had nulls: a mask column follows then."""
-    mean: float = 0.0
-    """Numbers: mean of the training rows."""
-    std: float = 1.0
+    mean: float = Field(ge=-LARGEST, le=LARGEST)
+    """Numbers: mean of the training rows; categories: 0, as minimum and maximum, and std 1."""
+    std: float = Field(ge=0, le=LARGEST)
     """Numbers: standard deviation of the training rows."""
-    minimum: float = 0.0
+    minimum: float = Field(ge=-LARGEST, le=LARGEST)
     """Numbers: smallest value seen in training."""
-    maximum: float = 0.0
+    maximum: float = Field(ge=-LARGEST, le=LARGEST)
     """Numbers: largest value seen in training."""
-    categories: tuple[str, ...] = ()
+    categories: tuple[str, ...]
     """Texts seen in training, sorted."""
+
+    @model_validator(mode="after")
+    def _can_be_encoded(self) -> Self:
+        numbers, texts = (self.minimum, self.maximum, self.std), list(self.categories)
+        if self.kind == "category":
+            sound = numbers == (0, 0, 1) and bool(texts) and texts == sorted({*texts})
+        else:
+            varies = self.minimum < self.maximum and self.std >= 1 / LARGEST
+            sound = not texts and (self.minimum == self.maximum or varies)
+        if not sound:
+            raise ValueError(
+                "a number must have minimum <= maximum, std > 0 where they differ, and no categories; a category must "
+                f"have sorted categories and no numbers, but got column {self.name!r}, a {self.kind} with "
+                f"(minimum, maximum, std)={numbers} and {len(self.categories)} categories"
+            )
+        return self
 
     @classmethod
     def fit(cls, name: str, column: pa.ChunkedArray) -> Self:
@@ -96,7 +114,8 @@ class StaticColumn(Section):
         has_nulls = column.null_count > 0
         if pa.types.is_string(column.type):
             categories = tuple(sorted(distinct.drop_null().to_pylist()))
-            return cls(name=name, kind="category", has_nulls=has_nulls, categories=categories)
+            numbers = {"mean": 0.0, "std": 1.0, "minimum": 0.0, "maximum": 0.0}
+            return cls(name=name, kind="category", has_nulls=has_nulls, categories=categories, **numbers)
         known = column.drop_null().to_numpy()
         return cls(
             name=name,
@@ -106,6 +125,7 @@ class StaticColumn(Section):
             std=known.std(),
             minimum=known.min(),
             maximum=known.max(),
+            categories=(),
         )
 
     @property
@@ -120,6 +140,13 @@ class StaticColumn(Section):
         varies = (self.name,) if self.minimum < self.maximum else ()
         mask = (f"{self.name} is null",) if self.has_nulls else ()
         return (*varies, *(f"{self.name}={category}" for category in self.categories), *mask)
+
+    def has(self, value: float | str | None) -> bool:
+        """Whether `value` can be encoded."""
+        if value is None or self.kind == "category":
+            return self.has_nulls if value is None else value in self.categories
+        varies = self.minimum < self.maximum
+        return isinstance(value, float) and (abs(value) <= LARGEST if varies else value == self.minimum)
 
     def encode(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
         """The column's part [N, len(names)] of the encoded parameters.
@@ -162,8 +189,15 @@ class StaticColumn(Section):
 class StaticEncoder(Section):
     """All static columns, in the order of `data.static`."""
 
-    columns: tuple[StaticColumn, ...]
+    columns: tuple[StaticColumn, ...] = Field(min_length=1)
     """One entry a column of the waveform table."""
+
+    @field_validator("columns")
+    @classmethod
+    def _names_differ(cls, columns: tuple[StaticColumn, ...]) -> tuple[StaticColumn, ...]:
+        if len({column.name for column in columns}) < len(columns):
+            raise ValueError("names must differ")
+        return columns
 
     @classmethod
     def fit(cls, table: pa.Table, names: Sequence[str]) -> Self:

@@ -51,7 +51,7 @@ def tables_of_bundle(summary: "BundleSummary") -> Iterator[Table]:
     conditions = Table("condition", "kind", "trained on", title="Conditions")
     for condition in summary.conditions:
         nulls = ", or null" if condition.nulls else ""
-        conditions.add_row(condition.name, condition.kind, escape(condition.trained_on + nulls))
+        conditions.add_row(escape(condition.name), condition.kind, escape(condition.trained_on + nulls))
     yield conditions
     parts = {name: summary.metrics[name] for name in ("validation", "test")}
     metrics = Table("metric", *parts, title="Metrics")

@@ -144,7 +144,7 @@ class Model(nn.Module, ABC):
 
         Raises:
             UserError: a tensor has the wrong shape, n_samples is below 1, temperature is negative or not finite, or the
-                model has no intermediate level.
+                model has no intermediate level; or a waveform is not finite.
         """
         if n_samples < 1:
             raise UserError(f"n_samples: must be at least 1, but got {n_samples!r}")
@@ -169,6 +169,11 @@ class Model(nn.Module, ABC):
         if residual_noise:
             noise = _normal(static_rows, 1 + self.signal_length, generator)
             decoded["recon_signal"] = decoded["recon_signal"] + self.residual(static_rows, noise)
+        if not decoded["recon_signal"].isfinite().all():
+            raise UserError(
+                "model: must give finite waveforms, but does not: its weights are damaged, or the condition lies far "
+                "from all that it was trained on"
+            )
         return {GENERATED[name]: output for name, output in decoded.items() if name in GENERATED} | latents
 
     @torch.no_grad()

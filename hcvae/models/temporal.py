@@ -60,7 +60,7 @@ class TimeSegments(nn.Module):
         """z_local [B, L] to each segment's latent beside its one-hot number, [B * N, L / N + N]."""
         latents = z_local.reshape(-1, self.inputs - self.n_segments)
         one_hot = torch.eye(self.n_segments, dtype=z_local.dtype, device=z_local.device)
-        return torch.cat([latents, one_hot.repeat(len(z_local), 1)], dim=1)
+        return torch.cat([latents, one_hot.repeat(z_local.shape[0], 1)], dim=1)
 
     def for_each(self, values: Tensor) -> Tensor:
         """[B, F] to [B * N, F]: each row once for every segment."""

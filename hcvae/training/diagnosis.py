@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from hcvae.config import Config
+from hcvae.errors import UserError
 from hcvae.training import remedies
 from hcvae.training.instability import signs_of_instability
 from hcvae.training.schedule import phase_lengths
@@ -76,7 +77,17 @@ def examine(config: Config, history: Sequence[Mapping[str, float | None]], *, di
         config: what was trained.
         history: the metrics of each finished epoch, as `hcvae.training.fit` reports them; None where not finite.
         diverged: whether `TrainingDiverged` ended the training after these epochs.
+
+    Raises:
+        UserError: an epoch lacks a metric, as no training of ours does.
     """
+    try:
+        return _examine(config, history, diverged)
+    except KeyError as error:
+        raise UserError(f"history: each epoch must have the metric {error}, but one has not; is it damaged?") from error
+
+
+def _examine(config: Config, history: Sequence[Mapping[str, float | None]], diverged: bool) -> Diagnosis:
     epochs = [{name: math.nan if value is None else value for name, value in epoch.items()} for epoch in history]
     best = _judged_epoch(config, epochs)
     collapsed = _collapsed(config, best) if best else ()

@@ -7,7 +7,7 @@ import torch
 from hcvae.bundle import Bundle, finite, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
-from hcvae.models import build
+from hcvae.models import build, outline
 from hcvae.training.diagnosis import diagnose
 from hcvae.training.evaluation import evaluate, intervals
 from hcvae.training.loop import FitResult, Report, Saved, fit, pick_device, resolve
@@ -20,10 +20,12 @@ def preflight(config: Config, data: Dataset, workers: int = 1) -> None:
     """Find out, before any long work, whether `config` can be trained and measured on `data`.
 
     Raises:
-        UserError: a batch cannot be shared out, there is no such device, or a part is too small to be scored.
+        UserError: a batch cannot be shared out, there is no such device, the model is too large for a bundle, or a part
+            is too small to be scored.
     """
     config = resolve(config, data, workers)
     pick_device(config.training.device)
+    outline(config.model)
     model = build(config.model.model_copy(update={"width": 0.01}))
     for part in (data.validation, data.test):
         evaluate(model, part, PartTensors.of(part, torch.device("cpu")), data.preprocessing, Objective(config))

@@ -170,3 +170,25 @@ def test_an_unknown_file_system_is_refused_by_name() -> None:
 def test_a_bundle_that_is_not_there_is_said_to_be_so(remote: Place) -> None:
     with pytest.raises(UserError, match="no whole model bundle"):
         hcvae.load(str(remote))
+
+
+@pytest.mark.parametrize(
+    "names", [{"../outside": 4}, {"/outside": 4}, {"a/../../outside": 4}, {"": 4}, {"README.md": "4"}, ["README.md"]]
+)
+def test_a_marker_that_names_files_elsewhere_is_refused(
+    remote: Place, folder: Path, tmp_path: Path, names: object
+) -> None:
+    remote.put(folder)
+    (remote / MARKER).write(json.dumps(names).encode())
+    with pytest.raises(UserError, match="must name files"):
+        hcvae.load(str(remote))
+    with pytest.raises(UserError, match="must name files"):
+        remote.move(Place.of(f"{remote}-moved"))
+
+
+def test_a_marker_that_is_nested_without_end_is_refused(remote: Place, folder: Path, tmp_path: Path) -> None:
+    remote.put(folder)
+    (remote / MARKER).write(b"[" * 10**5)
+    with pytest.raises(UserError, match="this folder is none of ours"):
+        remote.fetch(tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()

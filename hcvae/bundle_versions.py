@@ -1,0 +1,50 @@
+"""Format versions of bundles: older ones are brought up to date, one step a version; newer ones are refused."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hcvae
+from hcvae.errors import UserError
+
+Json = dict[str, Any]
+
+
+def _from_version_1(config: Json, normalization: Json) -> None:
+    """Version 2 says which hcvae wrote it, and the digest of the weights."""
+    config.setdefault("hcvae_version", None)
+    config.setdefault("weights_sha256", None)
+
+
+UPGRADES: dict[int, Callable[[Json, Json], None]] = {1: _from_version_1}
+"""By the version that a step starts from: it changes config.json's and normalization.json's content into the next."""
+FORMAT_VERSION = max(UPGRADES) + 1
+"""What this hcvae writes."""
+
+
+def bring_up_to_date(folder: Path, config: Json, normalization: Json) -> None:
+    """Change the contents of both files into those of `FORMAT_VERSION`.
+
+    Raises:
+        UserError: config.json names no version, or a newer one; or it is none of its version.
+    """
+    path, version = folder / "config.json", config.get("format_version")
+    if type(version) is not int or version < min(UPGRADES):
+        raise UserError(f"{path}: format_version: must be 1 to {FORMAT_VERSION}, but got {str(version)[:100]!r}")
+    if version > FORMAT_VERSION:
+        raise UserError(
+            f"{path}: format_version {str(version)[:100]} needs {_needed(config)}, but this is {hcvae.__version__}; "
+            "pip install --upgrade hcvae"
+        )
+    for step in range(version, FORMAT_VERSION):
+        try:
+            UPGRADES[step](config, normalization)
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise UserError(f"{folder}: not a bundle of format_version {step}: {error!r}") from error
+    config["format_version"] = FORMAT_VERSION
+
+
+def _needed(config: Json) -> str:
+    version = str(config.get("hcvae_version"))
+    return f"hcvae >= {version}" if re.fullmatch(r"[0-9][0-9A-Za-z.+]{0,30}", version) else "a newer hcvae"

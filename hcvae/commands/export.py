@@ -1,0 +1,38 @@
+"""`hcvae export`: a model bundle for other runtimes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic_settings import CliPositionalArg
+from rich.console import Console
+
+from hcvae import command_line
+
+
+class Export(command_line.Command):
+    """Write a model bundle as ONNX files that run without hcvae and PyTorch: encoder, prior and decoder, in uV and ms.
+
+    examples:
+      hcvae export model --onnx model.onnx
+    """
+
+    bundle: CliPositionalArg[str]
+    """The model bundle, a folder."""
+    onnx: str
+    """Writes model-encoder.onnx, model-prior.onnx and model-decoder.onnx for `--onnx model.onnx`."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    command = command_line.parse(Export, arguments)
+    from hcvae.onnx_export import check_path, export
+
+    check_path(command.onnx)
+    from hcvae.bundle import load
+
+    differences = export(load(command.bundle), Path(command.onnx))
+    console = Console()
+    for path, difference in differences.items():
+        said = f"{path}: differs from PyTorch by at most {difference:.1g} of the largest value"
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,146 @@
+"""A model in physical units as networks of plain tensors, for runtimes that know neither tables nor bundles.
+
+Where `hcvae` refuses a condition that no training row had, these networks answer NaN.
+
+Legend: B batch, T samples, C columns of the condition, S encoded static parameters, K categories, D dimensions of a
+latent.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hcvae.bundle import Bundle
+from hcvae.data.dataset import MODEL_WAVES
+from hcvae.data.preprocessing import Preprocessing
+from hcvae.data.static import StaticColumn
+from hcvae.models import Model
+
+
+class Condition(nn.Module):
+    """Encodes conditions [B, C]: a number in its own unit, a category as its position in the column's list, NaN: null.
+
+    The normalisation group is read off the condition, too.
+    """
+
+    scales: Tensor
+    in_group: Tensor
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.columns = preprocessing.static.columns
+        self.group_by = preprocessing.signal.group_by
+        groups = preprocessing.signal.groups
+        names = next((column.categories for column in self.columns if column.name == self.group_by), ("",))
+        scales = [(groups[name].mean_uv, groups[name].std_uv) if name in groups else (0.0, 1.0) for name in names]
+        self.register_buffer("scales", torch.tensor(scales, dtype=torch.float32))  # [K, 2]
+        self.register_buffer("in_group", torch.tensor([name in groups for name in names]))  # [K]
+
+    def forward(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Static parameters [B, S], mean and scale of the waveforms in uV [B, 1], and which rows are known [B, 1]."""
+        known = torch.ones_like(condition[:, :1], dtype=torch.bool)
+        group = known
+        encoded: list[Tensor] = []
+        for position, column in enumerate(self.columns):
+            value = condition[:, position : position + 1]
+            if column.kind == "category":
+                hits = value == torch.arange(len(column.categories), dtype=value.dtype)
+                encoded.append(hits.to(value.dtype))
+                seen = hits.any(dim=1, keepdim=True)
+                group = hits & self.in_group if column.name == self.group_by else group
+            else:
+                seen = self._number(column, value, encoded)
+            if column.has_nulls:
+                encoded.append(value.isnan().to(value.dtype))
+                seen = seen | value.isnan()
+            known = known & seen
+        scales = group.to(condition.dtype) @ self.scales  # [B, 2]
+        return torch.cat(encoded, dim=1), scales[:, :1], scales[:, 1:], known & group.any(dim=1, keepdim=True)
+
+    @staticmethod
+    def _number(column: StaticColumn, value: Tensor, encoded: list[Tensor]) -> Tensor:
+        if column.minimum == column.maximum:
+            return value == column.minimum
+        standardised = (value - column.mean) / column.std
+        encoded.append(torch.where(value.isnan(), torch.zeros_like(value), standardised))
+        return ~value.isnan()
+
+
+class PortableEncoder(nn.Module):
+    """signal [B, T] in uV and condition [B, C] to mean and log-variance [B, D] of each latent, as `output_names`."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__()
+        self.model, self.condition = bundle.model, Condition(bundle.preprocessing)
+        blocks = bundle.model.latent_dims
+        self.output_names = [f"{name}_{block}" for block in blocks for name in ("mu", "logvar")]
+
+    def forward(self, signal: Tensor, condition: Tensor) -> tuple[Tensor, ...]:
+        """The outputs, NaN in rows whose condition is not known."""
+        static, mean, std, known = self.condition(condition)
+        posterior = self.model.encode((signal - mean) / std, static)
+        return tuple(_only(known, posterior[name]) for name in self.output_names)
+
+
+class PortablePrior(nn.Module):
+    """condition [B, C] and standard-normal noise [B, D] for each latent to the latents [B, D] that `sample` draws."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__()
+        self.condition = Condition(bundle.preprocessing)
+        self.priors = nn.ModuleList(bundle.model.get_submodule(f"prior_{block}") for block in bundle.model.latent_dims)
+        self.output_names = _latents(bundle.model)
+
+    def forward(self, condition: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
+        """The latents, NaN in rows whose condition is not known."""
+        static, _, _, known = self.condition(condition)
+        return tuple(_only(known, prior(static, drawn)) for prior, drawn in zip(self.priors, noise, strict=True))
+
+
+class PortableDecoder(nn.Module):
+    """condition [B, C] and each latent [B, D] to signal [B, T] in uV, static [B, S] and, where there are, peaks [B, 6].
+
+    static: numbers in their own units, then scores of categories and of null, as `StaticEncoder.names` calls them.
+    peaks: latency of waves I, III, V in ms, then their amplitude in uV; NaN for a wave that was labelled nowhere.
+    """
+
+    shift: Tensor
+    scale: Tensor
+    labelled: Tensor
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__()
+        preprocessing = bundle.preprocessing
+        self.model, self.condition = bundle.model, Condition(preprocessing)
+        self.inputs = _latents(bundle.model)
+        self.has_peaks = bundle.config.model.predict_peaks and bundle.config.model.model_type == "hierarchical"
+        self.output_names = ["signal", "static", *(["peaks"] if self.has_peaks else [])]
+        units = {
+            column.name: (column.mean, column.std)
+            for column in preprocessing.static.columns
+            if column.kind == "number"  # the encoded number bears the column's name
+        }
+        shifts = torch.tensor([units.get(name, (0.0, 1.0)) for name in preprocessing.static.names], dtype=torch.float32)
+        self.register_buffer("shift", shifts[:, 0])
+        self.register_buffer("scale", shifts[:, 1])
+        self.register_buffer("labelled", torch.from_numpy(np.isin(MODEL_WAVES * 2, preprocessing.labelled_waves)))
+
+    def forward(self, condition: Tensor, *latents: Tensor) -> tuple[Tensor, ...]:
+        """The outputs, NaN in rows whose condition is not known."""
+        static, mean, std, known = self.condition(condition)
+        decoded = self.model.decode(**dict(zip(self.inputs, latents, strict=True)), static_params=static)
+        outputs = [
+            _only(known, decoded["recon_signal"] * std + mean),
+            _only(known, decoded["recon_static_params"] * self.scale + self.shift),
+        ]
+        if self.has_peaks:
+            outputs.append(_only(known & self.labelled, decoded["predicted_peaks"]))
+        return tuple(outputs)
+
+
+def _latents(model: Model) -> list[str]:
+    return [f"z_{block}" for block in model.latent_dims]
+
+
+def _only(known: Tensor, values: Tensor) -> Tensor:
+    return torch.where(known, values, torch.full_like(values, torch.nan))

@@ -1,0 +1,72 @@
+"""Bundles of older and newer format versions. `bundles/version-1` and what it generated are of the code of its day."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hcvae
+from hcvae import cli
+from hcvae.bundle import save_bundle
+from hcvae.bundle_versions import FORMAT_VERSION, UPGRADES
+from hcvae.errors import UserError
+from hcvae.generation import generate
+
+VERSION_1 = Path(__file__).parent / "bundles" / "version-1"
+
+
+@pytest.fixture
+def bundle(tmp_path) -> Path:
+    return Path(shutil.copytree(VERSION_1, tmp_path / "bundle"))
+
+
+def with_keys(bundle: Path, **changes: object) -> Path:
+    path = bundle / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return bundle
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_a_bundle_of_version_1_generates_what_it_did_then(noise):
+    assert json.loads((VERSION_1 / "config.json").read_text())["format_version"] == 1
+    then = json.loads(VERSION_1.with_name("version-1-generated.json").read_text())
+    now = generate(hcvae.load(VERSION_1), then["conditions"], then["n_samples"], then["seed"], residual_noise=noise)
+    signal = then["signal_with_residual_noise" if noise else "signal"]
+    np.testing.assert_allclose(now["signal"].to_pylist(), signal, atol=1e-5)
+    np.testing.assert_allclose(now["peak_latency_ms"].to_pylist(), then["peak_latency_ms"], atol=1e-4)
+
+
+def test_it_is_written_again_in_the_version_of_today(tmp_path):
+    before = hcvae.load(VERSION_1)
+    save_bundle(tmp_path / "bundle", before, "Split by subject.", ())
+    written = json.loads((tmp_path / "bundle" / "config.json").read_text())
+    assert written["format_version"] == FORMAT_VERSION > 1
+    assert written["hcvae_version"] == hcvae.__version__
+    after = hcvae.load(tmp_path / "bundle")
+    assert (after.config, after.preprocessing) == (before.config, before.preprocessing)
+
+
+def test_every_older_version_has_a_step():
+    assert list(UPGRADES) == list(range(1, FORMAT_VERSION))
+
+
+def test_a_newer_version_is_refused_with_the_hcvae_that_it_needs(bundle, tmp_path, capsys):
+    with_keys(bundle, format_version=FORMAT_VERSION + 1, hcvae_version="7.8.9")
+    message = f"format_version {FORMAT_VERSION + 1} needs hcvae >= 7.8.9, but this is {hcvae.__version__}; "
+    with pytest.raises(UserError) as caught:
+        cli.run(["generate", str(bundle), "--out", str(tmp_path / "out.csv")])
+    assert str(caught.value) == f"{bundle / 'config.json'}: {message}pip install --upgrade hcvae"
+
+
+@pytest.mark.parametrize("said", [None, "\x1b[2J", "9" * 1000])
+def test_a_newer_version_that_names_no_hcvae_is_refused_too(bundle, said):
+    with pytest.raises(UserError, match="needs a newer hcvae, but this is"):
+        hcvae.load(with_keys(bundle, format_version=99, hcvae_version=said))
+
+
+@pytest.mark.parametrize("version", [None, 0, -1, True, 1.0, "1", [], 10**400])
+def test_what_is_no_version_is_refused(bundle, version):
+    with pytest.raises(UserError, match="format_version"):
+        hcvae.load(with_keys(bundle, format_version=version))
