@@ -23,11 +23,11 @@ search: $(VENV)/.search
 	@$(BIN)/python -m jobs.search --config $(CONFIG)
 
 test: $(VENV)/.dev
-	@$(PYTEST) -m "not services"
+	@$(PYTEST) -m "not services" -n 2 --dist loadfile
 
 # pytest's exit status 5: no test bears the marker.
 test-services: $(VENV)/.dev
-	@$(PYTEST) -m services --timeout 900 --junit-xml=$(SERVICES_REPORT) || test $$? -eq 5
+	@$(PYTEST) -m services -n 2 --dist loadgroup --timeout 900 --junit-xml=$(SERVICES_REPORT) || test $$? -eq 5
 	@if grep -q "<skipped" $(SERVICES_REPORT); then echo "make test-services: no test may be skipped here" >&2; exit 1; fi
 
 lint: $(VENV)/.dev

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial
 
 from hcvae.bundle import Bundle, load
 from hcvae.data.dataset import Part
-from hcvae.evaluation.model_figures import ModelFigures
+from hcvae.model_figures import ModelFigures
 from hcvae.plots import save_figure
 from hcvae.storage import Place
 from tune.outcome import Outcome

@@ -1,6 +1,6 @@
 """What a model needs besides its weights to be used: `normalization.json` of a bundle.
 
-Legend: N rows, K groups.
+Legend: N rows, T samples, S encoded static parameters, K groups.
 """
 
 from collections.abc import Sequence
@@ -73,6 +73,13 @@ def seen_values(
         name: {column.name: Seen.of(part[column.name]) for column in static.columns}
         for name, part in _by_group(table, group, names).items()
     }
+
+    def in_uv(self, normalised: NDArray[np.float32], static: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Waveforms [N, T] in uV, each at the scale of the group that its encoded condition [N, S] names."""
+        if self.signal.group_by is None:
+            return self.signal.denormalize(normalised, np.zeros(len(static), np.int64))
+        columns = [self.static.names.index(f"{self.signal.group_by}={name}") for name in self.signal.groups]
+        return self.signal.denormalize(normalised, static[:, columns].argmax(axis=1))
 
 
 def typical_values(

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from hcvae import plots
 from hcvae.bundle import Bundle
 from hcvae.errors import UserError
-from hcvae.evaluation.model_figures import ModelFigures
 from hcvae.evaluation.rows import LEVEL, EvaluationRows
+from hcvae.model_figures import ModelFigures
 
 SHOWN, FAMILIES, DRAWN, STEPS, RECONSTRUCTED = 4, 4, 12, 9, 8
 

@@ -62,19 +62,6 @@ def routing_findings(findings: Findings, routing: GroundTruthRouting) -> dict[st
     return dict(zip(J_GT, (routing.signed, routing.coarse, routing.fine), strict=True))
 
 
-def in_uv(normalised: Tensor, static: Tensor, preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """Decoded waveforms [N, T] in uV, each at the scale of the group that its encoded condition [N, S] names."""
-    return preprocessing.signal.denormalize(normalised.numpy(), _group(static, preprocessing))
-
-
-def _group(static: Tensor, preprocessing: Preprocessing) -> NDArray[np.int64]:
-    group_by = preprocessing.signal.group_by
-    if group_by is None:
-        return np.zeros(len(static), np.int64)
-    columns = [preprocessing.static.names.index(f"{group_by}={name}") for name in preprocessing.signal.groups]
-    return np.asarray(static[:, columns].argmax(dim=1).numpy())
-
-
 def _ground_truth(
     findings: Findings,
     model: Model,
@@ -88,7 +75,7 @@ def _ground_truth(
 
     def decode(z_global: Tensor, z_local: Tensor, static: Tensor, *between: Tensor) -> Tensor:
         decoded = model.decode(z_global, z_local, static, *between)["recon_signal"]
-        return torch.from_numpy(in_uv(decoded, static, preprocessing))
+        return torch.from_numpy(preprocessing.in_uv(decoded.numpy(), static.numpy()))
 
     routing = ground_truth_routing(
         decode,

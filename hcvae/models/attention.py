@@ -6,6 +6,8 @@ Legend: B batch, F features that read, O features that are read, K tokens, D dim
 import torch
 from torch import Tensor, nn
 
+from hcvae.models.layers import init_small
+
 TOKENS = 8
 TOKEN_DIM = 16
 HEADS = 4
@@ -26,8 +28,7 @@ class CrossAttention(nn.Module):
         self.memory = nn.Linear(other_features, TOKENS * TOKEN_DIM)
         self.attention = nn.MultiheadAttention(TOKEN_DIM, HEADS, batch_first=True)
         self.output = nn.Linear(TOKENS * TOKEN_DIM, features)
-        nn.init.normal_(self.output.weight, std=INITIAL_SCALE / (TOKENS * TOKEN_DIM) ** 0.5)
-        nn.init.zeros_(self.output.bias)
+        init_small(self.output, INITIAL_SCALE / (TOKENS * TOKEN_DIM) ** 0.5)
 
     def forward(self, features: Tensor, other: Tensor) -> Tensor:
         """features [B, F] that have heard other [B, O]: [B, F]."""

@@ -123,6 +123,13 @@ def _clamp_passing_gradient(tensor: Tensor, limit: float) -> Tensor:
     return tensor.clamp(-limit, limit).detach() + (tensor - tensor.detach())
 
 
+def init_small(layer: nn.Linear, std: float) -> None:
+    """Draw the weights from a normal distribution, and set the bias to 0."""
+    if not layer.weight.is_meta:  # there it would change nothing but import torch's compiler: a second for a `load`
+        nn.init.normal_(layer.weight, std=std)
+    nn.init.zeros_(layer.bias)
+
+
 class FiLM(nn.Module):
     """Feature-wise linear modulation: gamma(z) * h + beta(z), with separate networks D -> hidden -> F for the two.
 
@@ -137,8 +144,7 @@ class FiLM(nn.Module):
         self.gamma = nn.Linear(hidden, features)
         self.beta = nn.Linear(hidden, features)
         for layer in (self.gamma, self.beta):
-            nn.init.normal_(layer.weight, std=FILM_INITIAL_SCALE / hidden**0.5)
-            nn.init.zeros_(layer.bias)
+            init_small(layer, FILM_INITIAL_SCALE / hidden**0.5)
 
     def forward(self, features: Tensor, z: Tensor) -> Tensor:
         """Modulate [B, F] by the latent z [B, D]."""

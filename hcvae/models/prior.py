@@ -26,7 +26,8 @@ class Prior(nn.Module):
     def __init__(self, static_dim: int, latent_dim: int) -> None:
         super().__init__()
         self.mean = ConditionRegression(static_dim, latent_dim)
-        self.register_buffer("factor", torch.eye(latent_dim))
+        # torch.eye would import torch's compiler on the meta device, where bundles are checked: a second for a `load`.
+        self.register_buffer("factor", torch.zeros(latent_dim, latent_dim).fill_diagonal_(1))
 
     def forward(self, static_params: Tensor, noise: Tensor) -> Tensor:
         """Latents [N, D] under the conditions [N, S], from standard-normal noise [N, D]."""

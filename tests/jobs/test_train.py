@@ -235,7 +235,7 @@ def test_the_gradient_does_not_depend_on_the_number_of_workers(
 def test_the_same_command_continues_after_ctrl_c(start_job: Start, run_job: Run, tmp_path: Path, workers: int) -> None:
     out = tmp_path / "out"
     arguments = (
-        f"--model.width=0.02 --data.simulator.rows=1500 --training.epochs=80 --training.checkpoint_every_epochs=1 "
+        f"--model.width=0.02 --data.simulator.rows=1500 --training.epochs=40 --training.checkpoint_every_epochs=1 "
         f"--training.early_stopping_patience=null --out={out} --workers={workers} --log-json"
     ).split()
     process = start_job("train", *arguments)
@@ -257,6 +257,6 @@ def test_the_same_command_continues_after_ctrl_c(start_job: Start, run_job: Run,
     ended = run_job("train", *arguments)
     assert ended.returncode == 0, ended.stderr
     epochs = [json.loads(line)["epoch"] for line in ended.stdout.splitlines()]
-    assert epochs == list(range(epochs[0], 81))
+    assert epochs == list(range(epochs[0], 41))
     assert epochs[0] >= 3
     hcvae.load(out / "bundle")

@@ -18,7 +18,6 @@ from hcvae.evaluation import (
     evaluate_recordings,
 )
 from hcvae.evaluation.figures import Illustrator
-from hcvae.evaluation.known_factors import in_uv
 from hcvae.models import build
 
 
@@ -97,10 +96,10 @@ def test_decoded_waveforms_have_the_scale_of_the_group_in_their_condition(traine
     preprocessing = trained_bundle.preprocessing.model_copy(
         update={"signal": SignalNormalization(group_by="sex", groups=groups)}
     )
-    static = torch.zeros(2, preprocessing.static.dim)
+    static = np.zeros((2, preprocessing.static.dim), np.float32)
     static[0, preprocessing.static.names.index("sex=M")] = 1
     static[1, preprocessing.static.names.index("sex=F")] = 1
-    assert in_uv(torch.ones(2, 1), static, preprocessing).tolist() == [[30], [3]]
+    assert preprocessing.in_uv(np.ones((2, 1), np.float32), static).tolist() == [[30], [3]]
 
 
 def test_a_model_with_an_intermediate_level_is_drawn_from_and_swapped(trained_bundle, test_rows):

@@ -16,8 +16,6 @@ from torch import Tensor
 from hcvae import plots
 from hcvae.data.dataset import MODEL_WAVES, Part
 from hcvae.data.preprocessing import Preprocessing
-from hcvae.evaluation.known_factors import in_uv
-from hcvae.evaluation.models import encode
 from hcvae.models import Model
 from hcvae.models.base import evaluating
 
@@ -70,7 +68,7 @@ class ModelFigures:
         z = {f"z_{block}": values for block, values in latents.items()}
         with torch.no_grad(), evaluating(self.model):
             decoded = self.model.decode(**z, static_params=static)
-        waveforms = in_uv(decoded["recon_signal"], static, self.preprocessing)
+        waveforms = self.preprocessing.in_uv(decoded["recon_signal"].numpy(), static.numpy())
         if "predicted_peaks" not in decoded:
             return waveforms, None
         labelled = np.isin(MODEL_WAVES, self.preprocessing.labelled_waves)
@@ -88,4 +86,5 @@ class ModelFigures:
 
     @cached_property
     def _posterior(self) -> dict[str, Tensor]:
-        return encode(self.model, self.part)
+        with torch.no_grad(), evaluating(self.model):
+            return self.model.encode(torch.from_numpy(self.part.signals), self.static)
