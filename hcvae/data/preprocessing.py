@@ -44,6 +44,13 @@ class Preprocessing(Section):
         """What training rows had in each static column: those of the group, or of all where that is not known."""
         return self.seen.get(group) or {column.name: column.seen for column in self.static.columns}
 
+    def in_uv(self, normalised: NDArray[np.float32], static: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Waveforms [N, T] in uV, each at the scale of the group that its encoded condition [N, S] names."""
+        if self.signal.group_by is None:
+            return self.signal.denormalize(normalised, np.zeros(len(static), np.int64))
+        columns = [self.static.names.index(f"{self.signal.group_by}={name}") for name in self.signal.groups]
+        return self.signal.denormalize(normalised, static[:, columns].argmax(axis=1))
+
     @model_validator(mode="after")
     def _groups_and_typical_values_can_be_encoded(self) -> Self:
         columns = {column.name: column for column in self.static.columns}
@@ -73,13 +80,6 @@ def seen_values(
         name: {column.name: Seen.of(part[column.name]) for column in static.columns}
         for name, part in _by_group(table, group, names).items()
     }
-
-    def in_uv(self, normalised: NDArray[np.float32], static: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Waveforms [N, T] in uV, each at the scale of the group that its encoded condition [N, S] names."""
-        if self.signal.group_by is None:
-            return self.signal.denormalize(normalised, np.zeros(len(static), np.int64))
-        columns = [self.static.names.index(f"{self.signal.group_by}={name}") for name in self.signal.groups]
-        return self.signal.denormalize(normalised, static[:, columns].argmax(axis=1))
 
 
 def typical_values(

@@ -219,7 +219,8 @@ def test_conditions_and_weights_must_agree(bundle):
     with pytest.raises(UserError, match=r"typical must have a value of each static column .* for column 'sex'"):
         load(bundle)
     edit(bundle / "config.json", lambda content: content["data"].update(static=["age_years"]))
-    edit(bundle / "normalization.json", lambda content: [group.pop("sex") for group in content["typical"].values()])
+    for part in ("typical", "seen"):
+        edit(bundle / "normalization.json", lambda content, part=part: [g.pop("sex") for g in content[part].values()])
     with pytest.raises(UserError, match=r"model.static_dim: config.json says 7, but normalization.json has 5"):
         load(bundle)
 
