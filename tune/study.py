@@ -247,9 +247,8 @@ def _locked(folder: StudyFolder, database: Database) -> Iterator[None]:
 
 
 def _cannot_write(folder: StudyFolder, error: OSError) -> UserError:
-    return UserError(
-        f"search.storage: cannot write to {folder.path}: {error.strerror}; name a folder that you may write to and that has room"
-    )
+    advice = "name a folder that you may write to, on a disk with room"
+    return UserError(f"search.storage: cannot write to {folder.path}: {error.strerror}; {advice}")
 
 
 def check_folder(

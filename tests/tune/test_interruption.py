@@ -174,8 +174,8 @@ def test_the_same_command_continues_an_interrupted_search(
         if event["event"] == "epoch":
             first_epochs.setdefault(event["trial"], event["metrics"]["epoch"])
     assert again.end() == 0
-    # The first two went on under their own numbers, from their own checkpoints where these are left: the last epoch told
-    # of may be lost.
+    # The first two went on under their own numbers, from their own checkpoints where these are whole: the last epoch
+    # told of may be lost.
     if number == signal.SIGINT:
         assert min(first_epochs[0], first_epochs[1]) >= 3
     else:
