@@ -74,9 +74,7 @@ def test_a_checkpoint_that_is_refused_leaves_the_one_before_and_takes_no_room(tm
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8000, before[1]))
     try:
-        with pytest.raises(
-            StorageError, match=r"cannot write .*epoch-0002: .*File too large"
-        ):
+        with pytest.raises(StorageError, match=r"cannot write .*epoch-0002: .*File too large"):
             checkpoint(tmp_path, 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
