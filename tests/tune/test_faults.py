@@ -18,10 +18,11 @@ from ray._private.utils import get_used_memory
 
 import hcvae
 from benchmarks.kills import Search, newest_checkpoint
+from hcvae.errors import UserError
 from tune.config import SearchConfig
 from tune.ownership import claim_of
 from tune.results import SearchResult
-from tune.study import StudyFolder
+from tune.study import StudyFolder, locked_folder
 
 pytestmark = pytest.mark.services
 SmallSearch = Callable[..., SearchConfig]
@@ -117,12 +118,14 @@ def test_a_search_outlives_full_disks_memory_that_is_out_and_folders_that_are_de
     wait_for_epoch(first, 0, 3)
     disk.fill(lambda: refusals(folder.trial(0), began) == 1)
     os.kill(actor(first).pid, signal.SIGKILL)
-    assert first.process.wait(60) == 2
+    assert first.process.wait(120) == 2
     said = errors.read_text().splitlines()[-1]
     assert said.startswith("error: the study cannot be written: ")
     assert "disk is full" in said
     assert said.endswith("the same command goes on")
     assert json.loads(folder.pareto.read_text())["trials"] == []
+    with pytest.raises(UserError, match=r"cannot write to .*: No space left on device"), locked_folder(config):
+        pass
     disk.empty()
     assert [trial.state for trial in folder.load().trials].count(TrialState.RUNNING) == 1
 
@@ -141,7 +144,7 @@ def test_a_search_outlives_full_disks_memory_that_is_out_and_folders_that_are_de
     shutil.rmtree(folder.trial(2))
     for _ in again.events():
         pass
-    assert again.process.wait(60) == 0, errors.read_text()
+    assert again.process.wait(120) == 0, errors.read_text()
 
     trials = folder.load().trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
