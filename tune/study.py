@@ -248,7 +248,7 @@ def _locked(folder: StudyFolder, database: Database) -> Iterator[None]:
 
 def _cannot_write(folder: StudyFolder, error: OSError) -> UserError:
     advice = "name a folder that you may write to, on a disk with room"
-    return UserError(f"search.storage: cannot write to {folder.path}: {error.strerror}; {advice}")
+    return UserError(f"search.storage: cannot write to {folder}: {error.strerror}; {advice}")
 
 
 def check_folder(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -80,7 +81,7 @@ def test_a_death_is_counted_once_however_often_it_must_be_written(
 
 
 def test_a_trial_that_ends_while_the_front_cannot_be_written_is_shown_once_it_can(search: Search) -> None:
-    in_the_way = search.folder.path / "pareto.json.tmp"
+    in_the_way = search.folder.path / f".pareto.json.{os.getpid()}.tmp"
     in_the_way.mkdir()
     threading.Timer(0.3, in_the_way.rmdir).start()
     search.searcher.tell("a", Outcome(state="complete", values=(0.5, 0.1), best_epoch=None))

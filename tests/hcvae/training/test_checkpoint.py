@@ -9,7 +9,8 @@ import torch
 
 from hcvae import patience
 from hcvae.errors import StorageError
-from hcvae.training.checkpoint import FILES, TrainingState, copy_newest, load_checkpoint, save_checkpoint
+from hcvae.storage import Place
+from hcvae.training.checkpoint import TENSORS, TrainingState, copy_newest, load_checkpoint, save_checkpoint
 
 IDENTITY = {"config": {}, "data": "abc"}
 
@@ -28,7 +29,7 @@ def weight_in(folder):
     return model.weight[0, 0].item()
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*TENSORS, "state.json"])
 @pytest.mark.parametrize("damage", ["cut short", "missing"])
 def test_an_earlier_whole_checkpoint_is_taken_where_the_newest_is_damaged(tmp_path, name, damage):
     for attempt, epoch in ((1, 2), (2, 4)):
@@ -38,7 +39,8 @@ def test_an_earlier_whole_checkpoint_is_taken_where_the_newest_is_damaged(tmp_pa
         file.unlink()
     else:
         os.truncate(file, file.stat().st_size - 1)
-    assert copy_newest([tmp_path / "2", tmp_path / "1"], tmp_path / "3", IDENTITY) == 2
+    places = [Place.of(tmp_path / "2"), Place.of(tmp_path / "1")]
+    assert copy_newest(places, tmp_path / "3", IDENTITY) == tmp_path / "3" / "epoch-0002"
     assert [entry.name for entry in (tmp_path / "3").iterdir()] == ["epoch-0002"]
     assert weight_in(tmp_path / "3") == 2
 
@@ -46,7 +48,7 @@ def test_an_earlier_whole_checkpoint_is_taken_where_the_newest_is_damaged(tmp_pa
 def test_nothing_is_taken_where_nothing_is_whole(tmp_path):
     checkpoint(tmp_path / "1", 2)
     os.truncate(tmp_path / "1" / "epoch-0002" / "model.safetensors", 100)
-    assert copy_newest([tmp_path / "1", tmp_path / "nowhere"], tmp_path / "2", IDENTITY) is None
+    assert copy_newest([Place.of(tmp_path / "1"), Place.of(tmp_path / "nowhere")], tmp_path / "2", IDENTITY) is None
     assert list((tmp_path / "2").glob("*")) == []
 
 
