@@ -161,10 +161,10 @@ def test_the_same_command_continues_an_interrupted_search(
         search.process.send_signal(number)
     if number == signal.SIGKILL:
         assert search.end() == -signal.SIGKILL
+        damage_checkpoints(config)
     else:
         assert search.end() == 130
         wait_until(lambda: not search.processes())
-        damage_checkpoints(config)
     params = [trial.params for trial in trials_of(config)]
     assert [trial.state for trial in trials_of(config)] == [TrialState.RUNNING] * 2
 
