@@ -13,6 +13,7 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
+from benchmarks.postgres import Server
 from hcvae import patience
 from hcvae.errors import StorageError
 from tune.budget import Budget
@@ -89,6 +90,29 @@ def test_a_trial_that_ends_while_the_front_cannot_be_written_is_shown_once_it_ca
     assert [trial["number"] for trial in json.loads(search.folder.pareto.read_text())["trials"]] == [0]
     [finished] = [event for event in search.events() if event["event"] == "finished"]
     assert finished["front"] == [0]
+
+
+@pytest.mark.services
+def test_a_trial_that_ends_while_postgresql_is_away_is_told_once_it_is_back(
+    small_search: Callable[..., SearchConfig],
+    postgres: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
+    config = small_search(study="away", database=postgres.url)
+    with locked_folder(config) as folder:
+        search = Search(folder, config)
+        postgres.control("stop", "--mode=immediate")
+        back = threading.Timer(2, postgres.control, ["start"])
+        back.start()
+        search.searcher.tell("a", Outcome(state="complete", values=(0.5, 0.1), best_epoch=None))
+        back.join()
+    assert search.searcher.broken is None
+    assert [trial.state for trial in search.study.trials] == [TrialState.COMPLETE]
+    [record] = caplog.records
+    assert record.getMessage().startswith("the study cannot be written: ")
+    assert postgres.password not in record.getMessage()
 
 
 def test_the_reason_of_a_death_is_the_line_that_says_it(tmp_path: Path) -> None:

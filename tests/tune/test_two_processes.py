@@ -92,7 +92,8 @@ def test_two_searches_share_a_budget_outlive_a_restart_of_the_database_and_show_
     restarted = False
     while any(search.poll() is None for search in searches):
         seen += command_lines()
-        if not restarted and (tmp_path / "shared" / "trials" / "2").exists():
+        begun = (tmp_path / "shared" / "trials" / "2").exists()
+        if not restarted and begun and all("Searched by" in output.read_text() for output in outputs):
             postgres.control("stop", "--mode=immediate")
             while not any("the study cannot be written" in output.read_text() for output in outputs):
                 time.sleep(0.1)
