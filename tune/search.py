@@ -69,7 +69,8 @@ def run_search(
     quiet = redirect_stdout(sys.stderr) if log_json else nullcontext()
     with quiet, _prepared(config, wait_for_resources, console, allow_change) as search:
         config = search.config
-        study = open_study(search.folder, config, search.data.fingerprint, allow_change=allow_change)
+        fingerprint = search.data.fingerprint
+        study = patiently(lambda: open_study(search.folder, config, fingerprint, allow_change=allow_change))
         with search.database.locked():
             add_earlier_trials(study, config, search.earlier)
             enqueue_first_trials(study, config)

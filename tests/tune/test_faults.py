@@ -50,11 +50,13 @@ class Disk:
         """Take all room, and what becomes free meanwhile, until something has been refused."""
         deadline = time.monotonic() + 60
         with self._filler.open("ab", buffering=0) as filler:
-            while not until():
-                assert time.monotonic() < deadline, "nothing was refused"
+            while True:
                 with suppress(OSError):
                     while True:
                         filler.write(bytes(4096))
+                if until():
+                    return
+                assert time.monotonic() < deadline, "nothing was refused"
 
     def empty(self) -> None:
         self._filler.unlink()
@@ -99,6 +101,13 @@ def wait_for_epoch(search: Search, trial: int, epoch: int) -> None:
     pytest.fail("the search ended too early")
 
 
+def test_a_full_disk_is_refused_at_the_start(small_search: SmallSearch, disk: Disk) -> None:
+    disk.fill(lambda: True)
+    config = small_search(storage=str(disk.folder))
+    with pytest.raises(UserError, match=r"cannot write to .*: No space left on device"), locked_folder(config):
+        pass
+
+
 def test_a_search_outlives_full_disks_memory_that_is_out_and_folders_that_are_deleted(
     small_search: SmallSearch, disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,8 +136,6 @@ def test_a_search_outlives_full_disks_memory_that_is_out_and_folders_that_are_de
     assert "disk is full" in said
     assert said.endswith("the same command goes on")
     assert json.loads(folder.pareto.read_text())["trials"] == []
-    with pytest.raises(UserError, match=r"cannot write to .*: No space left on device"), locked_folder(config):
-        pass
     disk.empty()
     assert [trial.state for trial in folder.load().trials].count(TrialState.RUNNING) == 1
 
