@@ -148,16 +148,19 @@ class Interrupted:
 class Search:
     """A search in processes of its own, and what it says."""
 
-    def __init__(self, config: Path, program: Sequence[str] = ("-m", "jobs.search")) -> None:
+    def __init__(
+        self, config: Path, program: Sequence[str] = ("-m", "jobs.search"), errors: str | Path = os.devnull
+    ) -> None:
         self._mark = f"{config}:{time.monotonic()}"
-        self.process = subprocess.Popen(
-            [sys.executable, *program, "--config", str(config), "--log-json"],
-            cwd=ROOT,
-            env={**os.environ, MARK: self._mark, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        with open(errors, "w") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, *program, "--config", str(config), "--log-json"],
+                cwd=ROOT,
+                env={**os.environ, MARK: self._mark, "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
 
     def events(self) -> Iterator[dict[str, Any]]:
         """What it tells as it goes on."""

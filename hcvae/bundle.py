@@ -7,8 +7,6 @@ model.safetensors  config.json  normalization.json  metrics.json  history.json  
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ import hcvae
 from hcvae.bundle_reading import read_numbers, read_object, read_weights, sha256_of, validated
 from hcvae.bundle_versions import FORMAT_VERSION, bring_up_to_date
 from hcvae.config import Config, Section
+from hcvae.data.atomic import folder_written_whole
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.errors import UserError
 from hcvae.model_card import model_card
@@ -67,21 +66,18 @@ def save_bundle(folder: Path, bundle: Bundle, split: str, findings: Sequence["Fi
 
     The model card tells `split`, how the data were divided in words, and `findings`, the troubles of the training.
     """
-    temporary = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    weights = temporary / "model.safetensors"
-    save_file(bundle.model.state_dict(), weights)
-    origin = Origin(format_version=FORMAT_VERSION, hcvae_version=hcvae.__version__, weights_sha256=sha256_of(weights))
-    config = {**origin.model_dump(), **bundle.config.model_dump(mode="json")}
-    (temporary / "config.json").write_text(json.dumps(config, indent=2))
-    (temporary / "normalization.json").write_text(bundle.preprocessing.model_dump_json(indent=2))
-    (temporary / "metrics.json").write_text(json.dumps(bundle.metrics, indent=2))
-    (temporary / "history.json").write_text(json.dumps(bundle.history))
-    (temporary / "README.md").write_text(model_card(bundle, split, findings))
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.rename(temporary, folder)
+    with folder_written_whole(folder) as temporary:
+        weights = temporary / "model.safetensors"
+        save_file(bundle.model.state_dict(), weights)
+        origin = Origin(
+            format_version=FORMAT_VERSION, hcvae_version=hcvae.__version__, weights_sha256=sha256_of(weights)
+        )
+        config = {**origin.model_dump(), **bundle.config.model_dump(mode="json")}
+        (temporary / "config.json").write_text(json.dumps(config, indent=2))
+        (temporary / "normalization.json").write_text(bundle.preprocessing.model_dump_json(indent=2))
+        (temporary / "metrics.json").write_text(json.dumps(bundle.metrics, indent=2))
+        (temporary / "history.json").write_text(json.dumps(bundle.history))
+        (temporary / "README.md").write_text(model_card(bundle, split, findings))
 
 
 def load(path: str | Path | Place) -> Bundle:

@@ -3,3 +3,8 @@
 
 class UserError(ValueError):
     """Bad input. The message says what is wrong, where, the value, and what would be right; exit code 2."""
+
+
+class StorageError(UserError):
+    """What must be kept cannot be written: a full disk, a database that does not answer. Nothing is wrong with what was
+    being done, and the same command goes on with it once it can be written again."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.patience import patiently
 from hcvae.storage import Place
 from hcvae.training import take_over, train_bundle
 from hcvae.training.workers import Workers
@@ -37,7 +38,7 @@ class Attempt:
         Every data-parallel worker calls it, with `torch.distributed` initialised.
 
         Raises:
-            UserError, TrainingDiverged: as `hcvae.training.fit`.
+            UserError, TrainingDiverged, StorageError: as `hcvae.training.fit`.
         """
         workers = Workers.current()
         with self._workspace() as folder:
@@ -71,8 +72,10 @@ class Attempt:
 
     def _keep(self, folder: Path, checkpoint: Path | None = None) -> None:
         """Copy what is new in `folder` to where it is kept; older checkpoints go once the new one is there."""
-        if self.place.is_local:
-            return
+        if not self.place.is_local:
+            patiently(lambda: self._copy(folder, checkpoint), f"cannot write {self.place}")
+
+    def _copy(self, folder: Path, checkpoint: Path | None) -> None:
         for part in PARTS:
             if (folder / part).is_dir():
                 (self.place / part).put(folder / part)

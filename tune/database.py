@@ -19,14 +19,13 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
+from hcvae import patience
 from hcvae.errors import UserError
 from hcvae.storage import Place
 from hcvae.validation import shows_secret
 from tune.config import PASSWORD_ADVICE, SearchSettings
 
 SQLITE = "study.db"
-PATIENCE_S = 60
-"""How long a database that does not answer is asked again."""
 _THREADS = threading.Lock()
 
 T = TypeVar("T")
@@ -117,19 +116,14 @@ class Database:
 
 
 def patiently(action: Callable[[], T]) -> T:
-    """Do what the database may refuse for a while, such as during its restart; `action` may be done twice.
+    """Do what the database or the study's folder may refuse for a while, such as during a restart, or on a full disk;
+    `action` may be done twice.
 
     Raises:
-        StorageInternalError, OperationalError: it still does after `PATIENCE_S` seconds.
+        StorageError: they still do after `hcvae.patience.PATIENCE_S` seconds.
     """
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return action()
-        except (StorageInternalError, OperationalError):
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)
+    faults = (StorageInternalError, OperationalError, *patience.DISK_FAULTS)
+    return patience.patiently(action, "the study cannot be written", faults)
 
 
 def _read(place: str) -> str:

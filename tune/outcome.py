@@ -11,6 +11,7 @@ import ray.tune
 
 from hcvae.bundle import finite
 from hcvae.config import Section
+from hcvae.errors import StorageError
 from hcvae.training import FitResult, TrainingDiverged
 from tune.decisions import Stop
 from tune.pareto import OBJECTIVES, Point
@@ -32,6 +33,8 @@ class Outcome(Section):
     """Why it failed, in one line."""
     stopped: str | None = None
     """Why it was stopped before its end, in one line."""
+    unwritten: bool = False
+    """Whether it is suspended because its checkpoint or its model cannot be written."""
     diverged: bool = False
     """Whether it failed because its training diverged."""
     traceback: str | None = None
@@ -58,7 +61,12 @@ class Outcome(Section):
     def of_error(
         cls, error: BaseException, history: Sequence[Mapping[str, float]], trace: str | None = None
     ) -> "Outcome":
-        """The outcome of a training that raised after the epochs of `history`; `trace` where `error` lost its own."""
+        """The outcome of a training that raised after the epochs of `history`; `trace` where `error` lost its own.
+
+        Storage that cannot be written is not the trial's failure.
+        """
+        if isinstance(error, StorageError):
+            return cls(state="suspended", history=tuple(finite(history)), stopped=str(error), unwritten=True)
         trace = trace or "".join(traceback.format_exception(error))
         tail = "\n".join(trace.splitlines()[-TRACEBACK_LINES:])
         failure = f"{type(error).__name__}: {error}"

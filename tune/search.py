@@ -23,9 +23,10 @@ from hcvae.storage import Place
 from hcvae.training import preflight
 from tune.budget import Budget
 from tune.config import SearchConfig
-from tune.database import Database
+from tune.database import Database, patiently
 from tune.decisions import check_early_stopping, rungs, start_decisions
 from tune.front import Front
+from tune.lost_actors import survive_lost_actors
 from tune.ownership import heartbeats, own_folder
 from tune.progress import make_progress
 from tune.resources import Plan, check_shared_folder, plan_on_cluster, ray_cluster
@@ -59,6 +60,7 @@ def run_search(
 
     Raises:
         UserError: the space, the storage, the data or the resources cannot be; no trial has started then.
+        StorageError: the study or a checkpoint could not be written for a long time; the same call goes on.
         KeyboardInterrupt: Ctrl-C, or SIGTERM. Running trials keep their checkpoints; the same call continues them.
     """
     console = Console(stderr=log_json)
@@ -67,7 +69,8 @@ def run_search(
     quiet = redirect_stdout(sys.stderr) if log_json else nullcontext()
     with quiet, _prepared(config, wait_for_resources, console, allow_change) as search:
         config = search.config
-        study = open_study(search.folder, config, search.data.fingerprint, allow_change=allow_change)
+        fingerprint = search.data.fingerprint
+        study = patiently(lambda: open_study(search.folder, config, fingerprint, allow_change=allow_change))
         with search.database.locked():
             add_earlier_trials(study, config, search.earlier)
             enqueue_first_trials(study, config)
@@ -145,6 +148,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
     settings = search.config.search
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     os.environ.update(TUNE_SETTINGS)
+    survive_lost_actors()
     scratch = own_folder(search.folder.scratch, searcher.ownership.me)
     decisions = start_decisions(search.config, study)
     tuner = ray.tune.Tuner(
@@ -180,7 +184,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
 
 
 def _ending(search: _Search, study: optuna.Study, budget: Budget) -> str:
-    finished = n_finished(study)
+    finished = patiently(lambda: n_finished(study))
     by_trials = f"search.trials: {finished} trials have finished"
     return by_trials if finished >= search.config.search.trials else budget.spent or by_trials
 

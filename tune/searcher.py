@@ -17,6 +17,7 @@ import ray.tune.search
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hcvae.bundle import finite
+from hcvae.errors import StorageError
 from hcvae.training.diagnosis import diagnose
 from tune.artifacts import FIGURES, upload
 from tune.attempt import Attempt
@@ -118,7 +119,8 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
     def died(self, trial_id: str, reason: str) -> None:
         """The process of a trial has died: the trial is free for another attempt, or has failed."""
-        self._end(trial_id, lambda trial: self._count_death(trial, reason))
+        deaths = [*self.running[trial_id].user_attrs.get("deaths", ()), reason]
+        self._end(trial_id, lambda trial: self._count_death(trial, deaths))
 
     def _end(self, trial_id: str, settle: Callable[[Trial], None]) -> None:
         """`settle` a trial under the study's lock, where it still is this process's."""
@@ -187,9 +189,9 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         """Trials that have finished since the last look, here or in another process."""
         new = [trial for trial in finished_trials(self._study) if trial.number not in self._known]
         for trial in sorted(new, key=lambda trial: trial.datetime_complete or datetime.max):
-            self._known.add(trial.number)
             summary = summarize(trial)
-            self._front.add(summary)
+            self._front.add(summary)  # may have to be done again
+            self._known.add(trial.number)
             self._budget.count(summary.number, summary.point)
             self._progress.finished(summary)
 
@@ -199,6 +201,8 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         if outcome.state == "suspended":
             self.ownership.release(trial)
             self._progress.suspended(trial.number, str(outcome.stopped))
+            if outcome.unwritten:
+                self.broken = StorageError(f"trial {trial.number}: {outcome.stopped}")
             return
         self._annotate(trial, outcome)
         if outcome.state == "complete":
@@ -206,15 +210,14 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         else:
             self._study.tell(trial, state=TrialState.PRUNED if outcome.state == "pruned" else TrialState.FAIL)
 
-    def _count_death(self, trial: Trial, reason: str) -> None:
-        deaths = [*trial.user_attrs.get("deaths", ()), reason]
+    def _count_death(self, trial: Trial, deaths: list[str]) -> None:
         trial.set_user_attr("deaths", deaths)
         if len(deaths) > MAX_RESTARTS:
-            failure = f"the trial's process died {len(deaths)} times, at last: {reason}"
+            failure = f"the trial's process died {len(deaths)} times, at last: {deaths[-1]}"
             self._settle(trial, Outcome(state="failed", failure=failure))
         else:
             self.ownership.release(trial)
-            self._progress.died(trial.number, reason)
+            self._progress.died(trial.number, deaths[-1])
 
     def _remember(self, trial: Trial, metrics: dict[str, float]) -> None:
         # Its history comes with its end; other trials may be compared with it before, in the next start too.
@@ -270,7 +273,7 @@ class EndOfTrials(ray.tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """The trial's process died: a training that raises has an outcome."""
-        self._searcher.died(trial.trial_id, _last_line(Path(trial.error_file)))
+        self._searcher.died(trial.trial_id, _reason(Path(trial.error_file)))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """After each of Tune's steps."""
@@ -278,6 +281,8 @@ class EndOfTrials(ray.tune.Callback):  # type: ignore[misc]
             raise self._searcher.broken
 
 
-def _last_line(file: Path) -> str:
+def _reason(file: Path) -> str:
     lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
-    return lines[-1]
+    # Ray's memory monitor says why it killed at the beginning, and how to change it at the end.
+    killed = [line for line in lines if "low on memory" in line]
+    return (killed or lines)[-1]

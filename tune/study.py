@@ -222,9 +222,7 @@ def _locked(folder: StudyFolder, database: Database) -> Iterator[None]:
         folder.path.mkdir(parents=True, exist_ok=True)
         lock = (folder.path / LOCK).open("a+")
     except OSError as error:
-        raise UserError(
-            f"search.storage: cannot write to {folder}: {error.strerror}; name a folder that you may write to"
-        ) from None
+        raise _cannot_write(folder, error) from None
     with lock:
         try:
             kind = fcntl.LOCK_SH if database.shared else fcntl.LOCK_EX
@@ -235,15 +233,22 @@ def _locked(folder: StudyFolder, database: Database) -> Iterator[None]:
                 f"{folder}: in use by another search ({lock.read().strip()}); wait for its end, or choose "
                 "another search.study; several processes can search one study with search.database postgresql://..."
             ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        lock.flush()
+        try:
+            lock.truncate(0)
+            os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        except OSError as error:
+            raise _cannot_write(folder, error) from None
         try:
             yield
         finally:
             if not folder.record.is_file():
                 with database.locked():
                     _remove_unused(folder, made)
+
+
+def _cannot_write(folder: StudyFolder, error: OSError) -> UserError:
+    advice = "name a folder that you may write to, on a disk with room"
+    return UserError(f"search.storage: cannot write to {folder}: {error.strerror}; {advice}")
 
 
 def check_folder(

@@ -1,6 +1,7 @@
-"""Files that nobody sees half written."""
+"""Files and folders that nobody sees half written."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,3 +25,24 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         raise UserError(f"{path}: cannot be written: {error}; name a file in a folder that you may write to") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target` to fill; it becomes `target`, in place of what is there, at the end.
+
+    Where filling it failed it is removed: on a full disk others need its room.
+
+    Raises:
+        OSError: a folder cannot be made, removed or renamed.
+    """
+    temporary = target.with_name(f"{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -3,11 +3,11 @@
     <folder>/epoch-0007/   model.safetensors  optimizer.safetensors  best.safetensors  state.json
 
 A checkpoint is written under a temporary name and renamed, and older ones are removed only after that, so the
-newest is whole at any moment.
+newest is whole at any moment. Somebody may delete any of it meanwhile.
 """
 
 import json
-import os
+import logging
 import re
 import shutil
 from collections.abc import Iterable
@@ -18,14 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from hcvae.data.atomic import folder_written_whole
+from hcvae.patience import patiently
 from hcvae.storage import Place
 
 Tensors = dict[str, torch.Tensor]
 CHECKPOINT = re.compile(r"epoch-\d{4}")
+TENSORS = ("model.safetensors", "optimizer.safetensors", "best.safetensors")
 LOOKS = 3
 """How often a newest checkpoint is looked for that is replaced by a newer one meanwhile."""
+
+logger = logging.getLogger("hcvae.training")
 
 
 @dataclass(frozen=True)
@@ -47,19 +53,25 @@ class TrainingState:
 def save_checkpoint(
     folder: Path, state: TrainingState, model: torch.nn.Module, optimizer: torch.optim.Optimizer, best: Tensors
 ) -> Path:
-    """Write the checkpoint of `state.epoch`, then drop older ones; its folder. `best` are the best epoch's weights."""
+    """Write the checkpoint of `state.epoch`, then drop older ones; its folder. `best` are the best epoch's weights.
+
+    Raises:
+        StorageError: it cannot be written for a long time.
+    """
     target = folder / f"epoch-{state.epoch:04d}"
-    temporary = folder / f"{target.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file(model.state_dict(), temporary / "model.safetensors")
-    save_file(_optimizer_tensors(optimizer), temporary / "optimizer.safetensors")
-    save_file(best, temporary / "best.safetensors")
-    (temporary / "state.json").write_text(json.dumps(asdict(state)))
-    os.rename(temporary, target)
-    for other in folder.iterdir():
+
+    def write() -> None:
+        with folder_written_whole(target) as temporary:
+            save_file(model.state_dict(), temporary / "model.safetensors")
+            save_file(_optimizer_tensors(optimizer), temporary / "optimizer.safetensors")
+            save_file(best, temporary / "best.safetensors")
+            (temporary / "state.json").write_text(json.dumps(asdict(state)))
+
+    patiently(write, f"cannot write {target}")
+    for other in folder.glob("*"):
         if other != target:
-            Place.of(other).remove()
+            with suppress(FileNotFoundError):  # somebody else has removed it
+                Place.of(other).remove()
     return target
 
 
@@ -91,17 +103,32 @@ def load_checkpoint(
 def copy_newest(folders: Iterable[Place], target: Path, identity: dict[str, Any]) -> Path | None:
     """Copy the newest checkpoint of a training from one of `folders` to `target`; its copy, or None.
 
-    The training may still be running there. Checkpoints of another identity are left alone.
+    The training may still be running there. Checkpoints of another identity, and damaged ones, are left alone.
     """
     folders = list(folders)
     for _ in range(LOOKS):
         names = [(name, folder / name) for folder in folders for name in folder.names() if CHECKPOINT.fullmatch(name)]
         for name, checkpoint in sorted(names, key=itemgetter(0), reverse=True):
-            with suppress(FileNotFoundError):  # not whole, or a newer one has replaced it
+            try:
                 if json.loads((checkpoint / "state.json").read_text())["identity"] == identity:
-                    checkpoint.fetch(target / name)
+                    _fetch(checkpoint, target / name)
                     return target / name
+            except FileNotFoundError:
+                continue  # not whole, or a newer one has replaced it
+            except (ValueError, SafetensorError) as error:
+                logger.warning("%s is damaged, and left out: %s", checkpoint, error)
     return None
+
+
+def _fetch(checkpoint: Place, target: Path) -> None:
+    checkpoint.fetch(target)
+    try:
+        for name in TENSORS:
+            with safe_open(target / name, framework="pt"):
+                pass  # its header and its length fit together
+    except (FileNotFoundError, SafetensorError):
+        shutil.rmtree(target)
+        raise
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:

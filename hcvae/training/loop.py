@@ -14,6 +14,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.errors import UserError
 from hcvae.models import Model, build
+from hcvae.patience import patiently
 from hcvae.storage import Place
 from hcvae.training.checkpoint import TrainingState, copy_newest, load_checkpoint, save_checkpoint
 from hcvae.training.epoch import EpochTrainer
@@ -73,6 +74,7 @@ def fit(
     Raises:
         UserError: the configuration does not fit the data or the workers, or `folder` holds another training.
         TrainingDiverged: a loss is not finite; the last checkpoint before it stays.
+        StorageError: a checkpoint cannot be written for a long time; the one before it stays.
     """
     workers = Workers.current()
     config = resolve(config, data, workers.size)
@@ -132,9 +134,11 @@ def take_over(config: Config, data: Dataset, folder: Path, earlier: Iterable[Pla
 
     Raises:
         UserError: as `resolve`.
+        StorageError: it cannot be copied for a long time.
     """
     identity = _identity(resolve(config, data, workers), data)
-    return copy_newest((other / CHECKPOINTS for other in earlier), folder / CHECKPOINTS, identity)
+    places, target = [other / CHECKPOINTS for other in earlier], folder / CHECKPOINTS
+    return patiently(lambda: copy_newest(places, target, identity), f"cannot copy a checkpoint to {target}")
 
 
 def resolve(config: Config, data: Dataset, workers: int) -> Config:

@@ -1,7 +1,8 @@
 """What a person sees of a training: TensorBoard under the specification's tags, and each trouble when it appears."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -34,11 +35,16 @@ def tag_of(metric: str) -> str:
 
 
 class Monitor:
-    """Writes each epoch's metrics to TensorBoard, and warns of each trouble once, there and in the log."""
+    """Writes each epoch's metrics to TensorBoard, and warns of each trouble once, there and in the log.
+
+    TensorBoard is for looking only: where it cannot be written, such as on a full disk, the training goes on, and the
+    next epoch begins another file.
+    """
 
     def __init__(self, folder: Path, config: Config, history: Sequence[Mapping[str, float]] = ()) -> None:
         """`history` are the metrics of the epochs before: events after them, left by an interrupted run, are hidden."""
-        self._writer = SummaryWriter(str(folder), purge_step=len(history) + 1)
+        self._folder = folder
+        self._writer: SummaryWriter | None = None
         self._config = config
         self._history = list(history)
         self._told = {finding.trouble for finding in diagnose(config, history)}
@@ -49,15 +55,22 @@ class Monitor:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if isinstance(error, TrainingDiverged):
             self._tell_troubles(diverged=True)
-        self._writer.close()
+        if self._writer:
+            self._show(SummaryWriter.close)
 
     def epoch(self, metrics: Mapping[str, float]) -> None:
         """Record the metrics of one epoch."""
-        for name, value in {**metrics, "kl_balance": kl_balance(metrics)}.items():
-            if name != "epoch":
-                self._writer.add_scalar(tag_of(name), value, int(metrics["epoch"]))
+        self._show(partial(_add_scalars, metrics=metrics))
         self._history.append(metrics)
         self._tell_troubles()
+
+    def _show(self, add: Callable[[SummaryWriter], object]) -> None:
+        try:
+            self._writer = self._writer or SummaryWriter(str(self._folder), purge_step=len(self._history) + 1)
+            add(self._writer)
+        except OSError as error:
+            logger.warning("TensorBoard lacks some of epochs 1 to %d: %s", len(self._history) + 1, error)
+            self._writer = None
 
     def _tell_troubles(self, diverged: bool = False) -> None:
         epoch = len(self._history) + diverged
@@ -65,4 +78,11 @@ class Monitor:
             if finding.trouble not in self._told:
                 self._told.add(finding.trouble)
                 logger.warning("epoch %d: %s", epoch, finding)
-                self._writer.add_text(f"Diagnosis/{finding.trouble}", f"{finding.evidence}\n\n{finding.remedy}", epoch)
+                tag, text = f"Diagnosis/{finding.trouble}", f"{finding.evidence}\n\n{finding.remedy}"
+                self._show(partial(SummaryWriter.add_text, tag=tag, text_string=text, global_step=epoch))
+
+
+def _add_scalars(writer: SummaryWriter, metrics: Mapping[str, float]) -> None:
+    for name, value in {**metrics, "kl_balance": kl_balance(metrics)}.items():
+        if name != "epoch":
+            writer.add_scalar(tag_of(name), value, int(metrics["epoch"]))

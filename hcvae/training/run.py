@@ -8,6 +8,7 @@ from hcvae.bundle import Bundle, finite, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.models import build, outline
+from hcvae.patience import patiently
 from hcvae.training.diagnosis import diagnose
 from hcvae.training.evaluation import evaluate, intervals
 from hcvae.training.loop import FitResult, Report, Saved, fit, pick_device, resolve
@@ -39,7 +40,7 @@ def train_bundle(
     A training that `report` stopped leaves its checkpoint and no bundle.
 
     Raises:
-        UserError, TrainingDiverged: as `fit`.
+        UserError, TrainingDiverged, StorageError: as `fit`.
     """
     result = fit(config, data, folder, report, saved)
     if Workers.current().first and not result.stopped:
@@ -61,5 +62,6 @@ def train_bundle(
         }
         bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics, finite(result.history))
         findings = diagnose(result.config, result.history)
-        save_bundle(folder / "bundle", bundle, data.split.explanation, findings)
+        target, split = folder / "bundle", data.split.explanation
+        patiently(lambda: save_bundle(target, bundle, split, findings), f"cannot write {target}")
     return result

@@ -128,21 +128,28 @@ def test_a_finished_study_is_extended(small_search: SmallSearch) -> None:
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize(("workers", "trials"), [(1, 3), pytest.param(2, 2, marks=pytest.mark.services)])
+@pytest.mark.parametrize(("workers", "trials"), [(1, 4), pytest.param(2, 2, marks=pytest.mark.services)])
 def test_a_trial_that_goes_nan_or_raises_fails_and_the_search_goes_on(
     small_search: SmallSearch, workers: int, trials: int
 ) -> None:
-    """A weight of 1e38 overflows, and there is no GPU; the seed draws the first, a good trial, and the second."""
-    space = {
-        "training.loss_weights.reconstruction": {"type": "choice", "choices": [1.0, 1e38]},
-        "training.device": {"type": "choice", "choices": ["cpu", "cuda"]},
-    }
-    config = small_search(trials=trials, workers=workers, max_concurrent=1, space=space, sampler="random", seed=55)
+    """A weight of 1e38 overflows, there is no GPU, and 10^13 latents are more than any machine's memory."""
+    weight, device, size = "training.loss_weights.reconstruction", "training.device", "model.local_latent_dim"
+    choices: dict[str, list[Any]] = {weight: [1.0, 1e38], device: ["cpu", "cuda"], size: [32, 10**13]}
+    good_one = {name: values[0] for name, values in choices.items()}
+    bad = [{name: values[1]} for name, values in choices.items()]
+    config = small_search(
+        trials=trials,
+        workers=workers,
+        max_concurrent=1,
+        space={name: {"type": "choice", "choices": values} for name, values in choices.items()},
+        first_trials=[good_one | change for change in (bad[0], {}, *bad[1:])],
+    )
     result = run_search(config)
-    assert [trial.state for trial in result.trials] == ["fail", "complete", "fail"][:trials]
-    diverged, good, *no_gpu = result.trials
+    assert [trial.state for trial in result.trials] == ["fail", "complete", "fail", "fail"][:trials]
+    diverged, good, *never_trained = result.trials
     assert str(diverged.failure).startswith("TrainingDiverged: ")
-    assert all(str(trial.failure).startswith("UserError: training.device") for trial in no_gpu)
+    for trial, reason in zip(never_trained, ("UserError: training.device", "can't allocate memory"), strict=False):
+        assert reason in str(trial.failure)
     assert hcvae.load(result.bundle(good.number)).metrics["validation"]["disentanglement"] == good.disentanglement
     study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder.path / 'study.db'}")
     assert "raise TrainingDiverged" in study.trials[0].user_attrs["traceback"]
@@ -150,8 +157,8 @@ def test_a_trial_that_goes_nan_or_raises_fails_and_the_search_goes_on(
     assert finding["trouble"] == "training instability"
     assert "not finite after epoch 0" in finding["evidence"]
     assert "training.learning_rate (now 0.0" in finding["remedy"]
-    assert all("diagnosis" not in study.trials[trial.number].user_attrs for trial in no_gpu)
-    for trial in (diverged, *no_gpu):
+    assert all("diagnosis" not in study.trials[trial.number].user_attrs for trial in never_trained)
+    for trial in (diverged, *never_trained):
         assert not list((result.folder.path / "trials" / str(trial.number)).glob("*/checkpoint"))
 
 

@@ -71,7 +71,7 @@ def command_lines() -> str:
     return "\n".join(found)
 
 
-def test_two_searches_share_a_budget_and_show_no_password(
+def test_two_searches_share_a_budget_outlive_a_restart_of_the_database_and_show_no_password(
     small_search: SmallSearch,
     written: Callable[[SearchConfig], Path],
     tmp_path: Path,
@@ -89,9 +89,18 @@ def test_two_searches_share_a_budget_and_show_no_password(
         with output.open("w") as file:
             searches.append(subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT))
     seen = ""
+    restarted = False
     while any(search.poll() is None for search in searches):
         seen += command_lines()
+        begun = (tmp_path / "shared" / "trials" / "2").exists()
+        if not restarted and begun and all("Searched by" in output.read_text() for output in outputs):
+            postgres.control("stop", "--mode=immediate")
+            while not any("the study cannot be written" in output.read_text() for output in outputs):
+                time.sleep(0.1)
+            postgres.control("start")
+            restarted = True
         time.sleep(0.5)
+    assert restarted
     assert [search.returncode for search in searches] == [0, 0], [output.read_text() for output in outputs]
 
     folder = StudyFolder(tmp_path / "shared")

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -125,6 +126,20 @@ def test_divergence_is_raised_with_the_epoch_and_the_losses(data, tmp_path, valu
     broken = dataclasses.replace(data, train=dataclasses.replace(data.train, signals=signals))
     with pytest.raises(TrainingDiverged, match=r"epoch 1: .*reconstruction (nan|inf)"):
         fit(config(), broken, tmp_path)
+
+
+def test_a_training_goes_on_where_its_folder_is_deleted(data, tmp_path):
+    folder = tmp_path / "training"
+
+    def delete(metrics) -> bool:
+        if metrics["epoch"] == 3:
+            shutil.rmtree(folder)
+        return True
+
+    result = train_bundle(config(), data, folder, delete)
+    assert [metrics["epoch"] for metrics in result.history] == list(range(1, 7))
+    assert [checkpoint.name for checkpoint in (folder / "checkpoint").iterdir()] == ["epoch-0006"]
+    assert hcvae.load(folder / "bundle").metrics["validation"] == result.metrics
 
 
 def test_bf16_trains_to_about_the_same_error(data, tmp_path):

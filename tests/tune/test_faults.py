@@ -1,0 +1,175 @@
+"""Faults of the machine in the middle of a search, each a real one; docs/resume.md has the table of them all."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from optuna.trial import TrialState
+from ray._common.utils import get_system_memory
+from ray._private.utils import get_used_memory
+
+import hcvae
+from benchmarks.kills import Search, newest_checkpoint
+from hcvae.errors import UserError
+from tune.config import SearchConfig
+from tune.ownership import claim_of
+from tune.results import SearchResult
+from tune.study import StudyFolder, locked_folder
+
+pytestmark = pytest.mark.services
+SmallSearch = Callable[..., SearchConfig]
+EPOCHS = 40
+HUGE = 70_000
+"""Latents whose covariance matrix takes 20 GB or more."""
+PROGRAM = """
+import sys
+import hcvae.patience, tune.searcher
+hcvae.patience.PATIENCE_S, tune.searcher.MAX_RESTARTS = {patience_s}, 1
+from hcvae import command_line
+from jobs import search
+sys.exit(command_line.main(search.run))
+"""
+
+
+class Disk:
+    """A file system of a few MiB, which somebody else can fill."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._filler = folder / "filler"
+
+    def fill(self, until: Callable[[], bool]) -> None:
+        """Take all room, and what becomes free meanwhile, until something has been refused."""
+        deadline = time.monotonic() + 60
+        with self._filler.open("ab", buffering=0) as filler:
+            while True:
+                with suppress(OSError):
+                    while True:
+                        filler.write(bytes(4096))
+                if until():
+                    return
+                assert time.monotonic() < deadline, "nothing was refused"
+
+    def empty(self) -> None:
+        self._filler.unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder], check=True)
+    yield Disk(folder)
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def start(config: Path, errors: Path, patience_s: float = 60) -> Search:
+    return Search(config, ("-c", PROGRAM.format(patience_s=patience_s)), errors)
+
+
+def actor(search: Search) -> psutil.Process:
+    """The process that trains."""
+    started = psutil.Process(search.process.pid).children(recursive=True)
+    [found] = [process for process in started if process.name().startswith("ray::ImplicitFun")]
+    return found
+
+
+def refusals(what: Path, since: float) -> int:
+    """How often the trials' processes have logged that something below `what` was refused."""
+    logs = (log for log in Path("/tmp/ray").glob("session_*/logs/worker-*.err") if log.stat().st_mtime >= since)
+    return sum(log.read_text().count(f"cannot write {what}") for log in logs)
+
+
+def memory_limit() -> float:
+    """The share of the machine's memory at which Ray kills: half of what is free, and not more than 8 GiB, may go."""
+    used, total = get_used_memory(), get_system_memory()
+    return float((used + min((total - used) / 2, 8 * 2**30)) / total)
+
+
+def wait_for_epoch(search: Search, trial: int, epoch: int) -> None:
+    for event in search.events():
+        if event["event"] == "epoch" and event["trial"] == trial and event["metrics"]["epoch"] >= epoch:
+            return
+    pytest.fail("the search ended too early")
+
+
+def test_a_full_disk_is_refused_at_the_start(small_search: SmallSearch, disk: Disk) -> None:
+    disk.fill(lambda: True)
+    config = small_search(storage=str(disk.folder))
+    with pytest.raises(UserError, match=r"cannot write to .*: No space left on device"), locked_folder(config):
+        pass
+
+
+def test_a_search_outlives_full_disks_memory_that_is_out_and_folders_that_are_deleted(
+    small_search: SmallSearch, disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = (32, HUGE, 33)
+    space = {"model.local_latent_dim": {"type": "choice", "choices": sizes}}
+    config = small_search(
+        storage=str(disk.folder),
+        trials=3,
+        max_concurrent=1,
+        space=space,
+        first_trials=[{"model.local_latent_dim": size} for size in sizes],
+        training={"epochs": EPOCHS, "early_stopping_patience": None, "checkpoint_every_epochs": 1},
+    )
+    file, errors = tmp_path / "config.json", tmp_path / "errors"
+    file.write_text(config.model_dump_json())
+    folder, began = StudyFolder(disk.folder / "small"), time.time()
+
+    # The disk is full: a checkpoint waits, then the driver too, but not for ever.
+    first = start(file, errors, patience_s=3)
+    wait_for_epoch(first, 0, 3)
+    disk.fill(lambda: refusals(folder.trial(0), began) == 1)
+    os.kill(actor(first).pid, signal.SIGKILL)
+    assert first.process.wait(120) == 2
+    said = errors.read_text().splitlines()[-1]
+    assert said.startswith("error: the study cannot be written: ")
+    assert "disk is full" in said
+    assert said.endswith("the same command goes on")
+    assert json.loads(folder.pareto.read_text())["trials"] == []
+    disk.empty()
+    assert [trial.state for trial in folder.load().trials].count(TrialState.RUNNING) == 1
+
+    # The same command goes on. It is full again: now room is made in time, first for the trial, then for the driver.
+    monkeypatch.setenv("RAY_memory_usage_threshold", str(memory_limit()))
+    again = start(file, errors)
+    for kill in (False, True):
+        wait_for_epoch(again, 0, newest_checkpoint(folder.path, 0) + 3)
+        before = refusals(folder.trial(0), began)
+        disk.fill(lambda before=before: refusals(folder.trial(0), began) > before)
+        if kill:
+            os.kill(actor(again).pid, signal.SIGKILL)
+            disk.fill(lambda: "the study cannot be written" in errors.read_text())
+        disk.empty()
+    # The next trial is killed, twice, as it takes too much memory. The folder of the last is deleted under it.
+    wait_for_epoch(again, 2, 3)
+    shutil.rmtree(folder.trial(2))
+    for _ in again.events():
+        pass
+    assert again.process.wait(120) == 0, errors.read_text()
+
+    trials = folder.load().trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    assert [claim_of(trial).attempt for trial in trials] == [3, 2, 1]
+    assert len(trials[0].user_attrs["deaths"]) == 1
+    assert "worker process has died" in trials[0].user_attrs["deaths"][0]
+    assert len(trials[1].user_attrs["deaths"]) == 2
+    assert all("low on memory" in death for death in trials[1].user_attrs["deaths"])
+    assert "low on memory" in trials[1].user_attrs["failure"]
+    for trial in (trials[0], trials[2]):
+        assert [epoch["epoch"] for epoch in trial.user_attrs["history"]] == list(range(1, EPOCHS + 1))
+    result = SearchResult.open(folder.path)
+    assert {member["number"] for member in json.loads(folder.pareto.read_text())["trials"]} == {
+        member.number for member in result.pareto
+    }
+    for member in result.pareto:
+        hcvae.load(result.bundle(member.number))

@@ -1,0 +1,125 @@
+"""What the searcher tells the study when its books cannot be kept for a while; no Ray."""
+
+import io
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
+
+from benchmarks.postgres import Server
+from hcvae import patience
+from hcvae.errors import StorageError
+from tune.budget import Budget
+from tune.config import SearchConfig
+from tune.database import Database
+from tune.front import Front
+from tune.outcome import Outcome
+from tune.ownership import claim_of
+from tune.progress import JsonProgress
+from tune.searcher import EndOfTrials, StudySearcher, _reason
+from tune.study import StudyFolder, locked_folder, open_study
+
+
+class Search:
+    """A searcher with one trial handed out, and what it shows."""
+
+    def __init__(self, folder: StudyFolder, config: SearchConfig) -> None:
+        self.folder, self.study = folder, open_study(folder, config, "data")
+        front, self._stream = Front(folder, self.study), io.StringIO()
+        progress = JsonProgress(config, front, Counter(), self._stream)
+        database = Database.of(config.search, folder.path)
+        self.searcher = StudySearcher(self.study, database, config, front, progress, Budget(config.search, self.study))
+        self.searcher.suggest("a")
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def search(small_search: Callable[..., SearchConfig], monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
+    monkeypatch.setattr(patience, "RETRY_S", 0.05)
+    config = small_search()
+    with locked_folder(config) as folder:
+        yield Search(folder, config)
+
+
+def test_a_trial_that_cannot_be_written_is_left_for_the_next_start_and_ends_the_search(search: Search) -> None:
+    outcome = Outcome.of_error(StorageError("cannot write checkpoint: No space left on device"), [])
+    search.searcher.tell("a", outcome)
+    [trial] = search.study.trials
+    assert trial.state == TrialState.RUNNING
+    assert claim_of(trial).owner is None
+    assert "failure" not in trial.user_attrs
+    assert "deaths" not in trial.user_attrs
+    assert search.events()[-1]["event"] == "suspended"
+    with pytest.raises(StorageError, match=r"^trial 0: cannot write checkpoint: No space left on device$"):
+        EndOfTrials(search.searcher).on_step_end(0, [])
+
+
+def test_a_death_is_counted_once_however_often_it_must_be_written(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, refusals = search.searcher.ownership.release, [StorageInternalError("database or disk is full")]
+
+    def refused_once(trial: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+        release(trial)
+
+    monkeypatch.setattr(search.searcher.ownership, "release", refused_once)
+    search.searcher.died("a", "killed")
+    assert search.searcher.broken is None
+    [trial] = search.study.trials
+    assert trial.user_attrs["deaths"] == ["killed"]
+    assert claim_of(trial).owner is None
+
+
+def test_a_trial_that_ends_while_the_front_cannot_be_written_is_shown_once_it_can(search: Search) -> None:
+    in_the_way = search.folder.path / f".pareto.json.{os.getpid()}.tmp"
+    in_the_way.mkdir()
+    threading.Timer(0.3, in_the_way.rmdir).start()
+    search.searcher.tell("a", Outcome(state="complete", values=(0.5, 0.1), best_epoch=None))
+    assert search.searcher.broken is None
+    assert [trial["number"] for trial in json.loads(search.folder.pareto.read_text())["trials"]] == [0]
+    [finished] = [event for event in search.events() if event["event"] == "finished"]
+    assert finished["front"] == [0]
+
+
+@pytest.mark.services
+def test_a_trial_that_ends_while_postgresql_is_away_is_told_once_it_is_back(
+    small_search: Callable[..., SearchConfig],
+    postgres: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
+    config = small_search(study="away", database=postgres.url)
+    with locked_folder(config) as folder:
+        search = Search(folder, config)
+        postgres.control("stop", "--mode=immediate")
+        back = threading.Timer(2, postgres.control, ["start"])
+        back.start()
+        search.searcher.tell("a", Outcome(state="complete", values=(0.5, 0.1), best_epoch=None))
+        back.join()
+    assert search.searcher.broken is None
+    assert [trial.state for trial in search.study.trials] == [TrialState.COMPLETE]
+    [record] = caplog.records
+    assert record.getMessage().startswith("the study cannot be written: ")
+    assert postgres.password not in record.getMessage()
+
+
+def test_the_reason_of_a_death_is_the_line_that_says_it(tmp_path: Path) -> None:
+    """As Ray 2.60 words them."""
+    file = tmp_path / "error.txt"
+    file.write_text("Failure # 1\nThe actor died unexpectedly.\n\tpid: 7\nThe actor is dead because its node died.\n")
+    assert _reason(file) == "The actor is dead because its node died."
+    killed = "1 worker(s) were killed due to the node running low on memory."
+    file.write_text(f"Failure # 1\n{killed}\nTop 10 memory users: PID\nRefer to the documentation.\n\n")
+    assert _reason(file) == killed
