@@ -35,6 +35,7 @@ from tune.space import check_space
 from tune.starts import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
 from tune.study import StudyFolder, check_folder, finished_trials, locked_folder, n_finished, open_study
 from tune.trainable import make_trainable
+from tune.transaction import transaction
 
 TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files of Tune's beside our own
@@ -69,8 +70,9 @@ def run_search(
         config = search.config
         study = open_study(search.folder, config, search.data.fingerprint, allow_change=allow_change)
         with search.database.locked():
-            add_earlier_trials(study, config, search.earlier)
-            enqueue_first_trials(study, config)
+            with transaction(study):
+                add_earlier_trials(study, config, search.earlier)
+                enqueue_first_trials(study, config)
             front, budget = Front(search.folder, study), Budget(config.search, study)
             finished = Counter(trial.state.name.lower() for trial in finished_trials(study))
             progress = make_progress(config, front, finished, console, json_lines)
