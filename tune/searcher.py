@@ -4,6 +4,7 @@ Tune asks for suggestions and tells of results; each is passed on to the study a
 Tune trial is which trial of the study, and Tune's own state is never read back.
 """
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -70,6 +71,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         self._progress = progress
         self._git_revision = git_revision()
         self._known = {trial.number for trial in finished_trials(study)}
+        self._all_ended = 0  # trials of smaller numbers: they are not looked at again
         self._next_look = 0.0
 
     def is_under_way(self) -> bool:
@@ -189,8 +191,10 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
     def _take_in(self) -> list[FrozenTrial]:
         """Take in the trials that have finished since the last look, here or in another process; those that run."""
-        trials = [trial for trial in self._study.get_trials(deepcopy=False) if trial.number not in self._known]
-        new = [trial for trial in trials if counts(trial)]
+        trials = self._study.get_trials(deepcopy=False)[self._all_ended :]
+        new = [trial for trial in trials if counts(trial) and trial.number not in self._known]
+        ended = itertools.takewhile(lambda trial: trial.state.is_finished(), trials)
+        self._all_ended += sum(1 for _ in ended)
         for trial in sorted(new, key=lambda trial: trial.datetime_complete or datetime.max):
             self._known.add(trial.number)
             summary = summarize(trial)
