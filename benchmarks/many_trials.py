@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 from unittest.mock import patch
@@ -28,7 +27,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import tune.search
 from benchmarks.many_trials_clock import Times, resident_mib, watched
-from benchmarks.many_trials_report import Row, Run, write_report
+from benchmarks.many_trials_report import Row, Run, Snapshot, write_report
 from benchmarks.postgres import postgres_server
 from benchmarks.science import machine, revision
 from hcvae import command_line
@@ -41,6 +40,7 @@ from tune.outcome import Message, Outcome
 from tune.pareto import OBJECTIVES, Point
 from tune.resources import trial_resources
 from tune.space import apply
+from tune.study import StudyFolder
 from tune.trainable import make_trainable
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,30 +89,39 @@ def run(arguments: Sequence[str]) -> int:
     """Run the benchmark."""
     command = command_line.parse(ManyTrials, arguments)
     RESULTS.mkdir(parents=True, exist_ok=True)
+    measured_on, measured = machine(), revision()
+
+    def keep(rows: Sequence[Row]) -> None:
+        made = Run(name=command.name, machine=measured_on, revision=measured, rows=tuple(rows))
+        (RESULTS / f"{made.name}.json").write_text(made.model_dump_json(indent=1) + "\n")
+        Console().print(f"{rows[-1].trials} trials, {rows[-1].elapsed_ms:.0f} ms each", highlight=False)
+
     storage = Path(tempfile.mkdtemp(prefix="many-trials-"))
     try:
         with _database(command) as url:
-            rows = list(search(command, storage, url))
+            search(command, storage, url, keep)
     finally:
         shutil.rmtree(storage)
-    made = Run(name=command.name, machine=machine(), revision=revision(), rows=tuple(rows))
-    (RESULTS / f"{made.name}.json").write_text(made.model_dump_json(indent=1) + "\n")
     write_report(ROOT / "docs" / "benchmarks.md", RESULTS)
     return 0
 
 
-def search(command: ManyTrials, storage: Path, url: str | None) -> Iterator[Row]:
-    """Run the search; a row for each `command.every` trials."""
+def search(command: ManyTrials, storage: Path, url: str | None, keep: Callable[[Sequence[Row]], None]) -> None:
+    """Run the search; `keep` what is known after each `command.every` trials."""
     settings = {"study": "many", "storage": str(storage), "trials": command.trials, "database": url}
     config = BASE.model_copy(update={"search": BASE.search.model_copy(update=settings | {"sampler": command.sampler})})
-    size = partial(database_mib, Database.of(config.search, storage / "many"), storage / "many" / SQLITE)
-    snapshots: list[tuple[int, float, float, Times, float, float]] = []
-    handed_out: dict[int, float] = {}
+    folder = StudyFolder(storage / "many")
+    size = partial(database_mib, Database.of(config.search, folder.path), folder.path / SQLITE)
+    snapshots: list[Snapshot] = []
+    rows: list[Row] = []
 
-    def tell(ended: int, times: Times, begun: dict[int, float]) -> None:
+    def tell(ended: int, times: Times, handed_out: dict[int, float]) -> None:
         snapshots.append((ended, time.perf_counter(), time.process_time(), times, resident_mib(), size()))
-        handed_out.update(begun)
-        Console().print(f"{ended} trials, {snapshots[-1][1] - snapshots[0][1]:.1f} s", highlight=False)
+        if ended:
+            files = {number: folder.attempt(number, 1) / FIRST_STEP for number in range(ended - command.every, ended)}
+            starts = [float(file.read_text()) - handed_out[at] for at, file in files.items() if file.exists()]
+            rows.append(Row.between(*snapshots[-2:], starts))
+            keep(rows)
 
     trainable = trained if command.trained else ready(example(storage), command.epochs)
     with (
@@ -120,12 +129,6 @@ def search(command: ManyTrials, storage: Path, url: str | None) -> Iterator[Row]
         patch.object(tune.search, "make_trainable", trainable),
     ):
         tune.search.run_search(config)
-    starts = [
-        float((storage / "many" / "trials" / str(number) / "attempt-1" / FIRST_STEP).read_text()) - handed_out[number]
-        for number in range(command.trials)
-    ]
-    for before, after in pairwise(snapshots):
-        yield Row.between(before, after, starts[before[0] : after[0]])
 
 
 def example(storage: Path) -> dict[str, float]:

@@ -113,7 +113,7 @@ def watched(tell: Callable[[int, Times, dict[int, float]], None], every: int) ->
 
         def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
             if not handed_out:
-                tell(0, clock.times, handed_out)
+                self._tell()
             with clock.part("searcher"):
                 suggestion = super().suggest(trial_id)
             if isinstance(suggestion, dict):
@@ -129,6 +129,10 @@ def watched(tell: Callable[[int, Times, dict[int, float]], None], every: int) ->
                 super().on_trial_complete(trial_id, result, error)
             self._ended += 1
             if self._ended % every == 0:
+                self._tell()
+
+        def _tell(self) -> None:
+            with clock.part("benchmark"):
                 tell(self._ended, clock.times, handed_out)
 
     return Watched
