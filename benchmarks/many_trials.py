@@ -120,7 +120,7 @@ def search(command: ManyTrials, storage: Path, url: str | None, keep: Callable[[
         if ended:
             files = {number: folder.attempt(number, 1) / FIRST_STEP for number in range(ended - command.every, ended)}
             starts = [float(file.read_text()) - handed_out[at] for at, file in files.items() if file.exists()]
-            rows.append(Row.between(*snapshots[-2:], starts))
+            rows.append(Row.between(snapshots[-2], snapshots[-1], starts))
             keep(rows)
 
     trainable = trained if command.trained else ready(example(storage), command.epochs)

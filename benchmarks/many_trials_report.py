@@ -53,10 +53,10 @@ class Row(Section):
             start_ms=(1000 * median(ordered), 1000 * largest[0], 1000 * largest[1]),
         )
 
-    @property
-    def driver_ms(self) -> float:
-        """The driver's own time: all parts but the sampler."""
-        return sum(self.wall_ms.get(part, 0) for part in PARTS if part != "sampler")
+    @staticmethod
+    def own(spent: dict[str, float]) -> float:
+        """The driver's own time of `wall_ms` or `cpu_ms`: all parts but the sampler."""
+        return sum(spent.get(part, 0) for part in PARTS if part != "sampler")
 
 
 class Run(Section):
@@ -80,20 +80,20 @@ def write_report(page: Path, results: Path) -> None:
 def table(run: Run) -> str:
     """A row for each of up to seven stretches of the search, and what it was measured on."""
     lines = [
-        f"| trials | {' | '.join(f'{part}, ms' for part in PARTS)} | driver without sampler, ms (CPU) | "
-        "memory, MiB | database, MiB | to the first step, ms: median (95 %, largest) |",
-        "| --- |" + " --- |" * (len(PARTS) + 4),
+        f"| trials | {' | '.join(PARTS)} | all but the sampler | the same, wall | whole process | memory, MiB | "
+        "database, MiB | to the first step, ms: median (95 %, largest) |",
+        "| --- |" + " --- |" * (len(PARTS) + 6),
     ]
     every = run.rows[0].trials
     for row in _spread(run.rows):
-        parts = " | ".join(f"{row.wall_ms.get(part, 0):.1f}" for part in PARTS)
-        cpu = sum(row.cpu_ms.get(part, 0) for part in PARTS if part != "sampler")
+        parts = [row.cpu_ms.get(part, 0) for part in PARTS]
+        cells = [f"{time:.1f}" for time in (*parts, row.own(row.cpu_ms), row.own(row.wall_ms), row.process_cpu_ms)]
         middle, high, largest = row.start_ms
         lines.append(
-            f"| {row.trials - every + 1} to {row.trials} | {parts} | {row.driver_ms:.1f} ({cpu:.1f}) | "
-            f"{row.resident_mib:.0f} | {row.database_mib:.1f} | {middle:.0f} ({high:.0f}, {largest:.0f}) |"
+            f"| {row.trials - every + 1} to {row.trials} | {' | '.join(cells)} | {row.resident_mib:.0f} | "
+            f"{row.database_mib:.1f} | {middle:.0f} ({high:.0f}, {largest:.0f}) |"
         )
-    return "\n".join([*lines, "", f"Revision {run.revision}, {run.machine}."])
+    return "\n".join([*lines, "", f"Revision {run.revision[:12]}, {run.machine}."])
 
 
 def _spread(rows: Sequence[Row], most: int = 7) -> list[Row]:
