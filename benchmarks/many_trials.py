@@ -118,7 +118,9 @@ def search(command: ManyTrials, storage: Path, url: str | None, keep: Callable[[
     def tell(ended: int, times: Times, handed_out: dict[int, float]) -> None:
         snapshots.append((ended, time.perf_counter(), time.process_time(), times, resident_mib(), size()))
         if ended:
-            files = {number: folder.attempt(number, 1) / FIRST_STEP for number in range(ended - command.every, ended)}
+            files = {
+                number: folder.attempt(number, 1).path / FIRST_STEP for number in range(ended - command.every, ended)
+            }
             starts = [float(file.read_text()) - handed_out[at] for at, file in files.items() if file.exists()]
             rows.append(Row.between(snapshots[-2], snapshots[-1], starts))
             keep(rows)
@@ -143,7 +145,7 @@ def ready(metrics: dict[str, float], epochs: int) -> Callable[..., Any]:
     def make(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions: Any) -> Any:
         def run_trial(suggestion: dict[str, Any]) -> None:
             ray.get(data)
-            folder = Path(suggestion["folder"])
+            folder = suggestion["attempt"].place.path
             for part in ("bundle", "checkpoint"):
                 (folder / part).mkdir(parents=True)
                 (folder / part / "file").touch()
@@ -172,7 +174,7 @@ def trained(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions
     train = make_trainable(config, data, settings, decisions)
 
     def run_trial(suggestion: dict[str, Any]) -> None:
-        file = Path(suggestion["folder"]) / FIRST_STEP
+        file = suggestion["attempt"].place.path / FIRST_STEP
 
         def note(*_: Any) -> None:
             hook.remove()

@@ -254,6 +254,8 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
     def _upload(self, trial: Trial, outcome: Outcome) -> str | None:
         """Take in the trial's figures; why one is missing."""
+        if not outcome.figures:
+            return outcome.figure_failure
         try:
             attempt = claim_of(self._study._storage.get_trial(trial._trial_id)).attempt
             upload(

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import optuna
 import pytest
@@ -146,7 +145,7 @@ def _cost(searcher: StudySearcher, study: optuna.Study, name: str) -> tuple[int,
     try:
         suggestion = searcher.suggest(name)
         assert isinstance(suggestion, dict)
-        (Path(suggestion["folder"]) / "bundle").mkdir(parents=True)
+        (suggestion["attempt"].place.path / "bundle").mkdir(parents=True)
         outcome = Outcome(state="failed", failure="not tried")
         searcher.on_trial_complete(name, {"message": json.dumps({"epoch": None, "outcome": outcome.model_dump()})})
         assert searcher.broken is None
