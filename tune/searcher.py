@@ -215,7 +215,9 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             self._study.tell(trial, state=TrialState.PRUNED if outcome.state == "pruned" else TrialState.FAIL)
 
     def _count_death(self, trial: Trial, reason: str) -> None:
-        deaths = [*trial.user_attrs.get("deaths", ()), reason]
+        # `trial` remembers what a failed transaction has not kept.
+        known = self._study._storage.get_trial(trial._trial_id).user_attrs
+        deaths = [*known.get("deaths", ()), reason]
         trial.set_user_attr("deaths", deaths)
         if len(deaths) > MAX_RESTARTS:
             failure = f"the trial's process died {len(deaths)} times, at last: {reason}"
