@@ -78,7 +78,7 @@ def write_report(page: Path, results: Path) -> None:
 
 
 def table(run: Run) -> str:
-    """A row for each of up to seven stretches of the search, and what it was measured on."""
+    """A row for each of up to ten stretches of the search, and what it was measured on."""
     lines = [
         f"| trials | {' | '.join(PARTS)} | all but the sampler | the same, wall | whole process | memory, MiB | "
         "database, MiB | to the first step, ms: median (95 %, largest) |",
@@ -96,7 +96,7 @@ def table(run: Run) -> str:
     return "\n".join([*lines, "", f"Revision {run.revision[:12]}, {run.machine}."])
 
 
-def _spread(rows: Sequence[Row], most: int = 7) -> list[Row]:
+def _spread(rows: Sequence[Row], most: int = 10) -> list[Row]:
     """`most` of the rows, evenly, the first and the last among them."""
     if len(rows) <= most:
         return list(rows)
