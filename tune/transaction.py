@@ -1,7 +1,7 @@
 """What Optuna writes into a study in many small transactions, written in one: all of it, or nothing.
 
-Optuna commits each parameter and each attribute by itself, and each commit waits for the disk: the some twenty of a trial
-would cost more time than all else that the search does for it.
+Optuna commits each parameter and each attribute by itself, and each commit waits for the disk: those of a trial would
+cost more time than all else that the search does for it.
 """
 
 from collections.abc import Iterator
