@@ -24,6 +24,7 @@ from hcvae.errors import UserError
 from hcvae.storage import Place
 from hcvae.validation import shows_secret
 from tune.config import PASSWORD_ADVICE, SearchSettings
+from tune.transaction import keep_sessions
 
 SQLITE = "study.db"
 _THREADS = threading.Lock()
@@ -87,7 +88,8 @@ class Database:
         """Optuna's storage in it; its tables are created where there are none."""
         # A dashboard may hold sqlite's file for a moment: wait for it rather than fail.
         options = self._connection if self.shared else {"timeout": 60}
-        return optuna.storages.RDBStorage(self.url, {"connect_args": options, "pool_pre_ping": self.shared})
+        engine = {"connect_args": options, "pool_pre_ping": self.shared}
+        return keep_sessions(optuna.storages.RDBStorage(self.url, engine))
 
     @contextmanager
     def locked(self) -> Iterator[float]:

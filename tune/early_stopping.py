@@ -58,7 +58,7 @@ class MOASHA:
         self.replay(trial, epoch, point)
         reached = self._points[epoch]
         kept = len(reached) // self.eta
-        return kept == 0 or trial in ranking(reached, self._order)[:kept]
+        return kept == 0 or trial in best(reached, kept, self._order)
 
     def replay(self, trial: int, epoch: int, point: Sequence[float]) -> None:
         """Take in what was reported before: later trials are compared with it."""
@@ -68,12 +68,16 @@ class MOASHA:
             self._points[epoch][trial] = (nmse, disentanglement) if finite else WORST
 
 
-def ranking(points: Mapping[int, Point], order: Order) -> list[int]:
-    """Trials from the best to the worst: front by front (Deb et al. 2002), in each front by `order`."""
-    ranked: list[int] = []
+def best(points: Mapping[int, Point], n: int, order: Order) -> set[int]:
+    """The `n` best trials: front by front (Deb et al. 2002), and by `order` in the front that does not fit whole."""
+    chosen: set[int] = set()
     for front in fronts(points):
-        ranked += [front[index] for index in order(_scaled([points[trial] for trial in front]))]
-    return ranked
+        left = n - len(chosen)
+        if len(front) > left:
+            ordered = order(_scaled([points[trial] for trial in front]))
+            return chosen.union(front[index] for index in ordered[:left])
+        chosen.update(front)
+    return chosen
 
 
 def epsilon_net(front: NDArray[np.float64]) -> list[int]:

@@ -122,13 +122,14 @@ class Front:
 
     def add(self, summary: TrialSummary) -> None:
         """Take in a trial that has just finished, and write what it changes."""
-        before = {*self._members, summary.number}
+        before = self._members
         if summary.point:
-            self._members[summary.number] = summary
+            self._members = {**before, summary.number: summary}
             self._keep_the_front()
-        for number in before - self._members.keys():
+        for number in {*before, summary.number} - self._members.keys():
             self._drop(number)
-        self._export()
+        if self._members != before:
+            self._export()
 
     def _keep_the_front(self) -> None:
         self._members = {number: self._members[number] for number in pareto_front(self.points)}

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from hcvae.config import Section
 from hcvae.storage import Place
 from tune.database import Database
+from tune.transaction import transaction
 
 HEARTBEAT_S = 10.0
 SILENCE_S = 60.0
@@ -68,20 +69,12 @@ class Claim(Section):
 
 
 class Ownership:
-    """The trials of a study that this process owns. To be used under the study's lock."""
+    """The trials of a study that this process owns. To be used under the study's lock; a `FrozenTrial` was read under
+    the same one."""
 
     def __init__(self, study: optuna.Study) -> None:
         self.me = Owner.myself()
-        self._study = study
-
-    def running(self) -> list[FrozenTrial]:
-        """All running trials of the study, whoever owns them."""
-        found: list[FrozenTrial] = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return found
-
-    def adoptable(self, now: float) -> list[FrozenTrial]:
-        """Running trials that nobody runs any more."""
-        return [trial for trial in self.running() if claim_of(trial).free(now)]
+        self.study = study
 
     def take(self, trial: FrozenTrial | Trial, now: float) -> int:
         """Own a trial; the number of this attempt, from 1."""
@@ -104,16 +97,21 @@ class Ownership:
             self._write(trial, claim_of(frozen).model_copy(update={"heartbeat": now}))
 
     def _fresh(self, trial: FrozenTrial | Trial) -> FrozenTrial:
-        return self._study._storage.get_trial(trial._trial_id)
+        return trial if isinstance(trial, FrozenTrial) else self.study._storage.get_trial(trial._trial_id)
 
     def _write(self, trial: FrozenTrial | Trial, claim: Claim) -> None:
-        self._study._storage.set_trial_system_attr(trial._trial_id, CLAIM, claim.model_dump())
+        self.study._storage.set_trial_system_attr(trial._trial_id, CLAIM, claim.model_dump())
 
 
 def claim_of(trial: FrozenTrial) -> Claim:
     """The latest claim to a trial."""
     content: dict[str, Any] = trial.system_attrs.get(CLAIM, {})
     return Claim.model_validate(content)
+
+
+def adoptable(trials: Iterable[FrozenTrial], now: float) -> list[FrozenTrial]:
+    """Those of `trials` that are running, and that nobody runs any more."""
+    return [trial for trial in trials if trial.state == TrialState.RUNNING and claim_of(trial).free(now)]
 
 
 @contextmanager
@@ -124,7 +122,7 @@ def heartbeats(database: Database, ownership: Ownership, owned: Callable[[], lis
     def beat() -> None:
         while not ended.wait(HEARTBEAT_S):
             try:
-                with database.locked() as now:
+                with database.locked() as now, transaction(ownership.study):
                     for trial in owned():
                         ownership.beat(trial, now)
             except (StorageInternalError, DBAPIError):

@@ -3,6 +3,7 @@
 A point is (reconstruction_nmse, disentanglement); points are named by their trial's number.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -18,7 +19,7 @@ def pareto_front(points: Mapping[int, Point]) -> list[int]:
     """Numbers of the points that no other point dominates, by rising NMSE. Equal points do not dominate each other."""
     front: list[int] = []
     best: Point | None = None
-    for number in sorted(points, key=lambda number: (points[number][0], -points[number][1], number)):
+    for number in _by_rising_nmse(points):
         point = points[number]
         if best is None or point[1] > best[1] or point == best:
             front.append(number)
@@ -27,13 +28,23 @@ def pareto_front(points: Mapping[int, Point]) -> list[int]:
 
 
 def fronts(points: Mapping[int, Point]) -> list[list[int]]:
-    """Non-dominated sorting: the front, the front of the others, and so on (Deb et al. 2002)."""
+    """Non-dominated sorting: the front, the front of the others, and so on (Deb et al. 2002), each by rising NMSE.
+
+    In that order a point is dominated by a front where it is by the front's last point, so a bisection finds its own:
+    O(n log n) (Jensen 2003, "Reducing the Run-Time Complexity of Multiobjective EAs").
+    """
     found: list[list[int]] = []
-    rest = dict(points)
-    while rest:
-        found.append(pareto_front(rest))
-        for number in found[-1]:
-            del rest[number]
+    last: list[Point] = []
+    for number in _by_rising_nmse(points):
+        point = points[number]
+        place = bisect_right(last, -point[1], key=lambda other: -other[1])
+        if place > 0 and last[place - 1] == point:
+            place -= 1  # equal points do not dominate each other
+        if place == len(found):
+            found.append([])
+            last.append(point)
+        found[place].append(number)
+        last[place] = point
     return found
 
 
@@ -61,3 +72,7 @@ def knee(points: Mapping[int, Point]) -> int | None:
         return abs(y - x)
 
     return max(front, key=distance)
+
+
+def _by_rising_nmse(points: Mapping[int, Point]) -> list[int]:
+    return sorted(points, key=lambda number: (points[number][0], -points[number][1], number))

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 import ray
 import ray.tune
+import ray.tune.experiment
+import ray.tune.schedulers
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
@@ -36,6 +39,7 @@ from tune.space import check_space
 from tune.starts import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
 from tune.study import StudyFolder, check_folder, finished_trials, locked_folder, n_finished, open_study
 from tune.trainable import make_trainable
+from tune.transaction import transaction
 
 TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files of Tune's beside our own
@@ -72,8 +76,9 @@ def run_search(
         fingerprint = search.data.fingerprint
         study = patiently(lambda: open_study(search.folder, config, fingerprint, allow_change=allow_change))
         with search.database.locked():
-            add_earlier_trials(study, config, search.earlier)
-            enqueue_first_trials(study, config)
+            with transaction(study):
+                add_earlier_trials(study, config, search.earlier)
+                enqueue_first_trials(study, config)
             front, budget = Front(search.folder, study), Budget(config.search, study)
             finished = Counter(trial.state.name.lower() for trial in finished_trials(study))
             progress = make_progress(config, front, finished, console, json_lines)
@@ -144,6 +149,15 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
             yield _Search(config, folder, Database.of(config.search, folder.place), data, plan, earlier)
 
 
+class FirstInFirstOut(ray.tune.schedulers.FIFOScheduler):  # type: ignore[misc]
+    """As Ray Tune's own, which in each of its steps looks through all trials that have ever been."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """A trial that waits for its process; None where there is none."""
+        live = tune_controller.get_live_trials()
+        return next((trial for trial in live if trial.status == ray.tune.experiment.Trial.PENDING), None)
+
+
 def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -> None:
     settings = search.config.search
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -155,6 +169,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
         make_trainable(_training(search.config), ray.put(search.data), settings, decisions),
         tune_config=ray.tune.TuneConfig(
             search_alg=searcher,
+            scheduler=FirstInFirstOut(),
             num_samples=-1,  # the searcher says when it is over
             max_concurrent_trials=search.plan.at_once,
             reuse_actors=True,

@@ -4,6 +4,7 @@ Tune asks for suggestions and tells of results; each is passed on to the study a
 Tune trial is which trial of the study, and Tune's own state is never read back.
 """
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -27,12 +28,13 @@ from tune.database import Database, patiently
 from tune.decisions import rungs
 from tune.front import Front, summarize
 from tune.outcome import Message, Outcome
-from tune.ownership import Ownership, claim_of
+from tune.ownership import Ownership, adoptable, claim_of
 from tune.pareto import OBJECTIVES
 from tune.progress import Progress
 from tune.samplers import ask, draw
 from tune.space import Value, apply
-from tune.study import finished_trials, git_revision
+from tune.study import counts, finished_trials, git_revision
+from tune.transaction import transaction
 
 MAX_RESTARTS = 3
 """How often a trial is handed out again after the death of its process."""
@@ -70,6 +72,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         self._progress = progress
         self._git_revision = git_revision()
         self._known = {trial.number for trial in finished_trials(study)}
+        self._all_ended = 0  # trials of smaller numbers: they are not looked at again
         self._next_look = 0.0
 
     def is_under_way(self) -> bool:
@@ -128,14 +131,20 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
         def settle_once() -> None:
             with self._database.locked():
-                if self.ownership.holds(trial):
-                    settle(trial)
-                else:
+                frozen = self._study._storage.get_trial(trial._trial_id)
+                if not self.ownership.holds(frozen):
                     self._progress.lost(trial.number)
+                elif not frozen.state.is_finished():  # it may have been told before the connection broke
+                    with transaction(self._study):
+                        settle(trial)
+
+        def take_in() -> None:
+            with self._database.locked():
                 self._take_in()
 
         try:
             patiently(settle_once)
+            patiently(take_in)
         except Exception as error:  # noqa: BLE001 - raised again by EndOfTrials, where Tune does not swallow it
             self.broken = error
         del self.running[trial_id]
@@ -151,53 +160,56 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
     def _look(self) -> tuple[bool, list[int]]:
         """Whether there is a trial to hand out, and the numbers of those that only others may end."""
         with self._database.locked() as now:
-            self._take_in()
-            running = [trial.number for trial in self.ownership.running()]
-            has_work = bool(self._adoptable(now)) or self._has_room()
-        return has_work, [] if self._budget.spent else running
+            running = self._take_in()
+            has_work = bool(self._adoptable(running, now)) or self._has_room(running)
+        return has_work, [] if self._budget.spent else [trial.number for trial in running]
 
     def _hand_out(self, trial_id: str) -> dict[str, Any] | None:
         with self._database.locked() as now:
-            self._take_in()
-            handed_out = self._next(now)
-            if handed_out is None:
-                return None
-            trial, params = handed_out
-            attempt = self.ownership.take(trial, now)
+            running = self._take_in()
+            with transaction(self._study):
+                handed_out = self._next(running, now)
+                if handed_out is None:
+                    return None
+                trial, params = handed_out
+                attempt = self.ownership.take(trial, now)
             self.running[trial_id] = trial
         self._progress.started(trial.number, params)
         place, *earlier = (self._front.folder.attempt(trial.number, number) for number in range(attempt, 0, -1))
         return {"number": trial.number, "attempt": Attempt(place, tuple(earlier)), "params": params}
 
-    def _next(self, now: float) -> tuple[Trial, dict[str, Value]] | None:
-        for frozen in self._adoptable(now):
+    def _next(self, running: list[FrozenTrial], now: float) -> tuple[Trial, dict[str, Value]] | None:
+        for frozen in self._adoptable(running, now):
             trial = Trial(self._study, frozen._trial_id)
             params = draw(self._study, trial, self._config)
             if params is not None:
                 return trial, params
-        return ask(self._study, self._config) if self._has_room() else None
+            running.remove(frozen)
+        return ask(self._study, self._config) if self._has_room(running) else None
 
-    def _adoptable(self, now: float) -> list[FrozenTrial]:
+    def _adoptable(self, running: list[FrozenTrial], now: float) -> list[FrozenTrial]:
         # Trials that were interrupted are finished even where the budget has been lowered since.
-        return [] if self._budget.out_of_time else self.ownership.adoptable(now)
+        return [] if self._budget.out_of_time else adoptable(running, now)
 
-    def _has_room(self) -> bool:
-        under_way = len(self._known) + len(self.ownership.running())
+    def _has_room(self, running: list[FrozenTrial]) -> bool:
+        under_way = len(self._known) + len(running)
         return not self._budget.spent and under_way < self._config.search.trials
 
-    def _take_in(self) -> None:
-        """Trials that have finished since the last look, here or in another process."""
-        new = [trial for trial in finished_trials(self._study) if trial.number not in self._known]
+    def _take_in(self) -> list[FrozenTrial]:
+        """Take in the trials that have finished since the last look, here or in another process; those that run."""
+        trials = self._study.get_trials(deepcopy=False)[self._all_ended :]
+        new = [trial for trial in trials if counts(trial) and trial.number not in self._known]
         for trial in sorted(new, key=lambda trial: trial.datetime_complete or datetime.max):
             summary = summarize(trial)
             self._front.add(summary)  # may have to be done again
             self._known.add(trial.number)
             self._budget.count(summary.number, summary.point)
             self._progress.finished(summary)
+        ended = itertools.takewhile(lambda trial: trial.state.is_finished(), trials)
+        self._all_ended += sum(1 for _ in ended)
+        return [trial for trial in trials if trial.state == TrialState.RUNNING]
 
     def _settle(self, trial: Trial, outcome: Outcome) -> None:
-        if self._study._storage.get_trial(trial._trial_id).state.is_finished():
-            return  # told, before the connection broke
         if outcome.state == "suspended":
             self.ownership.release(trial)
             self._progress.suspended(trial.number, str(outcome.stopped))
@@ -249,6 +261,8 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
     def _upload(self, trial: Trial, outcome: Outcome) -> str | None:
         """Take in the trial's figures; why one is missing."""
+        if not outcome.figures:
+            return outcome.figure_failure
         try:
             attempt = claim_of(self._study._storage.get_trial(trial._trial_id)).attempt
             upload(

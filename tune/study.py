@@ -300,8 +300,12 @@ def open_study(
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Trials that count against the budget: not those that were infeasible, or finished in an earlier study."""
-    ended: list[FrozenTrial] = study.get_trials(deepcopy=False, states=FINISHED)
-    return [trial for trial in ended if OUTSIDE_BUDGET not in trial.user_attrs]
+    return [trial for trial in study.get_trials(deepcopy=False, states=FINISHED) if counts(trial)]
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Whether a trial has ended, and counts against the budget."""
+    return trial.state in FINISHED and OUTSIDE_BUDGET not in trial.user_attrs
 
 
 def n_finished(study: optuna.Study) -> int:

@@ -8,7 +8,7 @@ from optuna.samplers.nsgaii._elite_population_selection_strategy import _calc_cr
 from optuna.study._multi_objective import _fast_non_domination_rank
 
 from tune.config import EarlyStopping
-from tune.early_stopping import MOASHA, ORDERS, crowding, epsilon_net, ranking, rungs_of
+from tune.early_stopping import MOASHA, ORDERS, best, crowding, epsilon_net, rungs_of
 from tune.pareto import Point, fronts
 
 
@@ -99,13 +99,15 @@ def test_crowding_is_that_of_optuna(seed: int) -> None:
 def test_each_objective_counts_in_its_own_scale(name: str) -> None:
     front = {0: (0.0, 0.0), 1: (0.1, 0.2), 2: (0.45, 0.5), 3: (0.9, 0.8), 4: (1.0, 1.0)}
     tiny = {number: (nmse, 1e-4 * score) for number, (nmse, score) in front.items()}
-    assert ranking(tiny, ORDERS[name]) == ranking(front, ORDERS[name])
+    for n in range(6):
+        assert best(tiny, n, ORDERS[name]) == best(front, n, ORDERS[name])
 
 
 @pytest.mark.parametrize("name", ORDERS)
 @pytest.mark.parametrize("points", [{7: (0.2, 0.3)}, {3: (0.2, 0.3), 1: (0.2, 0.3)}, {2: (0.1, 0.1), 5: (0.2, 0.3)}])
-def test_small_fronts_are_ranked_whole(name: str, points: dict[int, Point]) -> None:
-    assert sorted(ranking(points, ORDERS[name])) == sorted(points)
+def test_of_small_fronts_as_many_are_chosen_as_are_asked_for(name: str, points: dict[int, Point]) -> None:
+    assert len(best(points, 1, ORDERS[name])) == 1
+    assert best(points, len(points), ORDERS[name]) == set(points)
 
 
 # The rule.

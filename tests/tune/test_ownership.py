@@ -12,7 +12,7 @@ from optuna.trial import Trial
 from hcvae.storage import Place
 from tune.config import SearchConfig
 from tune.database import Database
-from tune.ownership import Claim, Owner, Ownership, claim_of, heartbeats, own_folder
+from tune.ownership import Claim, Owner, Ownership, adoptable, claim_of, heartbeats, own_folder
 from tune.study import StudyFolder, locked_folder, open_study
 
 SmallSearch = Callable[..., SearchConfig]
@@ -69,15 +69,15 @@ def test_an_adopted_trial_is_lost_to_its_first_owner(opened: tuple[StudyFolder, 
     trial = study.ask()
     with database.locked() as now:
         assert first.take(trial, now) == 1
-        assert second.adoptable(now) == []
-        [silent] = second.adoptable(now + 61)
+        assert adoptable(study.get_trials(), now) == []
+        [silent] = adoptable(study.get_trials(), now + 61)
         assert second.take(silent, now + 61) == 2
         assert (first.holds(trial), second.holds(trial)) == (False, True)
         first.beat(trial, now + 500)  # does not speak for the second
         [frozen] = study.get_trials()
         assert claim_of(frozen) == Claim(attempt=2, owner=second.me, heartbeat=now + 61)
         second.release(trial)
-        assert [trial.number for trial in first.adoptable(now)] == [0]
+        assert [trial.number for trial in adoptable(study.get_trials(), now)] == [0]
 
 
 def test_hearts_beat_while_a_search_runs_and_it_releases_its_trials(

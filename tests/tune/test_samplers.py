@@ -9,7 +9,7 @@ from optuna.trial import Trial, TrialState, create_trial
 
 from hcvae.config import LossWeights
 from tune.config import SearchConfig
-from tune.ownership import Ownership
+from tune.ownership import adoptable
 from tune.samplers import CONSTRAINT, MAX_INFEASIBLE, OUTSIDE_BUDGET, Auto, ask, draw, has_fixed_bounds, make_sampler
 from tune.space import GLOBAL, LOCAL
 from tune.study import locked_folder, n_finished, open_study
@@ -91,7 +91,7 @@ def test_an_infeasible_trial_that_was_interrupted_is_not_trained(small_search: S
             trial = study.ask()
             trial.suggest_int(GLOBAL, 1, 64)
             trial.suggest_int(LOCAL, 1, 64)
-        first, second = (Trial(study, frozen._trial_id) for frozen in Ownership(study).adoptable(0))
+        first, second = (Trial(study, frozen._trial_id) for frozen in adoptable(study.get_trials(), 0))
         assert draw(study, first, config) is None
         params = draw(study, second, config)
         assert params is not None

@@ -12,7 +12,7 @@ from optuna.trial import Trial, TrialState
 
 from hcvae.errors import UserError
 from tune.config import SearchConfig
-from tune.ownership import Ownership
+from tune.ownership import adoptable
 from tune.space import suggest
 from tune.study import StudyFolder, locked_folder, n_finished, open_study
 
@@ -171,14 +171,14 @@ def test_interrupted_trials_come_back_with_number_and_parameters(small_search: S
         study.tell(third, state=TrialState.FAIL)
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
-        [frozen] = Ownership(study).adoptable(0)
+        [frozen] = adoptable(study.get_trials(), 0)
         again = Trial(study, frozen._trial_id)
         assert again.number == 1
         assert suggest(again, config) == drawn
         assert n_finished(study) == 2
         study.tell(again, (0.4, 0.2))
         assert n_finished(study) == 3
-        assert Ownership(study).adoptable(0) == []
+        assert adoptable(study.get_trials(), 0) == []
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])

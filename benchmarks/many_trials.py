@@ -1,0 +1,208 @@
+"""What does a search cost besides its trainings, and what grows with their number? Searches of trivial trials.
+
+python -m benchmarks.many_trials                             # 2,000 trials that end at once, then docs/benchmarks.md
+python -m benchmarks.many_trials --database postgresql       # the same in PostgreSQL
+python -m benchmarks.many_trials --trials 100 --trained      # trials that train: when is their first step?
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+from unittest.mock import patch
+
+import numpy as np
+import ray
+import ray.tune
+import sqlalchemy
+from pydantic import Field
+from rich.console import Console
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+import tune.search
+from benchmarks.many_trials_clock import Times, resident_mib, watched
+from benchmarks.many_trials_report import Row, Run, Snapshot, write_report
+from benchmarks.postgres import postgres_server
+from benchmarks.science import machine, revision
+from hcvae import command_line
+from hcvae.config import Config
+from hcvae.data.dataset import prepare
+from hcvae.training import fit
+from tune.config import SearchConfig
+from tune.database import SQLITE, Database
+from tune.outcome import Message, Outcome
+from tune.pareto import OBJECTIVES, Point
+from tune.resources import trial_resources
+from tune.space import apply
+from tune.study import StudyFolder
+from tune.trainable import make_trainable
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "many-trials"
+FIRST_STEP = "first-step"
+"""File in an attempt's folder: when its training took its first step, or its trial that does not train began."""
+BASE = SearchConfig.model_validate(
+    {
+        "model": {"width": 0.02},
+        "data": {"simulator": {"rows": 600}},
+        "training": {"epochs": 1, "batch_size": 512},
+    }
+)
+"""What every configuration shares; the search space is the default one."""
+
+
+class ManyTrials(command_line.Command):
+    """Run one search whose trials train little, watch its driver, then write the tables of docs/benchmarks.md.
+
+    examples:
+      python -m benchmarks.many_trials
+      python -m benchmarks.many_trials --trials 100 --trained
+    """
+
+    trials: int = Field(2000, ge=2)
+    """Trials of the search."""
+    every: int = Field(100, ge=1)
+    """Trials between two rows of the result."""
+    trained: bool = False
+    """Train a narrow model for one epoch, instead of ending at once with a made-up outcome."""
+    epochs: int = Field(1, ge=1)
+    """Epochs in the history of each made-up outcome."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """The search's sampler."""
+    database: Literal["sqlite", "postgresql"] = "sqlite"
+    """Where the trials are recorded; `postgresql` needs root and Debian's postgresql."""
+
+    @property
+    def name(self) -> str:
+        """Of the result."""
+        kind = "trained" if self.trained else f"{self.epochs}-epochs"
+        return f"{self.database}-{self.sampler}-{kind}-{self.trials}"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the benchmark."""
+    command = command_line.parse(ManyTrials, arguments)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    measured_on, measured = machine(), revision()
+
+    def keep(rows: Sequence[Row]) -> None:
+        made = Run(name=command.name, machine=measured_on, revision=measured, rows=tuple(rows))
+        (RESULTS / f"{made.name}.json").write_text(made.model_dump_json(indent=1) + "\n")
+        Console().print(f"{rows[-1].trials} trials, {rows[-1].elapsed_ms:.0f} ms each", highlight=False)
+
+    storage = Path(tempfile.mkdtemp(prefix="many-trials-"))
+    try:
+        with _database(command) as url:
+            search(command, storage, url, keep)
+    finally:
+        shutil.rmtree(storage)
+    write_report(ROOT / "docs" / "benchmarks.md", RESULTS)
+    return 0
+
+
+def search(command: ManyTrials, storage: Path, url: str | None, keep: Callable[[Sequence[Row]], None]) -> None:
+    """Run the search; `keep` what is known after each `command.every` trials."""
+    settings = {"study": "many", "storage": str(storage), "trials": command.trials, "database": url}
+    config = BASE.model_copy(update={"search": BASE.search.model_copy(update=settings | {"sampler": command.sampler})})
+    folder = StudyFolder(storage / "many")
+    size = partial(database_mib, Database.of(config.search, folder.path), folder.path / SQLITE)
+    snapshots: list[Snapshot] = []
+    rows: list[Row] = []
+
+    def tell(ended: int, times: Times, handed_out: dict[int, float]) -> None:
+        snapshots.append((ended, time.perf_counter(), time.process_time(), times, resident_mib(), size()))
+        if ended:
+            files = {
+                number: folder.attempt(number, 1).path / FIRST_STEP for number in range(ended - command.every, ended)
+            }
+            starts = [float(file.read_text()) - handed_out[at] for at, file in files.items() if file.exists()]
+            rows.append(Row.between(snapshots[-2], snapshots[-1], starts))
+            keep(rows)
+
+    trainable = trained if command.trained else ready(example(storage), command.epochs)
+    with (
+        patch.object(tune.search, "StudySearcher", watched(tell, command.every)),
+        patch.object(tune.search, "make_trainable", trainable),
+    ):
+        tune.search.run_search(config)
+
+
+def example(storage: Path) -> dict[str, float]:
+    """The metrics of a real epoch."""
+    return fit(apply(BASE, {}), prepare(BASE), storage / "fit").history[0]
+
+
+def ready(metrics: dict[str, float], epochs: int) -> Callable[..., Any]:
+    """In the place of `tune.trainable.make_trainable`: trials that look at the data, leave the folders of a training,
+    and end with values made up from their parameters."""
+
+    def make(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions: Any) -> Any:
+        def run_trial(suggestion: dict[str, Any]) -> None:
+            ray.get(data)
+            folder = suggestion["attempt"].place.path
+            for part in ("bundle", "checkpoint"):
+                (folder / part).mkdir(parents=True)
+                (folder / part / "file").touch()
+            (folder / FIRST_STEP).write_text(str(time.time()))
+            values = made_up(suggestion["number"], suggestion["params"])
+            found = metrics | dict(zip(OBJECTIVES, values, strict=True))
+            history = tuple(found | {"epoch": float(epoch)} for epoch in range(1, epochs + 1))
+            for epoch in history:
+                Message(epoch=epoch).send()
+            Message(outcome=Outcome(state="complete", values=values, best_epoch=epochs, history=history)).send()
+
+        return ray.tune.with_resources(run_trial, trial_resources(settings))
+
+    return make
+
+
+def made_up(number: int, params: dict[str, Any]) -> Point:
+    """Two objectives at odds over the swap weight, with the noise of another seed in each trial."""
+    noise = np.random.default_rng(number).normal(0, 0.03, 2)
+    place = (np.log10(params["training.loss_weights.swap"]) + 2) / 3
+    return float(0.1 + 0.3 * place**2 + noise[0]), float(0.3 + 0.5 * place + noise[1])
+
+
+def trained(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions: Any) -> Any:
+    """In the place of `tune.trainable.make_trainable`: its own trials, which note their first step."""
+    train = make_trainable(config, data, settings, decisions)
+
+    def run_trial(suggestion: dict[str, Any]) -> None:
+        file = suggestion["attempt"].place.path / FIRST_STEP
+
+        def note(*_: Any) -> None:
+            hook.remove()
+            file.write_text(str(time.time()))
+
+        hook = register_optimizer_step_post_hook(note)
+        train(suggestion)
+
+    return ray.tune.with_resources(run_trial, trial_resources(settings))
+
+
+def database_mib(database: Database, file: Path) -> float:
+    """Size of a study's database."""
+    if not database.shared:
+        return file.stat().st_size / 2**20
+    with database._engine.connect() as connection:
+        return float(connection.scalar(sqlalchemy.text("SELECT pg_database_size(current_database())"))) / 2**20
+
+
+@contextmanager
+def _database(command: ManyTrials) -> Iterator[str | None]:
+    if command.database == "sqlite":
+        yield None
+        return
+    with postgres_server() as server:
+        os.environ["PGPASSFILE"] = str(server.password_file)
+        yield server.url
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.main(run))
