@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Small models train faster on one thread, above all where tests share the cores with Ray's processes.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# Two processes, and a file's tests in one: they share what is dear.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 SERVICES_REPORT := $(VENV)/services.xml
 CONFIG ?= configs/quickstart.json
 
@@ -23,11 +24,11 @@ search: $(VENV)/.search
 	@$(BIN)/python -m jobs.search --config $(CONFIG)
 
 test: $(VENV)/.dev
-	@$(PYTEST) -m "not services" -n 2 --dist loadfile
+	@$(PYTEST) -m "not services"
 
 # pytest's exit status 5: no test bears the marker.
 test-services: $(VENV)/.dev
-	@$(PYTEST) -m services -n 2 --dist loadgroup --timeout 900 --junit-xml=$(SERVICES_REPORT) || test $$? -eq 5
+	@$(PYTEST) -m services --timeout 900 --junit-xml=$(SERVICES_REPORT) || test $$? -eq 5
 	@if grep -q "<skipped" $(SERVICES_REPORT); then echo "make test-services: no test may be skipped here" >&2; exit 1; fi
 
 lint: $(VENV)/.dev

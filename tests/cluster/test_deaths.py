@@ -20,7 +20,7 @@ from cluster.local import LocalCluster, local_cluster
 from cluster.nodes import Node
 from tune.ownership import claim_of
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.services
 Run = Callable[..., subprocess.CompletedProcess[str]]
 WORKER = "RayTrainWorker"
 LEADERS = ("ImplicitFunc", "TrainController")

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 import hcvae
 from cluster.local import LocalCluster
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.services
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

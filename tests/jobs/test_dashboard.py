@@ -137,7 +137,6 @@ def served(study: Path, start_job: Start) -> Iterator[str]:
 
 
 @pytest.mark.services
-@pytest.mark.xdist_group("study")
 def test_the_page_of_a_study_shows_objectives_and_front(study: Path, served: str, browser: Browser) -> None:
     page = browser.new_page(viewport={"width": 1400, "height": 1200})
     requests: list[str] = []
@@ -154,7 +153,6 @@ def test_the_page_of_a_study_shows_objectives_and_front(study: Path, served: str
 
 
 @pytest.mark.services
-@pytest.mark.xdist_group("study")
 def test_the_figures_of_a_trial_open(study: Path, served: str, browser: Browser) -> None:
     page = browser.new_page(viewport={"width": 1400, "height": 1200})
     page.goto(f"{served}/trials?numbers=1")

@@ -85,7 +85,6 @@ def test_a_missing_extra_is_named_with_its_remedy(study: Path, tmp_path: Path, j
 
 
 @pytest.mark.services
-@pytest.mark.xdist_group("study")
 def test_a_report_needs_no_network_and_its_front_answers_the_pointer(
     study: Path, tmp_path: Path, browser: Browser
 ) -> None:
