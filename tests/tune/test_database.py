@@ -121,7 +121,7 @@ def test_a_study_in_postgresql_is_read_by_all_tools(
         open_study(other, elsewhere, "data")
     assert not (tmp_path / "elsewhere").exists()
 
-    (folder.path / "trials").mkdir()
+    (folder.path / "trials" / "0").mkdir(parents=True)
     lost = small_search(study="read")
     with pytest.raises(UserError, match="does not know study 'read'"), locked_folder(lost) as same:
         open_study(same, lost, "data")
