@@ -43,6 +43,7 @@ def serving(application: Callable[..., Any], port: int) -> Iterator[str]:
         yield f"http://{HOST}:{server.port}"
     finally:
         server.shutdown()
+        server.server_close()
 
 
 def _listen(port: int) -> socket.socket:
