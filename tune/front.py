@@ -122,13 +122,13 @@ class Front:
 
     def add(self, summary: TrialSummary) -> None:
         """Take in a trial that has just finished, and write what it changes."""
-        before = self._members
+        before = {*self._members, summary.number}
         if summary.point:
-            self._members = {**before, summary.number: summary}
+            self._members[summary.number] = summary
             self._keep_the_front()
-        for number in {*before, summary.number} - self._members.keys():
+        for number in before - self._members.keys():
             self._drop(number)
-        if self._members != before:
+        if summary.number in self._members:
             self._export()
 
     def _keep_the_front(self) -> None:
