@@ -11,20 +11,22 @@ SERVICES_REPORT := $(VENV)/services.xml
 CONFIG ?= configs/quickstart.json
 
 .DEFAULT_GOAL := help
-.PHONY: help search test test-services lint clean
+.PHONY: help search test test-services lint docs clean
 
 help:
 	@echo "make search         run the search of CONFIG (now $(CONFIG))"
-	@echo "make test           run the quick tests"
+	@echo "make test           run the quick tests and the examples in docstrings"
 	@echo "make test-services  run the long tests: clusters, kills, searches; none may be skipped"
 	@echo "make lint           check style, types and the direction of imports"
+	@echo "make docs           build the API reference into build/docs; warnings are errors"
 	@echo "make clean          remove the environment, builds and caches; results stay"
 
 search: $(VENV)/.search
 	@$(BIN)/python -m jobs.search --config $(CONFIG)
 
 test: $(VENV)/.dev
-	@$(PYTEST) -m "not services"
+	@$(PYTEST) -m "not services" -n 2 --dist loadfile
+	@$(PYTEST) --doctest-modules hcvae --quiet
 
 # pytest's exit status 5: no test bears the marker.
 test-services: $(VENV)/.dev
@@ -36,6 +38,9 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: $(VENV)/.dev
+	@$(BIN)/python docs/api_reference.py build/docs
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -41,6 +41,10 @@ class Place:
     def of(cls, where: "str | Path | Place") -> "Place":
         """The place that a path or URI names. Nothing is asked of a file system.
 
+        >>> study = Place.of("s3://bucket/studies?region=eu-central-1") / "one"
+        >>> str(study), study.name, study.is_local
+        ('s3://bucket/studies/one?region=eu-central-1', 'one', False)
+
         Raises:
             UserError: a URI holds a secret; it is not repeated.
         """

@@ -83,6 +83,16 @@ def swap_routing_score(
     that ignores a latent, or its input, scores 0. A latent between the two is exchanged as well; an attribute that
     follows it is routed neither way, and counts 0. The scale of the signals does not matter.
 
+    A decoder whose z_global is the offset and whose z_local is the shape routes as wanted:
+
+    >>> rng = np.random.default_rng(0)
+    >>> z_global, z_local, condition = rng.normal(size=(100, 1)), rng.normal(size=(100, 40)), np.zeros((100, 1))
+    >>> def decode(z_global, z_local, condition):
+    ...     return z_global + z_local - z_local.mean(axis=1, keepdims=True)
+    >>> routing = swap_routing_score(decode, z_global, z_local, condition, decode(z_global, z_local, condition))
+    >>> round(routing.attributes["offset"].shares.global_share, 6)
+    1.0
+
     Args:
         decode: (z_global, z_local, condition) -> waveforms [n, T], a model in eval mode; with `z_intermediate` it
             takes that as a fourth argument. Called `1 + repeats` times, with float32 tensors where the latents are
