@@ -25,7 +25,7 @@ search: $(VENV)/.search
 	@$(BIN)/python -m jobs.search --config $(CONFIG)
 
 test: $(VENV)/.dev
-	@$(PYTEST) -m "not services" -n 2 --dist loadfile
+	@$(PYTEST) -m "not services"
 	@$(PYTEST) --doctest-modules hcvae --quiet
 
 # pytest's exit status 5: no test bears the marker.

@@ -121,7 +121,7 @@ def test_the_model_of_a_trial_is_loaded(result: SearchResult) -> None:
     data = prepare(Config.model_validate({"data": {"simulator": {"rows": 600}}}))
     metrics = {"validation": {"disentanglement": 0.6}, "test": {}}
     bundle = Bundle(build(config.model), config, data.preprocessing, metrics, [])
-    save_bundle(kept, bundle, "", [])
+    save_bundle(kept.path, bundle, "", [])
     for trial in (2, result.trial(2), result.knee()):
         assert result.load(trial).metrics == bundle.metrics
     with pytest.raises(UserError, match="has no model"):

@@ -128,13 +128,13 @@ def test_a_finished_study_is_extended(small_search: SmallSearch) -> None:
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize(("workers", "trials"), [(1, 4), pytest.param(2, 2, marks=pytest.mark.services)])
+@pytest.mark.parametrize(("workers", "trials"), [(1, 3), pytest.param(2, 2, marks=pytest.mark.services)])
 def test_a_trial_that_goes_nan_or_raises_fails_and_the_search_goes_on(
     small_search: SmallSearch, workers: int, trials: int
 ) -> None:
-    """A weight of 1e38 overflows, there is no GPU, and 10^13 latents are more than any machine's memory."""
-    weight, device, size = "training.loss_weights.reconstruction", "training.device", "model.local_latent_dim"
-    choices: dict[str, list[Any]] = {weight: [1.0, 1e38], device: ["cpu", "cuda"], size: [32, 10**13]}
+    """A weight of 1e38 overflows, and there is no GPU."""
+    weight, device = "training.loss_weights.reconstruction", "training.device"
+    choices: dict[str, list[Any]] = {weight: [1.0, 1e38], device: ["cpu", "cuda"]}
     good_one = {name: values[0] for name, values in choices.items()}
     bad = [{name: values[1]} for name, values in choices.items()]
     config = small_search(
@@ -145,11 +145,11 @@ def test_a_trial_that_goes_nan_or_raises_fails_and_the_search_goes_on(
         first_trials=[good_one | change for change in (bad[0], {}, *bad[1:])],
     )
     result = run_search(config)
-    assert [trial.state for trial in result.trials] == ["fail", "complete", "fail", "fail"][:trials]
+    assert [trial.state for trial in result.trials] == ["fail", "complete", "fail"][:trials]
     diverged, good, *never_trained = result.trials
     assert str(diverged.failure).startswith("TrainingDiverged: ")
-    for trial, reason in zip(never_trained, ("UserError: training.device", "can't allocate memory"), strict=False):
-        assert reason in str(trial.failure)
+    for trial in never_trained:
+        assert "UserError: training.device" in str(trial.failure)
     assert hcvae.load(result.bundle(good.number)).metrics["validation"]["disentanglement"] == good.disentanglement
     study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder.path / 'study.db'}")
     assert "raise TrainingDiverged" in study.trials[0].user_attrs["traceback"]

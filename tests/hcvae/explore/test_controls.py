@@ -71,6 +71,8 @@ def test_conditions_of_a_group_are_those_of_its_rows(preprocessing):
     typical = preprocessing.typical[""] | group | {"hearing_loss_db": 0.0, "age_years": None}
     content = preprocessing.model_dump() | {"seen": {"F": ranges}, "typical": {"F": typical}}
     scale = preprocessing.signal.groups[""].model_dump()
+    for column in content["static"]["columns"]:
+        column["has_nulls"] = column["name"] in ("hearing_loss_db", "age_years")
     content["signal"] = {"group_by": "sex", "groups": {"F": scale}}
     controls = {control.name: control for control in controls_of(Preprocessing.model_validate(content), "F")}
     assert (controls["stimulus_level_db"].minimum, controls["stimulus_level_db"].maximum) == (20.0, 70.0)
