@@ -118,7 +118,7 @@ def replay(
     """Search with `config.search.sampler` for `horizon` seconds, or until every configuration has been tried."""
     settings = config.search.model_copy(update={"seed": seed, "early_stopping": early})
     config = config.model_copy(update={"search": settings})
-    rule = MOASHA(early, config.training.epochs) if early else None
+    rule = MOASHA(early, config.training) if early else None
     study, pool = _study(config), Pool(curves, settings.space)
     found, front = Replay([], []), dict[int, Point]()
     running: list[tuple[float, int, int, Trial, Curve]] = []  # end of the epoch, number, epoch, ...

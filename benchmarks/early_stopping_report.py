@@ -12,8 +12,7 @@ from scipy.stats import spearmanr
 from benchmarks.early_stopping_replay import WORKERS, Arm, Curve, Replay
 from benchmarks.science_report import between, spread
 from hcvae.config import Section
-from tune.config import EarlyStopping
-from tune.early_stopping import rungs_of
+from tune.early_stopping import MOASHA
 from tune.pareto import OBJECTIVES, hypervolume
 
 Found = Mapping[Arm, Sequence[Replay]]
@@ -37,7 +36,7 @@ class Live(Section):
 def write_report(
     docs: Path,
     curves: Sequence[Curve],
-    early: EarlyStopping,
+    rule: MOASHA,
     horizon: float,
     found: Found,
     by_first_rung: Mapping[int, Found],
@@ -46,10 +45,10 @@ def write_report(
     """Put the tables between their markers in `docs`/early-stopping.md, and draw the figure beside it."""
     page = docs / "early-stopping.md"
     text = page.read_text()
-    text = between(text, "setting", setting(curves, early, horizon))
+    text = between(text, "setting", setting(curves, rule, horizon))
     text = between(text, "replays", table(curves, horizon, found))
     text = between(text, "verdict", verdict(horizon, found))
-    text = between(text, "ranks", ranks(curves, early))
+    text = between(text, "ranks", ranks(curves, rule))
     text = between(text, "first rungs", first_rungs(horizon, by_first_rung))
     text = between(text, "live", live_table(lives))
     text = between(text, "figure", "![Hypervolume over simulated time](figures/early-stopping.svg)")
@@ -58,14 +57,14 @@ def write_report(
     draw(docs / "figures" / "early-stopping.svg", horizon, found)
 
 
-def setting(curves: Sequence[Curve], early: EarlyStopping, horizon: float) -> str:
+def setting(curves: Sequence[Curve], rule: MOASHA, horizon: float) -> str:
     """What was recorded and replayed, in a sentence."""
     epochs = len(curves[0].points)
     cost = spread([sum(curve.seconds) for curve in curves])
-    rungs = ", ".join(map(str, rungs_of(early, epochs)))
+    rungs = ", ".join(map(str, rule.rungs))
     return (
         f"{len(curves)} configurations of {epochs} epochs ({cost} s each) were recorded; {WORKERS} workers search "
-        f"among them for {horizon:.0f} simulated seconds. MO-ASHA: eta {early.eta}, rungs at epochs {rungs}."
+        f"among them for {horizon:.0f} simulated seconds. MO-ASHA: eta {rule.eta}, rungs at epoch {rungs}."
     )
 
 
@@ -91,22 +90,30 @@ def verdict(horizon: float, found: Found) -> str:
     lines = []
     for stopping in (arm for arm in found if arm.stops):
         [plain] = [arm for arm in found if arm.sampler == stopping.sampler and not arm.stops]
+        pairs = list(zip(found[stopping], found[plain], strict=True))
         for share in (0.25, 1):
             time = horizon * share
-            pairs = zip(found[stopping], found[plain], strict=True)
             gains = [stopped.at(time) - whole.at(time) for stopped, whole in pairs]
             deviation = f" ± {stdev(gains):.4f}" if len(gains) > 1 else ""
             lines.append(
                 f"- {stopping.name} against {plain.name} at {time:.0f} s: hypervolume {mean(gains):+.4f}{deviation}, "
                 f"larger with {sum(gain > 0 for gain in gains)} of {len(gains)} seeds."
             )
+        times = [stopped.reaches(whole.at(horizon)) for stopped, whole in pairs]
+        reached = [time for time in times if math.isfinite(time)]
+        whole_times = [whole.reaches(whole.at(horizon)) for _, whole in pairs]
+        soon = f"after {spread(reached)} s " if reached else ""
+        lines.append(
+            f"- What {plain.name} had at {horizon:.0f} s, and had found after {spread(whole_times)} s, "
+            f"{stopping.name} found {soon}with {len(reached)} of {len(pairs)} seeds."
+        )
     return "\n".join(lines)
 
 
-def ranks(curves: Sequence[Curve], early: EarlyStopping) -> str:
+def ranks(curves: Sequence[Curve], rule: MOASHA) -> str:
     """How well an epoch ranks the trials as their end does: Spearman's correlation, by epoch and objective."""
     epochs = len(curves[0].points)
-    shown = sorted({*rungs_of(early, epochs), *range(2, epochs + 1, max(1, epochs // 8))})
+    shown = sorted({*rule.rungs, *range(2, epochs + 1, max(1, epochs // 8))})
     ends = np.array([curve.value for curve in curves])
     lines = [f"| epoch | {' | '.join(OBJECTIVES)} |", "| --- | --- | --- |"]
     for epoch in shown:

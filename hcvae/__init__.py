@@ -1,5 +1,25 @@
 """Hierarchical conditional VAE of auditory brainstem response (ABR) waveforms.
 
+From a simulated table to waveforms, small enough to try:
+
+>>> import tempfile
+>>> from pathlib import Path
+>>> import hcvae
+>>> from hcvae.config import Config
+>>> from hcvae.data.dataset import prepare
+>>> from hcvae.generation import generate
+>>> from hcvae.training import train_bundle
+>>> small = {"model": {"width": 0.02}, "data": {"simulator": {"rows": 600}}, "training": {"epochs": 1}}
+>>> config = Config.model_validate(small)
+>>> folder = tempfile.TemporaryDirectory()
+>>> _ = train_bundle(config, prepare(config), Path(folder.name))
+>>> bundle = hcvae.load(Path(folder.name, "bundle"))
+>>> levels = [{"stimulus_level_db": level} for level in (30.0, 60.0)]
+>>> table = generate(bundle, levels, n_samples=5)
+>>> table.num_rows, len(table["signal"][0])  # of 200 samples in uV
+(10, 200)
+>>> folder.cleanup()
+
 Names are imported when they are first used (PEP 562): `import hcvae` alone loads no torch.
 """
 

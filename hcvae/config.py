@@ -204,6 +204,12 @@ class PhaseConfig(Section):
             )
         return self
 
+    def lengths(self, epochs: int) -> tuple[int, int, int]:
+        """Epochs of each phase; the last has at least one."""
+        first = int(epochs * self.reconstruction)
+        second = int(epochs * self.warmup)
+        return first, second, epochs - first - second
+
 
 class TrainingConfig(Section):
     """How the model is trained."""

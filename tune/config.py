@@ -70,8 +70,8 @@ class EarlyStopping(Section):
 
     eta: int = Field(3, ge=2)
     """Of the trials that reach a rung, the best 1/eta go on; rungs are eta times as far apart as those before."""
-    min_epochs: int = Field(5, ge=1)
-    """The first rung, in epochs."""
+    min_epochs: int | None = Field(None, ge=1)
+    """The first rung, in epochs; null: the first epoch of a training's last phase, when the weights are final."""
     tie_break: Literal["epsilon_net", "crowding"] = "epsilon_net"
     """Who goes on where the front alone is too many: those that cover it best, or those in its emptiest places."""
 

@@ -15,7 +15,7 @@ import ray
 from hcvae.config import Section
 from hcvae.errors import UserError
 from tune.config import SearchConfig
-from tune.early_stopping import MOASHA, rungs_of
+from tune.early_stopping import MOASHA, first_rung, rungs_of
 from tune.pareto import OBJECTIVES, Point
 
 Metrics = dict[str, float]
@@ -46,7 +46,7 @@ class Decisions:
         self._started = time.monotonic()
         self._stopped: dict[int, Stop] = {}
         early = config.search.early_stopping
-        self._rule = MOASHA(early, config.training.epochs) if early else None
+        self._rule = MOASHA(early, config.training) if early else None
         for trial, points in reported.items():
             for epoch, point in points.items():
                 if self._rule:
@@ -121,7 +121,7 @@ def ask_of(decisions: Any, trial: int) -> Ask | None:
 def rungs(config: SearchConfig) -> tuple[int, ...]:
     """Epochs at which trials are compared."""
     early = config.search.early_stopping
-    return rungs_of(early, config.training.epochs) if early else ()
+    return rungs_of(early, config.training) if early else ()
 
 
 def reported_at_rungs(study: optuna.Study, rungs: tuple[int, ...]) -> dict[int, dict[int, Point]]:
@@ -148,7 +148,7 @@ def check_early_stopping(config: SearchConfig) -> None:
     if not rungs(config):
         raise UserError(
             f"search.early_stopping.min_epochs: must be below training.epochs, {config.training.epochs}, "
-            f"but got {early.min_epochs}"
+            f"but got {first_rung(early, config.training)}"
         )
     searched = [path for path in SCHEDULE if path in config.search.space]
     if searched:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from hcvae.config import TrainingConfig
 from tune.config import EarlyStopping
 from tune.pareto import Point, fronts
 
@@ -22,11 +23,16 @@ WORST: Point = (math.inf, -math.inf)
 Order = Callable[[NDArray[np.float64]], list[int]]
 
 
-def rungs_of(settings: EarlyStopping, max_epochs: int) -> tuple[int, ...]:
-    """min_epochs * eta^k for k = 0, 1, ..., below `max_epochs`: nothing is left to stop at the last epoch."""
+def first_rung(settings: EarlyStopping, training: TrainingConfig) -> int:
+    """`min_epochs`, or where that is null the first epoch of the last phase."""
+    return settings.min_epochs or sum(training.phases.lengths(training.epochs)[:2]) + 1
+
+
+def rungs_of(settings: EarlyStopping, training: TrainingConfig) -> tuple[int, ...]:
+    """`first_rung` * eta^k for k = 0, 1, ..., below the last epoch, where nothing is left to stop."""
     rungs = []
-    rung = settings.min_epochs
-    while rung < max_epochs:
+    rung = first_rung(settings, training)
+    while rung < training.epochs:
         rungs.append(rung)
         rung *= settings.eta
     return tuple(rungs)
@@ -41,8 +47,8 @@ class MOASHA:
     compared. A search over the schedule itself therefore cannot stop early, see `tune.decisions.check_early_stopping`.
     """
 
-    def __init__(self, settings: EarlyStopping, max_epochs: int) -> None:
-        self.rungs = rungs_of(settings, max_epochs)
+    def __init__(self, settings: EarlyStopping, training: TrainingConfig) -> None:
+        self.rungs = rungs_of(settings, training)
         self.eta = settings.eta
         self._order = ORDERS[settings.tie_break]
         self._points: dict[int, dict[int, Point]] = {rung: {} for rung in self.rungs}

@@ -92,6 +92,10 @@ def simulate(n: int, seed: int) -> pa.Table:
 
     Raises:
         UserError: n is below 1, or the seed is negative.
+
+    >>> table = simulate(4000, seed=0)
+    >>> len(table["subject_id"].unique()), table.schema.metadata[b"sampling_rate_hz"]
+    (125, b'20000')
     """
     if n < 1:
         raise UserError(f"simulate: the number of waveforms must be at least 1, but got n={n}")

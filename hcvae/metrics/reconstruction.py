@@ -24,6 +24,9 @@ def nmse(prediction: ArrayLike, target: ArrayLike, groups: ArrayLike | None = No
 
     Raises:
         UserError: shapes that differ, or targets (of a group) that do not vary.
+
+    >>> nmse([[1.0, 1.0], [1.0, 1.0]], [[0.0, 2.0], [2.0, 0.0]])
+    1.0
     """
     predicted, recorded = _pair(prediction, target)
     if groups is None:

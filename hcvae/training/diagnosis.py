@@ -12,7 +12,6 @@ from hcvae.config import Config
 from hcvae.errors import UserError
 from hcvae.training import remedies
 from hcvae.training.instability import signs_of_instability
-from hcvae.training.schedule import phase_lengths
 
 Trouble = Literal["poor disentanglement", "training instability", "collapse"]
 TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
@@ -118,7 +117,7 @@ def _judged_epoch(config: Config, epochs: Sequence[Metrics]) -> Metrics | None:
     """The best epoch; None before the last phase has settled, or where none of its epochs could be measured."""
     training = config.training
     patience = training.early_stopping_patience or SETTLING_EPOCHS
-    settled = min(SETTLING_EPOCHS, patience, phase_lengths(training.epochs, training.phases)[2])
+    settled = min(SETTLING_EPOCHS, patience, training.phases.lengths(training.epochs)[2])
     last_phase = [epoch for epoch in epochs if epoch["phase"] == 3]
     measured = [epoch for epoch in last_phase if math.isfinite(epoch["validation_loss"])]
     if len(last_phase) < settled:

@@ -170,7 +170,8 @@ def pick_device(device: str) -> torch.device:
 
 
 def _identity(config: Config, data: Dataset) -> dict[str, Any]:
-    return {"config": config.model_dump(mode="json"), "data": data.fingerprint}
+    # A licence changes no number.
+    return {"config": config.model_dump(mode="json", exclude={"data": {"licence"}}), "data": data.fingerprint}
 
 
 def _after_epoch(state: TrainingState, metrics: dict[str, float], config: Config) -> TrainingState:

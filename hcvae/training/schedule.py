@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from hcvae.config import Config, LossWeights, PhaseConfig, TrainingConfig
+from hcvae.config import Config, LossWeights, TrainingConfig
 
 CYCLES = 4
 KL_TERMS = ("global_kl", "intermediate_kl", "local_kl", "kl", "total_correlation")
@@ -19,13 +19,6 @@ class EpochPlan:
     """The weights of this epoch."""
     learning_rate: float
     """AdamW's learning rate in this epoch."""
-
-
-def phase_lengths(epochs: int, phases: PhaseConfig) -> tuple[int, int, int]:
-    """Epochs of each phase; the last has at least one."""
-    first = int(epochs * phases.reconstruction)
-    second = int(epochs * phases.warmup)
-    return first, second, epochs - first - second
 
 
 def kl_factor(progress: float, schedule: str) -> float:
@@ -47,7 +40,7 @@ def plan_epoch(epoch: int, training: TrainingConfig) -> EpochPlan:
     The last phase fine-tunes: its learning rate falls along half a cosine towards 0 (Loshchilov & Hutter 2017, SGDR).
     """
     phases, weights, rate = training.phases, training.loss_weights, training.learning_rate
-    first, second, third = phase_lengths(training.epochs, phases)
+    first, second, third = phases.lengths(training.epochs)
     if epoch < first:
         boosted = weights.reconstruction * phases.reconstruction_boost
         without_kl = {"reconstruction": boosted, **dict.fromkeys(KL_TERMS, 0.0)}

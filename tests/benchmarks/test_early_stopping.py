@@ -8,7 +8,9 @@ import pytest
 from benchmarks.early_stopping import BASE, draws
 from benchmarks.early_stopping_replay import Arm, Curve, Pool, Replay, replay, replays
 from benchmarks.early_stopping_report import ranks, verdict, write_report
+from hcvae.config import TrainingConfig
 from tune.config import EarlyStopping, SearchConfig
+from tune.early_stopping import MOASHA
 from tune.pareto import hypervolume
 from tune.space import GLOBAL, LOCAL
 
@@ -89,10 +91,12 @@ def test_every_arm_is_replayed_with_every_seed(config: SearchConfig) -> None:
 def test_the_verdict_compares_seed_by_seed() -> None:
     plain, stopping = Arm("random", "random", False), Arm("random + MO-ASHA", "random", True)
     found = {
-        plain: [Replay([1], [0.2]), Replay([1], [0.4])],
-        stopping: [Replay([1], [0.35]), Replay([1], [0.35])],
+        plain: [Replay([4], [0.2]), Replay([6], [0.4])],
+        stopping: [Replay([3], [0.35]), Replay([1], [0.35])],
     }
-    assert "at 8 s: hypervolume +0.0500 ± 0.1414, larger with 1 of 2 seeds" in verdict(8, found)
+    lines = verdict(8, found)
+    assert "at 8 s: hypervolume +0.0500 ± 0.1414, larger with 1 of 2 seeds" in lines
+    assert "had at 8 s, and had found after 5 ± 1.4 s, random + MO-ASHA found after 3 s with 1 of 2 seeds" in lines
 
 
 def test_ranks_compare_each_epoch_with_the_end() -> None:
@@ -102,7 +106,7 @@ def test_ranks_compare_each_epoch_with_the_end() -> None:
         curve(1, 0.3).model_copy(update={"points": ((0.8, 0.2), (0.7, 0.3), (0.4, 0.4), (0.3, 0.5))}),
         curve(2, 0.4).model_copy(update={"points": ((0.7, 0.3), (0.6, 0.4), (0.5, 0.5), (0.4, 0.6))}),
     ]
-    lines = ranks(crossing, early).splitlines()
+    lines = ranks(crossing, MOASHA(early, TrainingConfig(epochs=4))).splitlines()
     assert "| 1 | -1.00 | 1.00 |" in lines
     assert "| 3 | 1.00 | 1.00 |" in lines
 
@@ -115,7 +119,7 @@ def test_the_report_fills_every_marker_of_the_page(config: SearchConfig, tmp_pat
     early = EarlyStopping(eta=2, min_epochs=1)
     found = dict(replays(curves, config, early, 60, range(2)))
     stopping = {arm: runs for arm, runs in found.items() if arm.stops}
-    write_report(tmp_path, curves, early, 60, found, {1: stopping}, [])
+    write_report(tmp_path, curves, MOASHA(early, config.training), 60, found, {1: stopping}, [])
     text = page.read_text()
     assert "-->\n<!-- end -->" not in text
     assert "6 configurations of 4 epochs" in text

@@ -7,13 +7,16 @@ import pytest
 from optuna.samplers.nsgaii._elite_population_selection_strategy import _calc_crowding_distance
 from optuna.study._multi_objective import _fast_non_domination_rank
 
+from hcvae.config import PhaseConfig, TrainingConfig
 from tune.config import EarlyStopping
 from tune.early_stopping import MOASHA, ORDERS, best, crowding, epsilon_net, rungs_of
 from tune.pareto import Point, fronts
 
 
 def rule(max_epochs: int = 30, **settings: object) -> MOASHA:
-    return MOASHA(EarlyStopping.model_validate({"eta": 3, "min_epochs": 2, **settings}), max_epochs)
+    return MOASHA(
+        EarlyStopping.model_validate({"eta": 3, "min_epochs": 2, **settings}), TrainingConfig(epochs=max_epochs)
+    )
 
 
 def random_points(seed: int, n: int = 40) -> dict[int, Point]:
@@ -31,7 +34,15 @@ def dominates(a: Point, b: Point) -> bool:
 )
 def test_rungs_are_powers_of_eta(settings: tuple[int, int], epochs: int, expected: tuple[int, ...]) -> None:
     eta, min_epochs = settings
-    assert rungs_of(EarlyStopping(eta=eta, min_epochs=min_epochs), epochs) == expected
+    assert rungs_of(EarlyStopping(eta=eta, min_epochs=min_epochs), TrainingConfig(epochs=epochs)) == expected
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"), [((0.15, 0.35), (31,)), ((0.1, 0.1), (13, 39)), ((0, 0), (1, 3, 9, 27))]
+)
+def test_the_first_rung_begins_the_last_phase(shares: tuple[float, float], expected: tuple[int, ...]) -> None:
+    phases = PhaseConfig(reconstruction=shares[0], warmup=shares[1])
+    assert rungs_of(EarlyStopping(), TrainingConfig(epochs=60, phases=phases)) == expected
 
 
 # Non-dominated sorting.

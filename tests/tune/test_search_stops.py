@@ -33,7 +33,7 @@ def test_trials_that_fall_behind_are_pruned(
     result = run_search(config)
     found = trials_of(config)
     # What the rule says of the epochs that were reported, one trial after another.
-    rule = MOASHA(config.search.early_stopping, 8)
+    rule = MOASHA(config.search.early_stopping, config.training)
     for trial in found:
         history = trial.user_attrs["history"]
         verdicts = [

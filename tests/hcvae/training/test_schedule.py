@@ -3,7 +3,7 @@ import math
 import pytest
 
 from hcvae.config import Config, LossWeights, PhaseConfig, TrainingConfig
-from hcvae.training.schedule import component_weights, kl_factor, phase_lengths, plan_epoch
+from hcvae.training.schedule import component_weights, kl_factor, plan_epoch
 
 
 def training(**phases) -> TrainingConfig:
@@ -52,7 +52,7 @@ def test_cosine_and_cyclical_schedules():
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 7])
 def test_short_trainings_keep_a_last_phase(epochs):
-    lengths = phase_lengths(epochs, PhaseConfig(reconstruction=0.5, warmup=0.49))
+    lengths = PhaseConfig(reconstruction=0.5, warmup=0.49).lengths(epochs)
     assert sum(lengths) == epochs
     assert lengths[2] >= 1
 
