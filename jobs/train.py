@@ -1,6 +1,7 @@
 """`python -m jobs.train`: train one model, on one process or on data-parallel workers."""
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from tune.config import SearchSettings
 
 if TYPE_CHECKING:
     from hcvae.data.dataset import Dataset
+    from tune.outcome import Outcome
 
 OnEpoch = Callable[[dict[str, float]], None]
 
@@ -37,7 +39,7 @@ class TrainCommand(Config, command_line.Command):  # type: ignore[misc] # both c
     """
 
     out: Annotated[str, AfterValidator(lasting)]
-    """Folder for checkpoints, TensorBoard events and the bundle."""
+    """Folder for checkpoints, TensorBoard events, figures and the bundle."""
     config: str | None = Field(None, description=CONFIG_HELP)
     study: str | None = None
     """Folder of a study; takes the configuration of its trial --trial."""
@@ -75,12 +77,16 @@ def run(arguments: Sequence[str]) -> int:
             console.print_json(config.model_dump_json())
             return 0
         with _progress(config, console, command.log_json) as on_epoch:
-            nmse, disentanglement = _train(command, config, data, on_epoch)
+            outcome = _train(command, config, data, on_epoch)
+    if outcome.figure_failure:
+        console.print(f"no figures: {outcome.figure_failure}", highlight=False, markup=False)
+    nmse, disentanglement = outcome.values or (math.nan, math.nan)
     console.print(
         f"\nreconstruction_nmse {nmse:.4f}, disentanglement {disentanglement:.4f} (validation part, best epoch)\n\n"
         f"model                 {command.out}/bundle\n"
         f"generate with it      {generate_command(Path(command.out) / 'bundle', f'{command.out}/bundle')}\n"
-        f"look at the training  tensorboard --logdir {command.out}/tensorboard",
+        f"look at the training  tensorboard --logdir {command.out}/tensorboard\n"
+        f"pictures              {command.out}/figures",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -141,32 +147,28 @@ def _settings(command: TrainCommand) -> SearchSettings:
     )
 
 
-def _train(command: TrainCommand, config: Config, data: "Dataset", on_epoch: OnEpoch) -> tuple[float, float]:
-    out = Path(command.out).absolute()
+def _train(command: TrainCommand, config: Config, data: "Dataset", on_epoch: OnEpoch) -> "Outcome":
+    from tune.attempt import Attempt
+
+    attempt = Attempt(Place.of(Path(command.out).absolute()))
     if command.workers == 1:
         import torch
 
-        from hcvae.training import train_bundle
-
-        def report(metrics: dict[str, float]) -> bool:
-            on_epoch(metrics)
-            return True
+        from tune.decisions import Listener
 
         torch.set_num_threads(command.cpus_per_worker)
-        metrics = train_bundle(config, data, out, report).metrics
-        return metrics["reconstruction_nmse"], metrics["disentanglement"]
+        return attempt.train(config, data, Listener(on_epoch))
     import ray
 
-    from tune.attempt import Attempt
     from tune.distributed import train_with_workers
 
-    outcome = train_with_workers(config, ray.put(data), Attempt(Place.of(out)), _settings(command), on_epoch)
+    outcome = train_with_workers(config, ray.put(data), attempt, _settings(command), on_epoch)
     if outcome.values is None:
         kind, _, message = (outcome.failure or "").partition(": ")
         if kind == UserError.__name__:
             raise UserError(message)
         raise RuntimeError(outcome.traceback or outcome.failure)
-    return outcome.values
+    return outcome
 
 
 @contextmanager

@@ -225,7 +225,7 @@ def test_the_gradient_does_not_depend_on_the_number_of_workers(
         [epoch] = [json.loads(line) for line in ended.stdout.splitlines()]
         norms[workers], losses[workers] = epoch["train_gradient_norm"], epoch["train_loss"]
         assert hcvae.load(out / "bundle").metrics["validation"]["reconstruction_nmse"] == epoch["reconstruction_nmse"]
-        assert {entry.name for entry in out.iterdir()} == {"bundle", "checkpoint", "tensorboard"}
+        assert {entry.name for entry in out.iterdir()} == {"bundle", "checkpoint", "figures", "tensorboard"}
     assert norms[2] == pytest.approx(norms[1], rel=1e-4)
     assert losses[2] == pytest.approx(losses[1], rel=1e-4)
 

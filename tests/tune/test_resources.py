@@ -8,6 +8,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from hcvae.errors import UserError
+from hcvae.storage import Place
 from tune.config import SearchSettings
 from tune.resources import check_shared_folder, make_plan, plan_on_cluster, trial_resources, worker_resources
 
@@ -90,14 +91,14 @@ def test_a_folder_that_a_node_does_not_see_is_refused(tmp_path: Path) -> None:
     try:
         cluster.add_node(**small)
         ray.init(address=cluster.address, log_to_driver=False)
-        check_shared_folder(tmp_path)
+        check_shared_folder(Place.of(tmp_path))
         assert list(tmp_path.iterdir()) == []
         blind = subprocess.Popen(["unshare", "--mount", "sh", "-c", f"{mount} --num-cpus=1"], stdout=subprocess.DEVNULL)
         while sum(node["Alive"] for node in ray.nodes()) < 3:
             assert blind.poll() is None
             time.sleep(0.5)
-        with pytest.raises(UserError, match=rf"search\.storage: {tmp_path} is another folder, or none, on \d+\."):
-            check_shared_folder(tmp_path)
+        with pytest.raises(UserError, match=rf"search\.storage: {tmp_path} is another folder, or none, or out of reach, on \d+\."):
+            check_shared_folder(Place.of(tmp_path))
     finally:
         if blind is not None:
             blind.terminate()

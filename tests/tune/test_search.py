@@ -142,7 +142,7 @@ def test_a_trial_that_goes_nan_or_raises_fails_and_the_search_goes_on(
         workers=workers,
         max_concurrent=1,
         space={name: {"type": "choice", "choices": values} for name, values in choices.items()},
-        first_trials=[good_one | change for change in (bad[0], {}, *bad[1:])],
+        first_trials=[good_one | change for change in (bad[0], {}, *bad[1:])][:trials],
     )
     result = run_search(config)
     assert [trial.state for trial in result.trials] == ["fail", "complete", "fail"][:trials]
