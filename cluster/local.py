@@ -160,6 +160,8 @@ class LocalCluster:
         return environment | {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
+            # Ray Train asks it whether a trial's leader lives; by itself it finds no Ray where a machine has two.
+            "RAY_API_SERVER_ADDRESS": self.dashboard,
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_raylet_start_wait_time_s": str(START_S),
         }

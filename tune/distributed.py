@@ -18,6 +18,7 @@ from ray.util.queue import Empty, Queue
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from tune.abandoned import release_abandoned
 from tune.attempt import Attempt
 from tune.config import SearchSettings
 from tune.decisions import Ask, Listener
@@ -54,6 +55,8 @@ def train_with_workers(
             try:
                 history.append(epochs.get(timeout=0.5))
             except Empty:
+                if not history:  # perhaps it waits for CPUs that an earlier attempt held when its process was killed
+                    release_abandoned()
                 continue
             on_epoch(history[-1])
         return _outcome(running, history)

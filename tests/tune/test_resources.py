@@ -97,7 +97,9 @@ def test_a_folder_that_a_node_does_not_see_is_refused(tmp_path: Path) -> None:
         while sum(node["Alive"] for node in ray.nodes()) < 3:
             assert blind.poll() is None
             time.sleep(0.5)
-        with pytest.raises(UserError, match=rf"search\.storage: {tmp_path} is another folder, or none, or out of reach, on \d+\."):
+        with pytest.raises(
+            UserError, match=rf"search\.storage: {tmp_path} is another folder, or none, or out of reach, on \d+\."
+        ):
             check_shared_folder(Place.of(tmp_path))
     finally:
         if blind is not None:
