@@ -162,6 +162,8 @@ class LocalCluster:
             "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
             # Ray Train asks it whether a trial's leader lives; by itself it finds no Ray where a machine has two.
             "RAY_API_SERVER_ADDRESS": self.dashboard,
+            # Five questions without an answer are the death of a node. By default there is one in 3 s.
+            "RAY_health_check_period_ms": "1000",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_raylet_start_wait_time_s": str(START_S),
         }

@@ -1,11 +1,12 @@
-"""Draws the picture of docs/objectives.md: a study's front, and what models along it do with a waveform.
+"""Draws the pictures of docs/workstation.md, docs/objectives.md and docs/matlab-mne.md from a study.
 
-python -m benchmarks.front_figure results/quickstart
+python -m benchmarks.page_figures results/quickstart
 """
 
 import sys
 from collections.abc import Sequence
 
+import mne
 import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
@@ -16,22 +17,26 @@ from rich.console import Console
 from benchmarks.science import ROOT
 from hcvae import command_line, plots
 from hcvae.bundle import Bundle
+from hcvae.data.export.evoked import to_evoked
 from hcvae.data.simulator import simulate
 from hcvae.data.table import signals_of
-from hcvae.generation import encode_recording, swap, vary
+from hcvae.generation import encode_recording, generate, swap, vary
 from tune.pareto import OBJECTIVES
 from tune.results import SearchResult
+from tune.study import StudyFolder
 
-PICTURE = ROOT / "docs" / "figures" / "front.png"
+PICTURES = ROOT / "docs" / "figures"
+DPI = 100
+LEVELS_DB = (40.0, 60.0, 80.0)
 ROWS, SEED = 200, 1000
 """Simulated for the picture: no model of the study has seen them."""
 
 
-class FrontFigure(command_line.Command):
-    """Draw the picture of docs/objectives.md from a study of simulated waveforms.
+class PageFigures(command_line.Command):
+    """Draw the pictures of three pages of the docs from a study of simulated waveforms.
 
     examples:
-      python -m benchmarks.front_figure results/quickstart
+      python -m benchmarks.page_figures results/quickstart
     """
 
     study: CliPositionalArg[str]
@@ -40,8 +45,35 @@ class FrontFigure(command_line.Command):
 
 def run(arguments: Sequence[str]) -> int:
     """Draw."""
-    command = command_line.parse(FrontFigure, arguments)
+    command = command_line.parse(PageFigures, arguments)
     result = SearchResult.open(command.study)
+    PICTURES.mkdir(exist_ok=True)
+    plots.save_figure(progress(result), PICTURES / "progress.png", DPI)
+    plots.save_figure(along_the_front(result), PICTURES / "front.png", DPI)
+    [drawn] = evoked(result.load(result.knee()))
+    plots.save_figure(drawn, PICTURES / "evoked.png", DPI)
+    Console().print(f"drawn into {PICTURES.relative_to(ROOT)}")
+    return 0
+
+
+def progress(result: SearchResult) -> Figure:
+    """Both objectives after each epoch of each complete trial, those of the front in colour."""
+    members = {trial.number for trial in result.pareto}
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    axes = figure.subplots(1, 2)
+    for trial in StudyFolder(result.folder).load().trials:
+        if history := trial.user_attrs.get("history"):
+            on_front = trial.number in members
+            look = {"color": plots.MODEL if on_front else "#BBBBBB", "zorder": 2 + on_front}
+            for axis, name in zip(axes, OBJECTIVES, strict=True):
+                axis.plot([row["epoch"] for row in history], [row[name] for row in history], **look)
+    axes[0].set(xlabel="epoch", ylabel="reconstruction_nmse (lower is better)")
+    axes[1].set(xlabel="epoch", ylabel="disentanglement (higher is better)")
+    return figure
+
+
+def along_the_front(result: SearchResult) -> Figure:
+    """The front, and what models along it do with a waveform."""
     chosen = {
         "lowest error": result.best(OBJECTIVES[0]),
         "knee": result.knee(),
@@ -57,10 +89,15 @@ def run(arguments: Sequence[str]) -> int:
         axes[name].set_title(f"{name}: trial {trial.number}", fontsize=9)
     axes["lowest error"].set_ylabel("uV")
     axes["lowest error"].legend(fontsize=7)
-    PICTURE.parent.mkdir(exist_ok=True)
-    plots.save_figure(figure, PICTURE, 100)
-    Console().print(f"drawn into {PICTURE.relative_to(ROOT)}")
-    return 0
+    return figure
+
+
+def evoked(bundle: Bundle) -> list[Figure]:
+    """MNE's own picture of generated waveforms, as docs/matlab-mne.md makes it."""
+    conditions = [{"stimulus_level_db": level} for level in LEVELS_DB]
+    named = to_evoked(generate(bundle, conditions, n_samples=1))
+    by_level = {f"{level:.0f} dB": one for level, one in zip(LEVELS_DB, named, strict=True)}
+    return mne.viz.plot_compare_evokeds(by_level, picks="ABR", show=False)  # type: ignore[no-any-return]
 
 
 def front(axis: Axes, result: SearchResult, names: dict[int, str]) -> None:
