@@ -35,6 +35,7 @@ from tune.progress import make_progress
 from tune.resources import Plan, check_shared_folder, plan_on_cluster, ray_cluster
 from tune.results import SearchResult
 from tune.searcher import EndOfTrials, StudySearcher
+from tune.secrecy import keep_keys
 from tune.space import check_space
 from tune.starts import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
 from tune.study import StudyFolder, check_folder, finished_trials, locked_folder, n_finished, open_study
@@ -163,6 +164,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     os.environ.update(TUNE_SETTINGS)
     survive_lost_actors()
+    keep_keys()
     scratch = own_folder(search.folder.scratch, searcher.ownership.me)
     decisions = start_decisions(search.config, study)
     tuner = ray.tune.Tuner(
