@@ -67,8 +67,8 @@ def progress(result: SearchResult) -> Figure:
             look = {"color": plots.MODEL if on_front else "#BBBBBB", "zorder": 2 + on_front}
             for axis, name in zip(axes, OBJECTIVES, strict=True):
                 axis.plot([row["epoch"] for row in history], [row[name] for row in history], **look)
-    axes[0].set(xlabel="epoch", ylabel="reconstruction_nmse (lower is better)")
-    axes[1].set(xlabel="epoch", ylabel="disentanglement (higher is better)")
+    axes[0].set(xlabel="epoch", ylabel="reconstruction_nmse\n(lower is better)")
+    axes[1].set(xlabel="epoch", ylabel="disentanglement\n(higher is better)")
     return figure
 
 
@@ -88,7 +88,7 @@ def along_the_front(result: SearchResult) -> Figure:
         model(axes[name], result.load(trial), table.slice(first, 1), table.slice(second, 1))
         axes[name].set_title(f"{name}: trial {trial.number}", fontsize=9)
     axes["lowest error"].set_ylabel("uV")
-    axes["lowest error"].legend(fontsize=7)
+    figure.legend(*axes["lowest error"].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
@@ -97,7 +97,7 @@ def evoked(bundle: Bundle) -> list[Figure]:
     conditions = [{"stimulus_level_db": level} for level in LEVELS_DB]
     named = to_evoked(generate(bundle, conditions, n_samples=1))
     by_level = {f"{level:.0f} dB": one for level, one in zip(LEVELS_DB, named, strict=True)}
-    return mne.viz.plot_compare_evokeds(by_level, picks="ABR", show=False)  # type: ignore[no-any-return]
+    return mne.viz.plot_compare_evokeds(by_level, picks="ABR", show_sensors=False, show=False)  # type: ignore[no-any-return]
 
 
 def front(axis: Axes, result: SearchResult, names: dict[int, str]) -> None:
