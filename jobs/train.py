@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -36,10 +35,11 @@ class TrainCommand(Config, command_line.Command):  # type: ignore[misc] # both c
       python -m jobs.train --config configs/quickstart.json --out one-model
       python -m jobs.train --config configs/quickstart.json --out on-two --workers 2
       python -m jobs.train --study results/quickstart --trial 3 --training.epochs 100 --out longer
+      python -m jobs.train --config configs/quickstart.json --out "s3://models/one?region=eu-central-1"
     """
 
     out: Annotated[str, AfterValidator(lasting)]
-    """Folder for checkpoints, TensorBoard events, figures and the bundle."""
+    """Folder for checkpoints, TensorBoard events, figures and the bundle: a path, or a URI such as s3://bucket/model."""
     config: str | None = Field(None, description=CONFIG_HELP)
     study: str | None = None
     """Folder of a study; takes the configuration of its trial --trial."""
@@ -67,8 +67,8 @@ def run(arguments: Sequence[str]) -> int:
     from hcvae.training import preflight
     from jobs.next_steps import generate_command
 
-    console = Console(stderr=command.log_json)
-    _check_out(Path(command.out).absolute())
+    console, out = Console(stderr=command.log_json), Place.of(command.out)
+    _check_out(out)
     data = prepare(config)
     preflight(config, data, command.workers)
     with _resources(command, data, console):
@@ -77,16 +77,16 @@ def run(arguments: Sequence[str]) -> int:
             console.print_json(config.model_dump_json())
             return 0
         with _progress(config, console, command.log_json) as on_epoch:
-            outcome = _train(command, config, data, on_epoch)
+            outcome = _train(command, out, config, data, on_epoch)
     if outcome.figure_failure:
         console.print(f"no figures: {outcome.figure_failure}", highlight=False, markup=False)
     nmse, disentanglement = outcome.values or (math.nan, math.nan)
     console.print(
         f"\nreconstruction_nmse {nmse:.4f}, disentanglement {disentanglement:.4f} (validation part, best epoch)\n\n"
-        f"model                 {command.out}/bundle\n"
-        f"generate with it      {generate_command(Path(command.out) / 'bundle', f'{command.out}/bundle')}\n"
-        f"look at the training  tensorboard --logdir {command.out}/tensorboard\n"
-        f"pictures              {command.out}/figures",
+        f"model                 {out / 'bundle'}\n"
+        f"generate with it      {generate_command(out / 'bundle', str(out / 'bundle'))}\n"
+        f"look at the training  {'tensorboard --logdir ' if out.is_local else ''}{out / 'tensorboard'}\n"
+        f"pictures              {out / 'figures'}",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -115,10 +115,18 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
     return apply(StudyFolder(study).read_record().config, params).model_dump(mode="json")
 
 
-def _check_out(folder: Path) -> None:
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"--out: cannot write to {folder}; name a folder that you may write to")
+def _check_out(out: Place) -> None:
+    if out.is_local:
+        existing = next(folder for folder in (out.path, *out.path.parents) if folder.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise UserError(f"--out: cannot write to {out}; name a folder that you may write to")
+        return
+    probe = out / ".begun"
+    try:
+        probe.write(b"")
+        probe.remove()
+    except OSError as error:
+        raise UserError(f"--out: cannot write to {out}: {error}") from None
 
 
 @contextmanager
@@ -147,10 +155,10 @@ def _settings(command: TrainCommand) -> SearchSettings:
     )
 
 
-def _train(command: TrainCommand, config: Config, data: "Dataset", on_epoch: OnEpoch) -> "Outcome":
+def _train(command: TrainCommand, out: Place, config: Config, data: "Dataset", on_epoch: OnEpoch) -> "Outcome":
     from tune.attempt import Attempt
 
-    attempt = Attempt(Place.of(Path(command.out).absolute()))
+    attempt = Attempt(out)
     if command.workers == 1:
         import torch
 

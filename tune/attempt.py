@@ -12,9 +12,11 @@ from pathlib import Path
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.errors import UserError
 from hcvae.patience import patiently
 from hcvae.storage import Place
 from hcvae.training import take_over, train_bundle
+from hcvae.training.loop import CHECKPOINTS
 from hcvae.training.workers import Workers
 from tune.artifacts import FIGURES, illustrate
 from tune.decisions import Listener
@@ -66,6 +68,8 @@ class Attempt:
             taken = take_over(config, data, folder, (*own, *self.earlier), workers.size)
             if taken is not None:
                 self._keep(folder, taken)
+            elif own and (self.place / CHECKPOINTS).names():
+                raise UserError(f"{self.place} holds another training, or a damaged one; use an empty folder")
         workers.share(None)
         if not workers.first and not self.place.is_local:
             take_over(config, data, folder, (self.place,), workers.size)

@@ -12,8 +12,10 @@ import pytest
 import torch
 
 import hcvae
+from benchmarks.object_store import ObjectStore
 from hcvae.config import Config
 from hcvae.errors import UserError
+from hcvae.storage import Place
 from jobs import train
 from tune.results import SearchResult
 
@@ -58,6 +60,22 @@ def test_one_worker_trains_to_a_bundle(
     with pytest.raises(UserError, match=r"holds a training of another configuration.*; use an empty folder"):
         train.run([*command, "--training.seed=1"])
     assert (out / "bundle" / "model.safetensors").read_bytes() == weights
+
+
+def test_out_in_an_object_store(
+    tiny: dict[str, Any], s3: ObjectStore, write_config: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = s3.address("trained")
+    command = ["--config", write_config(tiny), "--training.epochs=1", "--out", out]
+    for _ in range(2):  # the same command finds it finished
+        assert train.run(command) == 0
+        assert f"model                 {Place.of(out) / 'bundle'}\n" in capsys.readouterr().out
+    assert hcvae.load(str(Place.of(out) / "bundle")).config.training.epochs == 1
+    assert (Place.of(out) / "figures").is_whole()
+    with pytest.raises(UserError, match=r"holds another training, or a damaged one; use an empty folder"):
+        train.run([*command, "--training.seed=1"])
+    with pytest.raises(UserError, match=r"--out: cannot write to s3://elsewhere/trained"):
+        train.run([*command[:-1], out.replace("studies", "elsewhere"), "--dry-run"])
 
 
 def test_a_trial_of_a_study_is_trained_again(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
