@@ -70,6 +70,8 @@ class Import(command_line.Command):
     """Leave out waveforms whose estimated noise is larger."""
     max_artifact_share: float | None = Field(None, ge=0, le=1, validation_alias="max-artifact-share")
     """Leave out recordings of which the device rejected more than this part of the sweeps."""
+    licence: str | None = None
+    """Licence of the recordings; the card of a model that is trained on the table repeats it."""
     hide_names: bool = Field(False, validation_alias="hide-names")
     """Call the files `file 1`, `file 2`, ... in all messages: names of files can name patients."""
     dry_run: bool = Field(False, validation_alias="dry-run")
@@ -162,6 +164,7 @@ def _wishes(command: Import) -> "Wishes":
         subject=command.subject,
         max_residual_noise_uv=command.max_residual_noise_uv,
         max_artifact_share=command.max_artifact_share,
+        licence=command.licence,
     )
 
 

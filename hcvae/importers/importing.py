@@ -45,6 +45,8 @@ class Wishes:
     """Identity of the one subject of all files."""
     max_residual_noise_uv: float | None = None
     max_artifact_share: float | None = None
+    licence: str | None = None
+    """Of the recordings, for the cards of models that are trained on them."""
 
 
 @dataclass
@@ -161,6 +163,8 @@ def table_of(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> pa.Ta
     if labelled:
         arrays |= _peak_columns([row for _, row in rows])
     metadata = schema.metadata | {METADATA: _provenance(results, wishes).encode()}
+    if wishes.licence:
+        metadata |= {"licence": wishes.licence}
     return pa.table(arrays, schema=schema.with_metadata(metadata))
 
 

@@ -123,6 +123,7 @@ def test_what_we_export_comes_back(tmp_path, suffix, atol):
 def test_values_and_provenance(tmp_path):
     smartep(tmp_path / "a.TXT")
     options = ["--value", "species=human", "--value", "level_reference=dB nHL", "--band-hz", "150,2000", "--invert"]
+    options += ["--licence", "CC BY 4.0"]
     assert run(tmp_path / "a.TXT", "--out", tmp_path / "t.parquet", *options) == 0
     table = pq.read_table(tmp_path / "t.parquet")
     assert set(table["species"].to_pylist()) == {"human"}
@@ -131,6 +132,7 @@ def test_values_and_provenance(tmp_path):
     assert provenance["options"]["steps"]["band_hz"] == [150, 2000]
     assert provenance["options"]["values"] == {"species": "human", "level_reference": "dB nHL"}
     assert provenance["files"][0]["format"] == "ihs-smartep"
+    assert table.schema.metadata[b"licence"] == b"CC BY 4.0"
 
 
 @pytest.mark.parametrize(
