@@ -1,6 +1,7 @@
 """Every command and every program on the pages that a newcomer reads first is run, page by page, in the page's order.
 
-In a copy of the checkout whose configurations are cut down to seconds, with as few waveforms as `SHORTER` says.
+In a copy of the checkout whose configurations are cut down to seconds, with as few trials and waveforms as `SHORTER`
+says.
 """
 
 import json
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COPIED = ("hcvae", "tune", "jobs", "cluster", "configs")
-SHORTER = {"--samples 1000000": "--samples 2000"}
+SHORTER = {"--samples 1000000": "--samples 2000", "--search.trials 12": "--search.trials 2"}
 SERVERS = ("python -m jobs.dashboard", "hcvae explore")
 """Run until they are ended."""
 FINDS_TROUBLE = ("hcvae diagnose",)

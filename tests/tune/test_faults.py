@@ -183,8 +183,7 @@ def test_a_search_outlives_full_disks_memory_that_is_out_and_folders_that_are_de
         hcvae.load(result.bundle(member.number))
 
 
-@pytest.mark.parametrize("victim", ["ImplicitFunc", "TrainController"])
-def test_a_trial_of_two_workers_outlives_its_leader(small_search: SmallSearch, tmp_path: Path, victim: str) -> None:
+def test_a_trial_of_two_workers_outlives_its_leader(small_search: SmallSearch, tmp_path: Path) -> None:
     """The CPUs of the workers that it led are free for the next attempt, though no dashboard can say that it died."""
     training = {"epochs": 12, "early_stopping_patience": None, "checkpoint_every_epochs": 1}
     config = small_search(trials=1, workers=2, training=training)
@@ -193,7 +192,7 @@ def test_a_trial_of_two_workers_outlives_its_leader(small_search: SmallSearch, t
     search = Search(file)
     wait_for_epoch(search, 0, 3)
     for process in psutil.Process(search.process.pid).children(recursive=True):
-        if process.name().startswith(f"ray::{victim}"[:15]):
+        if process.name().startswith("ray::ImplicitFu"):
             process.kill()
     for _ in search.events():
         pass
