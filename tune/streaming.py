@@ -33,16 +33,15 @@ def prepare(config: Config) -> Dataset:
 
 def through_ray_data(stream: Stream, spans: Sequence[Span]) -> Iterator[Block]:
     """The blocks of the spans, read by tasks and passed through the object store, in their order."""
-    context = ray.data.DataContext.get_current().copy()
-    context.execution_options.preserve_order = True
-    context.enable_progress_bars = False
-    context.target_max_block_size = BLOCK_BYTES
-    shared = ray.put(stream)
+    shared = ray.put((stream, tuple(spans)))
 
     def read(row: dict[str, Any]) -> Iterator[Block]:
-        yield from read_span(ray.get(shared), row["item"][0])
+        stream, spans = ray.get(shared)
+        yield from read_span(stream, spans[row["item"][0]])
 
-    with ray.data.DataContext.current(context):
-        spans_of_tasks = ray.data.from_items(list(spans), override_num_blocks=len(spans))
-        blocks = spans_of_tasks.map_batches(read, batch_size=1, num_cpus=0, concurrency=READERS)
-        yield from blocks.iter_batches(batch_size=None, batch_format="numpy")
+    numbers = ray.data.from_items(list(range(len(spans))), override_num_blocks=len(spans))  # range would take a CPU
+    numbers.context.execution_options.preserve_order = True
+    numbers.context.enable_progress_bars = False
+    numbers.context.target_max_block_size = BLOCK_BYTES
+    blocks = numbers.map_batches(read, batch_size=1, num_cpus=0, concurrency=READERS)
+    yield from blocks.iter_batches(batch_size=None, batch_format="numpy")

@@ -8,6 +8,7 @@ Legend: N rows of all tables, T samples.
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +42,7 @@ class RowGroup:
     """A row group of a Parquet file, the unit that is shuffled and shared out."""
 
     path: str
+    """Absolute: others read it."""
     index: int
     """Number in its file."""
     first: int
@@ -215,7 +217,7 @@ def row_groups(paths: Sequence[str]) -> tuple[RowGroup, ...]:
             sizes = [file.metadata.row_group(index).num_rows for index in range(file.metadata.num_row_groups)]
         for index, n_rows in enumerate(sizes):
             if n_rows:
-                groups.append(RowGroup(path, index, first, n_rows))
+                groups.append(RowGroup(os.path.abspath(path), index, first, n_rows))
                 first += n_rows
     return tuple(groups)
 

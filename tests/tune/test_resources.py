@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray.cluster_utils import Cluster
+from ray.cluster_utils import AutoscalingCluster, Cluster
 
 from hcvae.errors import UserError
 from hcvae.storage import Place
@@ -49,29 +49,34 @@ def test_more_than_the_cluster_has_is_refused(settings: dict[str, float], nodes:
         make_plan(SearchSettings.model_validate(settings), nodes)
 
 
-def test_waiting_ends_when_a_node_has_come() -> None:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+@pytest.mark.services
+def test_an_autoscaler_is_asked_for_the_nodes_of_a_trial() -> None:
+    """Ray's own autoscaler, with nodes on this machine; at first there is only a head without CPUs."""
+    kinds = {"trials": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2}}
+    cluster = AutoscalingCluster(head_resources={"CPU": 0}, worker_node_types=kinds)
+    cluster.start()
+    told: list[str] = []
     try:
-        ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
-        told: list[str] = []
-
-        def tell(text: str) -> None:
-            told.append(text)
-            cluster.add_node(num_cpus=2)
-
-        plan = plan_on_cluster(SearchSettings(cpus_per_worker=2), True, tell)
+        ray.init("auto", log_to_driver=False, logging_level="ERROR")
+        with pytest.raises(UserError, match="more than the cluster has"):
+            plan_on_cluster(SearchSettings(workers=2), False, told.append)
+        assert told == []
+        plan = plan_on_cluster(SearchSettings(workers=2, max_concurrent=3), True, told.append)
     finally:
         ray.shutdown()
         cluster.shutdown()
-    assert plan.at_once == 1
+    assert sum(node.get("CPU", 0) for node in plan.nodes) == 2
+    assert plan.at_once == 3
     assert len(told) == 1
-    assert "a trial needs 1 worker(s) of 2 CPU(s)" in told[0]
+    assert "a trial needs 2 worker(s) of 1 CPU(s)" in told[0]
 
 
 def test_workers_of_a_trial_cannot_share_a_gpu() -> None:
     settings = SearchSettings(workers=2, gpus_per_worker=0.5)
     with pytest.raises(UserError, match=r"search\.gpus_per_worker"):
         make_plan(settings, [{"CPU": 8, "GPU": 8}])
+    with pytest.raises(UserError, match=r"search\.gpus_per_worker"):  # no use in waiting
+        plan_on_cluster(settings, True, print)
 
 
 @pytest.mark.parametrize("workers", [2, 3, 8])
