@@ -76,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
         streamed, seconds, metrics = train(table, Path(folder) / "streamed", "--data.memory_budget_gb", "0.1")
         whole, small_seconds, small_metrics = train(small, Path(folder) / "whole")
     lines = [
-        "| | waveforms | of the epoch, waveforms/s | of all, s | training process, MiB | reading process, MiB | all, MiB |",
+        "| | waveforms | waveforms/s in the epoch | s in all | training process, MiB | a reader, MiB | all, MiB |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         row("from the disk", command.rows, metrics["seconds"], seconds, streamed),
         row("in memory", command.memory_rows, small_metrics["seconds"], small_seconds, whole),
@@ -134,7 +134,9 @@ def row(name: str, n_rows: int, epoch_s: float, all_s: float, memory: Memory) ->
     trained = n_rows * (1 - 2 * float(SHARE))
     sizes = [max(memory.training), max(memory.reading), max(memory.together)]
     reading = f"{sizes[1]:.0f}" if sizes[1] else "-"
-    return f"| {name} | {n_rows:,} | {trained / epoch_s:.0f} | {all_s:.0f} | {sizes[0]:.0f} | {reading} | {sizes[2]:.0f} |"
+    return (
+        f"| {name} | {n_rows:,} | {trained / epoch_s:.0f} | {all_s:.0f} | {sizes[0]:.0f} | {reading} | {sizes[2]:.0f} |"
+    )
 
 
 def quarters(sizes: Sequence[float]) -> str:

@@ -5,6 +5,7 @@ Each worker of a training has an own pipeline over its own rows, so that the ord
 trials fill the cluster.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -43,5 +44,7 @@ def through_ray_data(stream: Stream, spans: Sequence[Span]) -> Iterator[Block]:
     numbers.context.execution_options.preserve_order = True
     numbers.context.enable_progress_bars = False
     numbers.context.target_max_block_size = BLOCK_BYTES
-    blocks = numbers.map_batches(read, batch_size=1, num_cpus=0, concurrency=READERS)
+    pool = ray.data.TaskPoolStrategy(size=min(READERS, len(spans)))
+    blocks = numbers.map_batches(read, batch_size=1, num_cpus=0, compute=pool)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it tells of each epoch
     yield from blocks.iter_batches(batch_size=None, batch_format="numpy")

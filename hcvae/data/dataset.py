@@ -78,7 +78,7 @@ class TrainingRows(Protocol):
     def __len__(self) -> int: ...
 
     def blocks(self, groups: Sequence[int], first: int, count: int) -> Iterator[dict[str, NDArray[np.generic]]]:
-        """`count` rows from number `first` on, of the row groups in the order `groups`: arrays by `PartTensors`' names."""
+        """`count` rows from number `first` on, of the row groups in the order `groups`, by `PartTensors`' names."""
 
 
 @dataclass(frozen=True)
@@ -214,10 +214,12 @@ class Rows:
         scaling: SignalNormalization,
         config: DataConfig,
     ) -> "Rows":
+        """The rows of a checked `table` without its `signals` [N, T]."""
         peaks, peak_mask = peaks_of(table, (signals.shape[1] - 1) / rate_hz * 1e3)
         return cls(table, signals, peaks, peak_mask, scaling.index(table), responses_of(table, config))
 
     def part(self, rows: NDArray[np.int64], scaling: SignalNormalization, static: StaticEncoder) -> Part:
+        """Some of them by number, normalised and encoded."""
         return Part(
             signals=scaling.normalize(self.signals[rows], self.group[rows]),
             static=static.encode(self.table.take(rows)),

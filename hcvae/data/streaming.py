@@ -182,8 +182,8 @@ def prepare_stream(config: Config, through: Callable[[Stream, Sequence[Span]], I
         labelled += mask[trained].sum(axis=0)
         inside = slice(*np.searchsorted(kept, (first, first + block.num_rows)))
         tables.append(block.take(kept[inside] - first))
-    for rows in (np.array(rate), split.train, split.validation, split.test):
-        digest.update(rows.tobytes())
+    for part in (np.array(rate), split.train, split.validation, split.test):
+        digest.update(part.tobytes())
 
     scaling = SignalNormalization.of_moments(sums, group_by, names)
     preprocessing = fitted(config, table, split, scaling, rate, labelled)

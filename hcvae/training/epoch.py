@@ -37,8 +37,8 @@ class EpochTrainer:
     ) -> None:
         self.config = config.training
         self.latent_dims = list(model.latent_dims.values())
-        n_data = len(data if stream is None else stream)
-        self.module = TrainingStep(config, model, data, n_data, sampling_rate_hz).to(data.signals.device)
+        n_data = None if stream is None else len(stream)
+        self.module = TrainingStep(config, model, data, sampling_rate_hz, n_data).to(data.signals.device)
         self.replica = DistributedDataParallel(self.module) if workers.size > 1 else self.module
         self.data = data
         self.stream = stream

@@ -53,9 +53,7 @@ def read(stream: Any, epoch: int, rank: int = 0, size: int = 1) -> Iterator[tupl
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_each_row_comes_once_an_epoch_to_one_worker(
-    config: Config, size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_row_comes_once_an_epoch_to_one_worker(config: Config, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "WINDOW_ROWS", 200)
     stream, train = stream_of_many_groups(config), prepare(config).train.signals
     shares = [list(read(stream, 0, rank, size)) for rank in range(size)]
@@ -85,5 +83,3 @@ def test_a_file_that_has_lost_rows_ends_the_training(config: Config) -> None:
     assert stream is not None
     with pytest.raises(UserError, match="a file has fewer rows than before"):
         list(read(stream, 0))
-
-
