@@ -122,6 +122,9 @@ class DataConfig(Section):
 
     tables: tuple[str, ...] = ()
     """Parquet waveform tables, read as one; none means the simulator."""
+    memory_budget_gb: float | None = Field(None, gt=0)
+    """GB that the waveforms of `tables` may take in memory; those of larger tables are read again in each epoch, by
+    searches and `jobs.train` (see docs/clusters.md). null: all in memory."""
     simulator: SimulatorConfig = SimulatorConfig()
     """The simulator's settings, used where `tables` is empty."""
     static: tuple[str, ...] = Field(

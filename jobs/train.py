@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,9 +63,9 @@ def run(arguments: Sequence[str]) -> int:
     """Train, and say where the model lies and what to do next."""
     command = command_line.parse(TrainCommand, arguments, _base(arguments))
     config = Config.model_validate({name: getattr(command, name) for name in Config.model_fields})
-    from hcvae.data.dataset import prepare
     from hcvae.training import preflight
     from jobs.next_steps import generate_command
+    from tune.streaming import prepare
 
     console, out = Console(stderr=command.log_json), Place.of(command.out)
     _check_out(out)
@@ -131,7 +131,12 @@ def _check_out(out: Place) -> None:
 
 @contextmanager
 def _resources(command: TrainCommand, data: "Dataset", console: Console) -> Iterator[None]:
-    """What the training runs on: this process for one worker, a Ray cluster that is large enough for more."""
+    """What the training runs on: this process for one worker, a Ray cluster that is large enough for more.
+
+    A Ray cluster reads tables that do not fit into memory, too.
+    """
+    from tune.resources import plan_on_cluster, ray_cluster
+
     if command.workers == 1:
         import torch
 
@@ -140,10 +145,9 @@ def _resources(command: TrainCommand, data: "Dataset", console: Console) -> Iter
                 f"--gpus-per-worker: this machine has {torch.cuda.device_count()} GPU(s), "
                 f"but got {command.gpus_per_worker}"
             )
-        yield
+        with nullcontext() if data.stream is None else ray_cluster(data.nbytes):
+            yield
         return
-    from tune.resources import plan_on_cluster, ray_cluster
-
     with ray_cluster(data.nbytes):
         plan_on_cluster(_settings(command), command.wait_for_resources, partial(console.print, markup=False))
         yield

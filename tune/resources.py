@@ -4,11 +4,12 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ray
+import ray.autoscaler.sdk
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import hcvae
@@ -58,11 +59,7 @@ def make_plan(settings: SearchSettings, nodes: Sequence[Resources]) -> Plan:
     Raises:
         UserError: not one trial fits, or workers of one trial would share a GPU.
     """
-    if settings.workers > 1 and settings.gpus_per_worker % 1:
-        raise UserError(
-            f"search.gpus_per_worker: data-parallel workers cannot share a GPU, but got {settings.gpus_per_worker:g}; "
-            "take a whole number, or search.workers 1"
-        )
+    _check_sharing(settings)
     workers = sum(_workers_on(node, settings) for node in nodes)
     if workers < settings.workers:
         plan = Plan(tuple(nodes), 0)
@@ -75,23 +72,47 @@ def make_plan(settings: SearchSettings, nodes: Sequence[Resources]) -> Plan:
 
 
 def plan_on_cluster(settings: SearchSettings, wait: bool, tell: Callable[[str], None]) -> Plan:
-    """The plan on the cluster that Ray is connected to; `wait` polls until a trial fits.
+    """The plan on the cluster that Ray is connected to.
+
+    `wait` asks an autoscaler for the nodes of a trial, and waits until one fits. It also lets `max_concurrent` trials
+    run at once, fewer nodes or not: an autoscaler starts nodes for those that have none.
 
     Raises:
-        UserError: as `make_plan`, without `wait`.
+        UserError: as `make_plan`; with `wait` only where no cluster could hold a trial.
     """
-    told = False
-    while True:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        try:
-            return make_plan(settings, nodes)
-        except UserError as error:
-            if not wait:
-                raise
-            if not told:
-                tell(f"waiting for resources: {error}")
-            told = True
+    _check_sharing(settings)
+    try:
+        plan = _plan_now(settings)
+    except UserError as error:
+        if not wait:
+            raise
+        tell(f"waiting for resources: {error}")
+        plan = _plan_when_it_fits(settings)
+    return replace(plan, at_once=settings.max_concurrent) if wait and settings.max_concurrent else plan
+
+
+def _plan_now(settings: SearchSettings) -> Plan:
+    return make_plan(settings, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+
+def _plan_when_it_fits(settings: SearchSettings) -> Plan:
+    # Without a request no autoscaler would know of the trials that wait.
+    ray.autoscaler.sdk.request_resources(bundles=[worker_resources(settings)] * settings.workers)
+    try:
+        while True:
             time.sleep(2)
+            with suppress(UserError):
+                return _plan_now(settings)
+    finally:
+        ray.autoscaler.sdk.request_resources(bundles=[])
+
+
+def _check_sharing(settings: SearchSettings) -> None:
+    if settings.workers > 1 and settings.gpus_per_worker % 1:
+        raise UserError(
+            f"search.gpus_per_worker: data-parallel workers cannot share a GPU, but got {settings.gpus_per_worker:g}; "
+            "take a whole number, or search.workers 1"
+        )
 
 
 def check_shared_folder(folder: Place) -> None:

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from hcvae.config import Config
-from hcvae.data.dataset import Dataset, prepare
+from hcvae.data.dataset import Dataset
 from hcvae.storage import Place
 from hcvae.training import preflight
 from tune.budget import Budget
@@ -38,6 +38,7 @@ from tune.searcher import EndOfTrials, StudySearcher
 from tune.secrecy import keep_keys
 from tune.space import check_space
 from tune.starts import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
+from tune.streaming import prepare
 from tune.study import StudyFolder, check_folder, finished_trials, locked_folder, n_finished, open_study
 from tune.trainable import make_trainable
 from tune.transaction import transaction
@@ -118,10 +119,11 @@ class _Search:
 
     def summary(self, finished: int) -> str:
         settings, split = self.config.search, self.data.split
-        rows = ", ".join(f"{len(getattr(self.data, part))} {part}" for part in ("train", "validation", "test"))
+        data, read = self.data, "" if self.data.stream is None else ", training ones read again in each epoch"
+        rows = f"{data.n_train} train, {len(data.validation)} validation, {len(data.test)} test"
         lines = [
             f"Study {settings.study!r} in {self.folder}: {finished} of {settings.trials} trials finished",
-            f"Data: {rows} waveforms; {split.explanation}",
+            f"Data: {rows} waveforms{read}; {split.explanation}",
             f"Trials: {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
             f"{settings.gpus_per_worker:g} GPU(s) each, up to {self.config.training.epochs} epochs; {self.plan}",
             f"Searched by {settings.sampler}: {', '.join(settings.space)}",

@@ -4,7 +4,9 @@ Legend: N rows of a part, T samples, S encoded static parameters.
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -62,11 +64,29 @@ class Part:
         return sum(array.nbytes for array in vars(self).values())
 
 
+class TrainingRows(Protocol):
+    """Training rows that are not in memory, see `hcvae.data.streaming`."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that their blocks need on their way."""
+
+    @property
+    def n_groups(self) -> int:
+        """Row groups: what is shuffled."""
+
+    def __len__(self) -> int: ...
+
+    def blocks(self, groups: Sequence[int], first: int, count: int) -> Iterator[dict[str, NDArray[np.generic]]]:
+        """`count` rows from number `first` on, of the row groups in the order `groups`, by `PartTensors`' names."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """The three parts and what maps them from and to physical units."""
 
     train: Part
+    """Where `stream` has the training rows, a sample of them: what is fitted before and after the training sees it."""
     validation: Part
     test: Part
     preprocessing: Preprocessing
@@ -75,11 +95,19 @@ class Dataset:
     split: Split
     licence: str | None
     """Of the recordings: the config's, else that of the tables' metadata."""
+    stream: TrainingRows | None = None
+    """Training rows that stay on the disk, block by block."""
+
+    @property
+    def n_train(self) -> int:
+        """Training rows, in memory or not."""
+        return len(self.train if self.stream is None else self.stream)
 
     @property
     def nbytes(self) -> int:
-        """Memory of the three parts."""
-        return self.train.nbytes + self.validation.nbytes + self.test.nbytes
+        """Memory of the three parts, and of what is read of a stream at a time."""
+        parts = self.train.nbytes + self.validation.nbytes + self.test.nbytes
+        return parts + (0 if self.stream is None else self.stream.nbytes)
 
 
 def prepare(config: Config) -> Dataset:
@@ -94,30 +122,16 @@ def prepare(config: Config) -> Dataset:
     rate = sampling_rate_of(table)
     licence = config.data.licence or licence_of(table)
     table = table.drop_columns("signal")
-    static = StaticEncoder.fit(table.take(split.train), config.data.static)
-    if config.model.static_dim not in (None, static.dim):
-        raise UserError(
-            f"model.static_dim: must be {static.dim} for the encoded columns {list(static.names)}, "
-            f"but got {config.model.static_dim}; null takes it from the data"
-        )
     scaling = SignalNormalization.fit(signals[split.train], table.take(split.train), config.normalization.group_by)
-    rows = _Rows.of(table, signals, rate, scaling, config.data)
-    labelled = rows.peak_mask[split.train].sum(axis=0)[:3]
-    trained = (static, table.take(split.train), rows.group[split.train], list(scaling.groups))
+    rows = Rows.of(table, signals, rate, scaling, config.data)
+    preprocessing = fitted(config, table, split, scaling, rate, rows.peak_mask[split.train].sum(axis=0))
+    static = preprocessing.static
     return Dataset(
         train=rows.part(split.train, scaling, static),
         validation=rows.part(split.validation, scaling, static),
         test=rows.part(split.test, scaling, static),
-        preprocessing=Preprocessing(
-            signal_length=signals.shape[1],
-            sampling_rate_hz=rate,
-            signal=scaling,
-            static=static,
-            typical=typical_values(*trained),
-            labelled_waves=tuple(name for name, n in zip(MODEL_WAVES, labelled, strict=True) if n),
-            seen=seen_values(*trained),
-        ),
-        fingerprint=_fingerprint(
+        preprocessing=preprocessing,
+        fingerprint=fingerprint(
             table.select(config.data.static),
             [
                 *(signals, rows.peaks, rows.peak_mask, rows.group, rows.response),
@@ -126,6 +140,38 @@ def prepare(config: Config) -> Dataset:
         ),
         split=split,
         licence=licence,
+    )
+
+
+def fitted(
+    config: Config,
+    table: pa.Table,
+    split: Split,
+    scaling: SignalNormalization,
+    rate_hz: float,
+    labelled: NDArray[np.int64],
+) -> Preprocessing:
+    """What maps to and from physical units, by the training rows of `table`, with how often each peak is labelled [6].
+
+    Raises:
+        UserError: the static columns, or `model.static_dim`, cannot be.
+    """
+    train = table.select(config.data.static).take(split.train)
+    static = StaticEncoder.fit(train, config.data.static)
+    if config.model.static_dim not in (None, static.dim):
+        raise UserError(
+            f"model.static_dim: must be {static.dim} for the encoded columns {list(static.names)}, "
+            f"but got {config.model.static_dim}; null takes it from the data"
+        )
+    described = (static, train, scaling.index(train), list(scaling.groups))
+    return Preprocessing(
+        signal_length=config.model.signal_length,
+        sampling_rate_hz=rate_hz,
+        signal=scaling,
+        static=static,
+        typical=typical_values(*described),
+        labelled_waves=tuple(name for name, n in zip(MODEL_WAVES, labelled, strict=False) if n),
+        seen=seen_values(*described),
     )
 
 
@@ -143,13 +189,13 @@ def read_part(config: Config, preprocessing: Preprocessing) -> Part:
             "resample the tables"
         )
     scaling = preprocessing.signal
-    rows = _Rows.of(table.drop_columns("signal"), signals_of(table), rate, scaling, config.data)
+    rows = Rows.of(table.drop_columns("signal"), signals_of(table), rate, scaling, config.data)
     return rows.part(np.arange(table.num_rows), scaling, preprocessing.static)
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """All rows [N] of the tables, before they are divided into parts."""
+class Rows:
+    """Rows [N] of the tables, before they are divided into parts."""
 
     table: pa.Table
     signals: NDArray[np.float32]
@@ -167,13 +213,13 @@ class _Rows:
         rate_hz: float,
         scaling: SignalNormalization,
         config: DataConfig,
-    ) -> "_Rows":
-        peaks, peak_mask = _peaks(table, (signals.shape[1] - 1) / rate_hz * 1e3)
-        # Unless told otherwise, averages compare only under one condition: halves with unequal sweeps are no pair.
-        response = row_codes(table, config.average_columns or [*recording_key(config), *config.static])
-        return cls(table, signals, peaks, peak_mask, scaling.index(table), response)
+    ) -> "Rows":
+        """The rows of a checked `table` without its `signals` [N, T]."""
+        peaks, peak_mask = peaks_of(table, (signals.shape[1] - 1) / rate_hz * 1e3)
+        return cls(table, signals, peaks, peak_mask, scaling.index(table), responses_of(table, config))
 
     def part(self, rows: NDArray[np.int64], scaling: SignalNormalization, static: StaticEncoder) -> Part:
+        """Some of them by number, normalised and encoded."""
         return Part(
             signals=scaling.normalize(self.signals[rows], self.group[rows]),
             static=static.encode(self.table.take(rows)),
@@ -195,6 +241,14 @@ def next_in_cycle(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     return result
 
 
+def responses_of(table: pa.Table, config: DataConfig) -> NDArray[np.int64]:
+    """A number for each row [N], the same for independent averages of one response.
+
+    Unless told otherwise, averages compare only under one condition: halves with unequal sweeps are no pair.
+    """
+    return row_codes(table, config.average_columns or [*recording_key(config), *config.static])
+
+
 def _load(config: Config) -> pa.Table:
     if config.data.tables:
         return read_tables(config.data, config.model.signal_length)
@@ -204,7 +258,7 @@ def _load(config: Config) -> pa.Table:
     return check_table(table, config.data, config.model.signal_length, "simulator")
 
 
-def _peaks(table: pa.Table, last_ms: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def peaks_of(table: pa.Table, last_ms: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Peaks and their mask, both [N, 6]; a label outside the recorded window, 0 to `last_ms`, is no target."""
     if PEAK_COLUMNS[0] not in table.column_names:
         return np.zeros((table.num_rows, 6), np.float32), np.zeros((table.num_rows, 6), np.bool_)
@@ -219,7 +273,7 @@ def _peaks(table: pa.Table, last_ms: float) -> tuple[NDArray[np.float32], NDArra
     return np.where(mask, np.hstack([latency, amplitude]), 0).astype(np.float32), mask
 
 
-def _fingerprint(static: pa.Table, arrays: list[NDArray[np.generic]]) -> str:
+def fingerprint(static: pa.Table, arrays: list[NDArray[np.generic]]) -> str:
     """SHA-256 of the raw static columns and the arrays, before any arithmetic that could differ between machines."""
     digest = hashlib.sha256()
     for name in static.column_names:

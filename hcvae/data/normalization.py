@@ -54,19 +54,19 @@ class SignalNormalization(Section):
         Raises:
             UserError: `group_by` is not a column of text, or a group's waveforms are constant.
         """
-        names = [""]
-        if group_by is not None:
-            if not pa.types.is_string(table[group_by].type):
-                raise UserError(
-                    f"normalization.group_by: column {group_by!r} must hold text, but got {table[group_by].type}"
-                )
-            names = sorted(pc.unique(table[group_by]).drop_null().to_pylist())
-        index = _index(table, group_by, names)
-        # Moments of the rows in float64, so that neither a copy of the waveforms nor precision is at stake.
-        rows = np.bincount(index, minlength=len(names))
-        mean = np.bincount(index, signals.mean(axis=1, dtype=np.float64), len(names)) / rows
-        square = np.bincount(index, np.einsum("nt,nt->n", signals, signals, dtype=np.float64), len(names))
-        std = np.sqrt(np.maximum(square / (rows * signals.shape[1]) - mean**2, 0))
+        names = group_names(table, group_by)
+        return cls.of_moments(moments(signals, table, group_by, names), group_by, names)
+
+    @classmethod
+    def of_moments(cls, sums: NDArray[np.float64], group_by: str | None, names: list[str]) -> Self:
+        """The scales of the groups `names` [K] from the sum of `moments` over the training part, [3, K].
+
+        Raises:
+            UserError: a group's waveforms are constant.
+        """
+        rows, means, squares = sums
+        mean = means / rows
+        std = np.sqrt(np.maximum(squares / rows - mean**2, 0))
         for name, m, s in zip(names, mean, std, strict=True):
             if s <= 1e-7 * abs(m):
                 raise UserError(
@@ -97,6 +97,32 @@ class SignalNormalization(Section):
     def _scales(self, index: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         scales = np.array([(scale.mean_uv, scale.std_uv) for scale in self.groups.values()], np.float32)  # [K, 2]
         return scales[index, :1], scales[index, 1:]
+
+
+def group_names(table: pa.Table, group_by: str | None) -> list[str]:
+    """The groups [K] that the training part's `table` has, sorted; one without a name where `group_by` is null.
+
+    Raises:
+        UserError: `group_by` is not a column of text.
+    """
+    if group_by is None:
+        return [""]
+    if not pa.types.is_string(table[group_by].type):
+        raise UserError(f"normalization.group_by: column {group_by!r} must hold text, but got {table[group_by].type}")
+    return sorted(pc.unique(table[group_by]).drop_null().to_pylist())
+
+
+def moments(
+    signals: NDArray[np.float32], table: pa.Table, group_by: str | None, names: list[str]
+) -> NDArray[np.float64]:
+    """For each group the number of rows, and the sums of their means and mean squares [3, K]; of rows, they add up.
+
+    In float64, so that neither a copy of the waveforms [N, T] nor precision is at stake.
+    """
+    index, n_samples = _index(table, group_by, names), signals.shape[1]
+    squares = np.einsum("nt,nt->n", signals, signals, dtype=np.float64) / n_samples
+    weights = (np.ones(len(signals)), signals.mean(axis=1, dtype=np.float64), squares)
+    return np.stack([np.bincount(index, each, len(names)) for each in weights])
 
 
 def _index(table: pa.Table, group_by: str | None, names: list[str]) -> NDArray[np.int64]:

@@ -6,8 +6,10 @@ Legend: N rows, T samples.
 import difflib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,8 +43,10 @@ def waveform_schema(
     return pa.schema(fields, metadata={"sampling_rate_hz": str(sampling_rate_hz)})
 
 
-def read_tables(config: DataConfig, signal_length: int) -> pa.Table:
+def read_tables(config: DataConfig, signal_length: int, *, waveforms: bool = True) -> pa.Table:
     """Read `config.tables` as one table of the columns that training needs; see `check_table` for what is checked.
+
+    Without `waveforms`, signals and peaks are left out, and not checked.
 
     Raises:
         UserError: a file is missing or not Parquet, fails `check_table`, or disagrees with the others.
@@ -52,7 +56,7 @@ def read_tables(config: DataConfig, signal_length: int) -> pa.Table:
             f"data.tables: each file must be named once, but got {list(config.tables)}; copies of a row are "
             "no independent averages"
         )
-    tables = [_read(path, config, signal_length) for path in config.tables]
+    tables = [_read(path, config, signal_length, waveforms) for path in config.tables]
     rates = {path: sampling_rate_of(table) for path, table in zip(config.tables, tables, strict=True)}
     if len(set(rates.values())) > 1:
         raise UserError(f"data.tables: one sampling rate must hold for all, but got {rates} Hz; resample the files")
@@ -66,7 +70,9 @@ def read_tables(config: DataConfig, signal_length: int) -> pa.Table:
         raise UserError(f"data.tables: a column is text in one file and a number in another ({error})") from error
 
 
-def check_table(table: pa.Table, config: DataConfig, signal_length: int, where: str) -> pa.Table:
+def check_table(
+    table: pa.Table, config: DataConfig, signal_length: int, where: str, *, waveforms: bool = True
+) -> pa.Table:
     """Check a waveform table and return the columns that training needs, each of one type.
 
     Static columns become float64 or text (NaN becomes null), the other columns that name subjects and recordings
@@ -80,7 +86,7 @@ def check_table(table: pa.Table, config: DataConfig, signal_length: int, where: 
     if not table.num_rows:
         raise UserError(f"{where}: a waveform table must hold rows, but got none")
     columns = {}
-    for name in _columns(table.column_names, config, where):
+    for name in _columns(table.column_names, config, where, waveforms):
         at, column = f"{where}: column {name!r}", table[name]
         if name == "signal":
             columns[name] = checked_signal(column, signal_length, at)
@@ -180,26 +186,37 @@ def write_table(table: pa.Table, path: str | Path) -> None:
         pq.write_table(table, temporary)
 
 
-def _read(path: str, config: DataConfig, signal_length: int) -> pa.Table:
+@contextmanager
+def opened(path: str, **options: Any) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of `data.tables`; `options` of pyarrow's ParquetFile.
+
+    Raises:
+        UserError: it is missing, or no Parquet file.
+    """
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
-            names = file.schema_arrow.names
-            table = file.read(columns=[name for name in _wanted(config) if name in names])
+        with pq.ParquetFile(path, **options) as file:
+            yield file
     except FileNotFoundError as error:
         raise UserError(f"data.tables: no such file, but got {path!r}; name a Parquet file") from error
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(f"{path}: must be a readable Parquet file, but got: {error}") from error
-    _columns(names, config, path)  # against all that the file has, so that the message can suggest a name
-    return check_table(table, config, signal_length, path)
 
 
-def _wanted(config: DataConfig) -> list[str]:
+def _read(path: str, config: DataConfig, signal_length: int, waveforms: bool) -> pa.Table:
+    with opened(path, memory_map=True) as file:
+        names = file.schema_arrow.names
+        _columns(names, config, path)  # against all that the file has, so that the message can suggest a name
+        table = file.read(columns=[name for name in wanted_columns(config, waveforms) if name in names])
+    return check_table(table, config, signal_length, path, waveforms=waveforms)
+
+
+def wanted_columns(config: DataConfig, waveforms: bool = True) -> list[str]:
     """The columns that training uses, peaks last."""
     names = (config.subject_column, *config.recording_columns, *(config.average_columns or ()), *config.static)
-    return list(dict.fromkeys((*names, "signal", *PEAK_COLUMNS)))
+    return list(dict.fromkeys((*names, *(("signal", *PEAK_COLUMNS) if waveforms else ()))))
 
 
-def _columns(present: Sequence[str], config: DataConfig, where: str) -> list[str]:
+def _columns(present: Sequence[str], config: DataConfig, where: str, waveforms: bool = True) -> list[str]:
     """The wanted columns of a table that has `present`; labelled peaks are all there or not at all."""
     if len(set(config.static)) < len(config.static):
         raise UserError(f"data.static: each column must be named once, but got {list(config.static)}")
@@ -209,7 +226,7 @@ def _columns(present: Sequence[str], config: DataConfig, where: str) -> list[str
             f"data: subject, recording and static columns must hold one value a row, but got {sorted(lists)}"
         )
     labelled = any(name in present for name in PEAK_COLUMNS)
-    wanted = [name for name in _wanted(config) if labelled or name not in PEAK_COLUMNS]
+    wanted = [name for name in wanted_columns(config, waveforms) if labelled or name not in PEAK_COLUMNS]
     for name in wanted:
         if name not in present:
             close = difflib.get_close_matches(name, present, n=1)

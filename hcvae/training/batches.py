@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-ORDER, NOISE, DROPOUT = range(3)
+ORDER, NOISE, DROPOUT, GROUPS = range(4)
 
 
 def keyed_seed(stream: int, *key: int) -> int:

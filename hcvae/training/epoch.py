@@ -4,15 +4,17 @@ Legend: B rows of a batch over all workers, G global and L local latent dimensio
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from hcvae.config import Config
+from hcvae.data.dataset import TrainingRows
 from hcvae.models import Model
 from hcvae.training.batches import DROPOUT, epoch_batches, keyed_seed, latent_noise
 from hcvae.training.step import TrainingStep
+from hcvae.training.streaming import Batch, streamed_batches
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
 
@@ -25,13 +27,21 @@ class EpochTrainer:
     """Steps a model through epochs of the training part, alone or with other workers."""
 
     def __init__(
-        self, config: Config, model: Model, data: PartTensors, workers: Workers, sampling_rate_hz: float
+        self,
+        config: Config,
+        model: Model,
+        data: PartTensors,
+        workers: Workers,
+        sampling_rate_hz: float,
+        stream: TrainingRows | None = None,
     ) -> None:
         self.config = config.training
         self.latent_dims = list(model.latent_dims.values())
-        self.module = TrainingStep(config, model, data, sampling_rate_hz).to(data.signals.device)
+        n_data = None if stream is None else len(stream)
+        self.module = TrainingStep(config, model, data, sampling_rate_hz, n_data).to(data.signals.device)
         self.replica = DistributedDataParallel(self.module) if workers.size > 1 else self.module
         self.data = data
+        self.stream = stream
         self.workers = workers
         self.optimizer = torch.optim.AdamW(
             self.module.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
@@ -47,8 +57,7 @@ class EpochTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         torch.manual_seed(keyed_seed(DROPOUT, self.config.seed, epoch, self.workers.rank))
-        batches = epoch_batches(len(self.data.signals), self.config.batch_size, self.config.seed, epoch)
-        steps = [self.step(rows, epoch, step, weights) for step, rows in enumerate(batches)]
+        steps = [self.step(*batch, epoch, step, weights) for step, batch in enumerate(self.batches(epoch))]
         sums = self.workers.sum(torch.stack([torch.stack(list(terms.values())) for terms in steps]).sum(0))
         means = dict(zip(steps[0], (sums / len(steps) / self.workers.size).tolist(), strict=True))
         means["train_total_kl"] = sum(means[f"train_{block}_kl"] for block in self.module.model.latent_dims)
@@ -60,32 +69,44 @@ class EpochTrainer:
             )
         return means
 
-    def step(self, rows: torch.Tensor, epoch: int, step: int, weights: Mapping[str, float]) -> dict[str, torch.Tensor]:
-        """One optimiser step on the batch `rows` [B] (of all workers); returns its losses without waiting for them."""
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The batches of an epoch, from memory or from the stream."""
+        size, seed, workers = self.config.batch_size, self.config.seed, self.workers
+        if self.stream is not None:
+            return streamed_batches(self.stream, size, seed, epoch, workers, self.data.signals.device)
+        return (
+            (len(rows), self.data.take(rows[workers.own].to(self.data.signals.device)))
+            for rows in epoch_batches(len(self.data), size, seed, epoch)
+        )
+
+    def step(
+        self, n_rows: int, batch: PartTensors, epoch: int, step: int, weights: Mapping[str, float]
+    ) -> dict[str, torch.Tensor]:
+        """One optimiser step on a batch of `n_rows` rows of all workers, this one's being `batch`.
+
+        Returns its losses without waiting for them.
+        """
         self.optimizer.zero_grad(set_to_none=True)
-        terms = self.backward(rows, epoch, step, weights)
+        terms = self.backward(n_rows, batch, epoch, step, weights)
         limit = self.config.gradient_clip_norm or math.inf
         terms["train_gradient_norm"] = torch.nn.utils.clip_grad_norm_(self.module.parameters(), limit)
         self.optimizer.step()
         return terms
 
     def backward(
-        self, rows: torch.Tensor, epoch: int, step: int, weights: Mapping[str, float]
+        self, n_rows: int, batch: PartTensors, epoch: int, step: int, weights: Mapping[str, float]
     ) -> dict[str, torch.Tensor]:
-        """Add the gradient of the mean loss over the batch `rows` [B] of all workers to the parameters.
+        """Add the gradient of the mean loss over the batch of `n_rows` rows of all workers to the parameters.
 
-        Each worker takes every `size`-th row, with the latent noise of that row; sums are divided by the counts of
+        Each worker has every `size`-th row, with the latent noise of that row; sums are divided by the counts of
         the whole batch, so that the gradient does not depend on the number of workers.
         """
-        device = self.data.signals.device
-        own = slice(self.workers.rank, None, self.workers.size)
-        noise = latent_noise(len(rows), sum(self.latent_dims), self.config.seed, epoch, step)[own].to(device)
-        batch = self.data.take(rows[own].to(device))
+        noise = latent_noise(n_rows, sum(self.latent_dims), self.config.seed, epoch, step)[self.workers.own]
         total, components = self.replica(
             batch,
-            noise.split(self.latent_dims, dim=1),
+            noise.to(batch.signals.device).split(self.latent_dims, dim=1),
             weights,
-            n_rows=len(rows) / self.workers.size,
+            n_rows=n_rows / self.workers.size,
             n_peaks=self.workers.sum(batch.peak_mask.sum()).clamp(min=1) / self.workers.size,
         )
         total.backward()

@@ -82,7 +82,7 @@ def fit(
     torch.manual_seed(config.training.seed)
     model = build(config.model).to(device)
     train, rate = PartTensors.of(data.train, device), data.preprocessing.sampling_rate_hz
-    trainer = EpochTrainer(config, model, train, workers, rate)
+    trainer = EpochTrainer(config, model, train, workers, rate, data.stream)
     validation = PartTensors.of(data.validation, device)
 
     checkpoints = folder / CHECKPOINTS
@@ -147,11 +147,11 @@ def resolve(config: Config, data: Dataset, workers: int) -> Config:
     Raises:
         UserError: the batches are too small to be shared out among the workers.
     """
-    smallest = len(data.train) // math.ceil(len(data.train) / config.training.batch_size)
+    smallest = data.n_train // math.ceil(data.n_train / config.training.batch_size)
     if smallest < workers:
         raise UserError(
             f"training.batch_size: batches of {smallest} rows cannot be shared out among {workers} workers; "
-            f"use {2 * workers} or more and a training part ({len(data.train)} rows) that allows it"
+            f"use {2 * workers} or more and a training part ({data.n_train} rows) that allows it"
         )
     model = config.model.model_copy(update={"static_dim": data.preprocessing.static.dim})
     described = config.data.model_copy(update={"licence": data.licence})

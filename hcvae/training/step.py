@@ -25,16 +25,19 @@ class TrainingStep(nn.Module):
     Args:
         config: of the training, with `model.static_dim` resolved.
         model: what is trained.
-        train: the training part; it gives the scales of the attributes.
+        train: the training part, or a sample of it; it gives the scales of the attributes.
         sampling_rate_hz: of the waveforms.
+        n_data: rows of the training part; null: those of `train`.
     """
 
-    def __init__(self, config: Config, model: Model, train: PartTensors, sampling_rate_hz: float) -> None:
+    def __init__(
+        self, config: Config, model: Model, train: PartTensors, sampling_rate_hz: float, n_data: int | None = None
+    ) -> None:
         super().__init__()
         self.model = model
         self.objective = Objective(config)
         self.swap = SwapConsistency(train.signals, sampling_rate_hz) if self.objective.weights["swap"] else None
-        self.n_data = len(train)
+        self.n_data = len(train) if n_data is None else n_data
         self.bf16 = config.training.precision == "bf16"
 
     def forward(

@@ -33,7 +33,7 @@ class PartTensors:
         own = np.arange(len(part))
         response = part.signals[np.where(part.independent >= 0, part.independent, own)]
         arrays = (part.signals, part.static, part.peaks, part.peak_mask, response)
-        return cls(*(_tensor(array, device) for array in arrays))
+        return cls(*(as_tensor(array, device) for array in arrays))
 
     def __len__(self) -> int:
         return len(self.signals)
@@ -43,7 +43,8 @@ class PartTensors:
         return PartTensors(*(tensor[rows] for tensor in vars(self).values()))
 
 
-def _tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
+def as_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An array on `device`, without a copy on the CPU."""
     # Ray shares arrays read-only; torch warns that it cannot mark them so, and nothing here writes to them.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

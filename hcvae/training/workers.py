@@ -28,6 +28,11 @@ class Workers:
         """Whether this worker evaluates, writes and reports."""
         return self.rank == 0
 
+    @property
+    def own(self) -> slice:
+        """This worker's rows of a batch."""
+        return slice(self.rank, None, self.size)
+
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
         """`tensor` added up over all workers, in place."""
         if self.size > 1:

@@ -37,9 +37,9 @@ def first_gradient(out: Path) -> None:
     torch.manual_seed(0)
     model = build(config.model)
     trainer = EpochTrainer(config, model, PartTensors.of(data.train, torch.device("cpu")), workers, 20_000.0)
-    rows = next(epoch_batches(len(data.train), config.training.batch_size, seed=0, epoch=0))
-    assert len(rows) % 2 == 1, "an odd batch, so that the two workers hold unequal parts"
-    terms = trainer.backward(rows, 0, 0, component_weights(config, config.training.loss_weights))
+    n_rows, own = next(trainer.batches(0))
+    assert n_rows % 2 == 1, "an odd batch, so that the two workers hold unequal parts"
+    terms = trainer.backward(n_rows, own, 0, 0, component_weights(config, config.training.loss_weights))
     losses = {name: workers.sum(value.clone()) / workers.size for name, value in terms.items()}
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     save_file(gradients | losses, out)
