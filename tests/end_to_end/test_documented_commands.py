@@ -47,7 +47,7 @@ def steps(page: str) -> Iterator[tuple[str, str]]:
         if language == "python":
             yield language, text
         else:
-            lines = (line.partition(" #")[0].strip() for line in text.splitlines())
+            lines = (line.partition(" #")[0].strip() for line in text.replace("\\\n", " ").splitlines())
             yield from ((language, line) for line in lines if line and not any(name in line for name in NOT_RUN))
 
 
@@ -151,6 +151,7 @@ def test_the_page_of_clusters(checkout: Path) -> None:
         try:
             run(status)
             run("python -m jobs.pull results/quickstart --out shared/model")
+            run("hcvae simulate --rows 10000 --out shared/recordings.parquet")
             for job in jobs:
                 run(job.replace("/shared", str(checkout / "shared")))
         finally:
