@@ -28,7 +28,7 @@ from hcvae.data.simulator import simulate
 GROUP_ROWS = 50_000
 SAMPLED_EVERY_S = 1.0
 MIB = 2**20
-SHARE = "0.01"
+SHARE = "0.002"
 """Of the subjects, for validation and for test: both parts are in memory."""
 
 

@@ -122,9 +122,10 @@ def prepare(config: Config) -> Dataset:
     rate = sampling_rate_of(table)
     licence = config.data.licence or licence_of(table)
     table = table.drop_columns("signal")
-    scaling = SignalNormalization.fit(signals[split.train], table.take(split.train), config.normalization.group_by)
+    described = table.take(split.train)
+    scaling = SignalNormalization.fit(signals[split.train], described, config.normalization.group_by)
     rows = Rows.of(table, signals, rate, scaling, config.data)
-    preprocessing = fitted(config, table, split, scaling, rate, rows.peak_mask[split.train].sum(axis=0))
+    preprocessing = fitted(config, described, scaling, rate, rows.peak_mask[split.train].sum(axis=0))
     static = preprocessing.static
     return Dataset(
         train=rows.part(split.train, scaling, static),
@@ -145,18 +146,16 @@ def prepare(config: Config) -> Dataset:
 
 def fitted(
     config: Config,
-    table: pa.Table,
-    split: Split,
+    train: pa.Table,
     scaling: SignalNormalization,
     rate_hz: float,
     labelled: NDArray[np.int64],
 ) -> Preprocessing:
-    """What maps to and from physical units, by the training rows of `table`, with how often each peak is labelled [6].
+    """What maps to and from physical units, by the training rows, with how often each peak is labelled in them [6].
 
     Raises:
         UserError: the static columns, or `model.static_dim`, cannot be.
     """
-    train = table.select(config.data.static).take(split.train)
     static = StaticEncoder.fit(train, config.data.static)
     if config.model.static_dim not in (None, static.dim):
         raise UserError(

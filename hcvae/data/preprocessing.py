@@ -100,6 +100,8 @@ def typical_values(
 
 
 def _by_group(table: pa.Table, group: NDArray[np.int64], names: Sequence[str]) -> dict[str, pa.Table]:
+    if len(names) == 1:
+        return {names[0]: table}  # no copy
     return {name: table.take(np.flatnonzero(group == position)) for position, name in enumerate(names)}
 
 

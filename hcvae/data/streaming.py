@@ -162,7 +162,6 @@ def prepare_stream(config: Config, through: Callable[[Stream, Sequence[Span]], I
     table = read_tables(config.data, config.model.signal_length, waveforms=False)
     rate, licence, group_by = sampling_rate_of(table), licence_of(table), config.normalization.group_by
     split = split_rows(table, config.data)
-    table = table.select(config.data.static)
     _check_parts(config, len(split.validation) + len(split.test))
     in_training = np.zeros(table.num_rows, np.bool_)
     in_training[split.train] = True
@@ -170,7 +169,8 @@ def prepare_stream(config: Config, through: Callable[[Stream, Sequence[Span]], I
     sample = np.sort(draw.choice(split.train, min(SAMPLE_ROWS, len(split.train)), replace=False))
     kept = np.sort(np.concatenate([sample, split.validation, split.test]))
 
-    names = group_names(table if group_by is None else table.select([group_by]).take(split.train), group_by)
+    table = table.select(config.data.static).take(split.train)
+    names = group_names(table, group_by)
     sums, labelled, digest, tables = np.zeros((3, len(names))), np.zeros(6, np.int64), hashlib.sha256(), []
     for first, block in (found for group in groups for found in _tables(config, group)):
         signals, trained = signals_of(block), in_training[first : first + block.num_rows]
@@ -186,7 +186,7 @@ def prepare_stream(config: Config, through: Callable[[Stream, Sequence[Span]], I
         digest.update(part.tobytes())
 
     scaling = SignalNormalization.of_moments(sums, group_by, names)
-    preprocessing = fitted(config, table, split, scaling, rate, labelled)
+    preprocessing = fitted(config, table, scaling, rate, labelled)
     held = pa.concat_tables(tables, promote_options="default")
     rows = Rows.of(held.drop_columns("signal"), signals_of(held), rate, scaling, config.data)
     train, validation, test = (

@@ -57,9 +57,12 @@ class EpochTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         torch.manual_seed(keyed_seed(DROPOUT, self.config.seed, epoch, self.workers.rank))
-        steps = [self.step(*batch, epoch, step, weights) for step, batch in enumerate(self.batches(epoch))]
-        sums = self.workers.sum(torch.stack([torch.stack(list(terms.values())) for terms in steps]).sum(0))
-        means = dict(zip(steps[0], (sums / len(steps) / self.workers.size).tolist(), strict=True))
+        sums: torch.Tensor | float = 0.0  # not a list: its tensors, kept for 20,000 steps, would fill the memory
+        for step, batch in enumerate(self.batches(epoch)):
+            terms = self.step(*batch, epoch, step, weights)
+            sums = sums + torch.stack(list(terms.values())).double()
+        sums = self.workers.sum(torch.as_tensor(sums)) / (step + 1) / self.workers.size
+        means = dict(zip(terms, sums.tolist(), strict=True))
         means["train_total_kl"] = sum(means[f"train_{block}_kl"] for block in self.module.model.latent_dims)
         if not all(math.isfinite(value) for value in means.values()):
             values = ", ".join(f"{name.removeprefix('train_')} {value:.4g}" for name, value in means.items())
