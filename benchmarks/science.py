@@ -57,7 +57,7 @@ class Science(command_line.Command):
     tier: Literal["quick", "full"] = "quick"
     """`quick`: small models, under 15 minutes on 2 cores; `full`: everything."""
     only: str | None = None
-    """Only runs whose group or name holds this text."""
+    """Only the runs of this group, or of this name."""
     recordings: str = "../shared/data"
     """Folder of the real recordings; without it their runs are left out, visibly."""
     threads: int = 1

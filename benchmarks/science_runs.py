@@ -53,6 +53,17 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "4 time segments": {"model": {"local_segments": 4}},
 }
 """At width 0.25."""
+FOUND: dict[str, dict[str, Any]] = {
+    "found by search, no. 93": {
+        "model": {"global_latent_dim": 46, "local_latent_dim": 118, "early_signal_ratio": 0.5435},
+        "training": {"loss_weights": {"global_kl": 0.0072, "local_kl": 0.0003, "swap": 8.74}},
+    },
+    "found by search, no. 129": {
+        "model": {"global_latent_dim": 61, "local_latent_dim": 118, "early_signal_ratio": 0.247},
+        "training": {"loss_weights": {"global_kl": 0.0023, "local_kl": 0.003, "swap": 2.16}},
+    },
+}
+"""At width 0.25: two on the front of the 200 configurations of results/early-stopping, searched at width 0.1."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,7 @@ def runs(tier: str, recordings: Path) -> Iterator[Run]:
     yield from _group("quarter", MAIN, SEEDS, quarter)
     yield from _group("recordings", MAIN, SEEDS, recorded(recordings, 0.25))
     yield from _group("quarter", ABLATIONS, ABLATION_SEEDS, quarter, without=MAIN)
+    yield from _group("quarter", FOUND, SEEDS, quarter)
     yield from _group("full", MAIN, SEEDS, whole)
     yield from _group("recordings-full", MAIN, SEEDS, recorded(recordings, 1.0))
 

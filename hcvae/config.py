@@ -4,9 +4,11 @@ Every section is frozen and refuses unknown keys. JSON goes in and out:
 `Config.model_validate_json(text)` and `config.model_dump_json(indent=2)`.
 """
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from hcvae.storage import Place
 
 MOST_DIMENSIONS = 2**14
 """Samples of a waveform or dimensions of a latent: the model holds a square matrix of each, here of 1 GiB."""
@@ -245,6 +247,9 @@ class TrainingConfig(Section):
     """`bf16`: forward pass and loss under autocast, weights and optimiser in fp32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: the GPU where there is one."""
+    start_from: Annotated[str, AfterValidator(lambda place: str(Place.of(place)))] | None = None
+    """Fine-tuning: the model bundle, a folder or a URI, whose weights the training starts from. It needs the same
+    `model`, static columns and sampling rate; scales are the new data's. Null starts from random weights."""
     seed: int = Field(0, ge=0)
     """Seed of the weights, the order of the rows and the latent noise."""
     checkpoint_every_epochs: int = Field(5, ge=1)

@@ -28,11 +28,17 @@ def check_space(config: SearchConfig) -> None:
     """Check that every draw from `config.search.space` gives a valid configuration.
 
     Raises:
-        UserError: an unknown path (with a suggestion), a field that is fixed by the data, a bound or choice that the
-            field refuses, or bounds that do not go together (local latent dimensions below the global ones).
+        UserError: an unknown path (with a suggestion), a field that is fixed by the data or by the bundle that the
+            trainings start from, a bound or choice that the field refuses, or bounds that do not go together (local
+            latent dimensions below the global ones).
     """
     for path, parameter in config.search.space.items():
         field = _field(path)
+        if config.training.start_from is not None and path.startswith("model.") and path != "model.dropout":
+            raise UserError(
+                f"search.space.{path}: cannot be searched, as all trials start from the network in "
+                f"{config.training.start_from} (training.start_from); search fields of training"
+            )
         for value in _values(parameter):
             _check_value(path, field, value)
     _check_local_choices(config)

@@ -22,6 +22,7 @@ from hcvae.training.evaluation import evaluate
 from hcvae.training.monitor import Monitor
 from hcvae.training.objective import Objective
 from hcvae.training.schedule import component_weights, plan_epoch
+from hcvae.training.start import starting_weights
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
 
@@ -72,7 +73,8 @@ def fit(
     evaluates, writes and reports.
 
     Raises:
-        UserError: the configuration does not fit the data or the workers, or `folder` holds another training.
+        UserError: the configuration does not fit the data, the workers or the bundle that it starts from, or `folder`
+            holds another training.
         TrainingDiverged: a loss is not finite; the last checkpoint before it stays.
         StorageError: a checkpoint cannot be written for a long time; the one before it stays.
     """
@@ -80,7 +82,10 @@ def fit(
     config = resolve(config, data, workers.size)
     device = pick_device(config.training.device)
     torch.manual_seed(config.training.seed)
-    model = build(config.model).to(device)
+    model = build(config.model)
+    if (weights := starting_weights(config, data)) is not None:
+        model.load_state_dict(weights)
+    model = model.to(device)
     train, rate = PartTensors.of(data.train, device), data.preprocessing.sampling_rate_hz
     trainer = EpochTrainer(config, model, train, workers, rate, data.stream)
     validation = PartTensors.of(data.validation, device)

@@ -13,6 +13,7 @@ from hcvae.training.diagnosis import diagnose
 from hcvae.training.evaluation import evaluate, intervals
 from hcvae.training.loop import FitResult, Report, Saved, fit, pick_device, resolve
 from hcvae.training.objective import Objective
+from hcvae.training.start import starting_weights
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
 
@@ -21,12 +22,13 @@ def preflight(config: Config, data: Dataset, workers: int = 1) -> None:
     """Find out, before any long work, whether `config` can be trained and measured on `data`.
 
     Raises:
-        UserError: a batch cannot be shared out, there is no such device, the model is too large for a bundle, or a part
-            is too small to be scored.
+        UserError: a batch cannot be shared out, there is no such device, the model is too large for a bundle, it cannot
+            start from `training.start_from`, or a part is too small to be scored.
     """
     config = resolve(config, data, workers)
     pick_device(config.training.device)
     outline(config.model)
+    starting_weights(config, data)
     model = build(config.model.model_copy(update={"width": 0.01}))
     for part in (data.validation, data.test):
         evaluate(model, part, PartTensors.of(part, torch.device("cpu")), data.preprocessing, Objective(config))

@@ -43,6 +43,15 @@ def test_bad_parameters_are_refused(path: str, parameter: dict[str, Any], messag
     assert str(refused.value).startswith(f"search.space.{path}: ")
 
 
+def test_the_network_of_a_bundle_to_start_from_is_not_searched() -> None:
+    ratio = {"model.early_signal_ratio": {"type": "float", "low": 0.1, "high": 0.5}}
+    fine_tuned = {"training": {"start_from": "one/bundle"}}
+    with pytest.raises(UserError, match=r"search.space.model.early_signal_ratio: .*one/bundle.*training.start_from"):
+        check_space(SearchConfig.model_validate({**fine_tuned, "search": {"space": ratio}}))
+    dropout = {"model.dropout": {"type": "float", "low": 0.1, "high": 0.5}}
+    check_space(SearchConfig.model_validate({**fine_tuned, "search": {"space": dropout}}))
+
+
 @pytest.mark.parametrize(
     ("space", "model"),
     [
