@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -14,6 +13,7 @@ from hcvae import command_line
 from jobs.arguments import lasting, main
 
 if TYPE_CHECKING:
+    from hcvae.storage import Place
     from tune.bulk_generation import Order
 
 
@@ -24,12 +24,13 @@ class GenerateCommand(command_line.Command):
     examples:
       python -m jobs.generate model --condition stimulus_level_db=60 --samples 1000000 --out at-60-dB
       python -m jobs.generate model --condition stimulus_level_db=20:80:10 --condition sex=F,M --out many
+      python -m jobs.generate s3://bucket/model --samples 1000000 --out s3://bucket/many
     """
 
     bundle: CliPositionalArg[str]
-    """The model bundle, a folder that every node sees."""
+    """The model bundle, a folder that every node sees, or a URI."""
     out: str
-    """Folder of the files; every node must see it."""
+    """Folder of the files, which every node must see, or a URI."""
     condition: list[str] = Field([])
     """COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP (both ends included); repeat it. All combinations are
     generated. null for none; columns left out take their typical training value."""
@@ -54,9 +55,10 @@ def run(arguments: Sequence[str]) -> int:
     command = command_line.parse(GenerateCommand, arguments)
     from hcvae.bundle import load
     from hcvae.generation import complete_condition, parse_conditions
+    from hcvae.storage import Place
     from tune.bulk_generation import Order
 
-    place, out = Path(lasting(command.bundle)).absolute(), Path(lasting(command.out)).absolute()
+    place, out = Place.of(lasting(command.bundle)), Place.of(lasting(command.out))
     bundle = load(place)
     conditions = [
         complete_condition(bundle, given, extrapolate=command.extrapolate)
@@ -68,14 +70,16 @@ def run(arguments: Sequence[str]) -> int:
     console = Console()
     total = len(conditions) * command.samples
     console.print(
-        f"{total:,} waveforms of {len(conditions)} conditions, {len(order.parts)} files, in {out}", markup=False
+        f"{total:,} waveforms of {len(conditions)} conditions, {len(order.parts)} files, in {out}",
+        markup=False,
+        soft_wrap=True,
     )
     if not command.dry_run:
         _generate(order, out, command.workers, total, console)
     return 0
 
 
-def _generate(order: "Order", out: Path, workers: int | None, total: int, console: Console) -> None:
+def _generate(order: "Order", out: "Place", workers: int | None, total: int, console: Console) -> None:
     import ray
 
     from tune.bulk_generation import begin, rows_of, write_parts
@@ -91,7 +95,9 @@ def _generate(order: "Order", out: Path, workers: int | None, total: int, consol
             for count in write_parts(order, out, missing, workers or cpus):
                 progress.advance(task, count)
     console.print(
-        f"{rows_of(out):,} waveforms in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})", markup=False
+        f"{rows_of(out):,} waveforms in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})",
+        markup=False,
+        soft_wrap=True,
     )
 
 

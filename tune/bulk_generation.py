@@ -12,7 +12,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,10 @@ import ray.data
 import torch
 
 import hcvae
-from hcvae.data.atomic import written_whole
 from hcvae.data.preprocessing import Value
-from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.generation import generate
+from hcvae.storage import Place
 
 MANIFEST = "_generation.json"  # readers of folders pass over names that begin so
 
@@ -37,7 +35,7 @@ class Order:
     """What is to be generated."""
 
     bundle: str
-    """Folder of the bundle, as every node sees it."""
+    """Folder of the bundle, a path or a URI, as every node sees it."""
     conditions: tuple[Mapping[str, Value], ...]
     """Complete ones, see `hcvae.generation.complete_condition`."""
     n_samples: int
@@ -58,41 +56,43 @@ class Order:
 
     def manifest(self) -> dict[str, Any]:
         """All that the bytes of the files depend on, as JSON."""
-        weights = (Path(self.bundle) / "model.safetensors").read_bytes()
+        with (Place.of(self.bundle) / "model.safetensors").open() as file:
+            weights = hashlib.sha256(file.read()).hexdigest()
         wanted = {name: value for name, value in asdict(self).items() if name != "bundle"}
         versions = {"hcvae": hcvae.__version__, "torch": torch.__version__, "pyarrow": version("pyarrow")}
-        content = {"model_sha256": hashlib.sha256(weights).hexdigest(), **wanted, "versions": versions}
+        content = {"model_sha256": weights, **wanted, "versions": versions}
         return dict(json.loads(json.dumps(content)))
 
 
-def begin(order: Order, out: Path) -> list[dict[str, int]]:
+def begin(order: Order, out: Place) -> list[dict[str, int]]:
     """Make the folder, or open that of the same order; the parts that it lacks.
 
     Raises:
         UserError: `out` holds something else, or was begun with another order; the difference is named.
     """
-    wanted, manifest = order.manifest(), out / MANIFEST
-    if manifest.is_file():
+    wanted, manifest, there = order.manifest(), out / MANIFEST, set(out.names())
+    if MANIFEST in there:
         begun = json.loads(manifest.read_text())
         changed = sorted(name for name in wanted.keys() | begun.keys() if wanted.get(name) != begun.get(name))
         if changed:
             raise UserError(
                 f"--out: {out} was begun with another {', '.join(changed)}; name another folder, or go on as it began"
             )
-    elif out.exists() and any(out.iterdir()):
+    elif there:
         raise UserError(f"--out: {out} is not empty, and holds no {MANIFEST}; name a new folder")
     else:
-        out.mkdir(parents=True, exist_ok=True)
-        with written_whole(manifest) as temporary:
-            temporary.write_text(json.dumps(wanted, indent=2))
-    return [part for part in order.parts if not _file(out, part["part"]).exists()]
+        try:
+            manifest.write(json.dumps(wanted, indent=2).encode())
+        except OSError as error:
+            raise UserError(f"--out: cannot write to {out}: {error}; name a folder that you may write to") from error
+    return [part for part in order.parts if _file(part["part"]) not in there]
 
 
-def write_parts(order: Order, out: Path, parts: Sequence[dict[str, int]], workers: int) -> Iterator[int]:
+def write_parts(order: Order, out: Place, parts: Sequence[dict[str, int]], workers: int) -> Iterator[int]:
     """Write the parts with so many workers of one CPU; gives the number of waveforms of each as it is there."""
     ray.data.DataContext.get_current().enable_progress_bars = False
     written = ray.data.from_items(list(parts), override_num_blocks=len(parts)).map(
-        _Writer, fn_constructor_args=(order, str(out)), num_cpus=1, concurrency=min(workers, len(parts))
+        _Writer, fn_constructor_args=(order, out), num_cpus=1, concurrency=min(workers, len(parts))
     )
     for row in written.iter_rows():
         yield int(row["count"])
@@ -101,9 +101,9 @@ def write_parts(order: Order, out: Path, parts: Sequence[dict[str, int]], worker
 class _Writer:
     """A worker: the model is loaded once."""
 
-    def __init__(self, order: Order, out: str) -> None:
+    def __init__(self, order: Order, out: Place) -> None:
         torch.set_num_threads(1)
-        self._order, self._out, self._bundle = order, Path(out), hcvae.load(order.bundle)
+        self._order, self._out, self._bundle = order, out, hcvae.load(order.bundle)
 
     def __call__(self, part: dict[str, int]) -> dict[str, int]:
         order = self._order
@@ -114,14 +114,17 @@ class _Writer:
         table = generate(self._bundle, [condition], count, seed, residual_noise=noisy, extrapolate=True)
         samples = pa.array(np.arange(part["first"], part["first"] + part["count"]))
         table = table.set_column(table.schema.get_field_index("sample"), "sample", samples)
-        write_table(table, _file(self._out, int(part["part"])))
+        content = pa.BufferOutputStream()
+        pq.write_table(table, content)
+        (self._out / _file(int(part["part"]))).write(content.getvalue())
         return part
 
 
-def rows_of(out: Path) -> int:
+def rows_of(out: Place) -> int:
     """Waveforms in the files of `out`, by their footers."""
-    return sum(pq.read_metadata(path).num_rows for path in out.glob("part-*.parquet"))
+    files = [out / name for name in out.names() if name.startswith("part-")]
+    return sum(pq.read_metadata(file.key, filesystem=file.file_system).num_rows for file in files)
 
 
-def _file(out: Path, part: int) -> Path:
-    return out / f"part-{part:06d}.parquet"
+def _file(part: int) -> str:
+    return f"part-{part:06d}.parquet"

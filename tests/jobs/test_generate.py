@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import hcvae
+from benchmarks.object_store import ObjectStore
 from hcvae.bundle import Bundle, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -22,6 +23,7 @@ from hcvae.errors import UserError
 from hcvae.generation import complete_condition
 from hcvae.generation import generate as draw
 from hcvae.models import build
+from hcvae.storage import Place
 from jobs import generate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +47,7 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
-def order(model: Path, out: Path, *more: object) -> list[str]:
+def order(model: Path | Place, out: Path | Place, *more: object) -> list[str]:
     given = ("--condition", "stimulus_level_db=20,60", "--samples", 70, "--rows-per-file", 30, "--out", out)
     return [str(word) for word in (model, *given, *more)]
 
@@ -80,7 +82,7 @@ def test_a_part_is_what_the_model_draws_from_the_part_s_seed(model, tmp_path):
 
     bundle = hcvae.load(model)
     condition = complete_condition(bundle, {"stimulus_level_db": 60.0})
-    _Writer(Order(str(model), (condition,), 8, 5, False, 4), str(tmp_path))(
+    _Writer(Order(str(model), (condition,), 8, 5, False, 4), Place.of(tmp_path))(
         {"part": 1, "condition": 0, "first": 4, "count": 4}
     )
     seed = int(np.random.SeedSequence([5, 1]).generate_state(1, np.uint64)[0]) // 2
@@ -131,3 +133,30 @@ def test_killed_and_started_again_it_ends_with_the_same_files(model, tmp_path):
     assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
     manifest = json.loads((tmp_path / "killed" / "_generation.json").read_text())
     assert (manifest["seed"], manifest["n_samples"]) == (0, 40_000)
+
+
+@pytest.mark.services
+def test_an_object_store_holds_the_same_files_after_an_interruption(model: Path, s3: ObjectStore, tmp_path: Path):
+    def finish(bundle: Path | Place, out: Path | Place) -> str:
+        command = [sys.executable, "-m", "jobs.generate", *order(bundle, out)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    stored, out = Place.of(s3.address("model")), Place.of(s3.address("many"))
+    stored.put(model)
+    finish(model, tmp_path / "many")
+    said = finish(stored, out)
+    whole = hashes(tmp_path / "many")
+    assert stored_hashes(out) == whole
+    for name in ("part-000001.parquet", "part-000004.parquet"):
+        (out / name).remove()
+    said += finish(stored, out)
+    assert stored_hashes(out) == whole
+    assert "140 waveforms in s3://" in said
+    assert s3.secret_key not in said
+
+
+def stored_hashes(out: Place) -> dict[str, str]:
+    names = [name for name in out.names() if name.startswith("part-")]
+    return {name: hashlib.sha256((out / name).open().read()).hexdigest() for name in names}
