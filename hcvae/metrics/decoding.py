@@ -63,8 +63,16 @@ class LatentDecoder(Generic[ArrayT]):
         z_global, z_local, *z_intermediate = map(_take, self.latents, of_latents)
         with torch.no_grad():
             decoded = self.decode(z_global, z_local, _take(self.condition, of_condition), *z_intermediate)
+        return self.checked(decoded, len(of_condition))
+
+    def checked(self, decoded: ArrayT, rows: int) -> NDArray[np.float64]:
+        """Decoded waveforms as an array, once they are [rows, T] and finite.
+
+        Raises:
+            ValueError: they are not.
+        """
         waveforms = to_numpy(decoded)
-        expected = (len(of_condition), self.signal_length)
+        expected = (rows, self.signal_length)
         if waveforms.shape != expected:
             raise ValueError(f"decode: the shape must be {expected}, but got {waveforms.shape}")
         if not np.isfinite(waveforms).all():

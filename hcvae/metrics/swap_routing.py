@@ -70,6 +70,7 @@ def swap_routing_score(
     signals: NDArray[Any] | torch.Tensor,
     *,
     z_intermediate: ArrayT | None = None,
+    reconstructed: ArrayT | None = None,
     independent_signals: NDArray[Any] | torch.Tensor | None = None,
     sampling_rate_hz: float = 20_000.0,
     pairs: int = 256,
@@ -95,13 +96,14 @@ def swap_routing_score(
 
     Args:
         decode: (z_global, z_local, condition) -> waveforms [n, T], a model in eval mode; with `z_intermediate` it
-            takes that as a fourth argument. Called `1 + repeats` times, with float32 tensors where the latents are
-            tensors, otherwise with arrays.
+            takes that as a fourth argument. Called `repeats` times, and once more without `reconstructed`, with float32
+            tensors where the latents are tensors, otherwise with arrays.
         z_global: posterior means, [N, G].
         z_local: posterior means, [N, L].
         condition: encoded static parameters, [N, S].
         signals: the encoded waveforms in the unit of decode's, [N, T].
         z_intermediate: posterior means of a latent between z_global and z_local, [N, M]; None for models without.
+        reconstructed: what `decode` makes of every row's own latents and condition, [N, T], where it is known already.
         independent_signals: for each row another average of the same recording, [N, T]; a row of NaN where there
             is none. Fidelity is then measured on the rows that have one.
         sampling_rate_hz: of the waveforms.
@@ -112,7 +114,7 @@ def swap_routing_score(
     Raises:
         UserError: shapes that do not fit, values that are not finite, fewer rows than three times the rank of the
             regression on the condition, or a group with no attribute left.
-        ValueError: `decode` returns another shape, or values that are not finite.
+        ValueError: what is decoded has another shape, or values that are not finite.
     """
     waveforms = finite("signals", to_numpy(signals))
     conditions = finite("condition", to_numpy(condition))
@@ -132,13 +134,13 @@ def swap_routing_score(
     _check_groups(left_out)
 
     decoder = LatentDecoder(decode, tuple(latents.values()), condition, waveforms.shape[1])
-    reconstructed = read(decoder.reconstruct())
+    carried = read(decoder.reconstruct() if reconstructed is None else decoder.checked(reconstructed, len(waveforms)))
     swapped = np.concatenate(list(decoder.swaps(pairs, repeats, seed)), axis=-2)
     swapped_attributes = read(swapped)
     attributes = {}
     for name in (name for name in measured if name not in left_out):
         shares = level_shares(swapped_attributes[name], NEGLIGIBLE_EFFECT * variances[name])
-        fidelity = reference.fidelity(name, reconstructed[name])
+        fidelity = reference.fidelity(name, carried[name])
         attributes[name] = AttributeRouting(shares, fidelity, _weight(shares, fidelity), reliabilities[name])
     residual = regression.residual(waveforms)
     waveform = level_shares(swapped, NEGLIGIBLE_EFFECT * regression.covariance(residual, residual))

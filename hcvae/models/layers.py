@@ -75,6 +75,23 @@ class BatchNorm(nn.BatchNorm1d):
         return super().forward(input)
 
 
+class Dropout(nn.Dropout):
+    """Dropout that on the CPU draws 16 bits for each feature, four features from one number of the generator.
+
+    PyTorch's own draws a double for each, on one thread: an eighth of a bf16 step of 512 rows. The rate is rounded to
+    a multiple of 2^-16. Srivastava et al. 2014, "Dropout", JMLR.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop features of [B, F] and scale the others up, in train mode; otherwise the input itself."""
+        dropped = round(self.p * 2**16)
+        if not self.training or dropped == 0 or input.device.type != "cpu":
+            return super().forward(input)
+        drawn = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        kept = drawn.view(torch.int16)[: input.numel()].view_as(input) >= dropped - 2**15
+        return input * (kept.to(input.dtype) * (2**16 / (2**16 - dropped)))
+
+
 def normalization(features: int, batch_norm: bool) -> nn.Module:
     """Batch normalisation, or nothing."""
     return BatchNorm(features) if batch_norm else nn.Identity()
@@ -84,7 +101,7 @@ def encoder_layers(inputs: int, hidden: Sequence[int], dropout: float, batch_nor
     """Linear, ReLU, BatchNorm, Dropout for each of the `hidden` widths."""
     layers: list[nn.Module] = []
     for features in hidden:
-        layers += [nn.Linear(inputs, features), nn.ReLU(), normalization(features, batch_norm), nn.Dropout(dropout)]
+        layers += [nn.Linear(inputs, features), nn.ReLU(), normalization(features, batch_norm), Dropout(dropout)]
         inputs = features
     return nn.Sequential(*layers)
 

@@ -91,8 +91,12 @@ class EpochTrainer:
         """
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.backward(n_rows, batch, epoch, step, weights)
-        limit = self.config.gradient_clip_norm or math.inf
-        terms["train_gradient_norm"] = torch.nn.utils.clip_grad_norm_(self.module.parameters(), limit)
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if (limit := self.config.gradient_clip_norm) is not None:
+            # As clip_grad_norm_, but the fused optimiser divides: one pass over the gradients less.
+            self.optimizer.grad_scale = ((norm + 1e-6) / limit).clamp(min=1)  # type: ignore[attr-defined]
+        terms["train_gradient_norm"] = norm
         self.optimizer.step()
         return terms
 

@@ -24,9 +24,14 @@ ROWS_AT_ONCE = 4096
 
 @torch.no_grad()
 def evaluate(
-    model: Model, part: Part, tensors: PartTensors, preprocessing: Preprocessing, objective: Objective
+    model: Model,
+    part: Part,
+    tensors: PartTensors,
+    preprocessing: Preprocessing,
+    objective: Objective,
+    bf16: bool = False,
 ) -> dict[str, float]:
-    """Measure `model` on `part` from posterior means, in eval mode.
+    """Measure `model` on `part` from posterior means, in eval mode, with `bf16` its networks under autocast.
 
     Returns `reconstruction_nmse` and `disentanglement` (the search's objectives), `validation_loss` (of
     `objective`, with the weights of the last phase, without what exchanged latents or draws add), `r2`, `correlation`,
@@ -40,7 +45,8 @@ def evaluate(
     was_training = model.training
     model.eval()
     device = tensors.signals.device
-    output = _reconstruct(model, tensors)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        output = _reconstruct(model, tensors)
     total, components = objective(output, tensors)
     arrays = {key: value.float().cpu().numpy() for key, value in output.items()}
     paired = part.independent >= 0
@@ -48,7 +54,8 @@ def evaluate(
 
     def decode(z_global: Tensor, z_local: Tensor, static: Tensor, *z_intermediate: Tensor) -> Tensor:
         inputs = (tensor.to(device) for tensor in (z_global, z_local, static, *z_intermediate))
-        return model.decode(*inputs)["recon_signal"].float().cpu()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return model.decode(*inputs)["recon_signal"].float().cpu()
 
     routing = swap_routing_score(
         decode,
@@ -56,6 +63,7 @@ def evaluate(
         output["mu_local"].float().cpu(),
         tensors.static.cpu(),
         part.signals,
+        reconstructed=output["recon_signal"].float().cpu(),
         independent_signals=independent,
         sampling_rate_hz=preprocessing.sampling_rate_hz,
         z_intermediate=output["mu_intermediate"].float().cpu() if "mu_intermediate" in output else None,

@@ -138,6 +138,14 @@ def test_an_ideal_denoiser_has_fidelity_1_and_copying_the_noise_earns_nothing(da
     assert against_input.attributes["shape"].fidelity < 0.95
 
 
+def test_what_was_reconstructed_already_counts_as_if_it_were_decoded(data):
+    arguments = (compose, data.coarse, data.shape, data.condition, data.first)
+    assert swap_routing_score(*arguments, reconstructed=data.clean) == swap_routing_score(*arguments)
+    assert swap_routing_score(*arguments, reconstructed=0 * data.clean).signed < 0.5
+    with pytest.raises(ValueError, match="the shape must be"):
+        swap_routing_score(*arguments, reconstructed=data.clean[:-1])
+
+
 @pytest.mark.parametrize("factor", [0.5, 0.1])
 def test_fidelity_and_weight_of_a_shrunken_offset(score, request, data, factor):
     def decode(g, z, c):

@@ -7,6 +7,7 @@ from hcvae.errors import UserError
 from hcvae.models.layers import (
     LOGVAR_LIMIT,
     BatchNorm,
+    Dropout,
     FiLM,
     GaussianHead,
     check_arguments,
@@ -99,3 +100,33 @@ def test_film_starts_near_the_identity_but_not_at_it():
 def test_full_precision_widens_bfloat16_only():
     assert full_precision(torch.zeros(1, dtype=torch.bfloat16)).dtype == torch.float32
     assert full_precision(torch.zeros(1, dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_drops_at_its_rate_scales_the_rest_and_its_gradient_alike(dtype):
+    torch.manual_seed(0)
+    rows = torch.ones(501, 999, dtype=dtype, requires_grad=True)  # not a multiple of four
+    out = Dropout(0.3)(rows)
+    out.sum().backward()
+    assert torch.equal(rows.grad, out)
+    dropped = out == 0
+    assert out[~dropped].unique().tolist() == pytest.approx([1 / 0.7], rel=1e-2 if dtype == torch.bfloat16 else 1e-4)
+    assert dropped.float().mean().item() == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / rows.numel()) ** 0.5)
+    for shift in range(1, 9):  # features that share a drawn number are as independent as others
+        both = (dropped.flatten()[shift:] & dropped.flatten()[:-shift]).float().mean().item()
+        assert both == pytest.approx(0.09, abs=4 * (0.09 * 0.91 / rows.numel()) ** 0.5)
+
+
+def test_dropout_is_the_identity_in_eval_mode_and_at_rate_0():
+    rows = torch.randn(7, 5)
+    assert Dropout(0.5).eval()(rows) is rows
+    assert torch.equal(Dropout(0.0)(rows), rows)
+
+
+def test_dropout_follows_the_seed():
+    def drawn(seed):
+        torch.manual_seed(seed)
+        return Dropout(0.5)(torch.ones(64, 64))
+
+    assert torch.equal(drawn(1), drawn(1))
+    assert not torch.equal(drawn(1), drawn(2))

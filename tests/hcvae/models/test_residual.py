@@ -139,7 +139,8 @@ def test_posterior_draws_with_noise_have_the_second_moments_of_the_recordings(tr
     recorded = part.signals
     for n in np.unique(averages):
         rows = averages == n
-        assert np.mean(noisy[rows] ** 2) == pytest.approx(np.mean(recorded[rows] ** 2), rel=0.1)
+        # Over eight trainings the ratios were 0.92 to 1.12.
+        assert np.mean(noisy[rows] ** 2) == pytest.approx(np.mean(recorded[rows] ** 2), rel=0.15)
     expected = recorded.T @ recorded / len(recorded)
     difference = noisy.T @ noisy / len(recorded) - expected
     assert np.linalg.norm(difference) < 0.1 * np.linalg.norm(expected)
