@@ -235,6 +235,10 @@ class TrainingConfig(Section):
     """`reconstruction`: its mean squared error becomes a Gaussian likelihood with a learned scale, so that a KL weight
     is the beta of a beta-VAE on every data set (1 is the plain VAE; Rybkin et al. 2021). `all`: likewise for the static
     parameters and the peaks, whose weights are thereby learned (Kendall et al. 2018). `none`: the specification's."""
+    target: Literal["same_average", "other_average"] = "same_average"
+    """What the decoder is to give back. `other_average`: another average of the same response, whose noise cannot be
+    copied, so that the model learns to denoise (Lehtinen et al. 2018, "Noise2Noise"); a row without one is its own
+    target."""
     free_bits: float = Field(0.0, ge=0)
     """Nats that every latent dimension may hold without cost, against collapse (Kingma et al. 2016)."""
     phases: PhaseConfig = PhaseConfig()
@@ -244,7 +248,7 @@ class TrainingConfig(Section):
     early_stopping_patience: int | None = Field(10, ge=1)
     """Epochs of the last phase without a lower validation loss before training ends; null trains to the end."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """`bf16`: forward pass and loss under autocast, weights and optimiser in fp32."""
+    """`bf16`: forward pass and loss under autocast, each epoch's evaluation too; weights and optimiser in fp32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: the GPU where there is one."""
     start_from: Annotated[str, AfterValidator(lambda place: str(Place.of(place)))] | None = None

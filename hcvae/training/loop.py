@@ -19,6 +19,7 @@ from hcvae.storage import Place
 from hcvae.training.checkpoint import TrainingState, copy_newest, load_checkpoint, save_checkpoint
 from hcvae.training.epoch import EpochTrainer
 from hcvae.training.evaluation import evaluate
+from hcvae.training.memory import memory_kept
 from hcvae.training.monitor import Monitor
 from hcvae.training.objective import Objective
 from hcvae.training.schedule import component_weights, plan_epoch
@@ -98,6 +99,8 @@ def fit(
         raise UserError(f"{error}; use an empty folder") from error
 
     with ExitStack() as stack:
+        if data.stream is None:  # there is a bound on what a streamed training may keep
+            stack.enter_context(memory_kept())
         tensorboard = Monitor(folder / "tensorboard", config, state.history) if workers.first else None
         monitor = stack.enter_context(tensorboard) if tensorboard else None
         stopped = False
@@ -106,7 +109,8 @@ def fit(
             plan = plan_epoch(state.epoch, config.training)
             metrics = trainer.run(state.epoch, component_weights(config, plan.weights), plan.learning_rate)
             if monitor is not None:
-                metrics |= evaluate(model, data.validation, validation, data.preprocessing, trainer.module.objective)
+                step = trainer.module
+                metrics |= evaluate(model, data.validation, validation, data.preprocessing, step.objective, step.bf16)
                 metrics |= {
                     "epoch": state.epoch + 1,
                     "phase": plan.phase,
@@ -150,8 +154,13 @@ def resolve(config: Config, data: Dataset, workers: int) -> Config:
     """`config` with what the data decides filled in.
 
     Raises:
-        UserError: the batches are too small to be shared out among the workers.
+        UserError: the batches are too small to be shared out among the workers, or the wanted target is not there.
     """
+    if config.training.target == "other_average" and not (data.train.independent >= 0).any():
+        raise UserError(
+            "training.target: 'other_average' needs several averages of a response, but the training part has one of "
+            "each; name what averages of one response share in data.average_columns, or use 'same_average'"
+        )
     smallest = data.n_train // math.ceil(data.n_train / config.training.batch_size)
     if smallest < workers:
         raise UserError(

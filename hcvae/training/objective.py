@@ -24,6 +24,7 @@ class Objective(nn.Module):
         self.scales = LearnedScales(config.training.learned_scales)
         self.free_bits = config.training.free_bits
         self.samples = config.model.signal_length
+        self.other_average = config.training.target == "other_average"
         self.calibrated = config.training.learned_scales != "none"
 
     def forward(
@@ -47,7 +48,7 @@ class Objective(nn.Module):
         rows = len(batch) if n_rows is None else n_rows
         _, components = enhanced_hierarchical_cvae_loss(
             output["recon_signal"],
-            batch.signals,
+            batch.response if self.other_average else batch.signals,
             output["recon_static_params"],
             batch.static,
             output["mu_global"],

@@ -149,6 +149,12 @@ def test_bf16_trains_to_about_the_same_error(data, tmp_path):
     assert half == pytest.approx(full, rel=0.25)
 
 
+def test_another_average_as_target_needs_one(data, tmp_path):
+    alone = dataclasses.replace(data.train, independent=np.full(len(data.train), -1))
+    with pytest.raises(UserError, match=r"training\.target: 'other_average' needs several averages"):
+        fit(config(target="other_average"), dataclasses.replace(data, train=alone), tmp_path)
+
+
 def test_gradients_are_clipped(data, tmp_path):
     free = fit(config(epochs=1, gradient_clip_norm=None, learning_rate=1e-3), data, tmp_path / "free")
     tight = fit(config(epochs=1, gradient_clip_norm=1e-9, learning_rate=1e-3), data, tmp_path / "tight")

@@ -65,6 +65,15 @@ def test_without_options_it_is_the_specifications_loss(data):
     assert "swap" not in components
 
 
+def test_another_average_of_the_response_may_be_the_target(data):
+    plain, loss = {"batch_norm": False}, {"loss_weights": {"swap": 0}}
+    *_, (_, own) = one_step(data, config(plain, **loss))
+    module, batch, noise, (_, other) = one_step(data, config(plain, target="other_average", **loss))
+    decoded = module.model(batch.signals, batch.static, noise)["recon_signal"]
+    torch.testing.assert_close(other["reconstruction"], (decoded - batch.response).square().mean())
+    torch.testing.assert_close(own["reconstruction"], (decoded - batch.signals).square().mean())
+
+
 def test_swaps_exchange_one_latent_with_a_neighbours(data):
     module, batch, noise, (total, components) = one_step(data, config({"batch_norm": False}))
     latents = module.model.draw(module.model.encode(batch.signals, batch.static), noise)
