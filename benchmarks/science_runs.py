@@ -64,6 +64,17 @@ FOUND: dict[str, dict[str, Any]] = {
     },
 }
 """At width 0.25: two on the front of the 200 configurations of results/early-stopping, searched at width 0.1."""
+DENOISING: dict[str, dict[str, Any]] = {
+    "target another average": {"training": {"target": "other_average"}},
+    "target another average, likelihood": {
+        "training": {
+            "target": "other_average",
+            "learned_scales": "reconstruction",
+            "loss_weights": {"global_kl": 1.0, "local_kl": 1.0},
+        }
+    },
+}
+"""At width 0.25."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,8 @@ def runs(tier: str, recordings: Path) -> Iterator[Run]:
     yield from _group("quarter", FOUND, SEEDS, quarter)
     yield from _group("full", MAIN, SEEDS, whole)
     yield from _group("recordings-full", MAIN, SEEDS, recorded(recordings, 1.0))
+    yield from _group("recordings", DENOISING, SEEDS, recorded(recordings, 0.25))
+    yield from _group("quarter", DENOISING, ABLATION_SEEDS, quarter)
 
 
 def _group(

@@ -18,7 +18,7 @@ from hcvae.evaluation.generation import draw, generation_findings
 from hcvae.evaluation.known_factors import known_factor_findings, routing_findings
 from hcvae.evaluation.rows import EvaluationRows, generated
 from hcvae.metrics.ground_truth import oracle_routing, rows_with_factors
-from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, r2
+from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, peak_errors, r2
 from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.models.condition import ConditionRegression
@@ -131,6 +131,9 @@ def _model_findings(
         names_of("Disentanglement", "Latents"),
         lambda: evaluate(model, part, PartTensors.of(part, torch.device("cpu")), preprocessing, objective),
     )
+    if "predicted_peaks" in decoded:
+        predicted = decoded["predicted_peaks"].numpy()
+        findings.take((), lambda: peak_errors(predicted, part.peaks, part.peak_mask))
     no_peaks = "the model predicts no peaks" if "predicted_peaks" not in decoded else "no row has this peak labelled"
     findings.leave_out((name for name in names_of("Reconstruction") if name.startswith("peak_")), no_peaks)
     progress("known factors")

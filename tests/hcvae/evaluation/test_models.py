@@ -8,6 +8,8 @@ import torch
 from sklearn.decomposition import PCA
 
 from hcvae.data.normalization import GroupScale, SignalNormalization
+from hcvae.data.simulator import simulate
+from hcvae.data.table import write_table
 from hcvae.evaluation import (
     MEASURES,
     Findings,
@@ -16,9 +18,11 @@ from hcvae.evaluation import (
     evaluate_oracle,
     evaluate_principal_components,
     evaluate_recordings,
+    rows_of_tables,
 )
 from hcvae.evaluation.figures import Illustrator
 from hcvae.models import build
+from hcvae.models.base import evaluating
 
 
 def silent(step: str) -> None:
@@ -33,6 +37,20 @@ def test_a_bundle_scores_what_its_training_measured_on_the_same_part(trained_bun
     assert set(MEASURES) <= set(found.measures)
     assert -1 <= found.measures["j_gt"] <= 1
     assert len(found.details["factor_shares"]) == 7
+
+
+def test_peaks_of_rows_too_few_for_the_swap_score_are_still_compared(trained_bundle, tmp_path):
+    write_table(simulate(8, seed=5), tmp_path / "few.parquet")
+    rows = rows_of_tables(trained_bundle, [str(tmp_path / "few.parquet")])
+    found = evaluate_bundle(trained_bundle, rows, silent)
+    assert "rows" in found.left_out["disentanglement"]
+    model, part = trained_bundle.model, rows.part
+    with torch.no_grad(), evaluating(model):
+        means = model.encode(torch.from_numpy(part.signals), torch.from_numpy(part.static))
+        predicted = model.decode(means["mu_global"], means["mu_local"], torch.from_numpy(part.static))["predicted_peaks"]
+    latency, known = part.peaks[:, 2], part.peak_mask[:, 2]
+    expected = np.abs(predicted.numpy()[:, 2] - latency)[known].mean()
+    assert found.measures["peak_latency_error_ms_V"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_principal_components_reconstruct_as_scikit_learn_s(trained_bundle, test_rows):
