@@ -11,13 +11,15 @@ SERVICES_REPORT := $(VENV)/services.xml
 CONFIG ?= configs/quickstart.json
 
 .DEFAULT_GOAL := help
-.PHONY: help search test test-services lint docs clean
+.PHONY: help search test test-services lint bench bench-full docs clean
 
 help:
 	@echo "make search         run the search of CONFIG (now $(CONFIG))"
 	@echo "make test           run the quick tests and the examples in docstrings"
 	@echo "make test-services  run the long tests: clusters, kills, searches; none may be skipped"
 	@echo "make lint           check style, types and the direction of imports"
+	@echo "make bench          run a short tier of the benchmarks of speed in a copy of the checkout, under 15 minutes"
+	@echo "make bench-full     run all of them, hours on 2 cores, and write their tables into docs/benchmarks.md"
 	@echo "make docs           build the API reference into build/docs; warnings are errors"
 	@echo "make clean          remove the environment, builds and caches; results stay"
 
@@ -41,6 +43,29 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	@$(BIN)/python docs/api_reference.py build/docs
+
+# Short runs must not replace the tables of whole ones, so they write into the docs of a copy.
+BENCH_COPY := build/bench
+BENCH := cd $(BENCH_COPY) && $(CURDIR)/$(BIN)/python -m
+bench: $(VENV)/.dev
+	@rm -rf $(BENCH_COPY) && mkdir -p $(BENCH_COPY)
+	@cp -r hcvae tune jobs cluster benchmarks configs docs $(BENCH_COPY)
+	@$(BENCH) benchmarks.ceilings --rounds 3
+	@$(BENCH) benchmarks.training_step --rounds 2 --rows 12000
+	@$(BENCH) benchmarks.model_cost --rounds 5
+	@$(BENCH) jobs.train --config configs/quickstart.json --out model
+	@$(BENCH) benchmarks.generation model/bundle --samples 200000 --compared 20000
+	@$(BENCH) benchmarks.streaming --rows 200000 --memory-rows 50000
+	@$(BENCH) benchmarks.many_trials --trials 40 --every 20
+
+bench-full: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks.ceilings
+	@$(BIN)/python -m benchmarks.training_step
+	@$(BIN)/python -m benchmarks.model_cost
+	@$(BIN)/python -m jobs.train --config configs/quickstart.json --out build/bench-model
+	@$(BIN)/python -m benchmarks.generation build/bench-model/bundle
+	@$(BIN)/python -m benchmarks.streaming
+	@$(BIN)/python -m benchmarks.many_trials
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -69,5 +94,5 @@ $(VENV)/.search: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.search
 	@echo "Installing the tools of development into $(VENV)"
-	@$(PIP_INSTALL) --no-build-isolation --editable '.[explore,formats,onnx,search,dev]'
+	@$(PIP_INSTALL) --no-build-isolation --editable '.[bench,explore,formats,onnx,search,dev]'
 	@touch $@

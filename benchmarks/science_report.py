@@ -90,8 +90,12 @@ def measures(found: Record) -> dict[str, float]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and, of several, standard deviation; three digits."""
+    """Mean and, of several, standard deviation; three digits, or whole numbers."""
     if not values:
         return "-"
-    deviation = f" ± {stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{mean(values):.3g}{deviation}"
+    deviation = f" ± {_digits(stdev(values), 2)}" if len(values) > 1 else ""
+    return f"{_digits(mean(values), 3)}{deviation}"
+
+
+def _digits(value: float, count: int) -> str:
+    return f"{value:.{count}g}" if abs(value) < 10 ** (count - 1) else f"{value:,.0f}"

@@ -112,7 +112,7 @@ def test_a_bundle_opens_with_nothing_but_the_wheel(wheel: Path, tmp_path: Path) 
         ("tune", ("search",)),
         ("jobs", ("search",)),
         ("cluster", ("search",)),
-        ("benchmarks", ("formats", "search", "dev")),
+        ("benchmarks", ("bench", "formats", "search", "dev")),
         ("tests", tuple(PROJECT["optional-dependencies"])),
     ],
 )
