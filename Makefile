@@ -53,6 +53,7 @@ bench: $(VENV)/.dev
 	@$(BENCH) benchmarks.ceilings --rounds 3
 	@$(BENCH) benchmarks.training_step --rounds 2 --rows 12000
 	@$(BENCH) benchmarks.model_cost --rounds 5
+	@$(BENCH) benchmarks.data_parallel --rounds 1 --rows 6000
 	@$(BENCH) jobs.train --config configs/quickstart.json --out model
 	@$(BENCH) benchmarks.generation model/bundle --samples 200000 --compared 20000
 	@$(BENCH) benchmarks.streaming --rows 200000 --memory-rows 50000
@@ -62,6 +63,7 @@ bench-full: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.ceilings
 	@$(BIN)/python -m benchmarks.training_step
 	@$(BIN)/python -m benchmarks.model_cost
+	@$(BIN)/python -m benchmarks.data_parallel
 	@$(BIN)/python -m jobs.train --config configs/quickstart.json --out build/bench-model
 	@$(BIN)/python -m benchmarks.generation build/bench-model/bundle
 	@$(BIN)/python -m benchmarks.streaming

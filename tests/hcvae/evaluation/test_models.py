@@ -46,8 +46,9 @@ def test_peaks_of_rows_too_few_for_the_swap_score_are_still_compared(trained_bun
     assert "rows" in found.left_out["disentanglement"]
     model, part = trained_bundle.model, rows.part
     with torch.no_grad(), evaluating(model):
-        means = model.encode(torch.from_numpy(part.signals), torch.from_numpy(part.static))
-        predicted = model.decode(means["mu_global"], means["mu_local"], torch.from_numpy(part.static))["predicted_peaks"]
+        static = torch.from_numpy(part.static)
+        means = model.encode(torch.from_numpy(part.signals), static)
+        predicted = model.decode(means["mu_global"], means["mu_local"], static)["predicted_peaks"]
     latency, known = part.peaks[:, 2], part.peak_mask[:, 2]
     expected = np.abs(predicted.numpy()[:, 2] - latency)[known].mean()
     assert found.measures["peak_latency_error_ms_V"] == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,142 @@
+"""Two gloo workers against one process with two threads. Writes its table into docs/benchmarks.md.
+
+python -m benchmarks.data_parallel     # five minutes on 2 idle cores
+
+Both train an epoch of the full-width model with the specification's loss on the same rows at the same global batch.
+Each round starts both ways anew, in turn; ratios are taken within a round.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from pydantic import Field
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.science import ROOT, machine
+from benchmarks.science_report import between, spread
+from benchmarks.science_runs import PLAIN, merged
+from hcvae import command_line
+from hcvae.config import Config
+from hcvae.data.dataset import prepare
+from hcvae.models import build
+from hcvae.training.epoch import EpochTrainer
+from hcvae.training.loop import resolve
+from hcvae.training.memory import memory_kept
+from hcvae.training.schedule import component_weights
+from hcvae.training.tensors import PartTensors
+from hcvae.training.workers import Workers
+
+WORKERS = 2
+BATCHES = (256, 512, 1024)
+PRECISIONS = ("fp32", "bf16")
+WORKER_FILE = "HCVAE_BENCHMARK_FILE"
+"""Variable that names the file a worker writes its seconds to."""
+
+
+class DataParallel(command_line.Command):
+    """Time epochs of two gloo workers of one thread each, and of one process with two threads.
+
+    examples:
+      python -m benchmarks.data_parallel
+      python -m benchmarks.data_parallel --rounds 1 --rows 6000
+    """
+
+    rounds: int = Field(5, ge=1)
+    """Each round runs both ways once."""
+    rows: int = Field(12_000, ge=2000)
+    """Simulated waveforms, of which 70 % are trained on."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the benchmark, or a worker of it."""
+    command = command_line.parse(DataParallel, arguments)
+    if file := os.environ.get(WORKER_FILE):
+        work(command, Path(file))
+        return 0
+    console = Console()
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for _ in track(range(command.rounds), "rounds", console=console):
+        alone, together = (epochs(command, workers) for workers in (1, WORKERS))
+        for name in alone:
+            found[name].append((alone[name], together[name]))
+    lines = [
+        f"| precision, global batch | one process, {WORKERS} threads, waveforms/s | {WORKERS} workers | ratio |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, rates in found.items():
+        one, two = zip(*rates, strict=True)
+        ratios = [pair / single for single, pair in rates]
+        lines.append(f"| {name} | {spread(one)} | {spread(two)} | {spread(ratios)} |")
+    lines += ["", f"{command.rounds} rounds; {machine()}."]
+    path = ROOT / "docs" / "benchmarks.md"
+    path.write_text(between(path.read_text(), "data parallel", "\n".join(lines)))
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def epochs(command: DataParallel, workers: int) -> dict[str, float]:
+    """Waveforms per second by precision and batch, of so many new processes that share two threads."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rates.json"
+        variables = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+            "WORLD_SIZE": str(workers),
+            "OMP_NUM_THREADS": str(WORKERS // workers),
+            WORKER_FILE: str(file),
+        }
+        words = [sys.executable, "-m", "benchmarks.data_parallel", "--rows", str(command.rows)]
+        processes = [
+            subprocess.Popen(words, cwd=ROOT, env=os.environ | variables | {"RANK": str(rank)})
+            for rank in range(workers)
+        ]
+        codes = [process.wait() for process in processes]
+        if any(codes):
+            raise RuntimeError(f"a worker of {workers} failed; it said why")
+        return dict(json.loads(file.read_text()))
+
+
+def work(command: DataParallel, file: Path) -> None:
+    """One worker: an epoch of each kind after a first one that is not timed; rank 0 writes the rates to `file`."""
+    torch.distributed.init_process_group("gloo")
+    workers = Workers.current()
+    base: dict[str, Any] = merged(PLAIN, {"data": {"simulator": {"rows": command.rows}}})
+    data = prepare(Config.model_validate(base))
+    train = PartTensors.of(data.train, torch.device("cpu"))
+    rates = {}
+    with memory_kept():
+        for precision in PRECISIONS:
+            for batch in BATCHES:
+                changed = merged(base, {"training": {"batch_size": batch, "precision": precision}})
+                config = resolve(Config.model_validate(changed), data, workers.size)
+                torch.manual_seed(0)
+                trainer = EpochTrainer(config, build(config.model), train, workers, data.preprocessing.sampling_rate_hz)
+                weights = component_weights(config, config.training.loss_weights)
+                trainer.run(0, weights, config.training.learning_rate)
+                torch.distributed.barrier()
+                started = time.perf_counter()
+                trainer.run(1, weights, config.training.learning_rate)
+                torch.distributed.barrier()
+                rates[f"{precision}, {batch}"] = data.n_train / (time.perf_counter() - started)
+    if workers.first:
+        file.write_text(json.dumps(rates))
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.main(run))

@@ -1,0 +1,73 @@
+"""Draws the pictures of docs/science.md: the recommended model's swaps and traversals, and a search's front.
+
+python -m benchmarks.science_figures     # five minutes: it trains the model of the table's first row
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from benchmarks.early_stopping import CURVES
+from benchmarks.page_figures import DPI, PICTURES
+from benchmarks.science_runs import RECOMMENDED, merged, simulated
+from hcvae import command_line, plots
+from hcvae.bundle import load
+from hcvae.config import Config
+from hcvae.data.dataset import prepare
+from hcvae.evaluation import own_rows
+from hcvae.evaluation.figures import Illustrator
+from hcvae.training import train_bundle
+from tune.pareto import OBJECTIVES, pareto_front
+
+DRAWN = ("swap_grid", "fixed_global", "fixed_local", "level_series")
+
+
+class ScienceFigures(command_line.Command):
+    """Train the recommended model at width 0.25, and draw what it does with held-out subjects; draw a search's front.
+
+    examples:
+      python -m benchmarks.science_figures
+    """
+
+    threads: int = 1
+    """Threads of the training."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Draw."""
+    torch.set_num_threads(command_line.parse(ScienceFigures, arguments).threads)
+    config = Config.model_validate(merged(simulated(20_000, 40, 0.25), RECOMMENDED))
+    with tempfile.TemporaryDirectory() as folder:
+        train_bundle(config, prepare(config), Path(folder))
+        bundle = load(Path(folder) / "bundle")
+    for name, figure in Illustrator(bundle, own_rows(bundle, "test")).figures():
+        if name in DRAWN:
+            plots.save_figure(figure, PICTURES / f"science-{name.replace('_', '-')}.png", DPI)
+    plots.save_figure(searched(), PICTURES / "science-front.png", DPI)
+    Console().print(f"drawn into {PICTURES}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def searched() -> Figure:
+    """Both objectives of every recorded configuration at its best epoch, and the Pareto front."""
+    curves = [json.loads(line) for line in CURVES.read_text().splitlines()]
+    points = np.array([curve["points"][curve["best_epoch"] - 1] for curve in curves])
+    front = points[pareto_front({number: (nmse, score) for number, (nmse, score) in enumerate(points.tolist())})]
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(*points.T, "o", color="#BBBBBB", markersize=4, label="configuration")
+    axis.step(*front.T, "o-", where="post", color=plots.MODEL, markersize=4, label="Pareto front")
+    axis.set(xlabel=f"{OBJECTIVES[0]} (lower is better)", ylabel=f"{OBJECTIVES[1]}\n(higher is better)")
+    axis.legend(fontsize=8, loc="lower right")
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.main(run))
