@@ -66,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
         "| | waveforms | waveforms/s |",
         "| --- | --- | --- |",
         f"| plain loop, one process, one thread | {2 * PLAIN_ROUNDS} x {command.rows_per_file:,} | {spread(plain)} |",
-        f"| `jobs.generate`, start and all | {command.samples:,} | {rate:.0f} |",
+        f"| `jobs.generate`, start and all | {command.samples:,} | {rate:,.0f} |",
         f"| ratio | | {spread(ratios)} |",
         "",
         f"{command.compared:,} waveforms by 1 and by 2 workers: {'the same' if same else 'NOT the same'} files; by 2 "
