@@ -1,6 +1,5 @@
 """The loops that `benchmarks.training_step` compares: a plain one, Lightning's Trainer, and `hcvae.training.fit`."""
 
-import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,8 +20,6 @@ from hcvae.training.schedule import component_weights
 from hcvae.training.step import TrainingStep
 from hcvae.training.tensors import PartTensors
 
-for name in ("lightning.pytorch", "hcvae.training"):
-    logging.getLogger(name).setLevel(logging.ERROR)
 TIMED = ("forward", "backward", "optimiser", "evaluation", "checkpoints")
 """Parts of a `fit` with a clock of their own."""
 

@@ -7,6 +7,7 @@ rows, in batches of the same size. `fit` is hcvae.training.fit with all that it 
 every epoch, TensorBoard, checkpoints. Each round runs every way once, in turn; ratios are taken within a round.
 """
 
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -134,4 +135,6 @@ def share(line: dict[str, float], part: str) -> float:
 
 if __name__ == "__main__":
     warnings.filterwarnings("ignore", module="lightning")
+    for logger in ("lightning.pytorch", "hcvae.training"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
     sys.exit(command_line.main(run))

@@ -47,11 +47,12 @@ def leading_directions(bundle: Bundle, block: str, condition: Mapping[str, Value
     factor = bundle.model.prior(block).factor.T  # a row is what one standard deviation of one e moves z by
     up, down, typical = (_waveforms(bundle, condition, means, block, means[block] + s * factor) for s in (1, -1, 0))
     change = (up - down) / 2
-    left, size, right = np.linalg.svd(change, full_matrices=False)
+    left, size, _ = np.linalg.svd(change, full_matrices=False)
     count = min(count, len(size))
-    grows = right[:count] @ (typical[0] - typical[0].mean())
-    signs = np.where(grows < 0, -1, 1)
-    vectors = torch.from_numpy((left[:, :count] * signs).T.astype(np.float32)) @ factor
+    vectors = torch.from_numpy(left[:, :count].T.astype(np.float32)) @ factor
+    up, down = (_waveforms(bundle, condition, means, block, means[block] + s * vectors) for s in (1, -1))
+    shrinks = (up - down) @ (typical[0] - typical[0].mean()) < 0
+    vectors[torch.from_numpy(shrinks)] *= -1
     return Directions(vectors, size[:count] / np.sqrt(change.shape[1]))
 
 
