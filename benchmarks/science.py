@@ -1,12 +1,13 @@
 """Trains and evaluates what docs/science.md reports; one JSON file a run, so that it goes on where it ended.
 
 python -m benchmarks.science --tier quick     # under 15 minutes on 2 cores
-python -m benchmarks.science --tier full      # hours; stop it and start it again at will
+python -m benchmarks.science --tier full      # under 6 hours; stop it and start it again at will
 python -m benchmarks.science --tier full --only quarter
 python -m benchmarks.science --report         # only write docs/science.md anew from the results
 """
 
 import json
+import multiprocessing
 import os
 import platform
 import shutil
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -60,8 +62,10 @@ class Science(command_line.Command):
     """Only the runs of this group, or of this name."""
     recordings: str = "../shared/data"
     """Folder of the real recordings; without it their runs are left out, visibly."""
+    trainings: int = 2
+    """Trainings at a time, each in a process of its own."""
     threads: int = 1
-    """Threads of a training; with 1, two commands with different `only` share two cores well."""
+    """Threads of a training."""
     report: bool = False
     """Train nothing; write the tables of what is there."""
 
@@ -70,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the benchmark."""
     command = command_line.parse(Science, arguments)
     console = Console()
-    torch.set_num_threads(command.threads)
+    started = time.perf_counter()
     recordings = Path(os.environ.get("HCVAE_REAL_DATA", command.recordings))
     chosen = [r for r in runs(command.tier, recordings) if not command.only or command.only in (r.group, r.name)]
     if not recordings.is_dir():
@@ -79,21 +83,15 @@ def run(arguments: Sequence[str]) -> int:
         console.print(f"{recordings}: no such folder; {len(left_out)} runs on recordings are left out")
     todo = [] if command.report else [r for r in chosen if not is_done(r)]
     RESULTS.mkdir(parents=True, exist_ok=True)
-    with Progress(console=console) as progress:
-        task = progress.add_task("", total=len(todo))
-        for item in todo:
-            progress.update(task, description=f"{item.group}: {item.name}, seed {item.seed}")
-            record = measure(item, command.threads)
-            write(item, record)
-            j = record["measures"].get("j_gt", float("nan"))
-            console.print(
-                f"{item.key}: {record['train_seconds']:.0f} s training, {record['evaluate_seconds']:.0f} s evaluation, "
-                f"R2 {record['measures']['r2']:.3f}, disentanglement {record['measures']['disentanglement']:.3f}, "
-                f"J_gt {j:.3f}"
-            )
+    processes = ProcessPoolExecutor(command.trainings, multiprocessing.get_context("spawn"))
+    with processes, Progress(console=console) as progress:
+        task = progress.add_task(f"{len(todo)} trainings", total=len(todo))
+        for future in as_completed([processes.submit(measure, item, command.threads) for item in todo]):
+            console.print(future.result())
             progress.advance(task)
     write_report(RESULTS, ROOT / "docs" / "science.md")
-    console.print(f"results in {RESULTS.relative_to(ROOT)}, tables in docs/science.md")
+    minutes = (time.perf_counter() - started) / 60
+    console.print(f"{minutes:.1f} min; results in {RESULTS.relative_to(ROOT)}, tables in docs/science.md")
     return 0
 
 
@@ -103,8 +101,9 @@ def is_done(item: Run) -> bool:
     return path.exists() and json.loads(path.read_text())["config"] == portable(item)
 
 
-def measure(item: Run, threads: int) -> dict[str, Any]:
-    """Train and evaluate one run; what is worth keeping of it."""
+def measure(item: Run, threads: int) -> str:
+    """Train and evaluate one run and write what is worth keeping of it; a line about it."""
+    torch.set_num_threads(threads)
     config = Config.model_validate(item.config)
     folder = Path(tempfile.mkdtemp(prefix="science-"))
     try:
@@ -137,7 +136,12 @@ def measure(item: Run, threads: int) -> dict[str, Any]:
                 "oracle": as_json(evaluate_oracle(rows)),
                 "recordings in place of a model": as_json(evaluate_recordings(bundle, rows)),
             }
-        return record
+        write(item, record)
+        return (
+            f"{item.key}: {record['train_seconds']:.0f} s training, {record['evaluate_seconds']:.0f} s evaluation, "
+            f"R2 {found.measures['r2']:.3f}, disentanglement {found.measures['disentanglement']:.3f}, "
+            f"J_gt {found.measures.get('j_gt', float('nan')):.3f}"
+        )
     finally:
         shutil.rmtree(folder)
 

@@ -77,6 +77,10 @@ DENOISING: dict[str, dict[str, Any]] = {
 """At width 0.25."""
 
 
+PRECISION: dict[str, dict[str, Any]] = {"recommended in bf16": {"training": {"precision": "bf16"}}}
+"""At width 0.25, whose other trainings are in fp32."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One training."""
@@ -141,7 +145,7 @@ def runs(tier: str, recordings: Path) -> Iterator[Run]:
     yield from _group("quarter", MAIN, SEEDS, quarter)
     yield from _group("recordings", MAIN, SEEDS, recorded(recordings, 0.25))
     yield from _group("quarter", ABLATIONS, ABLATION_SEEDS, quarter, without=MAIN)
-    yield from _group("quarter", FOUND, SEEDS, quarter)
+    yield from _group("quarter", FOUND | PRECISION, SEEDS, quarter)
     yield from _group("full", MAIN, SEEDS, whole)
     yield from _group("recordings-full", MAIN, SEEDS, recorded(recordings, 1.0))
     yield from _group("recordings", DENOISING, SEEDS, recorded(recordings, 0.25))
