@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hcvae.losses.kl import Number
 from hcvae.metrics.attributes import COARSE, FINE, low_band
-from hcvae.metrics.swap_routing import NEGLIGIBLE_BAND
+from hcvae.metrics.routing_data import NEGLIGIBLE_BAND
 
 SMALLEST_VARIANCE = 1e-6
 """Added to the residual's variance before its logarithm; normalised waveforms have variance 1."""

@@ -12,15 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from hcvae.errors import UserError
-from hcvae.metrics.attributes import COARSE, FINE, AttributeReader
-from hcvae.metrics.checks import finite
-from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder, to_numpy
-from hcvae.metrics.fidelity import Attributes, IndependentReference, InputReference, Reliability
-from hcvae.metrics.regression import ConditionRegression
+from hcvae.metrics.attributes import COARSE, FINE
+from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder
+from hcvae.metrics.fidelity import Reliability
+from hcvae.metrics.routing_data import RoutingData
 from hcvae.metrics.swap_shares import LevelShares, level_shares
 
 NEGLIGIBLE_EFFECT = 1e-4  # of the attribute's variance beyond the condition
-NEGLIGIBLE_BAND = 1e-3  # of the waveforms' variance
 FULL_WEIGHT_FIDELITY = 0.25
 
 
@@ -116,35 +114,56 @@ def swap_routing_score(
             regression on the condition, or a group with no attribute left.
         ValueError: what is decoded has another shape, or values that are not finite.
     """
-    waveforms = finite("signals", to_numpy(signals))
-    conditions = finite("condition", to_numpy(condition))
+    data = RoutingData.of(signals, condition, independent_signals, sampling_rate_hz)
+    return route(
+        decode,
+        z_global,
+        z_local,
+        condition,
+        data,
+        z_intermediate=z_intermediate,
+        reconstructed=reconstructed,
+        pairs=pairs,
+        repeats=repeats,
+        seed=seed,
+    )
+
+
+def route(
+    decode: Decode[ArrayT],
+    z_global: ArrayT,
+    z_local: ArrayT,
+    condition: ArrayT,
+    data: RoutingData,
+    *,
+    z_intermediate: ArrayT | None = None,
+    reconstructed: ArrayT | None = None,
+    pairs: int = 256,
+    repeats: int = 4,
+    seed: int = 0,
+) -> SwapRouting:
+    """`swap_routing_score` on waveforms that were looked at before: they do not change from epoch to epoch.
+
+    Args:
+        data: of the encoded waveforms [N, T] and their `condition`.
+
+    The other arguments, and what is raised, are those of `swap_routing_score`.
+    """
     latents = {"z_global": z_global, "z_local": z_local}
     if z_intermediate is not None:
         latents["z_intermediate"] = z_intermediate
-    _check_rows(len(waveforms), latents | {"condition": condition})
-    read = AttributeReader.for_signals(waveforms, sampling_rate_hz)
-    measured = read(waveforms)
-
-    regression = ConditionRegression.fit(conditions)
-    residuals = {name: regression.residual(values) for name, values in measured.items()}
-    variances = {name: regression.covariance(values, values) for name, values in residuals.items()}
-    reference = _reference(independent_signals, waveforms.shape, read, conditions, measured, variances)
-    reliabilities = {name: reference.reliability(name) for name in measured}
-    left_out = _left_out(variances, float(np.sum(np.var(waveforms, axis=0, ddof=1))), reliabilities)
-    _check_groups(left_out)
-
-    decoder = LatentDecoder(decode, tuple(latents.values()), condition, waveforms.shape[1])
-    carried = read(decoder.reconstruct() if reconstructed is None else decoder.checked(reconstructed, len(waveforms)))
+    _check_rows(data.n_rows, latents | {"condition": condition})
+    decoder = LatentDecoder(decode, tuple(latents.values()), condition, data.n_samples)
+    carried = data.read(decoder.reconstruct() if reconstructed is None else decoder.checked(reconstructed, data.n_rows))
     swapped = np.concatenate(list(decoder.swaps(pairs, repeats, seed)), axis=-2)
-    swapped_attributes = read(swapped)
+    swapped_attributes = data.read(swapped)
     attributes = {}
-    for name in (name for name in measured if name not in left_out):
-        shares = level_shares(swapped_attributes[name], NEGLIGIBLE_EFFECT * variances[name])
-        fidelity = reference.fidelity(name, carried[name])
-        attributes[name] = AttributeRouting(shares, fidelity, _weight(shares, fidelity), reliabilities[name])
-    residual = regression.residual(waveforms)
-    waveform = level_shares(swapped, NEGLIGIBLE_EFFECT * regression.covariance(residual, residual))
-    return _score(attributes, left_out, waveform)
+    for name in (name for name in data.variances if name not in data.left_out):
+        shares = level_shares(swapped_attributes[name], NEGLIGIBLE_EFFECT * data.variances[name])
+        fidelity = data.reference.fidelity(name, carried[name])
+        attributes[name] = AttributeRouting(shares, fidelity, _weight(shares, fidelity), data.reliabilities[name])
+    waveform = level_shares(swapped, NEGLIGIBLE_EFFECT * data.waveform_variance)
+    return _score(attributes, data.left_out, waveform)
 
 
 def _check_rows(n_rows: int, arrays: Mapping[str, Any]) -> None:
@@ -153,67 +172,12 @@ def _check_rows(n_rows: int, arrays: Mapping[str, Any]) -> None:
             raise UserError(f"{where}: there must be a row for each of the {n_rows} signals, but got {len(array)} rows")
 
 
-def _reference(
-    independent_signals: NDArray[Any] | torch.Tensor | None,
-    shape: tuple[int, ...],
-    read: AttributeReader,
-    conditions: NDArray[np.float64],
-    measured: Attributes,
-    variances: dict[str, float],
-) -> InputReference | IndependentReference:
-    """The independent averages where there are any, otherwise the input itself."""
-    if independent_signals is None:
-        return InputReference(measured, variances)
-    independent = to_numpy(independent_signals)
-    if independent.shape != shape:
-        raise UserError(f"independent_signals: the shape must be that of signals {shape}, but got {independent.shape}")
-    rows: NDArray[np.bool_] = np.asarray(~np.isnan(independent).all(axis=1))
-    if not rows.any():
-        return InputReference(measured, variances)
-    others = read(finite("independent_signals", independent[rows]))
-    regression = ConditionRegression.fit(conditions[rows])
-    return IndependentReference(
-        rows,
-        regression,
-        {name: regression.residual(values[rows]) for name, values in measured.items()},
-        {name: regression.residual(values) for name, values in others.items()},
-    )
-
-
-def _left_out(
-    variances: dict[str, float], waveform_variance: float, reliabilities: dict[str, Reliability | None]
-) -> dict[str, str]:
-    """The attributes that the data do not show, with the reason."""
-    reasons = {}
-    for name, reliability in reliabilities.items():
-        share = variances[name] / waveform_variance
-        if name in ("offset", "trend") and share < NEGLIGIBLE_BAND:
-            reasons[name] = f"{share:.1e} of the waveforms' variance, below {NEGLIGIBLE_BAND:g}, as after a band-pass"
-        elif reliability is not None and reliability.correlation <= reliability.chance:
-            reasons[name] = (
-                f"correlation {reliability.correlation:.3f} between independent averages, not above the "
-                f"{reliability.chance:.3f} that chance reaches"
-            )
-    return reasons
-
-
-def _check_groups(left_out: dict[str, str]) -> None:
-    """A score needs an attribute of each group."""
-    for group, names in (("coarse", COARSE), ("fine", FINE)):
-        if all(name in left_out for name in names):
-            reasons = "; ".join(f"{name}: {left_out[name]}" for name in names)
-            raise UserError(
-                f"signals: a {group} attribute must be measurable, but got none ({reasons}); "
-                "evaluate more waveforms, or ones with less noise"
-            )
-
-
 def _weight(shares: LevelShares, fidelity: float) -> float:
     """Full from a fidelity of 0.25; 0 where no latent moves the attribute, whatever chance lends to the fidelity."""
     return min(1.0, fidelity / FULL_WEIGHT_FIDELITY) if any(shares) else 0.0
 
 
-def _score(attributes: dict[str, AttributeRouting], left_out: dict[str, str], waveform: LevelShares) -> SwapRouting:
+def _score(attributes: dict[str, AttributeRouting], left_out: Mapping[str, str], waveform: LevelShares) -> SwapRouting:
     """The score of the attributes that count."""
     coarse = [attributes[name] for name in COARSE if name in attributes]
     fine = [attributes[name] for name in FINE if name in attributes]

@@ -13,13 +13,25 @@ from hcvae.data.preprocessing import Preprocessing
 from hcvae.metrics.bootstrap import reconstruction_intervals
 from hcvae.metrics.latent_use import active_units
 from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, peak_errors, r2
-from hcvae.metrics.swap_routing import swap_routing_score
+from hcvae.metrics.routing_data import RoutingData
+from hcvae.metrics.swap_routing import route
 from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.training.objective import Objective
 from hcvae.training.tensors import PartTensors
 
 ROWS_AT_ONCE = 4096
+
+
+def routing_data(part: Part, preprocessing: Preprocessing) -> RoutingData:
+    """What the swap-routing score reads from the waveforms of `part`: it does not change while a model is trained.
+
+    Raises:
+        UserError: the part is too small, or too uniform, to score disentanglement.
+    """
+    paired = part.independent >= 0
+    independent = np.where(paired[:, None], part.signals[part.independent], np.nan) if paired.any() else None
+    return RoutingData.of(part.signals, part.static, independent, preprocessing.sampling_rate_hz)
 
 
 @torch.no_grad()
@@ -30,8 +42,11 @@ def evaluate(
     preprocessing: Preprocessing,
     objective: Objective,
     bf16: bool = False,
+    routing: RoutingData | None = None,
 ) -> dict[str, float]:
     """Measure `model` on `part` from posterior means, in eval mode, with `bf16` its networks under autocast.
+
+    `routing` is `routing_data(part, preprocessing)`, where it is known already.
 
     Returns `reconstruction_nmse` and `disentanglement` (the search's objectives), `validation_loss` (of
     `objective`, with the weights of the last phase, without what exchanged latents or draws add), `r2`, `correlation`,
@@ -49,23 +64,19 @@ def evaluate(
         output = _reconstruct(model, tensors)
     total, components = objective(output, tensors)
     arrays = {key: value.float().cpu().numpy() for key, value in output.items()}
-    paired = part.independent >= 0
-    independent = np.where(paired[:, None], part.signals[part.independent], np.nan) if paired.any() else None
 
     def decode(z_global: Tensor, z_local: Tensor, static: Tensor, *z_intermediate: Tensor) -> Tensor:
         inputs = (tensor.to(device) for tensor in (z_global, z_local, static, *z_intermediate))
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return model.decode(*inputs)["recon_signal"].float().cpu()
 
-    routing = swap_routing_score(
+    routes = route(
         decode,
         output["mu_global"].float().cpu(),
         output["mu_local"].float().cpu(),
         tensors.static.cpu(),
-        part.signals,
+        routing_data(part, preprocessing) if routing is None else routing,
         reconstructed=output["recon_signal"].float().cpu(),
-        independent_signals=independent,
-        sampling_rate_hz=preprocessing.sampling_rate_hz,
         z_intermediate=output["mu_intermediate"].float().cpu() if "mu_intermediate" in output else None,
     )
     model.train(was_training)
@@ -75,14 +86,15 @@ def evaluate(
     metrics = {
         "validation_loss": float(total),
         "reconstruction_nmse": nmse(recon_uv, signal_uv, part.group),
-        "disentanglement": routing.signed,
-        "selectivity_coarse": routing.selectivity_coarse,
-        "selectivity_fine": routing.selectivity_fine,
+        "disentanglement": routes.signed,
+        "selectivity_coarse": routes.selectivity_coarse,
+        "selectivity_fine": routes.selectivity_fine,
         "r2": r2(recon_uv, signal_uv),
         "correlation": correlation(recon_uv, signal_uv),
-        "film_effect": routing.waveform.global_share,
+        "film_effect": routes.waveform.global_share,
     }
-    if independent is not None:
+    paired = part.independent >= 0
+    if paired.any():
         metrics["cross_average_nmse"] = cross_average_nmse(
             recon_uv[paired], signal_uv[part.independent[paired]], part.group[paired]
         )

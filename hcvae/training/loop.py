@@ -18,7 +18,7 @@ from hcvae.patience import patiently
 from hcvae.storage import Place
 from hcvae.training.checkpoint import TrainingState, copy_newest, load_checkpoint, save_checkpoint
 from hcvae.training.epoch import EpochTrainer
-from hcvae.training.evaluation import evaluate
+from hcvae.training.evaluation import evaluate, routing_data
 from hcvae.training.memory import memory_kept
 from hcvae.training.monitor import Monitor
 from hcvae.training.objective import Objective
@@ -90,6 +90,7 @@ def fit(
     train, rate = PartTensors.of(data.train, device), data.preprocessing.sampling_rate_hz
     trainer = EpochTrainer(config, model, train, workers, rate, data.stream)
     validation = PartTensors.of(data.validation, device)
+    routing = routing_data(data.validation, data.preprocessing) if workers.first else None
 
     checkpoints = folder / CHECKPOINTS
     identity = _identity(config, data)
@@ -109,8 +110,15 @@ def fit(
             plan = plan_epoch(state.epoch, config.training)
             metrics = trainer.run(state.epoch, component_weights(config, plan.weights), plan.learning_rate)
             if monitor is not None:
-                step = trainer.module
-                metrics |= evaluate(model, data.validation, validation, data.preprocessing, step.objective, step.bf16)
+                metrics |= evaluate(
+                    model,
+                    data.validation,
+                    validation,
+                    data.preprocessing,
+                    trainer.module.objective,
+                    trainer.module.bf16,
+                    routing,
+                )
                 metrics |= {
                     "epoch": state.epoch + 1,
                     "phase": plan.phase,
