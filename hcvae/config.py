@@ -247,8 +247,9 @@ class TrainingConfig(Section):
     """Largest gradient norm of a step; null does not clip."""
     early_stopping_patience: int | None = Field(10, ge=1)
     """Epochs of the last phase without a lower validation loss before training ends; null trains to the end."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """`bf16`: forward pass and loss under autocast, each epoch's evaluation too; weights and optimiser in fp32."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """`bf16`: forward pass and loss under autocast, each epoch's evaluation too; weights and optimiser in fp32. `tf32`:
+    a GPU multiplies matrices of fp32 in TF32; on the CPU the same as fp32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: the GPU where there is one."""
     start_from: Annotated[str, AfterValidator(lambda place: str(Place.of(place)))] | None = None

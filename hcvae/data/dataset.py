@@ -78,7 +78,7 @@ class TrainingRows(Protocol):
     def __len__(self) -> int: ...
 
     def blocks(self, groups: Sequence[int], first: int, count: int) -> Iterator[dict[str, NDArray[np.generic]]]:
-        """`count` rows from number `first` on, of the row groups in the order `groups`, by `PartTensors`' names."""
+        """`count` rows from number `first` on, of the row groups in the order `groups`, for `PartTensors.of_block`."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ READ_AHEAD_BYTES = 2**22
 BLOCKS_ON_THEIR_WAY = 16
 
 Block = dict[str, NDArray[np.generic]]
-"""Training rows: arrays by the names of `hcvae.training.tensors.PartTensors`."""
+"""Training rows: arrays by name, as `hcvae.training.tensors.PartTensors.of_block` takes them."""
 
 
 @dataclass(frozen=True)

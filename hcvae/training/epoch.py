@@ -15,7 +15,7 @@ from hcvae.models import Model
 from hcvae.training.batches import DROPOUT, epoch_batches, keyed_seed, latent_noise
 from hcvae.training.step import TrainingStep
 from hcvae.training.streaming import Batch, streamed_batches
-from hcvae.training.tensors import PartTensors
+from hcvae.training.tensors import PartTensors, on_device
 from hcvae.training.workers import Workers
 
 
@@ -78,7 +78,7 @@ class EpochTrainer:
         if self.stream is not None:
             return streamed_batches(self.stream, size, seed, epoch, workers, self.data.signals.device)
         return (
-            (len(rows), self.data.take(rows[workers.own].to(self.data.signals.device)))
+            (len(rows), self.data.take(on_device(rows[workers.own], self.data.signals.device)))
             for rows in epoch_batches(len(self.data), size, seed, epoch)
         )
 
@@ -111,7 +111,7 @@ class EpochTrainer:
         noise = latent_noise(n_rows, sum(self.latent_dims), self.config.seed, epoch, step)[self.workers.own]
         total, components = self.replica(
             batch,
-            noise.to(batch.signals.device).split(self.latent_dims, dim=1),
+            on_device(noise, batch.signals.device).split(self.latent_dims, dim=1),
             weights,
             n_rows=n_rows / self.workers.size,
             n_peaks=self.workers.sum(batch.peak_mask.sum()).clamp(min=1) / self.workers.size,

@@ -22,6 +22,7 @@ from hcvae.training.evaluation import evaluate, routing_data
 from hcvae.training.memory import memory_kept
 from hcvae.training.monitor import Monitor
 from hcvae.training.objective import Objective
+from hcvae.training.precision import tf32
 from hcvae.training.schedule import component_weights, plan_epoch
 from hcvae.training.start import starting_weights
 from hcvae.training.tensors import PartTensors
@@ -100,6 +101,7 @@ def fit(
         raise UserError(f"{error}; use an empty folder") from error
 
     with ExitStack() as stack:
+        stack.enter_context(tf32(config.training.precision == "tf32"))
         if data.stream is None:  # there is a bound on what a streamed training may keep
             stack.enter_context(memory_kept())
         tensorboard = Monitor(folder / "tensorboard", config, state.history) if workers.first else None

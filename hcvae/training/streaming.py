@@ -13,7 +13,7 @@ from hcvae.data.dataset import TrainingRows
 from hcvae.data.streaming import Block
 from hcvae.errors import UserError
 from hcvae.training.batches import GROUPS, ORDER, keyed_seed
-from hcvae.training.tensors import PartTensors, as_tensor
+from hcvae.training.tensors import PartTensors, on_device
 from hcvae.training.workers import Workers
 
 WINDOW_ROWS = 32_768
@@ -43,8 +43,8 @@ def streamed_batches(
     blocks = stream.blocks(groups, first, sum(own))
     shuffle = _generator(ORDER, seed, epoch)
     for window, content in zip(windows, _cut(blocks, [sum(own[window]) for window in windows]), strict=True):
-        rows = PartTensors(**{name: as_tensor(array, device) for name, array in content.items()})
-        order = torch.randperm(len(rows), generator=shuffle).to(device)
+        rows = PartTensors.of_block(content, device)
+        order = on_device(torch.randperm(len(rows), generator=shuffle), device)
         for size, chosen in zip(sizes[window], order.split(own[window]), strict=True):
             yield size, rows.take(chosen)
 

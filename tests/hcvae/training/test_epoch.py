@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -11,6 +12,46 @@ from hcvae.training.loop import resolve
 from hcvae.training.schedule import component_weights
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
+
+WAITS_FOR_A_GPU = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2")
+"""Operators that return to Python, or give shapes, only when the device has come so far."""
+
+
+class Operators(TorchDispatchMode):
+    """Records the operators that are called, those of the backward pass included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.__name__.split(".")[0]
+        indices = args[1] if name == "index" else ()
+        if any(index is not None and index.dtype == torch.bool for index in indices):
+            name = "nonzero"
+        self.called.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_step_waits_for_nothing_that_a_gpu_computes(precision):
+    config = Config.model_validate(
+        {
+            "model": {"width": 0.05},
+            "data": {"simulator": {"rows": 300}},
+            "training": {"batch_size": 64, "precision": precision, "loss_weights": {"total_correlation": 1.0}},
+        }
+    )
+    data, workers = prepare(config), Workers.current()
+    config = resolve(config, data, workers.size)
+    train = PartTensors.of(data.train, torch.device("cpu"))
+    trainer = EpochTrainer(config, build(config.model), train, workers, 20_000.0)
+    weights = component_weights(config, config.training.loss_weights)
+    with Operators() as operators:
+        for step, batch in enumerate(trainer.batches(0)):
+            trainer.step(*batch, 0, step, weights)
+    assert {"index", "_fused_adamw_", "native_batch_norm_backward"} <= operators.called
+    assert not operators.called.intersection(WAITS_FOR_A_GPU)
 
 
 @pytest.mark.parametrize("limit", [None, 0.05, 1e6])

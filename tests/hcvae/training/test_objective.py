@@ -1,5 +1,7 @@
 """The objective and the training step: each option against what it is defined to be."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -103,9 +105,7 @@ def test_learned_scales_make_kl_weights_betas_whatever_the_unit(data):
 
 def test_learned_peak_scale_is_left_alone_without_labels(data):
     module, batch, noise, _ = one_step(data, config(learned_scales="all"))
-    unlabelled = PartTensors(
-        batch.signals, batch.static, batch.peaks, torch.zeros_like(batch.peak_mask), batch.response
-    )
+    unlabelled = replace(batch, peak_mask=torch.zeros_like(batch.peak_mask))
     total, _ = module(unlabelled, noise, module.objective.weights, 32, 1)
     total.backward()
     assert module.objective.scales.log_scales["peak"].grad.item() == 0
@@ -180,3 +180,6 @@ def test_the_wanted_response_is_the_other_half_of_the_recording(data):
     torch.testing.assert_close(tensors.response[paired].numpy(), part.signals[part.independent[paired]])
     torch.testing.assert_close(tensors.response[~paired], tensors.signals[~paired])
     assert not torch.equal(tensors.response, tensors.signals)
+    batch = tensors.take(torch.tensor([5, 700, 5]))
+    torch.testing.assert_close(batch.response, tensors.response[[5, 700, 5]])
+    assert tensors.averages.data_ptr() == tensors.signals.data_ptr() == part.signals.ctypes.data  # no copy of the part

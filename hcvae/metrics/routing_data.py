@@ -1,0 +1,136 @@
+"""What the swap-routing score reads from the recorded waveforms alone, whatever the model.
+
+Shapes: N rows, T samples, S static parameters.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hcvae.errors import UserError
+from hcvae.metrics.attributes import COARSE, FINE, AttributeReader
+from hcvae.metrics.checks import finite
+from hcvae.metrics.decoding import to_numpy
+from hcvae.metrics.fidelity import Attributes, IndependentReference, InputReference, Reliability
+from hcvae.metrics.regression import ConditionRegression
+
+NEGLIGIBLE_BAND = 1e-3  # of the waveforms' variance
+
+
+@dataclass(frozen=True)
+class RoutingData:
+    """The waveforms' attributes and what the condition leaves of them."""
+
+    n_rows: int
+    """N."""
+    n_samples: int
+    """T."""
+    read: AttributeReader
+    """Reads the attributes of waveforms of this scale."""
+    variances: Mapping[str, float]
+    """Of each attribute beyond the condition, by name."""
+    waveform_variance: float
+    """Of the whole waveform beyond the condition."""
+    reference: InputReference | IndependentReference
+    """What a model's fidelity is measured against."""
+    reliabilities: Mapping[str, Reliability | None]
+    """How well two independent averages agree in each attribute; None where none were given."""
+    left_out: Mapping[str, str]
+    """Why an attribute does not count, by name."""
+
+    @classmethod
+    def of(
+        cls,
+        signals: NDArray[Any] | torch.Tensor,
+        condition: NDArray[Any] | torch.Tensor,
+        independent_signals: NDArray[Any] | torch.Tensor | None,
+        sampling_rate_hz: float,
+    ) -> Self:
+        """Look at waveforms [N, T], their encoded static parameters [N, S] and, where there are any, other averages.
+
+        Args:
+            independent_signals: [N, T]; a row of NaN where there is no other average.
+
+        Raises:
+            UserError: shapes that do not fit, values that are not finite, fewer rows than three times the rank of the
+                regression on the condition, or a group with no attribute left.
+        """
+        waveforms = finite("signals", to_numpy(signals))
+        conditions = finite("condition", to_numpy(condition))
+        if len(conditions) != len(waveforms):
+            raise UserError(
+                f"condition: there must be a row for each of the {len(waveforms)} signals, but got "
+                f"{len(conditions)} rows"
+            )
+        read = AttributeReader.for_signals(waveforms, sampling_rate_hz)
+        measured = read(waveforms)
+        regression = ConditionRegression.fit(conditions)
+        residuals = {name: regression.residual(values) for name, values in measured.items()}
+        variances = {name: regression.covariance(values, values) for name, values in residuals.items()}
+        reference = _reference(independent_signals, waveforms.shape, read, conditions, measured, variances)
+        reliabilities = {name: reference.reliability(name) for name in measured}
+        left_out = _left_out(variances, float(np.sum(np.var(waveforms, axis=0, ddof=1))), reliabilities)
+        _check_groups(left_out)
+        residual = regression.residual(waveforms)
+        waveform_variance = regression.covariance(residual, residual)
+        n_rows, n_samples = waveforms.shape
+        return cls(n_rows, n_samples, read, variances, waveform_variance, reference, reliabilities, left_out)
+
+
+def _reference(
+    independent_signals: NDArray[Any] | torch.Tensor | None,
+    shape: tuple[int, ...],
+    read: AttributeReader,
+    conditions: NDArray[np.float64],
+    measured: Attributes,
+    variances: dict[str, float],
+) -> InputReference | IndependentReference:
+    """The independent averages where there are any, otherwise the input itself."""
+    if independent_signals is None:
+        return InputReference(measured, variances)
+    independent = to_numpy(independent_signals)
+    if independent.shape != shape:
+        raise UserError(f"independent_signals: the shape must be that of signals {shape}, but got {independent.shape}")
+    rows: NDArray[np.bool_] = np.asarray(~np.isnan(independent).all(axis=1))
+    if not rows.any():
+        return InputReference(measured, variances)
+    others = read(finite("independent_signals", independent[rows]))
+    regression = ConditionRegression.fit(conditions[rows])
+    return IndependentReference(
+        rows,
+        regression,
+        {name: regression.residual(values[rows]) for name, values in measured.items()},
+        {name: regression.residual(values) for name, values in others.items()},
+    )
+
+
+def _left_out(
+    variances: dict[str, float], waveform_variance: float, reliabilities: dict[str, Reliability | None]
+) -> dict[str, str]:
+    """The attributes that the data do not show, with the reason."""
+    reasons = {}
+    for name, reliability in reliabilities.items():
+        share = variances[name] / waveform_variance
+        if name in ("offset", "trend") and share < NEGLIGIBLE_BAND:
+            reasons[name] = f"{share:.1e} of the waveforms' variance, below {NEGLIGIBLE_BAND:g}, as after a band-pass"
+        elif reliability is not None and reliability.correlation <= reliability.chance:
+            reasons[name] = (
+                f"correlation {reliability.correlation:.3f} between independent averages, not above the "
+                f"{reliability.chance:.3f} that chance reaches"
+            )
+    return reasons
+
+
+def _check_groups(left_out: dict[str, str]) -> None:
+    """A score needs an attribute of each group."""
+    for group, names in (("coarse", COARSE), ("fine", FINE)):
+        if all(name in left_out for name in names):
+            reasons = "; ".join(f"{name}: {left_out[name]}" for name in names)
+            raise UserError(
+                f"signals: a {group} attribute must be measurable, but got none ({reasons}); "
+                "evaluate more waveforms, or ones with less noise"
+            )
