@@ -15,7 +15,7 @@ from hcvae.training.instability import signs_of_instability
 
 Trouble = Literal["poor disentanglement", "training instability", "collapse"]
 TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
-Level = Literal["global", "local"]
+Level = Literal["global", "intermediate", "local"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 Metrics = Mapping[str, float]
 
@@ -28,7 +28,7 @@ responses, the weakest swap consistency that helped 0.34."""
 FEW_NATS = 1.0
 """A latent of fewer nats carries less than one number: a Gaussian number known to 14 % of its variance costs 1 nat."""
 SMALL_SHARE_OF_KL = 0.05
-"""A latent of few nats is collapsed where the other one carries nearly all."""
+"""A latent of few nats is collapsed where the others carry nearly all."""
 SMALL_SHARE_OF_UNITS = 0.1
 """A latent of few nats is collapsed where few of its dimensions are active. Few units alone are no trouble: offset,
 trend and gain are 4 numbers, and z_global may have 64 dimensions."""
@@ -108,9 +108,18 @@ def _examine(config: Config, history: Sequence[Mapping[str, float | None]], dive
 
 
 def kl_balance(metrics: Mapping[str, float]) -> float:
-    """z_global's share of both latents' KL divergence in an epoch, 0 to 1; 0.5 where neither has any."""
-    total = metrics["global_kl"] + metrics["local_kl"]
-    return metrics["global_kl"] / total if total else 0.5
+    """z_global's share of the latents' KL divergence in an epoch, 0 to 1; as much as the others' where none has any."""
+    return _share_of_kl(metrics, "global")
+
+
+def _share_of_kl(metrics: Metrics, level: Level) -> float:
+    nats = {each: metrics[f"{each}_kl"] for each in LEVELS if each != "intermediate" or "intermediate_kl" in metrics}
+    total = sum(nats.values())
+    return nats[level] / total if total else 1 / len(nats)
+
+
+def _levels(config: Config) -> tuple[Level, ...]:
+    return tuple(level for level in LEVELS if level != "intermediate" or config.model.intermediate_levels)
 
 
 def _judged_epoch(config: Config, epochs: Sequence[Metrics]) -> Metrics | None:
@@ -126,21 +135,23 @@ def _judged_epoch(config: Config, epochs: Sequence[Metrics]) -> Metrics | None:
 
 
 def _collapsed(config: Config, best: Metrics) -> tuple[Level, ...]:
-    collapsed = tuple(level for level in LEVELS if _has_collapsed(config, best, level))
+    levels = _levels(config)
+    collapsed = tuple(level for level in levels if _has_collapsed(config, best, level))
     one_latent = config.model.model_type == "standard"  # its two parts are one latent: either may hold it all
-    return collapsed if len(collapsed) == len(LEVELS) or not one_latent else ()
+    return collapsed if len(collapsed) == len(levels) or not one_latent else ()
 
 
 def _has_collapsed(config: Config, best: Metrics, level: Level) -> bool:
     units, nats = best[f"{level}_active_units"], best[f"{level}_kl"]
-    share_of_kl = kl_balance(best) if level == "global" else 1 - kl_balance(best)
     share_of_units = units / _dimensions(config, level)
-    few = share_of_kl < SMALL_SHARE_OF_KL or share_of_units < SMALL_SHARE_OF_UNITS
+    few = _share_of_kl(best, level) < SMALL_SHARE_OF_KL or share_of_units < SMALL_SHARE_OF_UNITS
     return units == 0 or (nats < FEW_NATS and few)
 
 
 def _dimensions(config: Config, level: Level) -> int:
-    return config.model.global_latent_dim if level == "global" else config.model.local_latent_dim
+    model = config.model
+    of_intermediate = model.intermediate_levels * model.intermediate_latent_dim
+    return {"global": model.global_latent_dim, "intermediate": of_intermediate, "local": model.local_latent_dim}[level]
 
 
 def _routing(best: Metrics) -> str:
@@ -166,6 +177,6 @@ def _use(config: Config, best: Metrics) -> str:
     latents = [
         f"z_{level} has {best[f'{level}_active_units']:.0f} of {_dimensions(config, level)} units active and "
         f"{best[f'{level}_kl']:.2g} nats (weight acts like beta {best[f'{level}_beta']:.2g})"
-        for level in LEVELS
+        for level in _levels(config)
     ]
     return f"{', '.join(latents)} in epoch {best['epoch']:.0f}; KL balance {kl_balance(best):.0%} global"

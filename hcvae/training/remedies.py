@@ -38,7 +38,7 @@ def against_instability(config: Config) -> str:
 
 
 def against_collapse(config: Config, levels: Sequence[str]) -> str:
-    """Balanced KL weights, lower for the collapsed `levels` ("global", "local"); more dimensions, regularisation."""
+    """Balanced KL weights, lower for the collapsed latents, by `levels`; more dimensions, regularisation."""
     steps = [
         f"balance the KL weights, lower for {' and '.join(f'z_{level}' for level in levels)}: {_kl_weights(config)}"
     ]
@@ -58,7 +58,8 @@ def now(config: Config, path: str) -> str:
 def _kl_weights(config: Config) -> str:
     if config.model.model_type == "standard" or not config.training.use_hierarchical_loss:
         return now(config, "training.loss_weights.kl")
-    return " and ".join(now(config, f"training.loss_weights.{level}_kl") for level in ("global", "local"))
+    levels = ("global", *(("intermediate",) if config.model.intermediate_levels else ()), "local")
+    return " and ".join(now(config, f"training.loss_weights.{level}_kl") for level in levels)
 
 
 def _joined(steps: Sequence[str]) -> str:

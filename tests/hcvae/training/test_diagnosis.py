@@ -264,3 +264,30 @@ def test_figures_say_what_was_examined_also_where_there_is_no_trouble():
 @pytest.mark.parametrize(("global_kl", "local_kl", "balance"), [(1.0, 3.0, 0.25), (3.0, 0.0, 1.0), (0.0, 0.0, 0.5)])
 def test_kl_balance(global_kl, local_kl, balance):
     assert kl_balance({"global_kl": global_kl, "local_kl": local_kl}) == balance
+
+
+INTERMEDIATE = {"intermediate_kl": 3.0, "intermediate_active_units": 8.0, "intermediate_beta": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        (INTERMEDIATE, []),
+        (INTERMEDIATE | {"intermediate_active_units": 0.0}, [COLLAPSE]),
+        (INTERMEDIATE | {"intermediate_kl": 0.6, "global_kl": 5.0, "local_kl": 6.3}, []),  # 5.04 % of the nats
+        (INTERMEDIATE | {"intermediate_kl": 0.6, "global_kl": 5.0, "local_kl": 6.5}, [COLLAPSE]),
+        (INTERMEDIATE | {"intermediate_kl": 0.9, "intermediate_active_units": 3.0}, [COLLAPSE]),  # 9.4 % of 32
+    ],
+)
+def test_an_intermediate_latent_collapses_as_the_others_do(metrics, expected):
+    levels = config(model={"intermediate_levels": 2, "intermediate_latent_dim": 16})
+    found = diagnose(levels, changed(metrics))
+    assert [finding.trouble for finding in found] == expected
+    for finding in found:
+        assert "z_intermediate has" in finding.evidence
+        assert "training.loss_weights.intermediate_kl (now 0.003)" in finding.remedy
+        assert "model.intermediate_latent_dim (now 16)" in finding.remedy
+
+
+def test_the_kl_balance_counts_an_intermediate_latent():
+    assert kl_balance({"global_kl": 1.0, "intermediate_kl": 2.0, "local_kl": 1.0}) == 0.25
