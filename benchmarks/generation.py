@@ -25,8 +25,11 @@ from hcvae import command_line
 from hcvae.bundle import load
 from hcvae.data.table import write_table
 from hcvae.generation import generate
+from hcvae.generation.conditions import complete_condition, condition_table
 
 LEVEL = "stimulus_level_db"
+FORWARD_ROWS = 500
+"""That the decoder takes at once when it is timed alone."""
 PLAIN_ROUNDS = 3
 """Before the jobs, and again after them: the machine may change."""
 
@@ -55,19 +58,25 @@ def run(arguments: Sequence[str]) -> int:
     command = command_line.parse(Generation, arguments)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        plain = plain_rates(command, scratch)
+        plain, forward = plain_rates(command, scratch), forward_rates(command)
         seconds = job(command, command.samples, scratch / "many")
         shutil.rmtree(scratch / "many")
         plain += plain_rates(command, scratch)
+        forward += forward_rates(command)
         same, resumed = compared(command, scratch)
     rate, parameters = command.samples / seconds, sum(p.numel() for p in load(command.bundle).model.parameters())
     ratios = [rate / one for one in plain]
+    workers = os.cpu_count() or 1
+    shares = [rate / (workers * one) for one in forward]
     lines = [
         "| | waveforms | waveforms/s |",
         "| --- | --- | --- |",
         f"| plain loop, one process, one thread | {2 * PLAIN_ROUNDS} x {command.rows_per_file:,} | {spread(plain)} |",
         f"| `jobs.generate`, start and all | {command.samples:,} | {rate:,.0f} |",
         f"| ratio | | {spread(ratios)} |",
+        f"| the decoder's forward pass alone, one thread | {2 * PLAIN_ROUNDS} x {command.rows_per_file:,} "
+        f"| {spread(forward)} |",
+        f"| `jobs.generate` as a share of {workers} such threads | | {spread(shares)} |",
         "",
         f"{command.compared:,} waveforms by 1 and by 2 workers: {'the same' if same else 'NOT the same'} files; by 2 "
         f"workers, killed and resumed: {'the same' if resumed else 'NOT the same'}.",
@@ -88,6 +97,22 @@ def plain_rates(command: Generation, scratch: Path) -> list[float]:
         started = time.perf_counter()
         table = generate(bundle, [{LEVEL: 60.0}], command.rows_per_file, seed)
         write_table(table, scratch / "plain.parquet")
+        rates.append(command.rows_per_file / (time.perf_counter() - started))
+    return rates
+
+
+@torch.inference_mode()
+def forward_rates(command: Generation) -> list[float]:
+    """Waveforms per second of the decoder's forward pass: nothing is drawn, scaled back or written."""
+    torch.set_num_threads(1)
+    bundle, rates = load(command.bundle), []
+    condition = condition_table(bundle, [complete_condition(bundle, {LEVEL: 60.0})])
+    static = torch.from_numpy(bundle.preprocessing.static.encode(condition)).expand(command.rows_per_file, -1)
+    latents = {f"z_{block}": torch.randn(len(static), dim) for block, dim in bundle.model.latent_dims.items()}
+    for _ in range(PLAIN_ROUNDS):
+        started = time.perf_counter()
+        for rows in torch.arange(len(static)).split(FORWARD_ROWS):
+            bundle.model.decode(**{name: z[rows] for name, z in latents.items()}, static_params=static[rows])
         rates.append(command.rows_per_file / (time.perf_counter() - started))
     return rates
 

@@ -20,8 +20,8 @@ from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.models import build
+from hcvae.training.footprint import activation_bytes
 from hcvae.training.loop import resolve
-from hcvae.training.schedule import component_weights
 from hcvae.training.step import TrainingStep
 from hcvae.training.tensors import PartTensors
 
@@ -58,7 +58,8 @@ def run(arguments: Sequence[str]) -> int:
     configs = {name: Config.model_validate(merged(base, changes)) for name, changes in MODELS.items()}
     data = prepare(next(iter(configs.values())))
     steps = {name: training_step(config, data) for name, config in configs.items()}
-    memory = {name: step_memory(step, configs[name], data) for name, step in steps.items()}
+    train = PartTensors.of(data.train, torch.device("cpu"))
+    memory = {name: activation_bytes(step, configs[name], train) for name, step in steps.items()}
     one, many = (inference(steps, data, rows, command.rounds) for rows in (1, command.batch))
     lines = [
         f"| model | parameters | weights, gradients, optimiser, MiB | activations of a batch of {command.batch}, MiB "
@@ -83,27 +84,6 @@ def training_step(config: Config, data: Dataset) -> TrainingStep:
     config = resolve(config, data, 1)
     train = PartTensors.of(data.train, torch.device("cpu"))
     return TrainingStep(config, build(config.model), train, data.preprocessing.sampling_rate_hz)
-
-
-def step_memory(step: TrainingStep, config: Config, data: Dataset) -> int:
-    """Bytes that the forward pass of a training step keeps for the backward pass, the parameters themselves apart."""
-    rows = config.training.batch_size
-    batch = PartTensors.of(data.train, torch.device("cpu")).take(torch.arange(rows))
-    noise = tuple(torch.randn(rows, dim) for dim in step.model.latent_dims.values())
-    weights = component_weights(config, config.training.loss_weights)
-    owned = {parameter.untyped_storage().data_ptr() for parameter in step.parameters()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in owned:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        total, _ = step(batch, noise, weights, rows, batch.peak_mask.sum())
-    del total
-    return sum(kept.values())
 
 
 def inference(steps: dict[str, TrainingStep], data: Dataset, rows: int, rounds: int) -> dict[str, list[float]]:

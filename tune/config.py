@@ -114,11 +114,23 @@ class SearchSettings(Section):
     cpus_per_worker: int = Field(1, ge=1)
     """CPUs, and so threads, of a worker."""
     gpus_per_worker: float = Field(0, ge=0)
-    """GPUs of a worker; a fraction shares one."""
+    """GPUs of a worker; a fraction shares one, and bounds the memory that a trial may take of it."""
+    share_gpus: bool = False
+    """Run as many trials on a GPU as its memory holds, by the measured size of the largest that the space allows; it
+    sets `gpus_per_worker`."""
     max_concurrent: int | None = Field(None, ge=1)
     """Trials that run at once; null means as many as the cluster holds."""
     space: dict[str, Parameter] = BEST_PRACTICE_SPACE
     """What is searched, by dotted path of this configuration."""
+
+    @model_validator(mode="after")
+    def _a_gpu_is_shared_in_one_way(self) -> Self:
+        if self.share_gpus and (self.gpus_per_worker or self.workers > 1):
+            raise ValueError(
+                "share_gpus chooses gpus_per_worker, for trials of one worker: it needs gpus_per_worker 0 and workers "
+                f"1, but got {self.gpus_per_worker:g} and {self.workers}"
+            )
+        return self
 
     @field_validator("storage", "warm_start")
     @classmethod

@@ -29,6 +29,7 @@ from tune.config import SearchConfig
 from tune.database import Database, patiently
 from tune.decisions import check_early_stopping, rungs, start_decisions
 from tune.front import Front
+from tune.gpu_sharing import with_gpus_shared
 from tune.lost_actors import survive_lost_actors
 from tune.ownership import heartbeats, own_folder
 from tune.progress import make_progress
@@ -147,6 +148,7 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
         check_folder(folder, config, data.fingerprint, allow_change=allow_change)
         earlier = earlier_trials(config, data.fingerprint)
         with ray_cluster(data.nbytes):
+            config = with_gpus_shared(config, data)
             plan = plan_on_cluster(config.search, wait, lambda text: _say(console, text))
             check_shared_folder(folder.place)
             yield _Search(config, folder, Database.of(config.search, folder.place), data, plan, earlier)

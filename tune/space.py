@@ -86,6 +86,11 @@ def apply(config: Config, params: Mapping[str, Value]) -> Config:
     return Config.model_validate(tree)
 
 
+def largest(config: SearchConfig) -> Config:
+    """The training with every parameter of the space at its upper end: the one that takes the most memory."""
+    return apply(config, {path: _corner(parameter, max) for path, parameter in config.search.space.items()})
+
+
 def value_of(config: Config, path: str) -> Value:
     """The value at a dotted path of the configuration."""
     node: Any = config

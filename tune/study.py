@@ -41,6 +41,7 @@ MAY_CHANGE = (
     "search.max_concurrent",
     "search.cpus_per_worker",
     "search.gpus_per_worker",
+    "search.share_gpus",
     "search.trial_seconds",
     "search.search_seconds",
     "search.stall_trials",

@@ -16,6 +16,7 @@ from tune.attempt import Attempt
 from tune.config import SearchSettings
 from tune.decisions import Listener, ask_of
 from tune.distributed import train_with_workers
+from tune.gpu_sharing import bound_memory
 from tune.outcome import Message, Outcome
 from tune.resources import trial_resources
 from tune.space import apply
@@ -51,6 +52,7 @@ def train_alone(
 ) -> Outcome:
     """Train in this process; a training that raises has an outcome, too."""
     torch.set_num_threads(settings.cpus_per_worker)
+    bound_memory(settings)
     try:
         return attempt.train(config, data, listener)
     except Exception as error:  # noqa: BLE001 - the one boundary between a training and the search

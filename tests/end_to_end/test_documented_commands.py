@@ -36,6 +36,7 @@ NOT_RUN = {
     "make test": "by whoever runs this",
     "source .venv/bin/activate": "its programs are on the path",
     "--search.gpus_per_worker": "needs a GPU",
+    "--search.share_gpus": "needs a GPU",
     "export RAY_AUTH_MODE": "has gaps to fill; the variables are set",
 }
 Run = Callable[[str], str]

@@ -1,0 +1,167 @@
+"""How long until a large table gives its first batch, and are batches there as fast as they are needed? Writes a table.
+
+python -m benchmarks.opening     # 5 million waveforms, 5 GB of disk for a while; a quarter of an hour
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from rich.console import Console
+from rich.progress import track
+
+import tune.streaming
+from benchmarks.science import ROOT, machine
+from benchmarks.science_report import between, spread
+from benchmarks.streaming import GROUP_ROWS, SHARE, write
+from hcvae import command_line
+from hcvae.config import Config
+from hcvae.data.dataset import Dataset, prepare
+from hcvae.data.streaming import prepare_stream
+from hcvae.models import build
+from hcvae.training.epoch import EpochTrainer
+from hcvae.training.loop import resolve
+from hcvae.training.memory import memory_kept
+from hcvae.training.streaming import Batch
+from hcvae.training.tensors import PartTensors
+from hcvae.training.workers import Workers
+from tune.resources import ray_cluster
+
+BATCH = 256
+STEPS = 60
+"""Of the training, timed after a third as many that are not."""
+WIDTHS = (0.25, 1.0)
+DISK, RAY, MEMORY = "from the disk, by one thread", "from the disk, through Ray Data", "from memory"
+
+
+class Opening(command_line.Command):
+    """Time the opening of a table, its first batch and the batches after it, beside what a training step takes.
+
+    examples:
+      python -m benchmarks.opening
+      python -m benchmarks.opening --rows 200000 --batches 200
+    """
+
+    rows: int = Field(5_000_000, ge=GROUP_ROWS)
+    """Waveforms of the table."""
+    memory_rows: int = Field(200_000, ge=GROUP_ROWS, validation_alias="memory-rows")
+    """Waveforms of the table in memory."""
+    batches: int = Field(800, ge=1)
+    """Batches after the first that are timed."""
+    rounds: int = Field(5, ge=1)
+    """Of batches and training steps; a table is opened once."""
+
+
+@dataclass
+class Source:
+    """Where batches come from."""
+
+    data: Dataset
+    open_s: float
+    first_s: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+
+    def trainer(self, width: float) -> EpochTrainer:
+        """One that trains on this source."""
+        settings: dict[str, Any] = {
+            "model": {"width": width},
+            "training": {"batch_size": BATCH, "precision": "bf16", "loss_weights": {"swap": 0.0}},
+        }
+        config = resolve(Config.model_validate(settings), self.data, 1)
+        train = PartTensors.of(self.data.train, torch.device("cpu"))
+        rate = self.data.preprocessing.sampling_rate_hz
+        return EpochTrainer(config, build(config.model), train, Workers.current(), rate, self.data.stream)
+
+    def give(self, batches: int, epoch: int) -> None:
+        """Time the first batch of an epoch and those after it."""
+        trainer = self.trainer(WIDTHS[0])
+        started = time.perf_counter()
+        given = trainer.batches(epoch)
+        next(given)
+        first = time.perf_counter()
+        rows = sum(len(batch) for _, batch in some(given, batches))
+        self.first_s.append(first - started)
+        self.rates.append(rows / (time.perf_counter() - first))
+
+
+def some(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
+    """At most `count` batches, then no more is read."""
+    for _, batch in zip(range(count), batches, strict=False):
+        yield batch
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the benchmark."""
+    command = command_line.parse(Opening, arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        large, small = Path(folder) / "large.parquet", Path(folder) / "small.parquet"
+        write(large, command.rows)
+        write(small, command.memory_rows)
+        size = large.stat().st_size / 1e9
+        sources = {
+            DISK: opened(large, prepare_stream),
+            RAY: opened(large, tune.streaming.prepare),
+            MEMORY: opened(small, prepare),
+        }
+        needed: dict[float, list[float]] = {width: [] for width in WIDTHS}
+        for number in track(range(command.rounds), "rounds"):
+            for name, source in sources.items():
+                with ray_cluster(source.data.nbytes) if name == RAY else nullcontext():
+                    source.give(command.batches, number)
+            for width, rates in needed.items():
+                rates.append(training_rate(sources[MEMORY].trainer(width)))
+    lines = [
+        "| batches of 256 | table | opened in, s | first batch after, s | waveforms/s "
+        f"| {' | '.join(f'of what width {width:g} trains on' for width in WIDTHS)} |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, source in sources.items():
+        rows = command.memory_rows if name == MEMORY else command.rows
+        shares = [spread([a / b for a, b in zip(source.rates, needed[width], strict=True)]) for width in WIDTHS]
+        cells = [f"{source.open_s:.1f}", spread(source.first_s), spread(source.rates), *shares]
+        lines.append(f"| {name} | {rows:,} | {' | '.join(cells)} |")
+    trained = ", ".join(f"{spread(rates)} at width {width:g}" for width, rates in needed.items())
+    lines += [
+        "",
+        f"The large table has {size:.1f} GB, and is opened once a way; {command.rounds} rounds of batches. Training "
+        f"steps from memory (bf16, {torch.get_num_threads()} threads, the specification's loss), waveforms/s: "
+        f"{trained}. {machine()}, load average {os.getloadavg()[0]:.1f} at the end.",
+    ]
+    path = ROOT / "docs" / "benchmarks.md"
+    path.write_text(between(path.read_text(), "opening", "\n".join(lines)))
+    Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def opened(table: Path, how: Any) -> Source:
+    """The prepared data of a table, and how long it took."""
+    data = {"tables": [str(table)], "split": {"validation": float(SHARE), "test": float(SHARE)}}
+    config = Config.model_validate({"data": data | {"memory_budget_gb": None if how is prepare else 0.1}})
+    started = time.perf_counter()
+    return Source(how(config), time.perf_counter() - started)
+
+
+def training_rate(trainer: EpochTrainer) -> float:
+    """Waveforms per second of some steps."""
+    weights = trainer.module.objective.weights
+    trainer.module.train()
+    with memory_kept():
+        for step, batch in enumerate(trainer.batches(0)):
+            if step == STEPS // 3:
+                started = time.perf_counter()
+            if step == STEPS // 3 + STEPS:
+                break
+            trainer.step(*batch, 0, step, weights)
+    return STEPS * BATCH / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.main(run))
