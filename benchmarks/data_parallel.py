@@ -42,7 +42,7 @@ WORKERS = 2
 BATCHES = (256, 512, 1024)
 PRECISIONS = ("fp32", "bf16")
 WORKER_FILE = "HCVAE_BENCHMARK_FILE"
-"""Variable that names the file a worker writes its seconds to."""
+"""Variable that names the file that the first worker writes what it found to."""
 
 
 class DataParallel(command_line.Command):
@@ -68,7 +68,8 @@ def run(arguments: Sequence[str]) -> int:
     console = Console()
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for _ in track(range(command.rounds), "rounds", console=console):
-        alone, together = (epochs(command, workers) for workers in (1, WORKERS))
+        words = ["--rows", str(command.rows)]
+        alone, together = (answer_of("benchmarks.data_parallel", words, workers) for workers in (1, WORKERS))
         for name in alone:
             found[name].append((alone[name], together[name]))
     lines = [
@@ -86,13 +87,13 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def epochs(command: DataParallel, workers: int) -> dict[str, float]:
-    """Waveforms per second by precision and batch, of so many new processes that share two threads."""
+def answer_of(module: str, words: Sequence[str], workers: int) -> dict[str, float]:
+    """What rank 0 of so many new processes, which run `module` and share two threads, writes to its file."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "rates.json"
+        file = Path(folder) / "answer.json"
         variables = {
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": port,
@@ -100,9 +101,9 @@ def epochs(command: DataParallel, workers: int) -> dict[str, float]:
             "OMP_NUM_THREADS": str(WORKERS // workers),
             WORKER_FILE: str(file),
         }
-        words = [sys.executable, "-m", "benchmarks.data_parallel", "--rows", str(command.rows)]
+        command = [sys.executable, "-m", module, *words]
         processes = [
-            subprocess.Popen(words, cwd=ROOT, env=os.environ | variables | {"RANK": str(rank)})
+            subprocess.Popen(command, cwd=ROOT, env=os.environ | variables | {"RANK": str(rank)})
             for rank in range(workers)
         ]
         codes = [process.wait() for process in processes]

@@ -45,7 +45,7 @@ class TrainingSpeed(command_line.Command):
     """Each round runs every way once."""
     rows: int = Field(33_000, ge=2000)
     """Simulated waveforms, of which 15 % are for validation and 15 % for the test."""
-    epochs: int = Field(1, ge=1)
+    epochs: int = Field(3, ge=1)
     """Epochs of a run."""
 
 

@@ -1,0 +1,167 @@
+"""What 8 to 64 workers would reach: a model of cost from measured compute and bytes. Writes its table.
+
+python -m benchmarks.scaling     # a few minutes on 2 idle cores
+
+Measured: a step of each of two processes at once, one thread each, that do not talk; the same two as data-parallel gloo
+workers; an all-reduce of the gradient's bytes between them. Modelled: a ring (Patarasuk & Yuan 2009, J. Parallel Distrib.
+Comput. 69:117) of n workers, each on a core of its own, over a network of an assumed speed.
+"""
+
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+import torch.distributed
+from pydantic import Field
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.data_parallel import WORKER_FILE, WORKERS, answer_of
+from benchmarks.science import ROOT, machine
+from benchmarks.science_report import between, spread
+from benchmarks.science_runs import PLAIN, merged
+from benchmarks.training_loops import clocked
+from hcvae import command_line
+from hcvae.config import Config
+from hcvae.data.dataset import prepare
+from hcvae.models import build
+from hcvae.training.epoch import EpochTrainer
+from hcvae.training.loop import resolve
+from hcvae.training.memory import memory_kept
+from hcvae.training.tensors import PartTensors
+from hcvae.training.workers import Workers
+
+BATCHES = (64, 256)
+"""Rows of a worker's share of a batch."""
+STEPS, UNTIMED = 12, 2
+"""That are timed, and those before them."""
+NETWORKS = {"10 Gbit/s, 50 us": (1.25e9, 50e-6), "100 Gbit/s, 10 us": (12.5e9, 10e-6)}
+"""Assumed: bytes a second and seconds of a message."""
+MODELLED = (8, 16, 32, 64)
+
+
+class Scaling(command_line.Command):
+    """Measure two gloo workers, and tell from that what more of them would reach on a network.
+
+    examples:
+      python -m benchmarks.scaling
+      python -m benchmarks.scaling --rounds 1
+    """
+
+    rounds: int = Field(5, ge=1)
+    """Each starts two new processes."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the benchmark, or a worker of it."""
+    command = command_line.parse(Scaling, arguments)
+    if file := os.environ.get(WORKER_FILE):
+        work(Path(file))
+        return 0
+    found: dict[str, list[float]] = defaultdict(list)
+    for _ in track(range(command.rounds), "rounds"):
+        for name, value in answer_of("benchmarks.scaling", [], WORKERS).items():
+            found[name].append(value)
+    lines = [
+        "| rows of a worker | step alone, ms | its backward pass, ms | all-reduce of the gradient, ms "
+        "| step of 2 workers, ms, measured | modelled | network | "
+        + " | ".join(f"{n} workers" for n in MODELLED)
+        + " |",
+        "| --- | --- | --- | --- | --- | --- | --- |" + " --- |" * len(MODELLED),
+    ]
+    for batch in BATCHES:
+        alone, together, backward = (found[f"{name} {batch}"] for name in ("alone", "together", "alone backward"))
+        modelled = [hidden(*each) for each in zip(alone, backward, found["reduced"], strict=True)]
+        for name, network in NETWORKS.items():
+            shares = [efficiency(mean(alone), mean(backward), found["bytes"][0], n, *network) for n in MODELLED]
+            cells = [*map(in_ms, (alone, backward, found["reduced"], together, modelled)), name, *shares]
+            lines.append(f"| {batch} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"{command.rounds} rounds; the gradient has {found['bytes'][0] / 1e6:.0f} MB, in fp32. The last columns are the "
+        "share of n times one worker's speed: nothing hidden behind the backward pass, and as much of it as there is "
+        f"time for. {machine()}.",
+    ]
+    path = ROOT / "docs" / "benchmarks.md"
+    path.write_text(between(path.read_text(), "scaling", "\n".join(lines)))
+    Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def ring_seconds(n_bytes: float, workers: int, bytes_per_s: float, message_s: float) -> float:
+    """Seconds of an all-reduce in a ring: 2 (n - 1) messages of 1 / n of the bytes."""
+    return 2 * (workers - 1) * (n_bytes / workers / bytes_per_s + message_s)
+
+
+def hidden(alone: float, backward: float, communication: float) -> float:
+    """Seconds of a step that hides of its communication what it can behind the backward pass."""
+    return alone + max(0.0, communication - backward)
+
+
+def efficiency(
+    alone: float, backward: float, n_bytes: float, workers: int, bytes_per_s: float, message_s: float
+) -> str:
+    """The share of `workers` times one worker's speed, without and with communication hidden."""
+    ring = ring_seconds(n_bytes, workers, bytes_per_s, message_s)
+    return f"{alone / (alone + ring):.2f} to {alone / hidden(alone, backward, ring):.2f}"
+
+
+def in_ms(seconds: Sequence[float]) -> str:
+    """Mean and spread in milliseconds."""
+    return spread([1e3 * each for each in seconds])
+
+
+def work(file: Path) -> None:
+    """One of two workers; rank 0 writes seconds to `file`."""
+    torch.distributed.init_process_group("gloo")
+    workers = Workers.current()
+    base: dict[str, Any] = merged(PLAIN, {"data": {"simulator": {"rows": 12_000}}})
+    data = prepare(Config.model_validate(base))
+    train = PartTensors.of(data.train, torch.device("cpu"))
+    found: dict[str, float] = {}
+    with memory_kept():
+        for batch in BATCHES:
+            for name, company in (("alone", Workers(0, 1)), ("together", workers)):
+                config = Config.model_validate(merged(base, {"training": {"batch_size": batch * company.size}}))
+                config = resolve(config, data, company.size)
+                torch.manual_seed(0)
+                trainer = EpochTrainer(config, build(config.model), train, company, data.preprocessing.sampling_rate_hz)
+                backward = {"backward": 0.0}
+                with clocked(torch.Tensor, "backward", backward, "backward"):
+                    found[f"{name} {batch}"] = step_seconds(trainer)
+                found[f"{name} backward {batch}"] = backward["backward"] / (UNTIMED + STEPS)
+        gradient = torch.zeros(sum(parameter.numel() for parameter in trainer.module.parameters()))
+        found["bytes"] = float(gradient.nbytes)
+        found["reduced"] = seconds_of(lambda: torch.distributed.all_reduce(gradient))
+    if workers.first:
+        file.write_text(json.dumps(found))
+    torch.distributed.destroy_process_group()
+
+
+def step_seconds(trainer: EpochTrainer) -> float:
+    """Mean seconds of a step."""
+    trainer.module.train()
+    batches, weights = trainer.batches(0), trainer.module.objective.weights
+    return seconds_of(lambda: trainer.step(*next(batches), 0, 0, weights))
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """Mean seconds of a call, begun by both processes together."""
+    for _ in range(UNTIMED):
+        call()
+    torch.distributed.barrier()
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        call()
+    return (time.perf_counter() - started) / STEPS
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.main(run))
