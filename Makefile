@@ -51,11 +51,14 @@ bench: $(VENV)/.dev
 	@rm -rf $(BENCH_COPY) && mkdir -p $(BENCH_COPY)
 	@cp -r hcvae tune jobs cluster benchmarks configs docs $(BENCH_COPY)
 	@$(BENCH) benchmarks.ceilings --rounds 3
-	@$(BENCH) benchmarks.training_step --rounds 2 --rows 12000
+	@$(BENCH) benchmarks.training_step --rounds 1 --rows 12000 --epochs 1
 	@$(BENCH) benchmarks.model_cost --rounds 5
+	@$(BENCH) benchmarks.search_throughput --rounds 1 --trials 2 --rows 6000
 	@$(BENCH) benchmarks.data_parallel --rounds 1 --rows 6000
+	@$(BENCH) benchmarks.scaling --rounds 1
 	@$(BENCH) jobs.train --config configs/quickstart.json --out model
 	@$(BENCH) benchmarks.generation model/bundle --samples 200000 --compared 20000
+	@$(BENCH) benchmarks.opening --rows 200000 --memory-rows 50000 --batches 100 --rounds 1
 	@$(BENCH) benchmarks.streaming --rows 200000 --memory-rows 50000
 	@$(BENCH) benchmarks.many_trials --trials 40 --every 20
 
@@ -63,9 +66,12 @@ bench-full: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.ceilings
 	@$(BIN)/python -m benchmarks.training_step
 	@$(BIN)/python -m benchmarks.model_cost
+	@$(BIN)/python -m benchmarks.search_throughput
 	@$(BIN)/python -m benchmarks.data_parallel
+	@$(BIN)/python -m benchmarks.scaling
 	@$(BIN)/python -m jobs.train --config configs/quickstart.json --out build/bench-model
 	@$(BIN)/python -m benchmarks.generation build/bench-model/bundle
+	@$(BIN)/python -m benchmarks.opening
 	@$(BIN)/python -m benchmarks.streaming
 	@$(BIN)/python -m benchmarks.many_trials
 

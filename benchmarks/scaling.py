@@ -3,8 +3,8 @@
 python -m benchmarks.scaling     # a few minutes on 2 idle cores
 
 Measured: a step of each of two processes at once, one thread each, that do not talk; the same two as data-parallel gloo
-workers; an all-reduce of the gradient's bytes between them. Modelled: a ring (Patarasuk & Yuan 2009, J. Parallel Distrib.
-Comput. 69:117) of n workers, each on a core of its own, over a network of an assumed speed.
+workers; an all-reduce of the gradient's bytes between them. Modelled: a ring of n workers, each on a core of its own, over
+a network of an assumed speed (Patarasuk & Yuan 2009, J. Parallel Distrib. Comput. 69:117).
 """
 
 import json
@@ -76,16 +76,17 @@ def run(arguments: Sequence[str]) -> int:
         + " |",
         "| --- | --- | --- | --- | --- | --- | --- |" + " --- |" * len(MODELLED),
     ]
+    n_bytes = found["bytes"][0]
     for batch in BATCHES:
         alone, together, backward = (found[f"{name} {batch}"] for name in ("alone", "together", "alone backward"))
         modelled = [hidden(*each) for each in zip(alone, backward, found["reduced"], strict=True)]
         for name, network in NETWORKS.items():
-            shares = [efficiency(mean(alone), mean(backward), found["bytes"][0], n, *network) for n in MODELLED]
+            shares = [efficiency(mean(alone), mean(backward), ring_seconds(n_bytes, n, *network)) for n in MODELLED]
             cells = [*map(in_ms, (alone, backward, found["reduced"], together, modelled)), name, *shares]
             lines.append(f"| {batch} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"{command.rounds} rounds; the gradient has {found['bytes'][0] / 1e6:.0f} MB, in fp32. The last columns are the "
+        f"{command.rounds} rounds, fp32; the gradient has {n_bytes / 1e6:.0f} MB. The last columns: the "
         "share of n times one worker's speed: nothing hidden behind the backward pass, and as much of it as there is "
         f"time for. {machine()}.",
     ]
@@ -105,11 +106,8 @@ def hidden(alone: float, backward: float, communication: float) -> float:
     return alone + max(0.0, communication - backward)
 
 
-def efficiency(
-    alone: float, backward: float, n_bytes: float, workers: int, bytes_per_s: float, message_s: float
-) -> str:
-    """The share of `workers` times one worker's speed, without and with communication hidden."""
-    ring = ring_seconds(n_bytes, workers, bytes_per_s, message_s)
+def efficiency(alone: float, backward: float, ring: float) -> str:
+    """The share of n times one worker's speed, without and with communication hidden."""
     return f"{alone / (alone + ring):.2f} to {alone / hidden(alone, backward, ring):.2f}"
 
 

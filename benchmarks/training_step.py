@@ -1,6 +1,6 @@
 """Waveforms per second of a training, loop beside loop. Writes its table into docs/benchmarks.md.
 
-python -m benchmarks.training_step     # ten minutes on 2 idle cores
+python -m benchmarks.training_step     # a quarter of an hour on 2 idle cores
 
 Every way trains the same network (full width, the specification's loss) from the same weights on the same simulated
 rows, in batches of the same size. `fit` is hcvae.training.fit with all that it does besides: metrics and evaluation of
