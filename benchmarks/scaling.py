@@ -3,8 +3,8 @@
 python -m benchmarks.scaling     # a few minutes on 2 idle cores
 
 Measured: a step of each of two processes at once, one thread each, that do not talk; the same two as data-parallel gloo
-workers; an all-reduce of the gradient's bytes between them. Modelled: a ring of n workers, each on a core of its own, over
-a network of an assumed speed (Patarasuk & Yuan 2009, J. Parallel Distrib. Comput. 69:117).
+workers; an all-reduce of the bytes of the gradient between them. Modelled: a ring of n workers, each on a core of its own,
+over a network of an assumed speed (Patarasuk & Yuan 2009, J. Parallel Distrib. Comput. 69:117).
 """
 
 import json
