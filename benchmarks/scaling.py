@@ -2,9 +2,9 @@
 
 python -m benchmarks.scaling     # a few minutes on 2 idle cores
 
-Measured: a step of each of two processes at once, one thread each, that do not talk; the same two as data-parallel gloo
-workers; an all-reduce of the bytes of the gradient between them. Modelled: a ring of n workers, each on a core of its own,
-over a network of an assumed speed (Patarasuk & Yuan 2009, J. Parallel Distrib. Comput. 69:117).
+Measured: a step of each of two processes at once, one thread each, that do not talk; the same two as data-parallel
+gloo workers; an all-reduce of as many bytes as the gradient has. Modelled: a ring of n workers, each on a core of its
+own, over a network of an assumed speed (Patarasuk & Yuan 2009, J. Parallel Distrib. Comput. 69:117).
 """
 
 import json
