@@ -1,6 +1,6 @@
 """Waveforms per second of a training, loop beside loop. Writes its table into docs/benchmarks.md.
 
-python -m benchmarks.training_step     # a quarter of an hour on 2 idle cores
+python -m benchmarks.training_step     # ten minutes on 2 idle cores
 
 Every way trains the same network (full width, the specification's loss) from the same weights on the same simulated
 rows, in batches of the same size. `fit` is hcvae.training.fit with all that it does besides: metrics and evaluation of
@@ -45,7 +45,7 @@ class TrainingSpeed(command_line.Command):
     """Each round runs every way once."""
     rows: int = Field(33_000, ge=2000)
     """Simulated waveforms, of which 15 % are for validation and 15 % for the test."""
-    epochs: int = Field(3, ge=1)
+    epochs: int = Field(2, ge=1)
     """Epochs of a run."""
 
 

@@ -250,6 +250,9 @@ class TrainingConfig(Section):
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     """`bf16`: forward pass and loss under autocast, each epoch's evaluation too; weights and optimiser in fp32. `tf32`:
     a GPU multiplies matrices of fp32 in TF32; on the CPU the same as fp32."""
+    compile: bool = False
+    """Compile the steps with `torch.compile`, on a GPU into CUDA graphs. Meant for GPUs; it needs a C++ compiler and a
+    minute at the start."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: the GPU where there is one."""
     start_from: Annotated[str, AfterValidator(lambda place: str(Place.of(place)))] | None = None

@@ -79,13 +79,13 @@ class Dropout(nn.Dropout):
     """Dropout that on the CPU draws 16 bits for each feature, four features from one number of the generator.
 
     PyTorch's own draws a double for each, on one thread: an eighth of a bf16 step of 512 rows. The rate is rounded to
-    a multiple of 2^-16. Srivastava et al. 2014, "Dropout", JMLR.
+    a multiple of 2^-16. A compiled step draws as PyTorch does. Srivastava et al. 2014, "Dropout", JMLR.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Drop features of [B, F] and scale the others up, in train mode; otherwise the input itself."""
         dropped = round(self.p * 2**16)
-        if not self.training or dropped == 0 or input.device.type != "cpu":
+        if not self.training or dropped == 0 or input.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(input)
         drawn = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         kept = drawn.view(torch.int16)[: input.numel()].view_as(input) >= dropped - 2**15

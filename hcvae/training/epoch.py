@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hcvae.config import Config
 from hcvae.data.dataset import TrainingRows
+from hcvae.losses.kl import Number
 from hcvae.models import Model
 from hcvae.training.batches import DROPOUT, epoch_batches, keyed_seed, latent_noise
 from hcvae.training.step import TrainingStep
@@ -39,7 +40,10 @@ class EpochTrainer:
         self.latent_dims = list(model.latent_dims.values())
         n_data = None if stream is None else len(stream)
         self.module = TrainingStep(config, model, data, sampling_rate_hz, n_data).to(data.signals.device)
-        self.replica = DistributedDataParallel(self.module) if workers.size > 1 else self.module
+        replica = DistributedDataParallel(self.module) if workers.size > 1 else self.module
+        # The batches of an epoch have two sizes at most: a graph for each.
+        compiled = self.config.compile
+        self.replica = torch.compile(replica, mode="reduce-overhead", dynamic=False) if compiled else replica
         self.data = data
         self.stream = stream
         self.workers = workers
@@ -57,9 +61,12 @@ class EpochTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         torch.manual_seed(keyed_seed(DROPOUT, self.config.seed, epoch, self.workers.rank))
+        # Numbers would be compiled in, and each epoch of the warm-up compiled anew.
+        device = self.data.signals.device
+        tensors = {name: torch.full((), weight, device=device) for name, weight in weights.items()}
         sums: torch.Tensor | float = 0.0  # not a list: its tensors, kept for 20,000 steps, would fill the memory
         for step, batch in enumerate(self.batches(epoch)):
-            terms = self.step(*batch, epoch, step, weights)
+            terms = self.step(*batch, epoch, step, tensors)
             sums = sums + torch.stack(list(terms.values())).double()
         sums = self.workers.sum(torch.as_tensor(sums)) / (step + 1) / self.workers.size
         means = dict(zip(terms, sums.tolist(), strict=True))
@@ -83,7 +90,7 @@ class EpochTrainer:
         )
 
     def step(
-        self, n_rows: int, batch: PartTensors, epoch: int, step: int, weights: Mapping[str, float]
+        self, n_rows: int, batch: PartTensors, epoch: int, step: int, weights: Mapping[str, Number]
     ) -> dict[str, torch.Tensor]:
         """One optimiser step on a batch of `n_rows` rows of all workers, this one's being `batch`.
 
@@ -101,7 +108,7 @@ class EpochTrainer:
         return terms
 
     def backward(
-        self, n_rows: int, batch: PartTensors, epoch: int, step: int, weights: Mapping[str, float]
+        self, n_rows: int, batch: PartTensors, epoch: int, step: int, weights: Mapping[str, Number]
     ) -> dict[str, torch.Tensor]:
         """Add the gradient of the mean loss over the batch of `n_rows` rows of all workers to the parameters.
 

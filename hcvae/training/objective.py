@@ -31,7 +31,7 @@ class Objective(nn.Module):
         self,
         output: Mapping[str, Tensor],
         batch: PartTensors,
-        weights: Mapping[str, float] | None = None,
+        weights: Mapping[str, Number] | None = None,
         n_rows: Number | None = None,
         n_peaks: Number | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:

@@ -41,7 +41,7 @@ class TrainingStep(nn.Module):
         self.bf16 = config.training.precision == "bf16"
 
     def forward(
-        self, batch: PartTensors, noise: Noise, weights: Mapping[str, float], n_rows: Number, n_peaks: Number
+        self, batch: PartTensors, noise: Noise, weights: Mapping[str, Number], n_rows: Number, n_peaks: Number
     ) -> tuple[Tensor, Tensors]:
         """The weighted loss of B rows and its components; see `Objective`.
 

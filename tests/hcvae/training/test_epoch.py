@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hcvae.config import Config
@@ -9,7 +10,7 @@ from hcvae.data.dataset import prepare
 from hcvae.models import build
 from hcvae.training.epoch import EpochTrainer
 from hcvae.training.loop import resolve
-from hcvae.training.schedule import component_weights
+from hcvae.training.schedule import component_weights, plan_epoch
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
 
@@ -52,6 +53,41 @@ def test_a_step_waits_for_nothing_that_a_gpu_computes(precision):
             trainer.step(*batch, 0, step, weights)
     assert {"index", "_fused_adamw_", "native_batch_norm_backward"} <= operators.called
     assert not operators.called.intersection(WAITS_FOR_A_GPU)
+
+
+def test_a_compiled_training_is_compiled_once_for_each_size_of_batch_and_gives_the_same(monkeypatch):
+    graphs = CompileCounterWithBackend("aot_eager")  # as in earnest, but for the code that would need a C++ compiler
+    original = torch.compile
+    monkeypatch.setattr(
+        torch,
+        "compile",
+        lambda module, mode, dynamic: original(module, backend=graphs, dynamic=dynamic, fullgraph=True),
+    )
+    losses = []
+    for compiled in (False, True):
+        config = Config.model_validate(
+            {
+                "model": {"width": 0.05, "dropout": 0},
+                "data": {"simulator": {"rows": 300}},
+                "training": {"batch_size": 64, "epochs": 12, "compile": compiled},
+            }
+        )
+        data, workers = prepare(config), Workers.current()
+        config = resolve(config, data, workers.size)
+        torch.manual_seed(0)
+        train = PartTensors.of(data.train, torch.device("cpu"))
+        trainer = EpochTrainer(config, build(config.model), train, workers, 20_000.0)
+        plans = [plan_epoch(epoch, config.training) for epoch in range(6)]
+        assert len({plan.weights.global_kl for plan in plans}) > 3  # the warm-up
+        losses.append(
+            [
+                trainer.run(epoch, component_weights(config, plan.weights), 1e-3)["train_loss"]
+                for epoch, plan in enumerate(plans)
+            ]
+        )
+    sizes = {n_rows for n_rows, _ in trainer.batches(0)}
+    assert graphs.frame_count == len(sizes) == 2
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 @pytest.mark.parametrize("limit", [None, 0.05, 1e6])
