@@ -27,7 +27,7 @@ from hcvae import command_line
 from hcvae.bundle import load
 from tune.ownership import claim_of
 from tune.results import SearchResult
-from tune.study import StudyFolder
+from tune.study_folder import StudyFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "kills"

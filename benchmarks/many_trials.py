@@ -40,7 +40,7 @@ from tune.outcome import Message, Outcome
 from tune.pareto import OBJECTIVES, Point
 from tune.resources import trial_resources
 from tune.space import apply
-from tune.study import StudyFolder
+from tune.study_folder import StudyFolder
 from tune.trainable import make_trainable
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,7 +23,7 @@ from hcvae.data.table import signals_of
 from hcvae.generation import encode_recording, generate, swap, vary
 from tune.pareto import OBJECTIVES
 from tune.results import SearchResult
-from tune.study import StudyFolder
+from tune.study_folder import StudyFolder
 
 PICTURES = ROOT / "docs" / "figures"
 DPI = 100

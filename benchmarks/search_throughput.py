@@ -40,7 +40,7 @@ from tune.config import SearchConfig
 from tune.pareto import OBJECTIVES
 from tune.search import run_search
 from tune.space import apply
-from tune.study import StudyFolder
+from tune.study_folder import StudyFolder
 
 AT_ONCE = 2
 SEARCHED = "training.loss_weights.swap"

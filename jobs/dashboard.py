@@ -16,7 +16,7 @@ from hcvae.serving import HOST, serving, stop_signals
 from jobs.arguments import main
 
 if TYPE_CHECKING:
-    from tune.study import StudyFolder
+    from tune.study_folder import StudyFolder
 
 
 class DashboardCommand(command_line.Command):
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str]) -> int:
     """Serve both, say where, and end on Ctrl-C or SIGTERM."""
     command = command_line.parse(DashboardCommand, arguments)
     with stop_signals() as stopped:
-        from tune.study import StudyFolder
+        from tune.study_folder import StudyFolder
 
         folder = StudyFolder(command.study)
         with _dashboard(folder, command.port) as dashboard, _trainings(folder) as trainings:

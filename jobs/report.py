@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     """Write the report, and say where it is."""
     command = command_line.parse(ReportCommand, arguments)
     from tune.report import html_report
-    from tune.study import StudyFolder
+    from tune.study_folder import StudyFolder
 
     out = Path(command.out)
     if out.is_dir():

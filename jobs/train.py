@@ -106,7 +106,7 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
         raise UserError("--study: takes the configuration from a trial; give --trial NUMBER, and no --config")
     from tune.results import SearchResult
     from tune.space import apply
-    from tune.study import StudyFolder
+    from tune.study_folder import StudyFolder
 
     if not trial.isdecimal():
         raise UserError(f"--trial: must be the number of a trial, but got {trial!r}")

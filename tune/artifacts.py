@@ -22,7 +22,7 @@ from hcvae.model_figures import ModelFigures
 from hcvae.plots import save_figure
 from hcvae.storage import Place
 from tune.outcome import Outcome
-from tune.study import StudyFolder
+from tune.study_folder import StudyFolder
 
 FIGURES = "figures"
 """Folder of the figures of an attempt."""

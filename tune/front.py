@@ -14,7 +14,8 @@ from hcvae.training.loop import CHECKPOINTS
 from tune.ownership import claim_of
 from tune.pareto import DIRECTIONS, OBJECTIVES, REFERENCE, Point, hypervolume, knee, pareto_front
 from tune.samplers import OUTSIDE_BUDGET
-from tune.study import StudyFolder, finished_trials
+from tune.study import finished_trials
+from tune.study_folder import StudyFolder
 
 
 class TrialSummary(Section):

@@ -24,7 +24,7 @@ from tune.artifacts import images
 from tune.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 from tune.front import TrialSummary, summarize
 from tune.pareto import DIRECTIONS, OBJECTIVES, knee
-from tune.study import StudyFolder
+from tune.study_folder import StudyFolder
 
 BEST_SHARE, FEWEST_TRIALS = 0.25, 20
 """PED-ANOVA compares the best quarter of the trials with all, and wants five trials in it."""

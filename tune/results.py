@@ -12,7 +12,7 @@ from hcvae.errors import UserError
 from hcvae.storage import Place
 from tune.front import TrialSummary, summarize
 from tune.pareto import DIRECTIONS, OBJECTIVES, hypervolume, knee, pareto_front
-from tune.study import StudyFolder
+from tune.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -28,6 +28,7 @@ from tune.budget import Budget
 from tune.config import SearchConfig
 from tune.database import Database, patiently
 from tune.decisions import check_early_stopping, rungs, start_decisions
+from tune.folder_lock import locked_folder
 from tune.front import Front
 from tune.gpu_sharing import with_gpus_shared
 from tune.lost_actors import survive_lost_actors
@@ -40,7 +41,8 @@ from tune.secrecy import keep_keys
 from tune.space import check_space
 from tune.starts import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
 from tune.streaming import prepare
-from tune.study import StudyFolder, check_folder, finished_trials, locked_folder, n_finished, open_study
+from tune.study import check_folder, finished_trials, n_finished, open_study
+from tune.study_folder import StudyFolder
 from tune.trainable import make_trainable
 from tune.transaction import transaction
 

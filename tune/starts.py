@@ -11,7 +11,8 @@ from tune.config import Choice, FloatRange, Parameter, SearchConfig
 from tune.pareto import DIRECTIONS, OBJECTIVES
 from tune.samplers import CONSTRAINT, OUTSIDE_BUDGET, check_choices, distribution_of
 from tune.space import GLOBAL, LOCAL, Value, value_of
-from tune.study import StudyFolder, finished_trials
+from tune.study import finished_trials
+from tune.study_folder import StudyFolder
 
 KL_WEIGHTS = ("training.loss_weights.global_kl", "training.loss_weights.local_kl")
 SPECIFICATION_KL = ((0.01, 0.01), (0.001, 0.01))

@@ -21,7 +21,7 @@ from benchmarks.postgres import Server
 from cluster.local import LocalCluster, local_cluster
 from hcvae.storage import Place
 from jobs import pull
-from tune.study import StudyFolder
+from tune.study_folder import StudyFolder
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -19,7 +19,7 @@ from hcvae.errors import UserError
 from jobs import dashboard
 from tune.artifacts import images
 from tune.results import SearchResult
-from tune.study import StudyFolder
+from tune.study_folder import StudyFolder
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., "subprocess.Popen[str]"]

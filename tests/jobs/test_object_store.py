@@ -19,10 +19,11 @@ from hcvae.storage import MARKER, Place
 from jobs import dashboard, pull
 from tune.artifacts import images
 from tune.config import SearchConfig
+from tune.folder_lock import locked_folder
 from tune.ownership import claim_of
 from tune.results import SearchResult
 from tune.search import plan_search
-from tune.study import StudyFolder, locked_folder
+from tune.study_folder import StudyFolder
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

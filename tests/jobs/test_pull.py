@@ -15,7 +15,7 @@ from jobs import pull
 from tune.front import Front, summarize
 from tune.ownership import Ownership
 from tune.results import SearchResult
-from tune.study import StudyFolder
+from tune.study_folder import StudyFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]

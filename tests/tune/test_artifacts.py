@@ -20,11 +20,13 @@ from tune.artifacts import FIGURES, illustrate, images, upload
 from tune.budget import Budget
 from tune.config import SearchConfig
 from tune.database import Database
+from tune.folder_lock import locked_folder
 from tune.front import Front
 from tune.outcome import Outcome
 from tune.progress import JsonProgress, LineProgress, Progress
 from tune.searcher import StudySearcher
-from tune.study import StudyFolder, locked_folder, open_study
+from tune.study import open_study
+from tune.study_folder import StudyFolder
 
 NAMES = ["latent_use.png", "reconstructions.png", "swap_grid.png"]
 

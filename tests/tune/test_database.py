@@ -13,8 +13,9 @@ from hcvae.errors import UserError
 from jobs import search
 from tune.config import SearchConfig
 from tune.database import Database, patiently
+from tune.folder_lock import locked_folder
 from tune.results import SearchResult
-from tune.study import locked_folder, open_study
+from tune.study import open_study
 
 SECRET = "s3cr3t/with@signs"
 SmallSearch = Callable[..., SearchConfig]

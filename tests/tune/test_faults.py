@@ -19,9 +19,10 @@ from benchmarks.kills import Search, newest_checkpoint
 from hcvae.config import MOST_DIMENSIONS
 from hcvae.errors import UserError
 from tune.config import SearchConfig
+from tune.folder_lock import locked_folder
 from tune.ownership import claim_of
 from tune.results import SearchResult
-from tune.study import StudyFolder, locked_folder
+from tune.study_folder import StudyFolder
 
 pytestmark = pytest.mark.services
 SmallSearch = Callable[..., SearchConfig]

@@ -12,8 +12,10 @@ from optuna.trial import Trial
 from hcvae.storage import Place
 from tune.config import SearchConfig
 from tune.database import Database
+from tune.folder_lock import locked_folder
 from tune.ownership import Claim, Owner, Ownership, adoptable, claim_of, heartbeats, own_folder
-from tune.study import StudyFolder, locked_folder, open_study
+from tune.study import open_study
+from tune.study_folder import StudyFolder
 
 SmallSearch = Callable[..., SearchConfig]
 

@@ -7,9 +7,10 @@ import pytest
 from rich.console import Console
 
 from tune.config import SearchConfig
+from tune.folder_lock import locked_folder
 from tune.front import Front, summarize
 from tune.progress import JsonProgress, LineProgress, LiveProgress, Progress, clock, make_progress
-from tune.study import locked_folder, open_study
+from tune.study import open_study
 
 Run = Callable[[Progress], None]
 

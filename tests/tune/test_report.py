@@ -13,9 +13,11 @@ from hcvae.storage import Place
 from tune.artifacts import upload
 from tune.charts import Timeline, hypervolume_chart, parallel_chart, pareto_chart
 from tune.config import SearchConfig
+from tune.folder_lock import locked_folder
 from tune.pareto import hypervolume
 from tune.report import html_report, param_importances
-from tune.study import StudyFolder, locked_folder, open_study
+from tune.study import open_study
+from tune.study_folder import StudyFolder
 
 EVIL = "</script><script>document.title='taken'</script><img src=x onerror=alert(1)>\"'&"
 BEGAN = datetime(2026, 1, 1, 12)

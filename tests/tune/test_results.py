@@ -13,10 +13,12 @@ from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
 from hcvae.models import build
 from tune.config import SearchConfig
+from tune.folder_lock import locked_folder
 from tune.front import Front, summarize
 from tune.ownership import Ownership
 from tune.results import SearchResult
-from tune.study import StudyFolder, locked_folder, open_study
+from tune.study import open_study
+from tune.study_folder import StudyFolder
 
 Opened = tuple[StudyFolder, optuna.Study]
 

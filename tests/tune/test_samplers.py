@@ -9,10 +9,11 @@ from optuna.trial import Trial, TrialState, create_trial
 
 from hcvae.config import LossWeights
 from tune.config import SearchConfig
+from tune.folder_lock import locked_folder
 from tune.ownership import adoptable
 from tune.samplers import CONSTRAINT, MAX_INFEASIBLE, OUTSIDE_BUDGET, Auto, ask, draw, has_fixed_bounds, make_sampler
 from tune.space import GLOBAL, LOCAL
-from tune.study import locked_folder, n_finished, open_study
+from tune.study import n_finished, open_study
 
 SmallSearch = Callable[..., SearchConfig]
 SPACE = {

@@ -20,7 +20,8 @@ from tune.config import SearchConfig
 from tune.results import SearchResult
 from tune.search import plan_search, run_search
 from tune.space import apply
-from tune.study import StudyFolder, git_revision
+from tune.study import git_revision
+from tune.study_folder import StudyFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -19,12 +19,14 @@ from hcvae.errors import StorageError
 from tune.budget import Budget
 from tune.config import SearchConfig
 from tune.database import Database
+from tune.folder_lock import locked_folder
 from tune.front import Front
 from tune.outcome import Outcome
 from tune.ownership import claim_of
 from tune.progress import JsonProgress
 from tune.searcher import EndOfTrials, StudySearcher, _reason
-from tune.study import StudyFolder, locked_folder, open_study
+from tune.study import open_study
+from tune.study_folder import StudyFolder
 
 
 class Search:

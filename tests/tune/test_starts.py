@@ -7,6 +7,7 @@ from optuna.trial import TrialState
 
 from hcvae.errors import UserError
 from tune.config import SearchConfig
+from tune.folder_lock import locked_folder
 from tune.front import Front
 from tune.results import SearchResult
 from tune.samplers import OUTSIDE_BUDGET, ask
@@ -18,7 +19,7 @@ from tune.starts import (
     earlier_trials,
     enqueue_first_trials,
 )
-from tune.study import locked_folder, n_finished, open_study
+from tune.study import n_finished, open_study
 
 SmallSearch = Callable[..., SearchConfig]
 RATIO, KL, LOCAL_KL = "model.early_signal_ratio", "training.loss_weights.global_kl", "training.loss_weights.local_kl"

@@ -12,9 +12,11 @@ from optuna.trial import Trial, TrialState
 
 from hcvae.errors import UserError
 from tune.config import SearchConfig
+from tune.folder_lock import locked_folder
 from tune.ownership import adoptable
 from tune.space import suggest
-from tune.study import StudyFolder, locked_folder, n_finished, open_study
+from tune.study import n_finished, open_study
+from tune.study_folder import StudyFolder
 
 SmallSearch = Callable[..., SearchConfig]
 
@@ -120,7 +122,7 @@ def test_other_choices_cannot_be_allowed(small_search: SmallSearch) -> None:
 def test_a_second_process_is_refused(small_search: SmallSearch, tmp_path: Path) -> None:
     config = small_search()
     other = (
-        "import sys; from tune.config import SearchConfig; from tune.study import locked_folder\n"
+        "import sys; from tune.config import SearchConfig; from tune.folder_lock import locked_folder\n"
         "with locked_folder(SearchConfig.model_validate_json(sys.argv[1])): pass"
     )
     command = [sys.executable, "-c", other, config.model_dump_json()]

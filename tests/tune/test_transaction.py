@@ -14,11 +14,13 @@ from benchmarks.postgres import Server
 from tune.budget import Budget
 from tune.config import SearchConfig
 from tune.database import Database, patiently
+from tune.folder_lock import locked_folder
 from tune.front import Front
 from tune.outcome import Outcome
 from tune.progress import Progress
 from tune.searcher import StudySearcher
-from tune.study import StudyFolder, locked_folder, open_study
+from tune.study import open_study
+from tune.study_folder import StudyFolder
 from tune.transaction import transaction
 
 SmallSearch = Callable[..., SearchConfig]

@@ -22,7 +22,7 @@ from tune.config import SearchConfig
 from tune.ownership import claim_of
 from tune.report import html_report
 from tune.results import SearchResult
-from tune.study import StudyFolder
+from tune.study_folder import StudyFolder
 
 pytestmark = pytest.mark.services
 SmallSearch = Callable[..., SearchConfig]
