@@ -4,9 +4,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -14,7 +18,7 @@ from hcvae.bundle import Bundle
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.data.simulator import simulate
-from hcvae.data.table import write_table
+from hcvae.data.table import signals_of, write_table
 from hcvae.explore.explorer import Explorer
 from hcvae.explore.settings import Page, Setting
 from hcvae.generation import complete_condition
@@ -75,8 +79,45 @@ def _heed_ctrl_c() -> None:
 @pytest.fixture(scope="module")
 def served(good_bundle, recordings_table) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """`hcvae explore` in a process of its own, and the address that it prints."""
-    command = [sys.executable, "-m", "hcvae.cli", "explore", str(good_bundle), "--data", recordings_table]
+    with exploring(good_bundle, "--data", recordings_table) as process:
+        yield process, process.stdout.readline().strip()
+
+
+@pytest.fixture(scope="module")
+def served_groups(tmp_path_factory) -> Iterator[str]:
+    """The address of an explorer of two species: mice have a tenth of the amplitude, at levels of 30 to 50 dB."""
+    folder = tmp_path_factory.mktemp("species")
+    human, mouse = simulate(600, 1), simulate(600, 2)
+    levels = np.random.default_rng(0).integers(30, 51, len(mouse)).astype(np.float32)
+    small = signals_of(mouse) * 0.1
+    for name, values in {
+        "species": pa.array(["mouse"] * len(mouse)),
+        "subject_id": pc.binary_join_element_wise("mouse", mouse["subject_id"], "-"),
+        "stimulus_level_db": pa.array(levels),
+        "signal": pa.FixedSizeListArray.from_arrays(pa.array(small.ravel()), small.shape[1]),
+    }.items():
+        position = mouse.schema.get_field_index(name)
+        mouse = mouse.set_column(position, human.schema.field(name), pa.chunked_array([values]).cast(human[name].type))
+    tables = [str(folder / "human.parquet"), str(folder / "mouse.parquet")]
+    for table, path in zip((human, mouse), tables, strict=True):
+        write_table(table, path)
+    config = Config.model_validate(
+        {
+            "model": {"width": 0.05, "global_latent_dim": 3, "local_latent_dim": 4, "predict_peaks": False},
+            "data": {"tables": tables, "static": ["stimulus_level_db", "species"]},
+            "normalization": {"group_by": "species"},
+            "training": {"epochs": 3, "batch_size": 64, "learning_rate": 0.01},
+        }
+    )
+    train_bundle(config, prepare(config), folder)
+    with exploring(folder / "bundle") as process:
+        yield process.stdout.readline().strip()
+
+
+@contextmanager
+def exploring(bundle: Path, *more: str) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-m", "hcvae.cli", "explore", str(bundle), *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes, preexec_fn=_heed_ctrl_c) as process:
-        yield process, process.stdout.readline().strip()
+        yield process
         process.kill()

@@ -120,6 +120,22 @@ def save(page: Page, kind: str) -> Path:
     return Path(download.value.path())
 
 
+def test_a_group_has_conditions_and_amplitudes_of_its_own(served_groups, browser: Browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(served_groups)
+    heights, limits = {}, {}
+    for species, (low, high) in {"human": (10, 90), "mouse": (30, 50)}.items():
+        page.get_by_role("radio", name=species).check()
+        slider = page.get_by_role("slider", name="stimulus level (dB)")
+        expect(page.locator("#waveform .gtitle")).to_contain_text(f"species {species}")
+        limits[species] = [int(slider.get_attribute(f"aria-value{end}")) for end in ("min", "max")]
+        assert low <= limits[species][0] < limits[species][1] <= high
+        heights[species] = np.ptp(trace(page, "current")["y"])
+    assert limits["mouse"][0] > limits["human"][0]
+    assert limits["mouse"][1] < limits["human"][1]
+    assert 3 < heights["human"] / heights["mouse"] < 30  # the waveforms' own ratio is 10
+
+
 def test_mistakes_are_told_and_the_figure_stays(opened):
     page, _ = opened
     page.get_by_label("Row of the table").fill("60")
