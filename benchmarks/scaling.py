@@ -79,16 +79,18 @@ def run(arguments: Sequence[str]) -> int:
     n_bytes = found["bytes"][0]
     for batch in BATCHES:
         alone, together, backward = (found[f"{name} {batch}"] for name in ("alone", "together", "alone backward"))
-        modelled = [hidden(*each) for each in zip(alone, backward, found["reduced"], strict=True)]
+        least = [hidden(*each) for each in zip(alone, backward, found["reduced"], strict=True)]
+        most = [one + other for one, other in zip(alone, found["reduced"], strict=True)]
+        modelled = f"{in_ms(most)} to {in_ms(least)}"
         for name, network in NETWORKS.items():
             shares = [efficiency(mean(alone), mean(backward), ring_seconds(n_bytes, n, *network)) for n in MODELLED]
-            cells = [*map(in_ms, (alone, backward, found["reduced"], together, modelled)), name, *shares]
+            cells = [*map(in_ms, (alone, backward, found["reduced"], together)), modelled, name, *shares]
             lines.append(f"| {batch} | {' | '.join(cells)} |")
     lines += [
         "",
-        f"{command.rounds} rounds, fp32; the gradient has {n_bytes / 1e6:.0f} MB. The last columns: the "
-        "share of n times one worker's speed: nothing hidden behind the backward pass, and as much of it as there is "
-        f"time for. {machine()}.",
+        f"{command.rounds} rounds, fp32; the gradient has {n_bytes / 1e6:.0f} MB. Modelled: with "
+        "nothing of the all-reduce hidden behind the backward pass, and with as much as there is time for; so are the "
+        f"last columns, the share of n times one worker's speed. {machine()}.",
     ]
     path = ROOT / "docs" / "benchmarks.md"
     path.write_text(between(path.read_text(), "scaling", "\n".join(lines)))
