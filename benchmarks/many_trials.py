@@ -45,8 +45,8 @@ from tune.trainable import make_trainable
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "many-trials"
-FIRST_STEP = "first-step"
-"""File in an attempt's folder: when its training took its first step, or its trial that does not train began."""
+FIRST_STEPS = "first-steps"
+"""Folder with a file for each trial: when its training took its first step, or its trial that does not train began."""
 BASE = SearchConfig.model_validate(
     {
         "model": {"width": 0.02},
@@ -118,14 +118,14 @@ def search(command: ManyTrials, storage: Path, url: str | None, keep: Callable[[
     def tell(ended: int, times: Times, handed_out: dict[int, float]) -> None:
         snapshots.append((ended, time.perf_counter(), time.process_time(), times, resident_mib(), size()))
         if ended:
-            files = {
-                number: folder.attempt(number, 1).path / FIRST_STEP for number in range(ended - command.every, ended)
-            }
+            files = {number: notes / str(number) for number in range(ended - command.every, ended)}
             starts = [float(file.read_text()) - handed_out[at] for at, file in files.items() if file.exists()]
             rows.append(Row.between(snapshots[-2], snapshots[-1], starts))
             keep(rows)
 
-    trainable = trained if command.trained else ready(example(storage), command.epochs)
+    notes = storage / FIRST_STEPS
+    notes.mkdir()
+    trainable = trained(notes) if command.trained else ready(example(storage), command.epochs, notes)
     with (
         patch.object(tune.search, "StudySearcher", watched(tell, command.every)),
         patch.object(tune.search, "make_trainable", trainable),
@@ -138,7 +138,7 @@ def example(storage: Path) -> dict[str, float]:
     return fit(apply(BASE, {}), prepare(BASE), storage / "fit").history[0]
 
 
-def ready(metrics: dict[str, float], epochs: int) -> Callable[..., Any]:
+def ready(metrics: dict[str, float], epochs: int, notes: Path) -> Callable[..., Any]:
     """In the place of `tune.trainable.make_trainable`: trials that look at the data, leave the folders of a training,
     and end with values made up from their parameters."""
 
@@ -149,7 +149,7 @@ def ready(metrics: dict[str, float], epochs: int) -> Callable[..., Any]:
             for part in ("bundle", "checkpoint"):
                 (folder / part).mkdir(parents=True)
                 (folder / part / "file").touch()
-            (folder / FIRST_STEP).write_text(str(time.time()))
+            (notes / str(suggestion["number"])).write_text(str(time.time()))
             values = made_up(suggestion["number"], suggestion["params"])
             found = metrics | dict(zip(OBJECTIVES, values, strict=True))
             history = tuple(found | {"epoch": float(epoch)} for epoch in range(1, epochs + 1))
@@ -169,21 +169,23 @@ def made_up(number: int, params: dict[str, Any]) -> Point:
     return float(0.1 + 0.3 * place**2 + noise[0]), float(0.3 + 0.5 * place + noise[1])
 
 
-def trained(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions: Any) -> Any:
+def trained(notes: Path) -> Callable[..., Any]:
     """In the place of `tune.trainable.make_trainable`: its own trials, which note their first step."""
-    train = make_trainable(config, data, settings, decisions)
 
-    def run_trial(suggestion: dict[str, Any]) -> None:
-        file = suggestion["attempt"].place.path / FIRST_STEP
+    def make(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions: Any) -> Any:
+        train = make_trainable(config, data, settings, decisions)
 
-        def note(*_: Any) -> None:
-            hook.remove()
-            file.write_text(str(time.time()))
+        def run_trial(suggestion: dict[str, Any]) -> None:
+            def note(*_: Any) -> None:
+                hook.remove()
+                (notes / str(suggestion["number"])).write_text(str(time.time()))
 
-        hook = register_optimizer_step_post_hook(note)
-        train(suggestion)
+            hook = register_optimizer_step_post_hook(note)
+            train(suggestion)
 
-    return ray.tune.with_resources(run_trial, trial_resources(settings))
+        return ray.tune.with_resources(run_trial, trial_resources(settings))
+
+    return make
 
 
 def database_mib(database: Database, file: Path) -> float:
