@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,12 +111,19 @@ def run(arguments: Sequence[str]) -> int:
             MEMORY: opened(small, prepare),
         }
         needed: dict[float, list[float]] = {width: [] for width in WIDTHS}
-        for number in track(range(command.rounds), "rounds"):
-            for name, source in sources.items():
-                with ray_cluster(source.data.nbytes) if name == RAY else nullcontext():
+        with ray_cluster(sources[RAY].data.nbytes):
+            for number in track(range(command.rounds), "rounds"):
+                for source in sources.values():
                     source.give(command.batches, number)
-            for width, rates in needed.items():
-                rates.append(training_rate(sources[MEMORY].trainer(width)))
+                for width, rates in needed.items():
+                    rates.append(training_rate(sources[MEMORY].trainer(width)))
+            # Ray ends the process where it is left while Ray Data still reads ahead.
+            report(command, sources, needed, size)
+    return 0
+
+
+def report(command: Opening, sources: dict[str, Source], needed: dict[float, list[float]], size_gb: float) -> None:
+    """Write the table."""
     lines = [
         "| batches of 256 | table | opened in, s | first batch after, s | waveforms/s "
         f"| {' | '.join(f'of what width {width:g} trains on' for width in WIDTHS)} |",
@@ -131,14 +137,13 @@ def run(arguments: Sequence[str]) -> int:
     trained = ", ".join(f"{spread(rates)} at width {width:g}" for width, rates in needed.items())
     lines += [
         "",
-        f"The large table has {size:.1f} GB, and is opened once a way; {command.rounds} rounds of batches. Training "
+        f"The large table has {size_gb:.1f} GB, and is opened once a way; {command.rounds} rounds of batches. Training "
         f"steps from memory (bf16, {torch.get_num_threads()} threads, the specification's loss), waveforms/s: "
         f"{trained}. {machine()}, load average {os.getloadavg()[0]:.1f} at the end.",
     ]
     path = ROOT / "docs" / "benchmarks.md"
     path.write_text(between(path.read_text(), "opening", "\n".join(lines)))
     Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
-    return 0
 
 
 def opened(table: Path, how: Any) -> Source:
