@@ -126,7 +126,7 @@ def report(command: Opening, sources: dict[str, Source], needed: dict[float, lis
     """Write the table."""
     lines = [
         "| batches of 256 | table | opened in, s | first batch after, s | waveforms/s "
-        f"| {' | '.join(f'of what width {width:g} trains on' for width in WIDTHS)} |",
+        f"| {' | '.join(f'times what width {width:g} trains on' for width in WIDTHS)} |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, source in sources.items():
