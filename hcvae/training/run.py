@@ -7,6 +7,7 @@ import torch
 from hcvae.bundle import Bundle, finite, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.data.streaming import SAMPLE_ROWS
 from hcvae.models import build, outline
 from hcvae.patience import patiently
 from hcvae.training.diagnosis import diagnose
@@ -48,12 +49,9 @@ def train_bundle(
     if Workers.current().first and not result.stopped:
         device = next(result.model.parameters()).device
         train, validation, test = (PartTensors.of(part, device) for part in (data.train, data.validation, data.test))
-        result.model.fit_generation(
-            train.signals,
-            train.static,
-            (validation.signals, validation.static),
-            generator=torch.Generator().manual_seed(result.config.training.seed),
-        )
+        generator = torch.Generator().manual_seed(result.config.training.seed)
+        seen, held_out = _sample(train, generator), _sample(validation, generator)
+        result.model.fit_generation(seen.signals, seen.static, (held_out.signals, held_out.static), generator=generator)
         measured = evaluate(result.model, data.test, test, data.preprocessing, result.objective)
         limits = intervals(result.model, data.test, test, data.preprocessing, data.split.units[data.split.test])
         metrics = {
@@ -67,3 +65,10 @@ def train_bundle(
         target, split = folder / "bundle", data.split.explanation
         patiently(lambda: save_bundle(target, bundle, split, findings), f"cannot write {target}")
     return result
+
+
+def _sample(rows: PartTensors, generator: torch.Generator) -> PartTensors:
+    """As many of the rows as a table on the disk keeps in memory: more tell the same of what generation draws from."""
+    if len(rows) <= SAMPLE_ROWS:
+        return rows
+    return rows.take(torch.randperm(len(rows), generator=generator)[:SAMPLE_ROWS].to(rows.signals.device))
