@@ -16,6 +16,7 @@ import hcvae
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.errors import UserError
+from hcvae.models import Model
 from hcvae.training import TrainingDiverged, fit, train_bundle
 
 SMALL = {
@@ -237,3 +238,22 @@ def test_sigkill_in_the_middle_of_an_epoch_then_the_same_command_ends_in_the_sam
     assert start("killed").wait() == 0
     whole, resumed = weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_what_generation_draws_from_is_fitted_to_a_sample_of_many_rows(data, tmp_path, monkeypatch):
+    fitted = []
+
+    def remember(model, signals, static, held_out, generator):
+        fitted.append((signals.numpy(), held_out[0].numpy()))
+
+    monkeypatch.setattr(Model, "fit_generation", remember)
+    train_bundle(config(epochs=1), data, tmp_path / "all")
+    monkeypatch.setattr("hcvae.training.run.SAMPLE_ROWS", 100)
+    train_bundle(config(epochs=1), data, tmp_path / "some")
+    assert np.array_equal(fitted[0][0], data.train.signals)
+    assert np.array_equal(fitted[0][1], data.validation.signals)
+    rows = {waveform.tobytes() for waveform in data.train.signals}
+    chosen = {waveform.tobytes() for waveform in fitted[1][0]}
+    assert len(chosen) == len(fitted[1][0]) == 100
+    assert chosen <= rows
+    assert chosen != {waveform.tobytes() for waveform in data.train.signals[:100]}
