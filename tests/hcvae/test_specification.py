@@ -68,7 +68,7 @@ def test_training_with_the_hierarchical_loss_learns(signals, static_params):
     model = HierarchicalCVAE(signal_length=200, static_dim=7, width=0.1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     first = None
-    for _ in range(60):
+    for _ in range(150):
         total_loss, loss_components = hierarchical_loss(model, signals, static_params)
         first = first or {name: value.item() for name, value in loss_components.items()}
         optimizer.zero_grad()
