@@ -52,6 +52,7 @@ bench: $(VENV)/.dev
 	@cp -r hcvae tune jobs cluster benchmarks configs docs $(BENCH_COPY)
 	@$(BENCH) benchmarks.ceilings --rounds 3
 	@$(BENCH) benchmarks.training_step --rounds 1 --rows 12000 --epochs 1
+	@$(BENCH) benchmarks.training_operators --rounds 1
 	@$(BENCH) benchmarks.model_cost --rounds 5
 	@$(BENCH) benchmarks.search_throughput --rounds 1 --trials 2 --rows 6000
 	@$(BENCH) benchmarks.data_parallel --rounds 1 --rows 6000
@@ -65,6 +66,7 @@ bench: $(VENV)/.dev
 bench-full: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.ceilings
 	@$(BIN)/python -m benchmarks.training_step
+	@$(BIN)/python -m benchmarks.training_operators
 	@$(BIN)/python -m benchmarks.model_cost
 	@$(BIN)/python -m benchmarks.search_throughput
 	@$(BIN)/python -m benchmarks.data_parallel

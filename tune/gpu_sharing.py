@@ -16,7 +16,7 @@ CUDA_BYTES = 2**30
 
 
 def with_gpus_shared(config: SearchConfig, data: Dataset) -> SearchConfig:
-    """`config` with the part of a GPU that a trial gets, where `search.share_gpus` asks for it.
+    """`config` with the part of a GPU that a trial gets in place of the wish for it, `search.share_gpus`.
 
     Raises:
         UserError: the cluster that Ray is connected to has no GPU.
@@ -24,7 +24,8 @@ def with_gpus_shared(config: SearchConfig, data: Dataset) -> SearchConfig:
     if not config.search.share_gpus:
         return config
     part = part_of_gpu(needed_bytes(largest(config), data), smallest_gpu_bytes())
-    return config.model_copy(update={"search": config.search.model_copy(update={"gpus_per_worker": part})})
+    chosen = config.search.model_copy(update={"gpus_per_worker": part, "share_gpus": False})
+    return config.model_copy(update={"search": chosen})
 
 
 def needed_bytes(config: Config, data: Dataset) -> int:

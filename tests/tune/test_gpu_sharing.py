@@ -10,7 +10,7 @@ from hcvae.models import build
 from hcvae.training.footprint import footprint
 from hcvae.training.loop import resolve
 from tune.config import SearchConfig
-from tune.gpu_sharing import CUDA_BYTES, needed_bytes, part_of_gpu
+from tune.gpu_sharing import CUDA_BYTES, needed_bytes, part_of_gpu, with_gpus_shared
 from tune.resources import make_plan
 from tune.search import plan_search
 from tune.space import largest
@@ -74,6 +74,16 @@ def test_the_largest_trial_of_the_space_decides(data):
     assert (chosen.model.local_latent_dim, chosen.training.batch_size, chosen.model.width) == (128, 512, 0.5)
     assert needed_bytes(chosen, data) == CUDA_BYTES + footprint(chosen, data).total
     assert needed_bytes(chosen, data) > needed_bytes(config(), data)
+
+
+def test_the_part_that_is_chosen_takes_the_place_of_the_wish(data, monkeypatch):
+    search = SearchConfig.model_validate(config().model_dump() | {"search": {"share_gpus": True}})
+    needed = needed_bytes(largest(search), data)
+    monkeypatch.setattr("tune.gpu_sharing.smallest_gpu_bytes", lambda: 4 * needed + 1)
+    chosen = with_gpus_shared(search, data)
+    assert chosen.search.gpus_per_worker == 0.25
+    assert SearchConfig.model_validate_json(chosen.model_dump_json()) == chosen  # as study.json keeps it
+    assert with_gpus_shared(chosen, data) == chosen
 
 
 @pytest.mark.parametrize("other", [{"gpus_per_worker": 0.5}, {"workers": 2}])
