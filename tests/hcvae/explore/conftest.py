@@ -58,12 +58,12 @@ def linear(trained_bundle) -> Bundle:
 
 @pytest.fixture(scope="module")
 def good_bundle(tmp_path_factory) -> Path:
-    """The folder of a bundle that has learnt what the level does, trained for 15 epochs on 1000 waveforms."""
+    """The folder of a bundle that has learnt what the level does, trained for 20 epochs on 3000 waveforms."""
     config = Config.model_validate(
         {
             "model": {"width": 0.1, "global_latent_dim": 3, "local_latent_dim": 4},
-            "data": {"simulator": {"rows": 1000}},
-            "training": {"epochs": 15, "batch_size": 64, "learning_rate": 0.01},
+            "data": {"simulator": {"rows": 3000}},
+            "training": {"epochs": 20, "batch_size": 64, "learning_rate": 0.003},
         }
     )
     folder = tmp_path_factory.mktemp("good")
