@@ -64,16 +64,18 @@ def test_a_search_on_the_recordings_generates_human_waves_v_like_the_recorded_on
     assert "Split by recording (3 subjects, fewer than 5)" in said
     run("jobs.pull", tmp_path / "recordings", "--out", tmp_path / "model")
 
-    height_uv = {}
-    for level_db, recorded_ms in ((60, 5.95), (20, 7.65)):
+    height_uv, generated_ms = {}, {}
+    # At 20 dB the wave is low and broad; which model the search prefers, and so its top, depends on the processor.
+    for level_db, recorded_ms, off_ms in ((60, 5.95, 0.5), (20, 7.65, 1.0)):
         recorded = wave_v(signals_at(recordings / "human_click_shipm.parquet", level_db))
         assert recorded[0] == pytest.approx(recorded_ms)
         out = tmp_path / f"{level_db}.parquet"
         conditions = ("species=human", "stimulus_frequency_hz=null", f"stimulus_level_db={level_db}")
         given = [word for condition in conditions for word in ("--condition", condition)]
         run("hcvae.cli", "generate", tmp_path / "model", *given, "--samples", 200, "--out", out)
-        latency_ms, height_uv[level_db] = wave_v(signals_at(out, level_db))
-        assert latency_ms == pytest.approx(recorded_ms, abs=0.5)
+        generated_ms[level_db], height_uv[level_db] = wave_v(signals_at(out, level_db))
+        assert generated_ms[level_db] == pytest.approx(recorded_ms, abs=off_ms)
+    assert generated_ms[20] > generated_ms[60]
     assert height_uv[20] <= 0.6 * height_uv[60]
     # In uV: the recordings' height at 60 dB, to a factor of 2.
     assert 0.5 <= height_uv[60] / wave_v(signals_at(recordings / "human_click_shipm.parquet", 60))[1] <= 2
