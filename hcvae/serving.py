@@ -38,12 +38,13 @@ def serving(application: Callable[..., Any], port: int) -> Iterator[str]:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line a request
     with _listen(port) as listening:
         server = make_server(HOST, listening.getsockname()[1], application, threaded=True, fd=listening.fileno())
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     try:
         yield f"http://{HOST}:{server.port}"
     finally:
         server.shutdown()
-        server.server_close()
+        thread.join()  # it closes the port on its way out
 
 
 def _listen(port: int) -> socket.socket:
