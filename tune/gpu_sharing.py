@@ -1,14 +1,13 @@
 """Several trials on one GPU: how many, from the memory that the largest of them needs, and a bound on each."""
 
-import ray
 import torch
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.errors import UserError
 from hcvae.training.footprint import footprint
 from tune.config import SearchConfig, SearchSettings
+from tune.nodes import ask_nodes
 from tune.space import largest
 
 CUDA_BYTES = 2**30
@@ -44,19 +43,16 @@ def smallest_gpu_bytes() -> int:
     Raises:
         UserError: there is no GPU, or PyTorch does not see it.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0)]
-    if not nodes:
+    sizes = ask_nodes(_gpu_bytes, gpus=0.01)
+    if not sizes:
         raise UserError("search.share_gpus: the cluster has no GPU; set it to false, or start nodes with a GPU first")
-    ask = ray.remote(num_cpus=0, num_gpus=0.01)(_gpu_bytes)
-    places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-    sizes = ray.get([ask.options(scheduling_strategy=place).remote() for place in places])
-    blind = [node["NodeManagerAddress"] for node, size in zip(nodes, sizes, strict=True) if not size]
+    blind = [address for address, size in sizes if not size]
     if blind:
         raise UserError(
             f"search.share_gpus: PyTorch sees no GPU on {', '.join(blind)}, where Ray has one; install a CUDA build "
             "of torch there, or set share_gpus to false"
         )
-    return int(min(sizes))
+    return min(size for _, size in sizes)
 
 
 def bound_memory(settings: SearchSettings) -> None:

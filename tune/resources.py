@@ -10,13 +10,13 @@ from pathlib import Path
 
 import ray
 import ray.autoscaler.sdk
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import hcvae
 import tune
 from hcvae.errors import UserError
 from hcvae.storage import Place
 from tune.config import SearchSettings
+from tune.nodes import ask_nodes
 
 DRIVER_CPU = 0.001
 """Of the function that waits for a trial's Ray Train workers; Ray refuses 0."""
@@ -121,18 +121,14 @@ def check_shared_folder(folder: Place) -> None:
     Raises:
         UserError: a node does not; it is named.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) == 1:
+    if sum(node["Alive"] for node in ray.nodes()) == 1:
         return
     marker = folder / f".seen-{uuid.uuid4().hex}"
     marker.write(b"")
     try:
-        sees = ray.remote(num_cpus=0)(_sees)
-        places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-        seen = ray.get([sees.options(scheduling_strategy=place).remote(marker) for place in places])
+        blind = [address for address, sees in ask_nodes(_sees, marker) if not sees]
     finally:
         marker.remove()
-    blind = [node["NodeManagerAddress"] for node, sees_it in zip(nodes, seen, strict=True) if not sees_it]
     if blind:
         raise UserError(
             f"search.storage: {folder} is another folder, or none, or out of reach, on {', '.join(blind)}; trials run "
