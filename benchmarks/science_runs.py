@@ -4,10 +4,14 @@ Simulated waveforms: 20,000, 40 epochs, batches of 128. Every run is one trainin
 the data and their split are the same for all. Latents have the specification's dimensions, 32 and 32.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
+
+from tune.pareto import knee, pareto_front
 
 SEEDS = range(5)
 ABLATION_SEEDS = range(2)
@@ -18,6 +22,8 @@ PLAIN: dict[str, Any] = {"training": {"loss_weights": {"swap": 0.0, "global_kl":
 STANDARD: dict[str, Any] = {"model": {"model_type": "standard"}, "training": {"loss_weights": {"kl": 0.01}}}
 """The specification's standard CVAE."""
 MAIN = {"recommended": RECOMMENDED, "plain": PLAIN, "standard": STANDARD}
+SEARCHED = Path(__file__).parent / "results" / "science-search" / "trials.jsonl"
+"""The trials of `benchmarks/science_search.py`."""
 RECORDED_TABLES = ("human_click_shipm.parquet", "mouse_tone_shipm.parquet")
 
 
@@ -136,6 +142,28 @@ def recorded(folder: Path, width: float) -> dict[str, Any]:
     }
 
 
+def searched() -> list[dict[str, Any]]:
+    """The recorded trials of the search at width 0.25, the defaults first."""
+    return [json.loads(line) for line in SEARCHED.read_text().splitlines()]
+
+
+def found_at_quarter() -> dict[str, dict[str, Any]]:
+    """Of the recorded search, the knee of its front, which `jobs.pull` takes, and the trial with the lowest NMSE."""
+    complete = {trial["number"]: trial for trial in searched() if trial["state"] == "complete"}
+    points = {number: (trial["reconstruction_nmse"], trial["disentanglement"]) for number, trial in complete.items()}
+    chosen = {pareto_front(points)[0], knee(points)}
+    return {f"found at width 0.25, no. {n}": _changes(complete[n]["params"]) for n in complete if n in chosen}
+
+
+def _changes(params: Mapping[str, Any]) -> dict[str, Any]:
+    """A searched trial's parameters as changes of the configuration; its precision is the search's."""
+    changes = PRECISION["recommended in bf16"]
+    for path, value in params.items():
+        nested = reduce(lambda inner, name: {name: inner}, reversed(path.split(".")), value)
+        changes = merged(changes, nested)
+    return changes
+
+
 def runs(tier: str, recordings: Path) -> Iterator[Run]:
     """The runs of a tier, `quick` or `full`, in the order of their importance."""
     if tier == "quick":
@@ -145,7 +173,7 @@ def runs(tier: str, recordings: Path) -> Iterator[Run]:
     yield from _group("quarter", MAIN, SEEDS, quarter)
     yield from _group("recordings", MAIN, SEEDS, recorded(recordings, 0.25))
     yield from _group("quarter", ABLATIONS, ABLATION_SEEDS, quarter, without=MAIN)
-    yield from _group("quarter", FOUND | PRECISION, SEEDS, quarter)
+    yield from _group("quarter", FOUND | PRECISION | found_at_quarter(), SEEDS, quarter)
     yield from _group("full", MAIN, SEEDS, whole)
     yield from _group("recordings-full", MAIN, SEEDS, recorded(recordings, 1.0))
     yield from _group("recordings", DENOISING, SEEDS, recorded(recordings, 0.25))

@@ -1,0 +1,63 @@
+"""Searches from the defaults on, at the size of docs/science.md's ablations, and records the trials.
+
+python -m benchmarks.science_search              # an hour on 2 cores; again goes on, for as long again
+python -m benchmarks.science_search --record     # only records the trials that the study has
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from rich.console import Console
+
+from benchmarks.science_runs import PRECISION, SEARCHED, merged, simulated
+from hcvae import command_line
+from tune.config import SearchConfig
+from tune.results import SearchResult
+
+SEARCH: dict[str, Any] = {"study": "quarter", "trials": 1000, "start_from_defaults": True, "early_stopping": {}}
+"""The default space. The defaults are the first trial, so that whatever the search finds must beat them."""
+
+
+class ScienceSearch(command_line.Command):
+    """Search KL weights, latent dimensions, early_signal_ratio and swap weight at width 0.25; record the trials.
+
+    examples:
+      python -m benchmarks.science_search
+    """
+
+    seconds: float = Field(3600, gt=0)
+    """Time of the search."""
+    storage: str = "results"
+    """Folder of the study."""
+    record: bool = False
+    """Search nothing; record the trials that the study has."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Search and record."""
+    command = command_line.parse(ScienceSearch, arguments)
+    if command.record:
+        result = SearchResult.open(Path(command.storage) / SEARCH["study"])
+    else:
+        from tune.search import run_search
+
+        changes = {"search": SEARCH | {"storage": command.storage, "search_seconds": command.seconds}}
+        base = merged(simulated(20_000, 40, 0.25), PRECISION["recommended in bf16"])
+        result = run_search(SearchConfig.model_validate(merged(base, changes)))
+    SEARCHED.parent.mkdir(parents=True, exist_ok=True)
+    kept = {"number", "state", "best_epoch", "reconstruction_nmse", "disentanglement", "params"}
+    lines = [json.dumps(trial.model_dump(include=kept)) + "\n" for trial in result.trials if trial.state != "running"]
+    temporary = SEARCHED.with_suffix(".tmp")
+    temporary.write_text("".join(lines))
+    temporary.rename(SEARCHED)
+    front = [trial.number for trial in result.pareto]
+    Console().print(f"{len(lines)} trials in {SEARCHED}; front: {front}", soft_wrap=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command_line.main(run))
