@@ -3,7 +3,6 @@
 python -m benchmarks.science_figures     # five minutes: it trains the model of the table's first row
 """
 
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,9 +13,8 @@ import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from benchmarks.early_stopping import CURVES
 from benchmarks.page_figures import DPI, PICTURES
-from benchmarks.science_runs import RECOMMENDED, merged, simulated
+from benchmarks.science_runs import RECOMMENDED, merged, searched, simulated
 from hcvae import command_line, plots
 from hcvae.bundle import load
 from hcvae.config import Config
@@ -50,20 +48,21 @@ def run(arguments: Sequence[str]) -> int:
     for name, figure in Illustrator(bundle, own_rows(bundle, "test")).figures():
         if name in DRAWN:
             plots.save_figure(figure, PICTURES / f"science-{name.replace('_', '-')}.png", DPI)
-    plots.save_figure(searched(), PICTURES / "science-front.png", DPI)
+    plots.save_figure(front_of_search(), PICTURES / "science-front.png", DPI)
     Console().print(f"drawn into {PICTURES}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
-def searched() -> Figure:
-    """Both objectives of every recorded configuration at its best epoch, and the Pareto front."""
-    curves = [json.loads(line) for line in CURVES.read_text().splitlines()]
-    points = np.array([curve["points"][curve["best_epoch"] - 1] for curve in curves])
+def front_of_search() -> Figure:
+    """Both objectives of every complete trial of the search at width 0.25, its first, the defaults, and the front."""
+    complete = [trial for trial in searched() if trial["state"] == "complete"]
+    points = np.array([[trial[objective] for objective in OBJECTIVES] for trial in complete])
     front = points[pareto_front({number: (nmse, score) for number, (nmse, score) in enumerate(points.tolist())})]
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axis = figure.subplots()
-    axis.plot(*points.T, "o", color="#BBBBBB", markersize=4, label="configuration")
+    axis.plot(*points.T, "o", color="#BBBBBB", markersize=4, label="complete trial")
     axis.step(*front.T, "o-", where="post", color=plots.MODEL, markersize=4, label="Pareto front")
+    axis.plot(*points[0], "D", color=plots.MARKED, markersize=6, label="the defaults")
     axis.set(xlabel=f"{OBJECTIVES[0]} (lower is better)", ylabel=f"{OBJECTIVES[1]}\n(higher is better)")
     axis.legend(fontsize=8, loc="lower right")
     return figure

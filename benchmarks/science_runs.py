@@ -148,11 +148,15 @@ def searched() -> list[dict[str, Any]]:
 
 
 def found_at_quarter() -> dict[str, dict[str, Any]]:
-    """Of the recorded search, the knee of its front, which `jobs.pull` takes, and the trial with the lowest NMSE."""
+    """Of the recorded search, the trial with the lowest NMSE, then the knee of its front, which `jobs.pull` takes."""
     complete = {trial["number"]: trial for trial in searched() if trial["state"] == "complete"}
     points = {number: (trial["reconstruction_nmse"], trial["disentanglement"]) for number, trial in complete.items()}
-    chosen = {pareto_front(points)[0], knee(points)}
-    return {f"found at width 0.25, no. {n}": _changes(complete[n]["params"]) for n in complete if n in chosen}
+    chosen = (pareto_front(points)[0], knee(points))
+    return {
+        f"found at width 0.25, no. {number}": _changes(complete[number]["params"])
+        for number in chosen
+        if number is not None
+    }
 
 
 def _changes(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,11 +174,14 @@ def runs(tier: str, recordings: Path) -> Iterator[Run]:
         yield from _group("quick", MAIN, range(1), simulated(3000, 20, 0.1))
         return
     quarter, whole = simulated(20_000, 40, 0.25), simulated(20_000, 40, 1.0)
+    found = found_at_quarter()
+    lowest_nmse = next(iter(found))
     yield from _group("quarter", MAIN, SEEDS, quarter)
     yield from _group("recordings", MAIN, SEEDS, recorded(recordings, 0.25))
     yield from _group("quarter", ABLATIONS, ABLATION_SEEDS, quarter, without=MAIN)
-    yield from _group("quarter", FOUND | PRECISION | found_at_quarter(), SEEDS, quarter)
+    yield from _group("quarter", FOUND | PRECISION | found, SEEDS, quarter)
     yield from _group("full", MAIN, SEEDS, whole)
+    yield from _group("full", {lowest_nmse: found[lowest_nmse]}, ABLATION_SEEDS, whole)
     yield from _group("recordings-full", MAIN, SEEDS, recorded(recordings, 1.0))
     yield from _group("recordings", DENOISING, SEEDS, recorded(recordings, 0.25))
     yield from _group("quarter", DENOISING, ABLATION_SEEDS, quarter)
