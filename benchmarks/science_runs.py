@@ -181,7 +181,7 @@ def runs(tier: str, recordings: Path) -> Iterator[Run]:
     yield from _group("quarter", ABLATIONS, ABLATION_SEEDS, quarter, without=MAIN)
     yield from _group("quarter", FOUND | PRECISION | found, SEEDS, quarter)
     yield from _group("full", MAIN, SEEDS, whole)
-    yield from _group("full", {lowest_nmse: found[lowest_nmse]}, ABLATION_SEEDS, whole)
+    yield from _group("full", {lowest_nmse: found[lowest_nmse]}, SEEDS, whole)
     yield from _group("recordings-full", MAIN, SEEDS, recorded(recordings, 1.0))
     yield from _group("recordings", DENOISING, SEEDS, recorded(recordings, 0.25))
     yield from _group("quarter", DENOISING, ABLATION_SEEDS, quarter)
