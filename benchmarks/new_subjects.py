@@ -32,6 +32,7 @@ from benchmarks.science_runs import RECORDED_TABLES, merged
 from hcvae import command_line
 from hcvae.bundle import Bundle, load
 from hcvae.config import Config
+from hcvae.data.atomic import written_whole
 from hcvae.data.dataset import next_in_cycle, prepare
 from hcvae.data.simulator import simulate
 from hcvae.data.split import row_codes
@@ -136,9 +137,8 @@ def run(arguments: Sequence[str]) -> int:
             progress.update(task, description=f"{name}, {subject} held out, seed {seed}")
             record = bench.measure(WAYS[name], subject, seed)
             path = _path(seed, name, subject)
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps({"way": name, "subject": subject, "seed": seed, **record}, indent=1))
-            temporary.rename(path)
+            with written_whole(path) as temporary:
+                temporary.write_text(json.dumps({"way": name, "subject": subject, "seed": seed, **record}, indent=1))
             console.print(f"{path.stem}: {record['measures']['cross_average_nmse']:.3f}", highlight=False)
             progress.advance(task)
         found = table(bench)

@@ -30,6 +30,7 @@ from benchmarks.science_runs import Run, runs
 from hcvae import command_line
 from hcvae.bundle import load
 from hcvae.config import Config
+from hcvae.data.atomic import written_whole
 from hcvae.data.dataset import prepare
 from hcvae.evaluation import (
     Findings,
@@ -160,11 +161,9 @@ def portable(item: Run) -> dict[str, Any]:
 
 
 def write(item: Run, record: dict[str, Any]) -> None:
-    """Write the record under a temporary name, then rename it."""
-    path = RESULTS / f"{item.key}.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
-    temporary.rename(path)
+    """Write the record."""
+    with written_whole(RESULTS / f"{item.key}.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
 def machine() -> str:

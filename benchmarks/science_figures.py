@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from benchmarks.page_figures import DPI, PICTURES
-from benchmarks.science_runs import RECOMMENDED, merged, searched, simulated
+from benchmarks.science_runs import QUARTER, RECOMMENDED, merged, points_of, searched
 from hcvae import command_line, plots
 from hcvae.bundle import load
 from hcvae.config import Config
@@ -41,7 +41,7 @@ class ScienceFigures(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Draw."""
     torch.set_num_threads(command_line.parse(ScienceFigures, arguments).threads)
-    config = Config.model_validate(merged(simulated(20_000, 40, 0.25), RECOMMENDED))
+    config = Config.model_validate(merged(QUARTER, RECOMMENDED))
     with tempfile.TemporaryDirectory() as folder:
         train_bundle(config, prepare(config), Path(folder))
         bundle = load(Path(folder) / "bundle")
@@ -55,12 +55,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def front_of_search() -> Figure:
     """Both objectives of every complete trial of the search at width 0.25, its first, the defaults, and the front."""
-    complete = [trial for trial in searched() if trial["state"] == "complete"]
-    points = np.array([[trial[objective] for objective in OBJECTIVES] for trial in complete])
-    front = points[pareto_front({number: (nmse, score) for number, (nmse, score) in enumerate(points.tolist())})]
+    points = points_of(searched())
+    front = np.array([points[number] for number in pareto_front(points)])
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axis = figure.subplots()
-    axis.plot(*points.T, "o", color="#BBBBBB", markersize=4, label="complete trial")
+    axis.plot(*np.array(list(points.values())).T, "o", color="#BBBBBB", markersize=4, label="complete trial")
     axis.step(*front.T, "o-", where="post", color=plots.MODEL, markersize=4, label="Pareto front")
     axis.plot(*points[0], "D", color=plots.MARKED, markersize=6, label="the defaults")
     axis.set(xlabel=f"{OBJECTIVES[0]} (lower is better)", ylabel=f"{OBJECTIVES[1]}\n(higher is better)")

@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from hcvae.data.atomic import written_whole
+
 COLUMNS = {
     "r2": "R2",
     "reconstruction_nmse": "NMSE",
@@ -36,9 +38,8 @@ def write_report(results: Path, page: Path) -> None:
         text = between(text, group, table(records, COLUMNS))
         text = between(text, f"{group} peaks", table(records, PEAKS))
         text = between(text, f"{group} cost", cost(records))
-    temporary = page.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.rename(page)
+    with written_whole(page) as temporary:
+        temporary.write_text(text)
 
 
 def between(text: str, name: str, content: str) -> str:

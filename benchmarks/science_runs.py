@@ -11,7 +11,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from tune.pareto import knee, pareto_front
+from tune.pareto import Point, knee, pareto_front
 
 SEEDS = range(5)
 ABLATION_SEEDS = range(2)
@@ -128,6 +128,10 @@ def simulated(rows: int, epochs: int, width: float) -> dict[str, Any]:
     }
 
 
+QUARTER, WHOLE = simulated(20_000, 40, 0.25), simulated(20_000, 40, 1.0)
+"""The bases of the ablations, and of the main models."""
+
+
 def recorded(folder: Path, width: float) -> dict[str, Any]:
     """The base of a run on the recordings in `folder`, split by recording; see configs/recordings.json."""
     return {
@@ -142,18 +146,24 @@ def recorded(folder: Path, width: float) -> dict[str, Any]:
     }
 
 
-def searched() -> list[dict[str, Any]]:
-    """The recorded trials of the search at width 0.25, the defaults first."""
-    return [json.loads(line) for line in SEARCHED.read_text().splitlines()]
+def searched() -> dict[int, dict[str, Any]]:
+    """The complete trials of the recorded search at width 0.25, by number; 0 has the defaults."""
+    trials = map(json.loads, SEARCHED.read_text().splitlines())
+    return {trial["number"]: trial for trial in trials if trial["state"] == "complete"}
+
+
+def points_of(trials: Mapping[int, Mapping[str, Any]]) -> dict[int, Point]:
+    """Their places in the plane of the objectives."""
+    return {number: (trial["reconstruction_nmse"], trial["disentanglement"]) for number, trial in trials.items()}
 
 
 def found_at_quarter() -> dict[str, dict[str, Any]]:
     """Of the recorded search, the trial with the lowest NMSE, then the knee of its front, which `jobs.pull` takes."""
-    complete = {trial["number"]: trial for trial in searched() if trial["state"] == "complete"}
-    points = {number: (trial["reconstruction_nmse"], trial["disentanglement"]) for number, trial in complete.items()}
+    trials = searched()
+    points = points_of(trials)
     chosen = (pareto_front(points)[0], knee(points))
     return {
-        f"found at width 0.25, no. {number}": _changes(complete[number]["params"])
+        f"found at width 0.25, no. {number}": _changes(trials[number]["params"])
         for number in chosen
         if number is not None
     }
@@ -173,18 +183,17 @@ def runs(tier: str, recordings: Path) -> Iterator[Run]:
     if tier == "quick":
         yield from _group("quick", MAIN, range(1), simulated(3000, 20, 0.1))
         return
-    quarter, whole = simulated(20_000, 40, 0.25), simulated(20_000, 40, 1.0)
     found = found_at_quarter()
     lowest_nmse = next(iter(found))
-    yield from _group("quarter", MAIN, SEEDS, quarter)
+    yield from _group("quarter", MAIN, SEEDS, QUARTER)
     yield from _group("recordings", MAIN, SEEDS, recorded(recordings, 0.25))
-    yield from _group("quarter", ABLATIONS, ABLATION_SEEDS, quarter, without=MAIN)
-    yield from _group("quarter", FOUND | PRECISION | found, SEEDS, quarter)
-    yield from _group("full", MAIN, SEEDS, whole)
-    yield from _group("full", {lowest_nmse: found[lowest_nmse]}, SEEDS, whole)
+    yield from _group("quarter", ABLATIONS, ABLATION_SEEDS, QUARTER, without=MAIN)
+    yield from _group("quarter", FOUND | PRECISION | found, SEEDS, QUARTER)
+    yield from _group("full", MAIN, SEEDS, WHOLE)
+    yield from _group("full", {lowest_nmse: found[lowest_nmse]}, SEEDS, WHOLE)
     yield from _group("recordings-full", MAIN, SEEDS, recorded(recordings, 1.0))
     yield from _group("recordings", DENOISING, SEEDS, recorded(recordings, 0.25))
-    yield from _group("quarter", DENOISING, ABLATION_SEEDS, quarter)
+    yield from _group("quarter", DENOISING, ABLATION_SEEDS, QUARTER)
 
 
 def _group(

@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import Field
 from rich.console import Console
 
-from benchmarks.science_runs import PRECISION, SEARCHED, merged, simulated
+from benchmarks.science_runs import PRECISION, QUARTER, SEARCHED, merged
 from hcvae import command_line
+from hcvae.data.atomic import written_whole
 from tune.config import SearchConfig
 from tune.results import SearchResult
 
@@ -46,14 +47,13 @@ def run(arguments: Sequence[str]) -> int:
         from tune.search import run_search
 
         changes = {"search": SEARCH | {"storage": command.storage, "search_seconds": command.seconds}}
-        base = merged(simulated(20_000, 40, 0.25), PRECISION["recommended in bf16"])
+        base = merged(QUARTER, PRECISION["recommended in bf16"])
         result = run_search(SearchConfig.model_validate(merged(base, changes)))
     SEARCHED.parent.mkdir(parents=True, exist_ok=True)
     kept = {"number", "state", "best_epoch", "reconstruction_nmse", "disentanglement", "params"}
     lines = [json.dumps(trial.model_dump(include=kept)) + "\n" for trial in result.trials if trial.state != "running"]
-    temporary = SEARCHED.with_suffix(".tmp")
-    temporary.write_text("".join(lines))
-    temporary.rename(SEARCHED)
+    with written_whole(SEARCHED) as temporary:
+        temporary.write_text("".join(lines))
     front = [trial.number for trial in result.pareto]
     Console().print(f"{len(lines)} trials in {SEARCHED}; front: {front}", soft_wrap=True)
     return 0
