@@ -14,11 +14,12 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # imported once there is a process group, it would keep that alive past its end
 import torch.distributed
 from pydantic import Field
 from rich.console import Console
@@ -63,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the benchmark, or a worker of it."""
     command = command_line.parse(DataParallel, arguments)
     if file := os.environ.get(WORKER_FILE):
-        work(command, Path(file))
+        answer(Path(file), lambda workers: epoch_rates(command.rows, workers))
         return 0
     console = Console()
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
@@ -112,11 +113,23 @@ def answer_of(module: str, words: Sequence[str], workers: int) -> dict[str, floa
         return dict(json.loads(file.read_text()))
 
 
-def work(command: DataParallel, file: Path) -> None:
-    """One worker: an epoch of each kind after a first one that is not timed; rank 0 writes the rates to `file`."""
+def answer(file: Path, measure: Callable[[Workers], dict[str, float]]) -> None:
+    """Measure as one worker of the group; rank 0 writes what it found to `file`.
+
+    Nothing of what was measured outlives `measure`, so that the group's threads end with it: one that still runs while
+    Python ends may abort the process (PyTorch issue 190489).
+    """
     torch.distributed.init_process_group("gloo")
     workers = Workers.current()
-    base: dict[str, Any] = merged(PLAIN, {"data": {"simulator": {"rows": command.rows}}})
+    found = measure(workers)
+    if workers.first:
+        file.write_text(json.dumps(found))
+    torch.distributed.destroy_process_group()
+
+
+def epoch_rates(rows: int, workers: Workers) -> dict[str, float]:
+    """Waveforms/s of an epoch of each kind, after a first one that is not timed."""
+    base: dict[str, Any] = merged(PLAIN, {"data": {"simulator": {"rows": rows}}})
     data = prepare(Config.model_validate(base))
     train = PartTensors.of(data.train, torch.device("cpu"))
     rates = {}
@@ -134,9 +147,7 @@ def work(command: DataParallel, file: Path) -> None:
                 trainer.run(1, weights, config.training.learning_rate)
                 torch.distributed.barrier()
                 rates[f"{precision}, {batch}"] = data.n_train / (time.perf_counter() - started)
-    if workers.first:
-        file.write_text(json.dumps(rates))
-    torch.distributed.destroy_process_group()
+    return rates
 
 
 if __name__ == "__main__":

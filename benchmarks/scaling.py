@@ -7,7 +7,6 @@ gloo workers; an all-reduce of as many bytes as the gradient has. Modelled: a ri
 own, over a network of an assumed speed (Patarasuk & Yuan 2009, J. Parallel Distrib. Comput. 69:117).
 """
 
-import json
 import os
 import sys
 import time
@@ -23,7 +22,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.data_parallel import WORKER_FILE, WORKERS, answer_of
+from benchmarks.data_parallel import WORKER_FILE, WORKERS, answer, answer_of
 from benchmarks.science import ROOT, machine
 from benchmarks.science_report import between, spread
 from benchmarks.science_runs import PLAIN, merged
@@ -63,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the benchmark, or a worker of it."""
     command = command_line.parse(Scaling, arguments)
     if file := os.environ.get(WORKER_FILE):
-        work(Path(file))
+        answer(Path(file), step_and_reduce_seconds)
         return 0
     found: dict[str, list[float]] = defaultdict(list)
     for _ in track(range(command.rounds), "rounds"):
@@ -118,10 +117,8 @@ def in_ms(seconds: Sequence[float]) -> str:
     return spread([1e3 * each for each in seconds])
 
 
-def work(file: Path) -> None:
-    """One of two workers; rank 0 writes seconds to `file`."""
-    torch.distributed.init_process_group("gloo")
-    workers = Workers.current()
+def step_and_reduce_seconds(workers: Workers) -> dict[str, float]:
+    """Seconds of a step, of its backward pass and of an all-reduce, as one of two workers knows them."""
     base: dict[str, Any] = merged(PLAIN, {"data": {"simulator": {"rows": 12_000}}})
     data = prepare(Config.model_validate(base))
     train = PartTensors.of(data.train, torch.device("cpu"))
@@ -140,9 +137,7 @@ def work(file: Path) -> None:
         gradient = torch.zeros(sum(parameter.numel() for parameter in trainer.module.parameters()))
         found["bytes"] = float(gradient.nbytes)
         found["reduced"] = seconds_of(lambda: torch.distributed.all_reduce(gradient))
-    if workers.first:
-        file.write_text(json.dumps(found))
-    torch.distributed.destroy_process_group()
+    return found
 
 
 def step_seconds(trainer: EpochTrainer) -> float:

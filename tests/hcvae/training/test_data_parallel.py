@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch._dynamo  # see `benchmarks.data_parallel.answer`: no thread of the group may outlive it
 from safetensors.torch import load_file, save_file
 
 from hcvae.config import Config
