@@ -1,5 +1,6 @@
 """Ownership, between real processes; searches in two processes lie in test_two_processes.py."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -45,7 +46,7 @@ def test_a_claim_is_free_once_its_owner_is_dead_or_silent(sleeper: "subprocess.P
     claim = Claim(attempt=1, owner=owner, heartbeat=1000)
     assert [claim.free(now) for now in (1000, 1059, 1061)] == [False, False, True]
     sleeper.kill()
-    time.sleep(0.2)  # dead, and not asked after: a zombie runs no trial
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # dead, and not asked after: a zombie runs no trial
     assert Path(f"/proc/{sleeper.pid}").exists()
     assert claim.free(1000)
     sleeper.wait()

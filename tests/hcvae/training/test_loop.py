@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -206,36 +205,40 @@ def test_the_bundle_holds_the_best_weights_and_figures_of_the_test_part(data, tm
     assert bundle.metrics["test"]["reconstruction_nmse"] == pytest.approx(error, rel=1e-4)
 
 
-KILLED = """
-import sys
+TRAINING = """
+import os, signal, sys
 from pathlib import Path
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.training import fit
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
 torch.set_num_threads(1)
-config = Config.model_validate_json(sys.argv[1])
-fit(config, prepare(config), Path(sys.argv[2]))
+config, folder = Config.model_validate_json(sys.argv[1]), Path(sys.argv[2])
+
+def die(*_):
+    if list((folder / "checkpoint").glob("epoch-001?")):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if "die" in sys.argv:
+    register_optimizer_step_post_hook(die)
+fit(config, prepare(config), folder)
 """
 
 
 def test_sigkill_in_the_middle_of_an_epoch_then_the_same_command_ends_in_the_same_weights(tmp_path):
     long = config(epochs=30)
 
-    def start(folder):
-        return subprocess.Popen([sys.executable, "-c", KILLED, long.model_dump_json(), str(tmp_path / folder)])
+    def end_of(folder, *words):
+        command = [sys.executable, "-c", TRAINING, long.model_dump_json(), str(tmp_path / folder), *words]
+        return subprocess.run(command, check=False).returncode
 
-    assert start("whole").wait() == 0
-    victim = start("killed")
-    checkpoints = tmp_path / "killed" / "checkpoint"
-    while not list(checkpoints.glob("epoch-001?")):
-        assert victim.poll() is None
-        time.sleep(0.002)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
-    state = json.loads((max(checkpoints.glob("epoch-????")) / "state.json").read_text())
+    assert end_of("whole") == 0
+    assert end_of("killed", "die") == -signal.SIGKILL
+    state = json.loads((max((tmp_path / "killed" / "checkpoint").glob("epoch-????")) / "state.json").read_text())
     assert 10 <= state["epoch"] < 30
-    assert start("killed").wait() == 0
+    assert end_of("killed") == 0
     whole, resumed = weights_of(tmp_path / "whole"), weights_of(tmp_path / "killed")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
