@@ -8,7 +8,6 @@ Each round starts both ways anew, in turn; ratios are taken within a round.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -90,14 +89,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def answer_of(module: str, words: Sequence[str], workers: int) -> dict[str, float]:
     """What rank 0 of so many new processes, which run `module` and share two threads, writes to its file."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "answer.json"
         variables = {
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": port,
             "WORLD_SIZE": str(workers),
             "OMP_NUM_THREADS": str(WORKERS // workers),
             WORKER_FILE: str(file),
@@ -119,7 +113,12 @@ def answer(file: Path, measure: Callable[[Workers], dict[str, float]]) -> None:
     Nothing of what was measured outlives `measure`, so that the group's threads end with it: one that still runs while
     Python ends may abort the process (PyTorch issue 190489).
     """
-    torch.distributed.init_process_group("gloo")
+    torch.distributed.init_process_group(
+        "gloo",
+        init_method=file.with_name("store").as_uri(),
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+    )
     workers = Workers.current()
     found = measure(workers)
     if workers.first:

@@ -1,7 +1,6 @@
 """Two gloo workers against one process: the gradient of a step must not depend on the number of workers."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -50,17 +49,9 @@ def first_gradient(out: Path) -> None:
 def gradients(tmp_path_factory) -> tuple[dict[str, torch.Tensor], ...]:
     folder = tmp_path_factory.mktemp("gradients")
     first_gradient(folder / "alone")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    root = str(Path(__file__).resolve().parents[3])
-    environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "PYTHONPATH": root}
-    workers = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(folder / f"rank-{rank}")], env=environment | {"RANK": str(rank)}
-        )
-        for rank in range(2)
-    ]
+    command = [sys.executable, __file__, str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    workers = [subprocess.Popen([*command, str(rank)], env=environment) for rank in range(2)]
     assert [worker.wait() for worker in workers] == [0, 0]
     return tuple(load_file(folder / name) for name in ("alone", "rank-0", "rank-1"))
 
@@ -84,6 +75,7 @@ def test_peaks_are_averaged_over_all_workers_labels(gradients):
 
 
 if __name__ == "__main__":
-    torch.distributed.init_process_group("gloo")
-    first_gradient(Path(sys.argv[1]))
+    folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    first_gradient(folder / f"rank-{rank}")
     torch.distributed.destroy_process_group()
