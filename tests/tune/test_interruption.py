@@ -24,7 +24,7 @@ pytestmark = pytest.mark.services  # kills, and restarts of Ray: minutes
 
 SmallSearch = Callable[..., SearchConfig]
 Start = Callable[[SearchConfig], "Search"]
-EPOCHS = 15
+EPOCHS = 30
 MARK = "HCVAE_TEST_SEARCH"
 PROGRAM = """
 import sys
@@ -175,9 +175,9 @@ def test_the_same_command_continues_an_interrupted_search(
             first_epochs.setdefault(event["trial"], event["metrics"]["epoch"])
     assert again.end() == 0
     # The first two went on under their own numbers, from their own checkpoints where these are whole: the last epoch
-    # told of may be lost.
+    # told of may be lost, and one that had them all tells of none.
     if number == signal.SIGINT:
-        assert min(first_epochs[0], first_epochs[1]) >= 3
+        assert all(first_epochs.get(trial, EPOCHS) >= 3 for trial in (0, 1))
     else:
         assert first_epochs[0] == first_epochs[1] == 1
     assert first_epochs[2] == 1
