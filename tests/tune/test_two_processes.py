@@ -79,7 +79,7 @@ def test_two_searches_share_a_budget_outlive_a_restart_of_the_database_and_show_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HCVAE_TEST_URL", postgres.secret_url)
-    training = {"epochs": 3, "early_stopping_patience": None}
+    training = {"epochs": 10, "early_stopping_patience": None}
     config = small_search(study="shared", trials=7, database="env:HCVAE_TEST_URL", training=training, max_concurrent=1)
     command = [sys.executable, "-m", "jobs.search", "--config", str(written(config))]
     outputs = [tmp_path / f"output-{number}" for number in range(2)]
