@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +77,11 @@ def test_generate_adds_residual_noise_where_asked(bundle, tmp_path):
     assert (noisy - response).std() > 0.01
 
 
-def test_help_loads_no_torch():
+def test_help_is_quick_and_loads_no_torch():
+    hcvae("--help")  # the first start compiles
+    started = time.perf_counter()
     result = hcvae("--help")
+    assert time.perf_counter() - started < 5
     assert result.returncode == 0
     assert "generate" in result.stdout
     loaded = subprocess.run(

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,7 @@ def test_what_is_neither_table_nor_bundle_is_refused(tmp_path, arguments, messag
 
 
 def test_a_table_and_the_help_need_no_torch(table):
+    started = time.perf_counter()
     program = (
         "import sys; from hcvae import cli; cli.run(['inspect', sys.argv[1]]); print('torch' in sys.modules); "
         "cli.run(['inspect', '--help'])"
@@ -115,3 +117,4 @@ def test_a_table_and_the_help_need_no_torch(table):
     result = subprocess.run([sys.executable, "-c", program, table], cwd=ROOT, capture_output=True, text=True)
     assert "\nFalse\n" in result.stdout, result.stderr
     assert "hcvae inspect recordings.parquet" in result.stdout.split("examples:")[1]
+    assert time.perf_counter() - started < 20
