@@ -92,7 +92,7 @@ def test_both_are_served_until_a_signal(study: Path, start_job: Start, number: s
     running = family(process.pid)
     assert not [line for line in running.values() if "sqlite" in line or "://" in line or ".db" in line]
     os.killpg(process.pid, number)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=30)[1]
     assert process.returncode == 0
     assert "Traceback" not in said
     for address in served:
@@ -133,7 +133,7 @@ def served(study: Path, start_job: Start) -> Iterator[str]:
     process = start_job("dashboard", str(study))
     yield addresses(process)[0]
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=30)
 
 
 @pytest.mark.services

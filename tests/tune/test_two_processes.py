@@ -132,7 +132,7 @@ def test_two_searches_share_a_budget_outlive_a_restart_of_the_database_and_show_
         seen += command_lines()
     finally:
         served.send_signal(signal.SIGINT)
-        shown += "".join(served.communicate(timeout=60))
+        shown += "".join(served.communicate(timeout=30))
     logs = [file for file in Path("/tmp/ray").glob("session_*/logs/**/*") if file.stat().st_mtime > began]
     assert logs
     kept = [file for file in (*tmp_path.rglob("*"), *logs) if file.is_file()]

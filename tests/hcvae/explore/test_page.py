@@ -150,7 +150,7 @@ def test_only_this_machine_is_served_until_ctrl_c(served):
     with pytest.raises(OSError, match="refused"):  # a server of all addresses would answer here, too
         socket.create_connection(("127.0.0.2", port), timeout=5)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=30) == 0
     assert "Traceback" not in process.stderr.read()
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port), timeout=5)
