@@ -61,7 +61,8 @@ def run(arguments: Sequence[str]) -> int:
         allow_change=command.allow_change,
     )
     if not result.pareto:
-        raise RuntimeError(f"{result.folder}: no trial has completed; what ended them stands in the study and above")
+        print(f"error: {result.folder}: {result.why_empty}", file=sys.stderr)
+        return 1
     if not command.log_json:
         console.print(result.table())
         console.print(_next_steps(config, result), highlight=False, markup=False, soft_wrap=True)
@@ -78,16 +79,22 @@ def _with_lasting_paths(config: SearchConfig) -> SearchConfig:
 def _next_steps(config: SearchConfig, result: "SearchResult") -> str:
     from jobs.next_steps import activate_hint, generate_command
 
-    folder = result.folder
-    return f"""
-Results: {folder} (pareto.json; a model bundle for each trial of the Pareto front under best/)
-{activate_hint()}
-look at the study     python -m jobs.dashboard {folder}
-keep it as one file   python -m jobs.report {folder} --out report.html
-take the best model   python -m jobs.pull {folder} --out model
-generate with it      {generate_command(result.bundle(result.knee().number), "model")}
-search further        the same command with --search.trials {2 * config.search.trials}
-"""
+    folder, models = result.folder, result.models
+    lines = [
+        f"look at the study     python -m jobs.dashboard {folder}",
+        f"keep it as one file   python -m jobs.report {folder} --out report.html",
+        f"search further        the same command with --search.trials {2 * config.search.trials}",
+    ]
+    chosen = result.knee().number
+    if chosen not in models:
+        lines.insert(2, f"models                the best compromise, trial {chosen}, has none; there: {[*models]}")
+    else:
+        lines[2:2] = [
+            f"take the best model   python -m jobs.pull {folder} --out model",
+            f"generate with it      {generate_command(models[chosen], 'model')}",
+        ]
+    where = "pareto.json; a model bundle for each trial of the Pareto front under best/"
+    return "\n".join(["", f"Results: {folder} ({where})", activate_hint(), *lines, ""])
 
 
 if __name__ == "__main__":

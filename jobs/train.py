@@ -105,14 +105,10 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
     if file is not None or trial is None:
         raise UserError("--study: takes the configuration from a trial; give --trial NUMBER, and no --config")
     from tune.results import SearchResult
-    from tune.space import apply
-    from tune.study_folder import StudyFolder
 
     if not trial.isdecimal():
         raise UserError(f"--trial: must be the number of a trial, but got {trial!r}")
-    study = lasting(study)
-    params = SearchResult.open(study).trial(int(trial)).params
-    return apply(StudyFolder(study).read_record().config, params).model_dump(mode="json")
+    return SearchResult.open(lasting(study)).config(int(trial)).model_dump(mode="json")
 
 
 def _check_out(out: Place) -> None:

@@ -20,6 +20,7 @@ from hcvae.training.loop import CHECKPOINTS
 from hcvae.training.workers import Workers
 from tune.artifacts import FIGURES, illustrate
 from tune.decisions import Listener
+from tune.identity import TrialIdentity
 from tune.outcome import Outcome
 
 TENSORBOARD = "tensorboard"
@@ -33,6 +34,8 @@ class Attempt:
 
     place: Place
     earlier: tuple[Place, ...] = ()
+    identity: TrialIdentity | None = None
+    """Of the trial of a study; None: this is no trial."""
 
     def train(self, config: Config, data: Dataset, listener: Listener) -> Outcome:
         """Train, from the newest checkpoint where there is one, keep what it leaves, and say what it came to.
@@ -48,7 +51,12 @@ class Attempt:
             try:
                 result = train_bundle(config, data, folder, listener, lambda checkpoint: self._keep(folder, checkpoint))
                 outcome = Outcome.of(result, listener.stop)
-                return illustrate(outcome, data.validation, folder) if workers.first else outcome
+                if not workers.first:
+                    return outcome
+                if self.identity is not None and outcome.state == "complete":
+                    identified = self.identity.model_copy(update={"values": outcome.values})
+                    identified.write(Place.of(folder / "bundle"))
+                return illustrate(outcome, data.validation, folder)
             finally:
                 if workers.first:
                     self._keep(folder)
@@ -64,6 +72,8 @@ class Attempt:
     def _begin(self, config: Config, data: Dataset, folder: Path, workers: Workers) -> None:
         # An earlier attempt may still be writing: the first worker chooses its checkpoint for all.
         if workers.first:
+            if self.identity is not None:
+                self.identity.write(self.place)
             own = () if self.place.is_local else (self.place,)
             taken = take_over(config, data, folder, (*own, *self.earlier), workers.size)
             if taken is not None:

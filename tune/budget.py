@@ -6,8 +6,10 @@ from datetime import datetime
 import optuna
 
 from tune.config import SearchSettings
+from tune.ownership import study_id
 from tune.pareto import Point, hypervolume, pareto_front
 from tune.study import finished_trials
+from tune.trial_record import summarize
 
 
 class Budget:
@@ -21,9 +23,9 @@ class Budget:
         self._started = time.monotonic()
         self._front: dict[int, Point] = {}
         self._standstill = 0
+        identity = study_id(study)
         for trial in sorted(finished_trials(study), key=lambda trial: trial.datetime_complete or datetime.max):
-            complete = trial.state == optuna.trial.TrialState.COMPLETE
-            self.count(trial.number, (trial.values[0], trial.values[1]) if complete else None)
+            self.count(trial.number, summarize(trial, identity).point)
 
     def count(self, number: int, point: Point | None) -> None:
         """A trial has finished; `point` is None where it did not complete."""

@@ -44,7 +44,7 @@ class Decisions:
     def __init__(self, config: SearchConfig, reported: Reported) -> None:
         self._settings = config.search
         self._started = time.monotonic()
-        self._stopped: dict[int, Stop] = {}
+        self._stopped: dict[tuple[int, int], Stop] = {}
         early = config.search.early_stopping
         self._rule = MOASHA(early, config.training) if early else None
         for trial, points in reported.items():
@@ -52,12 +52,16 @@ class Decisions:
                 if self._rule:
                     self._rule.replay(trial, epoch, point)
 
-    def decide(self, trial: int, metrics: Metrics) -> Stop | None:
-        """Take in the metrics of an epoch; None where `trial` is to go on. A stopped trial stays stopped."""
-        stop = self._stopped.get(trial) or self._by_rule(trial, metrics) or self._by_time(metrics)
+    def decide(self, trial: int, attempt: int, metrics: Metrics) -> Stop | None:
+        """Take in the metrics of an epoch; None where this attempt at `trial` is to go on. A stop is final."""
+        stop = self._stopped.get((trial, attempt)) or self._by_rule(trial, metrics) or self._by_time(metrics)
         if stop:
-            self._stopped[trial] = stop
+            self._stopped[trial, attempt] = stop
         return stop
+
+    def end(self, trial: int, attempt: int, reason: str) -> None:
+        """Stop an attempt after its epoch: what becomes of its trial has been decided elsewhere."""
+        self._stopped[trial, attempt] = Stop(state="suspended", reason=reason)
 
     def _by_rule(self, trial: int, metrics: Metrics) -> Stop | None:
         epoch, point = int(metrics["epoch"]), [metrics[name] for name in OBJECTIVES]
@@ -94,25 +98,20 @@ class Listener:
 
 
 def start_decisions(config: SearchConfig, study: optuna.Study) -> Any:
-    """The actor, without CPUs of its own; None where nothing can stop a trial before its end.
+    """The actor, without CPUs of its own.
 
-    Started again after its process died, it knows what was reported before the search began, and the clocks run anew.
+    Started again after its process died, it has what was reported before the search began, and the clocks run anew.
     """
-    settings = config.search
-    if settings.early_stopping is None and settings.trial_seconds is None and settings.search_seconds is None:
-        return None
     reported = reported_at_rungs(study, rungs(config))
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Decisions)
     return actor.remote(config, reported)
 
 
-def ask_of(decisions: Any, trial: int) -> Ask | None:
-    """The question of one trial to the actor; can be sent to the workers of Ray Train."""
-    if decisions is None:
-        return None
+def ask_of(decisions: Any, trial: int, attempt: int) -> Ask:
+    """The question of one attempt at a trial to the actor; can be sent to the workers of Ray Train."""
 
     def ask(metrics: Metrics) -> Stop | None:
-        stop: Stop | None = ray.get(decisions.decide.remote(trial, metrics))
+        stop: Stop | None = ray.get(decisions.decide.remote(trial, attempt, metrics))
         return stop
 
     return ask

@@ -2,58 +2,29 @@
 
 The bundle of a member is moved to `best/trial-<number>/`; a trial that is dominated, or failed, keeps its metrics in
 the study and loses its checkpoints and its bundle (a full checkpoint is about 126 MB).
+
+A model is deleted only where another model that is there dominates it, and only by its trial's identifier: what other
+programs add to a study, end in it, copy or renumber deletes none.
 """
 
-from typing import Any
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hcvae.config import Section
+from hcvae.storage import Place
 from hcvae.training.loop import CHECKPOINTS
-from tune.ownership import claim_of
+from tune.identity import TrialIdentity, identity_of_model, read_identity
+from tune.ownership import study_id
 from tune.pareto import DIRECTIONS, OBJECTIVES, REFERENCE, Point, hypervolume, knee, pareto_front
-from tune.samplers import OUTSIDE_BUDGET
 from tune.study import finished_trials
 from tune.study_folder import StudyFolder
+from tune.trial_record import TrialSummary, summarize
 
-
-class TrialSummary(Section):
-    """One trial, as `pareto.json` and the tables show it."""
-
-    number: int
-    """Its number in the study."""
-    state: str
-    """running, complete, pruned or fail."""
-    reconstruction_nmse: float | None
-    """First objective, at the best epoch."""
-    disentanglement: float | None
-    """Second objective, at the best epoch."""
-    best_epoch: int | None
-    """Epoch of the values and of the bundle."""
-    seconds: float | None
-    """Time spent in its epochs."""
-    failure: str | None
-    """Why it failed."""
-    figure_failure: str | None
-    """Why a figure of it is missing."""
-    attempt: int = 0
-    """The attempt that it ended in."""
-    troubles: tuple[str, ...]
-    """What the diagnosis of its training found, by name; evidence and remedies are in the study."""
-    params: dict[str, Any]
-    """What it drew, by dotted path."""
-    stopped: str | None = None
-    """Why it was stopped before its end."""
-    outside_budget: str | None = None
-    """Why it is no trial of this search: it was infeasible, or comes from an earlier study."""
-
-    @property
-    def point(self) -> Point | None:
-        """Its place in the plane of the objectives; None where it did not complete here."""
-        if self.reconstruction_nmse is None or self.disentanglement is None or self.outside_budget:
-            return None
-        return self.reconstruction_nmse, self.disentanglement
+logger = logging.getLogger("tune")
 
 
 class ParetoFile(Section):
@@ -69,42 +40,53 @@ class ParetoFile(Section):
     """The best compromise, see `tune.pareto.knee`."""
     trials: tuple[TrialSummary, ...]
     """The front, by rising reconstruction_nmse."""
+    models: dict[int, str]
+    """Folder of each model under `best/`, by number of its trial, in the study's folder."""
 
 
-def summarize(trial: FrozenTrial) -> TrialSummary:
-    """What the study knows of `trial`."""
-    complete = trial.state == TrialState.COMPLETE
-    nmse, disentanglement = trial.values if complete else (None, None)
-    return TrialSummary(
-        number=trial.number,
-        state=trial.state.name.lower(),
-        reconstruction_nmse=nmse,
-        disentanglement=disentanglement,
-        best_epoch=trial.user_attrs.get("best_epoch"),
-        seconds=trial.user_attrs.get("seconds"),
-        failure=trial.user_attrs.get("failure"),
-        figure_failure=trial.user_attrs.get("figure_failure"),
-        attempt=claim_of(trial).attempt,
-        troubles=tuple(finding["trouble"] for finding in trial.user_attrs.get("diagnosis", ())),
-        params=trial.params,
-        stopped=trial.user_attrs.get("stopped"),
-        outside_budget=trial.user_attrs.get(OUTSIDE_BUDGET),
-    )
+@dataclass(frozen=True)
+class StoredModel:
+    """A model under `best/`."""
+
+    place: Place
+    identity: TrialIdentity
+
+
+def stored_models(folder: StudyFolder) -> list[StoredModel]:
+    """The models under `best/`, those of trials that the study no longer has included."""
+    places = [folder.best / name for name in folder.best.names()]
+    found = [(place, identity_of_model(place)) for place in places if place.is_whole()]
+    return [StoredModel(place, identity) for place, identity in found if identity is not None]
+
+
+def model_of(summary: TrialSummary, stored: Iterable[StoredModel]) -> Place | None:
+    """Where the model of a trial lies; None where it has none."""
+    return next((model.place for model in stored if summary.owns(model.identity)), None)
 
 
 class Front:
-    """The Pareto set of a study, as far as this process knows. Made, and added to, under the study's lock."""
+    """The Pareto set of a study, as far as this process knows. Made, and added to, under the study's lock.
+
+    Raises:
+        UserError: another program has changed a trial so that it cannot be read; nothing is touched then.
+    """
 
     def __init__(self, folder: StudyFolder, study: optuna.Study) -> None:
         self.folder = folder
-        finished = [summarize(trial) for trial in finished_trials(study)]
+        self._study_id = study_id(study)
+        finished = [self.summarize(trial) for trial in finished_trials(study)]
         self._members = {summary.number: summary for summary in finished if summary.point}
         self._keep_the_front()
-        # An interruption may have fallen between a trial's last word and the export.
+        stored = stored_models(folder)
+        self._models = {
+            summary.number: (summary, place) for summary in finished if (place := model_of(summary, stored)) is not None
+        }
+        for orphan in {model.place for model in stored} - {place for _, place in self._models.values()}:
+            logger.warning("%s: the model of a trial that the study does not hold; it is kept", orphan)
+        # An interruption may have fallen between a trial's end in the study and the export of its model.
         for summary in finished:
-            if summary.number not in self._members:
-                self._drop(summary.number)
-        self._export()
+            self._file(summary)
+        self._write()
 
     @property
     def members(self) -> tuple[TrialSummary, ...]:
@@ -121,36 +103,76 @@ class Front:
         """Area between the front and the reference point."""
         return hypervolume(self.points)
 
+    def summarize(self, trial: FrozenTrial) -> TrialSummary:
+        """What this study records of `trial`."""
+        return summarize(trial, self._study_id)
+
     def add(self, summary: TrialSummary) -> None:
-        """Take in a trial that has just finished, and write what it changes."""
-        before = {*self._members, summary.number}
+        """Take in a trial that has just finished, and write what it changes; may be done again."""
         if summary.point:
             self._members[summary.number] = summary
             self._keep_the_front()
-        for number in before - self._members.keys():
-            self._drop(number)
-        if summary.number in self._members:
-            self._export()
+        self._models = {number: model for number, model in self._models.items() if model[1].is_whole()}
+        if not self._in_attempt(summary).is_whole() and (place := model_of(summary, stored_models(self.folder))):
+            self._models[summary.number] = summary, place  # another process, or an earlier try, has exported it
+        self._file(summary)
+        if summary.number in self._members or summary.number in self._models:
+            self._write()
 
     def _keep_the_front(self) -> None:
         self._members = {number: self._members[number] for number in pareto_front(self.points)}
 
-    def _export(self) -> None:
-        for number, member in self._members.items():
-            bundle = self.folder.attempt(number, member.attempt) / "bundle"
-            if bundle.is_whole():
-                bundle.move(self.folder.exported(number))
+    def _file(self, summary: TrialSummary) -> None:
+        """Export the model of a finished trial, then delete what the models under `best/` make superfluous."""
+        if summary.point is None and summary.state == "complete":
+            return  # another program ended it: what its training left is kept
+        if summary.point is not None and summary.number not in self._models:
+            place = self._export(summary)
+            if place is None and not self._is_dominated(summary.point):
+                return  # its model was deleted by hand; its checkpoints are all there is of it
+            if place is not None:
+                self._models[summary.number] = summary, place
+        kept = pareto_front({number: model.point for number, (model, _) in self._models.items() if model.point})
+        for number in self._models.keys() - kept:
+            dominated, place = self._models.pop(number)
+            place.remove()
+            self._clear(dominated)
+        if summary.number not in self._models:
+            self._clear(summary)
+
+    def _export(self, summary: TrialSummary) -> Place | None:
+        """Move the model of a trial from its attempt to `best/`; None where the attempt has none."""
+        bundle = self._in_attempt(summary)
+        if not bundle.is_whole() or not summary.owns(identity_of_model(bundle)):
+            return None
+        place = self.folder.exported(summary.number)
+        if place.is_whole():  # the model of another trial, which had this number before
+            place = self.folder.best / f"{place.name}-{summary.identity}"
+        bundle.move(place)
+        return place
+
+    def _in_attempt(self, summary: TrialSummary) -> Place:
+        return self.folder.attempt(summary.number, summary.attempt) / "bundle"
+
+    def _is_dominated(self, point: Point) -> bool:
+        others = {number: model.point for number, (model, _) in self._models.items() if model.point}
+        return -1 not in pareto_front({**others, -1: point})
+
+    def _clear(self, summary: TrialSummary) -> None:
+        """Delete the checkpoints and bundles of a trial's attempts, not those of another one that had its number."""
+        trial = self.folder.trial(summary.number)
+        for attempt in trial.names():
+            found = read_identity(trial / attempt)
+            if (found.trial if found else None) == summary.identity:
+                for part in ("bundle", CHECKPOINTS):
+                    (trial / attempt / part).remove()
+
+    def _write(self) -> None:
         content = ParetoFile(
             objectives=dict(zip(OBJECTIVES, DIRECTIONS, strict=True)),
             hypervolume=self.hypervolume,
             knee=knee(self.points),
             trials=self.members,
+            models={number: f"best/{place.name}" for number, (_, place) in sorted(self._models.items())},
         )
         self.folder.pareto.write(content.model_dump_json(indent=2).encode())
-
-    def _drop(self, number: int) -> None:
-        self.folder.exported(number).remove()
-        trial = self.folder.trial(number)
-        for attempt in trial.names():
-            for part in ("bundle", CHECKPOINTS):
-                (trial / attempt / part).remove()

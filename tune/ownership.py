@@ -1,34 +1,44 @@
-"""Who runs a trial: one process at a time, which says every few seconds that it lives.
+"""Who runs a trial: one process at a time, which renews its claim every few seconds.
 
-Another process adopts a trial when its owner has given it up, is gone, or has been silent. All that changes an owner is
-done under the study's lock, see `tune.database`. Each time a trial is handed out is an attempt, with a folder of its
-own: what an earlier owner left running writes into an earlier folder.
+Another process adopts a trial when its owner has released it, is gone, or has not renewed the claim for a while. All
+that changes an owner is done under the study's lock, see `tune.database`. Each time a trial is handed out is an
+attempt, with a folder of its own: what an earlier owner left running writes into an earlier folder.
+
+No process compares its clock with another's, and none compares a clock that can be set: a claim has expired when this
+process has looked at it again and again for `SILENCE_S` seconds of its monotonic clock and found it unchanged.
 """
 
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import DBAPIError
 
 from hcvae.config import Section
 from hcvae.storage import Place
 from tune.database import Database
+from tune.pareto import Point
 from tune.transaction import transaction
 
 HEARTBEAT_S = 10.0
 SILENCE_S = 60.0
-"""After so long without a heartbeat an owner has lost its trials."""
+"""A claim that has not been renewed for so long has expired."""
 CLAIM = "claim"
 """System attribute of a trial."""
+STUDY_ID = "created"
+"""System attribute of a study: its identifier, the time at which its folder's `study.json` was begun."""
+COPIED_STUDY_ID = "hcvae_study"
+"""User attribute with the same content: copies of a study made by other programs keep only this one."""
 
 
 class Owner(Section):
@@ -54,47 +64,110 @@ class Owner(Section):
 
 
 class Claim(Section):
-    """What a study says of the owner of a trial."""
+    """What a study records of a trial that this program has handed out."""
 
     attempt: int = 0
-    """How often the trial has been handed out; its latest folder."""
+    """How often the trial has been handed out; its latest folder. 0: never, another program made the trial."""
     owner: Owner | None = None
     """None: nobody runs it."""
     heartbeat: float = 0
-    """When its owner was last heard of, in seconds by the database's clock."""
+    """Time of the latest renewal, in seconds by the database's clock; only whether it changes matters."""
+    study: str | None = None
+    """Identifier of the study that handed it out; null: an earlier version did."""
+    trial: str | None = None
+    """Unique identifier of the trial, see `tune.identity`; null: an earlier version handed it out."""
+    values: Point | None = None
+    """Objectives that its training reported at its end."""
 
-    def free(self, now: float) -> bool:
-        """Whether another process may adopt the trial."""
-        return self.owner is None or self.owner.gone or abs(now - self.heartbeat) > SILENCE_S
+
+@dataclass
+class _Watch:
+    """How long a claim has been seen unchanged."""
+
+    heartbeat: float
+    looked: float
+    silence_s: float = 0.0
 
 
 class Ownership:
     """The trials of a study that this process owns. To be used under the study's lock; a `FrozenTrial` was read under
-    the same one."""
+    the same one.
 
-    def __init__(self, study: optuna.Study) -> None:
+    Args:
+        study: the study.
+        alone: no other process can search in it, so that every other owner is gone.
+    """
+
+    def __init__(self, study: optuna.Study, alone: bool = False) -> None:
         self.me = Owner.myself()
         self.study = study
+        self._alone = alone
+        self._study_id = study_id(study)
+        self._watched: dict[int, _Watch] = {}
 
-    def take(self, trial: FrozenTrial | Trial, now: float) -> int:
-        """Own a trial; the number of this attempt, from 1."""
-        claim = Claim(attempt=claim_of(self._fresh(trial)).attempt + 1, owner=self.me, heartbeat=now)
+    def take(self, trial: FrozenTrial | Trial, now: float, *, adopted: bool, attempts: int = 0) -> Claim:
+        """Own a trial for a new attempt.
+
+        Args:
+            trial: a new trial, or an interrupted one.
+            now: the time by the database's clock.
+            adopted: it was handed out before; otherwise a claim in it was copied from another trial.
+            attempts: the highest number of an attempt in the trial's folder.
+        """
+        before = claim_of(self._fresh(trial)) if adopted else Claim()
+        claim = Claim(
+            attempt=max(before.attempt, attempts) + 1,
+            owner=self.me,
+            heartbeat=now,
+            study=self._study_id,
+            trial=before.trial or uuid.uuid4().hex,
+        )
         self._write(trial, claim)
-        return claim.attempt
+        return claim
 
     def holds(self, trial: FrozenTrial | Trial) -> bool:
         """Whether this process still owns it, or has ended it."""
         return claim_of(self._fresh(trial)).owner == self.me
 
     def release(self, trial: FrozenTrial | Trial) -> None:
-        """Give up a running trial that is owned: the next one to look goes on with it."""
+        """Give up a running trial that is owned: the next process to look goes on with it."""
         self._write(trial, claim_of(self._fresh(trial)).model_copy(update={"owner": None}))
 
-    def beat(self, trial: FrozenTrial | Trial, now: float) -> None:
-        """Say that the owner of a trial lives, where it still is the owner."""
-        frozen = self._fresh(trial)
-        if frozen.state == TrialState.RUNNING and claim_of(frozen).owner == self.me:
+    def record_values(self, trial: FrozenTrial | Trial, values: Point) -> None:
+        """Record the objectives that the training of a running, owned trial reported."""
+        self._write(trial, claim_of(self._fresh(trial)).model_copy(update={"values": values}))
+
+    def beat(self, trial: FrozenTrial | Trial, now: float) -> bool:
+        """Renew the claim to a trial; whether this process still owns it, and nobody has ended it."""
+        try:
+            frozen = self._fresh(trial)
+            if frozen.state != TrialState.RUNNING or claim_of(frozen).owner != self.me:
+                return False
             self._write(trial, claim_of(frozen).model_copy(update={"heartbeat": now}))
+        except (KeyError, UpdateFinishedTrialError):  # another program has removed the study, or ended the trial
+            return False
+        return True
+
+    def reclaimable(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+        """Those of `trials` that this program has handed out, that are running, and that nobody runs any more."""
+        return [trial for trial in trials if in_training(trial) and self._is_abandoned(trial)]
+
+    def _is_abandoned(self, trial: FrozenTrial) -> bool:
+        owner = claim_of(trial).owner
+        if owner is None:
+            return True
+        return owner != self.me and (self._alone or owner.gone or self._is_silent(trial))
+
+    def _is_silent(self, trial: FrozenTrial) -> bool:
+        """Each look adds a heartbeat's time at most: a machine that was asleep has not heard anybody meanwhile."""
+        heartbeat, now = claim_of(trial).heartbeat, time.monotonic()
+        watch = self._watched.get(trial._trial_id)
+        if watch is None or watch.heartbeat != heartbeat:
+            self._watched[trial._trial_id] = _Watch(heartbeat, now)
+            return False
+        watch.silence_s += min(now - watch.looked, HEARTBEAT_S)
+        watch.looked = now
+        return watch.silence_s >= SILENCE_S
 
     def _fresh(self, trial: FrozenTrial | Trial) -> FrozenTrial:
         return trial if isinstance(trial, FrozenTrial) else self.study._storage.get_trial(trial._trial_id)
@@ -109,36 +182,50 @@ def claim_of(trial: FrozenTrial) -> Claim:
     return Claim.model_validate(content)
 
 
-def adoptable(trials: Iterable[FrozenTrial], now: float) -> list[FrozenTrial]:
-    """Those of `trials` that are running, and that nobody runs any more."""
-    return [trial for trial in trials if trial.state == TrialState.RUNNING and claim_of(trial).free(now)]
+def study_id(study: optuna.Study) -> str | None:
+    """The identifier of a study; None: this program has not begun it."""
+    system = study._storage.get_study_system_attrs(study._study_id)
+    found: str | None = system.get(STUDY_ID) or study.user_attrs.get(COPIED_STUDY_ID)
+    return found
+
+
+def in_training(trial: FrozenTrial) -> bool:
+    """Whether a trial is running that this program has handed out; what other programs ask for is theirs."""
+    return trial.state == TrialState.RUNNING and claim_of(trial).attempt > 0
 
 
 @contextmanager
-def heartbeats(database: Database, ownership: Ownership, owned: Callable[[], list[Trial]]) -> Iterator[None]:
-    """Beat for the `owned` trials, in a thread; in the end they are released."""
-    ended = threading.Event()
+def heartbeats(
+    database: Database, ownership: Ownership, owned: Callable[[], list[Trial]], ended: Callable[[Trial], object]
+) -> Iterator[None]:
+    """Renew the claims to the `owned` trials, in a thread; in the end they are released.
+
+    `ended` is called for an owned trial that another program has ended, or adopted, as often as it is found.
+    """
+    over = threading.Event()
 
     def beat() -> None:
-        while not ended.wait(HEARTBEAT_S):
+        while not over.wait(HEARTBEAT_S):
             try:
                 with database.locked() as now, transaction(ownership.study):
-                    for trial in owned():
-                        ownership.beat(trial, now)
-            except (StorageInternalError, DBAPIError):
-                continue  # the next beat may come through
+                    gone = [trial for trial in owned() if not ownership.beat(trial, now)]
+            except (KeyError, StorageInternalError, DBAPIError):
+                continue  # the next one may come through
+            for trial in gone:
+                ended(trial)
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        ended.set()
+        over.set()
         thread.join()
         with suppress(StorageInternalError, DBAPIError), database.locked():
             for trial in owned():
-                if ownership.holds(trial):
-                    ownership.release(trial)
+                with suppress(KeyError, UpdateFinishedTrialError):  # as in `Ownership.beat`
+                    if ownership.holds(trial):
+                        ownership.release(trial)
 
 
 def own_folder(parent: Place, me: Owner) -> Place:

@@ -17,10 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tune.config import SearchConfig
-from tune.front import Front, TrialSummary
+from tune.front import Front
 from tune.pareto import OBJECTIVES
 from tune.results import pareto_table
 from tune.space import Value
+from tune.trial_record import TrialSummary
 
 
 class Progress:

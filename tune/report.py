@@ -17,14 +17,14 @@ import optuna
 import plotly.graph_objects as go
 from markupsafe import Markup
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from plotly.offline import get_plotlyjs
 
 from tune.artifacts import images
 from tune.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
-from tune.front import TrialSummary, summarize
 from tune.pareto import DIRECTIONS, OBJECTIVES, knee
 from tune.study_folder import StudyFolder
+from tune.trial_record import TrialSummary, summarize
 
 BEST_SHARE, FEWEST_TRIALS = 0.25, 20
 """PED-ANOVA compares the best quarter of the trials with all, and wants five trials in it."""
@@ -38,7 +38,9 @@ def html_report(folder: StudyFolder) -> str:
     """
     record, study = folder.read_record(), folder.load()
     trials = study.get_trials(deepcopy=False)
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    summaries = [summarize(trial, record.identity) for trial in trials]
+    complete = [trial for trial, summary in zip(trials, summaries, strict=True) if summary.point]
+    own = [trial for trial, summary in zip(trials, summaries, strict=True) if not summary.outside_budget]
     content = {
         "record": record,
         "made": datetime.now().astimezone(),
@@ -47,22 +49,24 @@ def html_report(folder: StudyFolder) -> str:
         "budget": record.config.search.trials,
         "objectives": dict(zip(OBJECTIVES, DIRECTIONS, strict=True)),
         "fewest": FEWEST_TRIALS,
-        "trials": [_row(trial) for trial in trials],
+        "trials": [(summary, _seconds(trial)) for trial, summary in zip(trials, summaries, strict=True)],
         "params": list(dict.fromkeys(name for trial in trials for name in trial.params)),
-        **(_content_of(folder, study, trials, complete) if complete else {}),
+        **(_content_of(folder, study, Timeline.of(complete, _begun(own)), summaries) if complete else {}),
     }
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("report.html.jinja").render(content)
 
 
-def param_importances(study: optuna.Study, n_complete: int) -> dict[str, dict[str, float]] | None:
-    """PED-ANOVA's importances of the parameters by objective; None where there are too few trials to tell.
+def param_importances(complete: Sequence[FrozenTrial]) -> dict[str, dict[str, float]] | None:
+    """PED-ANOVA's importances of the parameters by objective; None where there are too few trials to compare.
 
     Watanabe et al. 2023, PED-ANOVA (arXiv 2304.10255). It draws no random numbers.
     """
-    if n_complete < FEWEST_TRIALS:
+    if len(complete) < FEWEST_TRIALS:
         return None
+    study = optuna.create_study(directions=DIRECTIONS)
+    study.add_trials(complete)
     signs = {"minimize": 1, "maximize": -1}
     importances = {}
     with warnings.catch_warnings():
@@ -78,28 +82,33 @@ def param_importances(study: optuna.Study, n_complete: int) -> dict[str, dict[st
 
 
 def _content_of(
-    folder: StudyFolder, study: optuna.Study, trials: Sequence[FrozenTrial], complete: Sequence[FrozenTrial]
+    folder: StudyFolder, study: optuna.Study, timeline: Timeline, summaries: Sequence[TrialSummary]
 ) -> dict[str, Any]:
-    """What a page shows of complete trials, of which there is at least one."""
-    timeline = Timeline.of(complete, min(trial.datetime_start for trial in trials if trial.datetime_start))
+    """What a page shows of the complete trials of this search, of which there is at least one."""
+    complete = {trial.number: trial for trial in timeline.trials}
     *_, front = timeline.fronts()
-    importances = param_importances(study, len(complete))
-    shared = set.intersection(*(set(trial.params) for trial in complete))
+    importances = param_importances(timeline.trials)
+    shared = set.intersection(*(set(trial.params) for trial in complete.values()))
     return {
         "plotly": Markup(get_plotlyjs()),
         "pareto_chart": _embedded("pareto", pareto_chart(timeline)),
         "hypervolume_chart": _embedded("hypervolume", hypervolume_chart(timeline)),
         "importance_chart": importances and _embedded("importances", importance_chart(importances)),
         "parallel_chart": _embedded("parallel", parallel_chart(timeline, sorted(shared))),
-        "conditional": sorted({name for trial in complete for name in trial.params} - shared),
+        "conditional": sorted({name for trial in complete.values() for name in trial.params} - shared),
         "knee": knee(front),
-        "front": [(summarize(trials[number]), _data_uris(images(folder, study, trials[number]))) for number in front],
+        "front": [(summaries[number], _data_uris(images(folder, study, complete[number]))) for number in front],
     }
 
 
-def _row(trial: FrozenTrial) -> tuple[TrialSummary, float | None]:
-    """A trial, and its duration in seconds."""
-    return summarize(trial), trial.duration.total_seconds() if trial.duration else None
+def _begun(trials: Sequence[FrozenTrial]) -> datetime:
+    return min(trial.datetime_start for trial in trials if trial.datetime_start)
+
+
+def _seconds(trial: FrozenTrial) -> float | None:
+    """From the start of a trial to its end; None where it has not ended, or the clock was set back meanwhile."""
+    seconds = trial.duration.total_seconds() if trial.duration else -1.0
+    return seconds if seconds >= 0 else None
 
 
 def _data_uris(pictures: Mapping[str, bytes]) -> dict[str, str]:

@@ -1,18 +1,25 @@
 """What a search came to, read from the study's folder alone: no Ray, and no lock."""
 
+import shlex
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from hcvae.bundle import Bundle, load
+from hcvae.config import Config
 from hcvae.errors import UserError
 from hcvae.storage import Place
-from tune.front import TrialSummary, summarize
+from hcvae.validation import explain
+from tune.front import model_of, stored_models
 from tune.pareto import DIRECTIONS, OBJECTIVES, hypervolume, knee, pareto_front
+from tune.space import apply
 from tune.study_folder import StudyFolder
+from tune.trial_record import TrialSummary, summarize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +41,9 @@ class SearchResult:
         Raises:
             UserError: there is no study in it.
         """
-        study = StudyFolder(folder).load()
-        return cls(Place.of(folder), tuple(summarize(trial) for trial in study.get_trials(deepcopy=False)))
+        opened = StudyFolder(folder)
+        identity, trials = opened.read_record().identity, opened.load().get_trials(deepcopy=False)
+        return cls(opened.place, tuple(summarize(trial, identity) for trial in trials))
 
     @property
     def pareto(self) -> tuple[TrialSummary, ...]:
@@ -47,6 +55,22 @@ class SearchResult:
         """Area between the front and the reference point (1, 0)."""
         return hypervolume(self._points)
 
+    @property
+    def models(self) -> dict[int, Place]:
+        """Folder of each model under `best/`, by number of its trial."""
+        stored = stored_models(StudyFolder(self.folder))
+        found = {trial.number: model_of(trial, stored) for trial in self.trials}
+        return {number: place for number, place in found.items() if place is not None}
+
+    @property
+    def why_empty(self) -> str:
+        """Why there is no front, for a message: the states of the trials, and the latest failure."""
+        counts = Counter(trial.state for trial in self.trials if not trial.outside_budget)
+        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "no trial was trained"
+        failures = [f"trial {trial.number} failed: {trial.failure}" for trial in self.trials if trial.failure]
+        advice = failures[-1] if failures else "run the search first, or wait for its trials"
+        return f"no trial has completed ({states}); {advice}"
+
     def knee(self) -> TrialSummary:
         """The front's point farthest from the chord of its normalised ends: the default choice.
 
@@ -55,7 +79,7 @@ class SearchResult:
         """
         number = knee(self._points)
         if number is None:
-            raise UserError(f"{self.folder}: no trial has completed; run the search first")
+            raise UserError(f"{self.folder}: {self.why_empty}")
         return self.trials[number]
 
     def best(self, by: str) -> TrialSummary:
@@ -75,24 +99,56 @@ class SearchResult:
         Raises:
             UserError: there is none.
         """
+        if not self.trials:
+            raise UserError(f"{self.folder}: has no trials yet, but got trial {number}; run the search first")
         if not 0 <= number < len(self.trials):
             raise UserError(f"{self.folder}: trials are numbered 0 to {len(self.trials) - 1}, but got {number}")
         return self.trials[number]
 
     def bundle(self, number: int) -> Place:
-        """Folder of a trial's model bundle.
+        """Folder of a trial's model bundle, found by the identifier of the trial.
 
         Raises:
-            UserError: the trial has none, as only the Pareto set's are kept.
+            UserError: the trial has none; the message names the trials that have one.
         """
-        summary, folder = self.trial(number), StudyFolder(self.folder).exported(number)
-        if not folder.is_whole():
-            kept = ", ".join(str(member.number) for member in self.pareto) or "none yet"
+        summary, models = self.trial(number), self.models
+        if number not in models:
+            kept = f"trials with a model: {', '.join(map(str, models))}" if models else "no trial has one"
             raise UserError(
-                f"trial {number} ({summary.state}) of {self.folder} has no model: bundles are kept for the Pareto "
-                f"front ({kept}); `python -m jobs.train` can train its parameters again"
+                f"trial {number} ({summary.state}) of {self.folder} has no model: {self._why_without(summary)}; "
+                f"{kept}; `python -m jobs.train --study {shlex.quote(str(self.folder))} --trial {number} --out FOLDER` trains "
+                "its parameters again"
             )
-        return folder
+        return models[number]
+
+    def _why_without(self, summary: TrialSummary) -> str:
+        if summary.outside_budget or summary.foreign_values:
+            return str(summary.outside_budget or summary.foreign_values)
+        if summary.point is None:
+            return "it has not completed"
+        place = StudyFolder(self.folder).exported(summary.number)
+        if place.is_whole():
+            return f"{place} holds the model of another trial, or of other values or parameters of this one"
+        return "it was removed" if summary in self.pareto else "models are kept for the Pareto front"
+
+    def config(self, number: int) -> Config:
+        """The configuration with which a trial of the study was trained, or would be.
+
+        Raises:
+            UserError: there is no such trial, or its parameters are not, or not all, those of the search.
+        """
+        summary, config = self.trial(number), StudyFolder(self.folder).read_record().config
+        if missing := sorted(config.search.space.keys() - summary.params):
+            raise UserError(
+                f"trial {number} ({summary.state}) of {self.folder}: has no value for {', '.join(missing)}; a trial "
+                "that waits, or failed before it was trained, has no parameters yet: name another trial"
+            )
+        try:
+            return apply(config, summary.params)
+        except ValidationError as error:
+            raise UserError(f"trial {number} of {self.folder}: {explain(error, Config)}") from None
+        except KeyError as error:
+            raise UserError(f"trial {number} of {self.folder}: the configuration has no section {error}") from None
 
     def load(self, trial: TrialSummary | int) -> Bundle:
         """The model bundle of a trial of the Pareto set, such as `result.load(result.knee())`.

@@ -13,10 +13,15 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
+from pydantic import ValidationError
 
+from hcvae.config import Config
 from hcvae.errors import UserError
+from hcvae.validation import explain
+from tune.chosen import check_chosen
 from tune.config import Choice, FloatRange, Parameter, SearchConfig
-from tune.space import GLOBAL, LOCAL, Value, suggest
+from tune.ownership import CLAIM, Claim, study_id
+from tune.space import GLOBAL, LOCAL, Value, apply, suggest
 
 GP_PARAMETERS = 8
 """`auto` takes the GP for at most so many parameters, all of them numbers."""
@@ -48,12 +53,20 @@ def ask(study: optuna.Study, config: SearchConfig) -> tuple[Trial, dict[str, Val
         params = draw(study, trial, config)
         if params is not None:
             return trial, params
-    study.enqueue_trial(trial.params | {LOCAL: trial.params[GLOBAL]})
+    if {GLOBAL, LOCAL} <= trial.params.keys():
+        study.enqueue_trial(trial.params | {LOCAL: trial.params[GLOBAL]})
     return ask(study, config)
 
 
 def draw(study: optuna.Study, trial: Trial, config: SearchConfig) -> dict[str, Value] | None:
-    """The parameters of `trial`, new or interrupted; None where they are infeasible, which the study then knows."""
+    """The parameters of `trial`, new or interrupted; None where they are infeasible, or a person has enqueued values
+    that cannot be: the trial has then ended in the study, with the reason."""
+    try:
+        recorded = study._storage.get_trial(trial._trial_id).system_attrs
+        check_chosen(recorded.get("fixed_params", {}), config, "enqueued parameters")
+    except UserError as error:
+        _refuse(study, trial, str(error))
+        return None
     fixed = has_fixed_bounds(study, config)
     params = suggest(trial, config, fixed_bounds=fixed)
     latents = {LOCAL: config.model.local_latent_dim, GLOBAL: config.model.global_latent_dim} | params
@@ -61,10 +74,23 @@ def draw(study: optuna.Study, trial: Trial, config: SearchConfig) -> dict[str, V
     if fixed:
         trial.set_constraint(CONSTRAINT, excess)
     if excess <= 0:
+        try:
+            apply(config, params)
+        except ValidationError as error:
+            _refuse(study, trial, explain(error, Config))
+            return None
         return params
     trial.set_user_attr(OUTSIDE_BUDGET, f"infeasible: {LOCAL} {latents[LOCAL]} is below {GLOBAL} {latents[GLOBAL]}")
     study.tell(trial, state=TrialState.PRUNED)
     return None
+
+
+def _refuse(study: optuna.Study, trial: Trial, reason: str) -> None:
+    """Fail a trial whose parameters no training can have; it counts against the budget."""
+    trial.set_user_attr("failure", reason)
+    claim = Claim(study=study_id(study))
+    study._storage.set_trial_system_attr(trial._trial_id, CLAIM, claim.model_dump())
+    study.tell(trial, state=TrialState.FAIL)
 
 
 def has_fixed_bounds(study: optuna.Study, config: SearchConfig) -> bool:

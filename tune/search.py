@@ -90,7 +90,8 @@ def run_search(
             searcher = StudySearcher(study, search.database, config, front, progress, budget)
         if searcher.is_under_way():
             _say(console, search.summary(finished.total()))
-            with progress, heartbeats(search.database, searcher.ownership, lambda: list(searcher.running.values())):
+            owned = lambda: list(searcher.running.values())  # noqa: E731
+            with progress, heartbeats(search.database, searcher.ownership, owned, searcher.ended_elsewhere):
                 while searcher.wait_for_work():
                     _run_trials(search, study, searcher)
                 progress.ended(_ending(search, study, budget))
@@ -173,6 +174,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
     keep_keys()
     scratch = own_folder(search.folder.scratch, searcher.ownership.me)
     decisions = start_decisions(search.config, study)
+    searcher.end_training = decisions.end.remote
     tuner = ray.tune.Tuner(
         make_trainable(_training(search.config), ray.put(search.data), settings, decisions),
         tune_config=ray.tune.TuneConfig(

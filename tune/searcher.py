@@ -7,18 +7,20 @@ Tune trial is which trial of the study, and Tune's own state is never read back.
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 import ray.tune
 import ray.tune.search
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hcvae.bundle import finite
-from hcvae.errors import StorageError
+from hcvae.errors import StorageError, UserError
 from hcvae.training.diagnosis import diagnose
 from tune.artifacts import FIGURES, upload
 from tune.attempt import Attempt
@@ -26,9 +28,10 @@ from tune.budget import Budget
 from tune.config import SearchConfig
 from tune.database import Database, patiently
 from tune.decisions import rungs
-from tune.front import Front, summarize
+from tune.front import Front
+from tune.identity import TrialIdentity
 from tune.outcome import Message, Outcome
-from tune.ownership import Ownership, adoptable, claim_of
+from tune.ownership import Claim, Ownership, claim_of, in_training, study_id
 from tune.pareto import OBJECTIVES
 from tune.progress import Progress
 from tune.samplers import ask, draw
@@ -40,6 +43,8 @@ MAX_RESTARTS = 3
 """How often a trial is handed out again after the death of its process."""
 LOOK_S = 2.0
 """Between two looks for trials that others have finished or given up."""
+
+T = TypeVar("T")
 
 
 class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
@@ -62,7 +67,9 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         """Trials of the study that this process runs, by Tune's identifiers."""
         self.broken: Exception | None = None
         """What went wrong in the study or its folder; Tune would only log it."""
-        self.ownership = Ownership(study)
+        self.ownership = Ownership(study, alone=not database.shared)
+        self.end_training: Callable[[int, int, str], object] = lambda number, attempt, reason: None
+        """Lets the training of an attempt at a trial stop after its epoch; set once trainings can be reached."""
         self._budget = budget
         self._study = study
         self._database = database
@@ -70,20 +77,22 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         self._rungs = rungs(config)
         self._front = front
         self._progress = progress
+        self._attempts: dict[int, int] = {}  # by number of the trial: the latest that this process has run
         self._git_revision = git_revision()
+        self._study_id = study_id(study)
         self._known = {trial.number for trial in finished_trials(study)}
         self._all_ended = 0  # trials of smaller numbers: they are not looked at again
         self._next_look = 0.0
 
     def is_under_way(self) -> bool:
         """Whether there is a trial to hand out, or one that another process runs."""
-        has_work, others = patiently(self._look)
+        has_work, others = self._in_study(self._look)
         return has_work or bool(others)
 
     def wait_for_work(self) -> bool:
         """Whether there is a trial to hand out; waits while the last ones are run by other processes."""
         while True:
-            has_work, others = patiently(self._look)
+            has_work, others = self._in_study(self._look)
             if has_work or not others:
                 return has_work
             self._progress.waiting(others)
@@ -94,7 +103,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         have to be handed out again; then `FINISHED`."""
         if self.running and time.monotonic() < self._next_look:
             return None
-        suggestion = patiently(lambda: self._hand_out(trial_id))
+        suggestion = self._in_study(lambda: self._hand_out(trial_id))
         if suggestion is None:
             self._next_look = time.monotonic() + LOOK_S
             return None if self.running else str(ray.tune.search.Searcher.FINISHED)
@@ -105,7 +114,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         message = Message.read(result)
         if message.epoch is not None:
             trial, metrics = self.running[trial_id], message.epoch
-            patiently(lambda: self._remember(trial, metrics))
+            self._in_study(lambda: self._remember(trial, metrics))
             self._progress.epoch(trial.number, metrics)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -125,6 +134,28 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         deaths = [*self.running[trial_id].user_attrs.get("deaths", ()), reason]
         self._end(trial_id, lambda trial: self._count_death(trial, deaths))
 
+    def ended_elsewhere(self, trial: Trial) -> None:
+        """Let the training of a trial stop that another program has ended, or another process adopted."""
+        self.end_training(trial.number, self._attempts[trial.number], "another program has ended or adopted the trial")
+
+    def _in_study(self, action: Callable[[], T]) -> T:
+        """Do what reads or writes the study; see `patiently`.
+
+        Raises:
+            UserError: the study is no longer in its database.
+        """
+        try:
+            return patiently(action)
+        except KeyError:
+            try:
+                self._study._storage.get_study_name_from_id(self._study._study_id)
+            except KeyError:
+                raise UserError(
+                    f"{self._front.folder}: another program has deleted or renamed the study while it was searched; "
+                    "its models are still there, and the same command goes on with a renamed study"
+                ) from None
+            raise
+
     def _end(self, trial_id: str, settle: Callable[[Trial], None]) -> None:
         """`settle` a trial under the study's lock, where it still is this process's."""
         trial = self.running[trial_id]
@@ -135,16 +166,21 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
                 if not self.ownership.holds(frozen):
                     self._progress.lost(trial.number)
                 elif not frozen.state.is_finished():  # it may have been told before the connection broke
-                    with transaction(self._study):
-                        settle(trial)
+                    try:
+                        with transaction(self._study):
+                            settle(trial)
+                    except (UpdateFinishedTrialError, ValueError):
+                        if not self._study._storage.get_trial(trial._trial_id).state.is_finished():
+                            raise
+                        # Another program, which takes no lock, has ended the trial in this moment: that is accepted.
 
         def take_in() -> None:
             with self._database.locked():
                 self._take_in()
 
         try:
-            patiently(settle_once)
-            patiently(take_in)
+            self._in_study(settle_once)
+            self._in_study(take_in)
         except Exception as error:  # noqa: BLE001 - raised again by EndOfTrials, where Tune does not swallow it
             self.broken = error
         del self.running[trial_id]
@@ -159,9 +195,9 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
     def _look(self) -> tuple[bool, list[int]]:
         """Whether there is a trial to hand out, and the numbers of those that only others may end."""
-        with self._database.locked() as now:
+        with self._database.locked():
             running = self._take_in()
-            has_work = bool(self._adoptable(running, now)) or self._has_room(running)
+            has_work = bool(self._adoptable(running)) or self._has_room(running)
         return has_work, [] if self._budget.spent else [trial.number for trial in running]
 
     def _hand_out(self, trial_id: str) -> dict[str, Any] | None:
@@ -171,25 +207,35 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
                 handed_out = self._next(running, now)
                 if handed_out is None:
                     return None
-                trial, params = handed_out
-                attempt = self.ownership.take(trial, now)
-            self.running[trial_id] = trial
+                trial, params, claim, adopted = handed_out
+            self.running[trial_id], self._attempts[trial.number] = trial, claim.attempt
         self._progress.started(trial.number, params)
-        place, *earlier = (self._front.folder.attempt(trial.number, number) for number in range(attempt, 0, -1))
-        return {"number": trial.number, "attempt": Attempt(place, tuple(earlier)), "params": params}
+        folder = self._front.folder
+        earlier = [number for number in folder.attempts(trial.number) if adopted and number < claim.attempt]
+        identity = TrialIdentity(study=claim.study, trial=claim.trial, number=trial.number, params=params)
+        places = tuple(folder.attempt(trial.number, number) for number in reversed(earlier))
+        attempt = Attempt(folder.attempt(trial.number, claim.attempt), places, identity)
+        return {"number": trial.number, "attempt_number": claim.attempt, "attempt": attempt, "params": params}
 
-    def _next(self, running: list[FrozenTrial], now: float) -> tuple[Trial, dict[str, Value]] | None:
-        for frozen in self._adoptable(running, now):
+    def _next(self, running: list[FrozenTrial], now: float) -> tuple[Trial, dict[str, Value], Claim, bool] | None:
+        for frozen in self._adoptable(running):
             trial = Trial(self._study, frozen._trial_id)
             params = draw(self._study, trial, self._config)
             if params is not None:
-                return trial, params
+                return trial, params, self._take(trial, now, adopted=True), True
             running.remove(frozen)
-        return ask(self._study, self._config) if self._has_room(running) else None
+        if not self._has_room(running):
+            return None
+        trial, params = ask(self._study, self._config)
+        return trial, params, self._take(trial, now, adopted=False), False
 
-    def _adoptable(self, running: list[FrozenTrial], now: float) -> list[FrozenTrial]:
+    def _take(self, trial: Trial, now: float, *, adopted: bool) -> Claim:
+        attempts = max(self._front.folder.attempts(trial.number), default=0)
+        return self.ownership.take(trial, now, adopted=adopted, attempts=attempts)
+
+    def _adoptable(self, running: list[FrozenTrial]) -> list[FrozenTrial]:
         # Trials that were interrupted are finished even where the budget has been lowered since.
-        return [] if self._budget.out_of_time else adoptable(running, now)
+        return [] if self._budget.out_of_time else self.ownership.reclaimable(running)
 
     def _has_room(self, running: list[FrozenTrial]) -> bool:
         under_way = len(self._known) + len(running)
@@ -198,16 +244,16 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
     def _take_in(self) -> list[FrozenTrial]:
         """Take in the trials that have finished since the last look, here or in another process; those that run."""
         trials = self._study.get_trials(deepcopy=False)[self._all_ended :]
-        new = [trial for trial in trials if counts(trial) and trial.number not in self._known]
+        new = [trial for trial in trials if counts(trial, self._study_id) and trial.number not in self._known]
         for trial in sorted(new, key=lambda trial: trial.datetime_complete or datetime.max):
-            summary = summarize(trial)
+            summary = self._front.summarize(trial)
             self._front.add(summary)  # may have to be done again
             self._known.add(trial.number)
             self._budget.count(summary.number, summary.point)
             self._progress.finished(summary)
         ended = itertools.takewhile(lambda trial: trial.state.is_finished(), trials)
         self._all_ended += sum(1 for _ in ended)
-        return [trial for trial in trials if trial.state == TrialState.RUNNING]
+        return [trial for trial in trials if in_training(trial)]
 
     def _settle(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.state == "suspended":
@@ -217,6 +263,8 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
                 self.broken = StorageError(f"trial {trial.number}: {outcome.stopped}")
             return
         self._annotate(trial, outcome)
+        if outcome.values is not None:
+            self.ownership.record_values(trial, outcome.values)
         if outcome.state == "complete":
             self._study.tell(trial, outcome.values)
         else:
@@ -235,7 +283,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         # Its history comes with its end; other trials may be compared with it before, in the next start too.
         if metrics["epoch"] in self._rungs:
             rung = {name: metrics[name] for name in ("epoch", *OBJECTIVES)}
-            with self._database.locked():
+            with self._database.locked(), suppress(UpdateFinishedTrialError):  # another program has ended the trial
                 if self.ownership.holds(trial):
                     trial.set_user_attr("rungs", [*trial.user_attrs.get("rungs", ()), *finite([rung])])
 

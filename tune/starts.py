@@ -6,8 +6,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcvae.errors import UserError
-from hcvae.suggest import did_you_mean
-from tune.config import Choice, FloatRange, Parameter, SearchConfig
+from tune.chosen import check_chosen, holds
+from tune.config import SearchConfig
 from tune.pareto import DIRECTIONS, OBJECTIVES
 from tune.samplers import CONSTRAINT, OUTSIDE_BUDGET, check_choices, distribution_of
 from tune.space import GLOBAL, LOCAL, Value, value_of
@@ -25,19 +25,8 @@ def check_first_trials(config: SearchConfig) -> None:
     Raises:
         UserError: a path that is not searched, a value outside its range, or latents that do not go together.
     """
-    space = config.search.space
     for index, params in enumerate(config.search.first_trials):
-        where = f"search.first_trials[{index}]"
-        for path, value in params.items():
-            if path not in space:
-                raise UserError(f"{where}.{path}: not in search.space{did_you_mean(path, list(space))}")
-            if not _holds(space[path], value):
-                raise UserError(f"{where}.{path}: must be in {_described(space[path])}, but got {value!r}")
-        if {GLOBAL, LOCAL} <= space.keys() and (LOCAL in params) != (GLOBAL in params):
-            raise UserError(f"{where}: names one of {GLOBAL} and {LOCAL}, and the other may not suit it; name both")
-        latents = {GLOBAL: config.model.global_latent_dim} | params
-        if LOCAL in params and int(params[LOCAL]) < int(latents[GLOBAL]):
-            raise UserError(f"{where}.{LOCAL}: must be at least {GLOBAL}, {latents[GLOBAL]}, but got {params[LOCAL]}")
+        check_chosen(params, config, f"search.first_trials[{index}]")
 
 
 def enqueue_first_trials(study: optuna.Study, config: SearchConfig) -> None:
@@ -56,7 +45,7 @@ def default_trials(config: SearchConfig) -> Iterator[dict[str, Value]]:
     own = {path: value_of(config, path) for path in space}
     for weights in (None, *SPECIFICATION_KL):
         values = own | (dict(zip(KL_WEIGHTS, weights, strict=True)) if weights else {})
-        params = {path: value for path, value in values.items() if path in space and _holds(space[path], value)}
+        params = {path: value for path, value in values.items() if path in space and holds(space[path], value)}
         if not {GLOBAL, LOCAL} & space.keys() <= params.keys():
             params = {path: value for path, value in params.items() if path not in (GLOBAL, LOCAL)}
         if params:
@@ -104,7 +93,7 @@ def _copy(trial: FrozenTrial, config: SearchConfig, whence: str) -> FrozenTrial:
     own = {path: distribution_of(parameter) for path, parameter in config.search.space.items()}
     params = dict(trial.params)
     # Samplers that need fixed bounds look for the bounds of this study's own trials.
-    held = {path: own[path] for path in params if path in own and _holds(config.search.space[path], params[path])}
+    held = {path: own[path] for path in params if path in own and holds(config.search.space[path], params[path])}
     both = {GLOBAL, LOCAL} <= params.keys() & own.keys()
     return create_trial(
         state=trial.state,
@@ -114,14 +103,3 @@ def _copy(trial: FrozenTrial, config: SearchConfig, whence: str) -> FrozenTrial:
         user_attrs={OUTSIDE_BUDGET: whence},
         constraints={CONSTRAINT: params[GLOBAL] - params[LOCAL]} if both else None,
     )
-
-
-def _holds(parameter: Parameter, value: object) -> bool:
-    if isinstance(parameter, Choice):
-        return any(value == choice and type(value) is type(choice) for choice in parameter.choices)
-    kinds = (int, float) if isinstance(parameter, FloatRange) else (int,)
-    return isinstance(value, kinds) and not isinstance(value, bool) and parameter.low <= value <= parameter.high
-
-
-def _described(parameter: Parameter) -> str:
-    return str(list(parameter.choices)) if isinstance(parameter, Choice) else f"[{parameter.low}, {parameter.high}]"

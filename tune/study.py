@@ -14,13 +14,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 import hcvae
 from hcvae.errors import UserError
+from hcvae.storage import Place
 from tune.config import SearchConfig
 from tune.database import Database
+from tune.lookup import find_study
+from tune.ownership import COPIED_STUDY_ID, STUDY_ID, study_id
 from tune.pareto import DIRECTIONS, OBJECTIVES
-from tune.samplers import OUTSIDE_BUDGET, check_choices, make_sampler
+from tune.samplers import check_choices, make_sampler
 from tune.study_folder import Change, StudyFolder, StudyRecord
+from tune.trial_record import outside_budget
 
 MAY_CHANGE = (
+    "search.study",
     "search.storage",
     "search.database",
     "search.trials",
@@ -43,8 +48,8 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 ABSENT = "(absent)"
-STARTS, CREATED = "starts", "created"
-"""System attributes of a study: how often a search began with it, and the time in the `study.json` of its folder."""
+STARTS = "starts"
+"""System attribute of a study: how often a search began with it."""
 
 
 def check_folder(
@@ -77,15 +82,14 @@ def open_study(
         check_folder(folder, config, data_fingerprint, allow_change=allow_change)
         storage = database.storage()
         record = folder.read_record() if folder.record.is_file() else None
-        _check_database(folder, config, storage, record)
+        name = _name_in_database(folder, config, database, storage, record)
         record = _continued(record, config, data_fingerprint) if record else _new_record(config, data_fingerprint)
         folder.record.write(record.model_dump_json(indent=2).encode())
-        study = optuna.create_study(
-            study_name=config.search.study, storage=storage, directions=DIRECTIONS, load_if_exists=True
-        )
+        study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
         starts = study._storage.get_study_system_attrs(study._study_id).get(STARTS, 0)
-        for name, value in ((CREATED, record.created.isoformat()), (STARTS, starts + 1)):
-            study._storage.set_study_system_attr(study._study_id, name, value)
+        for attribute, value in ((STUDY_ID, record.identity), (STARTS, starts + 1)):
+            study._storage.set_study_system_attr(study._study_id, attribute, value)
+        study.set_user_attr(COPIED_STUDY_ID, record.identity)
         with warnings.catch_warnings():
             # Metric names have been experimental, and unchanged, for years.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -95,13 +99,14 @@ def open_study(
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that count against the budget: not those that were infeasible, or finished in an earlier study."""
-    return [trial for trial in study.get_trials(deepcopy=False, states=FINISHED) if counts(trial)]
+    """Trials that count against the budget: not those that were infeasible, or made by another program or study."""
+    identity = study_id(study)
+    return [trial for trial in study.get_trials(deepcopy=False, states=FINISHED) if counts(trial, identity)]
 
 
-def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial has ended, and counts against the budget."""
-    return trial.state in FINISHED and OUTSIDE_BUDGET not in trial.user_attrs
+def counts(trial: FrozenTrial, identity: str | None) -> bool:
+    """Whether a trial has ended, and counts against the budget of the study `identity`."""
+    return trial.state in FINISHED and outside_budget(trial, identity) is None
 
 
 def n_finished(study: optuna.Study) -> int:
@@ -119,27 +124,54 @@ def git_revision() -> str | None:
     return found.stdout.strip()
 
 
-def _check_database(
-    folder: StudyFolder, config: SearchConfig, storage: optuna.storages.RDBStorage, record: StudyRecord | None
-) -> None:
-    name = config.search.study
+def _name_in_database(
+    folder: StudyFolder,
+    config: SearchConfig,
+    database: Database,
+    storage: optuna.storages.RDBStorage,
+    record: StudyRecord | None,
+) -> str:
+    """The name of the study in the database, where it is, or is to be created."""
+    name: str | None = config.search.study
+    if record is not None:
+        _refuse_copied_folder(folder, database, record)
+        last = record.config.search.study
+        name = find_study(storage, last, record.identity, private=not database.shared)
+        if name is None and (folder.trials.names() or folder.best.names()):
+            raise UserError(folder.study_is_gone(database))
     try:
-        study = storage.get_study_id_from_name(name)
+        study = storage.get_study_id_from_name(name or config.search.study)
     except KeyError:
-        if record is not None and folder.trials.names():
-            raise UserError(
-                f"search.database: does not know study {name!r}, whose trials lie in {folder}; name the database "
-                "that the study was begun with, or choose another search.study"
-            ) from None
-        return
-    created = record.created.isoformat() if record else None
-    if created != storage.get_study_system_attrs(study).get(CREATED, created):
+        return config.search.study
+    attributes = storage.get_study_system_attrs(study)
+    if record is None and attributes.get(STUDY_ID):
         raise UserError(
             f"search.database: holds a study {name!r} that was begun in another folder than {folder}; choose "
             "another search.study, or the search.storage of that study"
         )
-    for trial in storage.get_all_trials(study):
+    directions = tuple(direction.name.lower() for direction in storage.get_study_directions(study))
+    if directions != DIRECTIONS:
+        raise UserError(
+            f"search.database: the directions of study {name!r} must be {DIRECTIONS}, for {OBJECTIVES}, but are "
+            f"{directions}; another program has created it anew: restore a copy of the database, or choose another "
+            "search.study"
+        )
+    for trial in storage.get_all_trials(study, deepcopy=False):
         check_choices(trial, config, str(folder), "choose another search.study")
+    return name or config.search.study
+
+
+def _refuse_copied_folder(folder: StudyFolder, database: Database, record: StudyRecord) -> None:
+    """Two folders must not share the trials in one database; a folder that was moved has left nothing behind."""
+    settings = record.config.search
+    begun = StudyFolder(Place.of(settings.storage) / settings.study)
+    if not database.shared or begun.place == folder.place or not begun.record.is_file():
+        return
+    if begun.read_record().identity == record.identity:
+        raise UserError(
+            f"{folder}: is a copy of {begun}, whose trials lie in the same database; search there, or choose another "
+            "search.study"
+        )
 
 
 def _new_record(config: SearchConfig, data_fingerprint: str) -> StudyRecord:

@@ -17,6 +17,7 @@ from hcvae.errors import UserError
 from hcvae.storage import Place
 from tune.config import SearchConfig
 from tune.database import SQLITE, Database
+from tune.lookup import find_study
 
 LOCK = ".lock"
 """File that the processes that search hold."""
@@ -47,6 +48,11 @@ class StudyRecord(Section):
     """Time of the first start."""
     changes: tuple[Change, ...] = ()
     """What `--allow-change` allowed."""
+
+    @property
+    def identity(self) -> str:
+        """Identifier of the study, in its database as in this record, whatever the study is called."""
+        return self.created.isoformat()
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,11 @@ class StudyFolder:
         """Where the bundle of a trial of the Pareto set lies."""
         return self.best / f"trial-{number}"
 
+    def attempts(self, number: int) -> list[int]:
+        """Numbers of the attempts at a trial that have a folder, rising; those of another trial of this number too."""
+        names = [name.removeprefix("attempt-") for name in self.trial(number).names()]
+        return sorted(int(name) for name in names if name.isdecimal())
+
     def read_record(self) -> StudyRecord:
         """The study's record.
 
@@ -131,14 +142,24 @@ class StudyFolder:
         """The Optuna study.
 
         Raises:
-            UserError: there is no study, or its database cannot be had.
+            UserError: there is no study, or its database cannot be had, or holds it no more.
         """
-        database = Database.of(self.read_record().config.search, self.place)
+        record = self.read_record()
+        database = Database.of(record.config.search, self.place)
         database.check()
-        try:
-            return optuna.load_study(study_name=database.study, storage=database.storage(), sampler=sampler)
-        except KeyError:
-            raise UserError(f"{self}: its database does not know study {database.study!r}") from None
+        storage = database.storage()
+        name = find_study(storage, database.study, record.identity, private=not database.shared)
+        if name is None:
+            raise UserError(self.study_is_gone(database))
+        return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+
+    def study_is_gone(self, database: Database) -> str:
+        """What to do where the database no longer holds the study of this folder."""
+        return (
+            f"{self}: {database} does not hold the study {database.study!r}, which another program has deleted, or "
+            "which lies in another database; restore a copy of the database, name the database with search.database, "
+            f"or begin another study with search.study; its models are still under {self.best}"
+        )
 
     def foreign(self) -> str | None:
         """The name of something in the folder that is neither a lock nor a database; None where there is nothing."""

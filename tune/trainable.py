@@ -22,17 +22,15 @@ from tune.resources import trial_resources
 from tune.space import apply
 
 
-def make_trainable(
-    config: Config, data: "ray.ObjectRef[Dataset]", settings: SearchSettings, decisions: Any = None
-) -> Any:
+def make_trainable(config: Config, data: "ray.ObjectRef[Dataset]", settings: SearchSettings, decisions: Any) -> Any:
     """The function that Ray Tune calls with the searcher's suggestion, with the resources that it needs.
 
     `data` lies in the object store once; the arrays that a trial sees are views of it. `decisions` is the actor that
-    says whether a trial goes on, see `tune.decisions`.
+    decides whether a trial goes on, see `tune.decisions`.
     """
 
     def run_trial(suggestion: dict[str, Any]) -> None:
-        ask = ask_of(decisions, suggestion["number"])
+        ask = ask_of(decisions, suggestion["number"], suggestion["attempt_number"])
 
         def tell(metrics: dict[str, float]) -> None:
             Message(epoch=metrics).send()
