@@ -46,6 +46,24 @@ def make_table() -> Callable[..., pa.Table]:
     return make
 
 
+@pytest.fixture(scope="session")
+def tell_trained() -> Callable[..., Any]:
+    """Ends a trial of a study as a search does: handed out, trained, its values recorded; without values it failed."""
+    from optuna.trial import TrialState
+
+    from tune.ownership import Ownership
+
+    def tell(study: Any, trial: Any, values: tuple[float, float] | None = None, state: Any = TrialState.FAIL) -> Any:
+        ownership = Ownership(study)
+        ownership.take(trial, 0, adopted=False)
+        if values is None:
+            return study.tell(trial, state=state)
+        ownership.record_values(trial, values)
+        return study.tell(trial, values)
+
+    return tell
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """A local Ray with 2 CPUs."""

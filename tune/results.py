@@ -66,10 +66,11 @@ class SearchResult:
     def why_empty(self) -> str:
         """Why there is no front, for a message: the states of the trials, and the latest failure."""
         counts = Counter(trial.state for trial in self.trials if not trial.outside_budget)
-        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "no trial was trained"
-        failures = [f"trial {trial.number} failed: {trial.failure}" for trial in self.trials if trial.failure]
-        advice = failures[-1] if failures else "run the search first, or wait for its trials"
-        return f"no trial has completed ({states}); {advice}"
+        if not counts:
+            return "no trial has completed; run the search first"
+        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        failures = [f"; trial {trial.number} failed: {trial.failure}" for trial in self.trials if trial.failure]
+        return f"no trial has completed ({states}){failures[-1] if failures else ''}"
 
     def knee(self) -> TrialSummary:
         """The front's point farthest from the chord of its normalised ends: the default choice.
@@ -113,23 +114,21 @@ class SearchResult:
         """
         summary, models = self.trial(number), self.models
         if number not in models:
-            kept = f"trials with a model: {', '.join(map(str, models))}" if models else "no trial has one"
+            kept = ", ".join(map(str, models)) or "none there"
             raise UserError(
-                f"trial {number} ({summary.state}) of {self.folder} has no model: {self._why_without(summary)}; "
-                f"{kept}; `python -m jobs.train --study {shlex.quote(str(self.folder))} --trial {number} --out FOLDER` trains "
-                "its parameters again"
+                f"trial {number} ({summary.state}) of {self.folder} has no model: {self._why_without(summary)}bundles "
+                f"are kept for the Pareto front ({kept}); `python -m jobs.train --study "
+                f"{shlex.quote(str(self.folder))} --trial {number} --out FOLDER` trains its parameters again"
             )
         return models[number]
 
     def _why_without(self, summary: TrialSummary) -> str:
         if summary.outside_budget or summary.foreign_values:
-            return str(summary.outside_budget or summary.foreign_values)
-        if summary.point is None:
-            return "it has not completed"
+            return f"{summary.outside_budget or summary.foreign_values}; "
         place = StudyFolder(self.folder).exported(summary.number)
-        if place.is_whole():
-            return f"{place} holds the model of another trial, or of other values or parameters of this one"
-        return "it was removed" if summary in self.pareto else "models are kept for the Pareto front"
+        if summary.point and place.is_whole():
+            return f"{place} holds the model of another trial, or of other values or parameters of this one; "
+        return "its folder under best/ was removed; " if summary in self.pareto else ""
 
     def config(self, number: int) -> Config:
         """The configuration with which a trial of the study was trained, or would be.

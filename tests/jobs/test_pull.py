@@ -4,16 +4,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
 
 import hcvae
 from hcvae.errors import UserError
+from hcvae.storage import Place
 from jobs import pull
-from tune.front import Front, summarize
-from tune.ownership import Ownership
+from tune.front import Front
+from tune.identity import TrialIdentity
+from tune.ownership import claim_of
 from tune.results import SearchResult
 from tune.study_folder import StudyFolder
 
@@ -25,7 +27,7 @@ POINTS = {3: (0.05, 0.3), 4: (0.1, 0.8), 5: (0.2, 0.7), 6: (0.4, 0.9), 7: None}
 
 
 @pytest.fixture(scope="module")
-def known(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def known(study: Path, tmp_path_factory: pytest.TempPathFactory, tell_trained: Callable[..., Any]) -> Path:
     """A copy of `study` with trials of known objectives; the bundle of each says its number as its seed."""
     folder = StudyFolder(tmp_path_factory.mktemp("known") / "tiny")
     shutil.copytree(study, folder.path)
@@ -41,9 +43,10 @@ def known(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, point in POINTS.items():
         trial = optuna_study.ask()
         assert trial.number == number
-        Ownership(optuna_study).take(trial, 0)
-        told = optuna_study.tell(trial, point) if point else optuna_study.tell(trial, state=TrialState.FAIL)
-        front.add(summarize(told))
+        told = tell_trained(optuna_study, trial, point)
+        identity = TrialIdentity(trial=claim_of(told).trial, number=number, params=told.params, values=point)
+        identity.write(Place.of(copies[number]))
+        front.add(front.summarize(told))
     return folder.path
 
 

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from tune.budget import Budget
 from tune.config import SearchConfig
@@ -44,14 +44,14 @@ def test_points_beyond_the_reference_are_no_growth(small_search: SmallSearch, st
 
 
 def test_the_standstill_counts_over_all_starts_in_the_order_of_the_ends(
-    small_search: SmallSearch, study: optuna.Study
+    small_search: SmallSearch, study: optuna.Study, tell_trained: Callable[..., FrozenTrial]
 ) -> None:
     trials = [study.ask() for _ in range(6)]
     trials[5].set_user_attr(OUTSIDE_BUDGET, "infeasible")
     for number in (3, 4, 2, 1):  # 3 and 4 grow the front, then 2 fails and 1 is dominated
         values = {3: (0.5, 0.5), 4: (0.4, 0.4), 1: (0.9, 0.1)}.get(number)
-        study.tell(trials[number], values, state=None if values else TrialState.FAIL)
-    study.tell(trials[5], state=TrialState.PRUNED)
+        tell_trained(study, trials[number], values)
+    tell_trained(study, trials[5], state=TrialState.PRUNED)
     assert Budget(small_search(stall_trials=2).search, study).spent is not None
     assert Budget(small_search(stall_trials=3).search, study).spent is None
 

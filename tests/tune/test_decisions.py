@@ -28,25 +28,25 @@ def metrics(epoch: int, nmse: float = 0.5, score: float = 0.5, seconds: float = 
 
 def test_nothing_is_stopped_without_a_reason(small_search: SmallSearch) -> None:
     decisions = Decisions(small_search(), {})
-    assert decisions.decide(0, metrics(1, math.nan, math.nan, 1e9)) is None
+    assert decisions.decide(0, 1, metrics(1, math.nan, math.nan, 1e9)) is None
 
 
 def test_a_trial_that_falls_behind_is_pruned_and_stays_so(small_search: SmallSearch) -> None:
     decisions = Decisions(small_search(training={"epochs": 8}, early_stopping=EARLY), {})
-    assert decisions.decide(0, metrics(1, 0.1)) is None
-    stop = decisions.decide(1, metrics(1, 0.2))
+    assert decisions.decide(0, 1, metrics(1, 0.1)) is None
+    stop = decisions.decide(1, 1, metrics(1, 0.2))
     assert stop is not None
     assert stop.state == "pruned"
     assert "best 1/2 of the trials that reached epoch 1" in stop.reason
     # Started again after its process died, it is told the same.
-    assert decisions.decide(1, metrics(2, 0.0)) == stop
-    assert decisions.decide(0, metrics(2, 0.9)) is None
+    assert decisions.decide(1, 1, metrics(2, 0.0)) == stop
+    assert decisions.decide(0, 1, metrics(2, 0.9)) is None
 
 
 def test_a_trial_has_its_seconds(small_search: SmallSearch) -> None:
     decisions = Decisions(small_search(trial_seconds=5), {})
-    assert decisions.decide(0, metrics(2, seconds=2)) is None
-    stop = decisions.decide(0, metrics(3, seconds=2))
+    assert decisions.decide(0, 1, metrics(2, seconds=2)) is None
+    stop = decisions.decide(0, 1, metrics(3, seconds=2))
     assert stop is not None
     assert stop.state == "pruned"
     assert "search.trial_seconds: 6 s" in stop.reason
@@ -57,9 +57,9 @@ def test_a_search_has_its_seconds(small_search: SmallSearch, monkeypatch: pytest
     monkeypatch.setattr("time.monotonic", lambda: now)
     decisions = Decisions(small_search(search_seconds=60), {})
     now = 159.0
-    assert decisions.decide(0, metrics(1)) is None
+    assert decisions.decide(0, 1, metrics(1)) is None
     now = 161.0
-    stop = decisions.decide(0, metrics(2))
+    stop = decisions.decide(0, 1, metrics(2))
     assert stop is not None
     assert stop.state == "suspended"
 
@@ -97,9 +97,9 @@ def test_the_books_of_a_study_hold_what_was_reported(small_search: SmallSearch) 
 def test_decisions_made_anew_know_the_earlier_trials(small_search: SmallSearch) -> None:
     config = small_search(training={"epochs": 8}, early_stopping=EARLY)
     decisions = Decisions(config, {0: {1: (0.1, 0.9), 2: (0.1, 0.9)}, 1: {1: (0.3, 0.7)}})
-    assert decisions.decide(2, metrics(1, 0.2, 0.8)) is not None
-    assert decisions.decide(1, metrics(1, 0.3, 0.7)) is None  # has passed before
-    assert decisions.decide(3, metrics(1, 0.05, 0.95)) is None
+    assert decisions.decide(2, 1, metrics(1, 0.2, 0.8)) is not None
+    assert decisions.decide(1, 1, metrics(1, 0.3, 0.7)) is None  # has passed before
+    assert decisions.decide(3, 1, metrics(1, 0.05, 0.95)) is None
 
 
 @pytest.mark.usefixtures("cluster")
@@ -108,12 +108,15 @@ def test_trainings_ask_the_actor(small_search: SmallSearch) -> None:
     study = optuna.create_study(directions=["minimize", "maximize"])
     actor = start_decisions(config, study)
     try:
-        answers = [ask(metrics(1, 0.1 * n)) for n in range(3) if (ask := ask_of(actor, n))]
+        answers = [ask(metrics(1, 0.1 * n)) for n in range(3) if (ask := ask_of(actor, n, 1))]
+        ray.get(actor.end.remote(0, 1, "ended by hand"))
+        stop = ask_of(actor, 0, 1)(metrics(2, 0.1))
+        assert stop is not None
+        assert (stop.state, stop.reason) == ("suspended", "ended by hand")
+        assert ask_of(actor, 0, 2)(metrics(2, 0.1)) is None  # another attempt at it
     finally:
         ray.kill(actor)
     assert [answer is None for answer in answers] == [True, False, False]
-    assert start_decisions(small_search(), study) is None
-    assert ask_of(None, 0) is None
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState
 
 from hcvae.storage import Place
 from tune.config import SearchConfig
 from tune.database import Database
 from tune.folder_lock import locked_folder
-from tune.ownership import Claim, Owner, Ownership, adoptable, claim_of, heartbeats, own_folder
+from tune.ownership import CLAIM, HEARTBEAT_S, Claim, Owner, Ownership, claim_of, heartbeats, own_folder, study_id
 from tune.study import open_study
 from tune.study_folder import StudyFolder
 
@@ -41,16 +41,44 @@ def opened(small_search: SmallSearch) -> Iterator[tuple[StudyFolder, optuna.Stud
         yield folder, open_study(folder, config, "data"), Database.of(config.search, folder.path)
 
 
-def test_a_claim_is_free_once_its_owner_is_dead_or_silent(sleeper: "subprocess.Popen[bytes]") -> None:
-    owner = owner_of(sleeper.pid)
-    claim = Claim(attempt=1, owner=owner, heartbeat=1000)
-    assert [claim.free(now) for now in (1000, 1059, 1061)] == [False, False, True]
+class Clock:
+    """The monotonic clock of this process, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("tune.ownership.time.monotonic", clock)
+    return clock
+
+
+def claimed(study: optuna.Study, owner: Owner, heartbeat: float = 0) -> Trial:
+    """A running trial of another process."""
+    trial = study.ask()
+    claim = Claim(attempt=1, owner=owner, heartbeat=heartbeat, study=study_id(study), trial="id")
+    study._storage.set_trial_system_attr(trial._trial_id, CLAIM, claim.model_dump())
+    return trial
+
+
+def test_a_trial_is_reclaimed_once_its_owner_is_dead(
+    opened: tuple[StudyFolder, optuna.Study, Database], sleeper: "subprocess.Popen[bytes]"
+) -> None:
+    _, study, _ = opened
+    ownership = Ownership(study)
+    claimed(study, owner_of(sleeper.pid))
+    assert ownership.reclaimable(study.trials) == []
     sleeper.kill()
     os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # dead, and not asked after: a zombie runs no trial
     assert Path(f"/proc/{sleeper.pid}").exists()
-    assert claim.free(1000)
+    assert len(ownership.reclaimable(study.trials)) == 1
     sleeper.wait()
-    assert claim.free(1000)
+    assert len(ownership.reclaimable(study.trials)) == 1
 
 
 def test_another_process_with_the_same_id_is_not_the_owner(sleeper: "subprocess.Popen[bytes]") -> None:
@@ -59,28 +87,98 @@ def test_another_process_with_the_same_id_is_not_the_owner(sleeper: "subprocess.
     assert owner.model_copy(update={"started": owner.started - 1}).gone
 
 
-def test_of_another_machine_only_silence_is_known() -> None:
-    owner = Owner(host="elsewhere 1", process=1, started=1, identity="other")
-    assert not owner.gone
-    claim = Claim(attempt=1, owner=owner, heartbeat=1000)
-    assert [claim.free(now) for now in (1059, 1061)] == [False, True]
+ELSEWHERE = Owner(host="elsewhere 1", process=1, started=1, identity="other")
+
+
+def test_of_another_machine_only_silence_is_known(
+    opened: tuple[StudyFolder, optuna.Study, Database], clock: Clock
+) -> None:
+    _, study, _ = opened
+    ownership = Ownership(study)
+    claimed(study, ELSEWHERE)
+    found = []
+    for _ in range(8):
+        found.append(len(ownership.reclaimable(study.trials)))
+        clock.now += HEARTBEAT_S
+    assert found == [0, 0, 0, 0, 0, 0, 1, 1]  # seen for the first time, then silent for 10 to 60 s
+
+
+def test_an_owner_that_renews_its_claim_is_alive_whatever_its_clock_shows(
+    opened: tuple[StudyFolder, optuna.Study, Database], clock: Clock
+) -> None:
+    _, study, _ = opened
+    ownership = Ownership(study)
+    trial = claimed(study, ELSEWHERE)
+    for heartbeat in (5e9, 0, 7, 6, -1e9, 3, 5e9, 1, 2, 1):  # as if set forward and back
+        claim = Claim(attempt=1, owner=ELSEWHERE, heartbeat=heartbeat, study=study_id(study), trial="id")
+        study._storage.set_trial_system_attr(trial._trial_id, CLAIM, claim.model_dump())
+        assert ownership.reclaimable(study.trials) == []
+        clock.now += HEARTBEAT_S
+
+
+def test_a_machine_that_was_asleep_has_not_listened_meanwhile(
+    opened: tuple[StudyFolder, optuna.Study, Database], clock: Clock
+) -> None:
+    _, study, _ = opened
+    ownership = Ownership(study)
+    claimed(study, ELSEWHERE)
+    assert ownership.reclaimable(study.trials) == []
+    clock.now += 8 * 3600  # both slept; the other one wakes, too, and is to have the time for a heartbeat
+    for _ in range(5):
+        assert ownership.reclaimable(study.trials) == []
+        clock.now += 2
+
+
+def test_a_process_never_reclaims_what_it_runs(
+    opened: tuple[StudyFolder, optuna.Study, Database], clock: Clock
+) -> None:
+    _, study, database = opened
+    ownership = Ownership(study)
+    with database.locked() as now:
+        ownership.take(study.ask(), now - 1e6, adopted=False)
+    for _ in range(20):
+        assert ownership.reclaimable(study.trials) == []
+        clock.now += 1e6
+
+
+def test_what_other_programs_ask_for_is_theirs(opened: tuple[StudyFolder, optuna.Study, Database]) -> None:
+    _, study, _ = opened
+    study.ask()
+    assert Ownership(study, alone=True).reclaimable(study.trials) == []
 
 
 def test_an_adopted_trial_is_lost_to_its_first_owner(opened: tuple[StudyFolder, optuna.Study, Database]) -> None:
     _, study, database = opened
-    first, second = Ownership(study), Ownership(study)
+    first, second = Ownership(study), Ownership(study, alone=True)
     trial = study.ask()
     with database.locked() as now:
-        assert first.take(trial, now) == 1
-        assert adoptable(study.get_trials(), now) == []
-        [silent] = adoptable(study.get_trials(), now + 61)
-        assert second.take(silent, now + 61) == 2
+        begun = first.take(trial, now, adopted=False)
+        assert begun.attempt == 1
+        [abandoned] = second.reclaimable(study.get_trials())
+        adopted = second.take(abandoned, now + 61, adopted=True)
+        assert (adopted.attempt, adopted.trial) == (2, begun.trial)
         assert (first.holds(trial), second.holds(trial)) == (False, True)
-        first.beat(trial, now + 500)  # does not speak for the second
+        assert not first.beat(trial, now + 500)  # does not speak for the second
         [frozen] = study.get_trials()
-        assert claim_of(frozen) == Claim(attempt=2, owner=second.me, heartbeat=now + 61)
+        assert claim_of(frozen) == adopted
         second.release(trial)
-        assert [trial.number for trial in adoptable(study.get_trials(), now)] == [0]
+        assert [trial.number for trial in first.reclaimable(study.get_trials())] == [0]
+
+
+def test_a_copy_of_a_trial_that_is_enqueued_is_a_trial_of_its_own(
+    opened: tuple[StudyFolder, optuna.Study, Database],
+) -> None:
+    """As optuna's RetryFailedTrialCallback does, with all attributes."""
+    _, study, database = opened
+    ownership = Ownership(study)
+    with database.locked() as now:
+        first = ownership.take(study.ask(), now, adopted=False)
+        [frozen] = study.get_trials()
+        waiting = optuna.trial.create_trial(state=TrialState.WAITING, system_attrs=frozen.system_attrs)
+        study.add_trial(waiting)
+        second = ownership.take(study.ask(), now, adopted=False, attempts=3)
+    assert second.trial != first.trial
+    assert second.attempt == 4  # the folders of a trial that had this number before are left alone
 
 
 def test_hearts_beat_while_a_search_runs_and_it_releases_its_trials(
@@ -92,12 +190,14 @@ def test_hearts_beat_while_a_search_runs_and_it_releases_its_trials(
     trials: list[Trial] = [study.ask(), study.ask()]
     with database.locked() as began:
         for trial in trials:
-            ownership.take(trial, began)
-    study.tell(trials[1], (0.5, 0.1))  # ended, and for a moment still listed: nothing is written there
-    with heartbeats(database, ownership, lambda: trials[:1]):
+            ownership.take(trial, began, adopted=False)
+    study.tell(trials[1], (0.5, 0.1))  # by hand: nothing is written there, and its training is told
+    ended = []
+    with heartbeats(database, ownership, lambda: trials, ended.append):
         time.sleep(0.5)
         with database.locked():
             assert claim_of(study.get_trials()[0]).heartbeat > began
+    assert {trial.number for trial in ended} == {1}
     assert [claim_of(trial).owner for trial in study.get_trials()] == [None, ownership.me]
 
 

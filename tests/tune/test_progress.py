@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
+from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
-from tune.front import Front, summarize
+from tune.front import Front
 from tune.progress import JsonProgress, LineProgress, LiveProgress, Progress, clock, make_progress
 from tune.study import open_study
 
@@ -32,12 +33,12 @@ def config(small_search: Callable[..., SearchConfig]) -> SearchConfig:
 
 
 @pytest.fixture
-def front(config: SearchConfig) -> Iterator[Front]:
+def front(config: SearchConfig, tell_trained: Callable[..., FrozenTrial]) -> Iterator[Front]:
     """The front of a study with one finished trial."""
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
         front = Front(folder, study)
-        front.add(summarize(study.tell(study.ask(), (0.25, 0.5))))
+        front.add(front.summarize(tell_trained(study, study.ask(), (0.25, 0.5))))
         yield front
 
 

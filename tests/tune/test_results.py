@@ -14,7 +14,8 @@ from hcvae.errors import UserError
 from hcvae.models import build
 from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
-from tune.front import Front, summarize
+from tune.front import Front
+from tune.identity import TrialIdentity, read_identity
 from tune.ownership import Ownership
 from tune.results import SearchResult
 from tune.study import open_study
@@ -33,9 +34,13 @@ def opened(small_search: Callable[..., SearchConfig]) -> Iterator[Opened]:
 def finish(opened: Opened, front: Front | None, values: tuple[float, float] | None) -> int:
     """End a trial as a worker and the searcher would."""
     folder, study = opened
-    trial = study.ask()
-    Ownership(study).take(trial, 0)
-    trial.suggest_int("model.global_latent_dim", 16, 64)
+    trial, ownership = study.ask(), Ownership(study)
+    claim = ownership.take(trial, 0, adopted=False)
+    drawn = trial.suggest_int("model.global_latent_dim", 16, 64)
+    identity = TrialIdentity(
+        study=claim.study, trial=claim.trial, number=trial.number, params={"model.global_latent_dim": drawn}
+    )
+    identity.write(folder.attempt(trial.number, 1))
     for part in ("checkpoint", "bundle", "tensorboard"):
         (folder.attempt(trial.number, 1).path / part).mkdir(parents=True)
     (folder.attempt(trial.number, 1).path / "bundle" / "model.safetensors").write_text(str(values))
@@ -46,14 +51,16 @@ def finish(opened: Opened, front: Front | None, values: tuple[float, float] | No
         trial.set_user_attr("best_epoch", 2)
         troubles = ["poor disentanglement"] if values[1] < 0.3 else []
         trial.set_user_attr("diagnosis", [{"trouble": name, "evidence": "", "remedy": ""} for name in troubles])
+        identity.model_copy(update={"values": values}).write(folder.attempt(trial.number, 1) / "bundle")
+        ownership.record_values(trial, values)
         frozen = study.tell(trial, values)
     if front is not None:
-        front.add(summarize(frozen))
+        front.add(front.summarize(frozen))
     return trial.number
 
 
 def parts_of(folder: StudyFolder, number: int) -> set[str]:
-    return {part.name for part in folder.attempt(number, 1).path.iterdir()}
+    return {part.name for part in folder.attempt(number, 1).path.iterdir()} - {"trial.json"}
 
 
 def exported(folder: StudyFolder) -> set[str]:
@@ -123,7 +130,10 @@ def test_the_model_of_a_trial_is_loaded(result: SearchResult) -> None:
     data = prepare(Config.model_validate({"data": {"simulator": {"rows": 600}}}))
     metrics = {"validation": {"disentanglement": 0.6}, "test": {}}
     bundle = Bundle(build(config.model), config, data.preprocessing, metrics, [])
+    identity = read_identity(kept)
     save_bundle(kept.path, bundle, "", [])
+    assert identity is not None
+    identity.write(kept)
     for trial in (2, result.trial(2), result.knee()):
         assert result.load(trial).metrics == bundle.metrics
     with pytest.raises(UserError, match="has no model"):

@@ -1,16 +1,19 @@
+import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import Trial, TrialState, create_trial
 
 from hcvae.config import LossWeights
 from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
-from tune.ownership import adoptable
+from tune.ownership import Ownership
 from tune.samplers import CONSTRAINT, MAX_INFEASIBLE, OUTSIDE_BUDGET, Auto, ask, draw, has_fixed_bounds, make_sampler
 from tune.space import GLOBAL, LOCAL
 from tune.study import n_finished, open_study
@@ -40,10 +43,11 @@ def study_of(config: SearchConfig) -> optuna.Study:
 
 
 def complete(study: optuna.Study, config: SearchConfig, n: int) -> list[dict[str, Any]]:
-    found = []
+    found, ownership = [], Ownership(study)
     for _ in range(n):
         trial, params = ask(study, config)
         found.append(params)
+        ownership.take(trial, 0, adopted=False)
         study.tell(trial, (float(params[GLOBAL]) / 64, float(params["model.dropout"])))
     return found
 
@@ -72,11 +76,19 @@ def test_every_sampler_hands_out_valid_models_only(small_search: SmallSearch, na
     assert not outside or len({str(trial.distributions[LOCAL]) for trial in study.trials}) == 1
 
 
-def test_infeasible_draws_end(small_search: SmallSearch, monkeypatch: pytest.MonkeyPatch) -> None:
+class Infeasible(NSGAIISampler):
+    """Draws one infeasible pair, always."""
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        return {GLOBAL: 64, LOCAL: 2}.get(param_name) or super().sample_independent(
+            study, trial, param_name, param_distribution
+        )
+
+
+def test_infeasible_draws_end(small_search: SmallSearch) -> None:
     config = small_search(sampler="nsga2", space=SPACE)
     study = study_of(config)
-    for _ in range(MAX_INFEASIBLE):
-        study.enqueue_trial({GLOBAL: 64, LOCAL: 2})
+    study.sampler = Infeasible()
     _, params = ask(study, config)
     assert params[GLOBAL] == params[LOCAL] == 64
     assert len(study.trials) == MAX_INFEASIBLE + 1
@@ -86,18 +98,54 @@ def test_an_infeasible_trial_that_was_interrupted_is_not_trained(small_search: S
     config = small_search(sampler="gp", space=SPACE)
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
-        study.enqueue_trial({GLOBAL: 64, LOCAL: 2})
-        study.enqueue_trial({GLOBAL: 2, LOCAL: 64})
-        for _ in range(2):
-            trial = study.ask()
-            trial.suggest_int(GLOBAL, 1, 64)
-            trial.suggest_int(LOCAL, 1, 64)
-        first, second = (Trial(study, frozen._trial_id) for frozen in adoptable(study.get_trials(), 0))
+        bounds: dict[str, BaseDistribution] = {name: IntDistribution(1, 64) for name in (GLOBAL, LOCAL)}
+        for latents in ({GLOBAL: 64, LOCAL: 2}, {GLOBAL: 2, LOCAL: 64}):
+            study.add_trial(create_trial(state=TrialState.RUNNING, params=latents, distributions=bounds))
+        first, second = (Trial(study, frozen._trial_id) for frozen in study.get_trials())
         assert draw(study, first, config) is None
         params = draw(study, second, config)
         assert params is not None
         assert params[LOCAL] == 64
         assert n_finished(study) == 0
+
+
+@pytest.mark.parametrize(
+    ("enqueued", "reason"),
+    [
+        ({GLOBAL: "high", LOCAL: 64}, rf"{GLOBAL}: must be in \[1, 64\], but got 'high'"),
+        ({GLOBAL: 1, LOCAL: 1.5}, rf"{LOCAL}: must be in \[1, 64\], but got 1.5"),
+        ({GLOBAL: 1, LOCAL: 65}, rf"{LOCAL}: must be in \[1, 64\], but got 65"),
+        ({GLOBAL: True, LOCAL: 64}, f"{GLOBAL}: must be in .*, but got True"),
+        ({GLOBAL: None, LOCAL: 64}, f"{GLOBAL}: must be in .*, but got None"),
+        ({GLOBAL: 64, LOCAL: 2}, f"{LOCAL}: must be at least {GLOBAL}, 64, but got 2"),
+        ({LOCAL: 2}, "name both"),
+        ({"model.dropout": math.inf}, r"model\.dropout: must be in"),
+        ({"model.dropout": [0.1]}, r"model\.dropout: must be in"),
+        ({"model.drop_out": 0.1}, r"model\.drop_out: not in search\.space; did you mean 'model\.dropout'"),
+        ({"training.epochs": 3}, r"training\.epochs: not in search\.space"),
+    ],
+)
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_enqueued_parameters_that_cannot_be_fail_once_and_the_search_goes_on(
+    small_search: SmallSearch, sampler: str, enqueued: dict[str, Any], reason: str
+) -> None:
+    config = small_search(sampler=sampler, space=SPACE)
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        study.enqueue_trial(enqueued)
+        trial, params = ask(study, config)
+        assert (trial.number, params.keys()) == (1, SPACE.keys())
+        [failed] = [trial for trial in study.trials if trial.state == TrialState.FAIL]
+        assert re.search(reason, failed.user_attrs["failure"])
+        assert n_finished(study) == 1
+
+
+def test_enqueued_parameters_are_used(small_search: SmallSearch) -> None:
+    config = small_search(space=SPACE)
+    study = study_of(config)
+    study.enqueue_trial({GLOBAL: 3, LOCAL: 5})
+    _, params = ask(study, config)
+    assert (params[GLOBAL], params[LOCAL]) == (3, 5)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_trials_that_fall_behind_are_pruned(
             assert trial.user_attrs["epochs"] == last["epoch"]
             assert "search.early_stopping" in trial.user_attrs["stopped"]
             parts = (result.folder.path / "trials" / str(trial.number)).glob("*/*")
-            assert [part.name for part in parts] == ["tensorboard"]
+            assert {part.name for part in parts} == {"tensorboard", "trial.json"}
     states = [trial.state.name.lower() for trial in found]
     assert {"complete", "pruned"} == set(states)
     assert len(states) == trials

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hcvae.errors import UserError
 from tune.config import SearchConfig
@@ -84,7 +84,7 @@ def test_trials_outside_the_space_are_refused(small_search: SmallSearch, params:
 
 
 @pytest.fixture(scope="module")
-def earlier_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def earlier_study(tmp_path_factory: pytest.TempPathFactory, tell_trained: Callable[..., FrozenTrial]) -> Path:
     """14 trials: 10 complete, one pruned, one failed, one infeasible, one that still runs."""
     storage = tmp_path_factory.mktemp("earlier")
     training = {"epochs": 2}
@@ -97,17 +97,17 @@ def earlier_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             trial, params = ask(study, config)
             if number in (3, 4):
                 trial.set_user_attr(OUTSIDE_BUDGET, "infeasible") if number == 4 else None
-                study.tell(trial, state=TrialState.PRUNED)
+                tell_trained(study, trial, state=TrialState.PRUNED)
             elif number == 5:
-                study.tell(trial, state=TrialState.FAIL)
+                tell_trained(study, trial)
             elif number != 6:
-                study.tell(trial, (float(params[RATIO]), 0.5))
+                tell_trained(study, trial, (float(params[RATIO]), 0.5))
     return folder.path
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2"])
 def test_a_warm_start_teaches_the_sampler_and_nothing_else(
-    small_search: SmallSearch, earlier_study: Path, sampler: str
+    small_search: SmallSearch, earlier_study: Path, sampler: str, tell_trained: Callable[..., FrozenTrial]
 ) -> None:
     config = small_search(sampler=sampler, warm_start=str(earlier_study))
     earlier = earlier_trials(config, "data")
@@ -126,7 +126,7 @@ def test_a_warm_start_teaches_the_sampler_and_nothing_else(
     space = study.sampler.infer_relative_search_space(study, study.trials[-1])
     assert space.keys() == config.search.space.keys() or sampler == "nsga2"
     trial, _ = ask(study, config)
-    study.tell(trial, (0.5, 0.1))
+    tell_trained(study, trial, (0.5, 0.1))
     result = SearchResult.open(folder.path)
     assert [member.number for member in result.pareto] == [trial.number]
     assert {summary.outside_budget is None for summary in result.trials} == {True, False}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial
 
 from hcvae.errors import UserError
 from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
-from tune.ownership import adoptable
+from tune.ownership import Ownership
 from tune.space import suggest
 from tune.study import n_finished, open_study
 from tune.study_folder import StudyFolder
@@ -163,24 +163,27 @@ def test_reading_where_there_is_no_study_is_refused(tmp_path: Path) -> None:
         StudyFolder(tmp_path).load()
 
 
-def test_interrupted_trials_come_back_with_number_and_parameters(small_search: SmallSearch) -> None:
+def test_interrupted_trials_come_back_with_number_and_parameters(
+    small_search: SmallSearch, tell_trained: Callable[..., FrozenTrial]
+) -> None:
     config = small_search()
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
         first, second, third = (study.ask() for _ in range(3))
         drawn = suggest(second, config)
-        study.tell(first, (0.5, 0.1))
-        study.tell(third, state=TrialState.FAIL)
+        Ownership(study).take(second, 0, adopted=False)
+        tell_trained(study, first, (0.5, 0.1))
+        tell_trained(study, third)
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
-        [frozen] = adoptable(study.get_trials(), 0)
+        [frozen] = Ownership(study, alone=True).reclaimable(study.get_trials())
         again = Trial(study, frozen._trial_id)
         assert again.number == 1
         assert suggest(again, config) == drawn
         assert n_finished(study) == 2
-        study.tell(again, (0.4, 0.2))
+        tell_trained(study, again, (0.4, 0.2))
         assert n_finished(study) == 3
-        assert adoptable(study.get_trials(), 0) == []
+        assert Ownership(study, alone=True).reclaimable(study.get_trials()) == []
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
