@@ -127,11 +127,20 @@ def reported_at_rungs(study: optuna.Study, rungs: tuple[int, ...]) -> dict[int, 
     """What the trials of a study reported at `rungs`: read from the history of finished ones, and what others left.
 
     An interruption may swallow a verdict that was given, but not yet recorded: that trial is judged at its next rung.
+
+    Raises:
+        UserError: another program has replaced what a trial reported by something else.
     """
     found: dict[int, dict[int, Point]] = {}
     for trial in study.get_trials(deepcopy=False):
         epochs = trial.user_attrs.get("history") or trial.user_attrs.get("rungs") or ()
-        found[trial.number] = dict(_points(epochs, rungs))
+        try:
+            found[trial.number] = dict(_points(epochs, rungs))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"trial {trial.number}: another program has changed its user attribute 'history' or 'rungs', which "
+                f"must be a list of epochs: {error!r}"
+            ) from None
     return found
 
 

@@ -123,7 +123,9 @@ class LineProgress(Progress):
         """Print the end of a trial."""
         if event != "finished":
             return
-        said = fields["failure"] or fields["stopped"] or ", ".join(f"{name} {fields[name]:.4f}" for name in OBJECTIVES)
+        reason = fields["failure"] or fields["stopped"] or fields["foreign_values"]
+        values = [f"{name} {fields[name]:.4f}" for name in OBJECTIVES if fields[name] is not None]
+        said = reason or ", ".join(values) or "another program ended it"
         if fields["figure_failure"]:
             said += f" (without figures: {fields['figure_failure']})"
         self._console.print(

@@ -131,7 +131,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
     def died(self, trial_id: str, reason: str) -> None:
         """The process of a trial has died: the trial is free for another attempt, or has failed."""
-        deaths = [*self.running[trial_id].user_attrs.get("deaths", ()), reason]
+        deaths = [*_listed(self.running[trial_id], "deaths"), reason]
         self._end(trial_id, lambda trial: self._count_death(trial, deaths))
 
     def ended_elsewhere(self, trial: Trial) -> None:
@@ -285,7 +285,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             rung = {name: metrics[name] for name in ("epoch", *OBJECTIVES)}
             with self._database.locked(), suppress(UpdateFinishedTrialError):  # another program has ended the trial
                 if self.ownership.holds(trial):
-                    trial.set_user_attr("rungs", [*trial.user_attrs.get("rungs", ()), *finite([rung])])
+                    trial.set_user_attr("rungs", [*_listed(trial, "rungs"), *finite([rung])])
 
     def _annotate(self, trial: Trial, outcome: Outcome) -> None:
         last = outcome.history[-1] if outcome.state == "pruned" else None
@@ -341,6 +341,12 @@ class EndOfTrials(ray.tune.Callback):  # type: ignore[misc]
         """After each of Tune's steps."""
         if self._searcher.broken:
             raise self._searcher.broken
+
+
+def _listed(trial: Trial, name: str) -> list[Any]:
+    """A list in a user attribute; empty where another program has put something else there."""
+    found = trial.user_attrs.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _reason(file: Path) -> str:
