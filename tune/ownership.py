@@ -206,11 +206,12 @@ def heartbeats(
 
     def beat() -> None:
         while not over.wait(HEARTBEAT_S):
-            try:
-                with database.locked() as now, transaction(ownership.study):
-                    gone = [trial for trial in owned() if not ownership.beat(trial, now)]
-            except (KeyError, StorageInternalError, DBAPIError):
-                continue  # the next one may come through
+            gone = []
+            # The next renewal may come through. One refusal rolls back the others, but not what was found.
+            with suppress(StorageInternalError, DBAPIError), database.locked() as now, transaction(ownership.study):
+                for trial in owned():
+                    if not ownership.beat(trial, now):
+                        gone.append(trial)
             for trial in gone:
                 ended(trial)
 
