@@ -1,5 +1,6 @@
 """`python -m jobs.search`: search hyperparameters of the hierarchical CVAE against both objectives."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -77,17 +78,19 @@ def _with_lasting_paths(config: SearchConfig) -> SearchConfig:
 
 def _next_steps(config: SearchConfig, result: "SearchResult") -> str:
     from jobs.next_steps import activate_hint, generate_command
+    from tune.combinations import combinations
 
-    folder = result.folder
+    all_tried = 0 < len(combinations(config)) <= config.search.trials
+    further = f"search further        the same command with --search.trials {2 * config.search.trials}\n"
+    folder = shlex.quote(str(result.folder))
     return f"""
-Results: {folder} (pareto.json; a model bundle for each trial of the Pareto front under best/)
+Results: {result.folder} (pareto.json; a model bundle for each trial of the Pareto front under best/)
 {activate_hint()}
 look at the study     python -m jobs.dashboard {folder}
 keep it as one file   python -m jobs.report {folder} --out report.html
 take the best model   python -m jobs.pull {folder} --out model
 generate with it      {generate_command(result.bundle(result.knee().number), "model")}
-search further        the same command with --search.trials {2 * config.search.trials}
-"""
+{"" if all_tried else further}"""
 
 
 if __name__ == "__main__":

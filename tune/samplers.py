@@ -3,6 +3,8 @@
 Gaussian processes and NSGA-II need the same bounds in every trial, so they cannot raise the lower bound of
 `model.local_latent_dim` to the global dimension as the others do. They draw from the whole range, are told of
 local >= global as a constraint, and a draw that breaks it is recorded PRUNED, untrained and outside the budget.
+
+In a finite space no combination is drawn twice: one that has been tried is replaced by the closest that has not.
 """
 
 import warnings
@@ -15,6 +17,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hcvae.errors import UserError
+from tune.combinations import closest, combination, combinations
 from tune.config import Choice, FloatRange, Parameter, SearchConfig
 from tune.space import GLOBAL, LOCAL, Value, suggest
 
@@ -55,6 +58,8 @@ def ask(study: optuna.Study, config: SearchConfig) -> tuple[Trial, dict[str, Val
 def draw(study: optuna.Study, trial: Trial, config: SearchConfig) -> dict[str, Value] | None:
     """The parameters of `trial`, new or interrupted; None where they are infeasible, which the study then knows."""
     fixed = has_fixed_bounds(study, config)
+    if not trial.params:
+        _avoid_repetition(study, trial, config, fixed_bounds=fixed)
     params = suggest(trial, config, fixed_bounds=fixed)
     latents = {LOCAL: config.model.local_latent_dim, GLOBAL: config.model.global_latent_dim} | params
     excess = int(latents[GLOBAL]) - int(latents[LOCAL])
@@ -65,6 +70,13 @@ def draw(study: optuna.Study, trial: Trial, config: SearchConfig) -> dict[str, V
     trial.set_user_attr(OUTSIDE_BUDGET, f"infeasible: {LOCAL} {latents[LOCAL]} is below {GLOBAL} {latents[GLOBAL]}")
     study.tell(trial, state=TrialState.PRUNED)
     return None
+
+
+def is_exhausted(study: optuna.Study, config: SearchConfig) -> bool:
+    """Whether all combinations of a finite space are tried, or being tried, and no enqueued trial waits."""
+    every = combinations(config)
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    return bool(every) and not waiting and _tried(study, config).issuperset(every)
 
 
 def has_fixed_bounds(study: optuna.Study, config: SearchConfig) -> bool:
@@ -99,6 +111,53 @@ def check_choices(trial: FrozenTrial, config: SearchConfig, where: str, otherwis
                     f"{where}: {path} was searched otherwise there ({there}) than here ({here}); use its choices, "
                     f"or {otherwise}"
                 ) from None
+
+
+def _tried(study: optuna.Study, config: SearchConfig) -> set[tuple[Value | None, ...]]:
+    """The combinations of the trials that have been handed out; those of a warm start were not trained here."""
+    trials = study.get_trials(deepcopy=False)
+    return {combination(config, trial.params) for trial in trials if OUTSIDE_BUDGET not in trial.user_attrs}
+
+
+def _avoid_repetition(study: optuna.Study, trial: Trial, config: SearchConfig, *, fixed_bounds: bool) -> None:
+    """Settle the values of a new trial in a finite space: those that are enqueued stay, whether or not they repeat."""
+    space = config.search.space
+    enqueued = {path: value for path, value in trial._fixed_params.items() if path in space}
+    if enqueued.keys() == space.keys() or not (every := combinations(config)):
+        return
+    drawn = combination(config, _drawn_unwritten(study, trial, config, fixed_bounds=fixed_bounds))
+    tried, wanted = _tried(study, config), enqueued.items()
+    untried = [
+        values for values in every if values not in tried and wanted <= dict(zip(space, values, strict=True)).items()
+    ]
+    chosen = closest(untried, drawn, f"{config.search.seed} {trial.number}") if untried else drawn
+    trial._fixed_params = dict(zip(space, chosen, strict=True))
+
+
+class _Unwritten:
+    """A study's storage that takes no parameters."""
+
+    def __init__(self, storage: optuna.storages.BaseStorage) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def set_trial_param(self, *_: Any) -> None:
+        """As `optuna.storages.BaseStorage`; nothing is written."""
+
+
+def _drawn_unwritten(
+    study: optuna.Study, trial: Trial, config: SearchConfig, *, fixed_bounds: bool
+) -> dict[str, Value]:
+    """What the sampler draws for `trial`, which may be replaced: Optuna lets no parameter be written twice."""
+    stand_in: Any = _Unwritten(study._storage)
+    trial.storage = stand_in
+    try:
+        return suggest(trial, config, fixed_bounds=fixed_bounds)
+    finally:
+        trial.storage = study._storage
+        trial._cached_frozen_trial = study._storage.get_trial(trial._trial_id)
 
 
 class Auto(BaseSampler):

@@ -75,8 +75,8 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with database.locked():
         check_folder(folder, config, data_fingerprint, allow_change=allow_change)
-        storage = database.storage()
         record = folder.read_record() if folder.record.is_file() else None
+        storage = database.storage(new=record is None)
         _check_database(folder, config, storage, record)
         record = _continued(record, config, data_fingerprint) if record else _new_record(config, data_fingerprint)
         folder.record.write(record.model_dump_json(indent=2).encode())
@@ -111,7 +111,12 @@ def n_finished(study: optuna.Study) -> int:
 
 def git_revision() -> str | None:
     """The checkout's revision, with `-dirty` where files differ from it; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    root = next((folder for folder in Path(__file__).parents if (folder / ".git").exists()), None)
+    if root is None:
+        return None
+    # Named, as git looks for no checkout in a folder of another user's; not by safe.directory, which older ones ignore.
+    git = ["git", f"--git-dir={root / '.git'}", f"--work-tree={root}"]
+    command = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
