@@ -40,8 +40,8 @@ def _access_problem(file: Path, write: bool) -> str | None:
     if not file.is_file():
         return "must be a file, the sqlite database of the study; move away what is there, and restore the database"
     if not os.access(file, os.R_OK):
-        return "cannot be read: Permission denied; have its owner allow it (chmod u+r)"
-    if write and not os.access(file, os.W_OK):
+        return "cannot be read: Permission denied; have its owner allow it"
+    if write and os.access(file.parent, os.W_OK) and not os.access(file, os.W_OK):  # the lock's file fails otherwise
         return "cannot be written, which a search must; allow it, or choose another search.study or search.storage"
     return None
 
