@@ -110,7 +110,9 @@ class Database:
             return keep_sessions(optuna.storages.RDBStorage(url, engine, skip_table_creation=not new))
         except RuntimeError as error:
             advice = str(error).replace("`$ ", "`").replace("$STORAGE_URL", shlex.quote(self.url))
-            raise UserError(f"{self._place}: made by another version of Optuna; keep a copy of the file: {advice}") from None
+            raise UserError(
+                f"{self._place}: made by another version of Optuna; keep a copy of the file: {advice}"
+            ) from None
         except StorageInternalError as error:
             if not isinstance(error.__cause__, ProgrammingError):
                 raise

@@ -7,6 +7,7 @@ local >= global as a constraint, and a draw that breaks it is recorded PRUNED, u
 In a finite space no combination is drawn twice: one that has been tried is replaced by the closest that has not.
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -152,12 +153,12 @@ def _drawn_unwritten(
 ) -> dict[str, Value]:
     """What the sampler draws for `trial`, which may be replaced: Optuna lets no parameter be written twice."""
     stand_in: Any = _Unwritten(study._storage)
-    trial.storage = stand_in
+    content = trial._cached_frozen_trial
+    trial.storage, trial._cached_frozen_trial = stand_in, copy.deepcopy(content)
     try:
         return suggest(trial, config, fixed_bounds=fixed_bounds)
     finally:
-        trial.storage = study._storage
-        trial._cached_frozen_trial = study._storage.get_trial(trial._trial_id)
+        trial.storage, trial._cached_frozen_trial = study._storage, content
 
 
 class Auto(BaseSampler):

@@ -40,9 +40,8 @@ def check_space(config: SearchConfig) -> None:
                 f"search.space.{path}: cannot be searched, as all trials start from the network in "
                 f"{config.training.start_from} (training.start_from); search fields of training"
             )
-        taken = [_taken(path, field, value) for value in _values(parameter)]
-        if isinstance(parameter, Choice):
-            _check_unequal(path, parameter.choices, taken)
+        _check_choices_differ(path, parameter, _values(parameter))
+        _check_choices_differ(path, parameter, [_taken(path, field, value) for value in _values(parameter)])
     _check_local_choices(config)
     for corner in (min, max):
         draw = {path: _corner(parameter, corner) for path, parameter in config.search.space.items()}
@@ -137,9 +136,11 @@ def _taken(path: str, field: FieldInfo, value: Value) -> Any:
         raise UserError(f"search.space.{path}: {_first(error)}, but got {value!r}") from None
 
 
-def _check_unequal(path: str, choices: Sequence[Value], taken: Sequence[Any]) -> None:
-    for (one, its), (other, others) in itertools.combinations(zip(choices, taken, strict=True), 2):
-        if one == other or its == others:
+def _check_choices_differ(path: str, parameter: Parameter, taken: Sequence[Any]) -> None:
+    if not isinstance(parameter, Choice):
+        return
+    for (one, its), (other, others) in itertools.combinations(zip(parameter.choices, taken, strict=True), 2):
+        if its == others:
             raise UserError(
                 f"search.space.{path}: choices must differ, but {one!r} and {other!r} are equal; name each value once"
             )
