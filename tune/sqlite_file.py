@@ -27,9 +27,10 @@ def check_file(file: Path, *, begun: bool, write: bool) -> None:
     """
     if not file.exists():
         if begun or file.is_symlink():
+            otherwise = ", name the search.database of the study, or choose another search.study" if write else ""
             raise UserError(
-                f"{file}: missing, so the trials of this study are unknown; restore it from a backup, or choose "
-                f"another search.study; the models that were kept are still in {file.parent / 'best'}"
+                f"{file}: missing, although a study began here; restore it from a backup{otherwise}; "
+                f"the models that were kept are still in {file.parent / 'best'}"
             )
         return
     if problem := _access_problem(file, write) or _content_problem(file, begun):
