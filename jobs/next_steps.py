@@ -14,11 +14,9 @@ def activate_hint() -> str:
     """How to make the commands below work, where the shell does not have them yet; else nothing."""
     here = Path(sys.prefix) / "bin"
     found = shutil.which("hcvae")
-    return (
-        ""
-        if found and Path(found).parent == here
-        else f"\nfirst                 source {shlex.quote(str(here / 'activate'))}\n"
-    )
+    if found and Path(found).parent == here:
+        return ""
+    return f"\nfirst                 source {shlex.quote(str(here / 'activate'))}\n"
 
 
 def generate_command(bundle: str | Path | Place, name: str) -> str:

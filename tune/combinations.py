@@ -34,7 +34,8 @@ def combination(config: SearchConfig, params: Mapping[str, Value]) -> tuple[Valu
 def closest(untried: Sequence[Combination], wanted: Sequence[Value | None], seed: str) -> Combination:
     """One of the combinations that share most values with `wanted`, chosen by `seed`."""
     shared = [sum(map(operator.eq, values, wanted)) for values in untried]
-    return Random(seed).choice([values for values, n in zip(untried, shared, strict=True) if n == max(shared)])
+    most = max(shared)
+    return Random(seed).choice([values for values, n in zip(untried, shared, strict=True) if n == most])
 
 
 def _is_feasible(latents: Mapping[str, Value]) -> bool:

@@ -134,8 +134,9 @@ class _Search:
             f"Searched by {settings.sampler}: {', '.join(settings.space)}",
         ]
         if n_combinations := len(combinations(self.config)):
-            ends = f"; the search ends before {settings.trials} trials" if settings.trials > n_combinations else ""
-            lines.append(f"The space holds {n_combinations} combinations, each of which is tried once{ends}")
+            lines.append(f"The space holds {n_combinations} combinations; each is tried once")
+            if settings.trials > n_combinations:
+                lines.append(f"search.trials is {settings.trials}, but the search ends when all combinations are tried")
         if stops := rungs(self.config):
             lines.append(f"Trials that fall behind are stopped at epochs {', '.join(map(str, stops))}")
         if self.earlier:
@@ -213,12 +214,13 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
 
 def _ending(search: _Search, study: optuna.Study, budget: Budget) -> str:
     finished = patiently(lambda: n_finished(study))
-    if finished >= search.config.search.trials or not (budget.spent or is_exhausted(study, search.config)):
-        return f"search.trials: {finished} trials have finished"
-    return budget.spent or (
-        f"search.space: all {len(combinations(search.config))} combinations have been tried; "
-        "another search.study with a larger space goes on, and learns from this one with search.warm_start"
-    )
+    if finished < search.config.search.trials:
+        if budget.spent:
+            return budget.spent
+        if patiently(lambda: is_exhausted(study, search.config)):
+            n_combinations = len(combinations(search.config))
+            return f"search.space: all {n_combinations} combinations have been tried; a larger one needs another search.study"
+    return f"search.trials: {finished} trials have finished"
 
 
 def _say(console: Console, text: str) -> None:

@@ -54,10 +54,10 @@ def _content_problem(file: Path, begun: bool) -> str | None:
             [[verdict]] = connection.execute("PRAGMA quick_check(1)")
             tables = {name for [name] in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error as error:
-        if error.sqlite_errorname in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+        name = getattr(error, "sqlite_errorname", "SQLITE_CORRUPT")  # without one, text that cannot be decoded
+        if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
             return f"damaged: {error}; {restore}"
-        advice = "end what else uses it, or copy the study to another disk"
-        return f"cannot be opened: {error} ({error.sqlite_errorname}); {advice}"
+        return f"cannot be opened: {error} ({name}); end what else uses it, or copy the study to another disk"
     if verdict != "ok":
         return f"damaged: {' '.join(verdict.split())}; {restore}"
     if begun and not tables:
