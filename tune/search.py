@@ -218,8 +218,8 @@ def _ending(search: _Search, study: optuna.Study, budget: Budget) -> str:
         if budget.spent:
             return budget.spent
         if patiently(lambda: is_exhausted(study, search.config)):
-            n_combinations = len(combinations(search.config))
-            return f"search.space: all {n_combinations} combinations have been tried; a larger one needs another search.study"
+            every = len(combinations(search.config))
+            return f"search.space: all {every} combinations have been tried; a larger one needs another search.study"
     return f"search.trials: {finished} trials have finished"
 
 

@@ -110,7 +110,7 @@ def changed(file: Path, statement: str) -> None:
         (a_page_overwritten, "damaged: .*; restore it from a backup"),
         (zero_bytes, "damaged: it is empty; restore it from a backup"),
         (a_folder, "must be a file"),
-        (missing, "missing, .*; restore it from a backup, .*best"),
+        (missing, "missing, .*; restore it from a backup.*best"),
         (only_its_journal, "missing, .*; restore it from a backup"),
         (of_another_program, "holds no study of Optuna; restore it"),
         (of_an_older_optuna, "made by another version of Optuna; .*`optuna storage upgrade --storage sqlite:///"),
