@@ -205,6 +205,7 @@ def test_the_same_seed_draws_the_same_trials(small_search: SmallSearch) -> None:
     assert draws[0] == draws[1]
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_the_revision_of_a_checkout_of_another_user_is_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
