@@ -176,9 +176,9 @@ def machine() -> str:
 
 def revision() -> str:
     """The commit that was measured; `+` where files differed from it."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude", "*"], cwd=ROOT, capture_output=True, text=True
-    )
+    git = ["git", f"--git-dir={ROOT / '.git'}", f"--work-tree={ROOT}"]  # also where another user owns it
+    command = [*git, "describe", "--always", "--dirty=+", "--exclude=*"]
+    described = subprocess.run(command, capture_output=True, text=True)
     return described.stdout.strip() or "unknown"
 
 

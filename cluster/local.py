@@ -82,7 +82,7 @@ class LocalCluster:
         try:
             state = json.loads((folder / "cluster.json").read_text())
         except FileNotFoundError:
-            raise ClusterError(f"{folder}: no cluster here; start one with `python -m cluster.local up`") from None
+            raise ClusterError(f"{folder}: no cluster here; start one with `{_command(folder, 'up')}`") from None
         nodes = [Node(**node) for node in state.pop("nodes")]
         return cls(folder, nodes=nodes, **state)
 
@@ -252,8 +252,13 @@ def _positive(text: str) -> int:
 
 def _notice(cluster: LocalCluster) -> str:
     exports = "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in cluster.variables.items())
-    folder = "" if cluster.folder == _default_folder() else f" --folder {shlex.quote(str(cluster.folder))}"
-    return NOTICE.format(exports=exports, dashboard=cluster.dashboard, down=f"python -m cluster.local{folder} down")
+    return NOTICE.format(exports=exports, dashboard=cluster.dashboard, down=_command(cluster.folder, "down"))
+
+
+def _command(folder: Path, action: str) -> str:
+    """A command for the cluster of `folder`, to paste into a shell."""
+    named = [] if folder == _default_folder() else ["--folder", str(folder)]
+    return shlex.join(["python", "-m", "cluster.local", *named, action])
 
 
 def _default_folder() -> Path:
@@ -274,7 +279,8 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700)
     except FileExistsError:
         raise ClusterError(
-            f"{folder}: holds a cluster already; `python -m cluster.local status` shows it, `down` ends it"
+            f"{folder}: holds a cluster already; `{_command(folder, 'status')}` shows it, "
+            f"`{_command(folder, 'down')}` ends it"
         ) from None
 
 

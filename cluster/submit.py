@@ -66,8 +66,8 @@ def _submit(command: argparse.Namespace) -> int:
         )
         print(f"job        {job}   ({package})")
         print(f"dashboard  {client.get_address()}/#/jobs/{job}")
-        print(f"look at it python -m cluster.submit --status {job} --follow")
-        print(f"stop it    python -m cluster.submit --stop {job}", flush=True)
+        print(f"look at it {_again('--status', job)} --follow")
+        print(f"stop it    {_again('--stop', job)}", flush=True)
         return _follow(client, job) if command.follow else 0
 
 
@@ -82,10 +82,15 @@ def _follow(client: "JobSubmissionClient", job: str) -> int:
         asyncio.run(tail())
         info = _end(client, job)
     except KeyboardInterrupt:
-        print(f"\nthe job goes on; end it with `python -m cluster.submit --stop {job}`", file=sys.stderr)
+        print(f"\nthe job goes on; end it with `{_again('--stop', job)}`", file=sys.stderr)
         return INTERRUPTED
     print(_summary(info), file=sys.stderr)
     return exit_code(info)
+
+
+def _again(option: str, job: str) -> str:
+    """A command for the job, to paste into a shell."""
+    return shlex.join(["python", "-m", "cluster.submit", option, job])
 
 
 def exit_code(info: Any) -> int:

@@ -1,5 +1,6 @@
-"""What to type after a job."""
+"""What to type after a job, quoted for a POSIX shell."""
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ def activate_hint() -> str:
     """How to make the commands below work, where the shell does not have them yet; else nothing."""
     here = Path(sys.prefix) / "bin"
     found = shutil.which("hcvae")
-    return "" if found and Path(found).parent == here else f"\nfirst                 source {here}/activate\n"
+    if found and Path(found).parent == here:
+        return ""
+    return f"\nfirst                 source {shlex.quote(str(here / 'activate'))}\n"
 
 
 def generate_command(bundle: str | Path | Place, name: str) -> str:
@@ -22,8 +25,8 @@ def generate_command(bundle: str | Path | Place, name: str) -> str:
     group, values = next(iter(preprocessing.typical.items()))
     group_by, first = preprocessing.signal.group_by, preprocessing.static.columns[0].name
     conditions = ({group_by: group} if group_by else {}) | {first: values[first]}
-    given = " ".join(f"--condition {column}={_text(value)}" for column, value in conditions.items())
-    return f"hcvae generate {name} {given} --out generated.parquet"
+    given = [word for column, value in conditions.items() for word in ("--condition", f"{column}={_text(value)}")]
+    return shlex.join(["hcvae", "generate", name, *given, "--out", "generated.parquet"])
 
 
 def _text(value: Value) -> str:

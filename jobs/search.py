@@ -1,5 +1,6 @@
 """`python -m jobs.search`: search hyperparameters of the hierarchical CVAE against both objectives."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -78,23 +79,22 @@ def _with_lasting_paths(config: SearchConfig) -> SearchConfig:
 
 def _next_steps(config: SearchConfig, result: "SearchResult") -> str:
     from jobs.next_steps import activate_hint, generate_command
+    from tune.combinations import combinations
 
-    folder, models = result.folder, result.models
+    folder, models, chosen = shlex.quote(str(result.folder)), result.models, result.knee().number
     lines = [
         f"look at the study     python -m jobs.dashboard {folder}",
         f"keep it as one file   python -m jobs.report {folder} --out report.html",
-        f"search further        the same command with --search.trials {2 * config.search.trials}",
     ]
-    chosen = result.knee().number
-    if chosen not in models:
-        lines.insert(2, f"models                the best compromise, trial {chosen}, has none; there: {[*models]}")
+    if chosen in models:
+        lines.append(f"take the best model   python -m jobs.pull {folder} --out model")
+        lines.append(f"generate with it      {generate_command(models[chosen], 'model')}")
     else:
-        lines[2:2] = [
-            f"take the best model   python -m jobs.pull {folder} --out model",
-            f"generate with it      {generate_command(models[chosen], 'model')}",
-        ]
+        lines.append(f"models                the best compromise, trial {chosen}, has none; there: {[*models]}")
+    if not 0 < len(combinations(config)) <= config.search.trials:
+        lines.append(f"search further        the same command with --search.trials {2 * config.search.trials}")
     where = "pareto.json; a model bundle for each trial of the Pareto front under best/"
-    return "\n".join(["", f"Results: {folder} ({where})", activate_hint(), *lines, ""])
+    return "\n".join(["", f"Results: {result.folder} ({where})", activate_hint(), *lines, ""])
 
 
 if __name__ == "__main__":

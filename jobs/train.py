@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -85,13 +86,19 @@ def run(arguments: Sequence[str]) -> int:
         f"\nreconstruction_nmse {nmse:.4f}, disentanglement {disentanglement:.4f} (validation part, best epoch)\n\n"
         f"model                 {out / 'bundle'}\n"
         f"generate with it      {generate_command(out / 'bundle', str(out / 'bundle'))}\n"
-        f"look at the training  {'tensorboard --logdir ' if out.is_local else ''}{out / 'tensorboard'}\n"
+        f"look at the training  {_events(out)}\n"
         f"pictures              {out / 'figures'}",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
     return 0
+
+
+def _events(out: Place) -> str:
+    """How to look at the training on this machine; where its events lie in an object store."""
+    events = str(out / "tensorboard")
+    return shlex.join(["tensorboard", "--logdir", events]) if out.is_local else events
 
 
 def _base(arguments: Sequence[str]) -> Mapping[str, Any]:

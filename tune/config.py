@@ -50,7 +50,7 @@ class Choice(Section):
 
     type: Literal["choice"] = "choice"
     choices: tuple[bool | int | float | str, ...] = Field(min_length=1)
-    """The values."""
+    """The values, all different: 1 and 1.0 are equal."""
 
 
 Parameter = Annotated[FloatRange | IntRange | Choice, Field(discriminator="type")]

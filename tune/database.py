@@ -4,6 +4,7 @@ A password stays in this process: it is no part of the configuration, of `study.
 """
 
 import os
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,13 +18,14 @@ from urllib.parse import quote
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
 
 from hcvae import patience
 from hcvae.errors import UserError
 from hcvae.storage import Place
 from hcvae.validation import shows_secret
 from tune.config import PASSWORD_ADVICE, SearchSettings
+from tune.sqlite_file import PATIENCE_S, check_file, sqlite_uri
 from tune.transaction import keep_sessions
 
 SQLITE = "study.db"
@@ -41,6 +43,8 @@ class Database:
     study: str
     """Name of the study in it."""
     password: str | None = field(default=None, repr=False)
+    file: Place | None = None
+    """Of sqlite; None: PostgreSQL."""
 
     @classmethod
     def of(cls, settings: SearchSettings, folder: Path | Place) -> Self:
@@ -50,8 +54,9 @@ class Database:
             UserError: what it names holds no URL of a PostgreSQL database.
         """
         if settings.database is None:
+            file = Place.of(folder / SQLITE)
             # Quoted, as Optuna formats the URL and SQLAlchemy splits it.
-            return cls(f"sqlite:///{quote(str(folder / SQLITE))}", settings.study)
+            return cls(f"sqlite:///{quote(str(file))}", settings.study, file=file)
         try:
             url = sqlalchemy.make_url(_read(settings.database))
         except ArgumentError:
@@ -67,15 +72,21 @@ class Database:
     @property
     def shared(self) -> bool:
         """Whether several processes may search in it at once."""
-        return not self.url.startswith("sqlite:")
+        return self.file is None
 
-    def check(self) -> None:
-        """Connect once.
+    def check(self, *, begun: bool = True, write: bool = False) -> None:
+        """Connect once, and check that sqlite's file, if a study has `begun` in it, is there and whole.
 
         Raises:
-            UserError: it does not answer, or refuses.
+            UserError: it does not answer, or refuses; or sqlite's file cannot be used.
         """
-        if not self.shared:
+        if self.file is not None:
+            if not self.file.is_local:
+                raise UserError(
+                    f"search.database: null means sqlite, which needs a disk, but the study lies in {self.file.root}; "
+                    "name a PostgreSQL database, or a folder of this machine"
+                )
+            check_file(self.file.path, begun=begun, write=write)
             return
         try:
             with self._engine.connect():
@@ -84,12 +95,32 @@ class Database:
             said = " ".join(str(error.orig).split())
             raise UserError(f"search.database: cannot connect: {said}; {PASSWORD_ADVICE}") from None
 
-    def storage(self) -> optuna.storages.RDBStorage:
-        """Optuna's storage in it; its tables are created where there are none."""
-        # A dashboard may hold sqlite's file for a moment: wait for it rather than fail.
-        options = self._connection if self.shared else {"timeout": 60}
+    def storage(self, *, new: bool = False) -> optuna.storages.RDBStorage:
+        """Optuna's storage in it; its file and tables are made for a `new` study only.
+
+        Raises:
+            UserError: it has no tables of this version of Optuna.
+        """
+        url, options = self.url, self._connection
+        if self.file is not None:
+            url = f"sqlite:///{quote(sqlite_uri(self.file.path, 'rwc' if new else 'rw'), safe='/:?=')}&uri=true"
+            options = {"timeout": PATIENCE_S}
         engine = {"connect_args": options, "pool_pre_ping": self.shared}
-        return keep_sessions(optuna.storages.RDBStorage(self.url, engine))
+        try:
+            return keep_sessions(optuna.storages.RDBStorage(url, engine, skip_table_creation=not new))
+        except RuntimeError as error:
+            advice = str(error).replace("`$ ", "`").replace("$STORAGE_URL", shlex.quote(self.url))
+            raise UserError(
+                f"{self._place}: made by another version of Optuna; keep a copy of the file: {advice}"
+            ) from None
+        except StorageInternalError as error:
+            if not isinstance(error.__cause__, ProgrammingError):
+                raise
+            raise UserError(f"{self._place}: holds no study of Optuna; name the database of the study") from None
+
+    @property
+    def _place(self) -> str:
+        return "search.database" if self.file is None else str(self.file)
 
     @contextmanager
     def locked(self) -> Iterator[float]:

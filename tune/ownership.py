@@ -41,6 +41,10 @@ COPIED_STUDY_ID = "hcvae_study"
 """User attribute with the same content: copies of a study made by other programs keep only this one."""
 
 
+OUTSIDE_BUDGET = "outside_budget"
+"""User attribute of trials that were not trained here: why they are neither counted nor on the Pareto front."""
+
+
 class Owner(Section):
     """A process that searches."""
 
@@ -187,6 +191,19 @@ def study_id(study: optuna.Study) -> str | None:
     system = study._storage.get_study_system_attrs(study._study_id)
     found: str | None = system.get(STUDY_ID) or study.user_attrs.get(COPIED_STUDY_ID)
     return found
+
+
+def outside_budget(trial: FrozenTrial, study: str | None) -> str | None:
+    """Why `trial` does not count against the budget of the study with the identifier `study`; None: it does."""
+    recorded: str | None = trial.user_attrs.get(OUTSIDE_BUDGET)
+    if recorded is not None:
+        return recorded
+    claim = claim_of(trial)
+    if claim.study is not None and claim.study != study:
+        return "copied from another study"
+    if claim.study is None and claim.attempt == 0 and trial.state.is_finished():
+        return "another program added or ended it before it was trained here"
+    return None
 
 
 def in_training(trial: FrozenTrial) -> bool:

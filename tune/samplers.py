@@ -3,8 +3,11 @@
 Gaussian processes and NSGA-II need the same bounds in every trial, so they cannot raise the lower bound of
 `model.local_latent_dim` to the global dimension as the others do. They draw from the whole range, are told of
 local >= global as a constraint, and a draw that breaks it is recorded PRUNED, untrained and outside the budget.
+
+In a finite space no combination is drawn twice: one that has been tried is replaced by the closest that has not.
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,8 +22,9 @@ from hcvae.config import Config
 from hcvae.errors import UserError
 from hcvae.validation import explain
 from tune.chosen import check_chosen
+from tune.combinations import closest, combination, combinations
 from tune.config import Choice, FloatRange, Parameter, SearchConfig
-from tune.ownership import CLAIM, Claim, study_id
+from tune.ownership import CLAIM, OUTSIDE_BUDGET, Claim, outside_budget, study_id
 from tune.space import GLOBAL, LOCAL, Value, apply, suggest
 
 GP_PARAMETERS = 8
@@ -29,8 +33,6 @@ GP_TRIALS = 100
 """`auto` takes the GP until so many trials are complete: see docs/search.md for what a suggestion costs."""
 MAX_INFEASIBLE = 5
 """Infeasible draws in a row; the last is then repaired, as the GP learns nothing from a trial without values."""
-OUTSIDE_BUDGET = "outside_budget"
-"""User attribute of trials that were not trained here: why they are neither counted nor on the Pareto front."""
 CONSTRAINT = "global_latent_dim - local_latent_dim"
 
 
@@ -68,6 +70,8 @@ def draw(study: optuna.Study, trial: Trial, config: SearchConfig) -> dict[str, V
         _refuse(study, trial, str(error))
         return None
     fixed = has_fixed_bounds(study, config)
+    if not trial.params:
+        _avoid_repetition(study, trial, config, fixed_bounds=fixed)
     params = suggest(trial, config, fixed_bounds=fixed)
     latents = {LOCAL: config.model.local_latent_dim, GLOBAL: config.model.global_latent_dim} | params
     excess = int(latents[GLOBAL]) - int(latents[LOCAL])
@@ -91,6 +95,13 @@ def _refuse(study: optuna.Study, trial: Trial, reason: str) -> None:
     claim = Claim(study=study_id(study))
     study._storage.set_trial_system_attr(trial._trial_id, CLAIM, claim.model_dump())
     study.tell(trial, state=TrialState.FAIL)
+
+
+def is_exhausted(study: optuna.Study, config: SearchConfig) -> bool:
+    """Whether all combinations of a finite space are tried, or being tried, and no enqueued trial waits."""
+    every = combinations(config)
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    return bool(every) and not waiting and _tried(study, config).issuperset(every)
 
 
 def has_fixed_bounds(study: optuna.Study, config: SearchConfig) -> bool:
@@ -125,6 +136,53 @@ def check_choices(trial: FrozenTrial, config: SearchConfig, where: str, otherwis
                     f"{where}: {path} was searched otherwise there ({there}) than here ({here}); use its choices, "
                     f"or {otherwise}"
                 ) from None
+
+
+def _tried(study: optuna.Study, config: SearchConfig) -> set[tuple[Value | None, ...]]:
+    """The combinations of the trials that have been handed out; other studies and programs trained theirs elsewhere."""
+    identity, trials = study_id(study), study.get_trials(deepcopy=False)
+    return {combination(config, trial.params) for trial in trials if outside_budget(trial, identity) is None}
+
+
+def _avoid_repetition(study: optuna.Study, trial: Trial, config: SearchConfig, *, fixed_bounds: bool) -> None:
+    """Settle the values of a new trial in a finite space: those that are enqueued stay, whether or not they repeat."""
+    space = config.search.space
+    enqueued = {path: value for path, value in trial._fixed_params.items() if path in space}
+    if enqueued.keys() == space.keys() or not (every := combinations(config)):
+        return
+    drawn = combination(config, _drawn_unwritten(study, trial, config, fixed_bounds=fixed_bounds))
+    tried, wanted = _tried(study, config), enqueued.items()
+    untried = [
+        values for values in every if values not in tried and wanted <= dict(zip(space, values, strict=True)).items()
+    ]
+    chosen = closest(untried, drawn, f"{config.search.seed} {trial.number}") if untried else drawn
+    trial._fixed_params = dict(zip(space, chosen, strict=True))
+
+
+class _Unwritten:
+    """A study's storage that takes no parameters."""
+
+    def __init__(self, storage: optuna.storages.BaseStorage) -> None:
+        self._storage = storage
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def set_trial_param(self, *_: Any) -> None:
+        """As `optuna.storages.BaseStorage`; nothing is written."""
+
+
+def _drawn_unwritten(
+    study: optuna.Study, trial: Trial, config: SearchConfig, *, fixed_bounds: bool
+) -> dict[str, Value]:
+    """What the sampler draws for `trial`, which may be replaced: Optuna lets no parameter be written twice."""
+    stand_in: Any = _Unwritten(study._storage)
+    content = trial._cached_frozen_trial
+    trial.storage, trial._cached_frozen_trial = stand_in, copy.deepcopy(content)
+    try:
+        return suggest(trial, config, fixed_bounds=fixed_bounds)
+    finally:
+        trial.storage, trial._cached_frozen_trial = study._storage, content
 
 
 class Auto(BaseSampler):

@@ -25,6 +25,7 @@ from hcvae.data.dataset import Dataset
 from hcvae.storage import Place
 from hcvae.training import preflight
 from tune.budget import Budget
+from tune.combinations import combinations
 from tune.config import SearchConfig
 from tune.database import Database, patiently
 from tune.decisions import check_early_stopping, rungs, start_decisions
@@ -36,6 +37,7 @@ from tune.ownership import heartbeats, own_folder
 from tune.progress import make_progress
 from tune.resources import Plan, check_shared_folder, plan_on_cluster, ray_cluster
 from tune.results import SearchResult
+from tune.samplers import is_exhausted
 from tune.searcher import EndOfTrials, StudySearcher
 from tune.secrecy import keep_keys
 from tune.space import check_space
@@ -132,6 +134,10 @@ class _Search:
             f"{settings.gpus_per_worker:g} GPU(s) each, up to {self.config.training.epochs} epochs; {self.plan}",
             f"Searched by {settings.sampler}: {', '.join(settings.space)}",
         ]
+        if n_combinations := len(combinations(self.config)):
+            lines.append(f"The space holds {n_combinations} combinations; each is tried once")
+            if settings.trials > n_combinations:
+                lines.append(f"search.trials is {settings.trials}, but the search ends when all combinations are tried")
         if stops := rungs(self.config):
             lines.append(f"Trials that fall behind are stopped at epochs {', '.join(map(str, stops))}")
         if self.earlier:
@@ -210,8 +216,13 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
 
 def _ending(search: _Search, study: optuna.Study, budget: Budget) -> str:
     finished = patiently(lambda: n_finished(study))
-    by_trials = f"search.trials: {finished} trials have finished"
-    return by_trials if finished >= search.config.search.trials else budget.spent or by_trials
+    if finished < search.config.search.trials:
+        if budget.spent:
+            return budget.spent
+        if patiently(lambda: is_exhausted(study, search.config)):
+            every = len(combinations(search.config))
+            return f"search.space: all {every} combinations have been tried; a larger one needs another search.study"
+    return f"search.trials: {finished} trials have finished"
 
 
 def _say(console: Console, text: str) -> None:

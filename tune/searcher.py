@@ -34,7 +34,7 @@ from tune.outcome import Message, Outcome
 from tune.ownership import Claim, Ownership, claim_of, in_training, study_id
 from tune.pareto import OBJECTIVES
 from tune.progress import Progress
-from tune.samplers import ask, draw
+from tune.samplers import ask, draw, is_exhausted
 from tune.space import Value, apply
 from tune.study import counts, finished_trials, git_revision
 from tune.transaction import transaction
@@ -239,7 +239,9 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
     def _has_room(self, running: list[FrozenTrial]) -> bool:
         under_way = len(self._known) + len(running)
-        return not self._budget.spent and under_way < self._config.search.trials
+        if self._budget.spent or under_way >= self._config.search.trials:
+            return False
+        return not is_exhausted(self._study, self._config)
 
     def _take_in(self) -> list[FrozenTrial]:
         """Take in the trials that have finished since the last look, here or in another process; those that run."""

@@ -3,7 +3,8 @@
 A parameter bears the dotted path of the configuration field that it sets, such as `model.early_signal_ratio`.
 """
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -29,8 +30,8 @@ def check_space(config: SearchConfig) -> None:
 
     Raises:
         UserError: an unknown path (with a suggestion), a field that is fixed by the data or by the bundle that the
-            trainings start from, a bound or choice that the field refuses, or bounds that do not go together (local
-            latent dimensions below the global ones).
+            trainings start from, a bound or choice that the field refuses, choices that are equal, or bounds that do
+            not go together (local latent dimensions below the global ones).
     """
     for path, parameter in config.search.space.items():
         field = _field(path)
@@ -39,8 +40,8 @@ def check_space(config: SearchConfig) -> None:
                 f"search.space.{path}: cannot be searched, as all trials start from the network in "
                 f"{config.training.start_from} (training.start_from); search fields of training"
             )
-        for value in _values(parameter):
-            _check_value(path, field, value)
+        _check_choices_differ(path, parameter, _values(parameter))
+        _check_choices_differ(path, parameter, [_taken(path, field, value) for value in _values(parameter)])
     _check_local_choices(config)
     for corner in (min, max):
         draw = {path: _corner(parameter, corner) for path, parameter in config.search.space.items()}
@@ -125,13 +126,24 @@ def _values(parameter: Parameter) -> tuple[Value, ...]:
     return parameter.choices if isinstance(parameter, Choice) else (parameter.low, parameter.high)
 
 
-def _check_value(path: str, field: FieldInfo, value: Value) -> None:
+def _taken(path: str, field: FieldInfo, value: Value) -> Any:
+    """What the field makes of a value."""
     accepted: Any = Annotated[field.annotation, field]
     try:
         # Strict: a real-valued range must not end up in a field of whole numbers.
-        TypeAdapter(accepted).validate_python(value, strict=True)
+        return TypeAdapter(accepted).validate_python(value, strict=True)
     except ValidationError as error:
         raise UserError(f"search.space.{path}: {_first(error)}, but got {value!r}") from None
+
+
+def _check_choices_differ(path: str, parameter: Parameter, taken: Sequence[Any]) -> None:
+    if not isinstance(parameter, Choice):
+        return
+    for (one, its), (other, others) in itertools.combinations(zip(parameter.choices, taken, strict=True), 2):
+        if its == others:
+            raise UserError(
+                f"search.space.{path}: choices must differ, but {one!r} and {other!r} are equal; name each value once"
+            )
 
 
 def _check_local_choices(config: SearchConfig) -> None:

@@ -8,8 +8,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hcvae.errors import UserError
 from tune.chosen import check_chosen, holds
 from tune.config import SearchConfig
+from tune.ownership import OUTSIDE_BUDGET
 from tune.pareto import DIRECTIONS, OBJECTIVES
-from tune.samplers import CONSTRAINT, OUTSIDE_BUDGET, check_choices, distribution_of
+from tune.samplers import CONSTRAINT, check_choices, distribution_of
 from tune.space import GLOBAL, LOCAL, Value, value_of
 from tune.study import finished_trials
 from tune.study_folder import StudyFolder

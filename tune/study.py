@@ -18,11 +18,10 @@ from hcvae.storage import Place
 from tune.config import SearchConfig
 from tune.database import Database
 from tune.lookup import find_study
-from tune.ownership import COPIED_STUDY_ID, STUDY_ID, study_id
+from tune.ownership import COPIED_STUDY_ID, STUDY_ID, outside_budget, study_id
 from tune.pareto import DIRECTIONS, OBJECTIVES
 from tune.samplers import check_choices, make_sampler
 from tune.study_folder import Change, StudyFolder, StudyRecord
-from tune.trial_record import outside_budget
 
 MAY_CHANGE = (
     "search.study",
@@ -80,8 +79,8 @@ def open_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with database.locked():
         check_folder(folder, config, data_fingerprint, allow_change=allow_change)
-        storage = database.storage()
         record = folder.read_record() if folder.record.is_file() else None
+        storage = database.storage(new=record is None)
         name = _name_in_database(folder, config, database, storage, record)
         record = _continued(record, config, data_fingerprint) if record else _new_record(config, data_fingerprint)
         folder.record.write(record.model_dump_json(indent=2).encode())
@@ -116,7 +115,12 @@ def n_finished(study: optuna.Study) -> int:
 
 def git_revision() -> str | None:
     """The checkout's revision, with `-dirty` where files differ from it; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    root = next((folder for folder in Path(__file__).parents if (folder / ".git").exists()), None)
+    if root is None:
+        return None
+    # Named, as git looks for no checkout in a folder of another user's; not by safe.directory, which older ones ignore.
+    git = ["git", f"--git-dir={root / '.git'}", f"--work-tree={root}"]
+    command = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -138,15 +142,15 @@ def _name_in_database(
         last = record.config.search.study
         name = find_study(storage, last, record.identity, private=not database.shared)
         if name is None and (folder.trials.names() or folder.best.names()):
-            raise UserError(folder.study_is_gone(database))
+            raise UserError(folder.study_is_gone(last))
     try:
         study = storage.get_study_id_from_name(name or config.search.study)
     except KeyError:
         return config.search.study
     attributes = storage.get_study_system_attrs(study)
-    if record is None and attributes.get(STUDY_ID):
+    if attributes.get(STUDY_ID) not in (None, record.identity if record else None):
         raise UserError(
-            f"search.database: holds a study {name!r} that was begun in another folder than {folder}; choose "
+            f"search.database: holds a study {config.search.study!r} that was begun in another folder than {folder}; choose "
             "another search.study, or the search.storage of that study"
         )
     directions = tuple(direction.name.lower() for direction in storage.get_study_directions(study))

@@ -150,15 +150,15 @@ class StudyFolder:
         storage = database.storage()
         name = find_study(storage, database.study, record.identity, private=not database.shared)
         if name is None:
-            raise UserError(self.study_is_gone(database))
+            raise UserError(self.study_is_gone(database.study))
         return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
 
-    def study_is_gone(self, database: Database) -> str:
+    def study_is_gone(self, name: str) -> str:
         """What to do where the database no longer holds the study of this folder."""
         return (
-            f"{self}: {database} does not hold the study {database.study!r}, which another program has deleted, or "
-            "which lies in another database; restore a copy of the database, name the database with search.database, "
-            f"or begin another study with search.study; its models are still under {self.best}"
+            f"search.database: does not hold the study {name!r} of {self}: another program has deleted it, or it lies "
+            "in another database; restore a copy of the database, name the right one with search.database, or choose "
+            f"another search.study; its models are still under {self.best}"
         )
 
     def foreign(self) -> str | None:

@@ -14,9 +14,8 @@ from pydantic import ValidationError
 from hcvae.config import Section
 from hcvae.errors import UserError
 from tune.identity import TrialIdentity
-from tune.ownership import claim_of
+from tune.ownership import claim_of, outside_budget
 from tune.pareto import OBJECTIVES, Point
-from tune.samplers import OUTSIDE_BUDGET
 
 
 class TrialSummary(Section):
@@ -67,19 +66,6 @@ class TrialSummary(Section):
         if found is None or self.point is None or (found.trial, found.values) != (self.identity, self.point):
             return False
         return found.trial is None or found.params == self.params
-
-
-def outside_budget(trial: FrozenTrial, study: str | None) -> str | None:
-    """Why `trial` does not count against the budget of the study with the identifier `study`; None: it does."""
-    recorded: str | None = trial.user_attrs.get(OUTSIDE_BUDGET)
-    if recorded is not None:
-        return recorded
-    claim = claim_of(trial)
-    if claim.study is not None and claim.study != study:
-        return "copied from another study"
-    if claim.study is None and claim.attempt == 0 and trial.state.is_finished():
-        return "another program added or ended it before it was trained here"
-    return None
 
 
 def summarize(trial: FrozenTrial, study: str | None) -> TrialSummary:

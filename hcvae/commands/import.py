@@ -1,5 +1,6 @@
 """`hcvae import`: recordings of devices and programs into one waveform table."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -128,8 +129,12 @@ def run(arguments: Sequence[str]) -> int:
         write_table(table, command.out)
         _tell_what_looks_wrong(table, command.out, console)
         subjects = len(table["subject_id"].unique())
-        console.print(f"{table.num_rows} waveforms of {subjects} subjects written to {command.out}", markup=False)
-        console.print(f"next: hcvae inspect {command.out}", markup=False)
+        console.print(
+            f"{table.num_rows} waveforms of {subjects} subjects written to {command.out}\n"
+            f"next: {shlex.join(['hcvae', 'inspect', command.out])}",
+            markup=False,
+            soft_wrap=True,
+        )
     return PARTLY if any(result.error for result in results) else 0
 
 

@@ -1,4 +1,5 @@
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def test_the_chosen_trial_is_copied(
     assert pull.run([str(known), "--out", str(out), *choice]) == 0
     printed = capsys.readouterr().out
     assert f"trial {number} (reconstruction_nmse {values}) copied to {out}\n" in printed
-    assert f"hcvae generate {out} --condition stimulus_level_db=" in printed
+    assert f"hcvae generate {shlex.quote(str(out))} --condition stimulus_level_db=" in printed
     assert hcvae.load(out).config.training.seed == number
     assert [entry.name for entry in out.parent.iterdir()] == ["model"]
     assert (known / "best" / f"trial-{number}").is_dir()

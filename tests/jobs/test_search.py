@@ -1,7 +1,10 @@
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -239,6 +242,29 @@ def test_a_finished_search_shows_the_front_and_what_to_do_next(
         "--search.trials 6",
     ):
         assert command in printed
+
+
+def test_what_to_do_next_can_be_pasted_whatever_the_folder_is_called(
+    study: Path, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(study, tmp_path / "it's $HOME; here" / "tiny")
+    result = SearchResult.open(folder)
+    config = SearchConfig.model_validate(tiny)
+    lines = search._next_steps(config, result).splitlines()
+    commands = [line[22:] for line in lines if line.startswith(("keep it", "take the", "generate"))]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    pasted = "set -e\n" + "\n".join(commands)
+    ran = subprocess.run(["bash", "-c", pasted], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    made = {path.name for path in tmp_path.iterdir()} - {folder.parent.name}
+    assert made == {"report.html", "model", "generated.parquet"}
+    [dashboard] = [line[22:] for line in lines if line.startswith("look at")]
+    assert shlex.split(dashboard) == ["python", "-m", "jobs.dashboard", str(folder)]
+
+
+def test_a_search_of_all_combinations_is_not_told_to_go_on(study: Path, tiny: dict[str, Any]) -> None:
+    config = SearchConfig.model_validate(tiny | {"search": tiny["search"] | {"trials": 39}})
+    assert "search further" not in search._next_steps(config, SearchResult.open(study))
 
 
 # Ctrl-C and waiting, in a process of its own

@@ -39,7 +39,7 @@ def test_one_worker_trains_to_a_bundle(
     tiny: dict[str, Any], write_config: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From the configuration of a search, and options over it; what is printed is what the bundle says."""
-    out = tmp_path / "below" / "out"
+    out = tmp_path / "below it" / "out"
     command = ["--config", write_config(tiny), "--training.epochs=1", "--out", str(out)]
     assert train.run(command) == 0
     printed = capsys.readouterr().out
@@ -49,8 +49,8 @@ def test_one_worker_trains_to_a_bundle(
     metrics = bundle.metrics["validation"]
     expected = f"nmse {metrics['reconstruction_nmse']:.4f}, disentanglement {metrics['disentanglement']:.4f} (valid"
     assert expected in printed
-    assert f"hcvae generate {out}/bundle --condition stimulus_level_db=" in printed
-    assert f"tensorboard --logdir {out}/tensorboard" in printed
+    assert f"hcvae generate '{out}/bundle' --condition stimulus_level_db=" in printed
+    assert f"tensorboard --logdir '{out}/tensorboard'" in printed
     assert list((out / "tensorboard").rglob("events.*"))
 
     # The same command finds it finished; another configuration does not overwrite it.

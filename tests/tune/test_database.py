@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
@@ -124,8 +125,29 @@ def test_a_study_in_postgresql_is_read_by_all_tools(
 
     (folder.path / "trials" / "0").mkdir(parents=True)
     lost = small_search(study="read")
-    with pytest.raises(UserError, match="does not know study 'read'"), locked_folder(lost) as same:
+    with (
+        pytest.raises(UserError, match=r"study\.db: missing, .*name the search\.database of the study"),
+        locked_folder(lost) as same,
+    ):
         open_study(same, lost, "data")
+
+
+@pytest.mark.services
+def test_readers_make_no_tables_in_postgresql(
+    small_search: SmallSearch, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
+    with psycopg.connect(postgres.url, autocommit=True) as server:
+        server.execute("CREATE DATABASE emptied")
+    url = postgres.url.replace("/postgres", "/emptied")
+    config = small_search(database=url)
+    with locked_folder(config) as folder:
+        open_study(folder, config, "data")
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        with pytest.raises(UserError, match=r"^search\.database: holds no study of Optuna"):
+            SearchResult.open(folder.path)
+        assert server.execute("SELECT * FROM pg_tables WHERE schemaname = 'public'").fetchall() == []
 
 
 @pytest.mark.services

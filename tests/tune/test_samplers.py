@@ -13,10 +13,20 @@ from optuna.trial import Trial, TrialState, create_trial
 from hcvae.config import LossWeights
 from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
-from tune.ownership import Ownership
-from tune.samplers import CONSTRAINT, MAX_INFEASIBLE, OUTSIDE_BUDGET, Auto, ask, draw, has_fixed_bounds, make_sampler
+from tune.ownership import OUTSIDE_BUDGET, Ownership
+from tune.samplers import (
+    CONSTRAINT,
+    MAX_INFEASIBLE,
+    Auto,
+    ask,
+    draw,
+    has_fixed_bounds,
+    is_exhausted,
+    make_sampler,
+)
 from tune.space import GLOBAL, LOCAL
 from tune.study import n_finished, open_study
+from tune.transaction import transaction
 
 SmallSearch = Callable[..., SearchConfig]
 SPACE = {
@@ -26,6 +36,11 @@ SPACE = {
 }
 NO_LATENTS = {"model.dropout": SPACE["model.dropout"]}
 MANY = {f"training.loss_weights.{name}": {"type": "float", "low": 0, "high": 1} for name in LossWeights.model_fields}
+LATENTS = {GLOBAL: {"type": "int", "low": 14, "high": 17}, LOCAL: {"type": "int", "low": 8, "high": 17}}
+NINE = {
+    "training.batch_size": {"type": "choice", "choices": [32, 64, 128]},
+    "training.learning_rate": {"type": "choice", "choices": [1e-3, 1e-2, 1e-1]},
+}
 CHOICE = {**NO_LATENTS, "training.precision": {"type": "choice", "choices": ["fp32", "bf16"]}}
 
 
@@ -196,3 +211,69 @@ def test_pruned_trials_do_not_break_a_sampler(small_search: SmallSearch) -> None
                 study.tell(trial, (0.5, 0.5))
         study.add_trial(create_trial(state=TrialState.FAIL))
         ask(study, config)
+
+
+def exhaust(study: optuna.Study, config: SearchConfig) -> list[tuple[Any, ...]]:
+    """The combinations handed out until none is left, two at once; every third trial fails."""
+    found = []
+    running: list[Trial] = []
+    while not is_exhausted(study, config):
+        assert len(found) < 20
+        trial, params = ask(study, config)
+        assert trial.params == params
+        found.append(tuple(params.values()))
+        running.append(trial)
+        if len(running) == 2:
+            ended = running.pop(0)
+            if ended.number % 3:
+                study.tell(ended, (1 / len(found), 0.5))
+            else:
+                study.tell(ended, state=TrialState.FAIL)
+    return found
+
+
+@pytest.mark.parametrize(("space", "n"), [(LATENTS, 10), (NINE, 9)])
+@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2", "random", "auto"])
+def test_no_sampler_draws_a_combination_of_a_finite_space_twice(
+    small_search: SmallSearch, name: str, space: dict[str, Any], n: int
+) -> None:
+    config = small_search(sampler=name, space=space)
+    found = exhaust(study_of(config), config)
+    assert len(found) == len(set(found)) == n
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        with transaction(study):
+            assert exhaust(study, config) == found  # the same seed, the same trials
+        assert [tuple(trial.params[path] for path in space) for trial in study.trials] == found
+
+
+def test_what_is_enqueued_in_a_finite_space_may_repeat(small_search: SmallSearch) -> None:
+    config = small_search(space=NINE)
+    study = study_of(config)
+    exhaust(study, config)
+    study.enqueue_trial({"training.batch_size": 64, "training.learning_rate": 1e-2})
+    assert not is_exhausted(study, config)
+    _, params = ask(study, config)
+    assert params == {"training.batch_size": 64, "training.learning_rate": 1e-2}
+    assert is_exhausted(study, config)
+
+
+def test_what_is_enqueued_in_part_is_completed_without_repetition(small_search: SmallSearch) -> None:
+    config = small_search(space=NINE)
+    study = study_of(config)
+    for _ in range(4):
+        study.enqueue_trial({"training.batch_size": 64})
+    rates = [ask(study, config)[1] for _ in range(4)]
+    assert all(params["training.batch_size"] == 64 for params in rates)
+    assert {params["training.learning_rate"] for params in rates[:3]} == {1e-3, 1e-2, 1e-1}
+
+
+def test_trials_of_a_warm_start_are_trained_here_once(small_search: SmallSearch) -> None:
+    config = small_search(space=NINE)
+    study = study_of(config)
+    earlier = study_of(config)
+    exhaust(earlier, config)
+    for trial in earlier.get_trials(states=(TrialState.COMPLETE,)):
+        trial.user_attrs[OUTSIDE_BUDGET] = "warm start"
+        study.add_trial(trial)
+    assert len(exhaust(study, config)) == 9

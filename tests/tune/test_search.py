@@ -224,3 +224,20 @@ def test_plan_says_what_would_be_done(small_search: SmallSearch, tmp_path: Path)
     assert "2 at once, on 1 node(s) with 2 CPUs and 0 GPUs" in plan
     assert "subject" in plan
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_finite_space_ends_the_search_when_all_of_it_is_tried(
+    small_search: SmallSearch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choices = {"model.local_latent_dim": {"type": "choice", "choices": [64, 65]}}
+    config = small_search(trials=5, space=choices, training={"epochs": 1})
+    plan = plan_search(config)
+    assert "The space holds 2 combinations; each is tried once" in plan
+    assert "search.trials is 5, but the search ends when all combinations are tried" in plan
+    result = run_search(config)
+    assert sorted(trial.params["model.local_latent_dim"] for trial in result.trials) == [64, 65]
+    assert "Ended by search.space: all 2 combinations have been tried; " in capsys.readouterr().out
+    again = run_search(config)
+    assert again.trials == result.trials
+    assert "Ended by search.space: all 2 combinations have been tried; " in capsys.readouterr().out

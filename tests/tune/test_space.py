@@ -43,6 +43,23 @@ def test_bad_parameters_are_refused(path: str, parameter: dict[str, Any], messag
     assert str(refused.value).startswith(f"search.space.{path}: ")
 
 
+@pytest.mark.parametrize(
+    ("path", "choices", "equal"),
+    [
+        ("training.learning_rate", [1, 1.0, 2], "1 and 1.0 are equal"),
+        ("training.batch_size", [32, 64, 32], "32 and 32 are equal"),
+        ("training.precision", ["fp32", "bf16", "fp32"], "'fp32' and 'fp32' are equal"),
+        ("training.batch_size", [1, 1.0, 2], "1 and 1.0 are equal"),
+        ("training.batch_size", [True, 1], "True and 1 are equal"),
+        # Equal once they are real numbers.
+        ("training.loss_weights.swap", [2**53, 2**53 + 1], "9007199254740992 and 9007199254740993 are equal"),
+    ],
+)
+def test_equal_choices_are_refused(path: str, choices: list[Any], equal: str) -> None:
+    with pytest.raises(UserError, match=f"^search.space.{path}: choices must differ, but {equal}"):
+        check_space(config_of({path: {"type": "choice", "choices": choices}}))
+
+
 def test_the_network_of_a_bundle_to_start_from_is_not_searched() -> None:
     ratio = {"model.early_signal_ratio": {"type": "float", "low": 0.1, "high": 0.5}}
     fine_tuned = {"training": {"start_from": "one/bundle"}}

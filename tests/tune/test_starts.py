@@ -9,8 +9,9 @@ from hcvae.errors import UserError
 from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
 from tune.front import Front
+from tune.ownership import OUTSIDE_BUDGET
 from tune.results import SearchResult
-from tune.samplers import OUTSIDE_BUDGET, ask
+from tune.samplers import ask
 from tune.space import GLOBAL, LOCAL
 from tune.starts import (
     add_earlier_trials,

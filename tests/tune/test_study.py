@@ -15,7 +15,7 @@ from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
 from tune.ownership import Ownership
 from tune.space import suggest
-from tune.study import n_finished, open_study
+from tune.study import git_revision, n_finished, open_study
 from tune.study_folder import StudyFolder
 
 SmallSearch = Callable[..., SearchConfig]
@@ -206,3 +206,23 @@ def test_the_same_seed_draws_the_same_trials(small_search: SmallSearch) -> None:
         with locked_folder(config) as folder:
             draws.append(suggest(open_study(folder, config, "data").ask(), config))
     assert draws[0] == draws[1]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_revision_of_a_checkout_of_another_user_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tune").mkdir()
+    (tmp_path / "tune" / "study.py").touch()
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=me", "-c", "user.email=me@here"]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "one"]):
+        subprocess.run([*git, *command], check=True)
+    revision = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    refused = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+    assert "dubious ownership" in refused.stderr
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("tune.study.__file__", str(tmp_path / "tune" / "study.py"))
+    assert git_revision() == revision
+    (tmp_path / "tune" / "study.py").write_text("changed")
+    assert git_revision() == f"{revision}-dirty"

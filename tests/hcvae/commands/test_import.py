@@ -1,6 +1,7 @@
 """`hcvae import`: exit codes, what is written, and what is written nowhere."""
 
 import json
+import shlex
 from importlib import import_module
 
 import numpy as np
@@ -54,6 +55,14 @@ def test_a_bad_file_does_not_stop_the_rest(tmp_path, capsys):
     said = capsys.readouterr().out
     named = ("b.TXT: line", "c.txt: byte 0", "d.jpg: byte 0", "e.TXT: byte 0")
     assert all(f"left out: {folder}/{name}" in said for name in named)
+
+
+def test_the_next_command_can_be_pasted(tmp_path, capsys):
+    smartep(tmp_path / "a.TXT")
+    out = tmp_path / ("long name " * 10 + "[it's].parquet")  # quoted, neither wrapped nor markup
+    assert run(tmp_path / "a.TXT", "--out", out) == 0
+    [command] = [line.removeprefix("next: ") for line in capsys.readouterr().out.splitlines() if "next: " in line]
+    assert shlex.split(command) == ["hcvae", "inspect", str(out)]
 
 
 def test_nothing_imported_is_a_mistake_and_writes_nothing(tmp_path):
