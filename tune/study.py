@@ -150,8 +150,8 @@ def _name_in_database(
     attributes = storage.get_study_system_attrs(study)
     if attributes.get(STUDY_ID) not in (None, record.identity if record else None):
         raise UserError(
-            f"search.database: holds a study {config.search.study!r} that was begun in another folder than {folder}; choose "
-            "another search.study, or the search.storage of that study"
+            f"search.database: holds a study {config.search.study!r} that was begun in another folder than {folder}; "
+            "choose another search.study, or the search.storage of that study"
         )
     directions = tuple(direction.name.lower() for direction in storage.get_study_directions(study))
     if directions != DIRECTIONS:

@@ -220,6 +220,7 @@ def exhaust(study: optuna.Study, config: SearchConfig) -> list[tuple[Any, ...]]:
     while not is_exhausted(study, config):
         assert len(found) < 20
         trial, params = ask(study, config)
+        Ownership(study).take(trial, 0, adopted=False)
         assert trial.params == params
         found.append(tuple(params.values()))
         running.append(trial)
@@ -253,7 +254,8 @@ def test_what_is_enqueued_in_a_finite_space_may_repeat(small_search: SmallSearch
     exhaust(study, config)
     study.enqueue_trial({"training.batch_size": 64, "training.learning_rate": 1e-2})
     assert not is_exhausted(study, config)
-    _, params = ask(study, config)
+    trial, params = ask(study, config)
+    Ownership(study).take(trial, 0, adopted=False)
     assert params == {"training.batch_size": 64, "training.learning_rate": 1e-2}
     assert is_exhausted(study, config)
 
