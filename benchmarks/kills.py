@@ -224,7 +224,7 @@ def make_table(rows: Sequence[Row]) -> str:
         those = [row for row in rows if (row["database"], row["killed"]) == (database, killed)]
         total = Counter[str]()
         for row in those:
-            total.update(running=row["running"], with_checkpoint=row["with_checkpoint"], passed=not row["failed"])
+            total.update(running=row["running"], with_checkpoint=row["with_checkpoint"], passed=int(not row["failed"]))
         times = [row["seconds_again"] for row in those]
         numbers = f"{len(those)} | {total['passed']} | {total['running']} | {total['with_checkpoint']}"
         lines.append(f"| {database} | {killed} | {numbers} | {min(times):.0f} to {max(times):.0f} |")

@@ -145,12 +145,13 @@ def ready(metrics: dict[str, float], epochs: int, notes: Path) -> Callable[..., 
     def make(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions: Any) -> Any:
         def run_trial(suggestion: dict[str, Any]) -> None:
             ray.get(data)
-            folder = suggestion["attempt"].place.path
-            for part in ("bundle", "checkpoint"):
-                (folder / part).mkdir(parents=True)
-                (folder / part / "file").touch()
-            (notes / str(suggestion["number"])).write_text(str(time.time()))
+            place, identity = suggestion["attempt"].place, suggestion["attempt"].identity
             values = made_up(suggestion["number"], suggestion["params"])
+            (place.path / "checkpoint").mkdir(parents=True)
+            (place.path / "checkpoint" / "file").touch()
+            identity.write(place)
+            identity.model_copy(update={"values": values}).write(place / "bundle")
+            (notes / str(suggestion["number"])).write_text(str(time.time()))
             found = metrics | dict(zip(OBJECTIVES, values, strict=True))
             history = tuple(found | {"epoch": float(epoch)} for epoch in range(1, epochs + 1))
             for epoch in history:

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 import sqlalchemy.orm
 
-from tune import front, searcher
+from tune import front
 from tune.searcher import StudySearcher
 
 PARTS = ("sampler", "database", "searcher", "front", "tune")
@@ -101,8 +101,7 @@ def watched(tell: Callable[[int, Times, dict[int, float]], None], every: int) ->
     clock, handed_out = Clock(), dict[int, float]()
     clock.watch(ray, ("wait",), WAITING)
     clock.watch(sqlalchemy.orm.Session, ("commit",), "database")
-    clock.watch(front.Front, ("add",), "front")
-    clock.watch(searcher, ("summarize",), "front")
+    clock.watch(front.Front, ("add", "summarize"), "front")
 
     class Watched(StudySearcher):
         def __init__(self, study: Any, *arguments: Any) -> None:
