@@ -45,6 +45,8 @@ class TrialSummary(Section):
     """What it drew, by dotted path."""
     stopped: str | None = None
     """Why it was stopped before its end."""
+    precision: str | None = None
+    """In which it was trained."""
     outside_budget: str | None = None
     """Why it is no trial of this search: it was infeasible, or comes from an earlier study."""
 
@@ -88,6 +90,7 @@ def summarize(trial: FrozenTrial) -> TrialSummary:
         troubles=tuple(finding["trouble"] for finding in trial.user_attrs.get("diagnosis", ())),
         params=trial.params,
         stopped=trial.user_attrs.get("stopped"),
+        precision=trial.user_attrs.get("precision"),
         outside_budget=trial.user_attrs.get(OUTSIDE_BUDGET),
     )
 
