@@ -251,7 +251,7 @@ class TrainingConfig(Section):
     """Largest gradient norm of a step; null does not clip."""
     early_stopping_patience: int | None = Field(10, ge=1)
     """Epochs of the last phase without a lower validation loss before training ends; null trains to the end."""
-    precision: Literal["auto"] | Precision = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
     """`auto`: the one in which this device trains faster by a clear margin, measured when the training starts; else
     fp32. `bf16`: forward pass and loss under autocast, each epoch's evaluation too; weights and optimiser in fp32.
     `tf32`: a GPU multiplies matrices of fp32 in TF32; on the CPU the same as fp32."""

@@ -97,5 +97,5 @@ class Message:
         """The message in one of Tune's results."""
         content = json.loads(result["message"])
         outcome = Outcome.model_validate(content["outcome"]) if content["outcome"] else None
-        precision = PrecisionChoice.model_validate(content["precision"]) if content["precision"] else None
-        return cls(content["epoch"], outcome, precision)
+        precision = content.get("precision")
+        return cls(content["epoch"], outcome, precision and PrecisionChoice.model_validate(precision))

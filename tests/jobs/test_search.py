@@ -83,7 +83,7 @@ def test_bad_settings(refuse: Refuse, write_config: Write, settings: dict[str, A
         (
             "training.precision",
             {"type": "choice", "choices": ["fp16"]},
-            "training.precision: Input should be 'fp32', 'tf32' or",
+            "training.precision: Input should be 'auto', 'fp32', 'tf32' or",
         ),
         ("training.epochs", {"type": "choice", "choices": []}, "search.space.training.epochs.choice.choices: tuple"),
         (
