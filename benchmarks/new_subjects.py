@@ -59,7 +59,7 @@ BASE: dict[str, Any] = {
         "average_columns": RESPONSE,
         "split": {"unit": "recording"},
     },
-    "training": {"epochs": 40, "batch_size": 128},
+    "training": {"epochs": 40, "batch_size": 128, "precision": "fp32"},
 }
 OTHER: dict[str, Any] = {"training": {"target": "other_average"}}
 LIKELIHOOD: dict[str, Any] = merged(

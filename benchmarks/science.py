@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
@@ -97,9 +98,17 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def is_done(item: Run) -> bool:
-    """Whether the results hold this run, with this configuration."""
+    """Whether the results hold this run, with this configuration.
+
+    Options that came later than a result count as left at their defaults there.
+    """
     path = RESULTS / f"{item.key}.json"
-    return path.exists() and json.loads(path.read_text())["config"] == portable(item)
+    if not path.exists():
+        return False
+    try:
+        return Config.model_validate(json.loads(path.read_text())["config"]) == Config.model_validate(portable(item))
+    except ValidationError:
+        return False  # measured with an option that there is no longer
 
 
 def measure(item: Run, threads: int) -> str:
@@ -153,10 +162,9 @@ def as_json(found: Findings) -> dict[str, Any]:
 
 
 def portable(item: Run) -> dict[str, Any]:
-    """The run's configuration without folders of this machine."""
-    config: dict[str, Any] = json.loads(json.dumps(item.config))
-    if "tables" in config["data"]:
-        config["data"]["tables"] = [Path(table).name for table in config["data"]["tables"]]
+    """The run's complete configuration, without folders of this machine."""
+    config: dict[str, Any] = Config.model_validate(item.config).model_dump(mode="json")
+    config["data"]["tables"] = [Path(table).name for table in config["data"]["tables"]]
     return config
 
 
