@@ -22,7 +22,7 @@ from rich.console import Console
 
 from benchmarks.early_stopping_replay import ARMS, Curve, replays
 from benchmarks.early_stopping_report import Live, write_report
-from benchmarks.science import machine
+from benchmarks.processor import processor
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -202,7 +202,7 @@ def search_live(early: EarlyStopping, seconds: float, console: Console) -> None:
             hypervolume=result.hypervolume,
             complete=states.count("complete"),
             pruned=states.count("pruned"),
-            machine=machine(),
+            machine=processor(),
             base=fingerprint(),
         )
         with LIVE.open("a") as file:

@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.progress import Progress
 from sklearn.decomposition import PCA
 
-from benchmarks.science import ROOT, as_json, machine
+from benchmarks.processor import processor
+from benchmarks.science import ROOT, as_json
 from benchmarks.science_report import between, spread
 from benchmarks.science_runs import RECORDED_TABLES, merged
 from hcvae import command_line
@@ -159,7 +160,7 @@ class Bench:
         """Train one model and evaluate it on `subject`."""
         bundle = self.train(way, subject, seed)
         rows = rows_of_tables(bundle, [str(self.of_one(subject))])
-        return as_json(evaluate_bundle(bundle, rows, lambda step: None)) | {"machine": machine()}
+        return as_json(evaluate_bundle(bundle, rows, lambda step: None)) | {"machine": processor()}
 
     def train(self, way: Way, subject: str, seed: int) -> Bundle:
         """The model of a way, without `subject`."""

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from typing import Literal
 
@@ -142,8 +143,12 @@ def _fastest(gflops: Gflops) -> Precision:
     return chosen
 
 
+@cache
 def _rates(rows: int, features: int, device: torch.device) -> dict[Precision, float]:
-    """GFLOP/s of a miniature in each precision; each one's fastest of several steps, in turn."""
+    """GFLOP/s of a miniature in each precision; each one's fastest of several steps, in turn.
+
+    Measured once in a process, so that its trials do not wait for it again.
+    """
     widths = [max(1, features >> layer) for layer in range(LAYERS + 1)]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         layers = (decoder_layer(*pair, batch_norm=True) for pair in pairwise(widths))
