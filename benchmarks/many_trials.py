@@ -52,7 +52,7 @@ BASE = SearchConfig.model_validate(
     {
         "model": {"width": 0.02},
         "data": {"simulator": {"rows": 600}},
-        "training": {"epochs": 1, "batch_size": 512, "precision": "fp32"},
+        "training": {"epochs": 1, "batch_size": 512},
     }
 )
 """What every configuration shares; the search space is the default one."""
