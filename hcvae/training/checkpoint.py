@@ -119,7 +119,7 @@ def copy_newest(folders: Iterable[Place], target: Path, identity: dict[str, Any]
                     return target / name
             except FileNotFoundError:
                 continue  # not whole, or a newer one has replaced it
-            except (ValueError, SafetensorError) as error:
+            except (KeyError, TypeError, ValueError, SafetensorError) as error:
                 logger.warning("%s is damaged, and left out: %s", checkpoint, error)
     return None
 
@@ -144,9 +144,7 @@ def _is_same(state: TrainingState, identity: dict[str, Any]) -> bool:
     precision = wanted.training.precision
     same = found.model_copy(update={"training": found.training.model_copy(update={"precision": precision})})
     return (
-        same == wanted
-        and state.identity["data"] == identity["data"]
-        and precision in ("auto", *state.precisions[-1:], found.training.precision)
+        same == wanted and state.identity["data"] == identity["data"] and precision in ("auto", *state.precisions[-1:])
     )
 
 
