@@ -1,7 +1,7 @@
 """The precision of a training's matrix products: `auto` takes the one in which this device trains faster.
 
-No list of processors decides, but a measurement of a tenth of a second or less: training steps of a miniature network
-that is as wide as the model, up to a bound. Its ratio of bf16 to fp32 is about that of the whole training.
+No list of processors decides, but a short measurement: training steps of a miniature network that is as wide as the model,
+up to a bound. Its ratio of bf16 to fp32 is about that of the whole training.
 """
 
 import math
@@ -90,7 +90,7 @@ def decide(wanted: Precision | Literal["auto"], gflops: Gflops, begun: Sequence[
         before, used = tuple(begun), "fp32"
     elif factor > SLOWER:
         warning = f"training.precision: {used!r} is {factor:.3g} times slower than 'fp32' here; 'auto' avoids that"
-    elif wanted == "tf32" and factor > 1 / SLOWER:
+    elif wanted == "tf32" and gflops and factor > 1 / SLOWER:
         warning = "training.precision: 'tf32' is not faster than 'fp32' here"
     return PrecisionChoice(used=used, before=before, gflops=dict(gflops), warning=warning)
 

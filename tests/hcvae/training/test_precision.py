@@ -69,6 +69,7 @@ def test_a_precision_that_is_given_is_used_with_a_warning_where_it_is_slower():
     assert "'tf32' is not faster" in decide("tf32", CPU).warning
     assert "'tf32' is not faster" in decide("tf32", {"fp32": 40.0, "tf32": 41.0, "bf16": 90.0}).warning
     assert decide("tf32", GPU).warning is None
+    assert decide("tf32", {}, ["tf32"]).warning is None, "a finished training is not measured again"
 
 
 def test_a_training_goes_on_as_it_began_unless_that_is_clearly_slower_here():
