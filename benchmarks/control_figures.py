@@ -17,7 +17,8 @@ import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from benchmarks.science import ROOT, machine
+from benchmarks.processor import machine
+from benchmarks.science import ROOT
 from benchmarks.science_report import between
 from hcvae import command_line, plots
 from hcvae.bundle import Bundle, load
@@ -89,7 +90,12 @@ def configuration(tables: Sequence[Path], epochs: int) -> Config:
                 "average_columns": ["subject_id", "stimulus_level_db"],
                 "split": {"unit": "recording"},
             },
-            "training": {"epochs": epochs, "batch_size": 64, "loss_weights": {"global_kl": 0.02, "local_kl": 0.02}},
+            "training": {
+                "epochs": epochs,
+                "batch_size": 64,
+                "precision": "fp32",
+                "loss_weights": {"global_kl": 0.02, "local_kl": 0.02},
+            },
         }
     )
 

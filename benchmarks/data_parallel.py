@@ -24,7 +24,8 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.science import ROOT, machine
+from benchmarks.processor import machine, without_slow
+from benchmarks.science import ROOT
 from benchmarks.science_report import between, spread
 from benchmarks.science_runs import PLAIN, merged
 from hcvae import command_line
@@ -40,7 +41,7 @@ from hcvae.training.workers import Workers
 
 WORKERS = 2
 BATCHES = (256, 512, 1024)
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = {"fp32": "fp32", "bf16": "bf16"}
 WORKER_FILE = "HCVAE_BENCHMARK_FILE"
 """Variable that names the file that the first worker writes what it found to."""
 
@@ -57,18 +58,21 @@ class DataParallel(command_line.Command):
     """Each round runs both ways once."""
     rows: int = Field(12_000, ge=2000)
     """Simulated waveforms, of which 70 % are trained on."""
+    precisions: tuple[str, ...] = ()
+    """In which to train; by default fp32, and bf16 where that is not slower here."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the benchmark, or a worker of it."""
     command = command_line.parse(DataParallel, arguments)
     if file := os.environ.get(WORKER_FILE):
-        answer(Path(file), lambda workers: epoch_rates(command.rows, workers))
+        answer(Path(file), lambda workers: epoch_rates(command.rows, workers, command.precisions))
         return 0
     console = Console()
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    precisions = command.precisions or without_slow(PRECISIONS, PRECISIONS, console)
+    words = ["--rows", str(command.rows), "--precisions", json.dumps([*precisions])]
     for _ in track(range(command.rounds), "rounds", console=console):
-        words = ["--rows", str(command.rows)]
         alone, together = (answer_of("benchmarks.data_parallel", words, workers) for workers in (1, WORKERS))
         for name in alone:
             found[name].append((alone[name], together[name]))
@@ -126,14 +130,14 @@ def answer(file: Path, measure: Callable[[Workers], dict[str, float]]) -> None:
     torch.distributed.destroy_process_group()
 
 
-def epoch_rates(rows: int, workers: Workers) -> dict[str, float]:
+def epoch_rates(rows: int, workers: Workers, precisions: Sequence[str]) -> dict[str, float]:
     """Waveforms/s of an epoch of each kind, after a first one that is not timed."""
     base: dict[str, Any] = merged(PLAIN, {"data": {"simulator": {"rows": rows}}})
     data = prepare(Config.model_validate(base))
     train = PartTensors.of(data.train, torch.device("cpu"))
     rates = {}
     with memory_kept():
-        for precision in PRECISIONS:
+        for precision in precisions:
             for batch in BATCHES:
                 changed = merged(base, {"training": {"batch_size": batch, "precision": precision}})
                 config = resolve(Config.model_validate(changed), data, workers.size)

@@ -11,16 +11,18 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 from rich.console import Console
 
 from benchmarks.early_stopping_replay import ARMS, Curve, replays
 from benchmarks.early_stopping_report import Live, write_report
-from benchmarks.science import machine
+from benchmarks.processor import processor
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -33,13 +35,21 @@ from tune.space import Value, apply, suggest
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "early-stopping"
 CURVES, LIVE = RESULTS / "curves.jsonl", RESULTS / "live.jsonl"
+RECORDED_BASE = "base-"
+"""Before the name of a base configuration, in the name of the file that holds it."""
 SEEDS = range(5)
 FIRST_RUNGS = (2, 4, 6, 9)
 BASE = SearchConfig.model_validate(
     {
         "model": {"width": 0.1},
         "data": {"simulator": {"rows": 3000}},
-        "training": {"epochs": 18, "batch_size": 128, "early_stopping_patience": None, "checkpoint_every_epochs": 9999},
+        "training": {
+            "epochs": 18,
+            "batch_size": 128,
+            "precision": "fp32",
+            "early_stopping_patience": None,
+            "checkpoint_every_epochs": 9999,
+        },
     }
 )
 """What every configuration shares; the search space is the default one."""
@@ -95,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def record(configurations: int, console: Console) -> None:
     """Train what is not recorded yet, one configuration after another, each on one thread."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    keep_base()
     torch.set_num_threads(1)
     done = {curve.index for curve in recorded()}
     data = prepare(BASE)
@@ -141,16 +151,36 @@ def draws(n: int) -> list[dict[str, Value]]:
 
 
 def fingerprint() -> str:
-    """Of the base configuration, but for its licence, which changes no number."""
-    base = BASE.model_dump(mode="json", include=set(Config.model_fields), exclude={"data": {"licence"}})
+    """The name of the base configuration: that of a recorded one that is the same.
+
+    Options that came later than a recorded one count as left at their defaults there.
+    """
+    base = _base()
+    for file in sorted(RESULTS.glob(f"{RECORDED_BASE}*.json")):
+        with suppress(ValidationError):  # of an option that there is no longer
+            if Config.model_validate_json(file.read_text()) == Config.model_validate(base):
+                return file.stem.removeprefix(RECORDED_BASE)
     return hashlib.sha256(json.dumps(base, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def keep_base() -> None:
+    """Record the base configuration beside its results."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    file = RESULTS / f"{RECORDED_BASE}{fingerprint()}.json"
+    if not file.exists():
+        file.write_text(json.dumps(_base(), indent=1, sort_keys=True) + "\n")
+
+
+def _base() -> dict[str, Any]:
+    """What is trained, without its licence, which changes no number."""
+    return BASE.model_dump(mode="json", include=set(Config.model_fields), exclude={"data": {"licence"}})
 
 
 def search_live(early: EarlyStopping, seconds: float, console: Console) -> None:
     """One real search an arm, each for `seconds`; a line of results for each."""
     from tune.search import run_search
 
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    keep_base()
     for arm in ARMS:
         storage = tempfile.mkdtemp(prefix="early-stopping-")
         changes = {
@@ -172,7 +202,7 @@ def search_live(early: EarlyStopping, seconds: float, console: Console) -> None:
             hypervolume=result.hypervolume,
             complete=states.count("complete"),
             pruned=states.count("pruned"),
-            machine=machine(),
+            machine=processor(),
             base=fingerprint(),
         )
         with LIVE.open("a") as file:

@@ -18,7 +18,8 @@ from playwright.sync_api import Page, sync_playwright
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
-from benchmarks.science import ROOT, machine
+from benchmarks.processor import machine
+from benchmarks.science import ROOT
 from benchmarks.science_report import between
 from hcvae import command_line
 from hcvae.bundle import load

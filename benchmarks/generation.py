@@ -19,7 +19,8 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
-from benchmarks.science import ROOT, machine
+from benchmarks.processor import machine
+from benchmarks.science import ROOT
 from benchmarks.science_report import between, spread
 from hcvae import command_line
 from hcvae.bundle import load

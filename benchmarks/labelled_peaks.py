@@ -19,7 +19,8 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.science import ROOT, machine
+from benchmarks.processor import machine
+from benchmarks.science import ROOT
 from benchmarks.science_report import between, spread
 from hcvae import command_line
 from hcvae.bundle import load
@@ -33,7 +34,7 @@ LABELLED = "mouse_tone_epl_labelled.parquet"
 CONFIG: dict[str, Any] = {
     "model": {"width": 0.25},
     "data": {"simulator": {"rows": 10_000}, "static": ["stimulus_level_db"]},
-    "training": {"epochs": 40, "batch_size": 128},
+    "training": {"epochs": 40, "batch_size": 128, "precision": "fp32"},
 }
 
 

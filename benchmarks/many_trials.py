@@ -29,7 +29,8 @@ import tune.search
 from benchmarks.many_trials_clock import Times, resident_mib, watched
 from benchmarks.many_trials_report import Row, Run, Snapshot, write_report
 from benchmarks.postgres import postgres_server
-from benchmarks.science import machine, revision
+from benchmarks.processor import processor
+from benchmarks.science import revision
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -89,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the benchmark."""
     command = command_line.parse(ManyTrials, arguments)
     RESULTS.mkdir(parents=True, exist_ok=True)
-    measured_on, measured = machine(), revision()
+    measured_on, measured = processor(), revision()
 
     def keep(rows: Sequence[Row]) -> None:
         made = Run(name=command.name, machine=measured_on, revision=measured, rows=tuple(rows))

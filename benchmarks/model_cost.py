@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from benchmarks.science import ROOT, machine
+from benchmarks.processor import machine
+from benchmarks.science import ROOT
 from benchmarks.science_report import between
 from benchmarks.science_runs import PLAIN, RECOMMENDED, STANDARD, merged
 from hcvae import command_line
@@ -54,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the benchmark."""
     command = command_line.parse(ModelCost, arguments)
     torch.set_num_threads(command.threads)
-    base = {"data": {"simulator": {"rows": 2000}}, "training": {"batch_size": command.batch}}
+    base = {"data": {"simulator": {"rows": 2000}}, "training": {"batch_size": command.batch, "precision": "fp32"}}
     configs = {name: Config.model_validate(merged(base, changes)) for name, changes in MODELS.items()}
     data = prepare(next(iter(configs.values())))
     steps = {name: training_step(config, data) for name, config in configs.items()}

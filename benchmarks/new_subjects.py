@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.progress import Progress
 from sklearn.decomposition import PCA
 
-from benchmarks.science import ROOT, as_json, machine
+from benchmarks.processor import processor
+from benchmarks.science import ROOT, as_json
 from benchmarks.science_report import between, spread
 from benchmarks.science_runs import RECORDED_TABLES, merged
 from hcvae import command_line
@@ -46,6 +47,7 @@ HUMAN, MOUSE = RECORDED_TABLES
 SUBJECTS = ("H1", "H3")
 MOUSE_SUBJECT = "M1"
 SHOWN = {"cross_average_nmse": "NMSE, other average", "reconstruction_nmse": "NMSE"}
+COLUMNS = [(subject, name) for subject in SUBJECTS for name in SHOWN]
 RESPONSE = ["subject_id", "stimulus_level_db", "response"]
 """What two averages of one response share. Recorded ones of one level are of one response; the two halves of a
 recording may differ in the click's polarity."""
@@ -59,7 +61,7 @@ BASE: dict[str, Any] = {
         "average_columns": RESPONSE,
         "split": {"unit": "recording"},
     },
-    "training": {"epochs": 40, "batch_size": 128},
+    "training": {"epochs": 40, "batch_size": 128, "precision": "fp32"},
 }
 OTHER: dict[str, Any] = {"training": {"target": "other_average"}}
 LIKELIHOOD: dict[str, Any] = merged(
@@ -159,7 +161,7 @@ class Bench:
         """Train one model and evaluate it on `subject`."""
         bundle = self.train(way, subject, seed)
         rows = rows_of_tables(bundle, [str(self.of_one(subject))])
-        return as_json(evaluate_bundle(bundle, rows, lambda step: None)) | {"machine": machine()}
+        return as_json(evaluate_bundle(bundle, rows, lambda step: None)) | {"machine": processor()}
 
     def train(self, way: Way, subject: str, seed: int) -> Bundle:
         """The model of a way, without `subject`."""
@@ -227,25 +229,31 @@ class Bench:
         }
 
 
-def table(bench: Bench) -> str:
-    """Mean and standard deviation over the seeds, for each held-out human."""
-    records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    columns = [(subject, name) for subject in SUBJECTS for name in SHOWN]
-    lines = [
-        f"| trained on (seeds) | {' | '.join(f'{subject}: {SHOWN[name]}' for subject, name in columns)} |",
-        f"| --- |{' --- |' * len(columns)}",
-    ]
+def trained_rows(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A row for each way of training: mean and standard deviation over the seeds, for each held-out human."""
+    rows = []
     for way in WAYS:
         found = [record for record in records if record["way"] == way]
         seeds = len({record["seed"] for record in found})
-        cells = [spread([r["measures"][name] for r in found if r["subject"] == subject]) for subject, name in columns]
-        lines.append(f"| {way} ({seeds}) | {' | '.join(cells)} |")
+        cells = [spread([r["measures"][name] for r in found if r["subject"] == subject]) for subject, name in COLUMNS]
+        rows.append(f"| {way} ({seeds}) | {' | '.join(cells)} |")
+    return rows
+
+
+def table(bench: Bench) -> str:
+    """What was trained, and below it what needs no training."""
+    records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    lines = [
+        f"| trained on (seeds) | {' | '.join(f'{subject}: {SHOWN[name]}' for subject, name in COLUMNS)} |",
+        f"| --- |{' --- |' * len(COLUMNS)}",
+        *trained_rows(records),
+    ]
     dims = Config.model_validate(BASE).model
     baselines = {
         subject: bench.baselines(subject, dims.global_latent_dim + dims.local_latent_dim) for subject in SUBJECTS
     }
     for name in baselines[SUBJECTS[0]]:
-        cells = [f"{baselines[subject][name][measure]:.3f}" for subject, measure in columns]
+        cells = [f"{baselines[subject][name][measure]:.3f}" for subject, measure in COLUMNS]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     machines = sorted({record["machine"] for record in records})
     return "\n".join([*lines, "", f"Measured on {'; '.join(machines)}."])

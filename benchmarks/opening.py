@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.progress import track
 
 import tune.streaming
-from benchmarks.science import ROOT, machine
+from benchmarks.processor import fastest, machine
+from benchmarks.science import ROOT
 from benchmarks.science_report import between, spread
 from benchmarks.streaming import GROUP_ROWS, SHARE, write
 from hcvae import command_line
@@ -72,7 +73,7 @@ class Source:
         """One that trains on this source."""
         settings: dict[str, Any] = {
             "model": {"width": width},
-            "training": {"batch_size": BATCH, "precision": "bf16", "loss_weights": {"swap": 0.0}},
+            "training": {"batch_size": BATCH, "precision": fastest(), "loss_weights": {"swap": 0.0}},
         }
         config = resolve(Config.model_validate(settings), self.data, 1)
         train = PartTensors.of(self.data.train, torch.device("cpu"))
@@ -138,7 +139,7 @@ def report(command: Opening, sources: dict[str, Source], needed: dict[float, lis
     lines += [
         "",
         f"The large table has {size_gb:.1f} GB, and is opened once a way; {command.rounds} rounds of batches. Training "
-        f"steps from memory (bf16, {torch.get_num_threads()} threads, the specification's loss), waveforms/s: "
+        f"steps from memory ({fastest()}, {torch.get_num_threads()} threads, the specification's loss), waveforms/s: "
         f"{trained}. {machine()}, load average {os.getloadavg()[0]:.1f} at the end.",
     ]
     path = ROOT / "docs" / "benchmarks.md"

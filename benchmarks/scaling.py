@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.data_parallel import WORKER_FILE, WORKERS, answer, answer_of
-from benchmarks.science import ROOT, machine
+from benchmarks.processor import machine
+from benchmarks.science import ROOT
 from benchmarks.science_report import between, spread
 from benchmarks.science_runs import PLAIN, merged
 from benchmarks.training_loops import clocked
@@ -126,7 +127,9 @@ def step_and_reduce_seconds(workers: Workers) -> dict[str, float]:
     with memory_kept():
         for batch in BATCHES:
             for name, company in (("alone", Workers(0, 1)), ("together", workers)):
-                config = Config.model_validate(merged(base, {"training": {"batch_size": batch * company.size}}))
+                config = Config.model_validate(
+                    merged(base, {"training": {"batch_size": batch * company.size, "precision": "fp32"}})
+                )
                 config = resolve(config, data, company.size)
                 torch.manual_seed(0)
                 trainer = EpochTrainer(config, build(config.model), train, company, data.preprocessing.sampling_rate_hz)

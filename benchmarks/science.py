@@ -9,7 +9,6 @@ python -m benchmarks.science --report         # only write docs/science.md anew 
 import json
 import multiprocessing
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -22,9 +21,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks.processor import processor, without_slow
 from benchmarks.science_report import write_report
 from benchmarks.science_runs import Run, runs
 from hcvae import command_line
@@ -83,6 +84,10 @@ def run(arguments: Sequence[str]) -> int:
         chosen = [r for r in chosen if r not in left_out]
         console.print(f"{recordings}: no such folder; {len(left_out)} runs on recordings are left out")
     todo = [] if command.report else [r for r in chosen if not is_done(r)]
+    if todo:
+        by_key = {r.key: r for r in todo}
+        precisions = {key: r.config["training"]["precision"] for key, r in by_key.items()}
+        todo = [*without_slow(by_key, precisions, console).values()]
     RESULTS.mkdir(parents=True, exist_ok=True)
     processes = ProcessPoolExecutor(command.trainings, multiprocessing.get_context("spawn"))
     with processes, Progress(console=console) as progress:
@@ -97,9 +102,17 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def is_done(item: Run) -> bool:
-    """Whether the results hold this run, with this configuration."""
+    """Whether the results hold this run, with this configuration.
+
+    Options that came later than a result count as left at their defaults there.
+    """
     path = RESULTS / f"{item.key}.json"
-    return path.exists() and json.loads(path.read_text())["config"] == portable(item)
+    if not path.exists():
+        return False
+    try:
+        return Config.model_validate(json.loads(path.read_text())["config"]) == Config.model_validate(portable(item))
+    except ValidationError:
+        return False  # measured with an option that there is no longer
 
 
 def measure(item: Run, threads: int) -> str:
@@ -125,7 +138,7 @@ def measure(item: Run, threads: int) -> str:
             "train_seconds": trained - started,
             "evaluate_seconds": time.perf_counter() - trained,
             "threads": threads,
-            "machine": machine(),
+            "machine": processor(),
             "revision": revision(),
             "date": datetime.now(UTC).date().isoformat(),
             **as_json(found),
@@ -153,10 +166,9 @@ def as_json(found: Findings) -> dict[str, Any]:
 
 
 def portable(item: Run) -> dict[str, Any]:
-    """The run's configuration without folders of this machine."""
-    config: dict[str, Any] = json.loads(json.dumps(item.config))
-    if "tables" in config["data"]:
-        config["data"]["tables"] = [Path(table).name for table in config["data"]["tables"]]
+    """The run's complete configuration, without folders of this machine."""
+    config: dict[str, Any] = Config.model_validate(item.config).model_dump(mode="json")
+    config["data"]["tables"] = [Path(table).name for table in config["data"]["tables"]]
     return config
 
 
@@ -164,14 +176,6 @@ def write(item: Run, record: dict[str, Any]) -> None:
     """Write the record."""
     with written_whole(RESULTS / f"{item.key}.json") as temporary:
         temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
-
-
-def machine() -> str:
-    """Processor and cores."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return f"{line.split(':', 1)[1].strip()}, {os.cpu_count()} cores, torch {torch.__version__}"
-    return f"{platform.processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
 def revision() -> str:

@@ -142,7 +142,7 @@ def recorded(folder: Path, width: float) -> dict[str, Any]:
             "average_columns": ["subject_id", "stimulus_level_db"],
         },
         "normalization": {"group_by": "species"},
-        "training": {"epochs": 60, "batch_size": 64},
+        "training": {"epochs": 60, "batch_size": 64, "precision": "fp32"},
     }
 
 

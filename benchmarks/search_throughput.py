@@ -28,7 +28,8 @@ from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.science import ROOT, machine
+from benchmarks.processor import machine
+from benchmarks.science import ROOT
 from benchmarks.science_report import between, spread
 from hcvae import command_line
 from hcvae.config import Config
@@ -88,7 +89,7 @@ class Task:
         return {
             "model": {"width": 0.25},
             "data": {"tables": [str(self.table)]},
-            "training": {"epochs": self.epochs, "batch_size": 256},
+            "training": {"epochs": self.epochs, "batch_size": 256, "precision": "fp32"},
         }
 
 

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from pydantic import Field
 from rich.console import Console
 
-from benchmarks.science import ROOT, machine
+from benchmarks.processor import machine
+from benchmarks.science import ROOT
 from benchmarks.science_report import between
 from hcvae import command_line
 from hcvae.data.simulator import simulate
@@ -113,6 +114,7 @@ def train(table: Path, out: Path, *more: str) -> tuple[Memory, float, dict[str, 
         "--data.split.test": SHARE,
         "--model.width": "0.25",
         "--training.epochs": "1",
+        "--training.precision": "fp32",
         "--out": str(out),
     }
     words = [word for option in options.items() for word in option]

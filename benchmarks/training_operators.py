@@ -12,7 +12,8 @@ from pydantic import Field
 from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.science import ROOT, machine
+from benchmarks.processor import machine, without_slow
+from benchmarks.science import ROOT
 from benchmarks.science_report import between, spread
 from benchmarks.science_runs import PLAIN, merged
 from benchmarks.training_loops import prepared
@@ -50,18 +51,20 @@ class Operators(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Run the benchmark."""
     command = command_line.parse(Operators, arguments)
-    found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in WAYS}
+    console = Console()
+    ways = without_slow(WAYS, {name: precision for name, (precision, _) in WAYS.items()}, console)
+    found: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in ways}
     with memory_kept():
         for _ in range(command.rounds):
-            for name, (precision, batch) in WAYS.items():
+            for name, (precision, batch) in ways.items():
                 for kind, share in shares(precision, batch, command.steps).items():
                     found[name][kind].append(share)
-    lines = [f"| share of a step's time | {' | '.join(WAYS)} |", "| --- |" + " --- |" * len(WAYS)]
-    lines += [f"| {kind} | {' | '.join(spread(found[name][kind]) for name in WAYS)} |" for kind in (*KINDS, OTHERS)]
+    lines = [f"| share of a step's time | {' | '.join(ways)} |", "| --- |" + " --- |" * len(ways)]
+    lines += [f"| {kind} | {' | '.join(spread(found[name][kind]) for name in ways)} |" for kind in (*KINDS, OTHERS)]
     lines += ["", f"{command.rounds} rounds of {command.steps} steps, {torch.get_num_threads()} threads; {machine()}."]
     path = ROOT / "docs" / "benchmarks.md"
     path.write_text(between(path.read_text(), "training operators", "\n".join(lines)))
-    Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.ceilings import product_gflops
-from benchmarks.science import ROOT, machine
+from benchmarks.processor import machine, without_slow
+from benchmarks.science import ROOT
 from benchmarks.science_report import between, spread
 from benchmarks.science_runs import PLAIN, merged
 from benchmarks.training_loops import TIMED, lightning_trainer, plain_loop, timed_fit
@@ -30,6 +31,7 @@ from hcvae.data.dataset import Dataset, prepare
 from hcvae.models import build
 from hcvae.training.loop import resolve
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PLAIN_256 = "plain loop, fp32, unfused AdamW"
 
 
@@ -79,10 +81,11 @@ def run(arguments: Sequence[str]) -> int:
         "plain loop, bf16, fused AdamW, 512": Way(512, "bf16", partial(plain_loop, fused=True)),
         "fit, bf16, 512": Way(512, "bf16", timed_fit),
     }
-    ceilings: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    ways = without_slow(ways, {name: way.precision for name, way in ways.items()}, console)
+    ceilings: dict[str, list[float]] = {way.precision: [] for way in ways.values()}
     for _ in track(range(command.rounds), "rounds", console=console):
-        for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-            ceilings[precision].append(product_gflops(dtype))
+        for precision, rates in ceilings.items():
+            rates.append(product_gflops(DTYPES[precision]))
         for way in ways.values():
             settings = {"training": {"batch_size": way.batch, "precision": way.precision}}
             way.lines.append(way.run(Config.model_validate(merged(base, settings)), data))
@@ -112,7 +115,7 @@ def report(
     lines += [
         "",
         f"{command.rounds} rounds of {rows:,} waveforms, {command.epochs} epoch(s), {torch.get_num_threads()} threads; "
-        f"ceilings: fp32 {spread(ceilings['fp32'])}, bf16 {spread(ceilings['bf16'])} GFLOP/s. {machine()}.",
+        f"ceilings: {', '.join(f'{name} {spread(rates)}' for name, rates in ceilings.items())} GFLOP/s. {machine()}.",
     ]
     parts = [
         f"| part of the time | {' | '.join(name for name in ways if name.startswith('fit'))} |",

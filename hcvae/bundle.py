@@ -61,10 +61,13 @@ class Bundle:
     """Metrics of every epoch of its training."""
 
 
-def save_bundle(folder: Path, bundle: Bundle, split: str, findings: Sequence["Finding"]) -> None:
+def save_bundle(
+    folder: Path, bundle: Bundle, split: str, findings: Sequence["Finding"], precision: str | None = None
+) -> None:
     """Write `bundle` to `folder`, replacing what is there.
 
-    The model card tells `split`, how the data were divided in words, and `findings`, the troubles of the training.
+    The model card tells `split`, how the data were divided in words, `findings`, the troubles of the training, and
+    `precision`, in which it was trained and why; None: as the configuration has it.
     """
     with folder_written_whole(folder) as temporary:
         weights = temporary / "model.safetensors"
@@ -77,7 +80,9 @@ def save_bundle(folder: Path, bundle: Bundle, split: str, findings: Sequence["Fi
         (temporary / "normalization.json").write_text(bundle.preprocessing.model_dump_json(indent=2))
         (temporary / "metrics.json").write_text(json.dumps(bundle.metrics, indent=2))
         (temporary / "history.json").write_text(json.dumps(bundle.history))
-        (temporary / "README.md").write_text(model_card(bundle, split, findings))
+        (temporary / "README.md").write_text(
+            model_card(bundle, split, findings, precision or bundle.config.training.precision)
+        )
 
 
 def load(path: str | Path | Place) -> Bundle:

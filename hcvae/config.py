@@ -14,6 +14,10 @@ MOST_DIMENSIONS = 2**14
 """Samples of a waveform or dimensions of a latent: the model holds a square matrix of each, here of 1 GiB."""
 
 
+Precision = Literal["fp32", "tf32", "bf16"]
+"""Of matrix products: single, its factors rounded to 10 bits on a GPU, or forward passes in bfloat16."""
+
+
 class Section(BaseModel):
     """A part of the configuration: immutable, no unknown keys, each field documented by the line below it."""
 
@@ -247,9 +251,10 @@ class TrainingConfig(Section):
     """Largest gradient norm of a step; null does not clip."""
     early_stopping_patience: int | None = Field(10, ge=1)
     """Epochs of the last phase without a lower validation loss before training ends; null trains to the end."""
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """`bf16`: forward pass and loss under autocast, each epoch's evaluation too; weights and optimiser in fp32. `tf32`:
-    a GPU multiplies matrices of fp32 in TF32; on the CPU the same as fp32."""
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    """`auto`: the one in which this device trains faster by a clear margin, measured when the training starts; else
+    fp32. `bf16`: forward pass and loss under autocast, each epoch's evaluation too; weights and optimiser in fp32.
+    `tf32`: a GPU multiplies matrices of fp32 in TF32; on the CPU the same as fp32."""
     compile: bool = False
     """Compile the steps with `torch.compile`, on a GPU into CUDA graphs. Meant for GPUs; it needs a C++ compiler and a
     minute at the start."""

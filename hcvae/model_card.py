@@ -28,13 +28,13 @@ VALIDITY = (
 )
 
 
-def model_card(bundle: "Bundle", split: str, findings: Sequence["Finding"]) -> str:
+def model_card(bundle: "Bundle", split: str, findings: Sequence["Finding"], precision: str) -> str:
     """What the model is, what it was trained on, how well that went and where it is valid, as Markdown."""
     troubles = [f"- {finding.trouble}: {finding.evidence}. Remedy: {finding.remedy}." for finding in findings]
     sections = [
         [f"# {bundle.config.model.model_type.capitalize()} conditional VAE of auditory brainstem responses"],
         ["For research. Not for diagnosis."],
-        _facts(bundle, split),
+        _facts(bundle, split, precision),
         ["## Intended use"],
         [INTENDED_USE],
         ["## How good it is"],
@@ -50,7 +50,7 @@ def model_card(bundle: "Bundle", split: str, findings: Sequence["Finding"]) -> s
     return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
 
 
-def _facts(bundle: "Bundle", split: str) -> list[str]:
+def _facts(bundle: "Bundle", split: str, precision: str) -> list[str]:
     config, preprocessing = bundle.config, bundle.preprocessing
     source = ", ".join(config.data.tables) or f"simulator ({config.data.simulator.rows} waveforms)"
     parameters = sum(p.numel() for p in bundle.model.parameters())
@@ -63,6 +63,7 @@ def _facts(bundle: "Bundle", split: str) -> list[str]:
         f"- Licence of the data: {config.data.licence or 'not stated'}",
         f"- Labelled waves: {waves if waves and config.model.predict_peaks else 'none, so no peaks are predicted'}",
         f"- {split}",
+        f"- Trained in {precision}",
     ]
 
 

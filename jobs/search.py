@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,8 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     if not command.log_json:
         console.print(result.table())
+        if comparability := _comparability(result):
+            console.print(comparability, highlight=False, markup=False, soft_wrap=True)
         console.print(_next_steps(config, result), highlight=False, markup=False, soft_wrap=True)
     return 0
 
@@ -75,6 +78,17 @@ def _with_lasting_paths(config: SearchConfig) -> SearchConfig:
     warm_start = settings.warm_start and lasting(settings.warm_start)
     places = {"storage": lasting(settings.storage), "warm_start": warm_start}
     return config.model_copy(update={"search": settings.model_copy(update=places)})
+
+
+def _comparability(result: "SearchResult") -> str | None:
+    counts = Counter(trial.precision for trial in result.trials if trial.precision)
+    if len(counts) < 2:
+        return None
+    trained = ", ".join(f"{count} in {precision}" for precision, count in counts.most_common())
+    return (
+        f"Trials were trained in different precisions ({trained}): their objectives differ by that too, about as much "
+        "as by another seed. To compare them exactly, set training.precision to one of these."
+    )
 
 
 def _next_steps(config: SearchConfig, result: "SearchResult") -> str:

@@ -23,6 +23,7 @@ from tune.config import SearchSettings
 
 if TYPE_CHECKING:
     from hcvae.data.dataset import Dataset
+    from hcvae.training.precision import PrecisionChoice
     from tune.outcome import Outcome
 
 OnEpoch = Callable[[dict[str, float]], None]
@@ -78,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
             console.print_json(config.model_dump_json())
             return 0
         with _progress(config, console, command.log_json) as on_epoch:
-            outcome = _train(command, out, config, data, on_epoch)
+            outcome = _train(command, out, config, data, on_epoch, partial(_show_precision, console))
     if outcome.figure_failure:
         console.print(f"no figures: {outcome.figure_failure}", highlight=False, markup=False)
     nmse, disentanglement = outcome.values or (math.nan, math.nan)
@@ -162,7 +163,19 @@ def _settings(command: TrainCommand) -> SearchSettings:
     )
 
 
-def _train(command: TrainCommand, out: Place, config: Config, data: "Dataset", on_epoch: OnEpoch) -> "Outcome":
+def _show_precision(console: Console, precision: "PrecisionChoice") -> None:
+    warning = f"; warning: {precision.warning}" if precision.warning else ""
+    console.print(f"trains in {precision}{warning}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _train(
+    command: TrainCommand,
+    out: Place,
+    config: Config,
+    data: "Dataset",
+    on_epoch: OnEpoch,
+    on_precision: Callable[["PrecisionChoice"], None],
+) -> "Outcome":
     from tune.attempt import Attempt
 
     attempt = Attempt(out)
@@ -172,12 +185,14 @@ def _train(command: TrainCommand, out: Place, config: Config, data: "Dataset", o
         from tune.decisions import Listener
 
         torch.set_num_threads(command.cpus_per_worker)
-        return attempt.train(config, data, Listener(on_epoch))
+        return attempt.train(config, data, Listener(on_epoch, chosen=on_precision))
     import ray
 
     from tune.distributed import train_with_workers
 
-    outcome = train_with_workers(config, ray.put(data), attempt, _settings(command), on_epoch)
+    outcome = train_with_workers(
+        config, ray.put(data), attempt, _settings(command), on_epoch, on_precision=on_precision
+    )
     if outcome.values is None:
         kind, _, message = (outcome.failure or "").partition(": ")
         if kind == UserError.__name__:

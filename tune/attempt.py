@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hcvae.config import Config
@@ -49,7 +50,8 @@ class Attempt:
         with self._workspace() as folder:
             self._begin(config, data, folder, workers)
             try:
-                result = train_bundle(config, data, folder, listener, lambda checkpoint: self._keep(folder, checkpoint))
+                keep = partial(self._keep, folder)
+                result = train_bundle(config, data, folder, listener, keep, listener.chosen)
                 outcome = Outcome.of(result, listener.stop)
                 if not workers.first:
                     return outcome

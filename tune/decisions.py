@@ -14,6 +14,7 @@ import ray
 
 from hcvae.config import Section
 from hcvae.errors import UserError
+from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
 from tune.early_stopping import MOASHA, first_rung, rungs_of
 from tune.pareto import OBJECTIVES, Point
@@ -83,9 +84,16 @@ class Decisions:
 class Listener:
     """What a training reports to: passes each epoch on, asks whether to go on, remembers the history and the answer."""
 
-    def __init__(self, tell: Callable[[Metrics], object], ask: Ask | None = None) -> None:
+    def __init__(
+        self,
+        tell: Callable[[Metrics], object],
+        ask: Ask | None = None,
+        chosen: Callable[[PrecisionChoice], object] | None = None,
+    ) -> None:
         self.history: list[Metrics] = []
         self.stop: Stop | None = None
+        self.chosen = chosen
+        """Called with the precision before the first epoch."""
         self._tell = tell
         self._ask = ask
 

@@ -18,6 +18,7 @@ from ray.util.queue import Empty, Queue
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.training.precision import PrecisionChoice
 from tune.abandoned import release_abandoned
 from tune.attempt import Attempt
 from tune.config import SearchSettings
@@ -36,11 +37,12 @@ def train_with_workers(
     settings: SearchSettings,
     on_epoch: Callable[[dict[str, float]], object],
     ask: Ask | None = None,
+    on_precision: Callable[[PrecisionChoice], object] | None = None,
 ) -> Outcome:
     """Train with `settings.workers` workers; the same attempt again goes on from its checkpoint.
 
-    `on_epoch` is called in this process with each epoch's metrics; `ask` is asked by the first worker, which tells the
-    others.
+    `on_precision` is called in this process with the precision, `on_epoch` with each epoch's metrics; `ask` is asked by
+    the first worker, which tells the others.
 
     Raises:
         ray.train.TrainingFailedError: a worker's process died, or the workers could not be started. A training that
@@ -53,12 +55,16 @@ def train_with_workers(
         running = pool.submit(_run_trainer, config, data, attempt, settings, epochs, ask)
         while not (running.done() and epochs.empty()):
             try:
-                history.append(epochs.get(timeout=0.5))
+                told = epochs.get(timeout=0.5)
             except Empty:
                 if not history:  # perhaps it waits for CPUs that an earlier attempt held when its process was killed
                     release_abandoned()
                 continue
-            on_epoch(history[-1])
+            if not isinstance(told, PrecisionChoice):
+                history.append(told)
+                on_epoch(told)
+            elif on_precision:
+                on_precision(told)
         return _outcome(running, history)
     finally:
         # After Ctrl-C the thread ends when Ray is shut down: waiting for it here would wait for the whole training.
@@ -82,7 +88,7 @@ def _run_trainer(
 
     def run_worker() -> Outcome:
         torch.set_num_threads(settings.cpus_per_worker)
-        return attempt.train(config, ray.get(data), Listener(epochs.put, ask))
+        return attempt.train(config, ray.get(data), Listener(epochs.put, ask, epochs.put))
 
     trainer = TorchTrainer(
         run_worker,

@@ -13,6 +13,7 @@ from hcvae.bundle import finite
 from hcvae.config import Section
 from hcvae.errors import StorageError
 from hcvae.training import FitResult, TrainingDiverged
+from hcvae.training.precision import PrecisionChoice
 from tune.decisions import Stop
 from tune.pareto import OBJECTIVES, Point
 
@@ -29,6 +30,8 @@ class Outcome(Section):
     """Epoch of the values and of the bundle, from 1."""
     history: tuple[dict[str, float | None], ...] = ()
     """Metrics of every epoch; null where one was not finite."""
+    precision: PrecisionChoice | None = None
+    """In which it was trained."""
     failure: str | None = None
     """Why it failed, in one line."""
     stopped: str | None = None
@@ -47,15 +50,16 @@ class Outcome(Section):
     @classmethod
     def of(cls, result: FitResult, stop: Stop | None = None) -> "Outcome":
         """The outcome of a training that came to its end, or to `stop`; an objective that is not finite fails it."""
-        history = tuple(finite(result.history))
+        history, precision = tuple(finite(result.history)), result.precision
         if result.stopped and stop is not None:
-            return cls(state=stop.state, history=history, stopped=stop.reason)
+            return cls(state=stop.state, history=history, precision=precision, stopped=stop.reason)
         values = [result.metrics[name] for name in OBJECTIVES]
         for name, value in zip(OBJECTIVES, values, strict=True):
             if not math.isfinite(value):
                 reason = f"{name} is {value} at the best epoch, {result.best_epoch}"
-                return cls(state="failed", history=history, failure=reason)
-        return cls(state="complete", values=(values[0], values[1]), best_epoch=result.best_epoch, history=history)
+                return cls(state="failed", history=history, precision=precision, failure=reason)
+        point, best = (values[0], values[1]), result.best_epoch
+        return cls(state="complete", values=point, best_epoch=best, history=history, precision=precision)
 
     @classmethod
     def of_error(
@@ -76,19 +80,22 @@ class Outcome(Section):
 
 @dataclass(frozen=True)
 class Message:
-    """What a running trial tells the searcher: an epoch's metrics, or its outcome."""
+    """What a running trial tells the searcher: its precision, then each epoch's metrics, then its outcome."""
 
     epoch: dict[str, float] | None = None
     outcome: Outcome | None = None
+    precision: PrecisionChoice | None = None
 
     def send(self) -> None:
         """Report through Ray Tune, as text: Tune flattens nested results and adds its own keys."""
-        outcome = self.outcome.model_dump(mode="json") if self.outcome else None
-        ray.tune.report({"message": json.dumps({"epoch": self.epoch, "outcome": outcome})})
+        outcome, precision = (one and one.model_dump(mode="json") for one in (self.outcome, self.precision))
+        content = {"epoch": self.epoch, "outcome": outcome, "precision": precision}
+        ray.tune.report({"message": json.dumps(content)})
 
     @classmethod
     def read(cls, result: Mapping[str, Any]) -> "Message":
         """The message in one of Tune's results."""
         content = json.loads(result["message"])
         outcome = Outcome.model_validate(content["outcome"]) if content["outcome"] else None
-        return cls(content["epoch"], outcome)
+        precision = content.get("precision")
+        return cls(content["epoch"], outcome, precision and PrecisionChoice.model_validate(precision))

@@ -7,7 +7,7 @@ and the time left.
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
 from tune.front import Front
 from tune.pareto import OBJECTIVES
@@ -35,6 +36,7 @@ class Progress:
         """Finished trials by state, those of earlier starts included."""
         self.running: dict[int, dict[str, float]] = {}
         """Metrics of the latest epoch of each running trial."""
+        self._precisions: set[tuple[object, ...]] = set()
         self._at_start = finished.total()
         self._first_epoch: dict[int, float] = {}  # where a continued trial went on from
         self._started = time.monotonic()
@@ -49,6 +51,13 @@ class Progress:
         """A trial was handed out."""
         self.running[number] = {}
         self.show("started", trial=number, params=params)
+
+    def precision(self, number: int, choice: PrecisionChoice) -> None:
+        """A trial has chosen its precision. Shown once for each precision and warning: trials of one node are alike."""
+        kind = (choice.used, choice.before, choice.warning is None)
+        if kind not in self._precisions:
+            self._precisions.add(kind)
+            self.show("precision", trial=number, text=str(choice), **choice.model_dump(mode="json"))
 
     def epoch(self, number: int, metrics: dict[str, float]) -> None:
         """A running trial has finished an epoch."""
@@ -120,7 +129,9 @@ class LineProgress(Progress):
         self._console = console
 
     def show(self, event: str, **fields: Any) -> None:
-        """Print the end of a trial."""
+        """Print the precision and the end of a trial."""
+        if event == "precision":
+            self._console.print(precision_line(fields), highlight=False, markup=False, soft_wrap=True)
         if event != "finished":
             return
         reason = fields["failure"] or fields["stopped"] or fields["foreign_values"]
@@ -165,7 +176,9 @@ class LiveProgress(Progress):
         self._live.console.print(Text("\n".join([*self._failures, self.headline])))
 
     def show(self, event: str, **fields: Any) -> None:
-        """Remember failures; the view itself is drawn from the state."""
+        """Print the precision, remember failures; the view itself is drawn from the state."""
+        if event == "precision":
+            self._live.console.print(Text(precision_line(fields)))
         if event == "finished" and fields["failure"]:
             self._failures.append(f"trial {fields['number']} failed: {fields['failure']}")
         if event == "finished" and fields["figure_failure"]:
@@ -192,6 +205,12 @@ def make_progress(
         return JsonProgress(config, front, finished, json_lines)
     view = LiveProgress if console.is_terminal else LineProgress
     return view(config, front, finished, console)
+
+
+def precision_line(fields: Mapping[str, Any]) -> str:
+    """In which precision a trial is trained, and what is wrong with that."""
+    warning = f"; warning: {fields['warning']}" if fields["warning"] else ""
+    return f"trial {fields['trial']} trains in {fields['text']}{warning}"
 
 
 def clock(seconds: float | None) -> str:

@@ -110,8 +110,10 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         return suggestion
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Show an epoch; the outcome is taken when the trial has ended."""
+        """Show the precision or an epoch; the outcome is taken when the trial has ended."""
         message = Message.read(result)
+        if message.precision is not None:
+            self._progress.precision(self.running[trial_id].number, message.precision)
         if message.epoch is not None:
             trial, metrics = self.running[trial_id], message.epoch
             self._in_study(lambda: self._remember(trial, metrics))
@@ -303,6 +305,8 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             "history": outcome.history,
             "diagnosis": self._diagnosis(trial, outcome),
             "figure_failure": self._upload(trial, outcome),
+            "precision": outcome.precision and outcome.precision.used,
+            "precision_choice": outcome.precision and outcome.precision.model_dump(mode="json"),
             "git_revision": self._git_revision,
         }
         for name, value in attributes.items():

@@ -12,6 +12,7 @@ import torch
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.training.precision import PrecisionChoice
 from tune.attempt import Attempt
 from tune.config import SearchSettings
 from tune.decisions import Listener, ask_of
@@ -35,11 +36,14 @@ def make_trainable(config: Config, data: "ray.ObjectRef[Dataset]", settings: Sea
         def tell(metrics: dict[str, float]) -> None:
             Message(epoch=metrics).send()
 
+        def chosen(precision: PrecisionChoice) -> None:
+            Message(precision=precision).send()
+
         trial, attempt = apply(config, suggestion["params"]), suggestion["attempt"]
         if settings.workers > 1:
-            outcome = train_with_workers(trial, data, attempt, settings, tell, ask)
+            outcome = train_with_workers(trial, data, attempt, settings, tell, ask, chosen)
         else:
-            outcome = train_alone(trial, ray.get(data), attempt, settings, Listener(tell, ask))
+            outcome = train_alone(trial, ray.get(data), attempt, settings, Listener(tell, ask, chosen))
         Message(outcome=outcome).send()
 
     return ray.tune.with_resources(run_trial, trial_resources(settings))

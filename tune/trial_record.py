@@ -47,6 +47,8 @@ class TrialSummary(Section):
     """Its parameters, by dotted path."""
     stopped: str | None = None
     """Why it was stopped before its end."""
+    precision: str | None = None
+    """In which it was trained."""
     outside_budget: str | None = None
     """Why it is no trial of this search: it was infeasible, or another study or program made it."""
     foreign_values: str | None = None
@@ -92,6 +94,7 @@ def summarize(trial: FrozenTrial, study: str | None) -> TrialSummary:
             troubles=tuple(finding["trouble"] for finding in attributes.get("diagnosis", ())),
             params=trial.params,
             stopped=attributes.get("stopped"),
+            precision=attributes.get("precision"),
             outside_budget=outside_budget(trial, study),
             foreign_values=_foreign_values(trial) if complete else None,
         )

@@ -12,15 +12,17 @@ import re
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from hcvae.config import Config, Precision
 from hcvae.data.atomic import folder_written_whole
 from hcvae.patience import patiently
 from hcvae.storage import Place
@@ -48,6 +50,8 @@ class TrainingState:
     """Whether the training has ended."""
     history: list[dict[str, float]] = field(default_factory=list)
     """The metrics of each finished epoch."""
+    precisions: list[Precision] = field(default_factory=list)
+    """In which it was trained, one after another; the last one is in use."""
 
 
 def save_checkpoint(
@@ -86,8 +90,8 @@ def load_checkpoint(
     newest = max(folder.glob("epoch-????"), default=None)
     if newest is None:
         return TrainingState(identity), {}
-    state = TrainingState(**json.loads((newest / "state.json").read_text()))
-    if state.identity != identity:
+    state = _state_in((newest / "state.json").read_text())
+    if not _is_same(state, identity):
         raise ValueError(f"{newest}: holds a training of another configuration or of other data")
     device = str(next(model.parameters()).device)
     model.load_state_dict(load_file(newest / "model.safetensors", device))
@@ -110,14 +114,38 @@ def copy_newest(folders: Iterable[Place], target: Path, identity: dict[str, Any]
         names = [(name, folder / name) for folder in folders for name in folder.names() if CHECKPOINT.fullmatch(name)]
         for name, checkpoint in sorted(names, key=itemgetter(0), reverse=True):
             try:
-                if json.loads((checkpoint / "state.json").read_text())["identity"] == identity:
+                if _is_same(_state_in((checkpoint / "state.json").read_text()), identity):
                     _fetch(checkpoint, target / name)
                     return target / name
             except FileNotFoundError:
                 continue  # not whole, or a newer one has replaced it
-            except (ValueError, SafetensorError) as error:
+            except (KeyError, TypeError, ValueError, SafetensorError) as error:
                 logger.warning("%s is damaged, and left out: %s", checkpoint, error)
     return None
+
+
+def _state_in(text: str) -> TrainingState:
+    state = TrainingState(**json.loads(text))
+    if state.precisions or "training" not in state.identity["config"]:
+        return state
+    # Written before there was the precision `auto`: the configuration has the one that was used.
+    return replace(state, precisions=[state.identity["config"]["training"]["precision"]])
+
+
+def _is_same(state: TrainingState, identity: dict[str, Any]) -> bool:
+    """Whether a checkpoint's training is that of `identity`, which may leave the precision to it.
+
+    Options that the checkpoint's hcvae did not have yet count as left at their defaults.
+    """
+    try:
+        found, wanted = (Config.model_validate(one["config"]) for one in (state.identity, identity))
+    except ValidationError:
+        return False  # it was trained with an option that there is no longer
+    precision = wanted.training.precision
+    same = found.model_copy(update={"training": found.training.model_copy(update={"precision": precision})})
+    return (
+        same == wanted and state.identity["data"] == identity["data"] and precision in ("auto", *state.precisions[-1:])
+    )
 
 
 def _fetch(checkpoint: Place, target: Path) -> None:

@@ -1,5 +1,6 @@
 """The training loop. It reports once an epoch and asks whether to go on; it knows nothing of who listens."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -22,11 +23,13 @@ from hcvae.training.evaluation import evaluate, routing_data
 from hcvae.training.memory import memory_kept
 from hcvae.training.monitor import Monitor
 from hcvae.training.objective import Objective
-from hcvae.training.precision import tf32
+from hcvae.training.precision import PrecisionChoice, choose, tf32
 from hcvae.training.schedule import component_weights, plan_epoch
 from hcvae.training.start import starting_weights
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
+
+logger = logging.getLogger("hcvae.training")
 
 CHECKPOINTS = "checkpoint"
 """Folder of the checkpoints of a training."""
@@ -35,6 +38,8 @@ Report = Callable[[dict[str, float]], bool]
 """Called on rank 0 with the metrics of each epoch; returns whether to go on."""
 Saved = Callable[[Path], object]
 """Called on rank 0 with the folder of each new checkpoint."""
+Chosen = Callable[[PrecisionChoice], object]
+"""Called on rank 0 with the precision, before the first epoch; without it, the log has the precision."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,13 @@ class FitResult:
     objective: Objective
     """What was minimised, with its learned scales."""
     config: Config
-    """The configuration, with `model.static_dim` resolved."""
+    """The configuration, with `model.static_dim` and `training.precision` resolved."""
     best_epoch: int
     """Epoch, from 1, with the lowest validation loss of the last phase (the last one, where it was not reached)."""
     history: list[dict[str, float]]
     """The metrics of every epoch."""
+    precision: PrecisionChoice
+    """In which it was trained, with what was measured for the choice."""
     stopped: bool = False
     """Whether the listener ended it before it was complete; the same folder again goes on with it."""
 
@@ -66,13 +73,18 @@ class FitResult:
 
 
 def fit(
-    config: Config, data: Dataset, folder: Path, report: Report | None = None, saved: Saved | None = None
+    config: Config,
+    data: Dataset,
+    folder: Path,
+    report: Report | None = None,
+    saved: Saved | None = None,
+    chosen: Chosen | None = None,
 ) -> FitResult:
     """Train a model on `data`; checkpoints and TensorBoard events go under `folder`.
 
     Goes on from the checkpoint in `folder` where there is one: to the same weights, bit for bit, as an uninterrupted
-    training on as many threads. Every data-parallel worker calls it, with `torch.distributed` initialised; rank 0
-    evaluates, writes and reports.
+    training on as many threads in the same precision (see `hcvae.training.precision`). Every data-parallel worker calls
+    it, with `torch.distributed` initialised; rank 0 evaluates, writes and reports.
 
     Raises:
         UserError: the configuration does not fit the data, the workers or the bundle that it starts from, or `folder`
@@ -101,9 +113,16 @@ def fit(
         raise UserError(f"{error}; use an empty folder") from error
 
     with ExitStack() as stack:
-        stack.enter_context(tf32(config.training.precision == "tf32"))
         if data.stream is None:  # there is a bound on what a streamed training may keep
             stack.enter_context(memory_kept())
+        rows = config.training.batch_size // workers.size
+        precision = choose(config.training.precision, model, rows, workers, state.precisions, finished=state.finished)
+        if workers.first:
+            (chosen or _log)(precision)
+        state = replace(state, precisions=[*precision.before, precision.used])
+        config = _with(config, precision)
+        trainer.module.bf16 = precision.used == "bf16"
+        stack.enter_context(tf32(precision.used == "tf32"))
         tensorboard = Monitor(folder / "tensorboard", config, state.history) if workers.first else None
         monitor = stack.enter_context(tensorboard) if tensorboard else None
         stopped = False
@@ -143,7 +162,7 @@ def fit(
                     saved(checkpoint)
     trainer.module.load_state_dict(best)
     best_epoch = state.best_epoch or state.epoch
-    return FitResult(model.eval(), trainer.module.objective, config, best_epoch, state.history, stopped)
+    return FitResult(model.eval(), trainer.module.objective, config, best_epoch, state.history, precision, stopped)
 
 
 def take_over(config: Config, data: Dataset, folder: Path, earlier: Iterable[Place], workers: int) -> Path | None:
@@ -191,6 +210,17 @@ def pick_device(device: str) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("training.device: no GPU on this machine, but got 'cuda'; use 'cpu' or 'auto'")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _log(precision: PrecisionChoice) -> None:
+    logger.info("trains in %s", precision)
+    if precision.warning:
+        logger.warning(precision.warning)
+
+
+def _with(config: Config, precision: PrecisionChoice) -> Config:
+    training = config.training.model_copy(update={"precision": precision.used})
+    return config.model_copy(update={"training": training})
 
 
 def _identity(config: Config, data: Dataset) -> dict[str, Any]:

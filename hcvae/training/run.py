@@ -12,7 +12,7 @@ from hcvae.models import build, outline
 from hcvae.patience import patiently
 from hcvae.training.diagnosis import diagnose
 from hcvae.training.evaluation import evaluate, intervals
-from hcvae.training.loop import FitResult, Report, Saved, fit, pick_device, resolve
+from hcvae.training.loop import Chosen, FitResult, Report, Saved, fit, pick_device, resolve
 from hcvae.training.objective import Objective
 from hcvae.training.start import starting_weights
 from hcvae.training.tensors import PartTensors
@@ -36,7 +36,12 @@ def preflight(config: Config, data: Dataset, workers: int = 1) -> None:
 
 
 def train_bundle(
-    config: Config, data: Dataset, folder: Path, report: Report | None = None, saved: Saved | None = None
+    config: Config,
+    data: Dataset,
+    folder: Path,
+    report: Report | None = None,
+    saved: Saved | None = None,
+    chosen: Chosen | None = None,
 ) -> FitResult:
     """`fit`, fit what generation draws from, and write the best epoch's model with its test figures to `folder`/bundle.
 
@@ -45,7 +50,7 @@ def train_bundle(
     Raises:
         UserError, TrainingDiverged, StorageError: as `fit`.
     """
-    result = fit(config, data, folder, report, saved)
+    result = fit(config, data, folder, report, saved, chosen)
     if Workers.current().first and not result.stopped:
         device = next(result.model.parameters()).device
         train, validation, test = (PartTensors.of(part, device) for part in (data.train, data.validation, data.test))
@@ -63,7 +68,8 @@ def train_bundle(
         bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics, finite(result.history))
         findings = diagnose(result.config, result.history)
         target, split = folder / "bundle", data.split.explanation
-        patiently(lambda: save_bundle(target, bundle, split, findings), f"cannot write {target}")
+        precision = str(result.precision)
+        patiently(lambda: save_bundle(target, bundle, split, findings, precision), f"cannot write {target}")
     return result
 
 

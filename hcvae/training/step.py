@@ -38,7 +38,7 @@ class TrainingStep(nn.Module):
         self.objective = Objective(config)
         self.swap = SwapConsistency(train.signals, sampling_rate_hz) if self.objective.weights["swap"] else None
         self.n_data = len(train) if n_data is None else n_data
-        self.bf16 = config.training.precision == "bf16"
+        self.bf16 = config.training.precision == "bf16"  # `fit` sets it where the precision is `auto`
 
     def forward(
         self, batch: PartTensors, noise: Noise, weights: Mapping[str, Number], n_rows: Number, n_peaks: Number

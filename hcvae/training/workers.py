@@ -1,7 +1,7 @@
 """The processes that train one model together. One process alone is the same code with `size` 1."""
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -46,3 +46,11 @@ class Workers:
         box = [value]
         dist.broadcast_object_list(box, src=0)
         return box[0]
+
+    def gather(self, value: Value) -> list[Value]:
+        """Everyone's value, by rank."""
+        if self.size == 1:
+            return [value]
+        box: list[Value | None] = [None] * self.size
+        dist.all_gather_object(box, value)
+        return cast(list[Value], box)

@@ -58,6 +58,7 @@ def test_a_bundle_is_six_files_without_pickle(bundle):
     assert config.pop("hcvae_version") == hcvae.__version__
     assert config.pop("weights_sha256") == hashlib.sha256((bundle / "model.safetensors").read_bytes()).hexdigest()
     assert config["model"]["static_dim"] == 7
+    assert config["training"].pop("precision") in ("fp32", "tf32", "bf16")  # not "auto", but what was used
     assert Config.model_validate(config).training == CONFIG.training
 
 

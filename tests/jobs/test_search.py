@@ -11,11 +11,14 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import create_trial
 
 import hcvae
 from hcvae.errors import UserError
+from hcvae.storage import Place
 from jobs import search
 from tune.config import SearchConfig
+from tune.front import summarize
 from tune.results import SearchResult
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +89,7 @@ def test_bad_settings(refuse: Refuse, write_config: Write, settings: dict[str, A
         (
             "training.precision",
             {"type": "choice", "choices": ["fp16"]},
-            "training.precision: Input should be 'fp32', 'tf32' or",
+            "training.precision: Input should be 'auto', 'fp32', 'tf32' or",
         ),
         ("training.epochs", {"type": "choice", "choices": []}, "search.space.training.epochs.choice.choices: tuple"),
         (
@@ -98,6 +101,18 @@ def test_bad_settings(refuse: Refuse, write_config: Write, settings: dict[str, A
 )
 def test_a_bad_space(refuse: Refuse, write_config: Write, path: str, parameter: dict[str, Any], message: str) -> None:
     assert message in refuse("--config", write_config({"search": {"space": {path: parameter}}}))
+
+
+def test_trials_of_several_precisions_are_not_compared_silently() -> None:
+    def result(*precisions: str | None) -> SearchResult:
+        attributes = ({"precision": name} if name else {} for name in precisions)
+        trials = (create_trial(values=[0.5, 0.5], user_attrs=each) for each in attributes)
+        return SearchResult(Place.of("study"), tuple(map(summarize, trials)))
+
+    assert search._comparability(result("bf16", "bf16", None)) is None
+    told = search._comparability(result("bf16", "fp32", None, "bf16"))
+    assert told is not None
+    assert "different precisions (2 in bf16, 1 in fp32)" in told
 
 
 @pytest.mark.parametrize("below", ["", "sub", "sub/sub"])

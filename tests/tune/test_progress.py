@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from hcvae.training.precision import decide
 from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
 from tune.front import Front
@@ -49,6 +50,21 @@ def play(progress: Progress, front: Front) -> None:
     for epoch in range(1, 6):
         progress.epoch(1, metrics(epoch))
     progress.finished(front.members[0])
+
+
+def test_a_precision_is_shown_once_and_each_that_warns(config: SearchConfig, front: Front) -> None:
+    chosen = [decide("auto", {"fp32": 60.0, "bf16": 150.0}), decide("bf16", {"fp32": 60.0, "bf16": 1.0})]
+    plain, terminal = io.StringIO(), io.StringIO()
+    for console in (Console(file=plain, width=300), Console(file=terminal, force_terminal=True, width=300)):
+        with make_progress(config, front, Counter(), console, None) as progress:
+            for number, choice in enumerate((*chosen, *chosen)):
+                progress.precision(number, choice)
+    wanted = [
+        "trial 0 trains in bf16 (measured: fp32 60 GFLOP/s, bf16 150 GFLOP/s)",
+        "trial 1 trains in bf16 (measured: fp32 60 GFLOP/s, bf16 1 GFLOP/s); warning: " + str(chosen[1].warning),
+    ]
+    assert plain.getvalue().splitlines() == wanted
+    assert [terminal.getvalue().count(line) for line in wanted] == [1, 1]
 
 
 def test_json_lines_tell_everything(config: SearchConfig, front: Front) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import ray
 import hcvae
 from hcvae.errors import UserError
 from hcvae.training.diagnosis import diagnose
+from hcvae.training.precision import PrecisionChoice
 from tune.artifacts import images
 from tune.config import SearchConfig
 from tune.results import SearchResult
@@ -49,6 +51,8 @@ def test_a_search_ends_in_trials_a_front_and_bundles(
         assert trial.duration is not None
         assert trial.duration.total_seconds() > trial.user_attrs["seconds"]
         assert trial.user_attrs["git_revision"] == git_revision()
+        choice = PrecisionChoice.model_validate(trial.user_attrs["precision_choice"])
+        assert choice.used == trial.user_attrs["precision"] == result.trials[trial.number].precision
         figures = images(StudyFolder(result.folder), study, trial)
         assert list(figures) == ["latent_use.png", "reconstructions.png", "swap_grid.png"]
         assert sum(map(len, figures.values())) < 200_000
@@ -57,6 +61,7 @@ def test_a_search_ends_in_trials_a_front_and_bundles(
     assert [direction.name for direction in study.directions] == ["MINIMIZE", "MAXIMIZE"]
     for trial in result.pareto:
         bundle = result.load(trial)
+        assert bundle.config.training.precision == trial.precision
         assert bundle.config.model.global_latent_dim == trial.params["model.global_latent_dim"]
         assert bundle.metrics["validation"]["reconstruction_nmse"] == trial.reconstruction_nmse
     assert {path.name for path in (result.folder.path / "best").iterdir()} == {
@@ -67,6 +72,7 @@ def test_a_search_ends_in_trials_a_front_and_bundles(
     assert ray.is_initialized()
     printed = capsys.readouterr()
     assert "3/3 finished" in printed.out
+    assert re.search(r"^trial \d trains in \w+ \(measured: fp32 ", printed.out, re.MULTILINE)
     assert "Ray" not in printed.out + printed.err
 
 

@@ -143,10 +143,10 @@ def test_a_training_goes_on_where_its_folder_is_deleted(data, tmp_path):
 
 
 def test_bf16_trains_to_about_the_same_error(data, tmp_path):
-    full = fit(config(epochs=20), data, tmp_path / "fp32").metrics["reconstruction_nmse"]
+    full = fit(config(epochs=20, precision="fp32"), data, tmp_path / "fp32").metrics["reconstruction_nmse"]
     half = fit(config(epochs=20, precision="bf16"), data, tmp_path / "bf16").metrics["reconstruction_nmse"]
-    # Over four seeds each the errors were 0.40 to 0.44 and 0.40 to 0.47.
-    assert half == pytest.approx(full, rel=0.25)
+    # Over six seeds on one processor the errors were 0.38 to 0.59 and 0.36 to 0.55; untrained it is 1.
+    assert half == pytest.approx(full, rel=0.5)
 
 
 def test_another_average_as_target_needs_one(data, tmp_path):
