@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
@@ -22,6 +21,7 @@ from rich.console import Console
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.interruption import handlers_kept, in_main_thread, sigterm_as_ctrl_c
 from hcvae.storage import Place
 from hcvae.training import preflight
 from tune.budget import Budget
@@ -49,6 +49,7 @@ from tune.transaction import transaction
 TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files of Tune's beside our own
     "TUNE_GLOBAL_CHECKPOINT_S": "600",  # Tune's snapshots are never read
+    "TUNE_DISABLE_SIGINT_HANDLER": "0",  # we see by it whether Ctrl-C ended a run
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # our own view instead of Tune's
 }
@@ -144,7 +145,7 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
     check_space(config)
     check_early_stopping(config)
     check_first_trials(config)
-    with locked_folder(config) as folder:
+    with sigterm_as_ctrl_c(), locked_folder(config) as folder:
         data = prepare(config)
         preflight(_training(config), data, config.search.workers)
         check_folder(folder, config, data.fingerprint, allow_change=allow_change)
@@ -193,8 +194,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
         ),
     )
     try:
-        with _sigterm_as_sigint():
-            tuner.fit()
+        _fit(tuner)
     finally:
         # An actor may still write there for a moment: what is left is removed by the next process without company.
         with suppress(OSError):
@@ -202,8 +202,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
             if not search.folder.scratch.names():
                 search.folder.scratch.remove()
     if searcher.running:
-        # Tune takes SIGINT itself and stops without a word to the searcher.
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt  # in another thread, where nobody sees what ended Tune
 
 
 def _ending(search: _Search, study: optuna.Study, budget: Budget) -> str:
@@ -234,14 +233,14 @@ def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     return config.model_copy(update={"data": data, "search": config.search.model_copy(update=places)})
 
 
-@contextmanager
-def _sigterm_as_sigint() -> Iterator[None]:
-    """Treat `ray job stop` and `kill` like Ctrl-C. To be entered after `ray.init`, which sets its own handler."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _fit(tuner: ray.tune.Tuner) -> None:
+    """Fit until the searcher has no more trials.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C. Tune's own handler ends the run and restores the one before; else it stays.
+    """
+    with handlers_kept(signal.SIGINT, signal.SIGUSR1):
+        before = signal.getsignal(signal.SIGINT)
+        tuner.fit()
+        if in_main_thread() and signal.getsignal(signal.SIGINT) is before:
+            raise KeyboardInterrupt
