@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from hcvae.errors import UserError
-from hcvae.interruption import INTERRUPTED, announce, interruptible
+from hcvae.interruption import end_interrupted, interruptible
 from hcvae.suggest import did_you_mean
 from hcvae.validation import explain, kinds_of
 
@@ -84,8 +84,7 @@ def main(program: Callable[[Sequence[str]], int]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        announce()
-        return INTERRUPTED
+        return end_interrupted()
 
 
 def _options(model: type[BaseModel], prefix: str = "--") -> Iterator[str]:

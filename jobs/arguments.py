@@ -39,14 +39,15 @@ def begin(line: str, tables: Sequence[str] = (), *, ray: bool) -> None:
         UserError: a file of `tables` is no Parquet file, or `ray` is wanted and RAY_ADDRESS names no cluster.
     """
     from hcvae.data.table import opened
-    from tune.ray_environment import cluster_address
+    from tune.ray_environment import check_head, cluster_address
 
     for table in tables:
         with opened(table):
             pass
-    if ray:
-        cluster_address()
+    address = cluster_address() if ray else None
     print(line, file=sys.stderr, flush=True)
+    if address:
+        check_head(address)
 
 
 def main(program: Callable[[Sequence[str]], int]) -> int:

@@ -49,11 +49,13 @@ def cluster_address() -> str | None:
 
 
 def check_head(address: str) -> None:
-    """Check that the head of a Ray cluster answers at `address`, and accepts our token.
+    """Check that the head of a Ray cluster answers at `address`, and accepts our token; "auto" is Ray's to look up.
 
     Raises:
         UserError: something else answers, or the head refuses us.
     """
+    if address == "auto":
+        return
     import grpc
     from ray._private.grpc_utils import init_grpc_channel
     from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc

@@ -143,16 +143,16 @@ def check_shared_folder(folder: Place) -> None:
 
 
 @contextmanager
-def ray_cluster(data_bytes: int) -> Iterator[None]:
+def ray_cluster(data_bytes: int) -> Iterator[bool]:
     """Connect to the Ray that this process already uses, to the one of RAY_ADDRESS, or start one on this machine.
 
-    What is started or connected here is left again at the end.
+    What is started or connected here is left again at the end; gives whether that is so.
 
     Raises:
         UserError: there is no Ray to be had; the message names the environment variable.
     """
     if ray.is_initialized():
-        yield
+        yield False
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Its handler would print a stack dump at SIGTERM, and its end would remove ours.
@@ -163,15 +163,14 @@ def ray_cluster(data_bytes: int) -> Iterator[None]:
             _connect(address)
         else:
             _start(data_bytes)
-        yield
+        yield True
     finally:
         ray.shutdown()
 
 
 def _connect(address: str) -> None:
     print(f"Connecting to the Ray cluster at {address}", file=sys.stderr, flush=True)
-    if address != "auto":
-        check_head(address)
+    check_head(address)
     with _ray_starts("RAY_ADDRESS", f"cannot connect to {address!r}", REMEDY):
         ray.init(address, runtime_env=_shipped_code(), **QUIET)
 
@@ -212,7 +211,7 @@ def _ray_starts(where: str, what: str, remedy: str) -> Iterator[None]:
         except UserError:
             raise
         except Exception as error:  # Ray raises this very class, too
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
             raise UserError(f"{where}: {what}: {reason}; {remedy}") from error
 
 

@@ -49,7 +49,6 @@ from tune.transaction import transaction
 TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files of Tune's beside our own
     "TUNE_GLOBAL_CHECKPOINT_S": "600",  # Tune's snapshots are never read
-    "TUNE_DISABLE_SIGINT_HANDLER": "0",  # we see by it whether Ctrl-C ended a run
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # our own view instead of Tune's
 }
@@ -118,6 +117,7 @@ class _Search:
     folder: StudyFolder
     database: Database
     data: Dataset
+    own_ray: bool
     plan: Plan
     earlier: tuple[FrozenTrial, ...]
 
@@ -150,11 +150,11 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
         preflight(_training(config), data, config.search.workers)
         check_folder(folder, config, data.fingerprint, allow_change=allow_change)
         earlier = earlier_trials(config, data.fingerprint)
-        with ray_cluster(data.nbytes):
+        with ray_cluster(data.nbytes) as own_ray:
             config = with_gpus_shared(config, data)
             plan = plan_on_cluster(config.search, wait, lambda text: _say(console, text))
             check_shared_folder(folder.place)
-            yield _Search(config, folder, Database.of(config.search, folder.place), data, plan, earlier)
+            yield _Search(config, folder, Database.of(config.search, folder.place), data, own_ray, plan, earlier)
 
 
 class FirstInFirstOut(ray.tune.schedulers.FIFOScheduler):  # type: ignore[misc]
@@ -194,7 +194,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
         ),
     )
     try:
-        _fit(tuner)
+        _fit(tuner, search.own_ray)
     finally:
         # An actor may still write there for a moment: what is left is removed by the next process without company.
         with suppress(OSError):
@@ -202,7 +202,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
             if not search.folder.scratch.names():
                 search.folder.scratch.remove()
     if searcher.running:
-        raise KeyboardInterrupt  # in another thread, where nobody sees what ended Tune
+        raise KeyboardInterrupt  # SIGUSR1, at which Tune ends, too
 
 
 def _ending(search: _Search, study: optuna.Study, budget: Budget) -> str:
@@ -233,14 +233,16 @@ def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     return config.model_copy(update={"data": data, "search": config.search.model_copy(update=places)})
 
 
-def _fit(tuner: ray.tune.Tuner) -> None:
+def _fit(tuner: ray.tune.Tuner, own_ray: bool) -> None:
     """Fit until the searcher has no more trials.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C. Tune's own handler ends the run and restores the one before; else it stays.
+        KeyboardInterrupt: Ctrl-C. The end of our own Ray ends the trials; in another's Tune ends them, in up to 15 s.
+            Tune's handler of SIGINT then restores the one before, and stays otherwise.
     """
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = str(int(own_ray))
     with handlers_kept(signal.SIGINT, signal.SIGUSR1):
         before = signal.getsignal(signal.SIGINT)
         tuner.fit()
-        if in_main_thread() and signal.getsignal(signal.SIGINT) is before:
+        if not own_ray and in_main_thread() and signal.getsignal(signal.SIGINT) is before:
             raise KeyboardInterrupt
