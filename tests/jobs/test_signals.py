@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv(MARK, f"{os.getpid()}-{time.monotonic()}")
     yield f"{MARK}={os.environ[MARK]}"
     for number in processes(f"{MARK}={os.environ[MARK]}"):
-        os.kill(number, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
 
 
 def processes(mark: str) -> dict[int, str]:
