@@ -124,7 +124,7 @@ def _end_in_time(reader: int) -> None:
 
 def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
     """Python drops an exception of a callback, such as that of the lock of a module that is being imported."""
-    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt | SystemExit):  # SystemExit: of Ray, while it starts
         sys.__unraisablehook__(unraisable)
         return
     _received.clear()
