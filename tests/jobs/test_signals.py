@@ -69,6 +69,7 @@ def handles_signals(process: "subprocess.Popen[str]") -> bool:
         (TRAIN, '"epoch"', signal.SIGTERM),
         (f"{TRAIN} --workers=2", "Starting Ray", signal.SIGTERM),
         (f"{TRAIN} --workers=2", '"epoch"', signal.SIGTERM),
+        ("generate nothing --out={folder}/many", "", signal.SIGTERM),
         ("pull nothing --out={folder}/model", "", signal.SIGTERM),
         ("report nothing", "", signal.SIGTERM),
         ("dashboard nothing", "", signal.SIGTERM),
