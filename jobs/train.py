@@ -105,6 +105,7 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
         return content
     if file is not None or trial is None:
         raise UserError("--study: takes the configuration from a trial; give --trial NUMBER, and no --config")
+    begin(f"Reading trial {trial} of {study}", ray=False)
     from tune.results import SearchResult
     from tune.space import apply
     from tune.study_folder import StudyFolder
