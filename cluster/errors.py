@@ -1,9 +1,12 @@
 """Errors that a user can mend, and the exit codes of this folder's commands."""
 
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 USER_ERROR, INTERRUPTED = 2, 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class ClusterError(ValueError):
@@ -11,7 +14,10 @@ class ClusterError(ValueError):
 
 
 def main(program: Callable[[Sequence[str]], int]) -> int:
-    """Run `program` on this process's arguments; a mistake of the user is a message and exit code 2."""
+    """Run `program` on this process's arguments; a mistake of the user is a message and exit code 2, and Ctrl-C or
+    SIGTERM one line and exit code 130."""
+    for number in SIGNALS:
+        signal.signal(number, _interrupt)
     try:
         return program(sys.argv[1:])
     except ClusterError as error:
@@ -28,3 +34,9 @@ def main(program: Callable[[Sequence[str]], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _interrupt(*_: Any) -> None:
+    for number in SIGNALS:  # what was started is ended undisturbed
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt

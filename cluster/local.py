@@ -262,16 +262,25 @@ def _command(folder: Path, action: str) -> str:
 
 
 def _default_folder() -> Path:
-    return Path(tempfile.gettempdir()) / f"hcvae-{os.getuid()}" / "cluster"
+    place = Path(f"hcvae-{os.getuid()}", "cluster")
+    folder = Path(tempfile.gettempdir()) / place
+    return Path("/tmp") / place if _too_long(folder) else folder  # as often for jobs of Slurm
+
+
+def _too_long(folder: Path) -> bool:
+    return len(os.fsencode(folder / LONGEST_SOCKET)) > 107
 
 
 def _make_folder(folder: Path) -> None:
     """Make `folder`, in a folder that is ours alone."""
-    if len(str(folder / LONGEST_SOCKET)) > 107:
+    if _too_long(folder):
         raise ClusterError(
             f"--folder: too long for the names of Ray's sockets: {folder}; name one of 30 characters at most"
         )
-    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ClusterError(f"--folder: cannot make {folder.parent}: {error.strerror}; name another") from error
     parent = folder.parent.lstat()
     if not stat.S_ISDIR(parent.st_mode) or parent.st_uid != os.getuid() or parent.st_mode & 0o077:
         raise ClusterError(f"{folder.parent}: must be a folder of yours with mode 0700; name another with --folder")

@@ -5,6 +5,7 @@ import asyncio
 import logging
 import os
 import shlex
+import socket
 import sys
 import tempfile
 import time
@@ -12,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from cluster.errors import INTERRUPTED, ClusterError, main
 from cluster.package import pack, requirements
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 JOBS = ("search", "train", "generate")
+CONNECT_S = 5
 ADDRESS = "http://127.0.0.1:8265"
 """Where Ray's dashboard listens unless told otherwise."""
 EPILOG = """options of submit come before the job's name, those of the job after it:
@@ -139,6 +143,7 @@ def _cluster(address: str) -> Iterator["JobSubmissionClient"]:
     logging.disable(logging.INFO)  # of the files that Ray packs, one by one
     os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray prefers it to its argument
     try:
+        _check_reachable(address)
         yield JobSubmissionClient(address)
     except AuthenticationError as error:
         raise ClusterError(
@@ -146,13 +151,20 @@ def _cluster(address: str) -> Iterator["JobSubmissionClient"]:
             "RAY_AUTH_TOKEN_PATH to a file that holds the cluster's token (for a local one, what "
             "`python -m cluster.local status` prints)"
         ) from error
-    except ConnectionError as error:
+    except (ConnectionError, TimeoutError, socket.gaierror) as error:
         raise ClusterError(
             f"{address}: no Ray dashboard answers; set RAY_API_SERVER_ADDRESS or --address to the dashboard's URL, "
             "or start a cluster with `python -m cluster.local up`"
         ) from error
     except RuntimeError as error:
         raise ClusterError(f"{address}: {_reason(str(error))}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Ray would wait for minutes for a host that does not answer."""
+    url = urlsplit(address)
+    if url.hostname and url.port and not getproxies():
+        socket.create_connection((url.hostname, url.port), timeout=CONNECT_S).close()
 
 
 def _reason(answer: str) -> str:

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.interruption import guard_program
 from hcvae.suggest import did_you_mean
 
 COMMANDS = {
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` name."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP.format(commands="\n".join(f"  {name:10} {does}" for name, does in COMMANDS.items())))
-        return 0 if arguments else command_line.USER_ERROR
+        return 0 if arguments else 2
     name, *rest = arguments
     if name not in COMMANDS:
         raise UserError(f"{name}: unknown command{did_you_mean(name, list(COMMANDS))}")
@@ -41,6 +41,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script."""
+    guard_program()
+    from hcvae import command_line
+
     sys.exit(command_line.main(run))
 
 

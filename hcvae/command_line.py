@@ -11,10 +11,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from hcvae.errors import UserError
+from hcvae.interruption import end_interrupted, interruptible
 from hcvae.suggest import did_you_mean
 from hcvae.validation import explain, kinds_of
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR = 2
 
 
 class Command(BaseSettings):
@@ -74,15 +75,16 @@ def read_json(path: str) -> dict[str, Any]:
 
 
 def main(program: Callable[[Sequence[str]], int]) -> int:
-    """Run `program` on this process's arguments and turn mistakes of the user into a message and exit code 2."""
+    """Run `program` on this process's arguments; a mistake of the user is a message and exit code 2, and Ctrl-C or
+    SIGTERM one line and exit code 130."""
     try:
-        return program(sys.argv[1:])
+        with interruptible():
+            return program(sys.argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return end_interrupted()
 
 
 def _options(model: type[BaseModel], prefix: str = "--") -> Iterator[str]:

@@ -1,7 +1,6 @@
 """Pages for browsers on this machine: a web application in a thread of this process, until Ctrl-C."""
 
 import logging
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hcvae.errors import UserError
+from hcvae.interruption import SIGNALS, handled
 
 HOST = "127.0.0.1"
 """Nobody is asked for a password, so nobody on another machine may connect."""
@@ -18,12 +18,8 @@ HOST = "127.0.0.1"
 def stop_signals() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set."""
     stopped = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(lambda *_: stopped.set(), *SIGNALS):
         yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

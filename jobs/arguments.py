@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -29,6 +30,24 @@ def lasting(place: str) -> str:
     end, so that a relative path of results starts there in the home folder of the head node's user."""
     submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     return str(Path.home() / place) if submitted and "://" not in place else place
+
+
+def begin(line: str, tables: Sequence[str] = (), *, ray: bool) -> None:
+    """Print the first line, before the seconds that imports take; what can be checked at once is checked before.
+
+    Raises:
+        UserError: a file of `tables` is no Parquet file, or `ray` is wanted and RAY_ADDRESS names no cluster.
+    """
+    from hcvae.data.table import opened
+    from tune.ray_environment import check_head, cluster_address
+
+    for table in tables:
+        with opened(table):
+            pass
+    address = cluster_address() if ray else None
+    print(line, file=sys.stderr, flush=True)
+    if address:
+        check_head(address)
 
 
 def main(program: Callable[[Sequence[str]], int]) -> int:

@@ -39,12 +39,12 @@ class DashboardCommand(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Serve both, say where, and end on Ctrl-C or SIGTERM."""
     command = command_line.parse(DashboardCommand, arguments)
-    with stop_signals() as stopped:
-        from tune.study_folder import StudyFolder
+    from tune.study_folder import StudyFolder
 
-        folder = StudyFolder(command.study)
-        with _dashboard(folder, command.port) as dashboard, _trainings(folder) as trainings:
-            tensorboard = _start_tensorboard(trainings, command.tensorboard_port)
+    folder = StudyFolder(command.study)
+    with _dashboard(folder, command.port) as dashboard, _trainings(folder) as trainings:
+        tensorboard = _start_tensorboard(trainings, command.tensorboard_port)
+        with stop_signals() as stopped:
             print(f"study      {dashboard}\ntrainings  {tensorboard}\nCtrl-C ends both", flush=True)
             stopped.wait()
     return 0

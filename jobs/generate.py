@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hcvae import command_line
-from jobs.arguments import lasting, main
+from jobs.arguments import begin, lasting, main
 
 if TYPE_CHECKING:
     from hcvae.storage import Place
@@ -53,6 +53,7 @@ class GenerateCommand(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Generate, and say where the files lie."""
     command = command_line.parse(GenerateCommand, arguments)
+    begin(f"Generating with {command.bundle}: reading the model", ray=not command.dry_run)
     from hcvae.bundle import load
     from hcvae.generation import complete_condition, parse_conditions
     from hcvae.storage import Place

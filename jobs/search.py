@@ -10,7 +10,7 @@ from pydantic import Field
 from rich.console import Console
 
 from hcvae import command_line
-from jobs.arguments import CONFIG_HELP, given, lasting, main
+from jobs.arguments import CONFIG_HELP, begin, given, lasting, main
 from tune.config import SearchConfig
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     config = _with_lasting_paths(
         SearchConfig.model_validate({name: getattr(command, name) for name in SearchConfig.model_fields})
     )
+    begin(f"Study {config.search.study!r} in {config.search.storage}: reading the data", config.data.tables, ray=True)
     from tune.search import plan_search, run_search
 
     console = Console()

@@ -18,7 +18,7 @@ from hcvae import command_line
 from hcvae.config import Config
 from hcvae.errors import UserError
 from hcvae.storage import Place
-from jobs.arguments import CONFIG_HELP, given, lasting, main
+from jobs.arguments import CONFIG_HELP, begin, given, lasting, main
 from tune.config import SearchSettings
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def run(arguments: Sequence[str]) -> int:
     """Train, and say where the model lies and what to do next."""
     command = command_line.parse(TrainCommand, arguments, _base(arguments))
     config = Config.model_validate({name: getattr(command, name) for name in Config.model_fields})
+    begin(f"Training of {command.out}: reading the data", config.data.tables, ray=command.workers > 1)
     from hcvae.training import preflight
     from jobs.next_steps import generate_command
     from tune.streaming import prepare
@@ -112,6 +113,7 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
         return content
     if file is not None or trial is None:
         raise UserError("--study: takes the configuration from a trial; give --trial NUMBER, and no --config")
+    begin(f"Reading trial {trial} of {study}", ray=False)
     from tune.results import SearchResult
 
     if not trial.isdecimal():

@@ -6,11 +6,10 @@ The trial's process draws them into its attempt's folder; the process that tells
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 import optuna
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from optuna.artifacts import get_all_artifact_meta, upload_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
@@ -18,11 +17,12 @@ from optuna.trial import FrozenTrial, Trial
 
 from hcvae.bundle import Bundle, load
 from hcvae.data.dataset import Part
-from hcvae.model_figures import ModelFigures
-from hcvae.plots import save_figure
 from hcvae.storage import Place
 from tune.outcome import Outcome
 from tune.study_folder import StudyFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FIGURES = "figures"
 """Folder of the figures of an attempt."""
@@ -45,6 +45,8 @@ def illustrate(outcome: Outcome, validation: Part, folder: Path) -> Outcome:
 
 def draw(bundle: Bundle, validation: Part, target: Path) -> list[Path]:
     """Draw reconstructions, exchanged latents and the use of the latents as PNG files in `target`."""
+    from hcvae.plots import save_figure
+
     target.mkdir(parents=True, exist_ok=True)
     files = []
     for name, figure in _figures(bundle, validation):
@@ -105,7 +107,9 @@ def images(folder: StudyFolder, study: optuna.Study, trial: FrozenTrial) -> dict
     return dict(sorted(found.items()))
 
 
-def _figures(bundle: Bundle, validation: Part) -> Iterator[tuple[str, Figure]]:
+def _figures(bundle: Bundle, validation: Part) -> Iterator[tuple[str, "Figure"]]:
+    from hcvae.model_figures import ModelFigures  # here: matplotlib would hold up each start of a search
+
     part = _some_rows(validation)
     model = ModelFigures(bundle.model, bundle.preprocessing, part)
     shown = _different_conditions(part)

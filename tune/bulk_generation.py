@@ -8,6 +8,7 @@ Legend: P parts.
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -94,6 +95,7 @@ def write_parts(order: Order, out: Place, parts: Sequence[dict[str, int]], worke
     written = ray.data.from_items(list(parts), override_num_blocks=len(parts)).map(
         _Writer, fn_constructor_args=(order, out), num_cpus=1, concurrency=min(workers, len(parts))
     )
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # it would tell of an interruption, too
     for row in written.iter_rows():
         yield int(row["count"])
 

@@ -1,6 +1,8 @@
 """What a trial needs, what the cluster holds, and so how many trials run at once."""
 
 import os
+import signal
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,15 +16,19 @@ import ray.autoscaler.sdk
 import hcvae
 import tune
 from hcvae.errors import UserError
+from hcvae.interruption import handlers_kept
 from hcvae.storage import Place
 from tune.config import SearchSettings
+from tune.cpus import usable_cpus
 from tune.nodes import ask_nodes
+from tune.ray_environment import REMEDY, check_head, cluster_address, ensure_token, local_folder
 
 DRIVER_CPU = 0.001
 """Of the function that waits for a trial's Ray Train workers; Ray refuses 0."""
 SPARE_CPU = 0.01
 """Left free by each Ray Train worker, so that the driver of a trial fits beside workers that fill the cluster."""
 MIB = 2**20
+QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 
 Resources = Mapping[str, float]
 
@@ -137,25 +143,76 @@ def check_shared_folder(folder: Place) -> None:
 
 
 @contextmanager
-def ray_cluster(data_bytes: int) -> Iterator[None]:
+def ray_cluster(data_bytes: int) -> Iterator[bool]:
     """Connect to the Ray that this process already uses, to the one of RAY_ADDRESS, or start one on this machine.
 
-    What is started or connected here is left again at the end.
+    What is started or connected here is left again at the end; gives whether that is so.
+
+    Raises:
+        UserError: there is no Ray to be had; the message names the environment variable.
     """
     if ray.is_initialized():
-        yield
+        yield False
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(runtime_env=_shipped_code(), **quiet)
-    else:
-        store = max(100 * MIB, 2 * data_bytes)
-        ray.init("local", include_dashboard=False, object_store_memory=store, runtime_env=_local_code(), **quiet)
+    # Its handler would print a stack dump at SIGTERM, and its end would remove ours.
+    os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
+    address = cluster_address()
     try:
-        yield
+        if address:
+            _connect(address)
+        else:
+            _start(data_bytes)
+        yield True
     finally:
         ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    print(f"Connecting to the Ray cluster at {address}", file=sys.stderr, flush=True)
+    check_head(address)
+    with _ray_starts("RAY_ADDRESS", f"cannot connect to {address!r}", REMEDY):
+        ray.init(address, runtime_env=_shipped_code(), **QUIET)
+
+
+def _start(data_bytes: int) -> None:
+    print("Starting Ray on this machine", file=sys.stderr, flush=True)
+    ensure_token()
+    store = max(100 * MIB, 2 * data_bytes)
+    remedy = (
+        f"it needs {store / 2**30:.1f} GiB of memory for the data (data.memory_budget_gb), a folder to write to "
+        "(RAY_TMPDIR, TMPDIR) and a token (RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH)"
+    )
+    with _ray_starts("Ray", "cannot start on this machine", remedy):
+        ray.init(
+            "local",
+            num_cpus=usable_cpus(),
+            include_dashboard=False,
+            object_store_memory=store,
+            runtime_env=_local_code(),
+            _temp_dir=local_folder(),
+            **QUIET,
+        )
+
+
+@contextmanager
+def _ray_starts(where: str, what: str, remedy: str) -> Iterator[None]:
+    """Turn what Ray raises into one message, and restore the handler of SIGTERM, which Ray replaces.
+
+    Raises:
+        KeyboardInterrupt: SIGTERM; Ray's own handler raises SystemExit.
+        UserError: Ray raised an error.
+    """
+    with handlers_kept(signal.SIGTERM):
+        try:
+            yield
+        except SystemExit:
+            raise KeyboardInterrupt from None
+        except UserError:
+            raise
+        except Exception as error:  # Ray raises this very class, too
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
+            raise UserError(f"{where}: {what}: {reason}; {remedy}") from error
 
 
 def _sees(marker: Place) -> bool:

@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
@@ -22,6 +21,7 @@ from rich.console import Console
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.interruption import handlers_kept, in_main_thread, sigterm_as_ctrl_c
 from hcvae.storage import Place
 from hcvae.training import preflight
 from tune.budget import Budget
@@ -120,6 +120,7 @@ class _Search:
     folder: StudyFolder
     database: Database
     data: Dataset
+    own_ray: bool
     plan: Plan
     earlier: tuple[FrozenTrial, ...]
 
@@ -151,16 +152,16 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
     check_space(config)
     check_early_stopping(config)
     check_first_trials(config)
-    with locked_folder(config) as folder:
+    with sigterm_as_ctrl_c(), locked_folder(config) as folder:
         data = prepare(config)
         preflight(_training(config), data, config.search.workers)
         check_folder(folder, config, data.fingerprint, allow_change=allow_change)
         earlier = earlier_trials(config, data.fingerprint)
-        with ray_cluster(data.nbytes):
+        with ray_cluster(data.nbytes) as own_ray:
             config = with_gpus_shared(config, data)
             plan = plan_on_cluster(config.search, wait, lambda text: _say(console, text))
             check_shared_folder(folder.place)
-            yield _Search(config, folder, Database.of(config.search, folder.place), data, plan, earlier)
+            yield _Search(config, folder, Database.of(config.search, folder.place), data, own_ray, plan, earlier)
 
 
 class FirstInFirstOut(ray.tune.schedulers.FIFOScheduler):  # type: ignore[misc]
@@ -201,8 +202,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
         ),
     )
     try:
-        with _sigterm_as_sigint():
-            tuner.fit()
+        _fit(tuner, search.own_ray)
     finally:
         # An actor may still write there for a moment: what is left is removed by the next process without company.
         with suppress(OSError):
@@ -210,8 +210,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
             if not search.folder.scratch.names():
                 search.folder.scratch.remove()
     if searcher.running:
-        # Tune takes SIGINT itself and stops without a word to the searcher.
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt  # SIGUSR1, at which Tune ends, too
 
 
 def _ending(search: _Search, study: optuna.Study, budget: Budget) -> str:
@@ -247,14 +246,16 @@ def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     return config.model_copy(update={"data": data, "search": config.search.model_copy(update=places)})
 
 
-@contextmanager
-def _sigterm_as_sigint() -> Iterator[None]:
-    """Treat `ray job stop` and `kill` like Ctrl-C. To be entered after `ray.init`, which sets its own handler."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _fit(tuner: ray.tune.Tuner, own_ray: bool) -> None:
+    """Fit until the searcher has no more trials.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C. The end of our own Ray ends the trials; in another's Tune ends them, in up to 15 s.
+            Tune's handler of SIGINT then restores the one before, and stays otherwise.
+    """
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = str(int(own_ray))
+    with handlers_kept(signal.SIGINT, signal.SIGUSR1):
+        before = signal.getsignal(signal.SIGINT)
+        tuner.fit()
+        if not own_ray and in_main_thread() and signal.getsignal(signal.SIGINT) is before:
+            raise KeyboardInterrupt

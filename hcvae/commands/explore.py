@@ -33,16 +33,14 @@ def run(arguments: Sequence[str]) -> int:
     command = command_line.parse(Explore, arguments)
     if find_spec("dash") is None:
         raise UserError("explore needs the package dash, which is not installed; pip install 'hcvae[explore]'")
+    from hcvae.bundle import load
+    from hcvae.explore.explorer import Explorer
+    from hcvae.explore.server import application
     from hcvae.serving import serving, stop_signals
 
-    with stop_signals() as stopped:
-        from hcvae.bundle import load
-        from hcvae.explore.explorer import Explorer
-        from hcvae.explore.server import application
-
-        explorer = Explorer(load(command.bundle), command.data)
-        title = Path(command.bundle).resolve().name
-        with serving(application(explorer, title), command.port) as address:
-            print(f"{address}/\nCtrl-C ends it", flush=True)
-            stopped.wait()
+    explorer = Explorer(load(command.bundle), command.data)
+    title = Path(command.bundle).resolve().name
+    with serving(application(explorer, title), command.port) as address, stop_signals() as stopped:
+        print(f"{address}/\nCtrl-C ends it", flush=True)
+        stopped.wait()
     return 0

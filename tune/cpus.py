@@ -1,0 +1,33 @@
+"""The CPUs that this process may use: Ray counts those of the machine, and torch those too."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+
+def usable_cpus() -> int:
+    """CPUs by affinity (taskset, Slurm) and by the quotas of control groups, v1 and v2 (containers, systemd)."""
+    return max(1, int(min(len(os.sched_getaffinity(0)), *_quotas(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))))
+
+
+def _quotas(membership: Path, mount: Path) -> Iterator[float]:
+    yield float("inf")
+    with suppress(FileNotFoundError):  # no control groups
+        for line in membership.read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if not controllers or "cpu" in controllers.split(","):
+                root = mount / "cpu" if controllers else mount
+                yield from _quotas_of(root, Path(group.lstrip("/")))
+
+
+def _quotas_of(root: Path, group: Path) -> Iterator[float]:
+    # A container may see its own group as the root, under the name that it has outside.
+    for folder in (root / group, *(root / parent for parent in group.parents)):
+        with suppress(OSError, ValueError):  # not there, or "max"
+            quota, period = (folder / "cpu.max").read_text().split()
+            yield int(quota) / int(period)
+        with suppress(OSError, ValueError):
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            if int(quota) > 0:  # -1: none
+                yield int(quota) / int(period)
