@@ -16,7 +16,8 @@ from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
 from tune.front import Front
 from tune.identity import TrialIdentity, read_identity
-from tune.ownership import Ownership
+from tune.ownership import CLAIM, Ownership
+from tune.pareto import OBJECTIVES
 from tune.results import SearchResult
 from tune.study import open_study
 from tune.study_folder import StudyFolder
@@ -103,6 +104,39 @@ def test_what_an_interruption_left_undone_is_done_at_the_next_start(opened: Open
     assert exported(folder) == {"trial-1"}
     assert parts_of(folder, 0) == parts_of(folder, 2) == {"tensorboard"}
     assert [trial["number"] for trial in json.loads(folder.pareto.read_text())["trials"]] == [1]
+
+
+def test_models_of_an_earlier_version_are_recognised_by_their_objectives(opened: Opened) -> None:
+    """They have no identity, and the study recorded the objectives in the metrics of the best epoch only."""
+    folder, study = opened
+    for number, values in enumerate([(0.5, 0.1), (0.4, 0.2), (0.6, 0.3)]):
+        trial = study.ask()
+        study._storage.set_trial_system_attr(trial._trial_id, CLAIM, {"attempt": 1})
+        trial.set_user_attr("metrics", dict(zip(OBJECTIVES, values, strict=True)))
+        bundle = folder.attempt(number, 1) / "bundle" if number else folder.exported(0)
+        metrics = {"validation": dict(zip(OBJECTIVES, values, strict=True)), "test": {}}
+        (bundle / "metrics.json").write(json.dumps(metrics).encode())
+        study.tell(trial, values)
+    Front(folder, study)
+    assert exported(folder) == {"trial-1", "trial-2"}
+    result = SearchResult.open(folder.path)
+    assert [trial.number for trial in result.pareto] == [1, 2]
+    assert {number: place.name for number, place in result.models.items()} == {1: "trial-1", 2: "trial-2"}
+    folder.exported(1).path.rename(folder.best.path / "aside")
+    folder.exported(2).path.rename(folder.exported(1).path)
+    assert SearchResult.open(folder.path).bundle(2).name == "trial-1"
+
+
+def test_only_a_model_that_is_there_lets_another_be_deleted(opened: Opened) -> None:
+    folder, study = opened
+    front = Front(folder, study)
+    finish(opened, front, (0.4, 0.4))
+    folder.exported(0).remove()  # by hand
+    finish(opened, front, (0.5, 0.3))
+    finish(opened, front, (0.6, 0.2))
+    assert exported(folder) == {"trial-1"}
+    assert json.loads(folder.pareto.read_text())["models"] == {"1": "best/trial-1"}
+    assert [trial.number for trial in SearchResult.open(folder.path).pareto] == [0]
 
 
 def test_a_running_trial_is_not_touched(opened: Opened) -> None:

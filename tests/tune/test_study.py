@@ -10,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, Trial
 
+from benchmarks.postgres import Server
 from hcvae.errors import UserError
 from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
@@ -64,6 +65,34 @@ def test_a_moved_study_continues(small_search: SmallSearch, tmp_path: Path) -> N
     moved = small_search(storage=str(tmp_path / "elsewhere"))
     with locked_folder(moved) as folder:
         assert len(open_study(folder, moved, "data").trials) == 1
+
+
+def test_a_renamed_folder_continues_its_study(small_search: SmallSearch, tmp_path: Path) -> None:
+    config = small_search()
+    with locked_folder(config) as folder:
+        open_study(folder, config, "data").ask()
+    (tmp_path / "small").rename(tmp_path / "renamed")
+    for _ in range(2):
+        renamed = small_search(study="renamed")
+        with locked_folder(renamed) as folder:
+            assert len(open_study(folder, renamed, "data").trials) == 1
+
+
+@pytest.mark.services
+def test_a_copied_folder_is_refused_while_the_first_one_is_there(
+    small_search: SmallSearch, tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
+    config, copy = (small_search(study=name, database=postgres.url) for name in ("first", "copied"))
+    with locked_folder(config) as folder:
+        open_study(folder, config, "data").ask()
+        (folder.trials / "0" / "file").write(b"")
+    shutil.copytree(tmp_path / "first", tmp_path / "copied")
+    with locked_folder(copy) as folder, pytest.raises(UserError, match=r"copied: is a copy of .*first, whose trials"):
+        open_study(folder, copy, "data")
+    shutil.rmtree(tmp_path / "first")
+    with locked_folder(copy) as folder:
+        assert len(open_study(folder, copy, "data").trials) == 1
 
 
 def test_a_changed_configuration_is_refused_with_the_difference(small_search: SmallSearch) -> None:
