@@ -133,7 +133,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
     def died(self, trial_id: str, reason: str) -> None:
         """The process of a trial has died: the trial is free for another attempt, or has failed."""
-        deaths = [*_listed(self.running[trial_id], "deaths"), reason]
+        deaths = self._in_study(lambda: [*_listed(self.running[trial_id], "deaths"), reason])
         self._end(trial_id, lambda trial: self._count_death(trial, deaths))
 
     def ended_elsewhere(self, trial: Trial) -> None:
