@@ -1,7 +1,7 @@
 """The precision of a training's matrix products: `auto` takes the one in which this device trains faster.
 
-No list of processors decides, but a short measurement: training steps of a miniature network that is as wide as the model,
-up to a bound. Its ratio of bf16 to fp32 is about that of the whole training.
+No list of processors decides, but a short measurement: training steps of a miniature network that is as wide as the
+model, up to a bound. Its ratio of bf16 to fp32 is about that of the whole training.
 """
 
 import math
