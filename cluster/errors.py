@@ -38,5 +38,5 @@ def main(program: Callable[[Sequence[str]], int]) -> int:
 
 def _interrupt(*_: Any) -> None:
     for number in SIGNALS:  # what was started is ended undisturbed
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda *_: None)
     raise KeyboardInterrupt

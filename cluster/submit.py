@@ -151,7 +151,7 @@ def _cluster(address: str) -> Iterator["JobSubmissionClient"]:
             "RAY_AUTH_TOKEN_PATH to a file that holds the cluster's token (for a local one, what "
             "`python -m cluster.local status` prints)"
         ) from error
-    except (ConnectionError, TimeoutError, socket.gaierror) as error:
+    except ConnectionError as error:
         raise ClusterError(
             f"{address}: no Ray dashboard answers; set RAY_API_SERVER_ADDRESS or --address to the dashboard's URL, "
             "or start a cluster with `python -m cluster.local up`"
@@ -163,8 +163,11 @@ def _cluster(address: str) -> Iterator["JobSubmissionClient"]:
 def _check_reachable(address: str) -> None:
     """Ray would wait for minutes for a host that does not answer."""
     url = urlsplit(address)
-    if url.hostname and url.port and not getproxies():
-        socket.create_connection((url.hostname, url.port), timeout=CONNECT_S).close()
+    try:
+        if url.hostname and url.port and not getproxies():
+            socket.create_connection((url.hostname, url.port), timeout=CONNECT_S).close()
+    except (OSError, ValueError) as error:  # ValueError: a port that is no number
+        raise ConnectionError(address) from error
 
 
 def _reason(answer: str) -> str:

@@ -155,8 +155,6 @@ def ray_cluster(data_bytes: int) -> Iterator[bool]:
         yield False
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Its handler would print a stack dump at SIGTERM, and its end would remove ours.
-    os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
     address = cluster_address()
     try:
         if address:
@@ -165,7 +163,7 @@ def ray_cluster(data_bytes: int) -> Iterator[bool]:
             _start(data_bytes)
         yield True
     finally:
-        ray.shutdown()
+        _shut_down()
 
 
 def _connect(address: str) -> None:
@@ -193,6 +191,15 @@ def _start(data_bytes: int) -> None:
             _temp_dir=local_folder(),
             **QUIET,
         )
+
+
+def _shut_down() -> None:
+    with handlers_kept(signal.SIGTERM):  # where Ray was imported before us, its end removes them
+        try:
+            ray.shutdown()
+        except KeyboardInterrupt:  # processes would be left
+            ray.shutdown()
+            raise
 
 
 @contextmanager

@@ -16,6 +16,7 @@ MARK = "HCVAE_TEST_SIGNALS"
 SMALL = "--model.width=0.02 --data.simulator.rows=1500 --training.epochs=200 --training.early_stopping_patience=null"
 SEARCH = f"search {SMALL} --search.study=s --search.storage={{folder}} --log-json"
 WAITING = f"{SEARCH} --search.gpus_per_worker=64 --wait-for-resources"
+ONE_EPOCH = f"{SEARCH} --training.epochs=1 --search.trials=1"
 TRAIN = f"train {SMALL} --out={{folder}}/out --log-json"
 
 
@@ -65,6 +66,8 @@ def handles_signals(process: "subprocess.Popen[str]") -> bool:
         (WAITING, "waiting for resources", signal.SIGTERM),
         (SEARCH, "Searched by", signal.SIGTERM),
         (SEARCH, '"epoch"', signal.SIGTERM),
+        (ONE_EPOCH, '"ended"', signal.SIGINT),
+        (ONE_EPOCH, '"ended"', signal.SIGTERM),
         (TRAIN, "reading the data", signal.SIGINT),
         (TRAIN, '"epoch"', signal.SIGTERM),
         (f"{TRAIN} --workers=2", "Starting Ray", signal.SIGTERM),
@@ -95,5 +98,5 @@ def test_a_signal_at_any_stage(
     for noise in ("Traceback", "Exception ignored", "***", "SIGTERM", "Error"):
         assert not [line for line in lines if noise in line]
     wait_until(lambda: not processes(mark), timeout_s=30)
-    if "epoch" not in stage and stage != "Searched by":
+    if stage not in ("Searched by", '"epoch"', '"ended"'):
         assert not (tmp_path / "results").exists()
