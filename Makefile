@@ -51,11 +51,11 @@ bench: $(VENV)/.dev
 	@rm -rf $(BENCH_COPY) && mkdir -p $(BENCH_COPY)
 	@cp -r hcvae tune jobs cluster benchmarks configs docs $(BENCH_COPY)
 	@$(BENCH) benchmarks.ceilings --rounds 3
-	@$(BENCH) benchmarks.training_step --rounds 1 --rows 12000 --epochs 1
+	@$(BENCH) benchmarks.training_step --rounds 1 --rows 8000 --epochs 1
 	@$(BENCH) benchmarks.training_operators --rounds 1
 	@$(BENCH) benchmarks.model_cost --rounds 5
-	@$(BENCH) benchmarks.search_throughput --rounds 1 --trials 2 --rows 6000
-	@$(BENCH) benchmarks.data_parallel --rounds 1 --rows 6000
+	@$(BENCH) benchmarks.search_throughput --rounds 1 --trials 2 --rows 4000
+	@$(BENCH) benchmarks.data_parallel --rounds 1 --rows 4000
 	@$(BENCH) benchmarks.scaling --rounds 1
 	@$(BENCH) jobs.train --config configs/quickstart.json --out model
 	@$(BENCH) benchmarks.generation model/bundle --samples 200000 --compared 20000

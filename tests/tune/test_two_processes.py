@@ -177,3 +177,32 @@ def test_a_search_that_was_silent_has_lost_its_trial(
     writers = [{file.name.split(".")[-2] for file in attempt.glob("tensorboard/*")} for attempt in attempts]
     assert [len(each) for each in writers] == [1, 1]
     assert writers[0] != writers[1]
+
+
+def test_a_search_that_waits_for_another_s_trial_or_for_the_database_can_be_stopped(
+    small_search: SmallSearch,
+    written: Callable[[SearchConfig], Path],
+    search: Callable[..., Search],
+    tmp_path: Path,
+    postgres: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
+    training = {"epochs": 2000, "early_stopping_patience": None}
+    config = written(small_search(study="waited", trials=1, database=postgres.url, training=training))
+    first = search(config)
+    first.wait_for_epochs(1)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        second = Search(config, errors=tmp_path / "errors")
+        assert any(event["event"] == "waiting" for event in second.events())
+        if number == signal.SIGINT:
+            postgres.control("stop", "--mode=immediate")
+            while "the study cannot be written" not in (tmp_path / "errors").read_text():
+                time.sleep(0.1)
+        began = time.monotonic()
+        second.process.send_signal(number)
+        assert second.process.wait(60) == 130
+        assert time.monotonic() - began < 10
+        assert (tmp_path / "errors").read_text().splitlines()[-1] == "interrupted"
+    postgres.control("start")
+    assert first.process.poll() is None
