@@ -60,7 +60,7 @@ bench: $(VENV)/.dev
 	@$(BENCH) jobs.train --config configs/quickstart.json --out model
 	@$(BENCH) benchmarks.generation model/bundle --samples 200000 --compared 20000
 	@$(BENCH) benchmarks.opening --rows 200000 --memory-rows 50000 --batches 100 --rounds 1
-	@$(BENCH) benchmarks.streaming --rows 200000 --memory-rows 50000
+	@$(BENCH) benchmarks.streaming --rows 200000 --memory-rows 100000
 	@$(BENCH) benchmarks.many_trials --trials 40 --every 20
 
 bench-full: $(VENV)/.dev
