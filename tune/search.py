@@ -92,8 +92,8 @@ def run_search(
             searcher = StudySearcher(study, search.database, config, front, progress, budget)
         if searcher.is_under_way():
             _say(console, search.summary(finished.total()))
-            owned = lambda: list(searcher.running.values())  # noqa: E731
-            with progress, heartbeats(search.database, searcher.ownership, owned, searcher.ended_elsewhere):
+            renewed = heartbeats(search.database, searcher.ownership, searcher.owned, searcher.ended_elsewhere)
+            with progress, renewed:
                 while searcher.wait_for_work():
                     _run_trials(search, study, searcher)
                 progress.ended(_ending(search, study, budget))

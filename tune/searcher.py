@@ -84,6 +84,10 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         self._all_ended = 0  # trials of smaller numbers: they are not looked at again
         self._next_look = 0.0
 
+    def owned(self) -> list[Trial]:
+        """The trials that this process runs."""
+        return list(self.running.values())
+
     def is_under_way(self) -> bool:
         """Whether there is a trial to hand out, or one that another process runs."""
         has_work, others = self._in_study(self._look)
