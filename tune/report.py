@@ -86,6 +86,7 @@ def _content_of(
 ) -> dict[str, Any]:
     """What a page shows of the complete trials of this search, of which there is at least one."""
     complete = {trial.number: trial for trial in timeline.trials}
+    summary_of = {summary.number: summary for summary in summaries}
     *_, front = timeline.fronts()
     importances = param_importances(timeline.trials)
     shared = set.intersection(*(set(trial.params) for trial in complete.values()))
@@ -97,7 +98,7 @@ def _content_of(
         "parallel_chart": _embedded("parallel", parallel_chart(timeline, sorted(shared))),
         "conditional": sorted({name for trial in complete.values() for name in trial.params} - shared),
         "knee": knee(front),
-        "front": [(summaries[number], _data_uris(images(folder, study, complete[number]))) for number in front],
+        "front": [(summary_of[number], _data_uris(images(folder, study, complete[number]))) for number in front],
     }
 
 

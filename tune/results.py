@@ -3,6 +3,7 @@
 import shlex
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ class SearchResult:
     @property
     def pareto(self) -> tuple[TrialSummary, ...]:
         """The trials that no other dominates, by rising reconstruction_nmse."""
-        return tuple(self.trials[number] for number in pareto_front(self._points))
+        return tuple(self.trial(number) for number in pareto_front(self._points))
 
     @property
     def hypervolume(self) -> float:
@@ -81,7 +82,7 @@ class SearchResult:
         number = knee(self._points)
         if number is None:
             raise UserError(f"{self.folder}: {self.why_empty}")
-        return self.trials[number]
+        return self.trial(number)
 
     def best(self, by: str) -> TrialSummary:
         """The best completed trial by one objective.
@@ -102,9 +103,12 @@ class SearchResult:
         """
         if not self.trials:
             raise UserError(f"{self.folder}: has no trials yet, but got trial {number}; run the search first")
-        if not 0 <= number < len(self.trials):
-            raise UserError(f"{self.folder}: trials are numbered 0 to {len(self.trials) - 1}, but got {number}")
-        return self.trials[number]
+        found = self._by_number.get(number)
+        if found is None:
+            last = self.trials[-1].number
+            gaps = "" if last + 1 == len(self.trials) else ", with gaps"
+            raise UserError(f"{self.folder}: trials are numbered 0 to {last}{gaps}, but got {number}")
+        return found
 
     def bundle(self, number: int) -> Place:
         """Folder of a trial's model bundle, found by the identifier of the trial.
@@ -167,6 +171,11 @@ class SearchResult:
     def table(self) -> Table:
         """The Pareto front for a terminal."""
         return pareto_table(self.pareto, self.hypervolume)
+
+    @cached_property
+    def _by_number(self) -> dict[int, TrialSummary]:
+        # Rows that somebody deletes from the database leave gaps.
+        return {trial.number: trial for trial in self.trials}
 
     @property
     def _points(self) -> dict[int, tuple[float, float]]:

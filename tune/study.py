@@ -160,7 +160,13 @@ def _name_in_database(
             f"{directions}; another program has created it anew: restore a copy of the database, or choose another "
             "search.study"
         )
-    for trial in storage.get_all_trials(study, deepcopy=False):
+    trials = storage.get_all_trials(study, deepcopy=False)
+    if [trial.number for trial in trials] != list(range(len(trials))):
+        raise UserError(
+            f"search.database: rows of trials of study {name!r} were deleted, and Optuna would give a number twice; copy "
+            "the trials that are left into a new study of the name with Study.add_trials, or choose another search.study"
+        )
+    for trial in trials:
         check_choices(trial, config, str(folder), "choose another search.study")
     return name or config.search.study
 

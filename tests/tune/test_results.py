@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,6 +199,16 @@ def test_what_is_not_there_is_refused(result: SearchResult) -> None:
         result.trial(17)
     with pytest.raises(UserError, match="but got 'r2'"):
         result.best("r2")
+
+
+def test_rows_deleted_from_the_database_leave_gaps(result: SearchResult) -> None:
+    left = dataclasses.replace(result, trials=result.trials[:1] + result.trials[2:])
+    assert left.trial(2) == result.trial(2)
+    assert [trial.number for trial in left.pareto] == [0, 2, 4]
+    assert left.knee().number == 2
+    assert left.bundle(2) == result.bundle(2)
+    with pytest.raises(UserError, match="numbered 0 to 5, with gaps, but got 1"):
+        left.trial(1)
 
 
 def test_an_empty_study_has_no_knee(opened: Opened) -> None:

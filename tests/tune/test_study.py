@@ -1,14 +1,16 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from benchmarks.postgres import Server
 from hcvae.errors import UserError
@@ -65,6 +67,23 @@ def test_a_moved_study_continues(small_search: SmallSearch, tmp_path: Path) -> N
     moved = small_search(storage=str(tmp_path / "elsewhere"))
     with locked_folder(moved) as folder:
         assert len(open_study(folder, moved, "data").trials) == 1
+
+
+def test_a_study_that_lacks_rows_is_refused_until_it_is_copied(small_search: SmallSearch, tmp_path: Path) -> None:
+    config = small_search()
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        for _ in range(3):
+            study.tell(study.ask(), state=TrialState.FAIL)
+        with closing(sqlite3.connect(tmp_path / "small" / "study.db")) as connection:
+            connection.execute("DELETE FROM trials WHERE number = 1")
+            connection.commit()
+        with pytest.raises(UserError, match=r"rows of trials of study 'small' were deleted"):
+            open_study(folder, config, "data")
+        left, storage = folder.load().trials, folder.load()._storage
+        optuna.delete_study(study_name="small", storage=storage)
+        optuna.create_study(study_name="small", storage=storage, directions=["minimize", "maximize"]).add_trials(left)
+        assert [trial.number for trial in open_study(folder, config, "data").trials] == [0, 1]
 
 
 def test_a_renamed_folder_continues_its_study(small_search: SmallSearch, tmp_path: Path) -> None:
