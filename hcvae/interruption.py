@@ -54,10 +54,19 @@ def end_interrupted() -> int:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM raise KeyboardInterrupt; later ones do not disturb cleaning up."""
+    """Let the first Ctrl-C or SIGTERM raise KeyboardInterrupt; later ones do not disturb cleaning up.
+
+    Raises:
+        KeyboardInterrupt: also where a later signal met the handler of Ray, which exits while Ray starts.
+    """
     _received.clear()
-    with handled(_interrupt, *SIGNALS):
-        yield
+    try:
+        with handled(_interrupt, *SIGNALS):
+            yield
+    except SystemExit:
+        if not _received.is_set():
+            raise
+        raise KeyboardInterrupt from None
 
 
 @contextmanager

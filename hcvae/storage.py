@@ -112,6 +112,12 @@ class Place:
         """Whether a folder is here, complete."""
         return self.path.is_dir() if self.is_local else (self / MARKER).is_file()
 
+    def is_same(self, other: "Place") -> bool:
+        """Whether both are one file or folder, perhaps in two spellings, such as through a link."""
+        if self.is_local and other.is_local and self.path.exists() and other.path.exists():
+            return self.path.samefile(other.path)
+        return self == other
+
     def names(self) -> list[str]:
         """Names of what lies in this folder, sorted; none where there is no folder."""
         selector = pa.fs.FileSelector(self.key, allow_not_found=True)

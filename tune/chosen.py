@@ -19,7 +19,9 @@ def check_chosen(params: Mapping[str, object], config: SearchConfig, where: str)
         if path not in space:
             raise UserError(f"{where}.{path}: not in search.space{did_you_mean(path, list(space))}")
         if not holds(space[path], value):
-            raise UserError(f"{where}.{path}: must be in {_described(space[path])}, but got {value!r}")
+            raise UserError(
+                f"{where}.{path}: must be in {_described(space[path])}, but got {value!r}{_kind(space[path])}"
+            )
     if {GLOBAL, LOCAL} <= space.keys() and (LOCAL in params) != (GLOBAL in params):
         raise UserError(f"{where}: names one of {GLOBAL} and {LOCAL}, and the other may not suit it; name both")
     latents: Mapping[str, object] = {GLOBAL: config.model.global_latent_dim} | dict(params)
@@ -37,3 +39,9 @@ def holds(parameter: Parameter, value: object) -> bool:
 
 def _described(parameter: Parameter) -> str:
     return str(list(parameter.choices)) if isinstance(parameter, Choice) else f"[{parameter.low}, {parameter.high}]"
+
+
+def _kind(parameter: Parameter) -> str:
+    if isinstance(parameter, FloatRange):
+        return ""
+    return "; its type must be that of a choice" if isinstance(parameter, Choice) else "; it must be a whole number"

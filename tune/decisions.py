@@ -4,6 +4,7 @@ Stopping is by agreement: the loop asks, is told to stop, and returns. Tune's ow
 workers of Ray Train; Tune stays first in, first out.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from tune.config import SearchConfig
 from tune.early_stopping import MOASHA, first_rung, rungs_of
 from tune.pareto import OBJECTIVES, Point
 
+logger = logging.getLogger("hcvae")
 Metrics = dict[str, float]
 Reported = Mapping[int, Mapping[int, Point]]
 """Objectives by trial and epoch."""
@@ -135,20 +137,15 @@ def reported_at_rungs(study: optuna.Study, rungs: tuple[int, ...]) -> dict[int, 
     """What the trials of a study reported at `rungs`: read from the history of finished ones, and what others left.
 
     An interruption may swallow a verdict that was given, but not yet recorded: that trial is judged at its next rung.
-
-    Raises:
-        UserError: another program has replaced what a trial reported by something else.
+    What another program has replaced by something else is left out.
     """
     found: dict[int, dict[int, Point]] = {}
     for trial in study.get_trials(deepcopy=False):
         epochs = trial.user_attrs.get("history") or trial.user_attrs.get("rungs") or ()
         try:
             found[trial.number] = dict(_points(epochs, rungs))
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"trial {trial.number}: another program has changed its user attribute 'history' or 'rungs', which "
-                f"must be a list of epochs: {error!r}"
-            ) from None
+        except (KeyError, TypeError, ValueError):
+            logger.warning("trial %d: another program has replaced what it reported at rungs", trial.number)
     return found
 
 

@@ -108,6 +108,7 @@ class Ownership:
         self._alone = alone
         self._study_id = study_id(study)
         self._watched: dict[int, _Watch] = {}
+        self._taken: set[int] = set()
 
     def take(self, trial: FrozenTrial | Trial, now: float, *, adopted: bool, attempts: int = 0) -> Claim:
         """Own a trial for a new attempt.
@@ -119,6 +120,9 @@ class Ownership:
             attempts: the highest number of an attempt in the trial's folder.
         """
         before = claim_of(self._fresh(trial)) if adopted else Claim()
+        if before.trial and self._is_copy(trial, before.trial):
+            before = before.model_copy(update={"trial": None})
+        self._taken.add(trial._trial_id)
         claim = Claim(
             attempt=max(before.attempt, attempts) + 1,
             owner=self.me,
@@ -158,9 +162,13 @@ class Ownership:
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
         owner = claim_of(trial).owner
-        if owner is None:
+        if owner is None or (owner == self.me and trial._trial_id not in self._taken):  # a copy of one that it runs
             return True
         return owner != self.me and (self._alone or owner.gone or self._is_silent(trial))
+
+    def _is_copy(self, trial: FrozenTrial | Trial, identity: str) -> bool:
+        others = self.study.get_trials(deepcopy=False)
+        return any(claim_of(other).trial == identity for other in others if other._trial_id != trial._trial_id)
 
     def _is_silent(self, trial: FrozenTrial) -> bool:
         """Each look adds a heartbeat's time at most: a machine that was asleep has not heard anybody meanwhile."""
@@ -195,9 +203,9 @@ def study_id(study: optuna.Study) -> str | None:
 
 def outside_budget(trial: FrozenTrial, study: str | None) -> str | None:
     """Why `trial` does not count against the budget of the study with the identifier `study`; None: it does."""
-    recorded: str | None = trial.user_attrs.get(OUTSIDE_BUDGET)
+    recorded = trial.user_attrs.get(OUTSIDE_BUDGET)
     if recorded is not None:
-        return recorded
+        return str(recorded)
     claim = claim_of(trial)
     if claim.study is not None and claim.study != study:
         return "copied from another study"

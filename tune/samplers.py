@@ -24,7 +24,7 @@ from hcvae.validation import explain
 from tune.chosen import check_chosen
 from tune.combinations import closest, combination, combinations
 from tune.config import Choice, FloatRange, Parameter, SearchConfig
-from tune.ownership import CLAIM, OUTSIDE_BUDGET, Claim, outside_budget, study_id
+from tune.ownership import CLAIM, OUTSIDE_BUDGET, Claim, claim_of, outside_budget, study_id
 from tune.space import GLOBAL, LOCAL, Value, apply, suggest
 
 GP_PARAMETERS = 8
@@ -60,19 +60,30 @@ def ask(study: optuna.Study, config: SearchConfig) -> tuple[Trial, dict[str, Val
     return ask(study, config)
 
 
-def draw(study: optuna.Study, trial: Trial, config: SearchConfig) -> dict[str, Value] | None:
-    """The parameters of `trial`, new or interrupted; None where they are infeasible, or a person has enqueued values
-    that cannot be: the trial has then ended in the study, with the reason."""
+def draw(study: optuna.Study, trial: Trial, config: SearchConfig, *, adopted: bool = False) -> dict[str, Value] | None:
+    """The parameters of `trial`, new or (`adopted`) interrupted; None where they are infeasible, or a person has
+    enqueued values that cannot be: the trial has then ended in the study, with the reason.
+
+    Raises:
+        UserError: a trial of another program keeps Optuna from recording a parameter.
+    """
     try:
-        recorded = study._storage.get_trial(trial._trial_id).system_attrs
-        check_chosen(recorded.get("fixed_params", {}), config, "enqueued parameters")
+        frozen = study._storage.get_trial(trial._trial_id)
+        chosen = frozen.system_attrs.get("fixed_params", {}) | ({} if adopted else frozen.params)
+        check_chosen(chosen, config, "enqueued parameters")
     except UserError as error:
         _refuse(study, trial, str(error))
         return None
     fixed = has_fixed_bounds(study, config)
-    if not trial.params:
-        _avoid_repetition(study, trial, config, fixed_bounds=fixed)
-    params = suggest(trial, config, fixed_bounds=fixed)
+    try:
+        if not trial.params:
+            _avoid_repetition(study, trial, config, fixed_bounds=fixed)
+        params = suggest(trial, config, fixed_bounds=fixed)
+    except ValueError as error:
+        raise UserError(
+            f"search.space: another program has added a trial with another kind of a parameter ({error}); copy the "
+            "other trials into a new study of the name with Study.add_trials, or choose another search.study"
+        ) from None
     latents = {LOCAL: config.model.local_latent_dim, GLOBAL: config.model.global_latent_dim} | params
     excess = int(latents[GLOBAL]) - int(latents[LOCAL])
     if fixed:
@@ -141,7 +152,8 @@ def check_choices(trial: FrozenTrial, config: SearchConfig, where: str, otherwis
 def _tried(study: optuna.Study, config: SearchConfig) -> set[tuple[Value | None, ...]]:
     """The combinations of the trials that have been handed out; other studies and programs trained theirs elsewhere."""
     identity, trials = study_id(study), study.get_trials(deepcopy=False)
-    return {combination(config, trial.params) for trial in trials if outside_budget(trial, identity) is None}
+    own = [trial for trial in trials if claim_of(trial).attempt > 0 and outside_budget(trial, identity) is None]
+    return {combination(config, trial.params) for trial in own}
 
 
 def _avoid_repetition(study: optuna.Study, trial: Trial, config: SearchConfig, *, fixed_bounds: bool) -> None:

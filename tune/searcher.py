@@ -31,7 +31,7 @@ from tune.decisions import rungs
 from tune.front import Front
 from tune.identity import TrialIdentity
 from tune.outcome import Message, Outcome
-from tune.ownership import Claim, Ownership, claim_of, in_training, study_id
+from tune.ownership import OUTSIDE_BUDGET, Claim, Ownership, claim_of, in_training, study_id
 from tune.pareto import OBJECTIVES
 from tune.progress import Progress
 from tune.samplers import ask, draw, is_exhausted
@@ -43,6 +43,9 @@ MAX_RESTARTS = 3
 """How often a trial is handed out again after the death of its process."""
 LOOK_S = 2.0
 """Between two looks for trials that others have finished or given up."""
+
+OWN_ATTRIBUTES = {"failure", "stopped", "deaths", "rungs", "history", "diagnosis", "figure_failure", OUTSIDE_BUDGET}
+"""User attributes that a search writes, and reads again, or shows."""
 
 T = TypeVar("T")
 
@@ -153,14 +156,13 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         try:
             return patiently(action)
         except KeyError:
-            try:
-                self._study._storage.get_study_name_from_id(self._study._study_id)
-            except KeyError:
-                raise UserError(
-                    f"{self._front.folder}: another program has deleted or renamed the study while it was searched; "
-                    "its models are still there, and the same command goes on with a renamed study"
-                ) from None
-            raise
+            # Optuna answers questions about this study alone from what it remembers.
+            if self._study._study_id in {study._study_id for study in self._study._storage.get_all_studies()}:
+                raise
+            raise UserError(
+                f"{self._front.folder}: another program has deleted or renamed the study while it was searched; "
+                "its models are still there, and the same command goes on with a renamed study"
+            ) from None
 
     def _end(self, trial_id: str, settle: Callable[[Trial], None]) -> None:
         """`settle` a trial under the study's lock, where it still is this process's."""
@@ -226,7 +228,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
     def _next(self, running: list[FrozenTrial], now: float) -> tuple[Trial, dict[str, Value], Claim, bool] | None:
         for frozen in self._adoptable(running):
             trial = Trial(self._study, frozen._trial_id)
-            params = draw(self._study, trial, self._config)
+            params = draw(self._study, trial, self._config, adopted=True)
             if params is not None:
                 return trial, params, self._take(trial, now, adopted=True), True
             running.remove(frozen)
@@ -236,6 +238,9 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         return trial, params, self._take(trial, now, adopted=False), False
 
     def _take(self, trial: Trial, now: float, *, adopted: bool) -> Claim:
+        if not adopted:
+            for name in trial.user_attrs.keys() & OWN_ATTRIBUTES:
+                trial.set_user_attr(name, None)  # of a trial that another program has copied
         attempts = max(self._front.folder.attempts(trial.number), default=0)
         return self.ownership.take(trial, now, adopted=adopted, attempts=attempts)
 
@@ -313,8 +318,9 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             "precision_choice": outcome.precision and outcome.precision.model_dump(mode="json"),
             "git_revision": self._git_revision,
         }
+        recorded = trial.user_attrs
         for name, value in attributes.items():
-            if value is not None:
+            if value is not None or recorded.get(name) is not None:  # another program may have put something there
                 trial.set_user_attr(name, value)
 
     def _upload(self, trial: Trial, outcome: Outcome) -> str | None:

@@ -6,15 +6,18 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcvae.errors import UserError
+from hcvae.storage import Place
 from tune.chosen import check_chosen, holds
 from tune.config import SearchConfig
-from tune.ownership import OUTSIDE_BUDGET
+from tune.ownership import OUTSIDE_BUDGET, claim_of
 from tune.pareto import DIRECTIONS, OBJECTIVES
 from tune.samplers import CONSTRAINT, check_choices, distribution_of
 from tune.space import GLOBAL, LOCAL, Value, value_of
 from tune.study import finished_trials
 from tune.study_folder import StudyFolder
 
+COPY_OF = "copy_of"
+"""User attribute of a trial of an earlier study: its unique identifier there."""
 KL_WEIGHTS = ("training.loss_weights.global_kl", "training.loss_weights.local_kl")
 SPECIFICATION_KL = ((0.01, 0.01), (0.001, 0.01))
 """KL weights of the specification's configuration, and of its best practices."""
@@ -62,6 +65,8 @@ def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenT
     if config.search.warm_start is None:
         return ()
     folder = StudyFolder(config.search.warm_start)
+    if folder.place.is_same(Place.of(config.search.storage) / config.search.study):
+        raise UserError(f"search.warm_start: {folder} is this study itself; name an earlier one, or null")
     record, study = folder.read_record(), folder.load()
     wanted = {
         "objectives": (tuple(study.metric_names or ()), tuple(OBJECTIVES)),
@@ -83,14 +88,16 @@ def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenT
 
 def add_earlier_trials(study: optuna.Study, config: SearchConfig, earlier: tuple[FrozenTrial, ...]) -> None:
     """Tell the sampler of `earlier`, outside the budget and without bundles; those told before are left out."""
-    known = {trial.user_attrs.get(OUTSIDE_BUDGET) for trial in study.get_trials(deepcopy=False)}
+    trials = study.get_trials(deepcopy=False)
+    known = {trial.user_attrs.get(name) for trial in trials for name in (OUTSIDE_BUDGET, COPY_OF)}
     for trial in earlier:
         whence = f"warm start: trial {trial.number} of {config.search.warm_start}"
-        if whence not in known:
-            study.add_trial(_copy(trial, config, whence))
+        identity = claim_of(trial).trial or whence  # the folder of the earlier study may have been moved since
+        if known.isdisjoint((whence, identity)):
+            study.add_trial(_copy(trial, config, {OUTSIDE_BUDGET: whence, COPY_OF: identity}))
 
 
-def _copy(trial: FrozenTrial, config: SearchConfig, whence: str) -> FrozenTrial:
+def _copy(trial: FrozenTrial, config: SearchConfig, attributes: dict[str, str]) -> FrozenTrial:
     own = {path: distribution_of(parameter) for path, parameter in config.search.space.items()}
     params = dict(trial.params)
     # Samplers that need fixed bounds look for the bounds of this study's own trials.
@@ -101,6 +108,6 @@ def _copy(trial: FrozenTrial, config: SearchConfig, whence: str) -> FrozenTrial:
         values=trial.values,
         params=params,
         distributions=trial.distributions | held,
-        user_attrs={OUTSIDE_BUDGET: whence},
+        user_attrs=attributes,
         constraints={CONSTRAINT: params[GLOBAL] - params[LOCAL]} if both else None,
     )

@@ -85,7 +85,10 @@ def open_study(
         record = _continued(record, config, data_fingerprint) if record else _new_record(config, data_fingerprint)
         folder.record.write(record.model_dump_json(indent=2).encode())
         study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
-        starts = study._storage.get_study_system_attrs(study._study_id).get(STARTS, 0)
+        # A copy of the study has lost the number: of its trials there are at least as many.
+        starts = study._storage.get_study_system_attrs(study._study_id).get(
+            STARTS, len(study.get_trials(deepcopy=False))
+        )
         for attribute, value in ((STUDY_ID, record.identity), (STARTS, starts + 1)):
             study._storage.set_study_system_attr(study._study_id, attribute, value)
         study.set_user_attr(COPIED_STUDY_ID, record.identity)
@@ -163,8 +166,9 @@ def _name_in_database(
     trials = storage.get_all_trials(study, deepcopy=False)
     if [trial.number for trial in trials] != list(range(len(trials))):
         raise UserError(
-            f"search.database: rows of trials of study {name!r} were deleted, and Optuna would give a number twice; copy "
-            "the trials that are left into a new study of the name with Study.add_trials, or choose another search.study"
+            f"search.database: rows of trials of study {name!r} were deleted, and Optuna would give a number twice; "
+            "copy the trials that are left into a new study of the name with Study.add_trials, or choose another "
+            "search.study"
         )
     for trial in trials:
         check_choices(trial, config, str(folder), "choose another search.study")
@@ -175,7 +179,7 @@ def _refuse_copied_folder(folder: StudyFolder, database: Database, record: Study
     """Two folders must not share the trials in one database; a folder that was moved has left nothing behind."""
     settings = record.config.search
     begun = StudyFolder(Place.of(settings.storage) / settings.study)
-    if not database.shared or begun.place == folder.place or not begun.record.is_file():
+    if not database.shared or begun.place.is_same(folder.place) or not begun.record.is_file():
         return
     if begun.read_record().identity == record.identity:
         raise UserError(

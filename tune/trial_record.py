@@ -12,10 +12,12 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
 from hcvae.config import Section
-from hcvae.errors import UserError
 from tune.identity import TrialIdentity
 from tune.ownership import claim_of, outside_budget
 from tune.pareto import OBJECTIVES, Point
+
+SHOWN = ("best_epoch", "seconds", "failure", "figure_failure", "stopped", "precision")
+"""User attributes that a summary has as they are."""
 
 
 class TrialSummary(Section):
@@ -54,6 +56,9 @@ class TrialSummary(Section):
     foreign_values: str | None = None
     """Why its values give it no place on the front: another program has set them."""
 
+    replaced_attributes: tuple[str, ...] = ()
+    """What of the above another program has replaced by something of another kind, so that it is not shown."""
+
     @property
     def point(self) -> Point | None:
         """Its place in the plane of the objectives; None where its training has not reported one here."""
@@ -73,37 +78,37 @@ class TrialSummary(Section):
 def summarize(trial: FrozenTrial, study: str | None) -> TrialSummary:
     """What the study with the identifier `study` records of `trial`.
 
-    Raises:
-        UserError: another program has replaced an attribute of the trial by something else.
+    An attribute that another program has replaced by something of another kind is left out, and named.
     """
-    complete = trial.state == TrialState.COMPLETE
+    complete, outside = trial.state == TrialState.COMPLETE, outside_budget(trial, study)
     finite = [value if math.isfinite(value) else None for value in trial.values] if complete else [None, None]
-    claim, attributes = claim_of(trial), trial.user_attrs
+    claim, attributes = claim_of(trial), trial.user_attrs if trial.state.is_finished() else {}
+    content: dict[str, Any] = {name: attributes.get(name) for name in SHOWN}
+    content["troubles"] = _troubles(attributes.get("diagnosis"))
+    content |= {
+        "number": trial.number,
+        "identity": claim.trial,
+        "state": trial.state.name.lower(),
+        "reconstruction_nmse": finite[0],
+        "disentanglement": finite[1],
+        "attempt": claim.attempt,
+        "params": trial.params,
+        "outside_budget": outside,
+        "foreign_values": _foreign_values(trial) if complete and outside is None else None,
+    }
     try:
-        return TrialSummary(
-            number=trial.number,
-            identity=claim.trial,
-            state=trial.state.name.lower(),
-            reconstruction_nmse=finite[0],
-            disentanglement=finite[1],
-            best_epoch=attributes.get("best_epoch"),
-            seconds=attributes.get("seconds"),
-            failure=attributes.get("failure"),
-            figure_failure=attributes.get("figure_failure"),
-            attempt=claim.attempt,
-            troubles=tuple(finding["trouble"] for finding in attributes.get("diagnosis", ())),
-            params=trial.params,
-            stopped=attributes.get("stopped"),
-            precision=attributes.get("precision"),
-            outside_budget=outside_budget(trial, study),
-            foreign_values=_foreign_values(trial) if complete else None,
-        )
-    except (ValidationError, KeyError, TypeError) as error:
-        reason = error.errors()[0] if isinstance(error, ValidationError) else {"loc": ("diagnosis",), "msg": str(error)}
-        raise UserError(
-            f"trial {trial.number}: another program has changed its user attribute {reason['loc'][0]!r}: "
-            f"{reason['msg']}; restore it with optuna's study API or in optuna-dashboard"
-        ) from None
+        return TrialSummary.model_validate(content)
+    except ValidationError as error:
+        replaced = sorted({str(detail["loc"][0]) for detail in error.errors()})
+        emptied = {name: () if name == "troubles" else None for name in replaced}
+        return TrialSummary.model_validate(content | emptied | {"replaced_attributes": tuple(replaced)})
+
+
+def _troubles(diagnosis: Any) -> Any:
+    try:
+        return tuple(finding["trouble"] for finding in diagnosis or ())
+    except (KeyError, TypeError):
+        return diagnosis
 
 
 def _foreign_values(trial: FrozenTrial) -> str | None:

@@ -21,7 +21,7 @@ import hcvae
 from hcvae.errors import UserError
 from hcvae.serving import serving
 from jobs import pull, report, search, train
-from tune.ownership import CLAIM, Ownership
+from tune.ownership import CLAIM, Ownership, claim_of
 from tune.results import SearchResult
 from tune.study_folder import StudyFolder
 
@@ -239,7 +239,7 @@ def test_a_study_of_other_directions_is_refused(copied: StudyFolder, more: Calla
     assert models(copied) == before
 
 
-def test_attributes_that_the_dashboard_changes_are_refused_or_written_anew(
+def test_attributes_of_a_trial_that_others_have_set_are_written_anew(
     copied: StudyFolder, more: Callable[..., int], dashboard: Callable[..., int], tmp_path: Path
 ) -> None:
     study, before = copied.load(), models(copied)
@@ -247,16 +247,27 @@ def test_attributes_that_the_dashboard_changes_are_refused_or_written_anew(
     ownership.take(interrupted, 0, adopted=False)
     ownership.release(interrupted)
     route = f"/api/trials/{interrupted._trial_id}/user-attrs"
-    assert dashboard(copied, "POST", route, {"user_attrs": {"deaths": "many", "best_epoch": "the last"}}) == 204
-    for action in (
-        lambda: pull.run([str(copied.path), "--out", str(tmp_path / "model")]),
-        lambda: report.run([str(copied.path), "--out", str(tmp_path / "report.html")]),
-    ):
-        with pytest.raises(UserError, match="trial 3: another program has changed its user attribute 'best_epoch'"):
-            action()
-    assert more(copied, 4) == 0  # it is trained, and what it leaves is written over them
+    assert dashboard(copied, "POST", route, {"user_attrs": {"deaths": "many", "failure": 5, "rungs": [1]}}) == 204
+    study.enqueue_trial({}, user_attrs={"failure": "boom", "stopped": 7, "outside_budget": True})
+    assert pull.run([str(copied.path), "--out", str(tmp_path / "before")]) == 0
+    assert more(copied, 5) == 0
+    trials = copied.load().trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
+    assert [trial.user_attrs.get(name) for trial in trials[3:] for name in ("failure", "stopped")] == [None] * 4
     assert set(before) & set(models(copied))
-    assert pull.run([str(copied.path), "--out", str(tmp_path / "model")]) == 0
+    assert pull.run([str(copied.path), "--out", str(tmp_path / "after")]) == 0
+
+
+def test_a_copy_of_a_running_trial_is_a_trial_of_its_own(copied: StudyFolder, more: Callable[..., int]) -> None:
+    study = copied.load()
+    ownership = Ownership(study)
+    ownership.take(study.ask(), 0, adopted=False)
+    study.add_trial(study.trials[-1])
+    assert more(copied, 5) == 0
+    trials = copied.load().trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
+    assert len({claim_of(trial).trial for trial in trials}) == 5
+    assert_models_are_those_of_their_trials(copied)
 
 
 def test_enqueued_values_that_cannot_be_fail_and_the_search_goes_on(

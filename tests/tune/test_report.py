@@ -125,6 +125,10 @@ class TestPage:
         assert str(record.git_revision) in page.text
         assert record.data_fingerprint in page.text
 
+    def test_attributes_of_another_kind_are_named(self, begun: StudyFolder) -> None:
+        begun.load().add_trial(trial((0.5, 0.1), best_epoch="the last", diagnosis=5))
+        assert "another program has replaced: best_epoch, troubles" in page_of(begun).text
+
     def test_a_study_without_a_complete_trial_says_so(self, begun: StudyFolder) -> None:
         assert "No trial is complete yet" in page_of(begun).text
         study = begun.load()

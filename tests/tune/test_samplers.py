@@ -6,11 +6,13 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import Trial, TrialState, create_trial
 
 from hcvae.config import LossWeights
+from hcvae.errors import UserError
+from tune.combinations import combinations
 from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
 from tune.ownership import OUTSIDE_BUDGET, Ownership
@@ -117,8 +119,8 @@ def test_an_infeasible_trial_that_was_interrupted_is_not_trained(small_search: S
         for latents in ({GLOBAL: 64, LOCAL: 2}, {GLOBAL: 2, LOCAL: 64}):
             study.add_trial(create_trial(state=TrialState.RUNNING, params=latents, distributions=bounds))
         first, second = (Trial(study, frozen._trial_id) for frozen in study.get_trials())
-        assert draw(study, first, config) is None
-        params = draw(study, second, config)
+        assert draw(study, first, config, adopted=True) is None
+        params = draw(study, second, config, adopted=True)
         assert params is not None
         assert params[LOCAL] == 64
         assert n_finished(study) == 0
@@ -153,6 +155,35 @@ def test_enqueued_parameters_that_cannot_be_fail_once_and_the_search_goes_on(
         [failed] = [trial for trial in study.trials if trial.state == TrialState.FAIL]
         assert re.search(reason, failed.user_attrs["failure"])
         assert n_finished(study) == 1
+
+
+def test_parameters_of_a_waiting_trial_are_checked_too(small_search: SmallSearch) -> None:
+    config = small_search(space=SPACE)
+    study = study_of(config)
+    wide = {"model.dropout": FloatDistribution(0, 1)}
+    study.add_trial(create_trial(state=TrialState.WAITING, params={"model.dropout": 0.9}, distributions=wide))
+    trial, _ = ask(study, config)
+    assert trial.number == 1
+    assert "model.dropout: must be in [0.0, 0.5], but got 0.9" in study.trials[0].user_attrs["failure"]
+
+
+def test_a_parameter_of_another_kind_is_refused_by_name(small_search: SmallSearch) -> None:
+    config = small_search(space=SPACE)
+    other = {"model.dropout": FloatDistribution(0.01, 0.5, log=True)}
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        study.add_trial(create_trial(params={"model.dropout": 0.1}, distributions=other, values=[0.5, 0.5]))
+        with pytest.raises(UserError, match="another program has added a trial with another kind of a parameter"):
+            ask(study, config)
+
+
+def test_a_combination_that_another_program_asks_for_is_not_tried(small_search: SmallSearch) -> None:
+    config = small_search(space=NINE)
+    study = study_of(config)
+    foreign = study.ask()
+    foreign.suggest_categorical("training.batch_size", [32, 64, 128])
+    foreign.suggest_categorical("training.learning_rate", [1e-3, 1e-2, 1e-1])
+    assert len(set(exhaust(study, config))) == len(combinations(config))
 
 
 def test_enqueued_parameters_are_used(small_search: SmallSearch) -> None:
@@ -265,7 +296,11 @@ def test_what_is_enqueued_in_part_is_completed_without_repetition(small_search: 
     study = study_of(config)
     for _ in range(4):
         study.enqueue_trial({"training.batch_size": 64})
-    rates = [ask(study, config)[1] for _ in range(4)]
+    rates = []
+    for _ in range(4):
+        trial, params = ask(study, config)
+        Ownership(study).take(trial, 0, adopted=False)
+        rates.append(params)
     assert all(params["training.batch_size"] == 64 for params in rates)
     assert {params["training.learning_rate"] for params in rates[:3]} == {1e-3, 1e-2, 1e-1}
 

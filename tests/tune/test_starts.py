@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,27 @@ def test_a_study_with_other_objectives_is_refused(small_search: SmallSearch, tmp
         study.set_metric_names(["reconstruction_nmse", "compactness"])
     with pytest.raises(UserError, match="compactness"):
         earlier_trials(small_search(warm_start=str(tmp_path / "earlier")), "data")
+
+
+def test_a_study_is_no_start_of_itself(small_search: SmallSearch, tmp_path: Path) -> None:
+    config = small_search(warm_start=str(tmp_path / "." / "small"))
+    with locked_folder(config) as folder:
+        open_study(folder, config, "data")
+        with pytest.raises(UserError, match="is this study itself"):
+            earlier_trials(config, "data")
+
+
+def test_trials_of_an_earlier_study_that_was_moved_are_not_added_again(
+    small_search: SmallSearch, earlier_study: Path, tmp_path: Path
+) -> None:
+    config, moved = (small_search(warm_start=str(place)) for place in (earlier_study, tmp_path / "moved" / "earlier"))
+    shutil.copytree(earlier_study, tmp_path / "moved" / "earlier")
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        for each in (config, moved):
+            add_earlier_trials(study, each, earlier_trials(each, "data"))
+        assert len(study.trials) == 11
+        assert all(trial.foreign_values is None for trial in SearchResult.open(folder.path).trials)
 
 
 def test_a_folder_without_a_study_is_refused(small_search: SmallSearch, tmp_path: Path) -> None:
