@@ -1,6 +1,6 @@
 """Does the short measurement behind `training.precision` auto foretell the whole training step? Fills docs/training.md.
 
-python -m benchmarks.precision     # three minutes on an idle core
+python -m benchmarks.precision     # half a minute on an idle core
 """
 
 import sys
@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
         miniature, step, used = zip(*rounds, strict=True)
         chosen = " or ".join(sorted(set(used), reverse=True))
         lines.append(f"| {width:g}, {batch} | {spread(miniature)} | {spread(step)} | {chosen} |")
-    lines += ["", f"`python -m benchmarks.precision`, {command.rounds} rounds, one thread; {machine()}."]
+    lines += ["", f"Measured by `python -m benchmarks.precision`, {command.rounds} rounds, one thread; {machine()}."]
     path = ROOT / "docs" / "training.md"
     path.write_text(between(path.read_text(), "precision", "\n".join(lines)))
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
