@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from hcvae import command_line
@@ -37,6 +38,7 @@ def begin(line: str, tables: Sequence[str] = (), *, ray: bool) -> None:
 
     Raises:
         UserError: a file of `tables` is no Parquet file, or `ray` is wanted and RAY_ADDRESS names no cluster.
+        ModuleNotFoundError: `ray` is wanted and not installed.
     """
     from hcvae.data.table import opened
     from tune.ray_environment import check_head, cluster_address
@@ -44,6 +46,8 @@ def begin(line: str, tables: Sequence[str] = (), *, ray: bool) -> None:
     for table in tables:
         with opened(table):
             pass
+    if ray and find_spec("ray") is None:
+        raise ModuleNotFoundError("No module named 'ray'", name="ray")
     address = cluster_address() if ray else None
     print(line, file=sys.stderr, flush=True)
     if address:

@@ -107,7 +107,7 @@ def test_trials_of_several_precisions_are_not_compared_silently() -> None:
     def result(*precisions: str | None) -> SearchResult:
         attributes = ({"precision": name} if name else {} for name in precisions)
         trials = (create_trial(values=[0.5, 0.5], user_attrs=each) for each in attributes)
-        return SearchResult(Place.of("study"), tuple(map(summarize, trials)))
+        return SearchResult(Place.of("study"), tuple(summarize(trial, None) for trial in trials))
 
     assert search._comparability(result("bf16", "bf16", None)) is None
     told = search._comparability(result("bf16", "fp32", None, "bf16"))

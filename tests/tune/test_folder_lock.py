@@ -69,7 +69,8 @@ def test_sqlite_without_locks_is_refused_and_nothing_is_left(
         command, cwd=ROOT, capture_output=True, text=True, preexec_fn=partial(deny, call, error, second_argument)
     )
     assert refused.returncode == 2
-    [message] = refused.stderr.splitlines()
+    begun, message = refused.stderr.splitlines()
+    assert begun.endswith("reading the data")
     assert message.startswith(f"error: search.storage: the file system of {storage / 'quickstart'} has no file locks")
     assert f"({os.strerror(error)})" in message
     assert "search.database postgresql://" in message
