@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 INTERRUPTED = 130
@@ -81,6 +81,20 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
 
     with handled(forward, signal.SIGTERM):
         yield
+
+
+@contextmanager
+def remembered_ctrl_c() -> Iterator[threading.Event]:
+    """An event that is set from the first Ctrl-C on: a library may drop the KeyboardInterrupt that it raises."""
+    interrupted, before = threading.Event(), signal.getsignal(signal.SIGINT)
+
+    def remember(number: int, frame: Any) -> None:
+        interrupted.set()
+        if callable(before):
+            before(number, frame)
+
+    with handled(remember, signal.SIGINT) if callable(before) else nullcontext():
+        yield interrupted
 
 
 @contextmanager

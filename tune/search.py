@@ -21,7 +21,7 @@ from rich.console import Console
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
-from hcvae.interruption import handlers_kept, in_main_thread, sigterm_as_ctrl_c
+from hcvae.interruption import handlers_kept, in_main_thread, remembered_ctrl_c, sigterm_as_ctrl_c
 from hcvae.storage import Place
 from hcvae.training import preflight
 from tune.budget import Budget
@@ -78,7 +78,11 @@ def run_search(
     json_lines = sys.stdout if log_json else None
     # Ray prints the deaths of processes on standard output, whatever its settings: JSON lines are kept clean of that.
     quiet = redirect_stdout(sys.stderr) if log_json else nullcontext()
-    with quiet, _prepared(config, wait_for_resources, console, allow_change) as search:
+    with (
+        quiet,
+        remembered_ctrl_c() as interrupted,
+        _prepared(config, wait_for_resources, console, allow_change) as search,
+    ):
         config = search.config
         fingerprint = search.data.fingerprint
         study = patiently(lambda: open_study(search.folder, config, fingerprint, allow_change=allow_change))
@@ -90,6 +94,7 @@ def run_search(
             finished = Counter(trial.state.name.lower() for trial in finished_trials(study))
             progress = make_progress(config, front, finished, console, json_lines)
             searcher = StudySearcher(study, search.database, config, front, progress, budget)
+        searcher.interrupted = interrupted.is_set
         if searcher.is_under_way():
             _say(console, search.summary(finished.total()))
             renewed = heartbeats(search.database, searcher.ownership, searcher.owned, searcher.ended_elsewhere)

@@ -73,6 +73,8 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         self.ownership = Ownership(study, alone=not database.shared)
         self.end_training: Callable[[int, int, str], object] = lambda number, attempt, reason: None
         """Lets the training of an attempt at a trial stop after its epoch; set once trainings can be reached."""
+        self.interrupted: Callable[[], bool] = lambda: False
+        """Whether there was a Ctrl-C."""
         self._budget = budget
         self._study = study
         self._database = database
@@ -354,7 +356,14 @@ class EndOfTrials(ray.tune.Callback):  # type: ignore[misc]
         self._searcher.died(trial.trial_id, _reason(Path(trial.error_file)))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """After each of Tune's steps."""
+        """After each of Tune's steps.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C, where the interrupt that it raised was dropped.
+            Exception: what went wrong in the study or its folder.
+        """
+        if self._searcher.interrupted():
+            raise KeyboardInterrupt
         if self._searcher.broken:
             raise self._searcher.broken
 

@@ -105,13 +105,17 @@ def test_a_database_that_comes_back_is_asked_again() -> None:
 
 @pytest.mark.services
 def test_a_study_in_postgresql_is_read_by_all_tools(
-    small_search: SmallSearch, tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+    small_search: SmallSearch,
+    tmp_path: Path,
+    postgres: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    tell_trained: Callable[..., object],
 ) -> None:
     monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
     config = small_search(study="read", database=postgres.url)
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
-        study.tell(study.ask(), (0.5, 0.1))
+        tell_trained(study, study.ask(), (0.5, 0.1))
     assert [trial.point for trial in SearchResult.open(folder.path).trials] == [(0.5, 0.1)]
     assert not (folder.path / "study.db").exists()
 

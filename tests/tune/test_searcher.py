@@ -3,9 +3,11 @@
 import io
 import json
 import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from optuna.trial import TrialState
 from benchmarks.postgres import Server
 from hcvae import patience
 from hcvae.errors import StorageError
+from hcvae.interruption import remembered_ctrl_c
 from tune.budget import Budget
 from tune.config import SearchConfig
 from tune.database import Database
@@ -63,6 +66,17 @@ def test_a_trial_that_cannot_be_written_is_left_for_the_next_start_and_ends_the_
     assert search.events()[-1]["event"] == "suspended"
     with pytest.raises(StorageError, match=r"^trial 0: cannot write checkpoint: No space left on device$"):
         EndOfTrials(search.searcher).on_step_end(0, [])
+
+
+def test_ctrl_c_ends_the_search_though_a_library_drops_its_interrupt(search: Search) -> None:
+    with remembered_ctrl_c() as interrupted:
+        search.searcher.interrupted = interrupted.is_set
+        ends = EndOfTrials(search.searcher)
+        ends.on_step_end(0, [])
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            ends.on_step_end(0, [])
 
 
 def test_a_death_is_counted_once_however_often_it_must_be_written(

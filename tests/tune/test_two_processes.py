@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 IMPATIENT = """
 import sys
 import tune.ownership
-tune.ownership.HEARTBEAT_S, tune.ownership.SILENCE_S = 1, 10
+tune.ownership.HEARTBEAT_S, tune.ownership.SILENCE_S = 1, 4
 from jobs import search
 sys.exit(search.run(sys.argv[1:]))
 """
