@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from hcvae.errors import UserError
+from hcvae.errors import USER_ERROR, UserError
 from hcvae.interruption import guard_program
 from hcvae.suggest import did_you_mean
 
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command that `arguments` name."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP.format(commands="\n".join(f"  {name:10} {does}" for name, does in COMMANDS.items())))
-        return 0 if arguments else 2  # as after any mistake
+        return 0 if arguments else USER_ERROR
     name, *rest = arguments
     if name not in COMMANDS:
         raise UserError(f"{name}: unknown command{did_you_mean(name, list(COMMANDS))}")

@@ -10,12 +10,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from hcvae.errors import UserError
+from hcvae.errors import USER_ERROR, UserError
 from hcvae.interruption import end_interrupted, interruptible
 from hcvae.suggest import did_you_mean
 from hcvae.validation import explain, kinds_of
-
-USER_ERROR = 2
 
 
 class Command(BaseSettings):

@@ -1,5 +1,8 @@
 """Errors that a user can mend."""
 
+USER_ERROR = 2
+"""Exit code of a program that ends with one."""
+
 
 class UserError(ValueError):
     """Bad input. The message says what is wrong, where, the value, and what would be right; exit code 2."""

@@ -65,11 +65,7 @@ def model_of(summary: TrialSummary, stored: Iterable[StoredModel]) -> Place | No
 
 
 class Front:
-    """The Pareto set of a study, as far as this process knows. Made, and added to, under the study's lock.
-
-    Raises:
-        UserError: another program has changed a trial so that it cannot be read; nothing is touched then.
-    """
+    """The Pareto set of a study, as far as this process knows. Made, and added to, under the study's lock."""
 
     def __init__(self, folder: StudyFolder, study: optuna.Study) -> None:
         self.folder = folder
@@ -132,8 +128,7 @@ class Front:
                 return  # its model was deleted by hand; its checkpoints are all there is of it
             if place is not None:
                 self._models[summary.number] = summary, place
-        kept = pareto_front({number: model.point for number, (model, _) in self._models.items() if model.point})
-        for number in self._models.keys() - kept:
+        for number in self._models.keys() - pareto_front(self._stored_points):
             dominated, place = self._models.pop(number)
             place.remove()
             self._clear(dominated)
@@ -154,9 +149,13 @@ class Front:
     def _in_attempt(self, summary: TrialSummary) -> Place:
         return self.folder.attempt(summary.number, summary.attempt) / "bundle"
 
+    @property
+    def _stored_points(self) -> dict[int, Point]:
+        """The points of the models under `best/`, by number of the trial."""
+        return {number: model.point for number, (model, _) in self._models.items() if model.point}
+
     def _is_dominated(self, point: Point) -> bool:
-        others = {number: model.point for number, (model, _) in self._models.items() if model.point}
-        return -1 not in pareto_front({**others, -1: point})
+        return -1 not in pareto_front({**self._stored_points, -1: point})
 
     def _clear(self, summary: TrialSummary) -> None:
         """Delete the checkpoints and bundles of a trial's attempts, not those of another one that had its number."""

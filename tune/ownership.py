@@ -39,8 +39,6 @@ STUDY_ID = "created"
 """System attribute of a study: its identifier, the time at which its folder's `study.json` was begun."""
 COPIED_STUDY_ID = "hcvae_study"
 """User attribute with the same content: copies of a study made by other programs keep only this one."""
-
-
 OUTSIDE_BUDGET = "outside_budget"
 """User attribute of trials that were not trained here: why they are neither counted nor on the Pareto front."""
 

@@ -110,9 +110,10 @@ def _refuse(study: optuna.Study, trial: Trial, reason: str) -> None:
 
 def is_exhausted(study: optuna.Study, config: SearchConfig) -> bool:
     """Whether all combinations of a finite space are tried, or being tried, and no enqueued trial waits."""
-    every = combinations(config)
+    if not (every := combinations(config)):
+        return False
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    return bool(every) and not waiting and _tried(study, config).issuperset(every)
+    return not waiting and _tried(study, config).issuperset(every)
 
 
 def has_fixed_bounds(study: optuna.Study, config: SearchConfig) -> bool:

@@ -31,7 +31,7 @@ from tune.decisions import rungs
 from tune.front import Front
 from tune.identity import TrialIdentity
 from tune.outcome import Message, Outcome
-from tune.ownership import OUTSIDE_BUDGET, Claim, Ownership, claim_of, in_training, study_id
+from tune.ownership import OUTSIDE_BUDGET, Claim, Ownership, in_training, study_id
 from tune.pareto import OBJECTIVES
 from tune.progress import Progress
 from tune.samplers import ask, draw, is_exhausted
@@ -217,34 +217,33 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
                 handed_out = self._next(running, now)
                 if handed_out is None:
                     return None
-                trial, params, claim, adopted = handed_out
+                trial, params, claim, earlier = handed_out
             self.running[trial_id], self._attempts[trial.number] = trial, claim.attempt
         self._progress.started(trial.number, params)
         folder = self._front.folder
-        earlier = [number for number in folder.attempts(trial.number) if adopted and number < claim.attempt]
         identity = TrialIdentity(study=claim.study, trial=claim.trial, number=trial.number, params=params)
         places = tuple(folder.attempt(trial.number, number) for number in reversed(earlier))
         attempt = Attempt(folder.attempt(trial.number, claim.attempt), places, identity)
         return {"number": trial.number, "attempt_number": claim.attempt, "attempt": attempt, "params": params}
 
-    def _next(self, running: list[FrozenTrial], now: float) -> tuple[Trial, dict[str, Value], Claim, bool] | None:
+    def _next(self, running: list[FrozenTrial], now: float) -> tuple[Trial, dict[str, Value], Claim, list[int]] | None:
+        """A trial to run, owned: its parameters, the claim, and the earlier attempts at it."""
         for frozen in self._adoptable(running):
             trial = Trial(self._study, frozen._trial_id)
             params = draw(self._study, trial, self._config, adopted=True)
             if params is not None:
-                return trial, params, self._take(trial, now, adopted=True), True
+                attempts = self._front.folder.attempts(trial.number)
+                claim = self.ownership.take(trial, now, adopted=True, attempts=max(attempts, default=0))
+                return trial, params, claim, attempts
             running.remove(frozen)
         if not self._has_room(running):
             return None
         trial, params = ask(self._study, self._config)
-        return trial, params, self._take(trial, now, adopted=False), False
-
-    def _take(self, trial: Trial, now: float, *, adopted: bool) -> Claim:
-        if not adopted:
-            for name in trial.user_attrs.keys() & OWN_ATTRIBUTES:
-                trial.set_user_attr(name, None)  # of a trial that another program has copied
-        attempts = max(self._front.folder.attempts(trial.number), default=0)
-        return self.ownership.take(trial, now, adopted=adopted, attempts=attempts)
+        for name in trial.user_attrs.keys() & OWN_ATTRIBUTES:
+            trial.set_user_attr(name, None)  # of a trial that another program has copied
+        attempts = self._front.folder.attempts(trial.number)  # of another trial that had its number
+        claim = self.ownership.take(trial, now, adopted=False, attempts=max(attempts, default=0))
+        return trial, params, claim, []
 
     def _adoptable(self, running: list[FrozenTrial]) -> list[FrozenTrial]:
         # Trials that were interrupted are finished even where the budget has been lowered since.
@@ -259,7 +258,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
     def _take_in(self) -> list[FrozenTrial]:
         """Take in the trials that have finished since the last look, here or in another process; those that run."""
         trials = self._study.get_trials(deepcopy=False)[self._all_ended :]
-        new = [trial for trial in trials if counts(trial, self._study_id) and trial.number not in self._known]
+        new = [trial for trial in trials if trial.number not in self._known and counts(trial, self._study_id)]
         for trial in sorted(new, key=lambda trial: trial.datetime_complete or datetime.max):
             summary = self._front.summarize(trial)
             self._front.add(summary)  # may have to be done again
@@ -330,10 +329,8 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         if not outcome.figures:
             return outcome.figure_failure
         try:
-            attempt = claim_of(self._study._storage.get_trial(trial._trial_id)).attempt
-            upload(
-                self._front.folder, trial, self._front.folder.attempt(trial.number, attempt) / FIGURES, outcome.figures
-            )
+            attempt = self._front.folder.attempt(trial.number, self._attempts[trial.number])
+            upload(self._front.folder, trial, attempt / FIGURES, outcome.figures)
         except OSError as error:
             return f"{type(error).__name__}: {error}"
         return outcome.figure_failure

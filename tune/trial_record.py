@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from hcvae.config import Section
 from tune.identity import TrialIdentity
-from tune.ownership import claim_of, outside_budget
+from tune.ownership import Claim, claim_of, outside_budget
 from tune.pareto import OBJECTIVES, Point
 
 SHOWN = ("best_epoch", "seconds", "failure", "figure_failure", "stopped", "precision")
@@ -55,7 +55,6 @@ class TrialSummary(Section):
     """Why it is no trial of this search: it was infeasible, or another study or program made it."""
     foreign_values: str | None = None
     """Why its values give it no place on the front: another program has set them."""
-
     replaced_attributes: tuple[str, ...] = ()
     """What of the above another program has replaced by something of another kind, so that it is not shown."""
 
@@ -94,7 +93,7 @@ def summarize(trial: FrozenTrial, study: str | None) -> TrialSummary:
         "attempt": claim.attempt,
         "params": trial.params,
         "outside_budget": outside,
-        "foreign_values": _foreign_values(trial) if complete and outside is None else None,
+        "foreign_values": _foreign_values(trial, claim) if complete and outside is None else None,
     }
     try:
         return TrialSummary.model_validate(content)
@@ -111,8 +110,7 @@ def _troubles(diagnosis: Any) -> Any:
         return diagnosis
 
 
-def _foreign_values(trial: FrozenTrial) -> str | None:
-    claim = claim_of(trial)
+def _foreign_values(trial: FrozenTrial, claim: Claim) -> str | None:
     reported: Any = claim.values
     if claim.trial is None:  # an earlier version recorded them in the metrics of the best epoch only
         metrics = trial.user_attrs.get("metrics") or {}

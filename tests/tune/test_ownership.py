@@ -61,9 +61,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def claimed(study: optuna.Study, owner: Owner, heartbeat: float = 0) -> Trial:
     """A running trial of another process."""
     trial = study.ask()
+    renew(study, trial, owner, heartbeat)
+    return trial
+
+
+def renew(study: optuna.Study, trial: Trial, owner: Owner, heartbeat: float) -> None:
     claim = Claim(attempt=1, owner=owner, heartbeat=heartbeat, study=study_id(study), trial="id")
     study._storage.set_trial_system_attr(trial._trial_id, CLAIM, claim.model_dump())
-    return trial
 
 
 def test_a_trial_is_reclaimed_once_its_owner_is_dead(
@@ -110,8 +114,7 @@ def test_an_owner_that_renews_its_claim_is_alive_whatever_its_clock_shows(
     ownership = Ownership(study)
     trial = claimed(study, ELSEWHERE)
     for heartbeat in (5e9, 0, 7, 6, -1e9, 3, 5e9, 1, 2, 1):  # as if set forward and back
-        claim = Claim(attempt=1, owner=ELSEWHERE, heartbeat=heartbeat, study=study_id(study), trial="id")
-        study._storage.set_trial_system_attr(trial._trial_id, CLAIM, claim.model_dump())
+        renew(study, trial, ELSEWHERE, heartbeat)
         assert ownership.reclaimable(study.trials) == []
         clock.now += HEARTBEAT_S
 
