@@ -205,6 +205,9 @@ def _read_all(command: Import, files: Sequence[Path], wishes: "Wishes", console:
         console.print(f"{shown}: {result.format}, {rows}", markup=False, soft_wrap=True)
         for reason, count in sorted(result.left_out.items()):
             console.print(f"  {count} left out: {reason}", markup=False, soft_wrap=True)
+        for note, count in result.notes.items():
+            times = f" ({count} times)" if count > 1 else ""
+            console.print(f"  note: {note}{times}", markup=False, soft_wrap=True)
     return results
 
 

@@ -62,6 +62,8 @@ class FileResult:
     rows: list[Row] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     """Recordings by the reason."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """What of the file was not used or not understood, and how often."""
     names_subject: bool = True
     error: str | None = None
 
@@ -106,7 +108,7 @@ def read_file(path: Path, wishes: Wishes) -> FileResult:
 
 def _read(known: Format, wishes: Wishes, result: FileResult) -> None:
     blocks, rows = Blocks(), []
-    for recording in known.read(result.path, ReadOptions(wishes.mapping)):
+    for recording in known.read(result.path, ReadOptions(wishes.mapping, result.notes)):
         result.recordings += 1
         values = _values(recording, wishes, result.path)
         result.names_subject &= recording.subject is not None or wishes.subject is not None

@@ -3,6 +3,7 @@
 Legend: T samples, 5 waves I to V.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,12 @@ class ReadOptions:
 
     mapping: Mapping[str, str] = field(default_factory=dict)
     """Our name to the file's."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """What of the file was not used or not understood, and how often; shown to the user."""
+
+    def note(self, text: str) -> None:
+        """Report something of the file that is not used or not understood; `text` must not repeat its values."""
+        self.notes[text] += 1
 
 
 @dataclass(frozen=True)
