@@ -30,9 +30,9 @@ test: $(VENV)/.dev
 	@$(PYTEST) -m "not services"
 	@$(PYTEST) --doctest-modules hcvae --quiet
 
-# pytest's exit status 5: no test bears the marker.
+# tests/conftest.py puts the folders with the longest tests first. pytest's exit status 5: no test bears the marker.
 test-services: $(VENV)/.dev
-	@$(PYTEST) -m services --timeout 900 --junit-xml=$(SERVICES_REPORT) || test $$? -eq 5
+	@$(PYTEST) --no-loadscope-reorder -m services --timeout 900 --junit-xml=$(SERVICES_REPORT) || test $$? -eq 5
 	@if grep -q "<skipped" $(SERVICES_REPORT); then echo "make test-services: no test may be skipped here" >&2; exit 1; fi
 
 lint: $(VENV)/.dev
