@@ -11,7 +11,7 @@ SERVICES_REPORT := $(VENV)/services.xml
 CONFIG ?= configs/quickstart.json
 
 .DEFAULT_GOAL := help
-.PHONY: help search test test-services lint bench bench-full docs clean
+.PHONY: help search test test-services lint bench bench-full configuration docs clean
 
 help:
 	@echo "make search         run the search of CONFIG (now $(CONFIG))"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint           check style, types and the direction of imports"
 	@echo "make bench          run a short tier of the benchmarks of speed in a copy of the checkout, under 15 minutes"
 	@echo "make bench-full     run all of them, hours on 2 cores, and write their tables into docs/benchmarks.md"
+	@echo "make configuration  write docs/configuration.md from the fields of the configuration"
 	@echo "make docs           build the API reference into build/docs; warnings are errors"
 	@echo "make clean          remove the environment, builds and caches; results stay"
 
@@ -40,6 +41,9 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+configuration: $(VENV)/.dev
+	@PYTHONPATH=. $(BIN)/python docs/configuration_reference.py
 
 docs: $(VENV)/.dev
 	@$(BIN)/python docs/api_reference.py build/docs
