@@ -18,7 +18,7 @@ LONGEST_FIRST = ("tests/end_to_end", "tests/cluster", "tests/tune", "tests/jobs"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the folders with the longest tests first, so that processes that share the files end at about the same time."""
+    """Put the folders with the longest tests first: processes that share the files then end at about the same time."""
 
     def rank(item: pytest.Item) -> int:
         folders = [place for place, folder in enumerate(LONGEST_FIRST) if item.path.is_relative_to(ROOT / folder)]
