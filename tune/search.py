@@ -1,6 +1,5 @@
 """A whole search: checks first, then trials until the budget is spent. The same call again goes on where it stopped."""
 
-import logging
 import os
 import signal
 import sys
@@ -32,14 +31,13 @@ from tune.decisions import check_early_stopping, rungs, start_decisions
 from tune.folder_lock import locked_folder
 from tune.front import Front
 from tune.gpu_sharing import with_gpus_shared
-from tune.lost_actors import survive_lost_actors
+from tune.internals.ray_internals import adapted_tune
 from tune.ownership import heartbeats, own_folder
 from tune.progress import make_progress
 from tune.resources import Plan, check_shared_folder, plan_on_cluster, ray_cluster
 from tune.results import SearchResult
 from tune.samplers import is_exhausted
 from tune.searcher import EndOfTrials, StudySearcher
-from tune.secrecy import keep_keys
 from tune.space import check_space
 from tune.starts import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
 from tune.streaming import prepare
@@ -47,13 +45,6 @@ from tune.study import check_folder, finished_trials, n_finished, open_study
 from tune.study_folder import StudyFolder
 from tune.trainable import make_trainable
 from tune.transaction import transaction
-
-TUNE_SETTINGS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files of Tune's beside our own
-    "TUNE_GLOBAL_CHECKPOINT_S": "600",  # Tune's snapshots are never read
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",  # our own view instead of Tune's
-}
 
 
 def run_search(
@@ -98,7 +89,7 @@ def run_search(
         if searcher.is_under_way():
             _say(console, search.summary(finished.total()))
             renewed = heartbeats(search.database, searcher.ownership, searcher.owned, searcher.ended_elsewhere)
-            with progress, renewed:
+            with progress, renewed, adapted_tune():
                 while searcher.wait_for_work():
                     _run_trials(search, study, searcher)
                 progress.ended(_ending(search, study, budget))
@@ -180,10 +171,6 @@ class FirstInFirstOut(ray.tune.schedulers.FIFOScheduler):  # type: ignore[misc]
 
 def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -> None:
     settings = search.config.search
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    os.environ.update(TUNE_SETTINGS)
-    survive_lost_actors()
-    keep_keys()
     scratch = own_folder(search.folder.scratch, searcher.ownership.me)
     decisions = start_decisions(search.config, study)
     searcher.end_training = decisions.end.remote
