@@ -22,6 +22,7 @@ MODULES = {
     "biosig-text": "biosig_text",
     "biosig-csv": "biosig_csv",
     "epl-cfts": "epl_cfts",
+    "sheffield": "sheffield",
     "csv": "comma_separated",
 }
 """Name of a format to its module, in the order of asking; `csv` is known by its name alone, so it comes last."""

@@ -222,7 +222,7 @@ def _header_columns(header: Sequence[tuple[str, Line]], sheet: _Sheet) -> dict[s
         else at
         for name, at in known.items()
     }
-    for name in lines.keys() - known.values():
+    for name in (name for name in lines if name not in known.values()):
         texts = ["" if cell is None else str(cell) for cell in lines[name][1][1:]]
         if spelt := _spelt(texts, columns):
             sheet.options.note(f"{' and '.join(sorted(spelt))} taken from the header line {name!r}")
