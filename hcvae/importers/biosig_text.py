@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from hcvae.importers.biosig_variables import stimulus_of
-from hcvae.importers.cells import is_null
+from hcvae.importers.cells import is_null, what_is
 from hcvae.importers.lines import lines_of, number_in, whole_in, whole_or_none
 from hcvae.importers.recording import Averaging, FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
 
 GROUP, RECORD = "ABR Group Header", "Record Number"
 FIELD = re.compile(r"([^:=]*)[:=](.*)")
-NUMBER_STARTS = frozenset("0123456789+-.")
 USUAL_BAND_HZ = (300.0, 3000.0)
 USUAL_AVERAGING = Averaging(block_sweeps=(8, 16, 32), reject_before_uv=55.0, reject_after_uv=10.0)
 MAX_POINTS = 2**20
@@ -37,6 +36,8 @@ class _Record:
     fields: Fields = field(default_factory=dict)
     variables: list[tuple[str, str]] = field(default_factory=list)
     """Of the stimulus: names, and values with their units."""
+    points: int = 0
+    """How many samples are to come, once the header has said it."""
     samples: list[float] = field(default_factory=list)
 
 
@@ -54,35 +55,38 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     group: Fields = {}
     record: _Record | None = None
     for number, line in lines_of(path):
-        start = line.lstrip()[:1]
-        if start in NUMBER_STARTS and not line.startswith("---"):
-            _add_sample(line, record, path, number)
-        elif line.startswith(GROUP):
-            if record is not None:
-                yield _recording(group, record, path, options)
+        try:
+            sample = float(line)  # most lines are samples
+        except ValueError:
+            pass
+        else:
+            if record is None or len(record.samples) >= record.points or not math.isfinite(sample):
+                raise _not_a_sample(record, line, path, number)
+            record.samples.append(sample)
+            continue
+        found = FIELD.fullmatch(line)
+        name, text = (part.strip() for part in found.groups()) if found else ("", "")
+        if record is not None and (line.startswith(GROUP) or name == RECORD):
+            yield _recording(group, record, path, options)
+        if line.startswith(GROUP):
             group, record = {}, None
-        elif start.isalpha() and (found := FIELD.fullmatch(line)):
-            name, text = (part.strip() for part in found.groups())
-            if name == RECORD:
-                if record is not None:
-                    yield _recording(group, record, path, options)
-                record = _Record()
+        elif name[:1].isalpha():
+            record = _Record() if name == RECORD else record
             _add_field(name, text, group, record, path, number)
-        elif start and start != "-":
-            _add_sample(line, record, path, number)
+        elif line.strip() and not line.startswith("---"):
+            raise _not_a_sample(record, line, path, number)
     if record is None:
         raise FileError(path, "whole file", f"no {RECORD!r}", "a group with one record or more")
     yield _recording(group, record, path, options)
 
 
-def _add_sample(line: str, record: _Record | None, path: Path, number: int) -> None:
-    if record is None or "No. Points" not in record.fields or len(record.samples) >= MAX_POINTS:
-        raise FileError(path, f"line {number}", "a line outside a record", "a header line 'Name: value'")
-    try:
-        sample = float(line)
-    except ValueError:
-        sample = math.nan
-    record.samples.append(sample if math.isfinite(sample) else number_in(line, path, number, "a sample"))
+def _not_a_sample(record: _Record | None, line: str, path: Path, number: int) -> FileError:
+    if record is None or not record.points:
+        return FileError(path, f"line {number}", "a line outside a record", "a header line 'Name: value'")
+    if len(record.samples) >= record.points:
+        right = f"{record.points}, as 'No. Points' says"
+        return FileError(path, f"line {number}", f"{record.points + 1} samples or more", right)
+    return FileError(path, f"line {number}", f"{what_is(line)} as a sample", "a finite number")
 
 
 def _add_field(name: str, text: str, group: Fields, record: _Record | None, path: Path, number: int) -> None:
@@ -91,6 +95,8 @@ def _add_field(name: str, text: str, group: Fields, record: _Record | None, path
     if record is not None and "Variables" in record.fields:
         record.variables.append((name, text))
         return
+    if record is not None and name == "No. Points":
+        record.points = min(whole_in(text, path, number, name), MAX_POINTS)
     fields = group if record is None else record.fields
     if fields.setdefault(name, (number, text))[1] != text:
         raise FileError(path, f"line {number}", "a field for the second time", f"the one of line {fields[name][0]} only")

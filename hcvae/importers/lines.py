@@ -6,6 +6,7 @@ The encoding is UTF-8, or UTF-16 with a byte order mark; bytes that are no UTF-8
 import codecs
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from hcvae.importers.cells import is_null, number_of
@@ -50,7 +51,7 @@ def lines_of(path: Path, max_line: int = MAX_LINE, max_bytes: int | None = MAX_B
     with path.open("rb") as file:
         encoding = encoding_of(file.read(4))
     with path.open(encoding=encoding, errors=LATIN_1) as text:
-        for number, line in enumerate(iter(lambda: text.readline(max_line + 1), ""), start=1):
+        for number, line in enumerate(iter(partial(text.readline, max_line + 1), ""), start=1):
             if len(line) > max_line or "\0" in line:
                 found = f"more than {max_line} characters without a line end, or a NUL"
                 raise FileError(path, f"line {number}", found, "a line of text in UTF-8, UTF-16 with its mark, or Latin-1")
