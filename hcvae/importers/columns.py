@@ -6,7 +6,6 @@ and `unit`, the name that the file uses, or a number that holds for all waveform
 Legend: N waveforms, T samples.
 """
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
+from hcvae.importers.cells import is_null, number_of
 from hcvae.importers.recording import Averaging, Band, FileError, Peaks, Recording, Value
 from hcvae.suggest import did_you_mean
 
@@ -50,6 +50,11 @@ TYPES: dict[str, pa.DataType] = {
 """Columns of one value a row, in the order of the imported table."""
 SCALARS = tuple(name for name in TYPES if name not in ("record_id", SUBJECT))
 INTEGERS = tuple(name for name, kind in TYPES.items() if pa.types.is_integer(kind))
+
+
+def is_text(name: str) -> bool:
+    """Whether the column `name` holds text."""
+    return name == "unit" or (name in TYPES and pa.types.is_string(TYPES[name]))
 
 
 def uv_per_unit(unit: str) -> float:
@@ -116,6 +121,8 @@ def recordings_of(
         if not np.isfinite(samples).all():
             raise FileError(path, f"waveform {first + row} (from 0)", "samples that are not finite", "numbers only")
         values = {name: column[row] for name, column in scalars.items()}
+        if texts := [name for name, value in values.items() if isinstance(value, str) and not is_text(name)]:
+            raise FileError(path, f"waveform {first + row} (from 0)", f"text as {texts[0]}", "a number, or nothing")
         subject = values.pop(SUBJECT, None)
         yield Recording(
             signal_uv=samples.astype(np.float64) * scale,
@@ -163,18 +170,16 @@ def with_times(columns: dict[str, Any], samples: Sequence[str], pattern: str) ->
 
 def as_number(text: object) -> float | None:
     """The finite number that `text` spells; None if it spells none."""
-    try:
-        number = float(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
+    return number_of(text)
 
 
 def plain(value: Any) -> Value:
-    """A value of a file as a Python number or text; None for NaN and empty text."""
+    """A value of a file as a Python number or text; None for NaN, empty text and words for nothing."""
     value = value.item() if isinstance(value, np.generic) else value
-    if value is None or isinstance(value, str):
-        return (value or "").strip() or None
+    if is_null(value):
+        return None
+    if isinstance(value, str):
+        return value.strip()
     if isinstance(value, bool | int):
         return value
     number = as_number(value)

@@ -5,6 +5,7 @@
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         _check_sizes(path)
         workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
         with closing(workbook):
-            yield from recordings_of_sheet(_lines(workbook, options.mapping.get("sheet"), path), mapping, path)
+            lines = _lines(workbook, options.mapping.get("sheet"), path)
+            yield from recordings_of_sheet(lines, replace(options, mapping=mapping), path)
 
 
 def _check_sizes(path: Path) -> None:
