@@ -15,6 +15,9 @@ from hcvae.interruption import end_interrupted, interruptible
 from hcvae.suggest import did_you_mean
 from hcvae.validation import explain, kinds_of
 
+NUMBER = re.compile(r"\d+(\.\d+)?")
+NUMBERS = re.compile(rf"{NUMBER.pattern}(,{NUMBER.pattern})*")
+
 
 class Command(BaseSettings):
     """A command line: its fields are the options, its docstring the help. Reads nothing from the environment."""
@@ -48,7 +51,7 @@ def parse(command: type[AnyCommand], arguments: Sequence[str], base: Mapping[str
         UserError: an unknown option or key (with a suggestion), or a value that is not allowed.
     """
     try:
-        return CliApp.run(command, cli_args=list(arguments), **base or {})
+        return CliApp.run(command, cli_args=_joined(arguments), **base or {})
     except ValidationError as error:
         raise UserError(explain(error, command)) from error
     except SettingsError as error:
@@ -83,6 +86,17 @@ def main(program: Callable[[Sequence[str]], int]) -> int:
         return USER_ERROR
     except KeyboardInterrupt:
         return end_interrupted()
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Numbers that follow a number, as in `--block-sweeps 8 16 32`, joined by commas: the option's values, no files."""
+    joined: list[str] = []
+    for argument in arguments:
+        if NUMBER.fullmatch(argument) and len(joined) > 1 and joined[-2][:2] == "--" and NUMBERS.fullmatch(joined[-1]):
+            joined[-1] += f",{argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _options(model: type[BaseModel], prefix: str = "--") -> Iterator[str]:

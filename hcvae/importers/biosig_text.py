@@ -20,6 +20,7 @@ from hcvae.importers.registry import Format
 GROUP, RECORD = "ABR Group Header", "Record Number"
 FIELD = re.compile(r"\s*([A-Za-z][\w .#-]*?)\s*[:=]\s*(.*?)\s*")
 QUANTITY = re.compile(r"(\S+)\s+(Hz|kHz|dB)")
+CHANNEL = re.compile(r"(AD )?Chan(nel)?\b", re.IGNORECASE)
 USUAL_BAND_HZ = (300.0, 3000.0)
 USUAL_AVERAGING = Averaging(block_sweeps=(8, 16, 32), reject_before_uv=55.0, reject_after_uv=10.0)
 MAX_POINTS = 2**20
@@ -105,6 +106,7 @@ def _recording(group: Fields, record: Fields, samples: list[float], path: Path) 
         peaks=None,
         usual_band_hz=USUAL_BAND_HZ,
         usual_averaging=USUAL_AVERAGING,
+        channel=_channel(record),
     )
 
 
@@ -114,6 +116,10 @@ def _field(record: Fields, name: str, path: Path) -> tuple[int, str]:
     return record[name]
 
 
+def _channel(record: Fields) -> str | None:
+    return next((text for name, (_, text) in record.items() if CHANNEL.match(name) and text), None)
+
+
 def _quantity(record: Fields, name: str) -> float | None:
     """A stimulus variable in Hz or dB; None where the record does not have it."""
     found = QUANTITY.fullmatch(record.get(name, (0, ""))[1])
@@ -121,4 +127,11 @@ def _quantity(record: Fields, name: str) -> float | None:
     return value if found is None or value is None or found[2] != "kHz" else 1e3 * value
 
 
-FORMAT = Format(name="biosig-text", title="TDT BioSig text", recognises=recognises, read=read)
+FORMAT = Format(
+    name="biosig-text",
+    title="TDT BioSig text",
+    recognises=recognises,
+    read=read,
+    mapping_names=frozenset({"signal"}),
+    channel_choice="signal",
+)

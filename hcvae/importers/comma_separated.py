@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hcvae.importers.recording import FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
-from hcvae.importers.sheets import Line, recordings_of_sheet
+from hcvae.importers.sheets import MAPPING_NAMES, Line, recordings_of_sheet
 
 DELIMITERS = (",", ";", "\t")
 MAX_LINE = 2**20  # characters
@@ -42,4 +42,4 @@ def _lines(path: Path) -> Iterator[Line]:
             yield number, cells
 
 
-FORMAT = Format(name="csv", title="CSV", recognises=recognises, read=read)
+FORMAT = Format(name="csv", title="CSV", recognises=recognises, read=read, mapping_names=MAPPING_NAMES)

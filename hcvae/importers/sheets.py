@@ -2,10 +2,11 @@
 
 Rows (the default): a line of column names, then one waveform a line; the sample columns match the pattern that the
 mapping gives for `signal` (`t_ms=*` by default, as our own export names them). What `*` stands for is the time in ms,
-unless the mapping gives `sampling_rate_hz`.
+unless the mapping gives `sampling_rate_hz` and it is no time. Columns that are ours, or that the mapping names for
+something else, hold no samples.
 
 Columns (mapping `layout=columns`): one waveform a column. The first column holds the names of the header lines, which
-the mapping can use, and below them the times in ms.
+the mapping can use, and below them the times in ms, or in the mapping's `time_unit`.
 
 Legend: N waveforms, T samples.
 """
@@ -21,14 +22,16 @@ from numpy.typing import NDArray
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
-from hcvae.importers.columns import as_number, recordings_of, renamed, sample_columns, with_times
-from hcvae.importers.recording import FileError, Recording
+from hcvae.importers.columns import MAPPING_NAMES as COLUMN_NAMES
+from hcvae.importers.columns import as_number, recordings_of, renamed, sample_columns, units_of, with_times
+from hcvae.importers.recording import FileError, NoWaveforms, Recording
 
 Cells = Sequence[Any]
 Line = tuple[int, Cells]
 """Line number in the file from 1, and its cells: text, numbers or None."""
 
 LAYOUTS = ("rows", "columns")
+MAPPING_NAMES = (COLUMN_NAMES - {*PEAK_COLUMNS}) | {"layout"}
 OWN_SAMPLES = "t_ms=*"
 BATCH_ROWS = 256
 MAX_CELLS = 16 * 2**20  # of the layout by columns, which is read as a whole: 128 MiB
@@ -53,10 +56,10 @@ def _by_rows(lines: Iterator[Line], mapping: Mapping[str, str], path: Path) -> I
     _, header = next(lines, (0, ()))
     names = ["" if cell is None else str(cell).strip() for cell in header]
     pattern = mapping.get("signal", OWN_SAMPLES)
-    samples = sample_columns(names, pattern)
+    samples = sample_columns(names, mapping, pattern, path)
     if not samples:
         right = "sample columns; give their names with one * as the mapping of signal, such as 'signal=t_ms=*'"
-        raise FileError(path, "first line", f"columns {names[:12]}, none like {pattern!r}", right)
+        raise NoWaveforms(path, "first line", f"columns {names[:12]}, none like {pattern!r}", right)
     mapping = {name: value for name, value in mapping.items() if name != "signal"}
     known = renamed([name for name in names if name], mapping, path)
     place, first = {name: number for number, name in enumerate(names)}, 0
@@ -68,9 +71,10 @@ def _by_rows(lines: Iterator[Line], mapping: Mapping[str, str], path: Path) -> I
             name: [_scalar(cells[place[at]]) for _, cells in batch] if isinstance(at, str) else at
             for name, at in known.items()
         }
-        columns["signal"] = np.stack([_samples(line, [place[name] for name in samples], path) for line in batch])
+        columns["signal"] = np.stack([_samples(line, [place[name] for name in samples], path, names) for line in batch])
         columns |= _peaks(place, [cells for _, cells in batch])
-        yield from recordings_of(with_times(columns, samples, pattern), path, mapping.get("unit", "uV"), first)
+        columns = with_times(columns | units_of(mapping), samples, pattern)
+        yield from recordings_of(columns, path, first=first)
         first += len(batch)
 
 
@@ -93,15 +97,12 @@ def _by_columns(lines: Iterator[Line], mapping: Mapping[str, str], path: Path) -
         else:
             times.append(time)
             rows.append(_samples((number, cells), range(1, width), path))
+    if not rows:
+        raise NoWaveforms(path, "whole file", "no line that begins with a number", "lines of a time and its samples")
     known = renamed([name for name in header if name], mapping, path)
     columns = {name: header[at] if isinstance(at, str) else at for name, at in known.items()}
-    if not rows:
-        raise FileError(
-            path, "whole file", "no line that begins with a number", "lines of a time in ms and its samples"
-        )
-    yield from recordings_of(
-        columns | {"signal": np.stack(rows, axis=1), "time_ms": times}, path, mapping.get("unit", "uV")
-    )
+    axis = {"signal": np.stack(rows, axis=1), "time_ms": times}
+    yield from recordings_of(columns | axis | units_of(mapping), path)
 
 
 def number_of(cell: Any) -> float | None:
@@ -109,12 +110,13 @@ def number_of(cell: Any) -> float | None:
     return as_number(cell.replace(",", ".") if isinstance(cell, str) else cell)
 
 
-def _samples(line: Line, places: Sequence[int], path: Path) -> NDArray[np.float64]:
+def _samples(line: Line, places: Sequence[int], path: Path, names: Sequence[str] = ()) -> NDArray[np.float64]:
     number, cells = line
     values = [number_of(cells[place]) for place in places]
     if None in values:
         bad = places[values.index(None)]
-        raise FileError(path, f"line {number}, column {bad + 1}", "text, or nothing", "a sample, a finite number")
+        found = "text, or nothing" + (f", under {names[bad]!r}" if names else "")
+        raise FileError(path, f"line {number}, column {bad + 1}", found, "a sample, a finite number")
     return np.array(values, dtype=np.float64)
 
 
