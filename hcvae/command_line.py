@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from hcvae.errors import USER_ERROR, UserError
@@ -16,7 +17,7 @@ from hcvae.suggest import did_you_mean
 from hcvae.validation import explain, kinds_of
 
 NUMBER = re.compile(r"\d+(\.\d+)?")
-NUMBERS = re.compile(rf"{NUMBER.pattern}(,{NUMBER.pattern})*")
+OPTION_WITH_NUMBERS = re.compile(r"(?:^| )--([\w.-]+)[ =][\d.,]+$")
 
 
 class Command(BaseSettings):
@@ -51,7 +52,7 @@ def parse(command: type[AnyCommand], arguments: Sequence[str], base: Mapping[str
         UserError: an unknown option or key (with a suggestion), or a value that is not allowed.
     """
     try:
-        return CliApp.run(command, cli_args=_joined(arguments), **base or {})
+        return CliApp.run(command, cli_args=_joined(arguments, command), **base or {})
     except ValidationError as error:
         raise UserError(explain(error, command)) from error
     except SettingsError as error:
@@ -88,15 +89,23 @@ def main(program: Callable[[Sequence[str]], int]) -> int:
         return end_interrupted()
 
 
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """Numbers that follow a number, as in `--block-sweeps 8 16 32`, joined by commas: the option's values, no files."""
+def _joined(arguments: Sequence[str], command: type[BaseModel]) -> list[str]:
+    """Numbers after an option of several, as in `--block-sweeps 8 16 32`, joined by commas: they are no files."""
+    options = {
+        str(field.validation_alias or name) for name, field in command.model_fields.items() if _is_numbers(field)
+    }
     joined: list[str] = []
     for argument in arguments:
-        if NUMBER.fullmatch(argument) and len(joined) > 1 and joined[-2][:2] == "--" and NUMBERS.fullmatch(joined[-1]):
+        given = OPTION_WITH_NUMBERS.search(" ".join(joined[-2:]))
+        if given and given[1] in options and NUMBER.fullmatch(argument):
             joined[-1] += f",{argument}"
         else:
             joined.append(argument)
     return joined
+
+
+def _is_numbers(field: FieldInfo) -> bool:
+    return re.search(r"(list|tuple)\[(int|float)", str(field.annotation)) is not None
 
 
 def _options(model: type[BaseModel], prefix: str = "--") -> Iterator[str]:

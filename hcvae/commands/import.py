@@ -1,11 +1,13 @@
 """`hcvae import`: recordings of devices and programs into one waveform table."""
 
+import os
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
     from hcvae.importers.recording import Value
 
 PARTLY = 3
-Microvolts = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+FLAGS = ("--invert", "--hide-names", "--dry-run")
+PAIR, DIVIDED = re.compile(r"\s*\w+=."), re.compile(r"[,\[\]{}]")
 
 
 class Import(command_line.Command):
@@ -65,9 +68,9 @@ class Import(command_line.Command):
     """Zero-phase band-pass, such as 100,3000; null for none. usual: that of the format (docs/import.md)."""
     invert: bool = False
     """Turn all recordings over: those of files whose electrodes were exchanged, as vertex-positive must be up."""
-    reject_before_uv: Microvolts | Literal["usual"] | None = Field("usual", validation_alias="reject-before-uv")
+    reject_before_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-before-uv")
     """Leave out single sweeps that exceed this before the band-pass; null for none."""
-    reject_after_uv: Microvolts | Literal["usual"] | None = Field("usual", validation_alias="reject-after-uv")
+    reject_after_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-after-uv")
     """Leave out single sweeps that exceed this after the band-pass; null for none."""
     block_sweeps: list[int] = Field([], validation_alias="block-sweeps")
     """Consecutive sweeps of each independent average; several (8 16 32, or 8,16,32) are taken in turn. Default: of the
@@ -85,12 +88,21 @@ class Import(command_line.Command):
 
     @field_validator("band_hz", "reject_before_uv", "reject_after_uv", mode="before")
     @classmethod
-    def _null_or_usual(cls, given: Any) -> Any:
-        """The words that stand for numbers; a list of one word is how a band-pass comes from the command line."""
-        word = given[0] if isinstance(given, list) and len(given) == 1 else given
-        if word is None or str(word).lower() in ("null", "none"):
+    def _numbers_null_or_usual(cls, given: Any, info: ValidationInfo) -> Any:
+        """Words may come in a list of one, as the numbers of a band-pass come in a list."""
+        from hcvae.importers.columns import as_number
+
+        texts = given if isinstance(given, list | tuple) else [given]
+        if len(texts) == 1 and str(texts[0]).lower() in ("null", "none"):
             return None
-        return USUAL if str(word).lower() == USUAL else given
+        if texts == [USUAL]:
+            return USUAL
+        numbers = [as_number(text) or 0.0 for text in texts]
+        if info.field_name == "band_hz" and not (len(numbers) == 2 and 0 < numbers[0] < numbers[1]):
+            raise ValueError("must be two rising frequencies above 0, such as 100,3000; null for none; or usual")
+        if info.field_name != "band_hz" and not (len(numbers) == 1 and numbers[0] > 0):
+            raise ValueError("must be a number of uV above 0; null for none; or usual")
+        return tuple(numbers) if info.field_name == "band_hz" else numbers[0]
 
     @field_validator("out")
     @classmethod
@@ -98,13 +110,6 @@ class Import(command_line.Command):
         if not out.lower().endswith(".parquet"):
             raise ValueError("the name must end in .parquet")
         return out
-
-    @field_validator("band_hz")
-    @classmethod
-    def _rises(cls, band: tuple[float, float] | str | None) -> tuple[float, float] | str | None:
-        if isinstance(band, tuple) and not 0 < band[0] < band[1]:
-            raise ValueError("must be two rising frequencies above 0")
-        return band
 
     @field_validator("block_sweeps")
     @classmethod
@@ -116,7 +121,7 @@ class Import(command_line.Command):
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
-    command = command_line.parse(Import, arguments)
+    command = command_line.parse(Import, _quoted(arguments))
     from hcvae.data.atomic import check_writable
     from hcvae.data.table import write_table
     from hcvae.importers import pseudonyms
@@ -125,6 +130,8 @@ def run(arguments: Sequence[str]) -> int:
     console = Console(highlight=False)
     wishes = _wishes(command)
     if not command.dry_run:
+        if not os.path.isdir(folder := Path(command.out).absolute().parent):
+            raise UserError(f"--out: the folder {folder} is not there; make it first")
         check_writable(command.out)
     key_file = Path(command.key) if command.key else pseudonyms.default_key_file()
     key, is_new = pseudonyms.key_in(key_file, keep=not command.dry_run)
@@ -147,6 +154,19 @@ def run(arguments: Sequence[str]) -> int:
             soft_wrap=True,
         )
     return PARTLY if any(result.error for result in results) else 0
+
+
+def _quoted(arguments: Sequence[str]) -> list[str]:
+    """The arguments; a file's name or a single pair is quoted where it holds what would take it apart."""
+    quoted = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, text = argument.split("=", 1) if argument.startswith(("--map=", "--value=")) else (before, argument)
+        is_pair = option in ("--map", "--value") and not all(PAIR.match(part) for part in text.split(","))
+        is_file = text == argument and os.path.exists(text) and (before[:2] != "--" or before in FLAGS)
+        if (is_pair or is_file) and DIVIDED.search(text) and '"' not in text:
+            argument = argument.removesuffix(text) + f'"{text}"'
+        quoted.append(argument)
+    return quoted
 
 
 def _files(command: Import, wishes: "Wishes", console: Console) -> list[Path]:
@@ -209,7 +229,8 @@ def _column_values(texts: Sequence[str]) -> dict[str, "Value"]:
             hint = "; use --subject" if name == SUBJECT else did_you_mean(name, [*SCALARS])
             raise UserError(f"--value {name}: no such column{hint}")
         number = as_number(text)
-        values[name] = column_value(name, text if number is None else number, "--value")
+        value = None if text.lower() == "null" else text if number is None else number
+        values[name] = column_value(name, value, "--value")
     return values
 
 

@@ -17,9 +17,9 @@ def check_writable(path: str | Path) -> None:
     """
     path = Path(path).absolute()
     folder = next(folder for folder in path.parents if os.path.lexists(folder))
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, False in a folder that may not be entered
         raise UserError(f"{path}: is a folder; name a file")
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{path}: cannot be written, as {folder} is no folder that you may write to")
 
 

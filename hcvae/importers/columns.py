@@ -87,7 +87,7 @@ def renamed(names: Collection[str], mapping: Mapping[str, str], path: Path) -> d
     Raises:
         UserError: the mapping names what the file has not.
     """
-    ours = {*AXIS, *SCALARS, SUBJECT}
+    ours = {*AXIS, *TYPES}
     known: dict[str, str | float] = {name: name for name in names if name in ours and name not in mapping.values()}
     if (channel := channel_column(names, mapping, path)) is not None:
         known[CHANNEL] = channel
@@ -140,7 +140,7 @@ def recordings_of(
         if not np.isfinite(samples).all():
             raise FileError(path, f"waveform {first + row} (from 0)", "samples that are not finite", "numbers only")
         values = {name: column[row] for name, column in scalars.items()}
-        subject, channel = values.pop(SUBJECT, None), values.pop(CHANNEL, None)
+        subject, channel, record = (values.pop(name, None) for name in (SUBJECT, CHANNEL, "record_id"))
         yield Recording(
             signal_uv=samples.astype(np.float64) * scale,
             sampling_rate_hz=float(rates[row]),
@@ -151,6 +151,7 @@ def recordings_of(
             usual_band_hz=usual_band_hz,
             usual_averaging=usual_averaging,
             channel=None if channel is None else f"{channel:g}" if isinstance(channel, float) else str(channel),
+            record_id=None if record is None else str(record),
         )
 
 

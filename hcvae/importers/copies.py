@@ -4,9 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from hcvae.importers.importing import FileResult
+from hcvae.importers.provenance import kept_record_id
 
 
 @dataclass
@@ -14,7 +13,7 @@ class Copies:
     """What the files so far held."""
 
     _first: dict[str, int] = field(default_factory=dict)
-    """Number of the file by the hash of a file or of samples, or by the identifier of a record."""
+    """Number of the file by its hash, and by the identifiers of its records."""
 
     def check(self, result: FileResult, number: int) -> None:
         """Make it an error of file `number` where it repeats another file, or a waveform of one."""
@@ -29,8 +28,9 @@ class Copies:
 
 def _keys(result: FileResult) -> Iterator[str]:
     yield result.sha256
-    for row in result.rows:
-        if np.ptp(row.signal_uv) > 0:
-            yield hashlib.sha256(row.signal_uv.tobytes()).hexdigest()
-        if row.record_id is not None:
-            yield f"record {row.record_id}"
+    numbers = (f"{result.sha256[:12]}-{number}" for number in range(1, len(result.rows) + 1))
+    for row, made in zip(result.rows, numbers, strict=True):
+        if row.record_id is None or kept_record_id(row.record_id):
+            yield row.record_id or made
+        else:  # an identifier of others, such as a number, means something together with its waveform only
+            yield row.record_id + hashlib.sha256(row.signal_uv.tobytes()).hexdigest()

@@ -1,5 +1,6 @@
 """The files of an import: those that are named, and those of folders."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -64,4 +65,4 @@ def _files_within(folder: Path, out: Path | None, note: Callable[[str], None]) -
 
 
 def _is_same(path: Path, out: Path | None) -> bool:
-    return out is not None and out.exists() and path.samefile(out)
+    return out is not None and os.path.exists(out) and path.samefile(out)

@@ -15,7 +15,7 @@ from hcvae.errors import UserError
 from hcvae.importers.averages import Blocks, Row, row_of, with_noise_of_halves
 from hcvae.importers.channels import one_channel
 from hcvae.importers.columns import TYPES
-from hcvae.importers.provenance import METADATA, provenance
+from hcvae.importers.provenance import METADATA, kept_record_id, provenance
 from hcvae.importers.pseudonyms import fingerprint, pseudonym
 from hcvae.importers.recording import Pseudonym, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format, format_named, recognise
@@ -187,7 +187,7 @@ def table_of(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> pa.Ta
         identity = wishes.subject or row.subject or f"file {result.sha256}"
         numbers[result.sha256] += 1
         values = dict(row.values) | {
-            "record_id": row.record_id or f"{result.sha256[:12]}-{numbers[result.sha256]}",
+            "record_id": kept_record_id(row.record_id) or f"{result.sha256[:12]}-{numbers[result.sha256]}",
             "subject_id": identity if isinstance(identity, Pseudonym) else pseudonym(identity, key),
         }
         for name, column in columns.items():

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from hcvae.errors import UserError
+from hcvae.importers.columns import SCALARS
 from hcvae.importers.registry import MODULES, Format, format_named
 from hcvae.suggest import did_you_mean
 
@@ -29,7 +30,7 @@ def check_use(mapping: Mapping[str, str], formats: Collection[Format]) -> None:
     for name in mapping:
         if formats and not any(name in known.mapping_names for known in formats):
             readers = ", ".join(other for other in MODULES if name in format_named(other).mapping_names)
+            also = f"; --value {name}=VALUE sets it for all waveforms" if name in SCALARS else ""
             raise UserError(
-                f"--map {name}: not read from files of format {', '.join(present)}, only from {readers}; "
-                f"--value sets a column for all waveforms"
+                f"--map {name}: not read from files of format {', '.join(present)}, only from {readers}{also}"
             )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 METADATA = b"hcvae_import"
 """Key of the provenance in the table's metadata."""
+RECORD_ID = re.compile(r"[0-9a-f]{12}-\d+")
 PSEUDONYM = re.compile(rf"s[a-z2-7]{{{LENGTH}}}")
 
 
@@ -34,14 +35,9 @@ def provenance(results: Sequence["FileResult"], wishes: "Wishes", key: bytes) ->
     return json.dumps(content, sort_keys=True)
 
 
-def is_imported(metadata: Mapping[bytes, bytes]) -> bool:
-    """Whether a table with this metadata was written by an import."""
-    return METADATA in metadata
-
-
-def imported_subject(subject: str | None, metadata: Mapping[bytes, bytes]) -> str | None:
-    """A subject of an imported table, as a pseudonym if it has the form of one: anybody may have changed the table."""
-    if subject is None or not PSEUDONYM.fullmatch(subject):
+def kept_subject(subject: str | None, metadata: Mapping[bytes, bytes]) -> str | None:
+    """The subject of a table with this metadata: a pseudonym where an import wrote it and it has the form of one."""
+    if METADATA not in metadata or subject is None or not PSEUDONYM.fullmatch(subject):
         return subject
     kept = Pseudonym(subject)
     try:
@@ -49,3 +45,8 @@ def imported_subject(subject: str | None, metadata: Mapping[bytes, bytes]) -> st
     except (ValueError, AttributeError):
         kept.key = None
     return kept
+
+
+def kept_record_id(identifier: str | None) -> str | None:
+    """The identifier of a record, where an import made it: another text could be a name."""
+    return identifier if identifier is not None and RECORD_ID.fullmatch(identifier) else None

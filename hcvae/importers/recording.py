@@ -96,4 +96,4 @@ class Recording:
     channel: str | None = None
     """Channel of the device; None where the file does not say."""
     record_id: str | None = None
-    """Identifier that no other recording has, in this file or in any other; None where there is none."""
+    """The identifier that a table has for it; None where there is none."""

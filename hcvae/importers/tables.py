@@ -4,7 +4,6 @@ Legend: N waveforms, T samples.
 """
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,15 +17,13 @@ import pyarrow.parquet as pq
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.importers.columns import MAPPING_NAMES, recordings_of, renamed, sample_columns, units_of, with_times
 from hcvae.importers.foreign import as_file_error
-from hcvae.importers.provenance import imported_subject, is_imported
+from hcvae.importers.provenance import kept_subject
 from hcvae.importers.recording import FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
 PARQUET, ARROW = b"PAR1", b"ARROW1"
 BATCH_ROWS = 256
 MAX_SAMPLES = 2**17
-RECORD_ID = re.compile(r"[0-9a-f]{12}-\d+")
-"""As `importing.table_of` makes them; another text could be a name."""
 RIGHT = "a whole Parquet, Arrow IPC or Feather (version 2) file"
 
 
@@ -36,7 +33,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
-    """The waveforms of the table, batch by batch; those of an imported table keep their pseudonyms and identifiers.
+    """The waveforms of the table, batch by batch; those of an imported table keep their pseudonyms.
 
     Raises:
         FileError: a damaged file, or columns that hold no waveforms.
@@ -46,19 +43,9 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     with as_file_error(path, RIGHT):
         for batch, metadata in _batches(path):
             columns = _columns(batch, metadata, options, path)
-            recordings = recordings_of(columns, path, first=first)
-            yield from _as_imported(recordings, batch, metadata) if is_imported(metadata) else recordings
+            for recording in recordings_of(columns, path, first=first):
+                yield replace(recording, subject=kept_subject(recording.subject, metadata))
             first += batch.num_rows
-
-
-def _as_imported(
-    recordings: Iterator[Recording], batch: pa.RecordBatch, metadata: dict[bytes, bytes]
-) -> Iterator[Recording]:
-    identifiers = batch["record_id"].to_pylist() if "record_id" in batch.schema.names else [None] * batch.num_rows
-    for recording, identifier in zip(recordings, identifiers, strict=True):
-        subject = imported_subject(recording.subject, metadata)
-        known = identifier if isinstance(identifier, str) and RECORD_ID.fullmatch(identifier) else None
-        yield replace(recording, subject=subject, record_id=known)
 
 
 def _batches(path: Path) -> Iterator[tuple[pa.RecordBatch, dict[bytes, bytes]]]:

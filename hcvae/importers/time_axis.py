@@ -35,7 +35,7 @@ def check_rate(rate_hz: float, path: Path, can_map: bool) -> None:
     """
     if MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         return
-    right = f"{MIN_RATE_HZ:g} to {MAX_RATE_HZ:g} Hz, as ABRs are recorded"
+    right = f"{MIN_RATE_HZ:,.0f} to {MAX_RATE_HZ:,.0f} Hz, as ABRs are recorded"
     if can_map and rate_hz > MAX_RATE_HZ:
         right += "; for times in s: --map time_unit=s"
     elif can_map:
