@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from hcvae.errors import USER_ERROR, UserError
 from hcvae.interruption import end_interrupted, interruptible
 from hcvae.suggest import did_you_mean
 from hcvae.validation import explain, kinds_of
+
+NUMBER = re.compile(r"\d+(\.\d+)?")
+OPTION_WITH_NUMBERS = re.compile(r"(?:^| )--([\w.-]+)[ =][\d.,]+$")
 
 
 class Command(BaseSettings):
@@ -48,7 +52,7 @@ def parse(command: type[AnyCommand], arguments: Sequence[str], base: Mapping[str
         UserError: an unknown option or key (with a suggestion), or a value that is not allowed.
     """
     try:
-        return CliApp.run(command, cli_args=list(arguments), **base or {})
+        return CliApp.run(command, cli_args=_joined(arguments, command), **base or {})
     except ValidationError as error:
         raise UserError(explain(error, command)) from error
     except SettingsError as error:
@@ -83,6 +87,25 @@ def main(program: Callable[[Sequence[str]], int]) -> int:
         return USER_ERROR
     except KeyboardInterrupt:
         return end_interrupted()
+
+
+def _joined(arguments: Sequence[str], command: type[BaseModel]) -> list[str]:
+    """Numbers after an option of several, as in `--block-sweeps 8 16 32`, joined by commas: they are no files."""
+    options = {
+        str(field.validation_alias or name) for name, field in command.model_fields.items() if _is_numbers(field)
+    }
+    joined: list[str] = []
+    for argument in arguments:
+        given = OPTION_WITH_NUMBERS.search(" ".join(joined[-2:]))
+        if given and given[1] in options and NUMBER.fullmatch(argument):
+            joined[-1] += f",{argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
+def _is_numbers(field: FieldInfo) -> bool:
+    return re.search(r"(list|tuple)\[(int|float)", str(field.annotation)) is not None
 
 
 def _options(model: type[BaseModel], prefix: str = "--") -> Iterator[str]:

@@ -1,23 +1,29 @@
 """`hcvae import`: recordings of devices and programs into one waveform table."""
 
+import os
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from hcvae import command_line
 from hcvae.errors import UserError
 
+USUAL = "usual"
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from hcvae.importers.importing import FileResult, Wishes
+    from hcvae.importers.recording import Value
 
 PARTLY = 3
+FLAGS = ("--invert", "--hide-names", "--dry-run")
+PAIR, DIVIDED = re.compile(r"\s*\w+=."), re.compile(r"[,\[\]{}]")
 
 
 class Import(command_line.Command):
@@ -43,7 +49,8 @@ class Import(command_line.Command):
     format: str | None = None
     """Name of the format of all files, in place of what their content says."""
     map: list[str] = Field([])
-    """COLUMN=NAME: the name that the files use for a column; repeat it. See docs/import.md."""
+    """COLUMN=NAME: the name that the files use for a column; repeat it. Also what tells how to read them: signal,
+    channel, layout, sheet, unit, time_unit, rate_unit. See docs/import-binary-formats.md."""
     value: list[str] = Field([])
     """COLUMN=VALUE: a value that holds for all waveforms, in place of what the files say; repeat it."""
     subject: str | None = None
@@ -66,7 +73,8 @@ class Import(command_line.Command):
     reject_after_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-after-uv")
     """Leave out single sweeps that exceed this after the band-pass; null for none."""
     block_sweeps: list[int] = Field([], validation_alias="block-sweeps")
-    """Consecutive sweeps of each independent average; several are taken in turn. Default: those of the format."""
+    """Consecutive sweeps of each independent average; several (8 16 32, or 8,16,32) are taken in turn. Default: of the
+    format."""
     max_residual_noise_uv: float | None = Field(None, gt=0, validation_alias="max-residual-noise-uv")
     """Leave out waveforms whose estimated noise is larger."""
     max_artifact_share: float | None = Field(None, ge=0, le=1, validation_alias="max-artifact-share")
@@ -78,48 +86,58 @@ class Import(command_line.Command):
     dry_run: bool = Field(False, validation_alias="dry-run")
     """Read everything and tell what would be written; write nothing."""
 
+    @field_validator("band_hz", "reject_before_uv", "reject_after_uv", mode="before")
+    @classmethod
+    def _numbers_null_or_usual(cls, given: Any, info: ValidationInfo) -> Any:
+        """Words may come in a list of one, as the numbers of a band-pass come in a list."""
+        from hcvae.importers.columns import as_number
+
+        texts = given if isinstance(given, list | tuple) else [given]
+        if len(texts) == 1 and str(texts[0]).lower() in ("null", "none"):
+            return None
+        if texts == [USUAL]:
+            return USUAL
+        numbers = [as_number(text) or 0.0 for text in texts]
+        if info.field_name == "band_hz" and not (len(numbers) == 2 and 0 < numbers[0] < numbers[1]):
+            raise ValueError("must be two rising frequencies above 0, such as 100,3000; null for none; or usual")
+        if info.field_name != "band_hz" and not (len(numbers) == 1 and numbers[0] > 0):
+            raise ValueError("must be a number of uV above 0; null for none; or usual")
+        return tuple(numbers) if info.field_name == "band_hz" else numbers[0]
+
     @field_validator("out")
     @classmethod
     def _is_parquet(cls, out: str) -> str:
         if not out.lower().endswith(".parquet"):
-            raise ValueError(f"the name must end in .parquet, but got {Path(out).suffix!r}")
+            raise ValueError("the name must end in .parquet")
         return out
-
-    @field_validator("band_hz")
-    @classmethod
-    def _rises(cls, band: tuple[float, float] | str | None) -> tuple[float, float] | str | None:
-        if isinstance(band, tuple) and not 0 < band[0] < band[1]:
-            raise ValueError(f"must be two rising frequencies above 0, but got {band[0]:g} and {band[1]:g}")
-        return band
 
     @field_validator("block_sweeps")
     @classmethod
     def _positive(cls, blocks: list[int]) -> list[int]:
         if any(block < 2 for block in blocks):
-            raise ValueError(f"must be numbers of 2 or more sweeps, but got {blocks}")
+            raise ValueError("must be numbers of 2 or more sweeps")
         return blocks
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
-    command = command_line.parse(Import, arguments)
+    command = command_line.parse(Import, _quoted(arguments))
+    from hcvae.data.atomic import check_writable
     from hcvae.data.table import write_table
     from hcvae.importers import pseudonyms
-    from hcvae.importers.importing import files_in, table_of
+    from hcvae.importers.importing import table_of
 
     console = Console(highlight=False)
     wishes = _wishes(command)
-    if not command.dry_run and not Path(command.out).resolve().parent.is_dir():
-        raise UserError(f"--out: the folder {Path(command.out).resolve().parent} is not there; make it first")
+    if not command.dry_run:
+        if not os.path.isdir(folder := Path(command.out).absolute().parent):
+            raise UserError(f"--out: the folder {folder} is not there; make it first")
+        check_writable(command.out)
     key_file = Path(command.key) if command.key else pseudonyms.default_key_file()
-    is_new = not key_file.exists()
-    key = pseudonyms.new_key() if is_new else pseudonyms.read_key(key_file)
-    files, companions = files_in([Path(file) for file in command.files])
-    results = _read_all(command, files, wishes, console)
-    if companions:
-        console.print(f"{len(companions)} files beside others are read with those", markup=False)
+    key, is_new = pseudonyms.key_in(key_file, keep=not command.dry_run)
+    results = _read_all(command, _files(command, wishes, console), wishes, console)
     table = table_of(results, wishes, key)
-    _tell_of_subjects(results, console)
+    _tell_of_all(results, wishes, key, console)
     if command.dry_run:
         console.print(f"dry run: nothing written; {table.num_rows} waveforms would be in {command.out}", markup=False)
     else:
@@ -138,21 +156,48 @@ def run(arguments: Sequence[str]) -> int:
     return PARTLY if any(result.error for result in results) else 0
 
 
+def _quoted(arguments: Sequence[str]) -> list[str]:
+    """The arguments; a file's name or a single pair is quoted where it holds what would take it apart."""
+    quoted = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, text = argument.split("=", 1) if argument.startswith(("--map=", "--value=")) else (before, argument)
+        is_pair = option in ("--map", "--value") and not all(PAIR.match(part) for part in text.split(","))
+        is_file = text == argument and os.path.exists(text) and (before[:2] != "--" or before in FLAGS)
+        if (is_pair or is_file) and DIVIDED.search(text) and '"' not in text:
+            argument = argument.removesuffix(text) + f'"{text}"'
+        quoted.append(argument)
+    return quoted
+
+
+def _files(command: Import, wishes: "Wishes", console: Console) -> list[Path]:
+    """The files to read, after a check that some of them use each mapping."""
+    from hcvae.importers import mappings
+    from hcvae.importers.files import files_in
+    from hcvae.importers.registry import format_named, formats_of
+
+    def note(text: str) -> None:
+        console.print(f"note: {text}", markup=False, soft_wrap=True)
+
+    files, companions = files_in([Path(file) for file in command.files], Path(command.out), note)
+    formats = [format_named(wishes.format)] if wishes.format else formats_of(files)
+    mappings.check_use(wishes.mapping, formats)
+    if companions:
+        console.print(f"{len(companions)} files beside others are read with those", markup=False)
+    return files
+
+
 def _wishes(command: Import) -> "Wishes":
-    from hcvae.importers.columns import SCALARS, as_number
-    from hcvae.importers.importing import Wishes, column_value
+    from hcvae.importers import mappings
+    from hcvae.importers.importing import Wishes
     from hcvae.importers.registry import format_named
     from hcvae.importers.steps import Grid, Steps
-    from hcvae.suggest import did_you_mean
 
     if command.format is not None:
         format_named(command.format)
-    values = {}
-    for name, text in _pairs("--value", command.value).items():
-        if name not in SCALARS:
-            raise UserError(f"--value {name}: no such column{did_you_mean(name, [*SCALARS])}")
-        number = as_number(text)
-        values[name] = column_value(name, text if number is None else number, "--value")
+    mapping, values = _pairs("--map", command.map), _column_values(command.value)
+    mappings.check_names(mapping)
+    if both := sorted(mapping.keys() & values.keys()):
+        raise UserError(f"--map {both[0]}, --value {both[0]}: give one of the two; the value holds for all waveforms")
     steps = Steps(
         grid=Grid(command.samples, command.rate_hz, command.start_ms),
         band_hz=command.band_hz,
@@ -164,13 +209,29 @@ def _wishes(command: Import) -> "Wishes":
     return Wishes(
         steps=steps,
         format=command.format,
-        mapping=_pairs("--map", command.map),
+        mapping=mapping,
         values=values,
         subject=command.subject,
         max_residual_noise_uv=command.max_residual_noise_uv,
         max_artifact_share=command.max_artifact_share,
         licence=command.licence,
     )
+
+
+def _column_values(texts: Sequence[str]) -> dict[str, "Value"]:
+    from hcvae.importers.columns import SCALARS, SUBJECT, as_number
+    from hcvae.importers.values import column_value
+    from hcvae.suggest import did_you_mean
+
+    values = {}
+    for name, text in _pairs("--value", texts).items():
+        if name not in SCALARS:
+            hint = "; use --subject" if name == SUBJECT else did_you_mean(name, [*SCALARS])
+            raise UserError(f"--value {name}: no such column{hint}")
+        number = as_number(text)
+        value = None if text.lower() == "null" else text if number is None else number
+        values[name] = column_value(name, value, "--value")
+    return values
 
 
 def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
@@ -186,15 +247,15 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
 def _read_all(command: Import, files: Sequence[Path], wishes: "Wishes", console: Console) -> list["FileResult"]:
     from rich.progress import track
 
+    from hcvae.importers.copies import Copies
     from hcvae.importers.importing import read_file
 
     results: list[FileResult] = []
-    seen: dict[str, int] = {}
+    copies = Copies()
     for number, path in enumerate(track(files, "reading", console=console, transient=True), start=1):
         result = read_file(path, wishes)
-        if result.error is None and seen.setdefault(result.sha256, number) != number:
-            result.error = f"{path}: the same content as file {seen[result.sha256]}; copies are no independent averages"
-            result.rows = []
+        if result.error is None:
+            copies.check(result, number)
         results.append(result)
         shown = f"file {number}" if command.hide_names else str(path)
         if result.error is not None:
@@ -215,6 +276,30 @@ def _hidden(message: str, path: Path, number: int) -> str:
     for name in (str(path.resolve()), str(path), str(path.parent.resolve()), path.name, path.stem):
         message = message.replace(name, f"file {number}")
     return message
+
+
+def _tell_of_all(results: Sequence["FileResult"], wishes: "Wishes", key: bytes, console: Console) -> None:
+    """What concerns more than one file."""
+    from hcvae.importers.importing import options_without_effect, subjects_of_other_keys
+
+    _tell_of_subjects(results, console)
+    for option in options_without_effect(results, wishes):
+        console.print(f"note: {option} had no effect: no recording of these files can use it", markup=False)
+    if others := subjects_of_other_keys(results, key):
+        console.print(
+            f"note: {others} subjects keep pseudonyms of another key: where they are also in other files, "
+            "they count as other people",
+            markup=False,
+            soft_wrap=True,
+        )
+    channels = sorted({channel for result in results if result.rows for channel in result.channels if channel})
+    if len(channels) > 1:
+        console.print(
+            f"note: the files are of channels {', '.join(channels)}: channels of one response are no independent "
+            f"averages; --map signal={channels[0]} (or channel={channels[0]}) reads one",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _tell_of_subjects(results: Sequence["FileResult"], console: Console) -> None:

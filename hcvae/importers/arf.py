@@ -149,11 +149,9 @@ def _group(file: _File, at: int, layout: _Layout) -> _Group:
     )
 
 
-def _read_record(
-    file: _File, at: int, layout: _Layout, group: _Group, options: ReadOptions
-) -> tuple[Recording, int]:
+def _read_record(file: _File, at: int, layout: _Layout, group: _Group, options: ReadOptions) -> tuple[Recording, int]:
     fields = file.unpack(layout.record, at, "a record header")
-    number, (points, delay_ms, _, period_us) = fields[0], fields[7:11]
+    number, channel, (points, delay_ms, _, period_us) = fields[0], fields[5], fields[7:11]
     averages, artifacts = fields[14:16]
     if points < 0 or not 0 < period_us < math.inf or not math.isfinite(delay_ms):
         found = f"{points} points of {period_us} us after {delay_ms} ms"
@@ -180,6 +178,7 @@ def _read_record(
         values=values,
         subject=group.subject,
         peaks=None,
+        channel=str(channel),
     )
     return recording, at + 4 * points
 
@@ -199,4 +198,11 @@ def _word(text: str, meanings: dict[str, str]) -> str | None:
     return next(found, None)
 
 
-FORMAT = Format(name="arf", title="TDT BioSig .arf", recognises=recognises, read=read)
+FORMAT = Format(
+    name="arf",
+    title="TDT BioSig .arf",
+    recognises=recognises,
+    read=read,
+    mapping_names=frozenset({"signal"}),
+    channel_choice="signal",
+)

@@ -131,7 +131,15 @@ def _recording(cells: list[str], line: int, columns: _Columns, options: ReadOpti
         subject=None if is_null(subject) else subject,
         peaks=None,
         usual_band_hz=USUAL_BAND_HZ,
+        channel=text("Chan") or None if "Chan" in place else None,
     )
 
 
-FORMAT = Format(name="biosig-csv", title="TDT BioSig CSV", recognises=recognises, read=read)
+FORMAT = Format(
+    name="biosig-csv",
+    title="TDT BioSig CSV",
+    recognises=recognises,
+    read=read,
+    mapping_names=frozenset({"signal", "start_ms"}),
+    channel_choice="signal",
+)

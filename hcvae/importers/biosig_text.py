@@ -22,6 +22,7 @@ from hcvae.importers.registry import Format
 
 GROUP, RECORD = "ABR Group Header", "Record Number"
 FIELD = re.compile(r"([^:=]*)[:=](.*)")
+CHANNEL = re.compile(r"(AD )?Chan(nel)?\b", re.IGNORECASE)
 USUAL_BAND_HZ = (300.0, 3000.0)
 USUAL_AVERAGING = Averaging(block_sweeps=(8, 16, 32), reject_before_uv=55.0, reject_after_uv=10.0)
 MAX_POINTS = 2**20
@@ -99,7 +100,9 @@ def _add_field(name: str, text: str, group: Fields, record: _Record | None, path
         record.points = min(whole_in(text, path, number, name), MAX_POINTS)
     fields = group if record is None else record.fields
     if fields.setdefault(name, (number, text))[1] != text:
-        raise FileError(path, f"line {number}", "a field for the second time", f"the one of line {fields[name][0]} only")
+        raise FileError(
+            path, f"line {number}", "a field for the second time", f"the one of line {fields[name][0]} only"
+        )
 
 
 def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions) -> Recording:
@@ -140,7 +143,20 @@ def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions)
         peaks=None,
         usual_band_hz=USUAL_BAND_HZ,
         usual_averaging=USUAL_AVERAGING,
+        channel=_channel(record),
     )
 
 
-FORMAT = Format(name="biosig-text", title="TDT BioSig text", recognises=recognises, read=read)
+def _channel(record: _Record) -> str | None:
+    named = [(name, text) for name, (_, text) in record.fields.items()] + record.variables
+    return next((text for name, text in named if CHANNEL.match(name) and text), None)
+
+
+FORMAT = Format(
+    name="biosig-text",
+    title="TDT BioSig text",
+    recognises=recognises,
+    read=read,
+    mapping_names=frozenset({"signal"}),
+    channel_choice="signal",
+)

@@ -9,7 +9,7 @@ from pathlib import Path
 from hcvae.importers.lines import lines_of
 from hcvae.importers.recording import FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
-from hcvae.importers.sheets import LOOKED_AT, Line, recordings_of_sheet
+from hcvae.importers.sheets import LOOKED_AT, MAPPING_NAMES, Line, recordings_of_sheet
 
 MAX_LINE = 2**20  # characters
 SUFFIXES = (".csv", ".tsv")
@@ -49,4 +49,4 @@ def _cells(lines: Iterator[tuple[int, str]], delimiter: str, path: Path) -> Iter
             raise FileError(path, f"line {number}", f"a line that is no CSV ({error})", "quoted text closed") from error
 
 
-FORMAT = Format(name="csv", title="CSV", recognises=recognises, read=read)
+FORMAT = Format(name="csv", title="CSV", recognises=recognises, read=read, mapping_names=MAPPING_NAMES)

@@ -157,7 +157,15 @@ def _recordings(header: _Header, acquisition: int, samples: NDArray[np.float64])
             subject=None if is_null(subject) else subject,
             peaks=None,
             usual_band_hz=USUAL_BAND_HZ,
+            channel=header.fields[acquisition].get("Channel") or None,
         )
 
 
-FORMAT = Format(name="ihs-smartep", title="IHS SmartEP text", recognises=recognises, read=read)
+FORMAT = Format(
+    name="ihs-smartep",
+    title="IHS SmartEP text",
+    recognises=recognises,
+    read=read,
+    mapping_names=frozenset({"signal"}),
+    channel_choice="signal",
+)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcvae.errors import UserError
-from hcvae.importers.columns import SUBJECT, as_number, recordings_of
+from hcvae.importers.columns import SCALARS, SUBJECT, as_number, recordings_of
 from hcvae.importers.edf_header import BDF, EDF, EdfHeader, read_edf_header
 from hcvae.importers.events import Event, bad_spans_s, conditions_of, events_of
 from hcvae.importers.foreign import as_file_error, companion, library, same_stem
@@ -31,6 +31,9 @@ EPOCH_MS = (-5.0, 20.0)
 PIECE_SAMPLES = 2**20
 MAX_ASCII_BYTES = 64 * 2**20
 NOBODY = re.compile(r"[X\s]*(Startdate.*)?")  # EDF+ writes X for each field that is unknown or left out
+MAPPING_NAMES = frozenset(
+    {"signal", "event", "epoch_start_ms", "epoch_end_ms", "delay_ms", *SCALARS} - {"n_averages", "native_rate_hz"}
+)
 RIGHT = "a whole EDF, BDF or BrainVision recording"
 
 
@@ -189,5 +192,10 @@ def _cut(
 
 
 FORMAT = Format(
-    name="eeg", title="EDF, BDF, BrainVision (also as BIDS)", recognises=recognises, read=read, companions=companions
+    name="eeg",
+    title="EDF, BDF, BrainVision (also as BIDS)",
+    recognises=recognises,
+    read=read,
+    companions=companions,
+    mapping_names=MAPPING_NAMES,
 )

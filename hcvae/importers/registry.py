@@ -1,11 +1,13 @@
 """The formats that can be read, and which of them a file is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from hcvae.errors import UserError
+from hcvae.importers.channels import CHANNEL
 from hcvae.importers.lines import encoding_of, text_of
 from hcvae.importers.recording import FileError, ReadOptions, Recording
 from hcvae.suggest import did_you_mean
@@ -38,6 +40,10 @@ class Format:
     read: Callable[[Path, ReadOptions], Iterator[Recording]]
     companions: Callable[[Path], list[Path]] = lambda path: []
     """Other files that are read with this one."""
+    mapping_names: frozenset[str] = frozenset()
+    """Left sides of a mapping that `read` uses."""
+    channel_choice: str = CHANNEL
+    """The left side among them that names the channel to read, where `read` gives recordings of several."""
 
 
 def format_named(name: str) -> Format:
@@ -51,6 +57,15 @@ def format_named(name: str) -> Format:
             f"--format: must be one of {', '.join(MODULES)}, but got {name!r}{did_you_mean(name, list(MODULES))}"
         )
     found: Format = import_module(f"hcvae.importers.{MODULES[name]}").FORMAT
+    return found
+
+
+def formats_of(files: Iterable[Path]) -> list[Format]:
+    """The formats of those files that are recognised."""
+    found = []
+    for path in files:
+        with suppress(FileError):
+            found.append(recognise(path))
     return found
 
 

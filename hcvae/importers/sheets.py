@@ -2,10 +2,12 @@
 
 Rows (the default): a line of column names, then one waveform a line; the sample columns match the pattern that the
 mapping gives for `signal` (`t_ms=*` by default, as our own export names them). What `*` stands for is the time in ms,
-unless the mapping gives `sampling_rate_hz`.
+unless the mapping gives `sampling_rate_hz` and it is no time. Columns that are ours, or that the mapping names for
+something else, hold no samples.
 
 Columns (mapping `layout=columns`): one waveform a column. The first column holds the names of the header lines, which
-the mapping can use (`line 3` where the third line of the file has no name), and below them the times in ms.
+the mapping can use (`line 3` where the third line of the file has no name), and below them the times in ms, or in the
+mapping's `time_unit`.
 
 Legend: N waveforms, T samples.
 """
@@ -26,8 +28,10 @@ from numpy.typing import NDArray
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
 from hcvae.importers.cells import decimal_mark, is_null, number_of, what_is
-from hcvae.importers.columns import UV_PER_UNIT, is_text, recordings_of, renamed, sample_columns, with_times
-from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
+from hcvae.importers.channels import CHANNEL
+from hcvae.importers.columns import MAPPING_NAMES as COLUMN_NAMES
+from hcvae.importers.columns import UV_PER_UNIT, is_text, recordings_of, renamed, sample_columns, units_of, with_times
+from hcvae.importers.recording import FileError, NoWaveforms, ReadOptions, Recording, Value
 from hcvae.importers.units import decibels_in, hertz_in, level_reference_in, uv_per
 
 Cells = Sequence[Any]
@@ -35,6 +39,7 @@ Line = tuple[int, Cells]
 """Line number in the file from 1, and its cells: text, numbers or None."""
 
 LAYOUTS = ("rows", "columns")
+MAPPING_NAMES = (COLUMN_NAMES - {*PEAK_COLUMNS}) | {"layout"}
 OWN_SAMPLES = "t_ms=*"
 LEVEL = "stimulus_level_db"
 QUANTITIES = {LEVEL: decibels_in, "stimulus_frequency_hz": hertz_in}
@@ -100,7 +105,7 @@ class _Sheet:
         cell = line[1][place]
         if is_null(cell):
             return None
-        if is_text(name) or name == "subject_id":
+        if is_text(name) or name in ("subject_id", CHANNEL):
             return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
         number = self.number(cell)
         if number is None and isinstance(cell, str) and name in QUANTITIES:
@@ -130,7 +135,8 @@ class _Sheet:
 def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     path, pattern = sheet.path, sheet.options.mapping.get("signal", OWN_SAMPLES)
     names = _column_names(lines, pattern, sheet)
-    samples, place, first = sample_columns(names, pattern), {name: at for at, name in enumerate(names)}, 0
+    samples = sample_columns(names, sheet.options.mapping, pattern, path)
+    place, first = {name: at for at, name in enumerate(names)}, 0
     mapping = {name: value for name, value in sheet.options.mapping.items() if name not in ("layout", "signal")}
     known = renamed([name for name in names if name], mapping, path)
     known = {name: at for name, at in known.items() if name not in ("signal", *PEAK_COLUMNS)}
@@ -148,7 +154,7 @@ def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
         }
         columns["signal"] = np.stack([sheet.samples(line, [place[name] for name in samples]) for line in batch])
         columns |= _peaks(place, batch, sheet)
-        columns = with_times(columns, [name.replace(",", ".") for name in samples], pattern.replace(",", "."))
+        columns = with_times(columns | units_of(mapping), samples, pattern)
         yield from recordings_of(columns, path, sheet.unit(columns), first)
         first += len(batch)
 
@@ -158,7 +164,7 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
     above: list[list[str]] = []
     for number, cells in islice(lines, LOOKED_AT):
         names = ["" if cell is None else str(cell).strip() for cell in cells]
-        if len(sample_columns(names, pattern)) > 1:
+        if len(sample_columns(names, sheet.options.mapping, pattern, sheet.path)) > 1:
             sheet.check_names(names, f"line {number}")
             for _ in above:
                 sheet.options.note("a line above the column names is not read")
@@ -170,7 +176,7 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
         "layout=columns where each column is a waveform"
     )
     found = f"columns {widest[:12]}, none like {pattern!r}"
-    raise FileError(sheet.path, "line of column names", found, right)
+    raise NoWaveforms(sheet.path, "line of column names", found, right)
 
 
 def _note_unread(names: Sequence[str], read: set[str], sheet: _Sheet) -> None:
@@ -204,9 +210,10 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
             times.append(time)
             rows.append(sheet.samples((number, cells), range(1, width)))
     if not rows:
-        right = "lines of a time in ms and its samples"
-        raise FileError(sheet.path, "whole file", "no line that begins with a number", right)
-    columns = _header_columns(header, sheet) | {"signal": np.stack(rows, axis=1), "time_ms": times}
+        right = "lines of a time and its samples"
+        raise NoWaveforms(sheet.path, "whole file", "no line that begins with a number", right)
+    axis = {"signal": np.stack(rows, axis=1), "time_ms": times}
+    columns = _header_columns(header, sheet) | axis | units_of(sheet.options.mapping)
     yield from recordings_of(columns, sheet.path, sheet.unit(columns))
 
 
@@ -228,7 +235,9 @@ def _header_columns(header: Sequence[tuple[str, Line]], sheet: _Sheet) -> dict[s
             sheet.options.note(f"{' and '.join(sorted(spelt))} taken from the header line {name!r}")
             columns |= spelt
         elif any(texts):
-            sheet.options.note(f"header line {name!r} is not read; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels")
+            sheet.options.note(
+                f"header line {name!r} is not read; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels"
+            )
     return columns
 
 

@@ -6,6 +6,7 @@ forward and backward (zero phase: scipy's `sosfiltfilt`); resampling is by cubic
 Legend: T samples of the recording, N samples of the grid.
 """
 
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -95,9 +96,20 @@ def _check_cover(recording: Recording, grid: Grid) -> None:
     first, last = recording.start_ms, recording.start_ms + (len(recording.signal_uv) - 1) * step_ms
     margin = 1e-6 * step_ms
     if first > grid.times_ms[0] + margin or last < grid.times_ms[-1] - margin:
-        raise LeftOut(
-            f"from {first:g} to {last:g} ms only; the grid needs {grid.times_ms[0]:g} to {grid.times_ms[-1]:g}"
-        )
+        needed = f"the grid needs {grid.times_ms[0]:g} to {grid.times_ms[-1]:g}"
+        raise LeftOut(f"from {first:g} to {last:g} ms only; {needed}{_covered(first, last, grid)}")
+
+
+def _covered(first_ms: float, last_ms: float, grid: Grid) -> str:
+    """The options whose grid a recording covers, as the end of a message; nothing where it holds fewer than two."""
+    step_ms = 1e3 / grid.rate_hz
+    skipped = max(0, math.ceil((first_ms - grid.start_ms) / step_ms - 1e-6))
+    start_ms = grid.start_ms + skipped * step_ms
+    samples = min(grid.samples - skipped, math.floor((last_ms - start_ms) / step_ms + 1e-6) + 1)
+    if samples < 2:
+        return ""
+    start = f"--start-ms {start_ms:g} " if skipped else ""
+    return f"; {start}--samples {samples} would take them"
 
 
 def _filtered(signal: NDArray[np.float64], rate_hz: float, band_hz: Band | None, grid_hz: float) -> NDArray[np.float64]:

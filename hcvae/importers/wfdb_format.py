@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcvae.errors import UserError
-from hcvae.importers.columns import SUBJECT, UV_PER_UNIT, as_number, recordings_of, renamed
+from hcvae.importers.columns import SCALARS, SUBJECT, UV_PER_UNIT, as_number, recordings_of, renamed
 from hcvae.importers.foreign import as_file_error, companion, library, same_stem
 from hcvae.importers.recording import EEG_AVERAGING, EEG_BAND_HZ, FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
@@ -208,5 +208,10 @@ def _samples(wfdb: Any, record: str, first: int, last: int, channel: int) -> NDA
 
 
 FORMAT = Format(
-    name="wfdb", title="WFDB (PhysioNet earndb, earh)", recognises=recognises, read=read, companions=same_stem
+    name="wfdb",
+    title="WFDB (PhysioNet earndb, earh)",
+    recognises=recognises,
+    read=read,
+    companions=same_stem,
+    mapping_names=frozenset({"signal", "trial_samples", "start_ms", *SCALARS} - {"native_rate_hz"}),
 )
