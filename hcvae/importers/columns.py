@@ -59,6 +59,7 @@ MAPPING_NAMES = frozenset((*AXIS, *UNITS, CHANNEL, *SCALARS, SUBJECT))
 """Left sides of a mapping for formats of named columns."""
 OURS = frozenset((*TYPES, *AXIS, *(f"{name}_{wave}" for name in PEAK_COLUMNS for wave in WAVES)))
 NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
+NUMBERS = tuple(name for name, kind in TYPES.items() if not pa.types.is_string(kind))
 INTEGERS = tuple(name for name, kind in TYPES.items() if pa.types.is_integer(kind))
 
 

@@ -45,7 +45,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
 
 
 def _of_sheets(sheets: Sequence[Any], options: ReadOptions, path: Path) -> Iterator[Recording]:
-    mapping = {name: value for name, value in options.mapping.items() if name != "sheet"}
+    in_sheet = replace(options, mapping={name: at for name, at in options.mapping.items() if name != "sheet"})
     empty: list[NoWaveforms] = []
     names_subjects = True
     for sheet in sheets:
