@@ -108,7 +108,7 @@ def read_file(path: Path, wishes: Wishes) -> FileResult:
 
 def _read(known: Format, wishes: Wishes, result: FileResult) -> None:
     blocks, rows = Blocks(), []
-    for recording in known.read(result.path, ReadOptions(wishes.mapping, result.notes)):
+    for recording in known.read(result.path, ReadOptions(wishes.mapping, result.notes, frozenset(wishes.values))):
         result.recordings += 1
         values = _values(recording, wishes, result.path)
         result.names_subject &= recording.subject is not None or wishes.subject is not None
