@@ -146,10 +146,7 @@ def recordings_of(
         if not np.isfinite(samples).all():
             raise FileError(path, f"waveform {first + row} (from 0)", "samples that are not finite", "numbers only")
         values = {name: column[row] for name, column in scalars.items()}
-        texts = [
-            name for name, value in values.items() if isinstance(value, str) and name in SCALARS and not is_text(name)
-        ]
-        if texts:
+        if texts := [name for name, value in values.items() if isinstance(value, str) and name in NUMBERS]:
             raise FileError(path, f"waveform {first + row} (from 0)", f"text as {texts[0]}", "a number, or nothing")
         subject, channel, record = (values.pop(name, None) for name in (SUBJECT, CHANNEL, "record_id"))
         yield Recording(

@@ -50,9 +50,7 @@ def _of_sheets(sheets: Sequence[Any], options: ReadOptions, path: Path) -> Itera
     names_subjects = True
     for sheet in sheets:
         try:
-            for recording in recordings_of_sheet(
-                _lines(sheet), replace(options, mapping=mapping), _place(path, sheet, sheets)
-            ):
+            for recording in recordings_of_sheet(_lines(sheet), in_sheet, _place(path, sheet, sheets)):
                 names_subjects &= recording.subject is not None
                 yield recording
         except NoWaveforms as error:

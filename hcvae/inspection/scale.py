@@ -27,7 +27,7 @@ def check(recordings: Recordings) -> list[Finding]:
 
 def _wrong_unit(recordings: Recordings) -> list[Finding]:
     metadata = recordings.table.schema.field("signal").metadata or {}
-    unit = metadata.get(b"unit", b"uV").decode()
+    unit = metadata.get(b"unit", b"uV").decode(errors="replace")
     if unit in ("uV", "µV", "μV", ""):
         return []
     return [
