@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 
-from tune.pareto import OBJECTIVES, Point, hypervolume, knee, pareto_front
+from tune.pareto import OBJECTIVES, Point, compromise, hypervolume, pareto_front
 
 COLORS = "Viridis"
 FRONTS = (0.25, 0.5, 0.75, 1.0)
@@ -88,14 +88,14 @@ def pareto_chart(timeline: Timeline) -> go.Figure:
         hovertemplate="%{text}<extra></extra>",
         name="trials",
     )
-    chosen = [points[number] for number in [knee(points)] if number is not None]
+    chosen = compromise(points)
     marker = {"symbol": "star-open", "size": 18, "color": "#D55E00"}
     figure.add_scatter(
-        x=[nmse for nmse, _ in chosen],
-        y=[score for _, score in chosen],
+        x=[points[chosen.number][0]] if chosen else [],
+        y=[points[chosen.number][1]] if chosen else [],
         mode="markers",
         marker=marker,
-        name="knee",
+        name=chosen.rule if chosen else "",
         hoverinfo="skip",
     )
     figure.update_layout(legend={"orientation": "h", "y": -0.2})

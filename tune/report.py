@@ -22,7 +22,7 @@ from plotly.offline import get_plotlyjs
 
 from tune.artifacts import images
 from tune.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
-from tune.pareto import DIRECTIONS, OBJECTIVES, knee
+from tune.pareto import DIRECTIONS, OBJECTIVES, compromise
 from tune.study_folder import StudyFolder
 from tune.trial_record import TrialSummary, summarize
 
@@ -97,7 +97,7 @@ def _content_of(
         "importance_chart": importances and _embedded("importances", importance_chart(importances)),
         "parallel_chart": _embedded("parallel", parallel_chart(timeline, sorted(shared))),
         "conditional": sorted({name for trial in complete.values() for name in trial.params} - shared),
-        "knee": knee(front),
+        "compromise": compromise(front),
         "front": [(summary_of[number], _data_uris(images(folder, study, complete[number]))) for number in front],
     }
 
