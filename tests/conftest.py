@@ -106,7 +106,7 @@ def s3() -> Iterator[ObjectStore]:
         yield store
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without a window; where it is missing the test fails."""
     with sync_playwright() as playwright:

@@ -74,7 +74,8 @@ def test_wheel_holds_only_hcvae(wheel: Path) -> None:
     assert {name.split("/")[0] for name in files} == {"hcvae", info}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hcvae").rglob("*.py")}
     assert modules <= files
-    assert {f"hcvae/explore/assets/explore.{suffix}" for suffix in ("css", "js")} <= files
+    page = {"assets/explore.css", "assets/explore.js", "templates/page.html"}
+    assert {f"hcvae/explore/{name}" for name in page} <= files
 
 
 @pytest.mark.services

@@ -31,8 +31,11 @@ class Explore(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Serve the page, say where, and end on Ctrl-C or SIGTERM."""
     command = command_line.parse(Explore, arguments)
-    if find_spec("dash") is None:
-        raise UserError("explore needs the package dash, which is not installed; pip install 'hcvae[explore]'")
+    for package in ("flask", "plotly"):
+        if find_spec(package) is None:
+            raise UserError(
+                f"explore needs the package {package}, which is not installed; pip install 'hcvae[explore]'"
+            )
     from hcvae.bundle import load
     from hcvae.explore.explorer import Explorer
     from hcvae.explore.server import application
