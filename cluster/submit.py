@@ -30,7 +30,7 @@ ADDRESS = "http://127.0.0.1:8265"
 EPILOG = """options of submit come before the job's name, those of the job after it:
   python -m cluster.submit --follow search --config configs/quickstart.json
   python -m cluster.submit --submission-id night-1 --metadata purpose=baseline search --search.trials 200
-  python -m cluster.submit --install train --config configs/quickstart.json --out one-model
+  python -m cluster.submit --install train --config configs/quickstart.json --out results/one-model
   python -m cluster.submit --status night-1 --follow
   python -m cluster.submit --stop night-1
 

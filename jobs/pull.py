@@ -21,10 +21,10 @@ class PullCommand(command_line.Command):
     """Copy the bundle of one trial out of a study: the knee of the Pareto front, unless told otherwise.
 
     examples:
-      python -m jobs.pull results/quickstart --out model
-      python -m jobs.pull results/quickstart --by reconstruction_nmse --out most-faithful
-      python -m jobs.pull results/quickstart --trial 5 --out model-5
-      python -m jobs.pull s3://bucket/studies/nightly --out model
+      python -m jobs.pull results/quickstart --out results/model
+      python -m jobs.pull results/quickstart --by reconstruction_nmse --out results/most-faithful
+      python -m jobs.pull results/quickstart --trial 5 --out results/model-5
+      python -m jobs.pull s3://bucket/studies/nightly --out results/model
     """
 
     study: CliPositionalArg[str]

@@ -23,7 +23,7 @@ class Diagnose(command_line.Command):
     show them, and what to change. The exit code is 0 when there are none, 1 when there are, 2 on bad input.
 
     examples:
-      hcvae diagnose model
+      hcvae diagnose results/model
       hcvae diagnose results/quickstart/best/trial-3 --json
     """
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.progress_lines import line_a_minute
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,11 +30,11 @@ class Import(command_line.Command):
     exit code: 0 done, 2 nothing was imported, 3 some files could not be read and the rest was imported.
 
     examples:
-      hcvae import recordings/ --out table.parquet
-      hcvae import recordings/ --out table.parquet --dry-run
-      hcvae import *.TXT --out table.parquet --value species=human --value "level_reference=dB nHL"
-      hcvae import rig.mat --out table.parquet --map signal=waves --map sampling_rate_hz=rig.fs
-      hcvae import session.edf --out table.parquet --map "stimulus_level_db=(\\d+) dB" --block-sweeps 1000
+      hcvae import recordings/ --out results/table.parquet
+      hcvae import recordings/ --out results/table.parquet --dry-run
+      hcvae import *.TXT --out results/table.parquet --value species=human --value "level_reference=dB nHL"
+      hcvae import rig.mat --out results/table.parquet --map signal=waves --map sampling_rate_hz=rig.fs
+      hcvae import session.edf --out results/table.parquet --map "stimulus_level_db=(\\d+) dB" --block-sweeps 1000
     """
 
     files: CliPositionalArg[list[str]]
@@ -115,7 +116,8 @@ def run(arguments: Sequence[str]) -> int:
     is_new = not key_file.exists()
     key = pseudonyms.new_key() if is_new else pseudonyms.read_key(key_file)
     files, companions = files_in([Path(file) for file in command.files])
-    results = _read_all(command, files, wishes, console)
+    with line_a_minute(console, lambda: f"reading {len(files)} files"):
+        results = _read_all(command, files, wishes, console)
     if companions:
         console.print(f"{len(companions)} files beside others are read with those", markup=False)
     table = table_of(results, wishes, key)
