@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from cluster.errors import INTERRUPTED, ClusterError, main
+from cluster.errors import INTERRUPTED, ClusterError, Parser, main
 from cluster.package import pack, requirements
 from cluster.secrecy import refuse_secrets
 
@@ -184,8 +184,8 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in texts)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m cluster.submit",
         description="Run `python -m jobs.JOB ARGUMENTS` of this checkout on a Ray cluster.",
         epilog=EPILOG,

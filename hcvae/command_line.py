@@ -66,7 +66,8 @@ def parse(command: type[AnyCommand], arguments: Sequence[str], base: Mapping[str
     except ValidationError as error:
         raise UserError(explain(error, command, arguments)) from error
     except SettingsError as error:
-        raise UserError(str(error)) from error
+        option = re.sub(r"Parsing error encountered for (\S+):.*", r"--\1", str(error), flags=re.DOTALL)
+        raise UserError(f"{option}: must be JSON in single quotes, such as '[1, 2]' or '{{\"key\": 1}}'") from error
 
 
 def program_name(command: type[BaseSettings]) -> str:
@@ -134,7 +135,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _options_of(command: type[Command], *, everything: bool) -> CliSettingsSource[_Parser]:
-    """The options of a command; its help leaves out those that are not common unless `everything` is wanted."""
+    """The options of a command. Unless `everything` is wanted, its help is short: the first clause and the default of
+    each common option."""
     required = {
         str(field.validation_alias or name) for name, field in command.model_fields.items() if field.is_required()
     }
@@ -142,20 +144,32 @@ def _options_of(command: type[Command], *, everything: bool) -> CliSettingsSourc
 
     def add_option(context: argparse.ArgumentParser, *names: str, **settings: Any) -> None:
         option = names[0].removeprefix("--")
+        settings["help"] = settings["help"].replace("(default: None)", "(default: null)")
+        if settings.get("metavar") == "tuple[str,...]":
+            settings["metavar"] = "A,B,..."
         if not names[0].startswith("-"):
             usage.append(f"{settings['metavar']} ..." if settings.get("nargs") == "+" else settings["metavar"])
         elif option in required:
             usage.append(f"--{option} {option.upper()}")
-        elif not everything and option.removeprefix("no-") not in command.common:
-            settings["help"] = argparse.SUPPRESS
+        elif not everything:
+            is_common = option.removeprefix("no-") in command.common
+            settings["help"] = _first_clause(settings["help"]) if is_common else argparse.SUPPRESS
         context.add_argument(*names, **settings)
 
     def add_group(parser: argparse.ArgumentParser, **titles: Any) -> Any:
-        return parser.add_argument_group(**titles) if everything else parser
+        return parser.add_argument_group(**titles) if everything else most_used
 
     parser = _Parser(command)
+    most_used = parser.add_argument_group("settings of the configuration, those most often changed")
     source: CliSettingsSource[_Parser] = CliSettingsSource(
         command, root_parser=parser, add_argument_method=add_option, add_argument_group_method=add_group
     )
     parser.usage = " ".join([parser.prog, *usage, "[options]"])
     return source
+
+
+def _first_clause(text: str) -> str:
+    """Of an option's help, with its default."""
+    first, _, rest = re.sub(r"[;.] ", "\n", text).partition("\n")
+    default = re.search(r"\(default: .*\)$", rest)
+    return f"{first} {default[0]}" if default else first

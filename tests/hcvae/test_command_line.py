@@ -130,6 +130,7 @@ PROG = "python -m tests.hcvae.test_command_line"
         ("a --to a.mat --rows-per-file=0", "--rows-per-file: input should be greater than or equal to 1, but got '0'"),
         ("a --to a.mat --columns 1 --columns x", "--columns: must be a whole number, but got 'x'"),
         ("a --to a.mat --band x", "--band: must be 2 values or 'usual', but got 'x'"),
+        ("a --to a.mat --columns [1", "--columns: must be JSON in single quotes, such as '[1, 2]' or '{\"key\": 1}'"),
         ("a --to a.mat --rows b", "--rows: unknown option; did you mean '--rows-per-file'?"),
     ],
 )
