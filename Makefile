@@ -102,8 +102,8 @@ $(VENV)/.created:
 $(VENV)/.search: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "Installing torch into $(VENV): a large download the first time"
 	@$(PIP_INSTALL) setuptools torch
-	@echo "Installing hcvae with Ray Tune and Optuna into $(VENV)"
-	@$(PIP_INSTALL) --no-build-isolation --editable '.[search]'
+	@echo "Installing hcvae with Ray Tune, Optuna and what the other commands of the README need into $(VENV)"
+	@$(PIP_INSTALL) --no-build-isolation --editable '.[explore,formats,onnx,search]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.search

@@ -32,7 +32,7 @@ def main() -> SearchResult:
     for trial in result.pareto:
         print(trial.number, trial.point, trial.params)
 
-    chosen = result.knee()
+    chosen = result.compromise()
     table = generate(result.load(chosen), [{"stimulus_level_db": 60.0}], n_samples=10)
     print(f"trial {chosen.number} generated {table.num_rows} waveforms")
     return result

@@ -97,6 +97,8 @@ def load(path: str | Path | Place) -> Bundle:
     """
     place = Place.of(path)
     if place.is_local:
+        if not place.path.is_dir():
+            raise UserError(f"{place}: not a model bundle: there is no such folder")
         return _load(place.path)
     try:
         with place.fetched() as folder:

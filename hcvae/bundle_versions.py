@@ -40,7 +40,7 @@ def bring_up_to_date(folder: Path, config: Json, normalization: Json) -> None:
     if version > FORMAT_VERSION:
         raise UserError(
             f"{path}: format_version {str(version)[:100]} needs {_needed(config)}, but this is {hcvae.__version__}; "
-            "pip install --upgrade hcvae"
+            "install a newer hcvae"
         )
     for step in range(version, FORMAT_VERSION):
         try:

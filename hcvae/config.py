@@ -7,12 +7,23 @@ Every section is frozen and refuses unknown keys. JSON goes in and out:
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from hcvae.storage import Place
+from hcvae.validation import HOLDS_SECRET, SECRET_ADVICE, shows_secret
 
 MOST_DIMENSIONS = 2**14
 """Samples of a waveform or dimensions of a latent: the model holds a square matrix of each, here of 1 GiB."""
 
+
+def _absolute(path: str) -> str:
+    if shows_secret(path):
+        raise PydanticCustomError(HOLDS_SECRET, "{advice}", {"advice": SECRET_ADVICE})
+    return str(Place.of(path))
+
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+"""A path, made absolute from the current folder so that a bundle or a study is valid from any other; or a URI."""
 
 Precision = Literal["fp32", "tf32", "bf16"]
 """Of matrix products: single, its factors rounded to 10 bits on a GPU, or forward passes in bfloat16."""
@@ -129,8 +140,9 @@ class SplitConfig(Section):
 class DataConfig(Section):
     """Where the waveforms come from and which columns describe them."""
 
-    tables: tuple[str, ...] = ()
-    """Parquet waveform tables, read as one; none means the simulator."""
+    tables: tuple[AbsolutePath, ...] = ()
+    """Parquet waveform tables, read as one; none means the simulator. In a configuration file, paths are relative to
+    that file."""
     memory_budget_gb: float | None = Field(None, gt=0)
     """GB that the waveforms of `tables` may take in memory; those of larger tables are read again in each epoch, by
     searches and `jobs.train` (see docs/clusters.md). null: all in memory."""
@@ -263,7 +275,7 @@ class TrainingConfig(Section):
     minute at the start."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: the GPU where there is one."""
-    start_from: Annotated[str, AfterValidator(lambda place: str(Place.of(place)))] | None = None
+    start_from: AbsolutePath | None = None
     """Fine-tuning: the model bundle, a folder or a URI, whose weights the training starts from. It needs the same
     `model`, static columns and sampling rate; scales are the new data's. Null starts from random weights."""
     seed: int = Field(0, ge=0)

@@ -1,6 +1,7 @@
 """The README.md of a model bundle."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ def model_card(bundle: "Bundle", split: str, findings: Sequence["Finding"], prec
 
 def _facts(bundle: "Bundle", split: str, precision: str) -> list[str]:
     config, preprocessing = bundle.config, bundle.preprocessing
-    source = ", ".join(config.data.tables) or f"simulator ({config.data.simulator.rows} waveforms)"
+    source = (
+        ", ".join(Path(table).name for table in config.data.tables)
+        or f"simulator ({config.data.simulator.rows} waveforms)"
+    )
     parameters = sum(p.numel() for p in bundle.model.parameters())
     latents = ", ".join(f"{dim} {block}" for block, dim in bundle.model.latent_dims.items())
     waves = ", ".join(preprocessing.labelled_waves)

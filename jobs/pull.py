@@ -24,10 +24,10 @@ class PullCommand(command_line.Command):
     than three points has none, the point nearest to error 0 and score 1.
 
     examples:
-      python -m jobs.pull results/quickstart --out model
-      python -m jobs.pull results/quickstart --by reconstruction_nmse --out most-faithful
-      python -m jobs.pull results/quickstart --trial 5 --out model-5
-      python -m jobs.pull s3://bucket/studies/nightly --out model
+      python -m jobs.pull results/quickstart --out results/model
+      python -m jobs.pull results/quickstart --by reconstruction_nmse --out results/most-faithful
+      python -m jobs.pull results/quickstart --trial 5 --out results/model-5
+      python -m jobs.pull s3://bucket/studies/nightly --out results/model
     """
 
     study: CliPositionalArg[str]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 from rich.console import Console
@@ -17,8 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.errors import UserError
+from hcvae.progress_lines import line_a_minute
 from hcvae.storage import Place
-from jobs.arguments import CONFIG_HELP, begin, given, lasting, main
+from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, begin, given, lasting, main, read_config
 from tune.config import SearchSettings
 
 if TYPE_CHECKING:
@@ -34,12 +35,15 @@ class TrainCommand(Config, command_line.Command):  # type: ignore[misc] # both c
     training from its last checkpoint.
 
     examples:
-      python -m jobs.train --config configs/quickstart.json --out one-model
-      python -m jobs.train --config configs/quickstart.json --out on-two --workers 2
-      python -m jobs.train --study results/quickstart --trial 3 --training.epochs 100 --out longer
+      python -m jobs.train --config configs/quickstart.json --out results/one-model
+      python -m jobs.train --config configs/quickstart.json --out results/on-two --workers 2
+      python -m jobs.train --study results/quickstart --trial 3 --training.epochs 100 --out results/longer
       python -m jobs.train --config configs/quickstart.json --out "s3://models/one?region=eu-central-1"
     """
 
+    common: ClassVar = COMMON_OPTIONS | {
+        *("cpus-per-worker", "gpus-per-worker", "study", "training.compile", "training.start_from", "trial", "workers")
+    }
     out: Annotated[str, AfterValidator(lasting)]
     """Folder for checkpoints, TensorBoard events, figures and the bundle: a path, or a URI such as s3://bucket/model."""
     config: str | None = Field(None, description=CONFIG_HELP)
@@ -72,7 +76,8 @@ def run(arguments: Sequence[str]) -> int:
 
     console, out = Console(stderr=command.log_json), Place.of(command.out)
     _check_out(out)
-    data = prepare(config)
+    with line_a_minute(console, lambda: "reading the data"):
+        data = prepare(config)
     preflight(config, data, command.workers)
     with _resources(command, data, console):
         console.print(data.split.explanation, highlight=False, soft_wrap=True)
@@ -108,7 +113,7 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
     if study is None:
         if trial is not None:
             raise UserError(f"--trial {trial}: of which study? give --study FOLDER as well")
-        content = command_line.read_json(file) if file else {}
+        content = read_config(file) if file else {}
         content.pop("search", None)  # a search's configuration trains the model that the search starts from
         return content
     if file is not None or trial is None:
@@ -208,16 +213,24 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
     if as_json:
         yield lambda metrics: print(json.dumps(metrics), flush=True)
         return
+    epochs, done = config.training.epochs, 0
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("epochs", total=config.training.epochs)
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        line_a_minute(console, lambda: f"{done} of {epochs} epochs done"),
+    ):
+        task = progress.add_task("epochs", total=epochs)
 
         def on_epoch(metrics: dict[str, float]) -> None:
-            description = (
-                f"epochs, phase {metrics['phase']:.0f}, nmse {metrics['reconstruction_nmse']:.4f}, "
+            nonlocal done
+            done = round(metrics["epoch"])
+            figures = (
+                f"phase {metrics['phase']:.0f}, nmse {metrics['reconstruction_nmse']:.4f}, "
                 f"disentanglement {metrics['disentanglement']:+.4f}"
             )
-            progress.update(task, completed=metrics["epoch"], description=description)
+            progress.update(task, completed=done, description=f"epochs, {figures}")
+            if not console.is_terminal:
+                console.print(f"epoch {done}/{epochs}, {figures}", highlight=False, markup=False, soft_wrap=True)
 
         yield on_epoch
 

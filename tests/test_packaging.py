@@ -103,7 +103,7 @@ def test_a_bundle_opens_with_nothing_but_the_wheel(wheel: Path, tmp_path: Path) 
     assert not {"ray", "optuna", "onnx", "mne"} & {*loaded.stdout.split()}
     exported = run(hcvae, "export", "model", "--onnx", "model.onnx")
     assert exported.returncode == 2
-    assert exported.stderr.endswith("which is not installed; pip install 'hcvae[onnx]'\n")
+    assert exported.stderr.endswith("not installed; run `pip install --editable '.[onnx]'` in the checkout of hcvae\n")
 
 
 @pytest.mark.parametrize(
@@ -182,6 +182,8 @@ def test_a_job_ships_the_code_and_nothing_else(tmp_path: Path) -> None:
     kept = [
         "data/recordings.parquet",
         "results/study/study.json",
+        "results/model/config.json",
+        "results/generated.parquet",
         "tests/test_packaging.py",
         "docs/training.md",
         ".venv/bin/python",

@@ -21,6 +21,7 @@ from rich.console import Console
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.interruption import handlers_kept, in_main_thread, remembered_ctrl_c, sigterm_as_ctrl_c
+from hcvae.progress_lines import line_a_minute
 from hcvae.storage import Place
 from hcvae.training import preflight
 from tune.budget import Budget
@@ -149,7 +150,8 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
     check_early_stopping(config)
     check_first_trials(config)
     with sigterm_as_ctrl_c(), locked_folder(config) as folder:
-        data = prepare(config)
+        with line_a_minute(console, lambda: "reading the data"):
+            data = prepare(config)
         preflight(_training(config), data, config.search.workers)
         check_folder(folder, config, data.fingerprint, allow_change=allow_change)
         earlier = earlier_trials(config, data.fingerprint)
@@ -226,7 +228,6 @@ def _training(config: SearchConfig) -> Config:
 
 def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     # Trials run elsewhere: in a folder of their own, or on another node.
-    data = config.data.model_copy(update={"tables": tuple(str(Path(table).absolute()) for table in config.data.tables)})
     places = {
         name: str(Place.of(place))
         for name in ("storage", "warm_start")
@@ -235,7 +236,7 @@ def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     kind, _, name = (config.search.database or "").partition(":")
     if kind == "file":
         places["database"] = f"file:{Path(name).expanduser().absolute()}"
-    return config.model_copy(update={"data": data, "search": config.search.model_copy(update=places)})
+    return config.model_copy(update={"search": config.search.model_copy(update=places)})
 
 
 def _fit(tuner: ray.tune.Tuner, own_ray: bool) -> None:

@@ -24,7 +24,7 @@ class Diagnose(command_line.Command):
     input.
 
     examples:
-      hcvae diagnose model
+      hcvae diagnose results/model
       hcvae diagnose results/quickstart/best/trial-3 --json
     """
 

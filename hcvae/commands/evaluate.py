@@ -10,15 +10,16 @@ from rich.console import Console
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.progress_lines import line_a_minute
 
 
 class Evaluate(command_line.Command):
     """Measure model bundles on data held out from training: a table, evaluation.json, and figures.
 
     examples:
-      hcvae evaluate model
-      hcvae evaluate model other-model --part validation --out comparison
-      hcvae evaluate model --data new-recordings.parquet --no-baselines
+      hcvae evaluate results/model
+      hcvae evaluate results/model results/other-model --part validation --out results/comparison
+      hcvae evaluate results/model --data new-recordings.parquet --no-baselines
     """
 
     bundles: CliPositionalArg[list[str]]
@@ -29,7 +30,7 @@ class Evaluate(command_line.Command):
     """Part of the bundle's own data."""
     baselines: bool = True
     """Principal components, the mean given the condition, recordings, and the simulator's oracle beside the bundles."""
-    out: str = "evaluation"
+    out: str = "results/evaluation"
     """The folder to write."""
 
 
@@ -50,9 +51,12 @@ def run(arguments: Sequence[str]) -> int:
     for folder in (out, *figure_folders):
         _make_folder(folder)
     comparison = Comparison()
-    with console.status("reading") as status:
+    current = "reading"
+    with console.status(current) as status, line_a_minute(console, lambda: f"still at {current}"):
 
         def progress(step: str) -> None:
+            nonlocal current
+            current = step
             status.update(step)
             if not console.is_terminal:  # where no spinner turns
                 console.print(step, highlight=False)

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from hcvae import command_line
-from hcvae.errors import UserError
+from hcvae.errors import PackageMissing
 
 
 class Explore(command_line.Command):
@@ -16,8 +16,8 @@ class Explore(command_line.Command):
     machine, until Ctrl-C.
 
     examples:
-      hcvae explore model
-      hcvae explore model --data recordings.parquet --port 8050
+      hcvae explore results/model
+      hcvae explore results/model --data recordings.parquet --port 8050
     """
 
     bundle: CliPositionalArg[str]
@@ -33,9 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     command = command_line.parse(Explore, arguments)
     for package in ("flask", "plotly"):
         if find_spec(package) is None:
-            raise UserError(
-                f"explore needs the package {package}, which is not installed; pip install 'hcvae[explore]'"
-            )
+            raise PackageMissing("explore", package, "explore")
     from hcvae.bundle import load
     from hcvae.explore.explorer import Explorer
     from hcvae.explore.server import application

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.progress_lines import line_a_minute
 
 USUAL = "usual"
 if TYPE_CHECKING:
@@ -35,11 +36,11 @@ class Import(command_line.Command):
     exit code: 0 done, 2 nothing was imported, 3 some files could not be read and the rest was imported.
 
     examples:
-      hcvae import recordings/ --out table.parquet
-      hcvae import recordings/ --out table.parquet --dry-run
-      hcvae import *.TXT --out table.parquet --value species=human --value "level_reference=dB nHL"
-      hcvae import rig.mat --out table.parquet --map signal=waves --map sampling_rate_hz=rig.fs
-      hcvae import session.edf --out table.parquet --map "stimulus_level_db=(\\d+) dB" --block-sweeps 1000
+      hcvae import recordings/ --out results/table.parquet
+      hcvae import recordings/ --out results/table.parquet --dry-run
+      hcvae import *.TXT --out results/table.parquet --value species=human --value "level_reference=dB nHL"
+      hcvae import rig.mat --out results/table.parquet --map signal=waves --map sampling_rate_hz=rig.fs
+      hcvae import session.edf --out results/table.parquet --map "stimulus_level_db=(\\d+) dB" --block-sweeps 1000
     """
 
     files: CliPositionalArg[list[str]]
@@ -135,7 +136,9 @@ def run(arguments: Sequence[str]) -> int:
         check_writable(command.out)
     key_file = Path(command.key) if command.key else pseudonyms.default_key_file()
     key, is_new = pseudonyms.key_in(key_file, keep=not command.dry_run)
-    results = _read_all(command, _files(command, wishes, console), wishes, console)
+    files = _files(command, wishes, console)
+    with line_a_minute(console, lambda: f"reading {len(files)} files"):
+        results = _read_all(command, files, wishes, console)
     table = table_of(results, wishes, key)
     _tell_of_all(results, wishes, key, console)
     if command.dry_run:

@@ -20,9 +20,9 @@ class Inspect(command_line.Command):
 
     examples:
       hcvae inspect recordings.parquet
-      hcvae inspect recordings.parquet --figure grand-averages.png --json inspection.json
+      hcvae inspect recordings.parquet --figure results/grand-averages.png --json results/inspection.json
       hcvae inspect recordings.parquet --average-columns subject_id --average-columns stimulus_level_db
-      hcvae inspect model
+      hcvae inspect results/model
     """
 
     path: CliPositionalArg[str]

@@ -40,7 +40,7 @@ def test_a_search_leaves_a_study_that_can_be_plotted(tmp_path: Path) -> None:
     said = run(tmp_path, "search_from_python")
     result = SearchResult.open(tmp_path / "results/examples/search")
     assert len(result.trials) == 4
-    assert f"trial {result.knee().number} generated 10 waveforms" in said
+    assert f"trial {result.compromise().number} generated 10 waveforms" in said
     assert f"{len(result.pareto)} of 4 trials" in run(tmp_path, "load_study_and_plot", "results/examples/search")
     assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
 

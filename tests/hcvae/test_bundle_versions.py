@@ -88,7 +88,7 @@ def test_a_newer_version_is_refused_with_the_hcvae_that_it_needs(bundle, tmp_pat
     message = f"format_version {FORMAT_VERSION + 1} needs hcvae >= 7.8.9, but this is {hcvae.__version__}; "
     with pytest.raises(UserError) as caught:
         cli.run(["generate", str(bundle), "--out", str(tmp_path / "out.csv")])
-    assert str(caught.value) == f"{bundle / 'config.json'}: {message}pip install --upgrade hcvae"
+    assert str(caught.value) == f"{bundle / 'config.json'}: {message}install a newer hcvae"
 
 
 @pytest.mark.parametrize("said", [None, "\x1b[2J", "9" * 1000])

@@ -175,7 +175,7 @@ def test_out_must_be_new_and_writable(known: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--out: cannot copy .* to .*file/sub/model: .*; name a folder that you may"):
         pull.run([str(known), "--out", str(tmp_path / "file" / "sub" / "model")])
     assert (tmp_path / "file").read_text() == "keep"
-    with pytest.raises(UserError, match=r"^out: field required"):
+    with pytest.raises(UserError, match=r"^--out: is required"):
         pull.run([str(known)])
 
 

@@ -20,6 +20,7 @@ from jobs import search
 from tune.config import SearchConfig
 from tune.front import summarize
 from tune.results import SearchResult
+from tune.space import searchable_fields
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -182,12 +183,18 @@ def test_a_study_begun_with_another_configuration(
 # What must be seen
 
 
-def test_help_has_every_option_and_examples(run_job: Run) -> None:
-    ended = run_job("search", "--help")
-    assert ended.returncode == 0
-    assert ended.stderr == ""
+def test_help_is_short_with_examples_and_help_all_has_every_option(run_job: Run) -> None:
+    ended, everything = (run_job("search", option) for option in ("--help", "--help-all"))
+    assert (ended.returncode, everything.returncode) == (0, 0)
+    assert ended.stderr == everything.stderr == ""
+    assert ended.stdout.startswith("usage: python -m jobs.search [options]\n")
+    assert len(ended.stdout.splitlines()) <= 100
     examples = [line for line in ended.stdout.split("examples:")[1].splitlines() if "python -m jobs.search" in line]
     assert len(examples) >= 3
+    paths = [path for path, _ in searchable_fields(SearchConfig)]
+    assert len(paths) > 80
+    for path in paths:
+        assert f"--{path}" in everything.stdout
     for option in ("--config", "--dry-run", "--log-json", "--wait-for-resources", "--search.trials", "--data.tables"):
         assert option in ended.stdout
 
@@ -251,9 +258,9 @@ def test_a_finished_search_shows_the_front_and_what_to_do_next(
         assert hcvae.load(study / "best" / f"trial-{trial.number}").config.model.width == 0.02
     for command in (
         f"python -m jobs.dashboard {study}",
-        f"python -m jobs.report {study} --out report.html",
-        f"python -m jobs.pull {study} --out model",
-        "hcvae generate model --condition stimulus_level_db=",
+        f"python -m jobs.report {study} --out {study.parent}/{study.name}.html",
+        f"python -m jobs.pull {study} --out {study.parent}/model",
+        f"hcvae generate {study.parent}/model --condition stimulus_level_db=",
         "--search.trials 6",
     ):
         assert command in printed
@@ -271,8 +278,8 @@ def test_what_to_do_next_can_be_pasted_whatever_the_folder_is_called(
     pasted = "set -e\n" + "\n".join(commands)
     ran = subprocess.run(["bash", "-c", pasted], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    made = {path.name for path in tmp_path.iterdir()} - {folder.parent.name}
-    assert made == {"report.html", "model", "generated.parquet"}
+    assert {path.name for path in tmp_path.iterdir()} == {folder.parent.name}
+    assert {path.name for path in folder.parent.iterdir()} == {"tiny", "tiny.html", "model", "generated.parquet"}
     [dashboard] = [line[22:] for line in lines if line.startswith("look at")]
     assert shlex.split(dashboard) == ["python", "-m", "jobs.dashboard", str(folder)]
 
