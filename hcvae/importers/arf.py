@@ -149,9 +149,7 @@ def _group(file: _File, at: int, layout: _Layout) -> _Group:
     )
 
 
-def _read_record(
-    file: _File, at: int, layout: _Layout, group: _Group, options: ReadOptions
-) -> tuple[Recording, int]:
+def _read_record(file: _File, at: int, layout: _Layout, group: _Group, options: ReadOptions) -> tuple[Recording, int]:
     fields = file.unpack(layout.record, at, "a record header")
     number, (points, delay_ms, _, period_us) = fields[0], fields[7:11]
     averages, artifacts = fields[14:16]

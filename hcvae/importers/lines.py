@@ -54,7 +54,9 @@ def lines_of(path: Path, max_line: int = MAX_LINE, max_bytes: int | None = MAX_B
         for number, line in enumerate(iter(partial(text.readline, max_line + 1), ""), start=1):
             if len(line) > max_line or "\0" in line:
                 found = f"more than {max_line} characters without a line end, or a NUL"
-                raise FileError(path, f"line {number}", found, "a line of text in UTF-8, UTF-16 with its mark, or Latin-1")
+                raise FileError(
+                    path, f"line {number}", found, "a line of text in UTF-8, UTF-16 with its mark, or Latin-1"
+                )
             yield number, line.rstrip("\n")
 
 
