@@ -7,7 +7,6 @@ are units themselves; `channel` is the channel to read (see `channels`).
 Legend: N waveforms, T samples.
 """
 
-import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
 from hcvae.importers import channels
+from hcvae.importers.cells import is_null, number_of
 from hcvae.importers.channels import CHANNEL, channel_column
 from hcvae.importers.recording import Averaging, Band, FileError, Peaks, Recording, Value
 from hcvae.importers.time_axis import axis_of, spells_times
@@ -60,6 +60,11 @@ MAPPING_NAMES = frozenset((*AXIS, *UNITS, CHANNEL, *SCALARS, SUBJECT))
 OURS = frozenset((*TYPES, *AXIS, *(f"{name}_{wave}" for name in PEAK_COLUMNS for wave in WAVES)))
 NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
 INTEGERS = tuple(name for name, kind in TYPES.items() if pa.types.is_integer(kind))
+
+
+def is_text(name: str) -> bool:
+    """Whether the column `name` holds text."""
+    return name in ("unit", CHANNEL) or (name in TYPES and pa.types.is_string(TYPES[name]))
 
 
 def uv_per_unit(unit: str) -> float:
@@ -140,6 +145,8 @@ def recordings_of(
         if not np.isfinite(samples).all():
             raise FileError(path, f"waveform {first + row} (from 0)", "samples that are not finite", "numbers only")
         values = {name: column[row] for name, column in scalars.items()}
+        if texts := [name for name, value in values.items() if isinstance(value, str) and not is_text(name)]:
+            raise FileError(path, f"waveform {first + row} (from 0)", f"text as {texts[0]}", "a number, or nothing")
         subject, channel, record = (values.pop(name, None) for name in (SUBJECT, CHANNEL, "record_id"))
         yield Recording(
             signal_uv=samples.astype(np.float64) * scale,
@@ -155,13 +162,10 @@ def recordings_of(
         )
 
 
-def sample_columns(names: Sequence[str], mapping: Mapping[str, str], pattern: str, path: Path) -> list[str]:
+def sample_columns(names: Sequence[str], mapping: Mapping[str, str], pattern: str) -> list[str]:
     """The columns that hold one sample each, in the file's order: those that `pattern`, which has one `*`, matches.
 
     Columns that are ours, that hold channels, or that the mapping names for something else are none.
-
-    Raises:
-        FileError: most of them are numbered alike, and others are not: which are samples cannot be known.
     """
     before, star, after = pattern.partition("*")
     if not star:
@@ -169,14 +173,21 @@ def sample_columns(names: Sequence[str], mapping: Mapping[str, str], pattern: st
     length = len(before) + len(after)
     matched = [name for name in names if name.startswith(before) and name.endswith(after) and len(name) > length]
     taken = {*OURS, *mapping.values()}
-    found = [name for name in matched if name not in taken and name.strip().lower() not in channels.COLUMNS]
-    shapes = [NUMBER.sub("#", name) for name in found]
+    return [name for name in matched if name not in taken and name.strip().lower() not in channels.COLUMNS]
+
+
+def check_samples(samples: Sequence[str], pattern: str, path: Path) -> None:
+    """Check that sample columns are named alike.
+
+    Raises:
+        FileError: most of them are numbered alike, and others are not: which are samples cannot be known.
+    """
+    shapes = [NUMBER.sub("#", name) for name in samples]
     usual = max(shapes, key=shapes.count, default="")
-    others = [name for name, shape in zip(found, shapes, strict=True) if shape != usual]
+    others = [name for name, shape in zip(samples, shapes, strict=True) if shape != usual]
     if "#" in usual and others:
         right = f"samples numbered alike, as {usual!r}; narrow the pattern, or map the other columns"
         raise FileError(path, f"columns like {pattern!r}", f"{others[:12]} among them", right)
-    return found
 
 
 def with_times(columns: dict[str, Any], samples: Sequence[str], pattern: str) -> dict[str, Any]:
@@ -194,18 +205,16 @@ def with_times(columns: dict[str, Any], samples: Sequence[str], pattern: str) ->
 
 def as_number(text: object) -> float | None:
     """The finite number that `text` spells; None if it spells none."""
-    try:
-        number = float(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
+    return number_of(text)
 
 
 def plain(value: Any) -> Value:
-    """A value of a file as a Python number or text; None for NaN and empty text."""
+    """A value of a file as a Python number or text; None for NaN, empty text and words for nothing."""
     value = value.item() if isinstance(value, np.generic) else value
-    if value is None or isinstance(value, str):
-        return (value or "").strip() or None
+    if is_null(value):
+        return None
+    if isinstance(value, str):
+        return value.strip()
     if isinstance(value, bool | int):
         return value
     number = as_number(value)

@@ -1,6 +1,6 @@
 """EPL Cochlear Function Test Suite: one run of levels as text, and the table of analysed peaks beside it.
 
-The header's lines end in CR: `:RUN-3...`, `:SW EAR: R<tab>SW FREQ: 16.00...`, `:LEVELS:10;15;...`, then `:DATA` and one
+The header's lines may end in CR: `:RUN-3...`, `:SW EAR: R<tab>SW FREQ: 16.00...`, `:LEVELS:10;15;...`, then `:DATA` and one
 line a sample in uV, one column a level. The analysed table, `NAME-analyzed.txt` or `NAME-<kHz>kHz-analyzed.txt`, is
 that of the program abr (bburan/abr, BSD-3-Clause); a negative latency there means no peak.
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcvae.data.table import WAVES
-from hcvae.importers.lines import lines_of, number_in, whole_in
+from hcvae.importers.lines import lines_of, number_in, numbers_in, text_of, whole_in
 from hcvae.importers.recording import FileError, Peaks, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
 
@@ -52,11 +52,11 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         FileError: a header field or a sample is missing, or is no number, here or in the analysed table.
     """
     with path.open("rb") as file:
-        head = file.read(HEADER_BYTES)
-    header, data, _ = head.partition(b":DATA")
+        head = text_of(file.read(2 * HEADER_BYTES))
+    header, data, _ = head.partition(":DATA")
     if not data:
         raise FileError(path, "header", f"no ':DATA' in the first {HEADER_BYTES} bytes", "a whole file of the EPL CFTS")
-    fields = _fields(header.decode("latin-1"), path)
+    fields = _fields(header, path)
     levels = [number_in(text, path, 1, "a level") for text in fields["LEVELS"].strip("; ").split(";")]
     period_us = number_in(fields["SAMPLE"], path, 1, "SAMPLE (µsec)")
     if not 0.1 <= period_us <= 1000 or not 0 < len(levels) <= MAX_LEVELS:
@@ -104,7 +104,7 @@ def _samples(path: Path, levels: int) -> NDArray[np.float64]:
     in_data = False
     for number, line in lines_of(path):
         if not in_data:
-            # The header's lines end in CR, so that it is one line with the first samples.
+            # The samples may begin on the line of the marker.
             _, marker, line = line.partition(":DATA")
             in_data = bool(marker)
         cells = line.split()
@@ -113,7 +113,7 @@ def _samples(path: Path, levels: int) -> NDArray[np.float64]:
         if len(cells) != levels or len(rows) >= MAX_SAMPLES:
             right = f"{levels}, one a level, in at most {MAX_SAMPLES} samples"
             raise FileError(path, f"line {number}", f"{len(cells)} columns in sample {len(rows) + 1}", right)
-        rows.append([number_in(cell, path, number, "a sample") for cell in cells])
+        rows.append(numbers_in(cells, path, number, "a sample"))
     if not rows:
         raise FileError(path, "whole file", "no samples", "one line a sample after ':DATA'")
     return np.array(rows)

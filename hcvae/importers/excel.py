@@ -3,8 +3,9 @@
 """
 
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,15 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         _check_sizes(path)
         workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
         with closing(workbook):
-            yield from _of_sheets(_chosen(workbook, options, path), mapping, options, path)
+            yield from _of_sheets(_chosen(workbook, options, path), replace(options, mapping=mapping), path)
 
 
-def _of_sheets(
-    sheets: Sequence[Any], mapping: Mapping[str, str], options: ReadOptions, path: Path
-) -> Iterator[Recording]:
+def _of_sheets(sheets: Sequence[Any], options: ReadOptions, path: Path) -> Iterator[Recording]:
     empty: list[NoWaveforms] = []
     names_subjects = True
     for sheet in sheets:
         try:
-            for recording in recordings_of_sheet(_lines(sheet), mapping, _place(path, sheet, sheets)):
+            for recording in recordings_of_sheet(_lines(sheet), options, _place(path, sheet, sheets)):
                 names_subjects &= recording.subject is not None
                 yield recording
         except NoWaveforms as error:

@@ -21,6 +21,7 @@ from hcvae.importers.columns import SCALARS, SUBJECT, as_number, recordings_of
 from hcvae.importers.edf_header import BDF, EDF, EdfHeader, read_edf_header
 from hcvae.importers.events import Event, bad_spans_s, conditions_of, events_of
 from hcvae.importers.foreign import as_file_error, companion, library, same_stem
+from hcvae.importers.lines import text_of
 from hcvae.importers.recording import EEG_AVERAGING, EEG_BAND_HZ, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
@@ -86,7 +87,7 @@ def _open(path: Path, header: EdfHeader | None, signals: Sequence[str]) -> Any:
 
 def _brainvision_channels(path: Path) -> list[str]:
     """Names of the channels, after a check of the files that the header names."""
-    text = path.read_bytes()[: 2**20].decode("utf-8", errors="replace")
+    text = text_of(path.read_bytes()[: 2**20])
     ini = configparser.ConfigParser(interpolation=None, strict=False, comment_prefixes=(";",), delimiters=("=",))
     ini.optionxform = str  # type: ignore[assignment, method-assign]
     ini.read_string("[" + text.partition("[")[2].partition("[Comment]")[0])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hcvae.errors import UserError
 from hcvae.importers.channels import CHANNEL
+from hcvae.importers.lines import encoding_of, text_of
 from hcvae.importers.recording import FileError, ReadOptions, Recording
 from hcvae.suggest import did_you_mean
 
@@ -23,6 +24,7 @@ MODULES = {
     "biosig-text": "biosig_text",
     "biosig-csv": "biosig_csv",
     "epl-cfts": "epl_cfts",
+    "sheffield": "sheffield",
     "csv": "comma_separated",
 }
 """Name of a format to its module, in the order of asking; `csv` is known by its name alone, so it comes last."""
@@ -30,7 +32,7 @@ MODULES = {
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: how to know it by its path and first 64 KiB, and how to read it."""
+    """A file format: how to know it by its path and first 64 KiB (texts in UTF-8 or Latin-1), and how to read it."""
 
     name: str
     title: str
@@ -78,6 +80,8 @@ def recognise(path: Path) -> Format:
             head = file.read(HEAD_BYTES)
     except OSError as error:
         raise FileError(path, "whole file", str(error.strerror), "a file that can be read") from error
+    if encoding_of(head) != "utf-8":
+        head = text_of(head).encode()  # without the byte order mark, as the formats expect it
     if not head:
         raise FileError(path, "byte 0", "an empty file", "a recording; copy it from the device again")
     for name in MODULES:

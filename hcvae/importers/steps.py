@@ -8,6 +8,7 @@ Legend: T samples of the recording, N samples of the grid.
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -116,14 +117,18 @@ def _filtered(signal: NDArray[np.float64], rate_hz: float, band_hz: Band | None,
         return signal
     if len(signal) < SHORTEST:
         raise LeftOut(f"{len(signal)} samples; a filter needs {SHORTEST}")
-    if band_hz is None:
-        sections = butter(4, ANTI_ALIAS * grid_hz, "lowpass", fs=rate_hz, output="sos")
-    elif band_hz[1] >= rate_hz / 2:
+    if band_hz is not None and band_hz[1] >= rate_hz / 2:
         raise LeftOut(f"sampled at {rate_hz:g} Hz; a band up to {band_hz[1]:g} Hz needs more than twice that")
-    else:
-        sections = butter(2, band_hz, "bandpass", fs=rate_hz, output="sos")
-    filtered: NDArray[np.float64] = sosfiltfilt(sections, signal)
+    filtered: NDArray[np.float64] = sosfiltfilt(_sections(rate_hz, band_hz, grid_hz), signal)
     return filtered
+
+
+@lru_cache
+def _sections(rate_hz: float, band_hz: Band | None, grid_hz: float) -> NDArray[np.float64]:
+    """The filter, which takes longer to design than to apply, as second-order sections."""
+    if band_hz is None:
+        return butter(4, ANTI_ALIAS * grid_hz, "lowpass", fs=rate_hz, output="sos")
+    return butter(2, band_hz, "bandpass", fs=rate_hz, output="sos")
 
 
 def _reject(

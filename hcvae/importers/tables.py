@@ -15,7 +15,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES
-from hcvae.importers.columns import MAPPING_NAMES, recordings_of, renamed, sample_columns, units_of, with_times
+from hcvae.importers.columns import (
+    MAPPING_NAMES,
+    check_samples,
+    recordings_of,
+    renamed,
+    sample_columns,
+    units_of,
+    with_times,
+)
 from hcvae.importers.foreign import as_file_error
 from hcvae.importers.provenance import kept_subject
 from hcvae.importers.recording import FileError, ReadOptions, Recording
@@ -75,7 +83,8 @@ def _check_lengths(schema: pa.Schema, path: Path) -> None:
 
 def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadOptions, path: Path) -> dict[str, Any]:
     pattern = options.mapping.get("signal", "")
-    samples = sample_columns(batch.schema.names, options.mapping, pattern, path)
+    samples = sample_columns(batch.schema.names, options.mapping, pattern)
+    check_samples(samples, pattern, path)
     mapping = {name: at for name, at in options.mapping.items() if name != "signal" or not samples}
     known = renamed(batch.schema.names, mapping, path)
     columns = {name: _values(batch[at], name, path) if isinstance(at, str) else at for name, at in known.items()}

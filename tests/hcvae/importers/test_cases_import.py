@@ -240,7 +240,7 @@ class TestSampleColumns:
         path = in_rows(tmp_path / "a.csv", [f"t_ms={ms:g}" for ms in TIMES_MS], unit=["mV", "mV"])
         assert_first_is(run(path)[0], 1000 * WAVE_UV, 1e-3)
         two = in_rows(tmp_path / "b.csv", [f"t_ms={ms:g}" for ms in TIMES_MS], unit=["mV", "uV"])
-        assert "column 'unit'" in refused(two)
+        assert "unit: got 2 units" in refused(two)
 
 
 class TestExcelSheets:
