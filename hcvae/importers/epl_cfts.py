@@ -158,4 +158,11 @@ def _peaks(row: Mapping[str, float]) -> Peaks:
     return Peaks(np.where(valid, latency, np.nan), np.where(valid, amplitude, np.nan), valid)
 
 
-FORMAT = Format(name="epl-cfts", title="EPL CFTS text", recognises=recognises, read=read, companions=companions)
+FORMAT = Format(
+    name="epl-cfts",
+    title="EPL CFTS text",
+    recognises=recognises,
+    read=read,
+    companions=companions,
+    mapping_names=frozenset({"rater"}),
+)

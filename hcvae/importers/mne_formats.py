@@ -32,7 +32,8 @@ PIECE_SAMPLES = 2**20
 MAX_ASCII_BYTES = 64 * 2**20
 NOBODY = re.compile(r"[X\s]*(Startdate.*)?")  # EDF+ writes X for each field that is unknown or left out
 MAPPING_NAMES = frozenset(
-    {"signal", "event", "epoch_start_ms", "epoch_end_ms", "delay_ms", *SCALARS} - {"n_averages", "native_rate_hz"}
+    {"signal", "event", "epoch_start_ms", "epoch_end_ms", "delay_ms", "trigger", "trigger_idle", *SCALARS}
+    - {"n_averages", "native_rate_hz"}
 )
 RIGHT = "a whole EDF, BDF or BrainVision recording"
 

@@ -53,6 +53,8 @@ class ReadOptions:
     """Our name to the file's."""
     notes: Counter[str] = field(default_factory=Counter)
     """What of the file was not used or not understood, and how often; shown to the user."""
+    fixed: frozenset[str] = frozenset()
+    """Columns that the user gives one value for all recordings: they keep none apart."""
 
     def note(self, text: str) -> None:
         """Report something of the file that is not used or not understood; `text` must not repeat its values."""

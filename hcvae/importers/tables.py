@@ -52,7 +52,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         for batch, metadata in _batches(path):
             columns = _columns(batch, metadata, options, path)
             for recording in recordings_of(columns, path, first=first):
-                yield replace(recording, subject=kept_subject(recording.subject, metadata))
+                yield replace(recording, subject=kept_subject(recording, metadata))
             first += batch.num_rows
 
 
@@ -93,6 +93,8 @@ def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadO
         columns["signal"] = np.column_stack([_samples(batch[name], name, path) for name in samples])
         columns = with_times(columns, samples, pattern)
     stored = metadata.get(b"sampling_rate_hz")
+    if stored is not None and "sampling_rate_hz" in options.mapping:
+        options.note("the sampling rate of the mapping replaces that of the metadata")
     if stored is not None and not {"time_ms", "sampling_rate_hz"} & columns.keys():
         columns["sampling_rate_hz"] = stored.decode(errors="replace")
     return columns

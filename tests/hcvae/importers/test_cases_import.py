@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -293,6 +294,11 @@ class TestExcelSheets:
         bad[1][5] = "x"
         assert "sheet 'B': line 2, column 6" in refused(book({"A": self.rows_of(80), "B": bad}))
 
+    def test_titles_are_hidden_as_names_of_files_are(self, book, run):
+        _, said = run(book({"Ann": self.rows_of(80), "O'Neil": [["x"]], "Bob": [["x"]]}, ["Bob"]), "--hide-names")
+        assert "a sheet has no waveforms" in said
+        assert not [name for name in ("Ann", "Neil", "Bob") if name in said]
+
     def test_a_workbook_without_waveforms(self, book, refused):
         assert "none like 't_ms=*'" in refused(book({"A": [["x"]], "B": self.rows_of(80)}, hidden=["B"]))
 
@@ -398,9 +404,9 @@ class TestChannels:
         assert_first_is(rows)
 
     def test_a_column_of_channels_by_another_name(self, tmp_path, run, refused):
-        path = in_rows(tmp_path / "a.csv", [f"t_ms={ms:g}" for ms in TIMES_MS], Elektrode=["Cz-A1", "Cz-A2"])
-        assert len(run(path, *mapped("channel=Elektrode=Cz-A2"))[0]) == 1
-        assert "did you mean 'Elektrode'" in refused(path, *mapped("channel=Electrode=Cz-A2"))
+        path = in_rows(tmp_path / "a.csv", [f"t_ms={ms:g}" for ms in TIMES_MS], Ableitung=["Cz-A1", "Cz-A2"])
+        assert len(run(path, *mapped("channel=Ableitung=Cz-A2"))[0]) == 1
+        assert "did you mean 'Ableitung'" in refused(path, *mapped("channel=Abletung=Cz-A2"))
 
     def test_a_file_for_each_channel(self, case, tmp_path, run):
         text = (case("11") / "a.txt").read_text()
@@ -462,8 +468,23 @@ class TestImportedAgain:
         other = in_rows(tmp_path / "b.csv", [f"t_ms={ms:g}" for ms in TIMES_MS], [WAVE_UV], subject_id=["Ann"])
         again, said = run(path, other, "--key", tmp_path / "other.key")
         assert [row["subject_id"] for row in again[:2]] == [row["subject_id"] for row in rows]
-        assert "2 subjects keep pseudonyms of another key" in said
-        assert "another key" not in run(path, other)[1]
+        assert "2 subjects keep pseudonyms of another or an unknown key" in said
+        assert "unknown key" not in run(path, other)[1]
+
+    @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+    def test_a_copy_by_another_program(self, tmp_path, run, first, suffix):
+        """pandas writes no metadata: the identifiers of the records show where the subjects are from."""
+        path, rows = first
+        frame = pq.read_table(path).to_pandas()
+        if suffix == ".csv":
+            signal = pd.DataFrame(np.stack(frame["signal"]), columns=[f"t_ms={ms:g}" for ms in TIMES_MS[:200]])
+            pd.concat([frame.drop(columns="signal"), signal], axis=1).to_csv(tmp_path / "b.csv", index=False)
+        else:
+            frame.to_parquet(tmp_path / "b.parquet")
+        rate = mapped("sampling_rate_hz=20000")
+        again, _ = run(tmp_path / f"b{suffix}", *rate)
+        assert [row["subject_id"] for row in again] == [row["subject_id"] for row in rows]
+        assert "also in file 1" in run(path, tmp_path / f"b{suffix}", *rate, status=3)[1]
 
     def test_names_that_were_put_in_later_become_pseudonyms(self, tmp_path, run, first):
         table = pq.read_table(first[0])
@@ -476,7 +497,7 @@ class TestImportedAgain:
         folder = tmp_path / "in"
         folder.joinpath("first.parquet").rename(folder / "all.parquet")
         rows, said = run(folder, out=folder / "all.parquet")
-        assert "all.parquet: the table to write is not read" in said
+        assert "the table to write, which is in a folder of the files, is not read" in said
         assert [row["record_id"] for row in rows] == [row["record_id"] for row in first[1]]
         with pytest.raises(UserError, match="is also the file to write"):
             run(folder / "all.parquet", out=folder / "all.parquet")
@@ -642,7 +663,7 @@ class TestRights:
         assert "a folder without files" in refused(tmp_path / "f")
         in_columns(tmp_path / "f" / "a.csv", TIMES_MS)
         _, said = run(tmp_path / "f", *mapped("layout=columns"))
-        assert "2 folders or links in it are not read" in said
+        assert "2 folders or links within a folder are not read" in said
         (tmp_path / "d.parquet").mkdir()
         with pytest.raises(UserError, match="is a folder"):
             run(tmp_path / "f", *mapped("layout=columns"), out=tmp_path / "d.parquet")
