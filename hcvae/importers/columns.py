@@ -8,7 +8,7 @@ Legend: N waveforms, T samples.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from hcvae.errors import UserError
 from hcvae.importers import channels
 from hcvae.importers.cells import is_null, number_of
 from hcvae.importers.channels import CHANNEL, channel_column
-from hcvae.importers.recording import Averaging, Band, FileError, Peaks, Recording, Value
+from hcvae.importers.recording import Averaging, Band, FileError, Peaks, ReadOptions, Recording, Value
 from hcvae.importers.time_axis import axis_of, spells_times
 from hcvae.suggest import did_you_mean
 
@@ -58,6 +58,7 @@ UNITS = ("unit", "time_unit", "rate_unit")
 MAPPING_NAMES = frozenset((*AXIS, *UNITS, CHANNEL, *SCALARS, SUBJECT))
 """Left sides of a mapping for formats of named columns."""
 OURS = frozenset((*TYPES, *AXIS, *(f"{name}_{wave}" for name in PEAK_COLUMNS for wave in WAVES)))
+NOT_NOTED = frozenset(("record_id", *(f"{name}_{wave}" for name in PEAK_COLUMNS for wave in WAVES)))
 NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
 INTEGERS = tuple(name for name, kind in TYPES.items() if pa.types.is_integer(kind))
 
@@ -107,6 +108,13 @@ def renamed(names: Collection[str], mapping: Mapping[str, str], path: Path) -> d
         else:
             raise UserError(f"{path}: mapping of {column}: no {name!r} in the file{did_you_mean(name, sorted(names))}")
     return known
+
+
+def note_unread(names: Iterable[str], read: Collection[str], options: ReadOptions, what: str = "columns") -> None:
+    """Note the columns of a file that are neither `read` nor identifiers of records or peaks of ours."""
+    if unread := [name for name in names if name and name not in read and name not in NOT_NOTED]:
+        shown = ", ".join(map(repr, unread[:12])) + (", ..." if len(unread) > 12 else "")
+        options.note(f"{what} that are not read: {shown}")
 
 
 def recordings_of(

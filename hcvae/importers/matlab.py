@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcvae.importers.columns import MAPPING_NAMES, recordings_of, renamed, units_of
+from hcvae.importers.columns import MAPPING_NAMES, note_unread, recordings_of, renamed, units_of
 from hcvae.importers.foreign import as_file_error
 from hcvae.importers.matlab_hdf5 import read_version_7_3
 from hcvae.importers.matlab_orientation import waveforms_in_rows
@@ -58,6 +58,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         if "signal" not in known:
             right = "the name of the waveforms, by a mapping of signal"
             raise FileError(path, "variables", f"{sorted(fields)[:12]}", right)
+        note_unread(fields, {*map(str, known.values())}, options, "variables")
         columns = {column: fields[name] if isinstance(name, str) else name for column, name in known.items()}
         for column in [column for column, value in columns.items() if value is None]:
             right = "numbers, text or cells; convert objects such as strings and tables in MATLAB, and save again"

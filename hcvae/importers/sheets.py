@@ -33,6 +33,7 @@ from hcvae.importers.columns import (
     UV_PER_UNIT,
     check_samples,
     is_text,
+    note_unread,
     recordings_of,
     renamed,
     sample_columns,
@@ -150,7 +151,7 @@ def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     mapping = {name: value for name, value in sheet.options.mapping.items() if name not in ("layout", "signal")}
     known = renamed([name for name in names if name], mapping, path)
     known = {name: at for name, at in known.items() if name not in ("signal", "time_ms", *PEAK_COLUMNS)}
-    _note_unread(names, {*samples, *(at for at in known.values() if isinstance(at, str))}, sheet)
+    note_unread(names, {*samples, *map(str, known.values())}, sheet.options)
     while batch := list(islice(lines, BATCH_ROWS)):
         for number, cells in batch:
             if len(cells) != len(names):
@@ -187,13 +188,6 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
     )
     found = f"columns {widest[:12]}, none like {pattern!r}"
     raise NoWaveforms(sheet.path, "line of column names", found, right)
-
-
-def _note_unread(names: Sequence[str], read: set[str], sheet: _Sheet) -> None:
-    read = read | {"record_id"} | {f"{name}_{wave}" for name in PEAK_COLUMNS for wave in WAVES}
-    if unread := [name for name in names if name and name not in read]:
-        shown = ", ".join(map(repr, unread[:12])) + (", ..." if len(unread) > 12 else "")
-        sheet.options.note(f"columns that are not read: {shown}")
 
 
 def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:

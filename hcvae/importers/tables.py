@@ -4,6 +4,7 @@ Legend: N waveforms, T samples.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.importers.columns import (
     MAPPING_NAMES,
     check_samples,
+    note_unread,
     recordings_of,
     renamed,
     sample_columns,
@@ -50,7 +52,9 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     first = 0
     with as_file_error(path, RIGHT):
         for batch, metadata in _batches(path):
-            columns = _columns(batch, metadata, options, path)
+            if not first and b"licence" in metadata:
+                options.note("the licence in the table's metadata is not copied; state it with --licence")
+            columns = _columns(batch, metadata, options if not first else replace(options, notes=Counter()), path)
             for recording in recordings_of(columns, path, first=first):
                 yield replace(recording, subject=kept_subject(recording, metadata))
             first += batch.num_rows
@@ -87,6 +91,7 @@ def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadO
     check_samples(samples, pattern, path)
     mapping = {name: at for name, at in options.mapping.items() if name != "signal" or not samples}
     known = renamed(batch.schema.names, mapping, path)
+    note_unread(batch.schema.names, {*samples, *map(str, known.values())}, options)
     columns = {name: _values(batch[at], name, path) if isinstance(at, str) else at for name, at in known.items()}
     columns |= units_of(options.mapping)
     if samples:
