@@ -568,14 +568,16 @@ class TestMatlab:
         def element(kind, content):
             return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
 
-        names = element(1, b"who") + element(1, b"MCOS") + element(1, b"string")
+        names = element(1, b"species") + element(1, b"MCOS") + element(1, b"string")
         reference = element(6, struct.pack("<II", 13, 0)) + element(5, struct.pack("<2i", 1, 1)) + element(1, b"")
         reference = element(14, reference + element(6, struct.pack("<I", 0xDD000000)))
         with (tmp_path / "m.mat").open("ab") as file:
             file.write(element(14, element(6, struct.pack("<II", 17, 0)) + names + reference))
-        assert_first_is(run(tmp_path / "m.mat", *mapped("signal=w", "sampling_rate_hz=fs"))[0])
-        said = refused(tmp_path / "m.mat", *mapped("signal=w", "sampling_rate_hz=fs", "species=who"))
-        assert "variable 'who': got an object" in said
+        rows, said = run(tmp_path / "m.mat", *mapped("signal=w", "sampling_rate_hz=fs"))
+        assert_first_is(rows)
+        assert "variables that are not read: 'species'" in said
+        said = refused(tmp_path / "m.mat", *mapped("signal=w", "sampling_rate_hz=fs", "ear=species"))
+        assert "variable 'species': got an object" in said
 
     def test_version_7_3(self, tmp_path, run, refused):
         h5py = pytest.importorskip("h5py")
