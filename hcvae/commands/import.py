@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hcvae.importers.recording import Value
 
 PARTLY = 3
+SHEET = re.compile(r"""sheet (["']).*?\1""")
 FLAGS = ("--invert", "--hide-names", "--dry-run")
 PAIR, DIVIDED = re.compile(r"\s*\w+=."), re.compile(r"[,\[\]{}]")
 
@@ -270,6 +271,7 @@ def _read_all(command: Import, files: Sequence[Path], wishes: "Wishes", console:
         for reason, count in sorted(result.left_out.items()):
             console.print(f"  {count} left out: {reason}", markup=False, soft_wrap=True)
         for note, count in result.notes.items():
+            note = _hidden(note, path, number) if command.hide_names else note
             times = f" ({count} times)" if count > 1 else ""
             console.print(f"  note: {note}{times}", markup=False, soft_wrap=True)
     return results
@@ -278,7 +280,7 @@ def _read_all(command: Import, files: Sequence[Path], wishes: "Wishes", console:
 def _hidden(message: str, path: Path, number: int) -> str:
     for name in (str(path.resolve()), str(path), str(path.parent.resolve()), path.name, path.stem):
         message = message.replace(name, f"file {number}")
-    return message
+    return SHEET.sub("a sheet", message)
 
 
 def _tell_of_all(results: Sequence["FileResult"], wishes: "Wishes", key: bytes, console: Console) -> None:
@@ -290,7 +292,7 @@ def _tell_of_all(results: Sequence["FileResult"], wishes: "Wishes", key: bytes, 
         console.print(f"note: {option} had no effect: no recording of these files can use it", markup=False)
     if others := subjects_of_other_keys(results, key):
         console.print(
-            f"note: {others} subjects keep pseudonyms of another key: where they are also in other files, "
+            f"note: {others} subjects keep pseudonyms of another or an unknown key: in other files "
             "they count as other people",
             markup=False,
             soft_wrap=True,

@@ -131,7 +131,7 @@ def _recording(cells: list[str], line: int, columns: _Columns, options: ReadOpti
         subject=None if is_null(subject) else subject,
         peaks=None,
         usual_band_hz=USUAL_BAND_HZ,
-        channel=field("Chan")[0] or None if "Chan" in columns.place else None,
+        channel=(field("Chan")[0] or None) if "Chan" in columns.place else None,
     )
 
 

@@ -86,9 +86,8 @@ def _add_field(name: str, text: str, group: Fields, record: _Record | None, path
         record.points = min(whole_in(text, path, number, name), MAX_POINTS)
     fields = group if record is None else record.fields
     if fields.setdefault(name, (number, text))[1] != text:
-        raise FileError(
-            path, f"line {number}", "a field for the second time", f"the one of line {fields[name][0]} only"
-        )
+        right = f"the one of line {fields[name][0]} only"
+        raise FileError(path, f"line {number}", "a field for the second time", right)
 
 
 def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions) -> Recording:

@@ -12,7 +12,7 @@ from hcvae.importers.recording import FileError, Recording
 from hcvae.suggest import did_you_mean
 
 CHANNEL = "channel"
-COLUMNS = ("channel", "chan", "ch")
+COLUMNS = ("channel", "chan", "ch", "electrode", "kanal", "elektrode")
 """Names of a column of channels, in lower case."""
 
 

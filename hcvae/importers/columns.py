@@ -8,7 +8,7 @@ Legend: N waveforms, T samples.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from hcvae.errors import UserError
 from hcvae.importers import channels
 from hcvae.importers.cells import is_null, number_of
 from hcvae.importers.channels import CHANNEL, channel_column
-from hcvae.importers.recording import Averaging, Band, FileError, Peaks, Recording, Value
+from hcvae.importers.recording import Averaging, Band, FileError, Peaks, ReadOptions, Recording, Value
 from hcvae.importers.time_axis import axis_of, spells_times
 from hcvae.suggest import did_you_mean
 
@@ -58,14 +58,14 @@ UNITS = ("unit", "time_unit", "rate_unit")
 MAPPING_NAMES = frozenset((*AXIS, *UNITS, CHANNEL, *SCALARS, SUBJECT))
 """Left sides of a mapping for formats of named columns."""
 OURS = frozenset((*TYPES, *AXIS, *(f"{name}_{wave}" for name in PEAK_COLUMNS for wave in WAVES)))
+NOT_NOTED = frozenset(("record_id", *(f"{name}_{wave}" for name in PEAK_COLUMNS for wave in WAVES)))
 NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
-NUMBERS = tuple(name for name, kind in TYPES.items() if not pa.types.is_string(kind))
 INTEGERS = tuple(name for name, kind in TYPES.items() if pa.types.is_integer(kind))
 
 
 def is_text(name: str) -> bool:
     """Whether the column `name` holds text."""
-    return name == "unit" or (name in TYPES and pa.types.is_string(TYPES[name]))
+    return name in ("unit", CHANNEL) or (name in TYPES and pa.types.is_string(TYPES[name]))
 
 
 def uv_per_unit(unit: str) -> float:
@@ -110,6 +110,13 @@ def renamed(names: Collection[str], mapping: Mapping[str, str], path: Path) -> d
     return known
 
 
+def note_unread(names: Iterable[str], read: Collection[str], options: ReadOptions, what: str = "columns") -> None:
+    """Note the columns of a file that are neither `read` nor identifiers of records or peaks of ours."""
+    if unread := [name for name in names if name and name not in read and name not in NOT_NOTED]:
+        shown = ", ".join(map(repr, unread[:12])) + (", ..." if len(unread) > 12 else "")
+        options.note(f"{what} that are not read: {shown}")
+
+
 def recordings_of(
     columns: Mapping[str, Any],
     path: Path,
@@ -146,7 +153,7 @@ def recordings_of(
         if not np.isfinite(samples).all():
             raise FileError(path, f"waveform {first + row} (from 0)", "samples that are not finite", "numbers only")
         values = {name: column[row] for name, column in scalars.items()}
-        if texts := [name for name, value in values.items() if isinstance(value, str) and name in NUMBERS]:
+        if texts := [name for name, value in values.items() if isinstance(value, str) and not is_text(name)]:
             raise FileError(path, f"waveform {first + row} (from 0)", f"text as {texts[0]}", "a number, or nothing")
         subject, channel, record = (values.pop(name, None) for name in (SUBJECT, CHANNEL, "record_id"))
         yield Recording(
@@ -163,13 +170,10 @@ def recordings_of(
         )
 
 
-def sample_columns(names: Sequence[str], mapping: Mapping[str, str], pattern: str, path: Path) -> list[str]:
+def sample_columns(names: Sequence[str], mapping: Mapping[str, str], pattern: str) -> list[str]:
     """The columns that hold one sample each, in the file's order: those that `pattern`, which has one `*`, matches.
 
     Columns that are ours, that hold channels, or that the mapping names for something else are none.
-
-    Raises:
-        FileError: most of them are numbered alike, and others are not: which are samples cannot be known.
     """
     before, star, after = pattern.partition("*")
     if not star:
@@ -177,14 +181,21 @@ def sample_columns(names: Sequence[str], mapping: Mapping[str, str], pattern: st
     length = len(before) + len(after)
     matched = [name for name in names if name.startswith(before) and name.endswith(after) and len(name) > length]
     taken = {*OURS, *mapping.values()}
-    found = [name for name in matched if name not in taken and name.strip().lower() not in channels.COLUMNS]
-    shapes = [NUMBER.sub("#", name) for name in found]
+    return [name for name in matched if name not in taken and name.strip().lower() not in channels.COLUMNS]
+
+
+def check_samples(samples: Sequence[str], pattern: str, path: Path) -> None:
+    """Check that sample columns are named alike.
+
+    Raises:
+        FileError: most of them are numbered alike, and others are not: which are samples cannot be known.
+    """
+    shapes = [NUMBER.sub("#", name) for name in samples]
     usual = max(shapes, key=shapes.count, default="")
-    others = [name for name, shape in zip(found, shapes, strict=True) if shape != usual]
+    others = [name for name, shape in zip(samples, shapes, strict=True) if shape != usual]
     if "#" in usual and others:
         right = f"samples numbered alike, as {usual!r}; narrow the pattern, or map the other columns"
         raise FileError(path, f"columns like {pattern!r}", f"{others[:12]} among them", right)
-    return found
 
 
 def with_times(columns: dict[str, Any], samples: Sequence[str], pattern: str) -> dict[str, Any]:

@@ -37,20 +37,20 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         UserError: openpyxl is not installed, or no such sheet.
     """
     openpyxl = library("openpyxl", path)
+    mapping = {name: value for name, value in options.mapping.items() if name != "sheet"}
     with as_file_error(path, RIGHT):
         _check_sizes(path)
         workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
         with closing(workbook):
-            yield from _of_sheets(_chosen(workbook, options, path), options, path)
+            yield from _of_sheets(_chosen(workbook, options, path), replace(options, mapping=mapping), path)
 
 
 def _of_sheets(sheets: Sequence[Any], options: ReadOptions, path: Path) -> Iterator[Recording]:
-    in_sheet = replace(options, mapping={name: at for name, at in options.mapping.items() if name != "sheet"})
     empty: list[NoWaveforms] = []
     names_subjects = True
     for sheet in sheets:
         try:
-            for recording in recordings_of_sheet(_lines(sheet), in_sheet, _place(path, sheet, sheets)):
+            for recording in recordings_of_sheet(_lines(sheet), options, _place(path, sheet, sheets)):
                 names_subjects &= recording.subject is not None
                 yield recording
         except NoWaveforms as error:

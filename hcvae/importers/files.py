@@ -58,9 +58,9 @@ def _files_within(folder: Path, out: Path | None, note: Callable[[str], None]) -
     if not others:
         raise UserError(f"{folder}: a folder without files to read; name one that holds recordings")
     if len(files) < len(entries):
-        note(f"{folder}: {len(entries) - len(files)} folders or links in it are not read")
+        note(f"{len(entries) - len(files)} folders or links within a folder are not read")
     if len(others) < len(files):
-        note(f"{out}: the table to write is not read")
+        note("the table to write, which is in a folder of the files, is not read")
     return others
 
 

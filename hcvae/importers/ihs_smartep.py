@@ -157,7 +157,7 @@ def _recordings(header: _Header, acquisition: int, samples: NDArray[np.float64])
             subject=None if is_null(subject) else subject,
             peaks=None,
             usual_band_hz=USUAL_BAND_HZ,
-            channel=field("Channel")[0] or None if "Channel" in header.rows else None,
+            channel=(field("Channel")[0] or None) if "Channel" in header.rows else None,
         )
 
 

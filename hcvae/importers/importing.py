@@ -15,7 +15,7 @@ from hcvae.errors import UserError
 from hcvae.importers.averages import Blocks, Row, row_of, with_noise_of_halves
 from hcvae.importers.channels import one_channel
 from hcvae.importers.columns import TYPES
-from hcvae.importers.provenance import METADATA, kept_record_id, provenance
+from hcvae.importers.provenance import METADATA, kept_record_id, kept_subject, provenance
 from hcvae.importers.pseudonyms import fingerprint, pseudonym
 from hcvae.importers.recording import Pseudonym, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format, format_named, recognise
@@ -111,7 +111,9 @@ def _recordings(known: Format, wishes: Wishes, result: FileResult) -> Iterator[R
         subjects.add(recording.subject)
         result.channels.add(recording.channel)
         band_hz = wishes.steps.band_of(recording)
-        recording = replace(recording, values=values_of(recording, wishes.values, band_hz, result.path))
+        subject = recording.subject if isinstance(recording.subject, Pseudonym) else kept_subject(recording, {})
+        values = values_of(recording, wishes.values, band_hz, result.path)
+        recording = replace(recording, values=values, subject=subject)
         _note_averaging(recording, wishes.steps, result)
         yield recording
     if wishes.subject is not None and len(subjects) > 1:

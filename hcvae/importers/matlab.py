@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcvae.importers.columns import MAPPING_NAMES, recordings_of, renamed, units_of
+from hcvae.importers.columns import MAPPING_NAMES, note_unread, recordings_of, renamed, units_of
 from hcvae.importers.foreign import as_file_error
 from hcvae.importers.matlab_hdf5 import read_version_7_3
 from hcvae.importers.matlab_orientation import waveforms_in_rows
@@ -51,20 +51,29 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             yield from _read_shipm(variables["ABR"], variables.get("time"), path)
             return
         exported = variables.get("abr")
-        own = exported if isinstance(exported, dict) and not options.mapping else None
-        fields = _flat(own or variables)
-        mapping = {name: value for name, value in options.mapping.items() if name != "layout"}
-        known = renamed(fields, mapping, path)
-        if "signal" not in known:
-            right = "the name of the waveforms, by a mapping of signal"
-            raise FileError(path, "variables", f"{sorted(fields)[:12]}", right)
-        columns = {column: fields[name] if isinstance(name, str) else name for column, name in known.items()}
-        for column in [column for column, value in columns.items() if value is None]:
+        if isinstance(exported, dict) and not options.mapping:
+            columns = _columns(_flat(exported), options, path)
+        else:
+            columns = _columns(_flat(variables), options, path)
+            columns["signal"] = waveforms_in_rows(columns, options.mapping.get("layout"), path)
+        yield from recordings_of(columns | units_of(options.mapping), path)
+
+
+def _columns(fields: Mapping[str, Any], options: ReadOptions, path: Path) -> dict[str, Any]:
+    """Variables by our names."""
+    mapping = {name: value for name, value in options.mapping.items() if name != "layout"}
+    known = renamed(fields, mapping, path)
+    if "signal" not in known:
+        right = "the name of the waveforms, by a mapping of signal"
+        raise FileError(path, "variables", f"{sorted(fields)[:12]}", right)
+    columns = {column: fields[name] if isinstance(name, str) else name for column, name in known.items()}
+    for column in [column for column, value in columns.items() if value is None]:
+        if column in ("signal", *mapping):
             right = "numbers, text or cells; convert objects such as strings and tables in MATLAB, and save again"
             raise FileError(path, f"variable {known[column]!r}", "an object, or complex or sparse numbers", right)
-        if own is None:
-            columns["signal"] = waveforms_in_rows(columns, options.mapping.get("layout"), path)
-        yield from recordings_of(columns | units_of(mapping), path)
+        del columns[column]
+    note_unread(fields, {str(known[column]) for column in columns}, options, "variables")
+    return columns
 
 
 def _is_shipm(variable: Any) -> bool:

@@ -4,13 +4,14 @@ import json
 import platform
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import hcvae
 from hcvae.importers.pseudonyms import LENGTH, fingerprint
-from hcvae.importers.recording import Pseudonym
+from hcvae.importers.recording import Pseudonym, Recording
 
 if TYPE_CHECKING:
     from hcvae.importers.importing import FileResult, Wishes
@@ -35,15 +36,16 @@ def provenance(results: Sequence["FileResult"], wishes: "Wishes", key: bytes) ->
     return json.dumps(content, sort_keys=True)
 
 
-def kept_subject(subject: str | None, metadata: Mapping[bytes, bytes]) -> str | None:
-    """The subject of a table with this metadata: a pseudonym where an import wrote it and it has the form of one."""
-    if METADATA not in metadata or subject is None or not PSEUDONYM.fullmatch(subject):
+def kept_subject(recording: Recording, metadata: Mapping[bytes, bytes]) -> str | None:
+    """The subject of a recording, as a pseudonym where an import wrote it: by its form, and by the table's metadata or,
+    where another program lost these, by the form of the record's identifier."""
+    subject = recording.subject
+    is_imported = METADATA in metadata or kept_record_id(recording.record_id) is not None
+    if not is_imported or subject is None or not PSEUDONYM.fullmatch(subject):
         return subject
     kept = Pseudonym(subject)
-    try:
-        kept.key = json.loads(metadata[METADATA]).get("key")
-    except (ValueError, AttributeError):
-        kept.key = None
+    with suppress(ValueError, AttributeError):  # anybody may have written it
+        kept.key = json.loads(metadata.get(METADATA, b"{}")).get("key")
     return kept
 
 

@@ -6,8 +6,8 @@ unless the mapping gives `sampling_rate_hz` and it is no time. Columns that are 
 something else, hold no samples.
 
 Columns (mapping `layout=columns`): one waveform a column. The first column holds the names of the header lines, which
-the mapping can use (`line 3` where the third line of the file has no name), and below them the times in ms, or in the
-mapping's `time_unit`.
+the mapping can use (`line 3` where the third line of the file has no name), and below them the times in ms, or in
+the unit that the mapping gives as `time_unit`.
 
 Legend: N waveforms, T samples.
 """
@@ -28,9 +28,18 @@ from numpy.typing import NDArray
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
 from hcvae.importers.cells import decimal_mark, is_null, number_of, what_is
-from hcvae.importers.channels import CHANNEL
 from hcvae.importers.columns import MAPPING_NAMES as COLUMN_NAMES
-from hcvae.importers.columns import UV_PER_UNIT, is_text, recordings_of, renamed, sample_columns, units_of, with_times
+from hcvae.importers.columns import (
+    UV_PER_UNIT,
+    check_samples,
+    is_text,
+    note_unread,
+    recordings_of,
+    renamed,
+    sample_columns,
+    units_of,
+    with_times,
+)
 from hcvae.importers.recording import FileError, NoWaveforms, ReadOptions, Recording, Value
 from hcvae.importers.units import decibels_in, hertz_in, level_reference_in, uv_per
 
@@ -39,7 +48,7 @@ Line = tuple[int, Cells]
 """Line number in the file from 1, and its cells: text, numbers or None."""
 
 LAYOUTS = ("rows", "columns")
-MAPPING_NAMES = (COLUMN_NAMES - {*PEAK_COLUMNS}) | {"layout"}
+MAPPING_NAMES = (COLUMN_NAMES - {*PEAK_COLUMNS, "time_ms"}) | {"layout"}
 OWN_SAMPLES = "t_ms=*"
 LEVEL = "stimulus_level_db"
 QUANTITIES = {LEVEL: decibels_in, "stimulus_frequency_hz": hertz_in}
@@ -91,12 +100,13 @@ class _Sheet:
     def error(self, line: int, column: int, cell: Any, right: str) -> FileError:
         return FileError(self.path, f"line {line}, column {column + 1}", what_is(cell), right)
 
-    def samples(self, line: Line, places: Sequence[int]) -> NDArray[np.float64]:
+    def samples(self, line: Line, places: Sequence[int], names: Sequence[str] = ()) -> NDArray[np.float64]:
         number, cells = line
         values = [self.number(cells[place]) for place in places]
         if None in values:
             bad = places[values.index(None)]
-            right = "a sample, a finite number such as 1234.5, without separators of thousands"
+            under = f" under {names[bad]!r}" if names else ""
+            right = f"a sample{under}, a finite number, with one decimal mark in all of the file and no others"
             raise self.error(number, bad, cells[bad], right)
         return np.array(values, dtype=np.float64)
 
@@ -105,7 +115,7 @@ class _Sheet:
         cell = line[1][place]
         if is_null(cell):
             return None
-        if is_text(name) or name in ("subject_id", CHANNEL):
+        if is_text(name) or name == "subject_id":
             return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
         number = self.number(cell)
         if number is None and isinstance(cell, str) and name in QUANTITIES:
@@ -117,7 +127,7 @@ class _Sheet:
     def check_names(self, names: Iterable[str], where: str) -> None:
         twice = [name for name, times in Counter(names).items() if name and times > 1]
         if twice:
-            found = f"{', '.join(map(repr, twice[:12]))} more than once"
+            found = f"names that occur more than once: {', '.join(map(repr, twice[:12]))}"
             raise FileError(self.path, where, found, "each name once")
 
     def unit(self, columns: Mapping[str, Any]) -> str:
@@ -135,12 +145,13 @@ class _Sheet:
 def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     path, pattern = sheet.path, sheet.options.mapping.get("signal", OWN_SAMPLES)
     names = _column_names(lines, pattern, sheet)
-    samples = sample_columns(names, sheet.options.mapping, pattern, path)
-    place, first = {name: at for at, name in enumerate(names)}, 0
+    samples, first = sample_columns(names, sheet.options.mapping, pattern), 0
+    check_samples(samples, pattern, path)
+    place = {name: at for at, name in enumerate(names)}
     mapping = {name: value for name, value in sheet.options.mapping.items() if name not in ("layout", "signal")}
     known = renamed([name for name in names if name], mapping, path)
-    known = {name: at for name, at in known.items() if name not in ("signal", *PEAK_COLUMNS)}
-    _note_unread(names, {*samples, *(at for at in known.values() if isinstance(at, str))}, sheet)
+    known = {name: at for name, at in known.items() if name not in ("signal", "time_ms", *PEAK_COLUMNS)}
+    note_unread(names, {*samples, *map(str, known.values())}, sheet.options)
     while batch := list(islice(lines, BATCH_ROWS)):
         for number, cells in batch:
             if len(cells) != len(names):
@@ -152,9 +163,9 @@ def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
             name: [sheet.value(name, line, place[at]) for line in batch] if isinstance(at, str) else at
             for name, at in known.items()
         }
-        columns["signal"] = np.stack([sheet.samples(line, [place[name] for name in samples]) for line in batch])
-        columns |= _peaks(place, batch, sheet)
-        columns = with_times(columns | units_of(mapping), samples, pattern)
+        columns["signal"] = np.stack([sheet.samples(line, [place[name] for name in samples], names) for line in batch])
+        columns |= _peaks(place, batch, sheet) | units_of(sheet.options.mapping)
+        columns = with_times(columns, samples, pattern)
         yield from recordings_of(columns, path, sheet.unit(columns), first)
         first += len(batch)
 
@@ -164,7 +175,7 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
     above: list[list[str]] = []
     for number, cells in islice(lines, LOOKED_AT):
         names = ["" if cell is None else str(cell).strip() for cell in cells]
-        if len(sample_columns(names, sheet.options.mapping, pattern, sheet.path)) > 1:
+        if len(sample_columns(names, sheet.options.mapping, pattern)) > 1:
             sheet.check_names(names, f"line {number}")
             for _ in above:
                 sheet.options.note("a line above the column names is not read")
@@ -177,13 +188,6 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
     )
     found = f"columns {widest[:12]}, none like {pattern!r}"
     raise NoWaveforms(sheet.path, "line of column names", found, right)
-
-
-def _note_unread(names: Sequence[str], read: set[str], sheet: _Sheet) -> None:
-    read = read | {"record_id"} | {f"{name}_{wave}" for name in PEAK_COLUMNS for wave in WAVES}
-    if unread := [name for name in names if name and name not in read]:
-        shown = ", ".join(map(repr, unread[:12])) + (", ..." if len(unread) > 12 else "")
-        sheet.options.note(f"columns that are not read: {shown}")
 
 
 def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
@@ -200,20 +204,21 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
         cells_left -= len(cells)
         if len(cells) != width or width < 2 or cells_left < 0:
             right = f"{width}, as in line {first}, at least 2, and at most {MAX_CELLS} in all"
-            raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", right)
+            kind = FileError if rows else NoWaveforms
+            raise kind(sheet.path, f"line {number}", f"{len(cells)} cells", right)
         if time is None and not rows:
             name = "" if _is_empty(cells[0]) else str(cells[0]).strip()
             header.append((name or f"line {number}", (number, cells)))
         elif time is None:
-            raise sheet.error(number, 0, cells[0], "a time in ms, a number")
+            raise sheet.error(number, 0, cells[0], "a time, a number")
         else:
             times.append(time)
             rows.append(sheet.samples((number, cells), range(1, width)))
     if not rows:
         right = "lines of a time and its samples"
         raise NoWaveforms(sheet.path, "whole file", "no line that begins with a number", right)
-    axis = {"signal": np.stack(rows, axis=1), "time_ms": times}
-    columns = _header_columns(header, sheet) | axis | units_of(sheet.options.mapping)
+    axis = {"signal": np.stack(rows, axis=1), "time_ms": times, **units_of(sheet.options.mapping)}
+    columns = _header_columns(header, sheet) | axis
     yield from recordings_of(columns, sheet.path, sheet.unit(columns))
 
 

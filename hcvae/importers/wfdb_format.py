@@ -73,6 +73,8 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         values |= _mapped(comments, options.mapping, path)
         length = _trial_samples(header, comments, options.mapping, signal, path)
         values["native_rate_hz"] = float(header.fs)
+        if "half" not in values and (length is None or length < header.sig_len):
+            values.setdefault("n_averages", 1)  # several trials, one after another
         is_trial = values.get("n_averages") == 1
         usual: Any = {"usual_band_hz": EEG_BAND_HZ, "usual_averaging": EEG_AVERAGING} if is_trial else {}
         found = 0
