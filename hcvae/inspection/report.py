@@ -56,7 +56,7 @@ def tables_of_bundle(summary: "BundleSummary") -> Iterator[Table]:
     parts = {name: summary.metrics[name] for name in ("validation", "test")}
     metrics = Table("metric", *parts, title="Metrics")
     for meaning, values in reported(parts):
-        metrics.add_row(meaning, *(f"{value:.4g}" for value in values))
+        metrics.add_row(meaning, *values)
     yield metrics
 
 
