@@ -55,6 +55,7 @@ def _show(diagnosis: "Diagnosis", console: Console) -> None:
             console.print(f"[red]{trouble}[/red]: {escape(found[trouble].evidence)}", highlight=False, soft_wrap=True)
             console.print(f"  remedy: {escape(found[trouble].remedy)}", highlight=False, soft_wrap=True)
         elif figures is None:
-            console.print(f"[yellow]not judged[/yellow]: {trouble}, as the training ended too early", highlight=False)
+            why = "the training ended too early, or its data do not show it"
+            console.print(f"[yellow]not judged[/yellow]: {trouble}, as {why}", highlight=False)
         else:
             console.print(f"[green]healthy[/green]: no {trouble}: {escape(figures)}", highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """Whether disentanglement can be measured on prepared data, in plain words, and the options that make it measurable."""
 
 import json
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,6 +15,8 @@ from hcvae.metrics.routing_data import RoutingData
 
 ROW = "record_id"
 """Column that names each row: with it no two rows are averages of one response."""
+FEWEST = 9
+"""Waveforms that one number as the condition needs: three for each of its intercept, linear and squared term."""
 
 
 def routing_data(part: Part, preprocessing: Preprocessing) -> RoutingData:
@@ -58,7 +61,11 @@ def remedy(data: Dataset, has_row_names: bool) -> str:
         for apart in (False, True):
             if (not apart or has_row_names) and _is_measurable(data, static, apart):
                 return " ".join(_options(static if static != names else None, apart))
-    missing = "more recordings, or a larger data.split.validation"
+    rows, part = sum(map(len, (data.train, data.validation, data.test))), len(data.validation)
+    missing = (
+        f"more recordings (about {math.ceil(FEWEST * rows / part)} waveforms in all, so that the validation part has "
+        f"{FEWEST} or more), or a larger data.split.validation"
+    )
     if (data.validation.independent >= 0).any() and not has_row_names:
         missing += f", or a column {ROW} that names each row, for data.average_columns"
     return missing

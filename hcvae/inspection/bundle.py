@@ -71,7 +71,7 @@ def reported(metrics: dict[str, dict[str, float]]) -> list[tuple[str, list[str]]
     return [
         (meaning, [shown(values.get(name)) for values in metrics.values()])
         for name, meaning in REPORTED.items()
-        if any(name in values for values in metrics.values()) or name == "disentanglement"
+        if all(name in values for values in metrics.values()) or name == "disentanglement"
     ]
 
 
