@@ -18,6 +18,10 @@ class PackageMissing(UserError):
         )
 
 
+class NotMeasurable(UserError):
+    """The data are too few, or too noisy, for a measure; the message says for which, and what it needs."""
+
+
 class StorageError(UserError):
     """What must be kept cannot be written: a full disk, a database that does not answer. Nothing is wrong with what was
     being done, and the same command goes on with it once it can be written again."""

@@ -80,11 +80,16 @@ def _metrics(bundle: "Bundle") -> list[str]:
     lower, upper = (metrics.get(f"test_{end}", {}) for end in ("lower", "upper"))
     lines = ["| measured on | validation (chosen by it) | test (held out) |", "| --- | --- | --- |"]
     for name, meaning in REPORTED.items():
-        if name in metrics["test"]:
-            validation, test = (f"{metrics[part][name]:.4g}" for part in ("validation", "test"))
+        if name in metrics["test"] or name in metrics["validation"] or name == "disentanglement":
+            validation, test = (shown(metrics[part].get(name)) for part in ("validation", "test"))
             spread = f" ({lower[name]:.4g} to {upper[name]:.4g})" if name in lower else ""
             lines.append(f"| {meaning} | {validation} | {test}{spread} |")
     return lines
+
+
+def shown(value: float | None) -> str:
+    """A figure, or that the data did not allow to measure it."""
+    return "not measured" if value is None else f"{value:.4g}"
 
 
 def _spread(bundle: "Bundle") -> str:

@@ -1,7 +1,6 @@
 """`python -m jobs.train`: train one model, on one process or on data-parallel workers."""
 
 import json
-import math
 import os
 import shlex
 import sys
@@ -78,9 +77,11 @@ def run(arguments: Sequence[str]) -> int:
     _check_out(out)
     with line_a_minute(console, lambda: "reading the data"):
         data = prepare(config)
-    preflight(config, data, command.workers)
+    not_measured = preflight(config, data, command.workers)
     with _resources(command, data, console):
         console.print(data.split.explanation, highlight=False, soft_wrap=True)
+        for reason in not_measured.values():
+            console.print(f"the training runs, but {reason}", highlight=False, markup=False, soft_wrap=True)
         if command.dry_run:
             console.print_json(config.model_dump_json())
             return 0
@@ -88,9 +89,9 @@ def run(arguments: Sequence[str]) -> int:
             outcome = _train(command, out, config, data, on_epoch, partial(_show_precision, console))
     if outcome.figure_failure:
         console.print(f"no figures: {outcome.figure_failure}", highlight=False, markup=False)
-    nmse, disentanglement = outcome.values or (math.nan, math.nan)
+    best = outcome.history[(outcome.best_epoch or 0) - 1]
     console.print(
-        f"\nreconstruction_nmse {nmse:.4f}, disentanglement {disentanglement:.4f} (validation part, best epoch)\n\n"
+        f"\n{_objectives(best)} (validation part, best epoch)\n\n"
         f"model                 {out / 'bundle'}\n"
         f"generate with it      {generate_command(out / 'bundle', str(out / 'bundle'))}\n"
         f"look at the training  {_events(out)}\n"
@@ -100,6 +101,12 @@ def run(arguments: Sequence[str]) -> int:
         soft_wrap=True,
     )
     return 0
+
+
+def _objectives(metrics: Mapping[str, float | None]) -> str:
+    values = {name: metrics.get(name) for name in ("reconstruction_nmse", "disentanglement")}
+    shown = {name: "not measured" if value is None else f"{value:.4f}" for name, value in values.items()}
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
 
 
 def _events(out: Place) -> str:
@@ -200,7 +207,7 @@ def _train(
     outcome = train_with_workers(
         config, ray.put(data), attempt, _settings(command), on_epoch, on_precision=on_precision
     )
-    if outcome.values is None:
+    if outcome.state != "complete":
         kind, _, message = (outcome.failure or "").partition(": ")
         if kind == UserError.__name__:
             raise UserError(message)
@@ -224,10 +231,9 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
         def on_epoch(metrics: dict[str, float]) -> None:
             nonlocal done
             done = round(metrics["epoch"])
-            figures = (
-                f"phase {metrics['phase']:.0f}, nmse {metrics['reconstruction_nmse']:.4f}, "
-                f"disentanglement {metrics['disentanglement']:+.4f}"
-            )
+            figures = f"phase {metrics['phase']:.0f}, nmse {metrics['reconstruction_nmse']:.4f}"
+            if "disentanglement" in metrics:
+                figures += f", disentanglement {metrics['disentanglement']:+.4f}"
             progress.update(task, completed=done, description=f"epochs, {figures}")
             if not console.is_terminal:
                 console.print(f"epoch {done}/{epochs}, {figures}", highlight=False, markup=False, soft_wrap=True)

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,8 @@ from rich.console import Console
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.data.readiness import has_row_names, remedy
+from hcvae.errors import UserError
 from hcvae.interruption import handlers_kept, in_main_thread, remembered_ctrl_c, sigterm_as_ctrl_c
 from hcvae.progress_lines import line_a_minute
 from hcvae.storage import Place
@@ -120,6 +122,8 @@ class _Search:
     own_ray: bool
     plan: Plan
     earlier: tuple[FrozenTrial, ...]
+    not_measured: dict[str, str]
+    """Why disentanglement cannot be measured, by the part of the split."""
 
     def summary(self, finished: int) -> str:
         settings, split = self.config.search, self.data.split
@@ -131,6 +135,7 @@ class _Search:
             f"Trials: {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
             f"{settings.gpus_per_worker:g} GPU(s) each, up to {self.config.training.epochs} epochs; {self.plan}",
             f"Searched by {settings.sampler}: {', '.join(settings.space)}",
+            *self.not_measured.values(),
         ]
         if n_combinations := len(combinations(self.config)):
             lines.append(f"The space holds {n_combinations} combinations; each is tried once")
@@ -152,14 +157,30 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
     with sigterm_as_ctrl_c(), locked_folder(config) as folder:
         with line_a_minute(console, lambda: "reading the data"):
             data = prepare(config)
-        preflight(_training(config), data, config.search.workers)
+        not_measured = preflight(_training(config), data, config.search.workers)
+        _check_objectives(config, data, not_measured)
         check_folder(folder, config, data.fingerprint, allow_change=allow_change)
         earlier = earlier_trials(config, data.fingerprint)
         with ray_cluster(data.nbytes) as own_ray:
             config = with_gpus_shared(config, data)
             plan = plan_on_cluster(config.search, wait, lambda text: _say(console, text))
             check_shared_folder(folder.place)
-            yield _Search(config, folder, Database.of(config.search, folder.place), data, own_ray, plan, earlier)
+            database = Database.of(config.search, folder.place)
+            yield _Search(config, folder, database, data, own_ray, plan, earlier, not_measured)
+
+
+def _check_objectives(config: SearchConfig, data: Dataset, not_measured: Mapping[str, str]) -> None:
+    """Refuse data on which an objective cannot be measured, and name options with which it can.
+
+    Raises:
+        UserError: disentanglement cannot be measured on the validation part.
+    """
+    if "validation" in not_measured:
+        raise UserError(
+            f"a search compares trials by reconstruction_nmse and disentanglement, but {not_measured['validation']}. "
+            f"It can be measured with: {remedy(data, has_row_names(config.data))}. "
+            "python -m jobs.train trains one model without it"
+        )
 
 
 class FirstInFirstOut(ray.tune.schedulers.FIFOScheduler):  # type: ignore[misc]

@@ -56,7 +56,7 @@ def _show(diagnosis: "Diagnosis", console: Console) -> None:
             console.print(f"[red]{trouble}[/red]: {escape(found[trouble].evidence)}", highlight=False, soft_wrap=True)
             console.print(f"  remedy: {escape(found[trouble].remedy)}", highlight=False, soft_wrap=True)
         elif figures is None:
-            reason = "the training ended too early, or did not measure it"
-            console.print(f"[yellow]not judged[/yellow]: {trouble}: {reason}", highlight=False)
+            why = "the training ended too early, or its data do not show it"
+            console.print(f"[yellow]not judged[/yellow]: {trouble}: {why}", highlight=False)
         else:
             console.print(f"[green]healthy[/green]: no {trouble}: {escape(figures)}", highlight=False, soft_wrap=True)

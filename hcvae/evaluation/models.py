@@ -13,6 +13,8 @@ from torch import Tensor
 from hcvae.bundle import Bundle
 from hcvae.data.dataset import Part
 from hcvae.data.preprocessing import Preprocessing
+from hcvae.data.readiness import routing_data
+from hcvae.errors import NotMeasurable
 from hcvae.evaluation.findings import MEASURES, Findings, names_of
 from hcvae.evaluation.generation import draw, generation_findings
 from hcvae.evaluation.known_factors import known_factor_findings, routing_findings
@@ -127,9 +129,14 @@ def _model_findings(
     decoded = decode_means(model, posterior, torch.from_numpy(part.static))
     _reconstruction(findings, decoded["recon_signal"].numpy(), part, preprocessing)
     objective = Objective(bundle.config)
+    routing = None
+    try:
+        routing = routing_data(part, preprocessing)
+    except NotMeasurable as reason:
+        findings.leave_out(names_of("Disentanglement"), str(reason))
     findings.take(
-        names_of("Disentanglement", "Latents"),
-        lambda: evaluate(model, part, PartTensors.of(part, torch.device("cpu")), preprocessing, objective),
+        names_of("Latents"),
+        lambda: evaluate(model, part, PartTensors.of(part, torch.device("cpu")), preprocessing, objective, routing),
     )
     if "predicted_peaks" in decoded:
         predicted = decoded["predicted_peaks"].numpy()

@@ -99,7 +99,8 @@ def _examine(config: Config, history: Sequence[Mapping[str, float | None]], dive
     collapsed = _collapsed(config, best) if best else ()
     signs = signs_of_instability(epochs, diverged, config.training.learned_scales != "none")
     findings = []
-    if best and best["disentanglement"] < POOR_DISENTANGLEMENT:
+    routed = best is not None and "disentanglement" in best
+    if best and routed and best["disentanglement"] < POOR_DISENTANGLEMENT:
         remedy = remedies.against_poor_disentanglement(config, bool(collapsed))
         findings.append(Finding("poor disentanglement", _routing(best), remedy))
     if signs:
@@ -109,7 +110,7 @@ def _examine(config: Config, history: Sequence[Mapping[str, float | None]], dive
     if best and _are_misplaced(best):
         findings.append(Finding("misplaced peaks", _peaks(best), remedies.against_misplaced_peaks(config)))
     figures: dict[Trouble, str | None] = {
-        "poor disentanglement": _routing(best) if best else None,
+        "poor disentanglement": _routing(best) if best and routed else None,
         "training instability": _losses(epochs[-1]) if epochs else None,
         "collapse": _use(config, best) if best else None,
     }

@@ -3,6 +3,8 @@
 Legend: N waveforms, T samples, S static parameters, G global and L local latent dimensions.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from torch import Tensor
 from hcvae.data.dataset import MODEL_WAVES, Part
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.metrics.bootstrap import reconstruction_intervals
+from hcvae.metrics.decoding import Decode
 from hcvae.metrics.latent_use import active_units
 from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, peak_errors, r2
 from hcvae.metrics.routing_data import RoutingData
@@ -24,17 +27,6 @@ from hcvae.training.tensors import PartTensors
 ROWS_AT_ONCE = 4096
 
 
-def routing_data(part: Part, preprocessing: Preprocessing) -> RoutingData:
-    """What the swap-routing score reads from the waveforms of `part`: it does not change while a model is trained.
-
-    Raises:
-        UserError: the part is too small, or too uniform, to score disentanglement.
-    """
-    paired = part.independent >= 0
-    independent = np.where(paired[:, None], part.signals[part.independent], np.nan) if paired.any() else None
-    return RoutingData.of(part.signals, part.static, independent, preprocessing.sampling_rate_hz)
-
-
 @torch.no_grad()
 def evaluate(
     model: Model,
@@ -42,12 +34,13 @@ def evaluate(
     tensors: PartTensors,
     preprocessing: Preprocessing,
     objective: Objective,
+    routing: RoutingData | None,
     bf16: bool = False,
-    routing: RoutingData | None = None,
 ) -> dict[str, float]:
     """Measure `model` on `part` from posterior means, in eval mode, with `bf16` its networks under autocast.
 
-    `routing` is `routing_data(part, preprocessing)`, where it is known already.
+    `routing` is what `hcvae.data.readiness.routing_data` gives for `part`; with None disentanglement is not measured,
+    and what belongs to it is left out.
 
     Returns `reconstruction_nmse` and `disentanglement` (the search's objectives), `validation_loss` (of
     `objective`, with the weights of the last phase, without what exchanged latents or draws add), `r2`, `correlation`,
@@ -57,7 +50,7 @@ def evaluate(
     `peak_placement` of the reconstructions.
 
     Raises:
-        UserError: the part is too small, or too uniform, to score disentanglement.
+        UserError: the waveforms of the part do not differ.
     """
     was_training = model.training
     model.eval()
@@ -72,15 +65,7 @@ def evaluate(
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return model.decode(*inputs)["recon_signal"].float().cpu()
 
-    routes = route(
-        decode,
-        output["mu_global"].float().cpu(),
-        output["mu_local"].float().cpu(),
-        tensors.static.cpu(),
-        routing_data(part, preprocessing) if routing is None else routing,
-        reconstructed=output["recon_signal"].float().cpu(),
-        z_intermediate=output["mu_intermediate"].float().cpu() if "mu_intermediate" in output else None,
-    )
+    routed = {} if routing is None else _routed(decode, output, tensors, routing)
     model.train(was_training)
 
     signal_uv = preprocessing.signal.denormalize(part.signals, part.group)
@@ -88,12 +73,9 @@ def evaluate(
     metrics = {
         "validation_loss": float(total),
         "reconstruction_nmse": nmse(recon_uv, signal_uv, part.group),
-        "disentanglement": routes.signed,
-        "selectivity_coarse": routes.selectivity_coarse,
-        "selectivity_fine": routes.selectivity_fine,
+        **routed,
         "r2": r2(recon_uv, signal_uv),
         "correlation": correlation(recon_uv, signal_uv),
-        "film_effect": routes.waveform.global_share,
     }
     paired = part.independent >= 0
     if paired.any():
@@ -131,6 +113,27 @@ def drawn_peaks(
         return {}
     found = placement(drawn["generated_peaks"].cpu(), drawn["generated_signals"].cpu(), preprocessing)
     return {f"generated_{name}": value for name, value in found.items()}
+
+
+def _routed(
+    decode: Decode[Tensor], output: Mapping[str, Tensor], tensors: PartTensors, routing: RoutingData
+) -> dict[str, float]:
+    """The swap-routing score, and what it is made of."""
+    routes = route(
+        decode,
+        output["mu_global"].float().cpu(),
+        output["mu_local"].float().cpu(),
+        tensors.static.cpu(),
+        routing,
+        reconstructed=output["recon_signal"].float().cpu(),
+        z_intermediate=output["mu_intermediate"].float().cpu() if "mu_intermediate" in output else None,
+    )
+    return {
+        "disentanglement": routes.signed,
+        "selectivity_coarse": routes.selectivity_coarse,
+        "selectivity_fine": routes.selectivity_fine,
+        "film_effect": routes.waveform.global_share,
+    }
 
 
 @torch.no_grad()

@@ -13,13 +13,14 @@ import torch
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.data.readiness import routing_or_none
 from hcvae.errors import UserError
 from hcvae.models import Model, build
 from hcvae.patience import patiently
 from hcvae.storage import Place
 from hcvae.training.checkpoint import TrainingState, copy_newest, load_checkpoint, save_checkpoint
 from hcvae.training.epoch import EpochTrainer
-from hcvae.training.evaluation import evaluate, routing_data
+from hcvae.training.evaluation import evaluate
 from hcvae.training.memory import memory_kept
 from hcvae.training.monitor import Monitor
 from hcvae.training.objective import Objective
@@ -103,7 +104,7 @@ def fit(
     train, rate = PartTensors.of(data.train, device), data.preprocessing.sampling_rate_hz
     trainer = EpochTrainer(config, model, train, workers, rate, data.stream)
     validation = PartTensors.of(data.validation, device)
-    routing = routing_data(data.validation, data.preprocessing) if workers.first else None
+    routing = routing_or_none(data.validation, data.preprocessing) if workers.first else None
 
     checkpoints = folder / CHECKPOINTS
     identity = _identity(config, data)
@@ -137,8 +138,8 @@ def fit(
                     validation,
                     data.preprocessing,
                     trainer.module.objective,
-                    trainer.module.bf16,
                     routing,
+                    trainer.module.bf16,
                 )
                 metrics |= {
                     "epoch": state.epoch + 1,
