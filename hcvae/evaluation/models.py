@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from hcvae.bundle import Bundle
@@ -31,13 +32,17 @@ from hcvae.training.tensors import PartTensors
 
 RECONSTRUCTION = ("reconstruction_nmse", "r2", "correlation")
 
+ONE_THREAD = 1
+"""The matrices are small: more threads of BLAS and OpenMP wait for each other, busily, for most of their time."""
+
 Progress = Callable[[str], None]
 
 
 def evaluate_bundle(bundle: Bundle, rows: EvaluationRows, progress: Progress, seed: int = 0) -> Findings:
     """Every measure of the bundle's model on `rows`; what cannot be measured has its reason."""
     findings = Findings()
-    _model_findings(findings, bundle.model, bundle, rows, progress, seed)
+    with threadpool_limits(ONE_THREAD):
+        _model_findings(findings, bundle.model, bundle, rows, progress, seed)
     findings.leave_out(MEASURES, "not reported by the evaluation")
     return findings
 
@@ -50,7 +55,8 @@ def evaluate_principal_components(bundle: Bundle, rows: EvaluationRows, progress
     """
     findings, model = Findings(), principal_components(bundle, rows)
     no_prior = "principal components have no posterior and no KL divergence"
-    _model_findings(findings, model, bundle, rows, progress, seed)
+    with threadpool_limits(ONE_THREAD):
+        _model_findings(findings, model, bundle, rows, progress, seed)
     for name in ("validation_loss", *names_of("Latents")):
         findings.measures.pop(name, None)
     findings.leave_out(names_of("Latents"), no_prior)
@@ -73,10 +79,11 @@ def evaluate_condition_mean(bundle: Bundle, rows: EvaluationRows) -> Findings:
 def evaluate_oracle(rows: EvaluationRows) -> Findings:
     """J_gt of the simulator itself: what a perfect model would reach with this reader."""
     findings, table = Findings(), rows.recorded.table
-    findings.take(
-        ("j_gt", "j_gt_coarse", "j_gt_fine"),
-        lambda: routing_findings(findings, oracle_routing(table.take(rows_with_factors(table)))),
-    )
+    with threadpool_limits(ONE_THREAD):
+        findings.take(
+            ("j_gt", "j_gt_coarse", "j_gt_fine"),
+            lambda: routing_findings(findings, oracle_routing(table.take(rows_with_factors(table)))),
+        )
     findings.leave_out(MEASURES, "the simulator with its factors exchanged: only J_gt is defined for it")
     return findings
 
@@ -88,7 +95,9 @@ def evaluate_recordings(bundle: Bundle, rows: EvaluationRows, seed: int = 0) -> 
         random = np.random.default_rng(seed)
         taken = random.permutation(len(rows.train))[: len(rows.recorded)]
         data, rate_hz = bundle.config.data, bundle.preprocessing.sampling_rate_hz
-        generation_findings(findings, rows.train.take(np.sort(taken)), rows, data, rate_hz, are_copies=True, seed=seed)
+        copies = rows.train.take(np.sort(taken))
+        with threadpool_limits(ONE_THREAD):
+            generation_findings(findings, copies, rows, data, rate_hz, are_copies=True, seed=seed)
     findings.leave_out(MEASURES, "recordings, not a model: only generation is measured")
     return findings
 
