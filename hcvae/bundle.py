@@ -137,6 +137,7 @@ def _check_fit(folder: Path, config: Config, preprocessing: Preprocessing) -> No
     for name, configured, found in (
         ("model.static_dim", config.model.static_dim, preprocessing.static.dim),
         ("model.signal_length", config.model.signal_length, preprocessing.signal_length),
+        ("model.peak_window_ms", config.model.peak_window_ms or preprocessing.window_ms, preprocessing.window_ms),
         ("data.static", config.data.static, columns),
         ("normalization.group_by", config.normalization.group_by, preprocessing.signal.group_by),
     ):

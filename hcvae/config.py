@@ -41,6 +41,9 @@ class ModelConfig(Section):
     """Dimensions of z_local, never below those of z_global."""
     predict_peaks: bool = True
     """Predict latency and amplitude of waves I, III and V."""
+    peak_window_ms: float | None = Field(None, gt=0)
+    """Last sample's time: latencies lie before it, in the order of the waves. null takes it from the data; in a bundle
+    it means a peak head of format version 2, which predicts any latency."""
     use_film: bool = True
     """Steer the decoder by FiLM; false concatenates z_global to the decoder's input."""
     early_signal_ratio: float = Field(0.3, gt=0, le=1)

@@ -96,16 +96,16 @@ def _next_steps(config: SearchConfig, result: "SearchResult") -> str:
     from jobs.next_steps import activate_hint, generate_command
     from tune.combinations import combinations
 
-    folder, models, chosen = shlex.quote(str(result.folder)), result.models, result.knee().number
+    folder, models, (chosen, rule) = shlex.quote(str(result.folder)), result.models, result.choice
     lines = [
         f"look at the study     python -m jobs.dashboard {folder}",
         f"keep it as one file   python -m jobs.report {folder} --out report.html",
     ]
     if chosen in models:
-        lines.append(f"take the best model   python -m jobs.pull {folder} --out model")
+        lines.append(f"{f'take the {rule}':22}python -m jobs.pull {folder} --out model")
         lines.append(f"generate with it      {generate_command(models[chosen], 'model')}")
     else:
-        lines.append(f"models                the best compromise, trial {chosen}, has none; there: {[*models]}")
+        lines.append(f"models                the {rule}, trial {chosen}, has none; there: {[*models]}")
     if not 0 < len(combinations(config)) <= config.search.trials:
         lines.append(f"search further        the same command with --search.trials {2 * config.search.trials}")
     where = "pareto.json; a model bundle for each trial of the Pareto front under best/"

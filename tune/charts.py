@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 
-from tune.pareto import OBJECTIVES, Point, hypervolume, knee, pareto_front
+from tune.pareto import OBJECTIVES, Point, compromise, hypervolume, pareto_front
 
 EARLY, LATE, CHOSEN, LINE, GRID = "#1F77C9", "#D4580C", "#C2397B", "#767676", "rgba(128, 128, 128, 0.25)"
 """Each but the grid has a contrast of at least 3:1 both on white and on the dark page of the report."""
@@ -92,14 +92,14 @@ def pareto_chart(timeline: Timeline) -> go.Figure:
         hovertemplate="%{text}<extra></extra>",
         name="trials",
     )
-    chosen = [points[number] for number in [knee(points)] if number is not None]
+    chosen = compromise(points)
     marker = {"symbol": "star-open", "size": 18, "color": CHOSEN, "line": {"width": 2}}
     figure.add_scatter(
-        x=[nmse for nmse, _ in chosen],
-        y=[score for _, score in chosen],
+        x=[points[chosen.number][0]] if chosen else [],
+        y=[points[chosen.number][1]] if chosen else [],
         mode="markers",
         marker=marker,
-        name="knee",
+        name=chosen.rule if chosen else "",
         hoverinfo="skip",
     )
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})

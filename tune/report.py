@@ -22,7 +22,7 @@ from plotly.offline import get_plotlyjs
 
 from tune.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 from tune.front_members import front_members
-from tune.pareto import DIRECTIONS, OBJECTIVES, knee, pareto_front
+from tune.pareto import DIRECTIONS, OBJECTIVES, compromise, pareto_front
 from tune.study_folder import StudyFolder
 from tune.trial_record import TrialSummary, summarize
 
@@ -99,8 +99,7 @@ def _content_of(
         "importance_chart": importances and _embedded("importances", importance_chart(importances)),
         "parallel_chart": _embedded("parallel", parallel_chart(timeline, sorted(shared))),
         "conditional": sorted({name for trial in complete.values() for name in trial.params} - shared),
-        "chosen": knee(timeline.points),
-        "chosen_label": "knee",
+        "chosen": compromise(timeline.points),
         "front": front_members(folder, study, [(complete[number], summary_of[number]) for number in front]),
     }
 

@@ -17,7 +17,7 @@ from hcvae.errors import UserError
 from hcvae.storage import Place
 from hcvae.validation import explain
 from tune.front import model_of, stored_models
-from tune.pareto import DIRECTIONS, OBJECTIVES, hypervolume, knee, pareto_front
+from tune.pareto import DIRECTIONS, OBJECTIVES, Compromise, compromise, hypervolume, pareto_front
 from tune.space import apply
 from tune.study_folder import StudyFolder
 from tune.trial_record import TrialSummary, summarize
@@ -73,16 +73,30 @@ class SearchResult:
         failures = [f"; trial {trial.number} failed: {trial.failure}" for trial in self.trials if trial.failure]
         return f"no trial has completed ({states}){failures[-1] if failures else ''}"
 
-    def knee(self) -> TrialSummary:
-        """The front's point farthest from the chord of its normalised ends: the default choice.
+    def compromise(self) -> TrialSummary:
+        """The default choice: the knee of the front, or the point nearest to the ideal where there is no knee.
 
         Raises:
             UserError: no trial has completed.
         """
-        number = knee(self._points)
-        if number is None:
+        return self.trial(self.choice.number)
+
+    @cached_property
+    def choice(self) -> Compromise:
+        """The number of the compromise, and the rule by which the front gives it.
+
+        Raises:
+            UserError: no trial has completed.
+        """
+        found = compromise(self._points)
+        if found is None:
             raise UserError(f"{self.folder}: {self.why_empty}")
-        return self.trial(number)
+        return found
+
+    def alternatives(self) -> dict[str, TrialSummary]:
+        """The trials of the front that are the best by one objective, by its name, without the compromise."""
+        ends = {name: self.best(by=name) for name in OBJECTIVES}
+        return {name: trial for name, trial in ends.items() if trial.number != self.choice.number}
 
     def best(self, by: str) -> TrialSummary:
         """The best completed trial by one objective.
@@ -92,7 +106,8 @@ class SearchResult:
         """
         if by not in OBJECTIVES:
             raise UserError(f"objective: must be one of {', '.join(OBJECTIVES)}, but got {by!r}")
-        self.knee()
+        if not self.pareto:
+            raise UserError(f"{self.folder}: {self.why_empty}")
         return self.pareto[0 if by == OBJECTIVES[0] else -1]
 
     def trial(self, number: int) -> TrialSummary:
@@ -154,7 +169,7 @@ class SearchResult:
             raise UserError(f"trial {number} of {self.folder}: the configuration has no section {error}") from None
 
     def load(self, trial: TrialSummary | int) -> Bundle:
-        """The model bundle of a trial of the Pareto set, such as `result.load(result.knee())`.
+        """The model bundle of a trial of the Pareto set, such as `result.load(result.compromise())`.
 
         Raises:
             UserError: as `bundle`.
@@ -183,17 +198,19 @@ class SearchResult:
 
 
 def pareto_table(members: tuple[TrialSummary, ...], area: float) -> Table:
-    """Both objectives and the parameters of each member of a front; `*` marks the knee."""
-    best = knee({member.number: member.point for member in members if member.point})
+    """Both objectives and the parameters of each member of a front; `*` marks the compromise."""
+    best = compromise({member.number: member.point for member in members if member.point})
     arrows = {"minimize": "v", "maximize": "^"}
     title = f"Pareto front, hypervolume {area:.4f}"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
+    caption = f"* {best}" if best else None
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, show_edge=False, padding=0)
+    table.title_justify = table.caption_justify = "left"
     names = list(dict.fromkeys(name for member in members for name in member.params))
     headers = [f"{name}\n{arrows[way]}" for name, way in zip(OBJECTIVES, DIRECTIONS, strict=True)]
     for header in ("trial", *headers, *(name.rpartition(".")[2] for name in names)):
         table.add_column(header.replace("_", "_\n"), justify="right")
     for member in members:
-        label = f"{member.number}{' *' if member.number == best else ''}"
+        label = f"{member.number}{' *' if best and member.number == best.number else ''}"
         objectives = [f"{value:.4f}" for value in member.point or ()]
         table.add_row(label, *objectives, *(_short(member.params.get(name)) for name in names))
     return table

@@ -23,7 +23,7 @@ from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.models.condition import ConditionRegression
 from hcvae.models.pca import PrincipalComponents
-from hcvae.training.evaluation import evaluate
+from hcvae.training.evaluation import drawn_peaks, evaluate, learnt_peaks
 from hcvae.training.objective import Objective
 from hcvae.training.tensors import PartTensors
 
@@ -133,12 +133,18 @@ def _model_findings(
     )
     if "predicted_peaks" in decoded:
         predicted = decoded["predicted_peaks"].numpy()
-        findings.take((), lambda: peak_errors(predicted, part.peaks, part.peak_mask))
-    no_peaks = "the model predicts no peaks" if "predicted_peaks" not in decoded else "no row has this peak labelled"
+        learnt = part.peak_mask & learnt_peaks(preprocessing)
+        findings.take((), lambda: peak_errors(predicted, part.peaks, learnt))
+    no_head = "the model predicts no peaks"
+    no_peaks = no_head if "predicted_peaks" not in decoded else "no row, or no training row, has this peak labelled"
     findings.leave_out((name for name in names_of("Reconstruction") if name.startswith("peak_")), no_peaks)
     progress("known factors")
     known_factor_findings(findings, model, posterior, rows, bundle, seed)
     progress("generation")
+    generator = torch.Generator().manual_seed(seed)
+    findings.take((), lambda: drawn_peaks(model, torch.from_numpy(part.static), preprocessing, generator))
+    unlearnt = no_head if "predicted_peaks" not in decoded else "no training row has this peak labelled"
+    findings.leave_out(names_of("Generation: peaks"), unlearnt)
     made = generated(rows.recorded, draw(model, part, seed), part, preprocessing)
     generation_findings(findings, made, rows, bundle.config.data, preprocessing.sampling_rate_hz, seed=seed)
 

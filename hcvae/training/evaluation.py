@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hcvae.data.dataset import Part
+from hcvae.data.dataset import MODEL_WAVES, Part
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.metrics.bootstrap import reconstruction_intervals
 from hcvae.metrics.latent_use import active_units
@@ -17,6 +17,7 @@ from hcvae.metrics.routing_data import RoutingData
 from hcvae.metrics.swap_routing import route
 from hcvae.models import Model
 from hcvae.models.base import evaluating
+from hcvae.peaks import placement
 from hcvae.training.objective import Objective
 from hcvae.training.tensors import PartTensors
 
@@ -52,7 +53,8 @@ def evaluate(
     `objective`, with the weights of the last phase, without what exchanged latents or draws add), `r2`, `correlation`,
     `film_effect` (the share of z_global in what exchanged latents do to the decoded waveform); for each latent block
     its KL divergence in nats per waveform, the beta that the weight amounts to, the variance of the means and the
-    active units; `cross_average_nmse` and per-wave peak errors where the part has independent averages and labels.
+    active units; `cross_average_nmse` and per-wave peak errors where the part has independent averages and labels;
+    `peak_placement` of the reconstructions.
 
     Raises:
         UserError: the part is too small, or too uniform, to score disentanglement.
@@ -99,7 +101,10 @@ def evaluate(
             recon_uv[paired], signal_uv[part.independent[paired]], part.group[paired]
         )
     if "predicted_peaks" in arrays:
-        metrics |= peak_errors(arrays["predicted_peaks"], part.peaks, part.peak_mask)
+        metrics |= peak_errors(arrays["predicted_peaks"], part.peaks, part.peak_mask & learnt_peaks(preprocessing))
+        metrics |= placement(
+            output["predicted_peaks"].float().cpu(), output["recon_signal"].float().cpu(), preprocessing
+        )
     residual_variance = float(np.mean((arrays["recon_signal"] - part.signals) ** 2))
     for block in model.latent_dims:
         means = arrays[f"mu_{block}"]
@@ -110,6 +115,22 @@ def evaluate(
             f"{block}_active_units": float(active_units(means)),
         }
     return metrics
+
+
+def learnt_peaks(preprocessing: Preprocessing) -> NDArray[np.bool_]:
+    """Which of the peak head's outputs [6] were labelled in some training row."""
+    return np.isin(MODEL_WAVES * 2, preprocessing.labelled_waves)
+
+
+def drawn_peaks(
+    model: Model, static: Tensor, preprocessing: Preprocessing, generator: torch.Generator
+) -> dict[str, float]:
+    """`peak_placement` of a waveform drawn for each condition [N, S], as `generated_...`; empty without a peak head."""
+    drawn = model.sample(static, generator=generator)
+    if "generated_peaks" not in drawn:
+        return {}
+    found = placement(drawn["generated_peaks"].cpu(), drawn["generated_signals"].cpu(), preprocessing)
+    return {f"generated_{name}": value for name, value in found.items()}
 
 
 @torch.no_grad()

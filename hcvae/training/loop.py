@@ -51,7 +51,7 @@ class FitResult:
     objective: Objective
     """What was minimised, with its learned scales."""
     config: Config
-    """The configuration, with `model.static_dim` and `training.precision` resolved."""
+    """The configuration, with all that the data decides, and `training.precision`, filled in."""
     best_epoch: int
     """Epoch, from 1, with the lowest validation loss of the last phase (the last one, where it was not reached)."""
     history: list[dict[str, float]]
@@ -98,7 +98,7 @@ def fit(
     torch.manual_seed(config.training.seed)
     model = build(config.model)
     if (weights := starting_weights(config, data)) is not None:
-        model.load_state_dict(weights)
+        model.load_state_dict(model.state_dict() | weights)
     model = model.to(device)
     train, rate = PartTensors.of(data.train, device), data.preprocessing.sampling_rate_hz
     trainer = EpochTrainer(config, model, train, workers, rate, data.stream)
@@ -196,7 +196,8 @@ def resolve(config: Config, data: Dataset, workers: int) -> Config:
             f"training.batch_size: batches of {smallest} rows cannot be shared out among {workers} workers; "
             f"use {2 * workers} or more and a training part ({data.n_train} rows) that allows it"
         )
-    model = config.model.model_copy(update={"static_dim": data.preprocessing.static.dim})
+    resolved = {"static_dim": data.preprocessing.static.dim, "peak_window_ms": data.preprocessing.window_ms}
+    model = config.model.model_copy(update=resolved)
     described = config.data.model_copy(update={"licence": data.licence})
     return config.model_copy(update={"model": model, "data": described})
 

@@ -11,7 +11,7 @@ from hcvae.data.streaming import SAMPLE_ROWS
 from hcvae.models import build, outline
 from hcvae.patience import patiently
 from hcvae.training.diagnosis import diagnose
-from hcvae.training.evaluation import evaluate, intervals
+from hcvae.training.evaluation import drawn_peaks, evaluate, intervals
 from hcvae.training.loop import Chosen, FitResult, Report, Saved, fit, pick_device, resolve
 from hcvae.training.objective import Objective
 from hcvae.training.start import starting_weights
@@ -58,10 +58,14 @@ def train_bundle(
         seen, held_out = _sample(train, generator), _sample(validation, generator)
         result.model.fit_generation(seen.signals, seen.static, (held_out.signals, held_out.static), generator=generator)
         measured = evaluate(result.model, data.test, test, data.preprocessing, result.objective)
+        drawn_of = {
+            part: drawn_peaks(result.model, rows.static, data.preprocessing, torch.Generator().manual_seed(0))
+            for part, rows in (("validation", validation), ("test", test))
+        }
         limits = intervals(result.model, data.test, test, data.preprocessing, data.split.units[data.split.test])
         metrics = {
-            "validation": result.metrics,
-            "test": measured,
+            "validation": result.metrics | drawn_of["validation"],
+            "test": measured | drawn_of["test"],
             "test_lower": {name: lower for name, (lower, _) in limits.items()},
             "test_upper": {name: upper for name, (_, upper) in limits.items()},
         }

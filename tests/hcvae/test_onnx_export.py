@@ -24,7 +24,7 @@ VERSION_1 = Path(__file__).parent / "bundles" / "version-1"
 OPTIONS = {
     "all options": {
         "intermediate_levels": 2, "attention": True, "local_segments": 4, "local_latent_dim": 8,
-        "static_from_latents": True,
+        "static_from_latents": True, "peak_window_ms": 31 / (20_000 / 6) * 1e3,
     },
     "few options": {"use_film": False, "predict_peaks": False, "batch_norm": False},
     "standard": {"model_type": "standard"},
@@ -92,6 +92,20 @@ def test_onnx_runtime_gives_what_the_bundle_gives(tmp_path, options):
         assert bool(peaks) == ("predicted_peaks" in decoded)
         if peaks:
             assert_same(peaks[0], decoded["predicted_peaks"].numpy())
+
+
+@pytest.mark.services
+def test_waves_that_are_not_valid_are_nan(tmp_path):
+    bundle = bundle_of()
+    with torch.no_grad():
+        bundle.model.decoder.heads["predicted_peaks"][-1].bias[:3] = torch.tensor([-13.7, 4.0, 6.0])
+    export(bundle, tmp_path / "model.onnx")
+    decoder = onnxruntime.InferenceSession(str(tmp_path / "model-decoder.onnx"))
+    _, condition = conditions(20)
+    latents = {f"z_{block}": torch.randn(20, dim).numpy() for block, dim in bundle.model.latent_dims.items()}
+    [peaks] = decoder.run(["peaks"], {"condition": condition, **latents})
+    assert np.isnan(peaks).all(axis=0).tolist() == [True, False, False] * 2
+    assert np.isfinite(peaks[:, [1, 2, 4, 5]]).all()
 
 
 @pytest.fixture(scope="module")

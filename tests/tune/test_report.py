@@ -123,7 +123,7 @@ class TestPage:
         for text in (
             "1 fail, 1 complete, 1 running",
             "TrainingDiverged: loss is nan",
-            "1 knee complete 0.5123 0.1235 7",
+            "1 compromise complete 0.5123 0.1235 7",
         ):
             assert text in page.text
         assert "One trial is complete: the front is that trial" in page.text
