@@ -9,7 +9,7 @@ from hcvae.errors import UserError
 from hcvae.validation import shortened
 
 STEPS = 100
-PARTS_OF_A_STEP = 100
+PARTS_OF_A_STEP = 10
 """Bounds and typical values are rounded to this part of a step."""
 ROUNDING = 1e-3
 UNITS = ("dB", "Hz", "ms", "uV", "years")

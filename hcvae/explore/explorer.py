@@ -85,7 +85,7 @@ class Explorer:
         return Reference(name=name, condition=dict(recording.condition), latents=latents, row=row)
 
     def describe(self, row: int) -> str:
-        """What the table says of a row: its columns of one value."""
+        """The columns of one value of a row of the table, without those that are null."""
         table = self._row(row)
         values = {
             name: scalar_column(column, name)[0].as_py()
@@ -93,7 +93,9 @@ class Explorer:
             if not pa.types.is_nested(column.type)
         }
         return ", ".join(
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in values.items()
+            if value is not None
         )
 
     def waveforms(self, page: Page) -> pa.Table:

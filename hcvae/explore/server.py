@@ -37,7 +37,7 @@ def file_of(table: pa.Table, suffix: str) -> bytes:
 
 
 def _serve_page(app: Flask, explorer: Explorer, title: str) -> None:
-    plotly_script = get_plotlyjs()
+    bundle, plotly_script = explorer.bundle, get_plotlyjs()
 
     @app.get("/")
     def page() -> str:
@@ -45,7 +45,8 @@ def _serve_page(app: Flask, explorer: Explorer, title: str) -> None:
             "page.html",
             title=title,
             rows=explorer.rows,
-            preprocessing=explorer.bundle.preprocessing,
+            preprocessing=bundle.preprocessing,
+            predicts_peaks=bundle.config.model.predict_peaks and bundle.preprocessing.labelled_waves,
             conditions={group: conditions(explorer, group).values() for group in explorer.groups},
             latents=latents(explorer),
             null_field=null_field,

@@ -10,7 +10,6 @@ const darkColors = JSON.parse(one("#dark").textContent);
 const darkScheme = matchMedia("(prefers-color-scheme: dark)");
 const CONFIG = {
     displaylogo: false,
-    responsive: true,
     modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]], // none that uploads the figure
 };
 const FIELDS = ".number input[type=text]";
@@ -33,6 +32,7 @@ const read = () => {
 
 const changed = () => {
     clearTimeout(timer);
+    timer = 0;
     changes += 1;
     allowSaving(false);
     if (!busy) draw();
@@ -145,6 +145,7 @@ all(FIELDS).forEach((field) => {
         clearTimeout(timer);
         timer = setTimeout(changed, TYPING_MS);
     });
+    field.addEventListener("change", () => { if (timer) changed(); }); // left, or Enter: no need to wait
 });
 
 const markUnknown = (box) => {
@@ -176,7 +177,7 @@ const chooseGroup = (position) => {
 
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("change", (event) => {
-    if (event.target.id === "row") return;
+    if (!event.target.matches("select, [type=checkbox]")) return;
     if (event.target.id === "group") { chooseGroup(event.target.selectedIndex); return; }
     if (event.target.closest(".tick")) markUnknown(event.target);
     changed();
@@ -265,5 +266,6 @@ all("[data-save]").forEach((button) => {
     button.addEventListener("click", () => (kind === "png" || kind === "svg" ? saveFigure(kind) : saveTable(kind)));
 });
 
+new ResizeObserver(() => { if (drawn) Plotly.Plots.resize(graph); }).observe(one("#waveform"));
 darkScheme.addEventListener("change", changed);
 changed();

@@ -45,15 +45,15 @@ def test_labels_name_units(column, label):
     ("control", "slider"),
     [
         (Control("x", 70.0, (), 10.0, 90.0), (10.0, 90.0, 70.0)),
-        (Control("x", 53.43481, (), 18.2, 84.9), (18.2, 84.9, 53.43)),
+        (Control("x", 53.43481, (), 18.2, 84.9), (18.2, 84.9, 53.4)),
         (Control("x", 11.1, (), 11.1, 71.1), (11.1, 71.1, 11.1)),
         (Control("x", 0.3, (), 0.1, 0.7), (0.1, 0.7, 0.3)),
-        (Control("x", 0.3, (), 0.12341, 0.71239), (0.1235, 0.7123, 0.3)),
+        (Control("x", 0.3, (), 0.12341, 0.71239), (0.124, 0.712, 0.3)),
         (Control("x", 11.1, (), 11.100000381, 71.0999985), (11.1, 71.1, 11.1)),
         (Control("x", None, (), -3.0, 85.0, True), (-3.0, 85.0, -3.0)),
     ],
 )
-def test_bounds_are_rounded_inwards_and_the_start_to_a_hundredth_of_a_step(control, slider):
+def test_bounds_are_rounded_inwards_and_the_start_to_a_tenth_of_a_step(control, slider):
     assert control.slider == slider
 
 

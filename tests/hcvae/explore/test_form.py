@@ -23,7 +23,7 @@ def test_the_page_is_read_from_its_fields(explorer, page, fields):
     assert read.setting.shifts == page.setting.shifts
     for column, (_, control) in conditions(explorer, "").items():
         value = page.setting.condition[column]
-        near = value if isinstance(value, str) else pytest.approx(value, abs=control.step / 100)
+        near = value if isinstance(value, str) else pytest.approx(value, abs=control.step / 10)
         assert read.setting.condition[column] == near
     read = read_page(explorer, Form(fields=fields | {LEVEL: " 77 ", "global-2": "-1.5"}))
     assert read.setting.condition["stimulus_level_db"] == 77.0
