@@ -25,7 +25,8 @@ HELP = """usage: hcvae COMMAND [options]
 commands:
 {commands}
 
-hcvae COMMAND --help shows the options of a command, with examples; hcvae --version shows the version."""
+hcvae COMMAND --help shows the options of a command, with examples; hcvae --version shows the version.
+To train and to search: python -m jobs.train --help and python -m jobs.search --help, in the checkout."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -64,7 +64,7 @@ def parse(command: type[AnyCommand], arguments: Sequence[str], base: Mapping[str
     Raises:
         UserError: an unknown option or key (with a suggestion), or a value that is not allowed.
     """
-    source = _options_of(command, everything="--help-all" in arguments or not command.common)
+    source = _options_of(command, "--help-all" in arguments or not command.common)
     try:
         return CliApp.run(command, _joined(arguments, command), source, **base or {})
     except ValidationError as error:
@@ -133,9 +133,10 @@ def _is_numbers(field: FieldInfo) -> bool:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reads the options of a command; a mistake is a UserError."""
+    """Reads the options of a command; a mistake is a UserError. Unless `everything` is wanted, its help is short: the
+    first clause and the default of each common option."""
 
-    def __init__(self, command: type[Command]) -> None:
+    def __init__(self, command: type[Command], everything: bool) -> None:
         super().__init__(
             program_name(command),
             description=inspect.getdoc(command),
@@ -147,6 +148,12 @@ class _Parser(argparse.ArgumentParser):
         if command.common:
             self.add_argument("--help-all", action="help", help="show all options")
         self.add_argument("--version", action="version", version=f"hcvae {__version__}", help="show the version")
+        self.usage = self.prog
+        self._common = None if everything else command.common
+        self._required = {
+            str(f.validation_alias or name) for name, f in command.model_fields.items() if f.is_required()
+        }
+        self._settings = self.add_argument_group("settings of the configuration, those most often changed")
 
     def error(self, message: str) -> NoReturn:
         unknown = re.match(r"unrecognized arguments: ([^\s=]+)", message)
@@ -156,38 +163,35 @@ class _Parser(argparse.ArgumentParser):
         what = f"{unknown[1]}: unexpected argument" if unknown else message.removeprefix("argument ")
         raise UserError(f"{what}; see `{self.prog} --help`")
 
-
-def _options_of(command: type[Command], *, everything: bool) -> CliSettingsSource[_Parser]:
-    """The options of a command. Unless `everything` is wanted, its help is short: the first clause and the default of
-    each common option."""
-    required = {
-        str(field.validation_alias or name) for name, field in command.model_fields.items() if field.is_required()
-    }
-    usage: list[str] = []
-
-    def add_option(context: argparse.ArgumentParser, *names: str, **settings: Any) -> None:
+    def add_option(self, context: argparse.ArgumentParser, *names: str, **settings: Any) -> None:
+        """Add one, to the usage as well if it must be given; `context` is the parser or a group of it."""
         option = names[0].removeprefix("--")
         settings["help"] = settings["help"].replace("(default: None)", "(default: null)")
         if settings.get("metavar") == "tuple[str,...]":
             settings["metavar"] = "A,B,..."
         if not names[0].startswith("-"):
-            usage.append(f"{settings['metavar']} ..." if settings.get("nargs") == "+" else settings["metavar"])
-        elif option in required:
-            usage.append(f"--{option} {option.upper()}")
-        elif not everything:
-            is_common = option.removeprefix("no-") in command.common
+            self.usage = f"{self.usage} {settings['metavar']}{' ...' if settings.get('nargs') == '+' else ''}"
+        elif option in self._required:
+            self.usage = f"{self.usage} --{option} {option.upper()}"
+        elif self._common is not None:
+            is_common = option.removeprefix("no-") in self._common
             settings["help"] = _first_clause(settings["help"]) if is_common else argparse.SUPPRESS
         context.add_argument(*names, **settings)
 
-    def add_group(parser: argparse.ArgumentParser, **titles: Any) -> Any:
-        return parser.add_argument_group(**titles) if everything else most_used
+    def add_section(self, parser: argparse.ArgumentParser, **titles: Any) -> Any:
+        """The group of a section's options; one for all in a short help."""
+        return parser.add_argument_group(**titles) if self._common is None else self._settings
 
-    parser = _Parser(command)
-    most_used = parser.add_argument_group("settings of the configuration, those most often changed")
+
+def _options_of(command: type[Command], everything: bool) -> CliSettingsSource[_Parser]:
+    parser = _Parser(command, everything)
     source: CliSettingsSource[_Parser] = CliSettingsSource(
-        command, root_parser=parser, add_argument_method=add_option, add_argument_group_method=add_group
+        command,
+        root_parser=parser,
+        add_argument_method=parser.add_option,
+        add_argument_group_method=parser.add_section,
     )
-    parser.usage = " ".join([parser.prog, *usage, "[options]"])
+    parser.usage = f"{parser.usage} [options]"
     return source
 
 

@@ -142,7 +142,8 @@ class LineProgress(Progress):
 
     def under_way(self) -> str:
         """The epochs of the running trials, and the best of each objective so far."""
-        epochs = [f"trial {number} epoch {found.get('epoch', 0):.0f}" for number, found in list(self.running.items())]
+        latest = [(number, found.get("epoch", 0)) for number, found in list(self.running.items())]
+        epochs = [f"trial {number} epoch {epoch:.0f}/{self.epochs}" for number, epoch in latest]
         running = ", ".join(epochs[:MAX_LISTED]) or "no trial"
         if len(epochs) > MAX_LISTED:
             running += f" and {len(epochs) - MAX_LISTED} more"
@@ -153,7 +154,7 @@ class LineProgress(Progress):
             if points
         ]
         finished = f"{self.counts.total()}/{self.budget} trials finished"
-        return f"running: {running} of {self.epochs}; {finished}; best so far: {', '.join(best) or 'none'}"
+        return f"running: {running}; {finished}; best so far: {', '.join(best) or 'none'}"
 
     def show(self, event: str, **fields: Any) -> None:
         """Print the precision and the end of a trial."""

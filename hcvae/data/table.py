@@ -217,7 +217,10 @@ def opened(path: str, **options: Any) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, **options) as file:
             yield file
     except FileNotFoundError as error:
-        raise UserError(f"data.tables: no such file, but got {path!r}; name a Parquet file") from error
+        raise UserError(
+            f"data.tables: no such file, but got {path!r}; name a Parquet file (paths in a configuration file are "
+            "relative to that file)"
+        ) from error
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: must be a readable Parquet file, but got: {error}") from error
 

@@ -103,11 +103,11 @@ def test_a_log_gets_a_line_a_minute(config: SearchConfig, front: Front, monkeypa
         progress.epoch(3, metrics(5))
         time.sleep(0.2)
     shown = {line.rpartition("; elapsed")[0] for line in stream.getvalue().splitlines()}
-    rest = "of 10; 0/4 trials finished; best so far: reconstruction_nmse 0.2500, disentanglement 0.5000"
-    assert {f"running: no trial {rest}", f"running: trial 3 epoch 5, trial 4 epoch 0 {rest}"} <= shown
+    rest = "0/4 trials finished; best so far: reconstruction_nmse 0.2500, disentanglement 0.5000"
+    assert {f"running: no trial; {rest}", f"running: trial 3 epoch 5/10, trial 4 epoch 0/10; {rest}"} <= shown
     for number in range(5, 25):
         progress.started(number, {})
-    assert "trial 10 epoch 0 and 14 more of 10" in progress.under_way()
+    assert "trial 10 epoch 0/10 and 14 more; " in progress.under_way()
 
 
 def test_a_terminal_gets_a_live_view(config: SearchConfig, front: Front) -> None:
