@@ -13,10 +13,15 @@ import numpy as np
 import plotly.graph_objects as go
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
+from plotly.colors import sample_colorscale
 
 from tune.pareto import OBJECTIVES, Point, hypervolume, knee, pareto_front
 
-COLORS = "Viridis"
+COLORS = sample_colorscale("Viridis", np.linspace(0, 0.55, 8))
+"""From dark to light; the light end, which cannot be seen on white, is left out."""
+FRONT, OBJECTIVE_COLORS, KNEE = "#4D4D4D", ("#0072B2", "#007A5A"), "#D55E00"
+DASHES = ("dot", "dashdot", "dash", "solid")
+"""Of the front, from the first moment to the last."""
 FRONTS = (0.25, 0.5, 0.75, 1.0)
 """The front is drawn as it was when these shares of the complete trials had ended."""
 LONG = timedelta(hours=3)
@@ -63,13 +68,14 @@ def pareto_chart(timeline: Timeline) -> go.Figure:
     """Every complete trial in the plane of the objectives, coloured by time, with the front at four moments."""
     figure = go.Figure()
     fronts = list(timeline.fronts())
-    for count in sorted({max(1, round(share * len(fronts))) for share in FRONTS}):
-        steps, share = fronts[count - 1].values(), count / len(fronts)
+    counts = sorted({max(1, round(share * len(fronts))) for share in FRONTS})
+    for count, dash in zip(counts, DASHES[-len(counts) :], strict=True):
+        steps = fronts[count - 1].values()
         figure.add_scatter(
             x=[nmse for nmse, _ in steps],
             y=[disentanglement for _, disentanglement in steps],
             mode="lines",
-            line={"shape": "hv", "color": f"rgba(80, 80, 80, {share})", "width": 1 + share},
+            line={"shape": "hv", "color": FRONT, "dash": dash, "width": 1.5},
             name=f"front after {count} complete",
             hoverinfo="skip",
         )
@@ -89,7 +95,7 @@ def pareto_chart(timeline: Timeline) -> go.Figure:
         name="trials",
     )
     chosen = [points[number] for number in [knee(points)] if number is not None]
-    marker = {"symbol": "star-open", "size": 18, "color": "#D55E00"}
+    marker = {"symbol": "star-open", "size": 18, "color": KNEE, "line": {"width": 2}}
     figure.add_scatter(
         x=[nmse for nmse, _ in chosen],
         y=[score for _, score in chosen],
@@ -108,7 +114,7 @@ def hypervolume_chart(timeline: Timeline) -> go.Figure:
     figure.add_scatter(
         x=[0, *timeline.times],
         y=[0, *(hypervolume(front) for front in timeline.fronts())],
-        line={"shape": "hv"},
+        line={"shape": "hv", "color": FRONT},
         text=["", *(f"trial {trial.number}" for trial in timeline.trials)],
         hovertemplate="%{y:.4f} after %{x:.1f} " + timeline.unit + " %{text}<extra></extra>",
     )
@@ -118,9 +124,9 @@ def hypervolume_chart(timeline: Timeline) -> go.Figure:
 def importance_chart(importances: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """Shares of the parameters, by objective."""
     figure = go.Figure()
-    for objective, shares in importances.items():
+    for (objective, shares), color in zip(importances.items(), OBJECTIVE_COLORS, strict=False):
         labels = [escape(name) for name in shares]
-        figure.add_bar(y=labels, x=list(shares.values()), orientation="h", name=objective)
+        figure.add_bar(y=labels, x=list(shares.values()), orientation="h", name=objective, marker_color=color)
     figure.update_yaxes(autorange="reversed", automargin=True)
     return _titled(figure, "importance", "")
 

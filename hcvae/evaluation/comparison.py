@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from hcvae.bundle import Bundle
 from hcvae.errors import UserError
 from hcvae.evaluation.findings import SECTIONS, Findings
@@ -22,8 +19,8 @@ from hcvae.evaluation.models import (
     evaluate_recordings,
 )
 from hcvae.evaluation.rows import EvaluationRows
+from hcvae.terminal import TerminalTable
 
-NUMBER_WIDTH = 6
 WITH_NOISE = "Generated waveforms are compared with residual noise, as averages of a recorder look."
 
 
@@ -51,19 +48,14 @@ class Comparison:
             return
         self._add_baselines(bundle, rows, progress)
 
-    def table(self) -> Table:
+    def table(self) -> TerminalTable:
         """A row a measure, a column a model; a dash where it could not be measured."""
         columns = self.bundles | self.baselines
-        table = Table("measure", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        table.columns[0].no_wrap = True
-        for name in columns:
-            table.add_column(name, justify="right", overflow="fold", min_width=NUMBER_WIDTH)
+        table = TerminalTable("Measures", ("measure", *columns))
         for section, measures in SECTIONS.items():
-            if table.row_count:
-                table.add_section()
-            table.add_row(f"[bold]{section}[/bold]")
+            table.rows.append((section,))
             for name, meaning in measures.items():
-                table.add_row(meaning, *(_shown(found.measures.get(name)) for found in columns.values()))
+                table.rows.append((meaning, *(_shown(found.measures.get(name)) for found in columns.values())))
         return table
 
     def reasons(self) -> dict[str, list[str]]:
@@ -151,7 +143,7 @@ def folder_names(paths: Sequence[str]) -> list[str]:
 
 
 def _shown(value: float | None) -> str:
-    """At most NUMBER_WIDTH characters, up to 9999."""
+    """Six characters, up to 9999."""
     if value is None:
         return "-"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"

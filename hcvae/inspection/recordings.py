@@ -3,6 +3,7 @@
 Legend: N rows, T samples.
 """
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from hcvae.data.table import sampling_rate_of, scalar_column
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
-LEVEL, SPECIES = "stimulus_level_db", "species"
+LEVEL, SPECIES, FREQUENCY = "stimulus_level_db", "species", "stimulus_frequency_hz"
 KIND = ("dataset", SPECIES, "stimulus_type")
 """Columns that tell recordings apart whose levels and amplitudes do not compare."""
 OF_ONE_AVERAGE = (
@@ -28,6 +29,8 @@ OF_ONE_AVERAGE = (
 )
 """Columns that differ between averages of one response."""
 NAMED = 5
+MICROVOLTS = ("uV", "µV", "μV", "")
+"""Names of the unit that everything here reads."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,24 @@ class Recordings:
 
     @property
     def times_ms(self) -> NDArray[np.float64]:
-        """Time of each sample after the stimulus [T]."""
-        return np.arange(self.signals_uv.shape[1], dtype=np.float64) * 1e3 / self.sampling_rate_hz
+        """Time of each sample after stimulus onset [T]; the first one's is that of the import, else 0."""
+        return self._start_ms + np.arange(self.signals_uv.shape[1], dtype=np.float64) * 1e3 / self.sampling_rate_hz
+
+    @property
+    def _start_ms(self) -> float:
+        from hcvae.importers.importing import METADATA  # here: it imports SciPy
+
+        record = (self.table.schema.metadata or {}).get(METADATA)
+        try:
+            return float(json.loads(record)["options"]["steps"]["grid"]["start_ms"]) if record else 0.0
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{self.path}: {METADATA.decode()} in the metadata is no record of an import") from None
+
+    @property
+    def unit(self) -> str:
+        """Of the waveforms, as the metadata of `signal` name it; uV where they do not."""
+        named = (self.table.schema.field("signal").metadata or {}).get(b"unit", b"").decode()
+        return named if named not in MICROVOLTS else "uV"
 
     @cached_property
     def finite(self) -> NDArray[np.bool_]:
