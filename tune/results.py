@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from hcvae.bundle import Bundle, load
 from hcvae.config import Config
+from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.storage import Place
 from hcvae.terminal import TerminalTable
@@ -25,14 +26,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class SearchResult:
+@dataclass(frozen=True, repr=False)
+class SearchResult(Described):
     """The trials of a study and its Pareto set."""
 
     folder: Place
     """The study's folder."""
     trials: tuple[TrialSummary, ...]
     """All trials, by number."""
+
+    def facts(self) -> dict[str, object]:
+        """The folder, the trials by state, and the front."""
+        states = Counter(trial.state for trial in self.trials)
+        front = {"front": ", ".join(str(trial.number) for trial in self.pareto), "hypervolume": self.hypervolume}
+        return {
+            "folder": self.folder,
+            "trials": ", ".join(f"{n} {state}" for state, n in sorted(states.items())),
+            **front,
+        }
 
     @classmethod
     def open(cls, folder: str | Path | Place) -> "SearchResult":

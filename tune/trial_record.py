@@ -58,6 +58,12 @@ class TrialSummary(Section):
     replaced_attributes: tuple[str, ...] = ()
     """What of the above another program has replaced by something of another kind, so that it is not shown."""
 
+    def facts(self) -> dict[str, Any]:
+        """The trial, its objectives and parameters; what went wrong, if anything."""
+        shown = {name: getattr(self, name) for name in ("number", "state", *OBJECTIVES)}
+        reasons = {"failure": self.failure, "stopped": self.stopped, "troubles": ", ".join(self.troubles)}
+        return shown | {name: reason for name, reason in reasons.items() if reason} | self.params
+
     @property
     def point(self) -> Point | None:
         """Its place in the plane of the objectives; None where its training has not reported one here."""

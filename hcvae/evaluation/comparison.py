@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hcvae.bundle import Bundle
+from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.evaluation.findings import SECTIONS, Findings
 from hcvae.evaluation.models import (
@@ -24,8 +25,8 @@ from hcvae.terminal import TerminalTable
 WITH_NOISE = "Generated waveforms are compared with residual noise, as averages of a recorder look."
 
 
-@dataclass
-class Comparison:
+@dataclass(repr=False)
+class Comparison(Described):
     """Findings by column: the bundles, then the baselines of each data set that they are evaluated on."""
 
     bundles: dict[str, Findings] = field(default_factory=dict)
@@ -34,6 +35,10 @@ class Comparison:
     """What each bundle was evaluated on, in words."""
     notes: list[str] = field(default_factory=lambda: [WITH_NOISE])
     _data_sets: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, object]:
+        """The columns."""
+        return {"bundles": ", ".join(self.bundles), "baselines": ", ".join(self.baselines)}
 
     def add(self, name: str, bundle: Bundle, rows: EvaluationRows, progress: Progress, *, baselines: bool) -> None:
         """Evaluate `bundle` on `rows`, and the baselines that no earlier bundle has brought along."""

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from hcvae.data.dataset import MODEL_WAVES
 from hcvae.data.preprocessing import Value
 from hcvae.data.table import WAVES, signals_of
+from hcvae.described import Described
 
 COUNTERS = ("sample", "share")
 """Columns that begin again with each family."""
 
 
-@dataclass(frozen=True)
-class Family:
+@dataclass(frozen=True, repr=False)
+class Family(Described):
     """Waveforms that belong together."""
 
     condition: Mapping[str, Value]
@@ -29,6 +30,10 @@ class Family:
     """[N, T]."""
     latency_ms: NDArray[np.float32]
     """Predicted latencies of waves I, III, V [N, 3]; NaN where there is none."""
+
+    def facts(self) -> dict[str, object]:
+        """The condition, and the number of waveforms."""
+        return {"condition": self.condition, "waveforms": len(self.signals_uv)}
 
 
 def families(table: pa.Table) -> Iterator[Family]:

@@ -17,12 +17,13 @@ from torch import Tensor
 from hcvae.bundle import Bundle
 from hcvae.data.preprocessing import Value
 from hcvae.data.table import checked_signal, sampling_rate_of, scalar_column, signals_of
+from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.generation.conditions import complete_condition, condition_table
 
 
-@dataclass(frozen=True)
-class Recording:
+@dataclass(frozen=True, repr=False)
+class Recording(Described):
     """What a model makes of one recording."""
 
     condition: Mapping[str, Value]
@@ -33,6 +34,11 @@ class Recording:
     """Static columns that the table does not have."""
     signal_uv: NDArray[np.float32]
     """The recording itself [T]."""
+
+    def facts(self) -> dict[str, object]:
+        """The condition, and the dimensions of the latents."""
+        latents = {block: z.shape[1] for block, z in self.latents.items()}
+        return {"condition": self.condition, "latents": latents, "samples": len(self.signal_uv)}
 
 
 def read_recording(bundle: Bundle, path: str | Path, row: int = 0, *, extrapolate: bool = False) -> Recording:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hcvae.data.split import row_codes
 from hcvae.data.table import sampling_rate_of, scalar_column
+from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
@@ -33,8 +34,8 @@ MICROVOLTS = ("uV", "µV", "μV", "")
 """Names of the unit that everything here reads."""
 
 
-@dataclass(frozen=True)
-class Recordings:
+@dataclass(frozen=True, repr=False)
+class Recordings(Described):
     """The rows of a table."""
 
     path: str
@@ -85,6 +86,11 @@ class Recordings:
 
     def __len__(self) -> int:
         return len(self.signals_uv)
+
+    def facts(self) -> dict[str, object]:
+        """The file and its sizes."""
+        sizes = {"rows": len(self), "samples": f"{self.signals_uv.shape[1]} at {self.sampling_rate_hz:g} Hz"}
+        return {"path": self.path, **sizes, "subjects": len(np.unique(self.subject))}
 
     @property
     def times_ms(self) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ import torch
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.models import Model, build
 from hcvae.patience import patiently
@@ -42,8 +43,8 @@ Chosen = Callable[[PrecisionChoice], object]
 """Called on rank 0 with the precision, before the first epoch; without it, the log has the precision."""
 
 
-@dataclass(frozen=True)
-class FitResult:
+@dataclass(frozen=True, repr=False)
+class FitResult(Described):
     """What a training came to."""
 
     model: Model
@@ -60,6 +61,11 @@ class FitResult:
     """In which it was trained, with what was measured for the choice."""
     stopped: bool = False
     """Whether the listener ended it before it was complete; the same folder again goes on with it."""
+
+    def facts(self) -> dict[str, object]:
+        """The best epoch and its objectives."""
+        shown = {name: self.metrics[name] for name in ("reconstruction_nmse", "disentanglement")}
+        return {"best_epoch": self.best_epoch, "epochs": len(self.history), **shown, "precision": self.precision.used}
 
     @property
     def metrics(self) -> dict[str, float]:
