@@ -66,7 +66,9 @@ class Bundle(Described):
     def facts(self) -> dict[str, object]:
         """Where it is from, what model it holds, and how good that is."""
         validation, preprocessing = self.metrics.get("validation", {}), self.preprocessing
-        scores = {name: validation[name] for name in ("reconstruction_nmse", "disentanglement") if name in validation}
+        scores: dict[str, object] = {
+            name: validation[name] for name in ("reconstruction_nmse", "disentanglement") if name in validation
+        }
         return {
             "path": self.path,
             "model": self.config.model.model_type,

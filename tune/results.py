@@ -37,12 +37,12 @@ class SearchResult(Described):
 
     def facts(self) -> dict[str, object]:
         """The folder, the trials by state, and the front."""
-        states = Counter(trial.state for trial in self.trials)
-        front = {"front": ", ".join(str(trial.number) for trial in self.pareto), "hypervolume": self.hypervolume}
+        states = sorted(Counter(trial.state for trial in self.trials).items())
         return {
             "folder": self.folder,
-            "trials": ", ".join(f"{n} {state}" for state, n in sorted(states.items())),
-            **front,
+            "trials": ", ".join(f"{count} {state}" for state, count in states),
+            "front": ", ".join(str(trial.number) for trial in self.pareto),
+            "hypervolume": self.hypervolume,
         }
 
     @classmethod
