@@ -22,6 +22,7 @@ from hcvae.data.simulator import simulate
 from hcvae.data.table import signals_of
 from hcvae.figure_parts import EXCHANGED, MODEL, RECORDED, TIME_LABEL
 from hcvae.generation import encode_recording, generate, swap, vary
+from tune.artifacts import history_of
 from tune.pareto import OBJECTIVES
 from tune.results import SearchResult
 from tune.study_folder import StudyFolder
@@ -64,8 +65,10 @@ def progress(result: SearchResult) -> Figure:
     members = {trial.number for trial in result.pareto}
     figure = Figure(figsize=(9, 3), layout="constrained")
     axes = figure.subplots(1, 2)
-    for trial in StudyFolder(result.folder).load().trials:
-        if history := trial.user_attrs.get("history"):
+    folder = StudyFolder(result.folder)
+    study = folder.load()
+    for trial in study.trials:
+        if history := history_of(folder, study, trial):
             on_front = trial.number in members
             look = {"color": MODEL if on_front else DOMINATED, "zorder": 2 + on_front}
             for axis, name in zip(axes, OBJECTIVES, strict=True):

@@ -7,7 +7,7 @@ model.safetensors  config.json  normalization.json  metrics.json  history.json  
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,9 +146,13 @@ def _load(folder: Path) -> Bundle:
     return Bundle(model.eval(), config, preprocessing, metrics, history, str(folder))
 
 
-def finite(history: Sequence[Mapping[str, float]]) -> History:
+def finite(history: Iterable[Mapping[str, float | None]]) -> History:
     """`history` with None for what JSON cannot hold."""
-    return [{name: value if math.isfinite(value) else None for name, value in epoch.items()} for epoch in history]
+
+    def number(value: float | None) -> float | None:
+        return value if value is not None and math.isfinite(value) else None
+
+    return [{name: number(value) for name, value in epoch.items()} for epoch in history]
 
 
 def _check_fit(folder: Path, config: Config, preprocessing: Preprocessing) -> None:

@@ -180,7 +180,7 @@ def _train(
 ) -> "Outcome":
     from tune.attempt import Attempt
 
-    attempt = Attempt(out)
+    attempt = Attempt(out, events=out / "tensorboard" / out.name)
     if command.workers == 1:
         import torch
 

@@ -15,9 +15,10 @@ from hcvae.config import Section
 from tune.identity import TrialIdentity
 from tune.ownership import Claim, claim_of, outside_budget
 from tune.pareto import OBJECTIVES, Point
+from tune.trial_attributes import attributes_of
 
 SHOWN = ("best_epoch", "seconds", "failure", "figure_failure", "stopped", "precision")
-"""User attributes that a summary has as they are."""
+"""Attributes that a summary has as they are."""
 
 
 class TrialSummary(Section):
@@ -87,7 +88,7 @@ def summarize(trial: FrozenTrial, study: str | None) -> TrialSummary:
     """
     complete, outside = trial.state == TrialState.COMPLETE, outside_budget(trial, study)
     finite = [value if math.isfinite(value) else None for value in trial.values] if complete else [None, None]
-    claim, attributes = claim_of(trial), trial.user_attrs if trial.state.is_finished() else {}
+    claim, attributes = claim_of(trial), attributes_of(trial) if trial.state.is_finished() else {}
     content: dict[str, Any] = {name: attributes.get(name) for name in SHOWN}
     content["troubles"] = _troubles(attributes.get("diagnosis"))
     content |= {

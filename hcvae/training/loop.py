@@ -32,8 +32,8 @@ from hcvae.training.workers import Workers
 
 logger = logging.getLogger("hcvae.training")
 
-CHECKPOINTS = "checkpoint"
-"""Folder of the checkpoints of a training."""
+CHECKPOINTS, TENSORBOARD = "checkpoint", "tensorboard"
+"""Folders of the checkpoints of a training, and of its events."""
 
 Report = Callable[[dict[str, float]], bool]
 """Called on rank 0 with the metrics of each epoch; returns whether to go on."""
@@ -85,8 +85,9 @@ def fit(
     report: Report | None = None,
     saved: Saved | None = None,
     chosen: Chosen | None = None,
+    events: Path | None = None,
 ) -> FitResult:
-    """Train a model on `data`; checkpoints and TensorBoard events go under `folder`.
+    """Train a model on `data`; checkpoints go under `folder`, TensorBoard events to `events` or `folder`/tensorboard.
 
     Goes on from the checkpoint in `folder` where there is one: to the same weights, bit for bit, as an uninterrupted
     training on as many threads in the same precision (see `hcvae.training.precision`). Every data-parallel worker calls
@@ -129,7 +130,7 @@ def fit(
         config = _with(config, precision)
         trainer.module.bf16 = precision.used == "bf16"
         stack.enter_context(tf32(precision.used == "tf32"))
-        tensorboard = Monitor(folder / "tensorboard", config, state.history) if workers.first else None
+        tensorboard = Monitor(events or folder / TENSORBOARD, config, state.history) if workers.first else None
         monitor = stack.enter_context(tensorboard) if tensorboard else None
         stopped = False
         while not (state.finished or stopped):
