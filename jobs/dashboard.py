@@ -16,6 +16,7 @@ from hcvae.serving import HOST, serving, stop_signals
 from jobs.arguments import main
 
 if TYPE_CHECKING:
+    from hcvae.storage import Place
     from tune.study_folder import StudyFolder
 
 

@@ -208,13 +208,13 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
     if as_json:
         yield lambda metrics: print(json.dumps(metrics), flush=True)
         return
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
+    columns = (BarColumn(None), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, expand=True) as progress:
         task = progress.add_task("epochs", total=config.training.epochs)
 
         def on_epoch(metrics: dict[str, float]) -> None:
             description = (
-                f"epochs, phase {metrics['phase']:.0f}, nmse {metrics['reconstruction_nmse']:.4f}, "
+                f"epochs, phase {metrics['phase']:.0f}\nnmse {metrics['reconstruction_nmse']:.4f}\n"
                 f"disentanglement {metrics['disentanglement']:+.4f}"
             )
             progress.update(task, completed=metrics["epoch"], description=description)
