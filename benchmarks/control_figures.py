@@ -25,7 +25,7 @@ from hcvae.bundle import Bundle, load
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.data.simulator import simulate
-from hcvae.data.table import signals_of, write_table
+from hcvae.data.table import write_table
 from hcvae.generation import Family, Recording, encode_recording, families, interpolate, swap, vary
 from hcvae.training import train_bundle
 
@@ -71,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
     rows = loudest(table, held_out)
     found = [encode_recording(bundle, table.slice(row, 1)) for row in rows]
     PICTURES.mkdir(exist_ok=True)
-    for name, figure in pictures(bundle, found, signals_of(table.slice(rows[0], 1))[0]):
+    for name, figure in pictures(bundle, found):
         plots.save_figure(figure, PICTURES / f"{name}.png", DPI)
     lines = report(bundle, found[0], table, rows, seconds, command)
     PAGE.write_text(between(PAGE.read_text(), "control", "\n".join(lines)))
@@ -110,10 +110,11 @@ def loudest(table: pa.Table, rows: Sequence[int]) -> list[int]:
     return list(first.values())
 
 
-def pictures(bundle: Bundle, recordings: Sequence[Recording], recorded_uv: plots.Array) -> Sequence[tuple[str, Figure]]:
-    """Each picture with its name; `recorded_uv` [T] is the first recording."""
+def pictures(bundle: Bundle, recordings: Sequence[Recording]) -> Sequence[tuple[str, Figure]]:
+    """Each picture with its name."""
     first, second = recordings[:2]
     times_ms = np.arange(bundle.preprocessing.signal_length) * 1e3 / bundle.preprocessing.sampling_rate_hz
+    titles = ("--fix global: z_local drawn", "--fix local: z_global drawn")
     like = [family(vary(bundle, first, fix, DRAWN)) for fix in ("global", "local")]
     levels = family(vary(bundle, first, "both", 1, conditions=[{"stimulus_level_db": x} for x in LEVELS_DB]))
     way = family(interpolate(bundle, first, second, STEPS))
@@ -124,11 +125,11 @@ def pictures(bundle: Bundle, recordings: Sequence[Recording], recorded_uv: plots
         (
             "like",
             plots.generated(
-                [part.signals_uv for part in like],
+                [
+                    plots.Panel(title, part.signals_uv, part.latency_ms, recorded={"recording": first.signal_uv})
+                    for title, part in zip(titles, like, strict=True)
+                ],
                 times_ms,
-                ["--fix global: z_local drawn", "--fix local: z_global drawn"],
-                [part.latency_ms for part in like],
-                recorded_uv,
                 "Like a human recording",
             ),
         ),
@@ -149,7 +150,7 @@ def family(table: pa.Table) -> Family:
     """All rows of a table as one family."""
     found = list(families(table))
     return Family(
-        "", np.concatenate([one.signals_uv for one in found]), np.concatenate([one.latency_ms for one in found])
+        {}, np.concatenate([one.signals_uv for one in found]), np.concatenate([one.latency_ms for one in found])
     )
 
 

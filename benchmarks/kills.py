@@ -28,6 +28,7 @@ from hcvae.bundle import load
 from tune.ownership import claim_of
 from tune.results import SearchResult
 from tune.study_folder import StudyFolder
+from tune.trial_attributes import attributes_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "kills"
@@ -125,11 +126,12 @@ def check(study: Path, trials: int, before: "Mapping[int, Interrupted]", first: 
     yield [trial.number for trial in found] == list(range(trials))
     # A trial whose training had ended already tells of no epoch again.
     yield all(first.get(number, EPOCHS) > trial.epoch for number, trial in before.items() if trial.epoch < EPOCHS)
-    yield all(_written_by_one(attempt) for attempt in study.glob("trials/*/attempt-*")) and all(
+    yield all(_written_by_one(StudyFolder(study), attempt) for attempt in study.glob("trials/*/attempt-*")) and all(
         claim_of(trial).attempt == before.get(trial.number, Interrupted(0, 0)).attempt + 1 for trial in found
     )
     yield all(
-        [epoch["epoch"] for epoch in trial.user_attrs["history"]] == list(range(1, EPOCHS + 1)) for trial in found
+        [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]] == list(range(1, EPOCHS + 1))
+        for trial in found
     )
     result = SearchResult.open(study)
     yield bool(result.pareto) and all(load(result.bundle(trial.number)) for trial in result.pareto)
@@ -240,9 +242,10 @@ def _config(study: str, storage: Path, url: str | None, trials: int) -> dict[str
     }
 
 
-def _written_by_one(attempt: Path) -> bool:
+def _written_by_one(folder: StudyFolder, attempt: Path) -> bool:
     """TensorBoard's files bear the id of the process that wrote them."""
-    return len({file.name.split(".")[-2] for file in attempt.glob("tensorboard/events.out.tfevents.*")}) <= 1
+    events = folder.events(int(attempt.parent.name), int(attempt.name.removeprefix("attempt-"))).path
+    return len({file.name.split(".")[-2] for file in events.glob("events.out.tfevents.*")}) <= 1
 
 
 if __name__ == "__main__":

@@ -20,13 +20,17 @@ from hcvae.bundle import Bundle
 from hcvae.data.export.evoked import to_evoked
 from hcvae.data.simulator import simulate
 from hcvae.data.table import signals_of
+from hcvae.figure_parts import EXCHANGED, MODEL, RECORDED, TIME_LABEL
 from hcvae.generation import encode_recording, generate, swap, vary
+from tune.artifacts import history_of
 from tune.pareto import OBJECTIVES
 from tune.results import SearchResult
 from tune.study_folder import StudyFolder
 
 PICTURES = ROOT / "docs" / "figures"
 DPI = 100
+DOMINATED = "#808080"
+"""Colour of trials that are not on the front."""
 LEVELS_DB = (40.0, 60.0, 80.0)
 ROWS, SEED = 200, 1000
 """Simulated for the picture: no model of the study has seen them."""
@@ -61,10 +65,12 @@ def progress(result: SearchResult) -> Figure:
     members = {trial.number for trial in result.pareto}
     figure = Figure(figsize=(9, 3), layout="constrained")
     axes = figure.subplots(1, 2)
-    for trial in StudyFolder(result.folder).load().trials:
-        if history := trial.user_attrs.get("history"):
+    folder = StudyFolder(result.folder)
+    study = folder.load()
+    for trial in study.trials:
+        if history := history_of(folder, study, trial):
             on_front = trial.number in members
-            look = {"color": plots.MODEL if on_front else "#BBBBBB", "zorder": 2 + on_front}
+            look = {"color": MODEL if on_front else DOMINATED, "zorder": 2 + on_front}
             for axis, name in zip(axes, OBJECTIVES, strict=True):
                 axis.plot([row["epoch"] for row in history], [row[name] for row in history], **look)
     axes[0].set(xlabel="epoch", ylabel="reconstruction_nmse\n(lower is better)")
@@ -104,8 +110,8 @@ def front(axis: Axes, result: SearchResult, names: dict[int, str]) -> None:
     """All complete trials, the front among them, the chosen ones named."""
     points = np.array([trial.point for trial in result.trials if trial.point])
     best = np.array([trial.point for trial in result.pareto])
-    axis.plot(*points.T, "o", color="#BBBBBB", label="dominated: another trial is better in both")
-    axis.step(*best.T, "o-", where="post", color=plots.MODEL, label="Pareto front")
+    axis.plot(*points.T, "o", color=DOMINATED, label="dominated: another trial is better in both")
+    axis.step(*best.T, "o-", where="post", color=MODEL, label="Pareto front")
     for trial, point in zip(result.pareto, best, strict=True):
         if trial.number in names:
             axis.annotate(names[trial.number], point, xytext=(8, -12), textcoords="offset points", fontsize=9)
@@ -125,10 +131,10 @@ def model(axis: Axes, bundle: Bundle, first: pa.Table, second: pa.Table) -> None
     one, other = encode_recording(bundle, first), encode_recording(bundle, second)
     times_ms = np.arange(bundle.preprocessing.signal_length) * 1e3 / bundle.preprocessing.sampling_rate_hz
     exchanged = swap(bundle, global_of=other, local_of=one, condition=one.condition)
-    axis.plot(times_ms, signals_of(first)[0], color=plots.RECORDED, linewidth=0.8, label="recording")
-    axis.plot(times_ms, signals_of(vary(bundle, one, "both", 1))[0], color=plots.MODEL, label="reconstruction")
-    axis.plot(times_ms, signals_of(exchanged)[0], color=plots.MARKED, label="another's z_global")
-    axis.set_xlabel("ms")
+    axis.plot(times_ms, signals_of(first)[0], color=RECORDED, linewidth=0.8, label="recording")
+    axis.plot(times_ms, signals_of(vary(bundle, one, "both", 1))[0], color=MODEL, label="reconstruction")
+    axis.plot(times_ms, signals_of(exchanged)[0], color=EXCHANGED, label="another's z_global")
+    axis.set_xlabel(TIME_LABEL, fontsize=8)
 
 
 if __name__ == "__main__":

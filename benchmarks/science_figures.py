@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from benchmarks.page_figures import DPI, PICTURES
+from benchmarks.page_figures import DOMINATED, DPI, PICTURES
 from benchmarks.science_runs import QUARTER, RECOMMENDED, merged, points_of, searched
 from hcvae import command_line, plots
 from hcvae.bundle import load
@@ -21,6 +21,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.evaluation import own_rows
 from hcvae.evaluation.figures import Illustrator
+from hcvae.figure_parts import MODEL
 from hcvae.training import train_bundle
 from tune.pareto import OBJECTIVES, pareto_front
 
@@ -59,9 +60,9 @@ def front_of_search() -> Figure:
     front = np.array([points[number] for number in pareto_front(points)])
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axis = figure.subplots()
-    axis.plot(*np.array(list(points.values())).T, "o", color="#BBBBBB", markersize=4, label="complete trial")
-    axis.step(*front.T, "o-", where="post", color=plots.MODEL, markersize=4, label="Pareto front")
-    axis.plot(*points[0], "D", color=plots.MARKED, markersize=6, label="the defaults")
+    axis.plot(*np.array(list(points.values())).T, "o", color=DOMINATED, markersize=4, label="complete trial")
+    axis.step(*front.T, "o-", where="post", color=MODEL, markersize=4, label="Pareto front")
+    axis.plot(*points[0], "D", color="black", markersize=6, label="the defaults")
     axis.set(xlabel=f"{OBJECTIVES[0]} (lower is better)", ylabel=f"{OBJECTIVES[1]}\n(higher is better)")
     axis.legend(fontsize=8, loc="lower right")
     return figure

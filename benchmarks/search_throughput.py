@@ -37,6 +37,7 @@ from hcvae.data.dataset import prepare
 from hcvae.data.simulator import simulate
 from hcvae.data.table import write_table
 from hcvae.training import fit
+from tune.artifacts import history_of
 from tune.config import SearchConfig
 from tune.pareto import OBJECTIVES
 from tune.search import run_search
@@ -121,8 +122,9 @@ def search(task: Task) -> list[Epochs]:
         "space": {SEARCHED: {"type": "float", "low": low, "high": high}},
     }
     run_search(SearchConfig.model_validate(task.config() | {"search": settings}))
-    study = StudyFolder(task.folder / "throughput").load()
-    return [trial.user_attrs["history"] for trial in study.get_trials()]
+    folder = StudyFolder(task.folder / "throughput")
+    study = folder.load()
+    return [history_of(folder, study, trial) for trial in study.get_trials()]
 
 
 def stock(task: Task) -> list[Epochs]:

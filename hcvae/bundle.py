@@ -7,8 +7,8 @@ model.safetensors  config.json  normalization.json  metrics.json  history.json  
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from hcvae.bundle_versions import FORMAT_VERSION, bring_up_to_date
 from hcvae.config import Config, Section
 from hcvae.data.atomic import folder_written_whole
 from hcvae.data.preprocessing import Preprocessing
+from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.model_card import model_card
 from hcvae.models import Model, outline
@@ -45,8 +46,8 @@ class Origin(Section):
     """Digest of model.safetensors, so that a damaged copy is noticed; null: unknown."""
 
 
-@dataclass(frozen=True)
-class Bundle:
+@dataclass(frozen=True, repr=False)
+class Bundle(Described):
     """A trained model with what is needed to use it."""
 
     model: Model
@@ -59,6 +60,25 @@ class Bundle:
     """Metrics by part of the split, `validation` and `test`; `test_lower` and `test_upper` limit 95 % intervals."""
     history: History
     """Metrics of every epoch of its training."""
+    path: str | None = None
+    """Where it was read; None: it was made in this process."""
+
+    def facts(self) -> dict[str, object]:
+        """Where it is from, what model it holds, and how good that is."""
+        validation, preprocessing = self.metrics.get("validation", {}), self.preprocessing
+        scores: dict[str, object] = {
+            name: validation[name] for name in ("reconstruction_nmse", "disentanglement") if name in validation
+        }
+        return {
+            "path": self.path,
+            "model": self.config.model.model_type,
+            "latents": dict(self.model.latent_dims),
+            "parameters": f"{sum(parameter.numel() for parameter in self.model.parameters()):,}",
+            "samples": f"{preprocessing.signal_length} at {preprocessing.sampling_rate_hz:g} Hz",
+            "conditions": ", ".join(column.name for column in preprocessing.static.columns),
+            "epochs": len(self.history),
+            **scores,
+        }
 
 
 def save_bundle(
@@ -102,7 +122,7 @@ def load(path: str | Path | Place) -> Bundle:
         return _load(place.path)
     try:
         with place.fetched() as folder:
-            return _load(folder)
+            return replace(_load(folder), path=str(place))
     except OSError as error:
         raise UserError(f"{place}: no whole model bundle can be read here: {error}") from error
 
@@ -125,12 +145,16 @@ def _load(folder: Path) -> Bundle:
         raise UserError(f"{folder / 'config.json'}: {error}") from error
     weights = read_weights(folder, "model.safetensors", model.state_dict(), origin.weights_sha256)
     model.load_state_dict(weights, assign=True)
-    return Bundle(model.eval(), config, preprocessing, metrics, history)
+    return Bundle(model.eval(), config, preprocessing, metrics, history, str(folder))
 
 
-def finite(history: Sequence[Mapping[str, float]]) -> History:
+def finite(history: Iterable[Mapping[str, float | None]]) -> History:
     """`history` with None for what JSON cannot hold."""
-    return [{name: value if math.isfinite(value) else None for name, value in epoch.items()} for epoch in history]
+
+    def number(value: float | None) -> float | None:
+        return value if value is not None and math.isfinite(value) else None
+
+    return [{name: number(value) for name, value in epoch.items()} for epoch in history]
 
 
 def _check_fit(folder: Path, config: Config, preprocessing: Preprocessing) -> None:

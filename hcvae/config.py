@@ -4,11 +4,12 @@ Every section is frozen and refuses unknown keys. JSON goes in and out:
 `Config.model_validate_json(text)` and `config.model_dump_json(indent=2)`.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from hcvae.described import one_line, small_table
 from hcvae.storage import Place
 from hcvae.validation import HOLDS_SECRET, SECRET_ADVICE, shows_secret
 
@@ -35,6 +36,25 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
     )
+
+    def facts(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, those of inner sections by dotted path."""
+        found: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if field.is_required() or value != field.get_default(call_default_factory=True):
+                inner = value.facts() if isinstance(value, Section) else {}
+                found |= {f"{name}.{key}": one for key, one in inner.items()} or {name: value}
+        return found
+
+    def __repr__(self) -> str:
+        return one_line(self, self.facts())
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        return small_table(self, self.facts())
 
 
 class ModelConfig(Section):

@@ -16,11 +16,13 @@ from torch import Tensor
 from hcvae import plots
 from hcvae.data.dataset import Part
 from hcvae.data.preprocessing import Preprocessing
+from hcvae.figure_parts import label_of, listed
 from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.peaks import valid_waves
 
 Rows = NDArray[np.int64]
+STIMULUS = ("dataset", "species", "stimulus_type", "stimulus_frequency_hz", "stimulus_level_db")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class ModelFigures:
         waveforms, predicted_ms = self.decode(self.latents(rows), self.static[rows])
         picked_ms = np.where(part.peak_mask[rows, :3], part.peaks[rows, :3], np.nan)
         recorded_uv = self.preprocessing.signal.denormalize(part.signals[rows], part.group[rows])
-        return plots.reconstructions(recorded_uv, waveforms, self.times_ms, picked_ms, predicted_ms)
+        titles, scales = self.conditions(rows), part.group[rows].tolist()
+        return plots.reconstructions(recorded_uv, waveforms, self.times_ms, picked_ms, predicted_ms, titles, scales)
 
     def swap_grid(self, rows: Rows) -> Figure:
         """z_global of each row [R] with z_local of each, under the first one's condition."""
@@ -57,6 +60,16 @@ class ModelFigures:
             variances[block] = mu.var(dim=0, correction=0).numpy()
             kl[block] = (-0.5 * (1 + logvar - mu.square() - logvar.exp())).mean(dim=0).numpy()
         return plots.latent_use(variances, kl)
+
+    def conditions(self, rows: Rows) -> list[str]:
+        """The stimuli of rows [R] and where they are from, for titles; where no such column is known, all columns."""
+        found = [self.preprocessing.static.decode(self.part.static[row]) for row in rows]
+        names = [name for name in STIMULUS if name in found[0]] or list(found[0])
+        known = [[name for name in names if condition[name] is not None] for condition in found]
+        return [
+            listed([label_of(name, condition[name]) for name in own])
+            for own, condition in zip(known, found, strict=True)
+        ]
 
     def latents(self, rows: Rows) -> dict[str, Tensor]:
         """Posterior means of rows [R], by block."""

@@ -1,33 +1,65 @@
-"""Figures of waveforms and latents, drawn without any global state of matplotlib. The caller saves them.
+"""Figures of what models make of waveforms and latents. The caller saves them.
 
-Legend: R rows and C columns of a grid, K families, N waveforms, T samples, D latent dimensions. Waveforms in uV, times
+Legend: R rows and C columns of a grid, K panels, N waveforms, T samples, D latent dimensions. Waveforms in uV, times
 and latencies in ms; `latency_ms` holds waves I, III, V, NaN for those that are not to be marked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from hcvae.data.atomic import written_whole
-
-Array = NDArray[np.floating]
+from hcvae.figure_parts import (
+    EXCHANGED,
+    LARGE,
+    MEDIUM,
+    MODEL,
+    RECORDED,
+    SMALL,
+    TIME_LABEL,
+    WAVE,
+    Array,
+    Color,
+    add_legend,
+    add_waterfall,
+    filled,
+    grid_of,
+    ordered_colors,
+    panels,
+)
 
 WAVES = ("I", "III", "V")
-RECORDED, MODEL, MARKED = "#555555", "#0072B2", "#D55E00"
-"""Grey, and blue and vermilion of Okabe & Ito's palette, which colour-blind readers tell apart."""
-ORDERED = "viridis"
-PANEL_INCHES = (2.1, 1.5)
 DPI = 150
+NAMED_STEPS = 5
+"""Of the waveforms of a panel that have an order, so many stand in the legend."""
+CLOSE = 0.08
+"""Of the time axis: names of waves that are closer stand above each other."""
+PREDICTED = {"predicted wave": {"color": WAVE, "marker": ".", "linestyle": "none"}}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Waveforms that belong together."""
+
+    title: str
+    waveforms_uv: Array
+    """[N, T]."""
+    latency_ms: Array | None = None
+    """Predicted latencies [N, 3]; None marks no wave."""
+    scale: Hashable = ""
+    """Panels of one scale share the uV axis."""
+    recorded: Mapping[str, Array] = field(default_factory=dict)
+    """Recordings to compare with [T], by their label; at most two."""
+    steps: Sequence[str] = ()
+    """What each waveform is, where they have an order [N]; empty: they are draws."""
 
 
 def swap_grid(waveforms_uv: Array, times_ms: Array, latency_ms: Array | None = None) -> Figure:
-    """Every z_global with every z_local under one condition; the diagonal, in vermilion, is not exchanged.
+    """Every z_global with every z_local under one condition; on the diagonal nothing is exchanged.
 
     Args:
         waveforms_uv: decoded from z_global of the row and z_local of the column, [R, C, T].
@@ -35,20 +67,30 @@ def swap_grid(waveforms_uv: Array, times_ms: Array, latency_ms: Array | None = N
         latency_ms: predicted latencies, [R, C, 3]; None marks no wave.
     """
     rows, columns = waveforms_uv.shape[:2]
-    figure, axes = _grid(rows, columns)
-    for (row, column), axis in np.ndenumerate(axes):
-        axis.plot(times_ms, waveforms_uv[row, column], color=MARKED if row == column else MODEL, linewidth=1.2)
+    figure, axes = panels(rows, columns)
+    for axis, (row, column) in zip(axes, np.ndindex(rows, columns), strict=True):
+        color = MODEL if row == column else EXCHANGED
+        axis.plot(times_ms, waveforms_uv[row, column], color=color, linewidth=1.2)
         if latency_ms is not None:
             _mark_waves(axis, times_ms, waveforms_uv[row, column], latency_ms[row, column])
         if row == 0:
-            axis.set_title(f"local {column + 1}", fontsize=8)
+            axis.set_title(f"local {column + 1}", fontsize=MEDIUM)
         if column == 0:
-            axis.set_ylabel(f"global {row + 1}\nuV", fontsize=8)
-    figure.suptitle("Exchanged latents under one condition:\nrows share z_global, columns share z_local", fontsize=10)
-    return _with_time_axis(figure, axes)
+            axis.set_ylabel(f"global {row + 1}\nuV", fontsize=MEDIUM)
+    looks = {"both latents of one recording": {"color": MODEL}, "latents of two recordings": {"color": EXCHANGED}}
+    return _finished(
+        figure, "Exchanged latents under one condition:\nrows share z_global, columns share z_local", looks, latency_ms
+    )
 
 
-def latent_families(waveforms_uv: Array, times_ms: Array, fixed: str, varied: str) -> Figure:
+def latent_families(
+    waveforms_uv: Array,
+    times_ms: Array,
+    fixed: str,
+    varied: str,
+    titles: Sequence[str] | None = None,
+    scales: Sequence[Hashable] | None = None,
+) -> Figure:
     """A panel for each value of one latent, with waveforms of several values of the other.
 
     Args:
@@ -56,52 +98,42 @@ def latent_families(waveforms_uv: Array, times_ms: Array, fixed: str, varied: st
         times_ms: of the samples, [T].
         fixed: the latent that a panel shares, such as `z_global`.
         varied: the latent that differs within a panel.
+        titles: conditions of the panels, [K].
+        scales: panels of one scale share the uV axis, [K]; None: all do.
     """
-    figure, axes = _grid(1, len(waveforms_uv))
-    for number, (axis, family) in enumerate(zip(axes[0], waveforms_uv, strict=True), start=1):
-        for waveform, color in zip(family, _colors(len(family)), strict=True):
-            axis.plot(times_ms, waveform, color=color, linewidth=0.9)
-        axis.set_title(f"{fixed} {number}", fontsize=8)
-    axes[0, 0].set_ylabel("uV", fontsize=8)
-    figure.suptitle(f"{fixed} fixed in each panel, {varied} of other recordings", fontsize=10)
-    return _with_time_axis(figure, axes)
+    count = len(waveforms_uv)
+    named = [f"{fixed} {number + 1}\n{title}".strip() for number, title in enumerate(titles or [""] * count)]
+    figure, axes = panels(*grid_of(count), scales or [""] * count, named)
+    for axis, family in zip(axes, waveforms_uv, strict=True):
+        axis.plot(times_ms, family.T, color=EXCHANGED, linewidth=0.8)
+    looks = {f"{varied} of another recording": {"color": EXCHANGED}}
+    title = f"{fixed} fixed in each panel, {varied} of {waveforms_uv.shape[1]} other recordings"
+    return _finished(figure, title, looks)
 
 
-def generated(
-    families_uv: Sequence[Array],
-    times_ms: Array,
-    titles: Sequence[str],
-    latency_ms: Sequence[Array],
-    recorded_uv: Array | None = None,
-    title: str = "Generated waveforms",
-) -> Figure:
-    """A panel for each family, its waveforms in the order of the colours, with the predicted waves.
+def generated(shown: Sequence[Panel], times_ms: Array, title: str = "Generated waveforms") -> Figure:
+    """Families of generated waveforms with their predicted waves, and the recordings that they are like.
 
     Args:
-        families_uv: K families, each [N, T].
+        shown: the panels, [K].
         times_ms: of the samples, [T].
-        titles: of the families, [K].
-        latency_ms: predicted latencies of each family, [N, 3].
-        recorded_uv: a recording to draw behind each family, [T].
         title: of the whole figure.
     """
-    columns = min(4, len(families_uv))
-    figure, axes = _grid(-(-len(families_uv) // columns), columns, scale=1.6)
-    for axis in axes.ravel()[len(families_uv) :]:
-        axis.set_visible(False)
-    for axis, waveforms, name, latencies in zip(axes.ravel(), families_uv, titles, latency_ms, strict=False):
-        if recorded_uv is not None:
-            axis.plot(times_ms, recorded_uv, color=RECORDED, linewidth=1.6, alpha=0.6, label="recording")
-        for waveform, color in zip(waveforms, _colors(len(waveforms)), strict=True):
-            axis.plot(times_ms, waveform, color=color, linewidth=0.9)
-        _mark_family(axis, times_ms, waveforms, latencies)
-        axis.set_title(name, fontsize=8)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("uV", fontsize=8)
-    if recorded_uv is not None:
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", fontsize=8)
-    figure.suptitle(title, fontsize=10)
-    return _with_time_axis(figure, axes)
+    scales, titles = [panel.scale for panel in shown], [panel.title for panel in shown]
+    figure, axes = panels(*grid_of(len(shown)), scales, titles, (3.2, 2.3))
+    looks: dict[str, dict[str, object]] = {}
+    for axis, panel in zip(axes, shown, strict=True):
+        colors = ordered_colors(len(panel.waveforms_uv)) if panel.steps else [MODEL] * len(panel.waveforms_uv)
+        for waveform, color in zip(panel.waveforms_uv, colors, strict=True):
+            axis.plot(times_ms, waveform, color=color, linewidth=0.8)
+        for (name, recorded), style in zip(panel.recorded.items(), ("-", "--"), strict=False):
+            looks[name] = {"color": RECORDED, "linewidth": 1.8, "linestyle": style}
+            axis.plot(times_ms, recorded, **looks[name])  # type: ignore[arg-type]
+        if panel.latency_ms is not None:
+            _mark_family(axis, times_ms, panel.waveforms_uv, panel.latency_ms)
+        looks |= _looks_of_steps(panel.steps, colors) or ({"generated": {"color": MODEL}} if colors else {})
+    marked = np.concatenate([panel.latency_ms for panel in shown if panel.latency_ms is not None] or [np.empty((0, 3))])
+    return _finished(figure, title, looks, marked)
 
 
 def interpolation(waveforms_uv: Array, times_ms: Array, latency_ms: Array | None = None) -> Figure:
@@ -128,7 +160,7 @@ def level_series(waveforms_uv: Array, levels_db: Array, times_ms: Array, latency
     falling = np.argsort(-np.asarray(levels_db))
     labels = [f"{level:g} dB" for level in np.asarray(levels_db)[falling]]
     marked = None if latency_ms is None else latency_ms[falling]
-    return _stack(waveforms_uv[falling], times_ms, marked, labels, "The level alone changes, the latents do not")
+    return _stack(waveforms_uv[falling], times_ms, marked, labels, "Only the level changes, the latents stay")
 
 
 def reconstructions(
@@ -137,6 +169,8 @@ def reconstructions(
     times_ms: Array,
     picked_ms: Array | None = None,
     predicted_ms: Array | None = None,
+    titles: Sequence[str] | None = None,
+    scales: Sequence[Hashable] | None = None,
 ) -> Figure:
     """Recordings with what the model makes of them.
 
@@ -146,23 +180,21 @@ def reconstructions(
         times_ms: of the samples, [T].
         picked_ms: labelled latencies, marked on the recordings, [N, 3].
         predicted_ms: predicted latencies, marked on the reconstructions, [N, 3].
+        titles: conditions of the recordings, [N].
+        scales: panels of one scale share the uV axis, [N]; None: all do.
     """
-    columns = min(4, len(recorded_uv))
-    figure, axes = _grid(-(-len(recorded_uv) // columns), columns)
-    for axis in axes.ravel()[len(recorded_uv) :]:
-        axis.set_visible(False)
-    for row, axis in enumerate(axes.ravel()[: len(recorded_uv)]):
-        axis.plot(times_ms, recorded_uv[row], color=RECORDED, linewidth=1.0, label="recorded")
-        axis.plot(times_ms, reconstructed_uv[row], color=MODEL, linewidth=1.2, label="reconstructed")
-        if picked_ms is not None:
+    count = len(recorded_uv)
+    figure, axes = panels(*grid_of(count), scales or [""] * count, titles)
+    looks: dict[str, dict[str, object]] = {"recorded": {"color": RECORDED}, "reconstructed": {"color": MODEL}}
+    for row, axis in enumerate(axes):
+        axis.plot(times_ms, recorded_uv[row], color=RECORDED, linewidth=1.0)
+        axis.plot(times_ms, reconstructed_uv[row], color=MODEL, linewidth=1.2)
+        if picked_ms is not None and np.isfinite(picked_ms[row]).any():
             _mark_waves(axis, times_ms, recorded_uv[row], picked_ms[row], color=RECORDED, marker="x")
+            looks["picked wave"] = {"color": RECORDED, "marker": "x", "linestyle": "none"}
         if predicted_ms is not None:
             _mark_waves(axis, times_ms, reconstructed_uv[row], predicted_ms[row])
-    for axis in axes[:, 0]:
-        axis.set_ylabel("uV", fontsize=8)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
-    figure.suptitle("Recordings and their reconstructions (x picked, dot predicted)", fontsize=10)
-    return _with_time_axis(figure, axes)
+    return _finished(figure, "Recordings and their reconstructions", looks, predicted_ms)
 
 
 def latent_use(variances: Mapping[str, Array], kl: Mapping[str, Array]) -> Figure:
@@ -172,16 +204,19 @@ def latent_use(variances: Mapping[str, Array], kl: Mapping[str, Array]) -> Figur
         variances: of each block's means, [D] by name of the block.
         kl: divergence of each block from the standard normal, nats per waveform, [D] by name.
     """
-    figure, axes = _grid(2, len(variances), share_y="row")
+    figure = Figure(figsize=(2.7 * len(variances) + 0.8, 4.2), layout="constrained")
+    axes = figure.subplots(2, len(variances), sharey="row", squeeze=False)
     for column, block in enumerate(variances):
         order = np.argsort(-variances[block])
         for axis, values in zip(axes[:, column], (variances[block], kl[block]), strict=True):
-            axis.bar(np.arange(len(order)), np.asarray(values)[order], color=MODEL)
-        axes[0, column].set_title(f"z_{block}", fontsize=8)
-        axes[1, column].set_xlabel("dimension, by variance", fontsize=8)
-    axes[0, 0].set_ylabel("variance\nof means", fontsize=8)
-    axes[1, 0].set_ylabel("KL, nats", fontsize=8)
-    figure.suptitle("Use of the latents", fontsize=10)
+            axis.bar(np.arange(1, len(order) + 1), np.asarray(values)[order], color=MODEL)
+            axis.tick_params(labelsize=SMALL)
+            axis.spines[["top", "right"]].set_visible(False)
+        axes[0, column].set_title(f"z_{block}", fontsize=MEDIUM)
+        axes[1, column].set_xlabel("dimension, by variance", fontsize=MEDIUM)
+    axes[0, 0].set_ylabel("variance of means", fontsize=MEDIUM)
+    axes[1, 0].set_ylabel("KL divergence, nats", fontsize=MEDIUM)
+    figure.suptitle("Use of the latents", fontsize=LARGE)
     return figure
 
 
@@ -195,75 +230,71 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
         figure.savefig(temporary, format="png", dpi=dpi)
 
 
-def _grid(rows: int, columns: int, share_y: str = "all", scale: float = 1.0) -> tuple[Figure, NDArray[Any]]:
-    """Panels [rows, columns] of one scale, `scale` times the usual size."""
-    width, height = (scale * inches for inches in PANEL_INCHES)
-    size = (max(4.5, width * columns + 0.6), height * rows + 0.9)
-    figure = Figure(figsize=size, layout="constrained")
-    share_x = "all" if share_y == "all" else "none"
-    axes = figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False)  # type: ignore[call-overload]
-    for axis in axes.ravel():
-        axis.tick_params(labelsize=7)
-        axis.locator_params(nbins=4)
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
 def _stack(waveforms_uv: Array, times_ms: Array, latency_ms: Array | None, labels: Sequence[str], title: str) -> Figure:
     """Waveforms [N, T] one below the other, at one scale."""
-    figure = Figure(figsize=(4.5, 0.45 * len(waveforms_uv) + 1.6), layout="constrained")
+    figure = Figure(figsize=(5.0, 0.45 * len(waveforms_uv) + 1.9), layout="constrained")
     axis = figure.subplots()
-    step = 0.7 * float(np.max(np.ptp(waveforms_uv, axis=1))) or 1.0
-    heights = -step * np.arange(len(waveforms_uv))
-    for row, (waveform, height, color) in enumerate(
-        zip(waveforms_uv, heights, _colors(len(waveforms_uv)), strict=True)
-    ):
-        shifted = waveform - waveform.mean() + height
-        axis.plot(times_ms, shifted, color=color, linewidth=1.2)
+    drawn = add_waterfall(axis, times_ms, list(waveforms_uv), labels, ordered_colors(len(waveforms_uv)))
+    for row, waveform in enumerate(drawn):
         if latency_ms is not None:
-            _mark_waves(axis, times_ms, shifted, latency_ms[row])
-    axis.set_yticks(heights, labels, fontsize=8)
-    axis.set_xlabel("ms", fontsize=8)
-    axis.spines[["top", "right", "left"]].set_visible(False)
-    bar_uv = float(f"{step:.1g}")
-    axis.plot([times_ms[-1] * 1.02] * 2, [heights[-1], heights[-1] + bar_uv], color="black", linewidth=2)
-    axis.annotate(f"{bar_uv:g} uV", (times_ms[-1] * 1.03, heights[-1] + bar_uv / 2), fontsize=8, va="center")
-    axis.set_title(title, fontsize=10)
+            _mark_waves(axis, times_ms, waveform, latency_ms[row])
+    axis.set_xlabel(TIME_LABEL, fontsize=MEDIUM)
+    return _finished(figure, title, {}, latency_ms)
+
+
+def _finished(
+    figure: Figure, title: str, looks: Mapping[str, Mapping[str, object]], predicted_ms: Array | None = None
+) -> Figure:
+    """With its title and a legend, in which predicted waves stand where there are some."""
+    waves = PREDICTED if predicted_ms is not None and np.isfinite(predicted_ms).any() else {}
+    if entries := {**looks, **waves}:
+        add_legend(figure, entries)
+    figure.suptitle(filled(title, figure.get_figwidth(), LARGE), fontsize=LARGE)
     return figure
 
 
+def _looks_of_steps(steps: Sequence[str], colors: Sequence[Color]) -> dict[str, dict[str, object]]:
+    """The ends, and some of the waveforms between them."""
+    if not steps:
+        return {}
+    named = np.unique(np.linspace(0, len(steps) - 1, NAMED_STEPS).round().astype(int))
+    return {steps[number]: {"color": colors[number]} for number in named}
+
+
 def _mark_waves(
-    axis: Axes, times_ms: Array, waveform_uv: Array, latency_ms: Array, color: str = MARKED, marker: str = "."
+    axis: Axes, times_ms: Array, waveform_uv: Array, latency_ms: Array, color: str = WAVE, marker: str = "."
 ) -> None:
-    """Wave names on the waveform [T], at their latencies [3]."""
-    for wave, at_ms in zip(WAVES, latency_ms, strict=True):
-        if times_ms[0] <= at_ms <= times_ms[-1]:  # not NaN
-            height = float(np.interp(at_ms, times_ms, waveform_uv))
-            axis.plot(at_ms, height, marker, color=color, markersize=5)
-            axis.annotate(
-                wave, (at_ms, height), xytext=(0, 4), textcoords="offset points", fontsize=7, ha="center", color=color
-            )
+    """A mark and the wave's name on the waveform [T] at each of the latencies [3]."""
+    _mark_family(axis, times_ms, waveform_uv[None], latency_ms[None], color, marker, size=5)
 
 
-def _mark_family(axis: Axes, times_ms: Array, waveforms_uv: Array, latency_ms: Array) -> None:
-    """A dot on each waveform [N, T] at each of its latencies [N, 3], and the wave's name above them, once."""
+def _mark_family(
+    axis: Axes,
+    times_ms: Array,
+    waveforms_uv: Array,
+    latency_ms: Array,
+    color: str = WAVE,
+    marker: str = ".",
+    size: float = 3,
+) -> None:
+    """A mark on each waveform [N, T] at each of its latencies [N, 3], and the wave's name above them, once."""
+    named: list[tuple[float, float]] = []
     for wave, at_ms in zip(WAVES, latency_ms.T, strict=True):
         shown = np.flatnonzero((at_ms >= times_ms[0]) & (at_ms <= times_ms[-1]))  # not NaN
         if not len(shown):
             continue
         heights = [float(np.interp(at_ms[row], times_ms, waveforms_uv[row])) for row in shown]
-        axis.plot(at_ms[shown], heights, ".", color=MARKED, markersize=3)
-        above = (float(np.median(at_ms[shown])), max(heights))
-        axis.annotate(wave, above, xytext=(0, 5), textcoords="offset points", fontsize=8, ha="center", color=MARKED)
-
-
-def _colors(count: int) -> list[tuple[float, float, float, float]]:
-    """As many colours of an ordered map that reads in grey, too; its yellow end is left out."""
-    colormap = colormaps[ORDERED]
-    return [colormap(position) for position in np.linspace(0, 0.85, count)]
-
-
-def _with_time_axis(figure: Figure, axes: NDArray[Any]) -> Figure:
-    for axis in axes[-1]:
-        axis.set_xlabel("ms", fontsize=8)
-    return figure
+        axis.plot(at_ms[shown], heights, marker, color=color, markersize=size)
+        middle = float(np.median(at_ms[shown]))
+        close = [y for x, y in named if abs(x - middle) < CLOSE * (times_ms[-1] - times_ms[0])]
+        place = (middle, max([*heights, *close]))
+        named.append(place)
+        axis.annotate(
+            wave,
+            place,
+            xytext=(0, 4 + 11 * len(close)),  # above the names that it would hide
+            textcoords="offset points",
+            fontsize=SMALL,
+            ha="center",
+            color=color,
+        )

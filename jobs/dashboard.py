@@ -16,6 +16,7 @@ from hcvae.serving import HOST, serving, stop_signals
 from jobs.arguments import main
 
 if TYPE_CHECKING:
+    from hcvae.storage import Place
     from tune.study_folder import StudyFolder
 
 
@@ -67,18 +68,23 @@ def _dashboard(folder: "StudyFolder", port: int) -> Iterator[str]:
 @contextmanager
 def _trainings(folder: "StudyFolder") -> Iterator[Path]:
     """The folder below which the trainings' events lie; of an object store a copy of what is there now."""
-    from tune.attempt import TENSORBOARD
-
     if folder.place.is_local:
-        yield folder.trials.path
+        yield folder.path
         return
     with tempfile.TemporaryDirectory(prefix="hcvae-dashboard-") as temporary:
-        for number in folder.trials.names():
-            for attempt in (folder.trials / number).names():
-                events = folder.trials / number / attempt / TENSORBOARD
-                if events.is_whole():
-                    events.fetch(Path(temporary) / number / attempt)
+        for events in _events_of(folder):
+            if events.is_whole():
+                events.fetch(Path(temporary, *events.key.split("/")[-4:]))
         yield Path(temporary)
+
+
+def _events_of(folder: "StudyFolder") -> "Iterator[Place]":
+    """Where events lie, or lay in earlier versions."""
+    from tune.study_folder import TENSORBOARD
+
+    yield from (folder.tensorboard / name for name in folder.tensorboard.names())
+    for number in folder.trials.names():
+        yield from (folder.trials / number / attempt / TENSORBOARD for attempt in (folder.trials / number).names())
 
 
 def _start_tensorboard(trainings: Path, port: int) -> str:

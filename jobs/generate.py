@@ -88,9 +88,9 @@ def _generate(order: "Order", out: "Place", workers: int | None, total: int, con
     from tune.resources import ray_cluster
 
     missing = begin(order, out)
-    columns = (TextColumn("generating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("generating"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
     if missing:
-        with ray_cluster(0), Progress(*columns, console=console) as progress:
+        with ray_cluster(0), Progress(*columns, console=console, expand=True) as progress:
             cpus = int(ray.cluster_resources().get("CPU", 1))
             there = total - sum(part["count"] for part in missing)
             task = progress.add_task("", total=total, completed=there)

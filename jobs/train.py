@@ -192,7 +192,7 @@ def _train(
 ) -> "Outcome":
     from tune.attempt import Attempt
 
-    attempt = Attempt(out)
+    attempt = Attempt(out, events=out / "tensorboard" / out.name)
     if command.workers == 1:
         import torch
 
@@ -221,9 +221,9 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
         yield lambda metrics: print(json.dumps(metrics), flush=True)
         return
     epochs, done = config.training.epochs, 0
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    columns = (BarColumn(None), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with (
-        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        Progress(*columns, console=console, expand=True, disable=not console.is_terminal) as progress,
         line_a_minute(console, lambda: f"{done} of {epochs} epochs done"),
     ):
         task = progress.add_task("epochs", total=epochs)
@@ -231,12 +231,13 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
         def on_epoch(metrics: dict[str, float]) -> None:
             nonlocal done
             done = round(metrics["epoch"])
-            figures = f"phase {metrics['phase']:.0f}, nmse {metrics['reconstruction_nmse']:.4f}"
+            figures = [f"phase {metrics['phase']:.0f}", f"nmse {metrics['reconstruction_nmse']:.4f}"]
             if "disentanglement" in metrics:
-                figures += f", disentanglement {metrics['disentanglement']:+.4f}"
-            progress.update(task, completed=done, description=f"epochs, {figures}")
+                figures.append(f"disentanglement {metrics['disentanglement']:+.4f}")
+            progress.update(task, completed=done, description="\n".join(["epochs", *figures]))
             if not console.is_terminal:
-                console.print(f"epoch {done}/{epochs}, {figures}", highlight=False, markup=False, soft_wrap=True)
+                line = f"epoch {done}/{epochs}, {', '.join(figures)}"
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
 
         yield on_epoch
 

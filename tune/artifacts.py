@@ -1,12 +1,15 @@
-"""What a finished trial leaves to look at: figures of its model on the validation part, as artifacts of the study.
+"""What a finished trial leaves to look at, as artifacts of the study: figures of its model on the validation part, the
+metrics of its epochs, and whatever is too long for an attribute.
 
-The trial's process draws them into its attempt's folder; the process that tells the study uploads them.
+The trial's process draws the figures into its attempt's folder; the process that tells the study uploads them.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 import optuna
@@ -21,12 +24,15 @@ from hcvae.storage import Place
 from tune.internals.optuna_internals import storage_of
 from tune.outcome import Outcome
 from tune.study_folder import StudyFolder
+from tune.trial_attributes import is_long
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURES = "figures"
 """Folder of the figures of an attempt."""
+HISTORY = "history.jsonl"
+"""Metrics of every epoch, one a line; the dashboard shows it as a table."""
 ROWS, RECONSTRUCTED, SWAPPED = 512, 4, 3
 """Rows of the use of the latents, panels of reconstructions, rows and columns of the swap grid."""
 DPI = 80
@@ -82,8 +88,8 @@ class ArtifactStore:
         (self._place / artifact_id).remove()
 
 
-def upload(folder: StudyFolder, trial: Trial, figures: Place, names: Sequence[str]) -> None:
-    """Copy the files `names` of `figures` into the study's artifact store, from which its dashboard shows them. A file
+def upload(folder: StudyFolder, trial: Trial, files: Place, names: Sequence[str]) -> None:
+    """Copy the files `names` of a folder into the study's artifact store, from which its dashboard shows them. A file
     that an interrupted upload has left there already is not copied again.
 
     Raises:
@@ -93,9 +99,39 @@ def upload(folder: StudyFolder, trial: Trial, figures: Place, names: Sequence[st
     known = {meta.filename for meta in get_all_artifact_meta(trial)}
     missing = [name for name in names if name not in known]
     if missing:
-        with figures.fetched() as local:
+        with files.fetched() as local:
             for name in missing:
                 upload_artifact(artifact_store=store, file_path=str(local / name), study_or_trial=trial)
+
+
+def upload_texts(
+    folder: StudyFolder, trial: Trial, attributes: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
+) -> None:
+    """Put a trial's history, and those of its attributes that are too long for the dashboard's page, into the study's
+    artifact store.
+
+    Raises:
+        OSError: the store cannot be written.
+    """
+    texts = {HISTORY: "".join(f"{json.dumps(epoch)}\n" for epoch in history)} if history else {}
+    for name, value in attributes.items():
+        if value is not None and is_long(value):
+            is_text = isinstance(value, str)
+            texts[f"{name}.{'txt' if is_text else 'json'}"] = value if is_text else json.dumps(value, indent=2)
+    with tempfile.TemporaryDirectory() as local:
+        for name, text in texts.items():
+            Path(local, name).write_text(text, encoding="utf-8", errors="replace")
+        upload(folder, trial, Place.of(Path(local)), list(texts))
+
+
+def history_of(folder: StudyFolder, study: optuna.Study, trial: FrozenTrial) -> list[dict[str, Any]]:
+    """The metrics of every epoch of a finished trial; empty where there are none, or no longer."""
+    store = ArtifactStore(folder.artifacts)
+    for meta in get_all_artifact_meta(trial, storage=study._storage):
+        if meta.filename == HISTORY:
+            with suppress(ArtifactNotFound), store.open_reader(meta.artifact_id) as file:
+                return [json.loads(line) for line in file.read().splitlines()]
+    return list(trial.user_attrs.get("history") or ())  # of earlier versions
 
 
 def images(folder: StudyFolder, study: optuna.Study, trial: FrozenTrial) -> dict[str, bytes]:

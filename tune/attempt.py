@@ -17,16 +17,15 @@ from hcvae.errors import UserError
 from hcvae.patience import patiently
 from hcvae.storage import Place
 from hcvae.training import take_over, train_bundle
-from hcvae.training.loop import CHECKPOINTS
+from hcvae.training.loop import CHECKPOINTS, TENSORBOARD
 from hcvae.training.workers import Workers
 from tune.artifacts import FIGURES, illustrate
 from tune.decisions import Listener
 from tune.identity import TrialIdentity
 from tune.outcome import Outcome
 
-TENSORBOARD = "tensorboard"
-PARTS = ("bundle", FIGURES, TENSORBOARD)
-"""What an attempt leaves beside its checkpoints."""
+PARTS = ("bundle", FIGURES)
+"""What an attempt leaves beside its checkpoints and events."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,8 @@ class Attempt:
     earlier: tuple[Place, ...] = ()
     identity: TrialIdentity | None = None
     """Of the trial of a study; None: this is no trial."""
+    events: Place | None = None
+    """Folder of its TensorBoard events, whose name is what TensorBoard calls the training; None: in `place`."""
 
     def train(self, config: Config, data: Dataset, listener: Listener) -> Outcome:
         """Train, from the newest checkpoint where there is one, keep what it leaves, and say what it came to.
@@ -51,7 +52,8 @@ class Attempt:
             self._begin(config, data, folder, workers)
             try:
                 keep = partial(self._keep, folder)
-                result = train_bundle(config, data, folder, listener, keep, listener.chosen)
+                events = self._kept_events.path if self.place.is_local else folder / TENSORBOARD
+                result = train_bundle(config, data, folder, listener, keep, listener.chosen, events)
                 outcome = Outcome.of(result, listener.stop)
                 if not workers.first:
                     return outcome
@@ -62,6 +64,10 @@ class Attempt:
             finally:
                 if workers.first:
                     self._keep(folder)
+
+    @property
+    def _kept_events(self) -> Place:
+        return self.events or self.place / TENSORBOARD
 
     @contextmanager
     def _workspace(self) -> Iterator[Path]:
@@ -95,6 +101,8 @@ class Attempt:
         for part in PARTS:
             if (folder / part).is_dir():
                 (self.place / part).put(folder / part)
+        if (folder / TENSORBOARD).is_dir():
+            self._kept_events.put(folder / TENSORBOARD)
         if checkpoint is not None:
             kept = self.place / checkpoint.parent.name
             (kept / checkpoint.name).put(checkpoint)

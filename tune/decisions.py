@@ -19,6 +19,7 @@ from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
 from tune.early_stopping import MOASHA, first_rung, rungs_of
 from tune.pareto import OBJECTIVES, Point
+from tune.trial_attributes import attributes_of
 
 logger = logging.getLogger("hcvae")
 Metrics = dict[str, float]
@@ -134,14 +135,16 @@ def rungs(config: SearchConfig) -> tuple[int, ...]:
 
 
 def reported_at_rungs(study: optuna.Study, rungs: tuple[int, ...]) -> dict[int, dict[int, Point]]:
-    """What the trials of a study reported at `rungs`: read from the history of finished ones, and what others left.
+    """What the trials of a study reported at `rungs`; finished ones have recorded all their epochs.
 
     An interruption may swallow a verdict that was given, but not yet recorded: that trial is judged at its next rung.
     What another program has replaced by something else is left out.
     """
     found: dict[int, dict[int, Point]] = {}
     for trial in study.get_trials(deepcopy=False):
-        epochs = trial.user_attrs.get("history") or trial.user_attrs.get("rungs") or ()
+        recorded = attributes_of(trial)
+        # Earlier versions recorded `history` in the end, and `rungs` before.
+        epochs = recorded.get("epochs_reported") or recorded.get("history") or recorded.get("rungs") or ()
         try:
             found[trial.number] = dict(_points(epochs, rungs))
         except (KeyError, TypeError, ValueError):

@@ -13,10 +13,10 @@ from typing import Any, Self, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from hcvae.progress_lines import clock, line_a_minute
+from hcvae.terminal import TerminalTable
 from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
 from tune.front import Front
@@ -214,13 +214,14 @@ class LiveProgress(Progress):
 
     def render(self) -> RenderableType:
         """The view."""
-        table = Table("trial", "epoch", "phase", "validation loss", *OBJECTIVES, title="Running", title_justify="left")
+        table = TerminalTable("Running", ("trial", "epoch", "phase", "validation loss", *OBJECTIVES))
         for number, metrics in list(self.running.items()):
             if metrics:
                 values = [f"{metrics[name]:.4f}" for name in ("validation_loss", *OBJECTIVES)]
-                table.add_row(str(number), f"{metrics['epoch']:.0f}/{self.epochs}", f"{metrics['phase']:.0f}", *values)
+                epoch = f"{metrics['epoch']:.0f}/{self.epochs}"
+                table.rows.append((str(number), epoch, f"{metrics['phase']:.0f}", *values))
             else:
-                table.add_row(str(number), f"0/{self.epochs}", *("-" * 4))
+                table.rows.append((str(number), f"0/{self.epochs}", *("-" * 4)))
         failures = [Text(line, style="red") for line in self._failures[-3:]]
         return Group(Text(self.headline), table, pareto_table(self.front.members, self.front.hypervolume), *failures)
 

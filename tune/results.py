@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from hcvae.bundle import Bundle, load
 from hcvae.config import Config
+from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.storage import Place
+from hcvae.terminal import TerminalTable
 from hcvae.validation import explain
 from tune.front import model_of, stored_models
 from tune.pareto import DIRECTIONS, OBJECTIVES, Compromise, compromise, hypervolume, pareto_front
@@ -26,14 +26,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class SearchResult:
+@dataclass(frozen=True, repr=False)
+class SearchResult(Described):
     """The trials of a study and its Pareto set."""
 
     folder: Place
     """The study's folder."""
     trials: tuple[TrialSummary, ...]
     """All trials, by number."""
+
+    def facts(self) -> dict[str, object]:
+        """The folder, the trials by state, and the front."""
+        states = sorted(Counter(trial.state for trial in self.trials).items())
+        return {
+            "folder": self.folder,
+            "trials": ", ".join(f"{count} {state}" for state, count in states),
+            "front": ", ".join(str(trial.number) for trial in self.pareto),
+            "hypervolume": self.hypervolume,
+        }
 
     @classmethod
     def open(cls, folder: str | Path | Place) -> "SearchResult":
@@ -183,7 +193,7 @@ class SearchResult:
         rows = [summary.model_dump(exclude={"params"}) | summary.params for summary in self.trials]
         return pd.DataFrame(rows).set_index("number") if rows else pd.DataFrame()
 
-    def table(self) -> Table:
+    def table(self) -> TerminalTable:
         """The Pareto front for a terminal."""
         return pareto_table(self.pareto, self.hypervolume)
 
@@ -197,22 +207,19 @@ class SearchResult:
         return {summary.number: summary.point for summary in self.trials if summary.point}
 
 
-def pareto_table(members: tuple[TrialSummary, ...], area: float) -> Table:
+def pareto_table(members: tuple[TrialSummary, ...], area: float) -> TerminalTable:
     """Both objectives and the parameters of each member of a front; `*` marks the compromise."""
     best = compromise({member.number: member.point for member in members if member.point})
     arrows = {"minimize": "v", "maximize": "^"}
-    title = f"Pareto front, hypervolume {area:.4f}"
-    caption = f"* {best}" if best else None
-    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, show_edge=False, padding=0)
-    table.title_justify = table.caption_justify = "left"
+    objectives = [f"{name} {arrows[way]}" for name, way in zip(OBJECTIVES, DIRECTIONS, strict=True)]
     names = list(dict.fromkeys(name for member in members for name in member.params))
-    headers = [f"{name}\n{arrows[way]}" for name, way in zip(OBJECTIVES, DIRECTIONS, strict=True)]
-    for header in ("trial", *headers, *(name.rpartition(".")[2] for name in names)):
-        table.add_column(header.replace("_", "_\n"), justify="right")
+    headers = ("trial", *objectives, *(name.rpartition(".")[2] for name in names))
+    caption = f"* {best}" if best else ""
+    table = TerminalTable(f"Pareto front, hypervolume {area:.4f}", headers, caption=caption)
     for member in members:
         label = f"{member.number}{' *' if best and member.number == best.number else ''}"
-        objectives = [f"{value:.4f}" for value in member.point or ()]
-        table.add_row(label, *objectives, *(_short(member.params.get(name)) for name in names))
+        values = [f"{value:.4f}" for value in member.point or ()]
+        table.rows.append((label, *values, *(_short(member.params.get(name)) for name in names)))
     return table
 
 

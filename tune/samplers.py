@@ -32,6 +32,7 @@ from tune.internals.optuna_internals import (
 )
 from tune.ownership import CLAIM, OUTSIDE_BUDGET, Claim, claim_of, outside_budget, study_id
 from tune.space import GLOBAL, LOCAL, Value, apply, suggest
+from tune.trial_attributes import record
 
 GP_PARAMETERS = 8
 """`auto` takes the GP for at most so many parameters, all of them numbers."""
@@ -108,7 +109,7 @@ def draw(study: optuna.Study, trial: Trial, config: SearchConfig, *, adopted: bo
 
 def _refuse(study: optuna.Study, trial: Trial, reason: str) -> None:
     """Fail a trial whose parameters no training can have; it counts against the budget."""
-    trial.set_user_attr("failure", reason)
+    record(study, trial, {"failure": reason})
     claim = Claim(study=study_id(study))
     set_trial_system_attribute(study, trial, CLAIM, claim.model_dump())
     study.tell(trial, state=TrialState.FAIL)

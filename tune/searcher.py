@@ -6,7 +6,7 @@ Tune trial is which trial of the study, and Tune's own state is never read back.
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from hcvae.bundle import finite
 from hcvae.errors import StorageError, UserError
 from hcvae.training.diagnosis import diagnose
-from tune.artifacts import FIGURES, upload
+from tune.artifacts import FIGURES, upload, upload_texts
 from tune.attempt import Attempt
 from tune.budget import Budget
 from tune.config import SearchConfig
@@ -39,14 +39,19 @@ from tune.samplers import ask, draw, is_exhausted
 from tune.space import Value, apply
 from tune.study import counts, finished_trials, git_revision
 from tune.transaction import transaction
+from tune.trial_attributes import attributes_of, record
 
 MAX_RESTARTS = 3
 """How often a trial is handed out again after the death of its process."""
 LOOK_S = 2.0
 """Between two looks for trials that others have finished or given up."""
 
-OWN_ATTRIBUTES = {"failure", "stopped", "deaths", "rungs", "history", "diagnosis", "figure_failure", OUTSIDE_BUDGET}
-"""User attributes that a search writes, and reads again, or shows."""
+REPORTED = "epochs_reported"
+"""Attribute with the objectives of each epoch: while a trial runs those at rungs, in the end all."""
+OWN_ATTRIBUTES = (
+    *("failure", "stopped", "deaths", "rungs", "history", "diagnosis", "figure_failure", OUTSIDE_BUDGET, REPORTED),
+)
+"""Attributes that a search writes, and reads again, or shows."""
 
 T = TypeVar("T")
 
@@ -143,7 +148,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
     def died(self, trial_id: str, reason: str) -> None:
         """The process of a trial has died: the trial is free for another attempt, or has failed."""
-        deaths = self._in_study(lambda: [*_listed(self.running[trial_id], "deaths"), reason])
+        deaths = self._in_study(lambda: [*self._listed(self.running[trial_id], "deaths"), reason])
         self._end(trial_id, lambda trial: self._count_death(trial, deaths))
 
     def ended_elsewhere(self, trial: Trial) -> None:
@@ -224,7 +229,8 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         folder = self._front.folder
         identity = TrialIdentity(study=claim.study, trial=claim.trial, number=trial.number, params=params)
         places = tuple(folder.attempt(trial.number, number) for number in reversed(earlier))
-        attempt = Attempt(folder.attempt(trial.number, claim.attempt), places, identity)
+        events = folder.events(trial.number, claim.attempt)
+        attempt = Attempt(folder.attempt(trial.number, claim.attempt), places, identity, events)
         return {"number": trial.number, "attempt_number": claim.attempt, "attempt": attempt, "params": params}
 
     def _next(self, running: list[FrozenTrial], now: float) -> tuple[Trial, dict[str, Value], Claim, list[int]] | None:
@@ -240,8 +246,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         if not self._has_room(running):
             return None
         trial, params = ask(self._study, self._config)
-        for name in trial.user_attrs.keys() & OWN_ATTRIBUTES:
-            trial.set_user_attr(name, None)  # of a trial that another program has copied
+        record(self._study, trial, dict.fromkeys(OWN_ATTRIBUTES))  # of a trial that another program has copied
         attempts = self._front.folder.attempts(trial.number)  # of another trial that had its number
         claim = self.ownership.take(trial, now, adopted=False, attempts=max(attempts, default=0))
         return trial, params, claim, []
@@ -286,7 +291,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             self._study.tell(trial, state=TrialState.PRUNED if outcome.state == "pruned" else TrialState.FAIL)
 
     def _count_death(self, trial: Trial, deaths: list[str]) -> None:
-        trial.set_user_attr("deaths", deaths)
+        record(self._study, trial, {"deaths": deaths})
         if len(deaths) > MAX_RESTARTS:
             failure = f"the trial's process died {len(deaths)} times, at last: {deaths[-1]}"
             self._settle(trial, Outcome(state="failed", failure=failure))
@@ -297,10 +302,15 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
     def _remember(self, trial: Trial, metrics: dict[str, float]) -> None:
         # Its history comes with its end; other trials may be compared with it before, in the next start too.
         if metrics["epoch"] in self._rungs:
-            rung = {name: metrics[name] for name in ("epoch", *OBJECTIVES)}
             with self._database.locked(), suppress(UpdateFinishedTrialError):  # another program has ended the trial
                 if self.ownership.holds(trial):
-                    trial.set_user_attr("rungs", [*_listed(trial, "rungs"), *finite([rung])])
+                    reported = [*self._listed(trial, REPORTED), *_reported([metrics])]
+                    record(self._study, trial, {REPORTED: reported})
+
+    def _listed(self, trial: Trial, name: str) -> list[Any]:
+        """A list in an attribute; empty where another program has put something else there."""
+        found = attributes_of(self._study._storage.get_trial(trial._trial_id)).get(name)
+        return found if isinstance(found, list) else []
 
     def _annotate(self, trial: Trial, outcome: Outcome) -> None:
         last = outcome.history[-1] if outcome.state == "pruned" else None
@@ -308,22 +318,20 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             "failure": outcome.failure,
             "stopped": outcome.stopped,
             "values_at_stop": [last[name] for name in OBJECTIVES] if last else None,
+            "deaths": self._listed(trial, "deaths") or None,
             "traceback": outcome.traceback,
             "best_epoch": outcome.best_epoch,
             "epochs": len(outcome.history),
             "seconds": sum(epoch["seconds"] or 0 for epoch in outcome.history),
-            "metrics": outcome.history[outcome.best_epoch - 1] if outcome.best_epoch else None,
-            "history": outcome.history,
+            REPORTED: _reported(outcome.history),
             "diagnosis": self._diagnosis(trial, outcome),
             "figure_failure": self._upload(trial, outcome),
             "precision": outcome.precision and outcome.precision.used,
             "precision_choice": outcome.precision and outcome.precision.model_dump(mode="json"),
             "git_revision": self._git_revision,
         }
-        recorded = trial.user_attrs
-        for name, value in attributes.items():
-            if value is not None or recorded.get(name) is not None:  # another program may have put something there
-                trial.set_user_attr(name, value)
+        record(self._study, trial, attributes)
+        upload_texts(self._front.folder, trial, attributes | {REPORTED: None}, outcome.history)
 
     def _upload(self, trial: Trial, outcome: Outcome) -> str | None:
         """Take in the trial's figures; why one is missing."""
@@ -366,10 +374,9 @@ class EndOfTrials(ray.tune.Callback):  # type: ignore[misc]
             raise self._searcher.broken
 
 
-def _listed(trial: Trial, name: str) -> list[Any]:
-    """A list in a user attribute; empty where another program has put something else there."""
-    found = trial.user_attrs.get(name)
-    return found if isinstance(found, list) else []
+def _reported(history: Iterable[Mapping[str, float | None]]) -> list[dict[str, float | None]]:
+    """Epoch and objectives of each epoch."""
+    return finite({name: metrics[name] for name in ("epoch", *OBJECTIVES)} for metrics in history)
 
 
 def _reason(file: Path) -> str:

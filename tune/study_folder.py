@@ -1,6 +1,7 @@
 """The folder of a study, which anyone may read, and the record in it of what is searched.
 
 <storage>/<study>/   study.json  study.db  pareto.json  trials/<number>/attempt-<k>/  best/trial-<number>/
+                     artifacts/  tensorboard/<study>-trial-<number>-attempt-<k>/
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tune.config import SearchConfig
 from tune.database import SQLITE, Database
 from tune.lookup import find_study
 
+TENSORBOARD = "tensorboard"
 LOCK = ".lock"
 """File that the processes that search hold."""
 
@@ -113,8 +115,17 @@ class StudyFolder:
         return self.trials / str(number)
 
     def attempt(self, number: int, attempt: int) -> Place:
-        """Folder of one attempt at a trial: checkpoints, TensorBoard events and, until it is judged, its bundle."""
+        """Folder of one attempt at a trial: checkpoints, figures and, until it is judged, its bundle."""
         return self.trial(number) / f"attempt-{attempt}"
+
+    @property
+    def tensorboard(self) -> Place:
+        """Folder of the TensorBoard events; earlier versions left them in the folders of the attempts."""
+        return self.place / TENSORBOARD
+
+    def events(self, number: int, attempt: int) -> Place:
+        """Folder of the TensorBoard events of one attempt at a trial; TensorBoard shows its name."""
+        return self.tensorboard / f"{self.place.name}-trial-{number:04}-attempt-{attempt}"
 
     def exported(self, number: int) -> Place:
         """Where the bundle of a trial of the Pareto set lies."""

@@ -15,9 +15,10 @@ from hcvae.config import Section
 from tune.identity import TrialIdentity
 from tune.ownership import Claim, claim_of, outside_budget
 from tune.pareto import OBJECTIVES, Point
+from tune.trial_attributes import attributes_of
 
 SHOWN = ("best_epoch", "seconds", "failure", "figure_failure", "stopped", "precision")
-"""User attributes that a summary has as they are."""
+"""Attributes that a summary has as they are."""
 
 
 class TrialSummary(Section):
@@ -58,6 +59,12 @@ class TrialSummary(Section):
     replaced_attributes: tuple[str, ...] = ()
     """What of the above another program has replaced by something of another kind, so that it is not shown."""
 
+    def facts(self) -> dict[str, Any]:
+        """The trial, its objectives and parameters; what went wrong, if anything."""
+        shown = {name: getattr(self, name) for name in ("number", "state", *OBJECTIVES)}
+        reasons = {"failure": self.failure, "stopped": self.stopped, "troubles": ", ".join(self.troubles)}
+        return shown | {name: reason for name, reason in reasons.items() if reason} | self.params
+
     @property
     def point(self) -> Point | None:
         """Its place in the plane of the objectives; None where its training has not reported one here."""
@@ -81,7 +88,7 @@ def summarize(trial: FrozenTrial, study: str | None) -> TrialSummary:
     """
     complete, outside = trial.state == TrialState.COMPLETE, outside_budget(trial, study)
     finite = [value if math.isfinite(value) else None for value in trial.values] if complete else [None, None]
-    claim, attributes = claim_of(trial), trial.user_attrs if trial.state.is_finished() else {}
+    claim, attributes = claim_of(trial), attributes_of(trial) if trial.state.is_finished() else {}
     content: dict[str, Any] = {name: attributes.get(name) for name in SHOWN}
     content["troubles"] = _troubles(attributes.get("diagnosis"))
     content |= {

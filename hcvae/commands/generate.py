@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from hcvae.data.preprocessing import Value
     from hcvae.generation import Recording
 
-MOST_PANELS, MOST_DRAWN = 12, 30
 OF_LIKE = ("row", "fix", "interpolate", "swap")
 OF_SECOND = ("other",)
 OF_DRAWS = ("samples", "seed", "temperature", "residual_noise", "fix")
@@ -43,7 +42,8 @@ class Generate(command_line.Command):
     out: str
     """The file to write: .parquet, .csv, .mat (MATLAB v5) or .edf (EDF+)."""
     figure: str | None = None
-    """PNG to draw the waveforms to, at most 12 conditions and 30 waveforms of each; waves named where predicted."""
+    """PNG to draw the waveforms to, with the recordings that they are like and the predicted waves: at most 24
+    conditions and 30 waveforms of each, and what is not drawn is named."""
     condition: list[str] = Field([])
     """COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP (both ends included); repeat it. All combinations are
     generated. null for none; columns left out take the recording's value with --like, else their typical one."""
@@ -83,20 +83,17 @@ def run(arguments: Sequence[str]) -> int:
     if command.figure is not None and not command.figure.lower().endswith(".png"):
         raise UserError(f"--figure {command.figure}: the name must end in .png")
     from hcvae.bundle import load
-    from hcvae.generation import parse_conditions, read_recording
+    from hcvae.generation import parse_conditions
     from hcvae.generation.conditions import text_of
 
     bundle = load(command.bundle)
     given = parse_conditions(bundle, command.condition)
-    like = None
-    if command.like is not None:
-        like = read_recording(bundle, command.like, command.row, extrapolate=command.extrapolate)
+    like, second = _recordings(command, bundle)
     console = Console()
     with line_a_minute(console, lambda: "generating"):
-        table = _drawn(command, bundle, given, like)
+        table = _drawn(command, bundle, given, like, second)
     write_table(table, command.out)
-    if command.figure is not None:
-        _draw(bundle, table, list(given[0]), command.figure)
+    notes = _draw(command, bundle, table, list(given[0]), like, second)
     for name in (column.name for column in bundle.preprocessing.static.columns):
         values = ", ".join(map(text_of, dict.fromkeys(table[name].to_pylist())))
         source = "typical of the training data" if like is None or name in like.assumed else "of the recording"
@@ -104,22 +101,46 @@ def run(arguments: Sequence[str]) -> int:
         console.print(f"{name} = {values}{note}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"{table.num_rows} waveforms written to {command.out}", highlight=False, markup=False, soft_wrap=True)
     if command.figure is not None:
-        console.print(f"drawn to {command.figure}", highlight=False, markup=False, soft_wrap=True)
+        for line in (f"drawn to {command.figure}", *notes):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
+def _recordings(command: Generate, bundle: "Bundle") -> "tuple[Recording | None, Recording | None]":
+    """The recording to start from, and the second one; None where the command names none."""
+    if command.like is None:
+        return None, None
+    from hcvae.generation import read_recording
+
+    first = read_recording(bundle, command.like, command.row, extrapolate=command.extrapolate)
+    row = command.swap if command.interpolate is None else command.interpolate
+    if row is None:
+        return first, None
+    return first, read_recording(bundle, command.other or command.like, row, extrapolate=command.extrapolate)
+
+
 def _drawn(
-    command: Generate, bundle: "Bundle", given: Sequence[Mapping[str, "Value"]], like: "Recording | None"
+    command: Generate,
+    bundle: "Bundle",
+    given: Sequence[Mapping[str, "Value"]],
+    like: "Recording | None",
+    second: "Recording | None",
 ) -> "pa.Table":
-    from hcvae.generation import generate, vary
+    import pyarrow as pa
+
+    from hcvae.generation import generate, interpolate, swap, vary
 
     beyond, noisy, spread = command.extrapolate, command.residual_noise, command.temperature
     if like is None:
         return generate(
             bundle, given, command.samples, command.seed, residual_noise=noisy, temperature=spread, extrapolate=beyond
         )
-    if command.interpolate is not None or command.swap is not None:
-        return _of_two(command, bundle, given, like)
+    if second is not None and command.swap is not None:
+        return pa.concat_tables(swap(bundle, like, second, condition=one, extrapolate=beyond) for one in given)
+    if second is not None:
+        return pa.concat_tables(
+            interpolate(bundle, like, second, command.steps, condition=one, extrapolate=beyond) for one in given
+        )
     samples = 1 if command.fix == "both" and not noisy else command.samples
     return vary(
         bundle,
@@ -134,39 +155,37 @@ def _drawn(
     )
 
 
-def _of_two(
-    command: Generate, bundle: "Bundle", given: Sequence[Mapping[str, "Value"]], first: "Recording"
-) -> "pa.Table":
-    import pyarrow as pa
+def _draw(
+    command: Generate,
+    bundle: "Bundle",
+    table: "pa.Table",
+    names: Sequence[str],
+    like: "Recording | None",
+    second: "Recording | None",
+) -> list[str]:
+    """Draw the figure where one is asked for; what of the table it does not show."""
+    if command.figure is None:
+        return []
+    from hcvae.generation_figure import generation_figure
+    from hcvae.plots import save_figure
 
-    from hcvae.generation import interpolate, read_recording, swap
-
-    row = command.swap if command.interpolate is None else command.interpolate
-    beyond = command.extrapolate
-    second = read_recording(bundle, command.other or command.like or "", row or 0, extrapolate=beyond)
-    if command.interpolate is None:
-        return pa.concat_tables(swap(bundle, first, second, condition=one, extrapolate=beyond) for one in given)
-    return pa.concat_tables(
-        interpolate(bundle, first, second, command.steps, condition=one, extrapolate=beyond) for one in given
-    )
+    rows = (command.row, command.swap if command.interpolate is None else command.interpolate)
+    labels = (f"recording, row {rows[0]}", f"second recording, row {rows[1]}")
+    recorded = {label: one for label, one in zip(labels, (like, second), strict=True) if one is not None}
+    figure, notes = generation_figure(bundle, table, names, recorded, _title(command))
+    save_figure(figure, command.figure)
+    return notes
 
 
-def _draw(bundle: "Bundle", table: "pa.Table", names: Sequence[str], path: str) -> None:
-    import numpy as np
-
-    from hcvae.generation import families
-    from hcvae.plots import generated, save_figure
-
-    found = list(families(table, names))
-    shown = [found[k] for k in np.unique(np.linspace(0, len(found) - 1, MOST_PANELS).round().astype(int))]
-    preprocessing = bundle.preprocessing
-    figure = generated(
-        [family.signals_uv[:MOST_DRAWN] for family in shown],
-        np.arange(preprocessing.signal_length) * 1e3 / preprocessing.sampling_rate_hz,
-        [family.title for family in shown],
-        [family.latency_ms[:MOST_DRAWN] for family in shown],
-    )
-    save_figure(figure, path)
+def _title(command: Generate) -> str:
+    if command.like is None:
+        return "Generated waveforms"
+    if command.interpolate is not None:
+        return f"From row {command.row} (0%) to row {command.interpolate} (100%)"
+    if command.swap is not None:
+        return f"z_global of row {command.row} with z_local of row {command.swap}"
+    kept = "both latents" if command.fix == "both" else f"z_{command.fix}"
+    return f"Generated with {kept} of row {command.row}"
 
 
 def _refuse_meaningless(command: Generate) -> None:

@@ -30,7 +30,7 @@ class Inspect(command_line.Command):
     as_json: str | None = Field(None, validation_alias="json")
     """File to write everything to, as JSON."""
     figure: str | None = Field(None)
-    """PNG to draw the grand averages of each level to; tables only."""
+    """PNG to draw the grand averages of each level to, a panel for each stimulus; tables only."""
     subject_column: str = Field("subject_id", validation_alias="subject-column")
     """Column that names the subject; tables only."""
     average_columns: list[str] = Field([], validation_alias="average-columns")
@@ -72,11 +72,12 @@ def _table(command: Inspect, console: Console) -> dict[str, Any]:
     ready = trainability(recordings, command.subject_column, command.average_columns or None, command.sampling_rate_hz)
     report.show_trainability(ready, console)
     if command.figure is not None:
-        from hcvae.inspection.figure import grand_averages
+        from hcvae.inspection.figure import grand_averages, not_drawn
         from hcvae.plots import save_figure
 
         save_figure(grand_averages(recordings), command.figure)
-        console.print(f"grand averages drawn to {command.figure}", highlight=False)
+        for line in (f"grand averages drawn to {command.figure}", *not_drawn(recordings)):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     return {
         "table": command.path,
         "summary": asdict(summary),

@@ -27,14 +27,15 @@ from hcvae.data.table import (
     sampling_rate_of,
     signals_of,
 )
+from hcvae.described import Described
 from hcvae.errors import UserError
 
 MODEL_WAVES: tuple[Wave, ...] = ("I", "III", "V")
 """The waves that the peak head predicts."""
 
 
-@dataclass(frozen=True)
-class Part:
+@dataclass(frozen=True, repr=False)
+class Part(Described):
     """One part of the split. Plain arrays, so that Ray shares them among processes without a copy."""
 
     signals: NDArray[np.float32]
@@ -52,6 +53,11 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.signals)
+
+    def facts(self) -> dict[str, object]:
+        """Sizes."""
+        rows, samples = self.signals.shape
+        return {"rows": rows, "samples": samples, "static": self.static.shape[1], "labelled": int(self.peak_mask.sum())}
 
     def take(self, rows: NDArray[np.int64]) -> "Part":
         """Some of the rows; which of them are independent averages is not known of the new part."""
@@ -81,8 +87,8 @@ class TrainingRows(Protocol):
         """`count` rows from number `first` on, of the row groups in the order `groups`, for `PartTensors.of_block`."""
 
 
-@dataclass(frozen=True)
-class Dataset:
+@dataclass(frozen=True, repr=False)
+class Dataset(Described):
     """The three parts and what maps them from and to physical units."""
 
     train: Part
@@ -97,6 +103,18 @@ class Dataset:
     """Of the recordings: the config's, else that of the tables' metadata."""
     stream: TrainingRows | None = None
     """Training rows that stay on the disk, block by block."""
+
+    def facts(self) -> dict[str, object]:
+        """Sizes, split and fingerprint."""
+        samples, rate_hz = self.preprocessing.signal_length, self.preprocessing.sampling_rate_hz
+        return {
+            "train": self.n_train,
+            "validation": len(self.validation),
+            "test": len(self.test),
+            "unit": self.split.unit,
+            "samples": f"{samples} at {rate_hz:g} Hz",
+            "fingerprint": self.fingerprint[:12],
+        }
 
     @property
     def n_train(self) -> int:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hcvae.config import DataConfig
+from hcvae.described import Described
 from hcvae.errors import UserError
 
 PARTS = ("train", "validation", "test")
@@ -23,8 +24,8 @@ FEWEST_SUBJECTS = 5
 """From so many subjects on, the automatic choice is to split by subject."""
 
 
-@dataclass(frozen=True)
-class Split:
+@dataclass(frozen=True, repr=False)
+class Split(Described):
     """Sorted row numbers of the three parts, and why they are what they are."""
 
     unit: Literal["subject", "recording"]
@@ -35,6 +36,10 @@ class Split:
     units: NDArray[np.int64]
     """Number of each row's unit [N]."""
     explanation: str
+
+    def facts(self) -> dict[str, object]:
+        """The unit, and the rows of each part."""
+        return {"unit": self.unit, **{part: len(getattr(self, part)) for part in PARTS}}
 
 
 def split_rows(table: pa.Table, config: DataConfig) -> Split:

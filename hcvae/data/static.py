@@ -165,6 +165,15 @@ class StaticColumn(Section):
         values = self._encode_numbers(column) if self.kind == "number" else self._encode_categories(column)
         return np.column_stack([values, null]) if self.has_nulls else values
 
+    def decode(self, encoded: NDArray[np.floating]) -> float | str | None:
+        """The value of one row from its part of the encoded parameters [len(names)]; numbers as exact as float32."""
+        if self.has_nulls and encoded[-1] > 0.5:
+            return None
+        if self.kind == "category":
+            return self.categories[int(np.argmax(encoded[: len(self.categories)]))]
+        varies = self.minimum < self.maximum
+        return float(np.float32(encoded[0] * self.std + self.mean)) if varies else self.minimum
+
     def _encode_numbers(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
         if self.minimum < self.maximum:
             numbers: NDArray[np.float64] = column.to_numpy()  # NaN where null
@@ -228,3 +237,9 @@ class StaticEncoder(Section):
             if column.name not in table.column_names:
                 raise UserError(f"static column {column.name!r}: must be given, but got only {table.column_names}")
         return np.hstack([column.encode(table[column.name]) for column in self.columns]).astype(np.float32)
+
+    def decode(self, encoded: NDArray[np.floating]) -> dict[str, float | str | None]:
+        """The values of one row [S], by column; numbers as exact as float32."""
+        ends = np.cumsum([len(column.names) for column in self.columns])
+        parts = np.split(encoded, ends[:-1])
+        return {column.name: column.decode(part) for column, part in zip(self.columns, parts, strict=True)}

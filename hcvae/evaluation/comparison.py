@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from hcvae.bundle import Bundle
+from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.evaluation.findings import SECTIONS, Findings
 from hcvae.evaluation.models import (
@@ -22,13 +20,13 @@ from hcvae.evaluation.models import (
     evaluate_recordings,
 )
 from hcvae.evaluation.rows import EvaluationRows
+from hcvae.terminal import TerminalTable
 
-NUMBER_WIDTH = 6
 WITH_NOISE = "Generated waveforms are compared with residual noise, as averages of a recorder look."
 
 
-@dataclass
-class Comparison:
+@dataclass(repr=False)
+class Comparison(Described):
     """Findings by column: the bundles, then the baselines of each data set that they are evaluated on."""
 
     bundles: dict[str, Findings] = field(default_factory=dict)
@@ -37,6 +35,10 @@ class Comparison:
     """What each bundle was evaluated on, in words."""
     notes: list[str] = field(default_factory=lambda: [WITH_NOISE])
     _data_sets: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, object]:
+        """The columns."""
+        return {"bundles": ", ".join(self.bundles), "baselines": ", ".join(self.baselines)}
 
     def add(self, name: str, bundle: Bundle, rows: EvaluationRows, progress: Progress, *, baselines: bool) -> None:
         """Evaluate `bundle` on `rows`, and the baselines that no earlier bundle has brought along."""
@@ -51,19 +53,14 @@ class Comparison:
             return
         self._add_baselines(bundle, rows, progress)
 
-    def table(self) -> Table:
+    def table(self) -> TerminalTable:
         """A row a measure, a column a model; a dash where it could not be measured."""
         columns = self.bundles | self.baselines
-        table = Table("measure", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        table.columns[0].no_wrap = True
-        for name in columns:
-            table.add_column(name, justify="right", overflow="fold", min_width=NUMBER_WIDTH)
+        table = TerminalTable("Measures", ("measure", *columns))
         for section, measures in SECTIONS.items():
-            if table.row_count:
-                table.add_section()
-            table.add_row(f"[bold]{section}[/bold]")
+            table.rows.append((section,))
             for name, meaning in measures.items():
-                table.add_row(meaning, *(_shown(found.measures.get(name)) for found in columns.values()))
+                table.rows.append((meaning, *(_shown(found.measures.get(name)) for found in columns.values())))
         return table
 
     def reasons(self) -> dict[str, list[str]]:
@@ -151,7 +148,7 @@ def folder_names(paths: Sequence[str]) -> list[str]:
 
 
 def _shown(value: float | None) -> str:
-    """At most NUMBER_WIDTH characters, up to 9999."""
+    """Six characters, up to 9999."""
     if value is None:
         return "-"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"

@@ -43,12 +43,14 @@ class Illustrator:
 
     def families(self, fixed: str, varied: str) -> Figure:
         """One block of each of some rows, with the other block of many rows, under each one's condition."""
-        rows = np.repeat(self._some(FAMILIES), DRAWN)
+        some = self._some(FAMILIES)
+        rows = np.repeat(some, DRAWN)
         others = np.random.default_rng(self.seed + 1).integers(len(self.rows.part), size=len(rows))
         latents = self._model.latents(rows) | {varied: self._model.latents(others)[varied]}
         waveforms, _ = self._model.decode(latents, self._model.static[rows])
         shaped = waveforms.reshape(-1, DRAWN, waveforms.shape[1])
-        return plots.latent_families(shaped, self._model.times_ms, f"z_{fixed}", f"z_{varied}")
+        titles, scales = self._model.conditions(some), self.rows.part.group[some].tolist()
+        return plots.latent_families(shaped, self._model.times_ms, f"z_{fixed}", f"z_{varied}", titles, scales)
 
     def interpolation(self) -> Figure:
         """All latents from the first shown row's to the last one's, under the first one's condition."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hcvae.described import Described
 from hcvae.errors import UserError
 
 _DISTRIBUTION = {
@@ -74,6 +75,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
 }
 """Names and meanings of the measures, in the order of the table."""
+OBJECTIVES = ("reconstruction_nmse", "disentanglement")
 MEASURES = {name: meaning for section in SECTIONS.values() for name, meaning in section.items()}
 
 
@@ -82,8 +84,8 @@ def names_of(*sections: str) -> tuple[str, ...]:
     return tuple(name for section in sections for name in SECTIONS[section])
 
 
-@dataclass
-class Findings:
+@dataclass(repr=False)
+class Findings(Described):
     """What was measured of one model: every name of `MEASURES` ends up in `measures` or in `left_out`."""
 
     measures: dict[str, float] = field(default_factory=dict)
@@ -91,6 +93,11 @@ class Findings:
     """Why each other measure was not taken."""
     details: dict[str, Any] = field(default_factory=dict)
     """What one number does not say, such as the shares of each factor."""
+
+    def facts(self) -> dict[str, object]:
+        """The two objectives, and how many measures were taken."""
+        shown = {name: self.measures[name] for name in OBJECTIVES if name in self.measures}
+        return {**shown, "measures": len(self.measures), "left_out": len(self.left_out)}
 
     def take(self, names: Iterable[str], measure: Callable[[], Mapping[str, float]]) -> None:
         """Call `measure`; where the data cannot support it, its UserError is the reason for leaving `names` out."""

@@ -17,6 +17,7 @@ from hcvae.config import Config, DataConfig
 from hcvae.data.dataset import Part, prepare, read_part
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.data.split import recording_key, row_codes
+from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.metrics.ground_truth import CONDITION_COLUMNS, READ_FACTORS
 
@@ -26,8 +27,8 @@ GROUPS = ("sex", SPECIES)
 SAME_SCALE = 1e-4
 
 
-@dataclass(frozen=True)
-class Sample:
+@dataclass(frozen=True, repr=False)
+class Sample(Described):
     """Waveforms, recorded or generated, and the table that describes them."""
 
     signals: NDArray[np.float32]
@@ -39,6 +40,10 @@ class Sample:
 
     def __len__(self) -> int:
         return len(self.signals)
+
+    def facts(self) -> dict[str, object]:
+        """Sizes, and what describes the rows."""
+        return {"rows": len(self), "samples": self.signals.shape[1], "columns": ", ".join(self.table.column_names)}
 
     def take(self, rows: NDArray[np.int64]) -> "Sample":
         """Some of the rows."""
@@ -70,8 +75,8 @@ class Sample:
         return np.sort(np.random.default_rng(seed).permutation(first)[:most])
 
 
-@dataclass(frozen=True)
-class EvaluationRows:
+@dataclass(frozen=True, repr=False)
+class EvaluationRows(Described):
     """What is evaluated, and what the model was trained on."""
 
     source: str
@@ -86,6 +91,10 @@ class EvaluationRows:
     train: Sample | None
     """The training rows; None where the bundle's own data were not read."""
     is_training_part: bool = False
+
+    def facts(self) -> dict[str, object]:
+        """Where the rows are from, and how many there are."""
+        return {"source": self.source, "rows": len(self.recorded), "train": len(self.train) if self.train else None}
 
 
 def own_rows(bundle: Bundle, part: PartName) -> EvaluationRows:

@@ -7,20 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hcvae.bundle import Bundle
 from hcvae.data.preprocessing import Value
 from hcvae.data.table import checked_signal, sampling_rate_of, scalar_column, signals_of
+from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.generation.conditions import complete_condition, condition_table
 
 
-@dataclass(frozen=True)
-class Recording:
+@dataclass(frozen=True, repr=False)
+class Recording(Described):
     """What a model makes of one recording."""
 
     condition: Mapping[str, Value]
@@ -29,6 +32,13 @@ class Recording:
     """The posterior's mean [1, D] of each block: `global`, `intermediate` where the model has such levels, `local`."""
     assumed: tuple[str, ...]
     """Static columns that the table does not have."""
+    signal_uv: NDArray[np.float32]
+    """The recording itself [T]."""
+
+    def facts(self) -> dict[str, object]:
+        """The condition, and the dimensions of the latents."""
+        latents = {block: z.shape[1] for block, z in self.latents.items()}
+        return {"condition": self.condition, "latents": latents, "samples": len(self.signal_uv)}
 
 
 def read_recording(bundle: Bundle, path: str | Path, row: int = 0, *, extrapolate: bool = False) -> Recording:
@@ -96,7 +106,7 @@ def encode_recording(
     with torch.no_grad():
         posterior = bundle.model.encode(signal, torch.from_numpy(preprocessing.static.encode(conditions)))
     latents = {block: posterior[f"mu_{block}"] for block in bundle.model.latent_dims}
-    return Recording(condition, latents, tuple(name for name in condition if name not in own))
+    return Recording(condition, latents, tuple(name for name in condition if name not in own), signal_uv[0])
 
 
 def _row(file: pq.ParquetFile, row: int, where: str) -> pa.Table:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hcvae.bundle import Bundle
 from hcvae.data.static import StaticColumn
+from hcvae.described import Described
 from hcvae.inspection.finding import Finding
 from hcvae.model_card import REPORTED, shown
 from hcvae.training.diagnosis import examine
@@ -21,8 +22,8 @@ class Condition:
     """Whether training rows had none."""
 
 
-@dataclass(frozen=True)
-class BundleSummary:
+@dataclass(frozen=True, repr=False)
+class BundleSummary(Described):
     """What a bundle is and how it was trained."""
 
     model_type: str
@@ -39,6 +40,11 @@ class BundleSummary:
     epochs: int
     metrics: dict[str, dict[str, float]]
     """By part of the split."""
+
+    def facts(self) -> dict[str, object]:
+        """The model, and what it was trained on."""
+        sizes = {"parameters": f"{self.parameters:,}", "latents": self.latent_dims, "epochs": self.epochs}
+        return {"model": self.model_type, **sizes, "data": self.data}
 
 
 def summarise_bundle(bundle: Bundle) -> BundleSummary:

@@ -3,6 +3,7 @@
 Legend: N rows, T samples.
 """
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,19 +27,27 @@ from hcvae.data.table import (
     stored,
     text_column,
 )
+from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
-LEVEL, SPECIES, NOISE = "stimulus_level_db", "species", "residual_noise_uv"
+LEVEL, SPECIES, NOISE, FREQUENCY = (
+    "stimulus_level_db",
+    "species",
+    "residual_noise_uv",
+    "stimulus_frequency_hz",
+)
 KIND = ("dataset", SPECIES, "stimulus_type")
 """Columns that tell recordings apart whose levels and amplitudes do not compare."""
 OF_ONE_AVERAGE = (*("record_id", "recording_index", "half", "n_averages", "n_artifacts", NOISE, "factor_noise"),)
 """Columns that differ between averages of one response."""
 NAMED = 5
+MICROVOLTS = ("uV", "µV", "μV", "")
+"""Names of the unit that everything here reads."""
 
 
-@dataclass(frozen=True)
-class Recordings:
+@dataclass(frozen=True, repr=False)
+class Recordings(Described):
     """The rows of a table."""
 
     path: str
@@ -95,10 +104,31 @@ class Recordings:
     def __len__(self) -> int:
         return len(self.signals_uv)
 
+    def facts(self) -> dict[str, object]:
+        """The file and its sizes."""
+        sizes = {"rows": len(self), "samples": f"{self.signals_uv.shape[1]} at {self.sampling_rate_hz:g} Hz"}
+        return {"path": self.path, **sizes, "subjects": len(np.unique(self.subject))}
+
     @property
     def times_ms(self) -> NDArray[np.float64]:
-        """Time of each sample after the stimulus [T]."""
-        return np.arange(self.signals_uv.shape[1], dtype=np.float64) * 1e3 / self.sampling_rate_hz
+        """Time of each sample after stimulus onset [T]; the first one's is that of the import, else 0."""
+        return self._start_ms + np.arange(self.signals_uv.shape[1], dtype=np.float64) * 1e3 / self.sampling_rate_hz
+
+    @property
+    def _start_ms(self) -> float:
+        from hcvae.importers.provenance import METADATA  # here: it imports SciPy
+
+        record = (self.table.schema.metadata or {}).get(METADATA)
+        try:
+            return float(json.loads(record)["options"]["steps"]["grid"]["start_ms"]) if record else 0.0
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{self.path}: {METADATA.decode()} in the metadata is no record of an import") from None
+
+    @property
+    def unit(self) -> str:
+        """Of the waveforms, as the metadata of `signal` name it; uV where they do not."""
+        named = (self.table.schema.field("signal").metadata or {}).get(b"unit", b"").decode()
+        return named if named not in MICROVOLTS else "uV"
 
     @cached_property
     def finite(self) -> NDArray[np.bool_]:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from hcvae.inspection.finding import Finding
 from hcvae.inspection.reliability import Agreement
 from hcvae.inspection.summary import Summary
+from hcvae.terminal import TerminalTable
 
 if TYPE_CHECKING:
     from hcvae.inspection.bundle import BundleSummary
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 MOST_SUBJECTS = 8
 
 
-def tables_of(summary: Summary, agreement: Sequence[Agreement]) -> Iterator[Table]:
+def tables_of(summary: Summary, agreement: Sequence[Agreement]) -> Iterator[TerminalTable]:
     """Columns, rows by level and subject, and agreement of independent averages."""
-    columns = Table("column", "type", "missing", "distinct", "range or values", title="Columns")
+    columns = TerminalTable("Columns", ("column", "type", "missing", "distinct", "range or values"))
     for column in summary.columns:
         counts = str(column.missing or ""), str(column.distinct)
-        columns.add_row(escape(column.name), column.type, *counts, escape(column.values))
+        columns.rows.append((column.name, column.type, *counts, column.values))
     yield columns
     if summary.rows_by_level:
         yield _levels(summary)
@@ -45,19 +45,19 @@ def head_of(summary: Summary) -> str:
     )
 
 
-def tables_of_bundle(summary: "BundleSummary") -> Iterator[Table]:
+def tables_of_bundle(summary: "BundleSummary") -> Iterator[TerminalTable]:
     """Conditions and metrics."""
     from hcvae.inspection.bundle import reported
 
-    conditions = Table("condition", "kind", "trained on", title="Conditions")
+    conditions = TerminalTable("Conditions", ("condition", "kind", "trained on"))
     for condition in summary.conditions:
         nulls = ", or null" if condition.nulls else ""
-        conditions.add_row(escape(condition.name), condition.kind, escape(condition.trained_on + nulls))
+        conditions.rows.append((condition.name, condition.kind, condition.trained_on + nulls))
     yield conditions
     parts = {name: summary.metrics[name] for name in ("validation", "test")}
-    metrics = Table("metric", *parts, title="Metrics")
+    metrics = TerminalTable("Metrics", ("metric", *parts))
     for meaning, values in reported(parts):
-        metrics.add_row(meaning, *values)
+        metrics.rows.append((meaning, *values))
     yield metrics
 
 
@@ -94,7 +94,7 @@ def show_trainability(ready: "Trainability", console: Console) -> None:
     if ready.untrainable is not None:
         lines = [f"cannot be trained on: {ready.untrainable}"]
     else:
-        lines = [f"can be trained on: python -m jobs.train {ready.options} --out model", f"  {ready.split}"]
+        lines = [f"can be trained on: python -m jobs.train {ready.options} --out results/model", f"  {ready.split}"]
         if ready.unsearchable is None:
             lines.append(f"can be searched on: python -m jobs.search {ready.options}")
         else:
@@ -103,31 +103,33 @@ def show_trainability(ready: "Trainability", console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _levels(summary: Summary) -> Table:
+def _levels(summary: Summary) -> TerminalTable:
     """Rows of each subject at each level, or of all where the subjects are many."""
     subjects = sorted({subject for counts in summary.rows_by_level.values() for subject in counts})
     shown = subjects if len(subjects) <= MOST_SUBJECTS else []
-    table = Table("level, dB", "rows", "subjects", *map(escape, shown), title="Rows by level")
+    table = TerminalTable("Rows by level", ("level, dB", "rows", "subjects", *shown))
     for level, counts in summary.rows_by_level.items():
         own = (str(counts.get(subject, "")) for subject in shown)
-        table.add_row(level, str(sum(counts.values())), str(len(counts)), *own)
+        table.rows.append((level, str(sum(counts.values())), str(len(counts)), *own))
     return table
 
 
-def _agreement(agreement: Sequence[Agreement]) -> Table:
+def _agreement(agreement: Sequence[Agreement]) -> TerminalTable:
     counts, agree = ("responses", "averages"), ("correlation", "split-half", "Spearman-Brown")
     noise = ("noise, uV", "residual_noise_uv")
-    table = Table("level, dB", *counts, *agree, *noise, title="Independent averages of one response")
+    table = TerminalTable("Independent averages of one response", ("level, dB", *counts, *agree, *noise))
     for row in agreement:
-        table.add_row(
-            "all" if row.level_db is None else f"{row.level_db:g}",
-            str(row.responses),
-            str(row.averages),
-            f"{row.correlation:.2f}",
-            f"{row.split_half:.2f}",
-            "" if row.spearman_brown is None else f"{row.spearman_brown:.2f}",
-            f"{row.noise_uv:.3g}",
-            "" if row.noise_column_uv is None else f"{row.noise_column_uv:.3g}",
+        table.rows.append(
+            (
+                "all" if row.level_db is None else f"{row.level_db:g}",
+                str(row.responses),
+                str(row.averages),
+                f"{row.correlation:.2f}",
+                f"{row.split_half:.2f}",
+                "" if row.spearman_brown is None else f"{row.spearman_brown:.2f}",
+                f"{row.noise_uv:.3g}",
+                "" if row.noise_column_uv is None else f"{row.noise_column_uv:.3g}",
+            )
         )
     return table
 

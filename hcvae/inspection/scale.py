@@ -26,9 +26,8 @@ def check(recordings: Recordings) -> list[Finding]:
 
 
 def _wrong_unit(recordings: Recordings) -> list[Finding]:
-    metadata = recordings.table.schema.field("signal").metadata or {}
-    unit = metadata.get(b"unit", b"uV").decode(errors="replace")
-    if unit in ("uV", "µV", "μV", ""):
+    unit = recordings.unit
+    if unit == "uV":
         return []
     return [
         Finding(

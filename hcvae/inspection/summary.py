@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES, as_lists
+from hcvae.described import Described
 from hcvae.inspection.recordings import Recordings
 
 SHOWN_VALUES = 6
@@ -32,8 +33,8 @@ class Column:
     maximum: float | None
 
 
-@dataclass(frozen=True)
-class Summary:
+@dataclass(frozen=True, repr=False)
+class Summary(Described):
     """What a table holds."""
 
     rows: int
@@ -49,6 +50,12 @@ class Summary:
     peak_to_peak_uv: dict[str, float]
     labelled_peaks: dict[str, int]
     """Rows with a labelled peak, by wave; empty without peak columns."""
+
+    def facts(self) -> dict[str, object]:
+        """Sizes, and the names of the columns."""
+        samples = f"{self.samples} at {self.sampling_rate_hz:g} Hz"
+        columns = ", ".join(column.name for column in self.columns)
+        return {"rows": self.rows, "subjects": self.subjects, "samples": samples, "columns": columns}
 
 
 def summarise(recordings: Recordings) -> Summary:

@@ -14,6 +14,7 @@ import torch
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.data.readiness import routing_or_none
+from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.models import Model, build
 from hcvae.patience import patiently
@@ -32,8 +33,8 @@ from hcvae.training.workers import Workers
 
 logger = logging.getLogger("hcvae.training")
 
-CHECKPOINTS = "checkpoint"
-"""Folder of the checkpoints of a training."""
+CHECKPOINTS, TENSORBOARD = "checkpoint", "tensorboard"
+"""Folders of the checkpoints of a training, and of its events."""
 
 Report = Callable[[dict[str, float]], bool]
 """Called on rank 0 with the metrics of each epoch; returns whether to go on."""
@@ -43,8 +44,8 @@ Chosen = Callable[[PrecisionChoice], object]
 """Called on rank 0 with the precision, before the first epoch; without it, the log has the precision."""
 
 
-@dataclass(frozen=True)
-class FitResult:
+@dataclass(frozen=True, repr=False)
+class FitResult(Described):
     """What a training came to."""
 
     model: Model
@@ -61,6 +62,11 @@ class FitResult:
     """In which it was trained, with what was measured for the choice."""
     stopped: bool = False
     """Whether the listener ended it before it was complete; the same folder again goes on with it."""
+
+    def facts(self) -> dict[str, object]:
+        """The best epoch and its objectives."""
+        shown = {name: self.metrics[name] for name in ("reconstruction_nmse", "disentanglement")}
+        return {"best_epoch": self.best_epoch, "epochs": len(self.history), **shown, "precision": self.precision.used}
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -80,8 +86,9 @@ def fit(
     report: Report | None = None,
     saved: Saved | None = None,
     chosen: Chosen | None = None,
+    events: Path | None = None,
 ) -> FitResult:
-    """Train a model on `data`; checkpoints and TensorBoard events go under `folder`.
+    """Train a model on `data`; checkpoints go under `folder`, TensorBoard events to `events` or `folder`/tensorboard.
 
     Goes on from the checkpoint in `folder` where there is one: to the same weights, bit for bit, as an uninterrupted
     training on as many threads in the same precision (see `hcvae.training.precision`). Every data-parallel worker calls
@@ -124,7 +131,7 @@ def fit(
         config = _with(config, precision)
         trainer.module.bf16 = precision.used == "bf16"
         stack.enter_context(tf32(precision.used == "tf32"))
-        tensorboard = Monitor(folder / "tensorboard", config, state.history) if workers.first else None
+        tensorboard = Monitor(events or folder / TENSORBOARD, config, state.history) if workers.first else None
         monitor = stack.enter_context(tensorboard) if tensorboard else None
         stopped = False
         while not (state.finished or stopped):

@@ -46,6 +46,7 @@ def train_bundle(
     report: Report | None = None,
     saved: Saved | None = None,
     chosen: Chosen | None = None,
+    events: Path | None = None,
 ) -> FitResult:
     """`fit`, fit what generation draws from, and write the best epoch's model with its test figures to `folder`/bundle.
 
@@ -54,7 +55,7 @@ def train_bundle(
     Raises:
         UserError, TrainingDiverged, StorageError: as `fit`.
     """
-    result = fit(config, data, folder, report, saved, chosen)
+    result = fit(config, data, folder, report, saved, chosen, events)
     if Workers.current().first and not result.stopped:
         device = next(result.model.parameters()).device
         train, validation, test = (PartTensors.of(part, device) for part in (data.train, data.validation, data.test))

@@ -19,6 +19,7 @@ import hcvae
 from cluster.local import LocalCluster, local_cluster
 from cluster.nodes import Node
 from tune.ownership import claim_of
+from tune.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -110,7 +111,7 @@ def test_a_search_outlives_its_nodes(
     assert [(trial.number, trial.state) for trial in trials] == [(0, TrialState.COMPLETE), (1, TrialState.COMPLETE)]
     assert [claim_of(trial).attempt for trial in trials] == [2, 2]
     for trial in trials:  # none was begun again: an epoch has one row
-        assert [row["epoch"] for row in trial.user_attrs["history"]] == list(range(1, EPOCHS + 1))
+        assert [row["epoch"] for row in attributes_of(trial)["epochs_reported"]] == list(range(1, EPOCHS + 1))
     for member in json.loads((two_workers.parent / "results" / "tiny" / "pareto.json").read_text())["trials"]:
         hcvae.load(two_workers.parent / "results" / "tiny" / "best" / f"trial-{member['number']}")
 
@@ -133,4 +134,4 @@ def test_a_killed_job_goes_on_when_it_is_submitted_again(submit: Run, tiny: Path
     assert claim_of(trials[0]).attempt == 1
     assert trials[0].datetime_complete == before[0].datetime_complete
     assert claim_of(trials[1]).attempt == 2
-    assert [row["epoch"] for row in trials[1].user_attrs["history"]] == list(range(1, 21))
+    assert [row["epoch"] for row in attributes_of(trials[1])["epochs_reported"]] == list(range(1, 21))

@@ -1,5 +1,6 @@
 """The dashboard in a process of its own, as a user starts it, and in a browser."""
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from torch.utils.tensorboard import SummaryWriter
 
 from hcvae.errors import UserError
 from jobs import dashboard
@@ -38,6 +41,16 @@ def get(address: str) -> bytes:
     with urllib.request.urlopen(address, timeout=30) as answer:
         assert answer.status == 200
         return bytes(answer.read())
+
+
+def runs_of(tensorboard: str, count: int) -> list[str]:
+    """What TensorBoard calls the trainings, once it has read them."""
+    deadline = time.monotonic() + 30
+    while True:
+        runs: list[str] = json.loads(get(f"{tensorboard}data/runs"))
+        if len(runs) == count or time.monotonic() > deadline:
+            return sorted(runs)
+        time.sleep(0.5)
 
 
 def port_of(address: str) -> int:
@@ -88,6 +101,7 @@ def test_both_are_served_until_a_signal(study: Path, start_job: Start, number: s
     with socket.create_connection(("127.0.0.1", port_of(served[0]))):  # one that says nothing holds nobody up
         assert b"<title>Optuna Dashboard</title>" in get(served[0])
     assert b"TensorBoard" in get(served[1])
+    assert runs_of(served[1], 3) == [f"tensorboard/tiny-trial-000{number}-attempt-1" for number in range(3)]
 
     running = family(process.pid)
     assert not [line for line in running.values() if "sqlite" in line or "://" in line or ".db" in line]
@@ -127,6 +141,18 @@ def test_what_must_be_refused(tmp_path: Path, arguments: list[str], message: str
         dashboard.run([argument.format(tmp=tmp_path) for argument in arguments])
 
 
+def test_trainings_of_earlier_versions_are_found(tmp_path: Path) -> None:
+    """Their events lie in the folders of the attempts."""
+    folders = ("trials/7/attempt-1/tensorboard", "tensorboard/tiny-trial-0008-attempt-2")
+    for name in folders:
+        with SummaryWriter(str(tmp_path / name)) as writer:
+            writer.add_scalar("Objectives/reconstruction_nmse", 0.5, 1)
+    with dashboard._trainings(StudyFolder(tmp_path)) as trainings:
+        reader = EventMultiplexer().AddRunsFromDirectory(str(trainings)).Reload()
+    assert sorted(reader.Runs()) == sorted(folders)
+    assert [one.value for one in reader.Scalars(folders[0], "Objectives/reconstruction_nmse")] == [0.5]
+
+
 @pytest.fixture
 def served(study: Path, start_job: Start) -> Iterator[str]:
     """The address of the study's page."""
@@ -161,6 +187,9 @@ def test_the_figures_of_a_trial_open(study: Path, served: str, browser: Browser)
     shown.first.wait_for()
     page.wait_for_function("[...document.querySelectorAll('img')].every(image => image.complete)")
     assert shown.count() == 3
+    widest = "Math.max(...[...document.querySelectorAll('*')].map(element => element.scrollWidth))"
+    assert page.evaluate(widest) <= 1400
+    page.get_by_text("history.jsonl").first.wait_for()
     assert all(image.evaluate("image => image.naturalWidth") > 300 for image in shown.all())
     folder = StudyFolder(study)
     kept: dict[str, Any] = images(folder, folder.load(), folder.load().trials[1])

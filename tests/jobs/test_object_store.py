@@ -24,6 +24,7 @@ from tune.ownership import claim_of
 from tune.results import SearchResult
 from tune.search import plan_search
 from tune.study_folder import StudyFolder
+from tune.trial_attributes import attributes_of
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -61,7 +62,7 @@ def test_a_killed_search_goes_on_from_the_store(
     [first, second] = folder.load().trials
     assert [first.state, second.state] == [TrialState.COMPLETE] * 2
     assert [claim_of(trial).attempt for trial in (first, second)] == [2, 1]
-    assert [epoch["epoch"] for epoch in first.user_attrs["history"]] == [1, 2, 3, 4]
+    assert [epoch["epoch"] for epoch in attributes_of(first)["epochs_reported"]] == [1, 2, 3, 4]
 
     more = ("--search.workers", "2", "--search.max_concurrent", "1", "--allow-change")
     told.append(finish(start_job("search", *arguments, "3", *more)))
@@ -81,8 +82,8 @@ def test_a_killed_search_goes_on_from_the_store(
     assert MARKER not in os.listdir(tmp_path / "model")
     hcvae.load(tmp_path / "model").model.sample(n_samples=1)
     with dashboard._trainings(folder) as trainings:
-        assert sorted(path.name for path in trainings.iterdir()) == ["0", "1", "2"]
-        assert list(trainings.glob("2/attempt-1/events*"))
+        runs = {file.parent.name for file in trainings.rglob("events.out.tfevents.*")}
+        assert runs == {f"{folder.place.name}-trial-{number:04}-attempt-1" for number in range(3)}
 
     said = "".join(told) + folder.record.read_text() + folder.pareto.read_text()
     assert s3.secret_key not in said

@@ -24,6 +24,7 @@ from jobs import pull, report, search, train
 from tune.ownership import CLAIM, Ownership, claim_of
 from tune.results import SearchResult
 from tune.study_folder import StudyFolder
+from tune.trial_attributes import attributes_of
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("cluster")]
 BETTER = (1e-4, 0.9999)
@@ -278,7 +279,7 @@ def test_enqueued_values_that_cannot_be_fail_and_the_search_goes_on(
     assert more(copied, 6) == 0
     trials = copied.load().trials
     assert [trial.state for trial in trials[3:]] == [TrialState.FAIL, TrialState.FAIL, TrialState.COMPLETE]
-    assert "must be in [4, 16], but got 4.5" in trials[4].user_attrs["failure"]
+    assert "must be in [4, 16], but got 4.5" in attributes_of(trials[4])["failure"]
     assert "must be in [4, 16], but got 'high'" in capsys.readouterr().out
 
 

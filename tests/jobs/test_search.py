@@ -21,6 +21,7 @@ from tune.config import SearchConfig
 from tune.front import summarize
 from tune.results import SearchResult
 from tune.space import searchable_fields
+from tune.trial_attributes import attributes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -326,7 +327,7 @@ def test_the_same_command_continues_after_ctrl_c(
     study = optuna.load_study(study_name="stopped", storage=f"sqlite:///{tmp_path}/stopped/study.db")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
     for trial in study.trials:
-        assert [epoch["epoch"] for epoch in trial.user_attrs["history"]] == list(range(1, 21))
+        assert [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]] == list(range(1, 21))
 
 
 @pytest.mark.services

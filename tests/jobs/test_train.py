@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from rich.console import Console
 
 import hcvae
 from benchmarks.object_store import ObjectStore
@@ -316,3 +318,17 @@ def test_the_same_command_continues_after_ctrl_c(start_job: Start, run_job: Run,
     assert epochs == list(range(epochs[0], 41))
     assert epochs[0] >= 3
     hcvae.load(out / "bundle")
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_progress_is_whole_in_a_narrow_terminal(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    config = Config.model_validate({"training": {"epochs": 9999}})
+    metrics = {"epoch": 1234, "phase": 3, "reconstruction_nmse": 0.164, "disentanglement": -0.48}
+    with train._progress(config, console, as_json=False) as on_epoch:
+        on_epoch(metrics)
+    assert isinstance(console.file, io.StringIO)
+    said = console.file.getvalue()
+    assert "…" not in said
+    for words in ("1234/9999", "phase 3", "nmse 0.1640", "disentanglement -0.4800"):
+        assert words in said

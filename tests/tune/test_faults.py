@@ -23,6 +23,7 @@ from tune.folder_lock import locked_folder
 from tune.ownership import claim_of
 from tune.results import SearchResult
 from tune.study_folder import StudyFolder
+from tune.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services
 SmallSearch = Callable[..., SearchConfig]
@@ -169,13 +170,13 @@ def test_a_search_outlives_full_disks_memory_that_is_out_and_folders_that_are_de
     trials = folder.load().trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
     assert [claim_of(trial).attempt for trial in trials] == [3, 2, 1]
-    assert len(trials[0].user_attrs["deaths"]) == 1
-    assert "worker process has died" in trials[0].user_attrs["deaths"][0]
-    assert len(trials[1].user_attrs["deaths"]) == 2
-    assert all("low on memory" in death for death in trials[1].user_attrs["deaths"])
-    assert "low on memory" in trials[1].user_attrs["failure"]
+    assert len(attributes_of(trials[0])["deaths"]) == 1
+    assert "worker process has died" in attributes_of(trials[0])["deaths"][0]
+    assert len(attributes_of(trials[1])["deaths"]) == 2
+    assert all("low on memory" in death for death in attributes_of(trials[1])["deaths"])
+    assert "low on memory" in attributes_of(trials[1])["failure"]
     for trial in (trials[0], trials[2]):
-        assert [epoch["epoch"] for epoch in trial.user_attrs["history"]] == list(range(1, EPOCHS + 1))
+        assert [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]] == list(range(1, EPOCHS + 1))
     result = SearchResult.open(folder.path)
     assert {member["number"] for member in json.loads(folder.pareto.read_text())["trials"]} == {
         member.number for member in result.pareto
@@ -201,4 +202,4 @@ def test_a_trial_of_two_workers_outlives_its_leader(small_search: SmallSearch, t
     [trial] = StudyFolder(tmp_path / "small").load().trials
     assert trial.state == TrialState.COMPLETE
     assert claim_of(trial).attempt == 2
-    assert [epoch["epoch"] for epoch in trial.user_attrs["history"]] == list(range(1, 13))
+    assert [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]] == list(range(1, 13))

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 import hcvae
 from tune.config import SearchConfig
 from tune.results import SearchResult
+from tune.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services  # kills, and restarts of Ray: minutes
 
@@ -142,7 +143,7 @@ def check_complete(config: SearchConfig) -> None:
     trials = trials_of(config)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
     for trial in trials:
-        assert [epoch["epoch"] for epoch in trial.user_attrs["history"]] == list(range(1, EPOCHS + 1))
+        assert [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]] == list(range(1, EPOCHS + 1))
     result = SearchResult.open(Path(config.search.storage) / config.search.study)
     assert result.pareto
     for trial in result.pareto:
@@ -194,7 +195,8 @@ def test_a_killed_actor_goes_on_from_its_checkpoint(config: SearchConfig, start:
     os.kill(search.actors()[0], signal.SIGKILL)
     assert search.end(120) == 0
     check_complete(config)
-    [deaths] = [trial.user_attrs["deaths"] for trial in trials_of(config) if "deaths" in trial.user_attrs]
+    recorded = [attributes_of(trial) for trial in trials_of(config)]
+    [deaths] = [attributes["deaths"] for attributes in recorded if "deaths" in attributes]
     assert len(deaths) == 1
     assert "worker process has died" in deaths[0]
 

@@ -247,3 +247,16 @@ def test_table_shows_both_objectives_and_the_knee(result: SearchResult) -> None:
 def test_a_folder_without_a_study_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no study here"):
         SearchResult.open(tmp_path)
+
+
+def test_a_result_and_a_trial_are_one_line(result: SearchResult) -> None:
+    line = repr(result)
+    assert line.startswith(f"SearchResult(folder={str(result.folder)[:80]}")
+    assert "4 complete, 1 fail, 1 running" in line
+    assert "front=0, 2, 4" in line
+    trial = repr(result.trial(2))
+    assert trial.startswith("TrialSummary(number=2, state=complete, reconstruction_nmse=0.2, disentanglement=0.6, ")
+    assert "model.global_latent_dim=" in trial
+    assert "failure=TrainingDiverged: loss is nan" in repr(result.trial(1))
+    assert max(map(len, map(repr, (result, *result.trials)))) < 400
+    assert "<table>" in result._repr_html_()

@@ -29,6 +29,7 @@ from tune.samplers import (
 from tune.space import GLOBAL, LOCAL
 from tune.study import n_finished, open_study
 from tune.transaction import transaction
+from tune.trial_attributes import attributes_of
 
 SmallSearch = Callable[..., SearchConfig]
 SPACE = {
@@ -153,7 +154,7 @@ def test_enqueued_parameters_that_cannot_be_fail_once_and_the_search_goes_on(
         trial, params = ask(study, config)
         assert (trial.number, params.keys()) == (1, SPACE.keys())
         [failed] = [trial for trial in study.trials if trial.state == TrialState.FAIL]
-        assert re.search(reason, failed.user_attrs["failure"])
+        assert re.search(reason, attributes_of(failed)["failure"])
         assert n_finished(study) == 1
 
 
@@ -164,7 +165,7 @@ def test_parameters_of_a_waiting_trial_are_checked_too(small_search: SmallSearch
     study.add_trial(create_trial(state=TrialState.WAITING, params={"model.dropout": 0.9}, distributions=wide))
     trial, _ = ask(study, config)
     assert trial.number == 1
-    assert "model.dropout: must be in [0.0, 0.5], but got 0.9" in study.trials[0].user_attrs["failure"]
+    assert "model.dropout: must be in [0.0, 0.5], but got 0.9" in attributes_of(study.trials[0])["failure"]
 
 
 def test_a_parameter_of_another_kind_is_refused_by_name(small_search: SmallSearch) -> None:

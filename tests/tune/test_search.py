@@ -17,13 +17,14 @@ import hcvae
 from hcvae.errors import UserError
 from hcvae.training.diagnosis import diagnose
 from hcvae.training.precision import PrecisionChoice
-from tune.artifacts import images
+from tune.artifacts import history_of, images
 from tune.config import SearchConfig
 from tune.results import SearchResult
 from tune.search import plan_search, run_search
 from tune.space import apply
 from tune.study import git_revision
 from tune.study_folder import StudyFolder
+from tune.trial_attributes import attributes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,22 +41,22 @@ def test_a_search_ends_in_trials_a_front_and_bundles(
     study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder.path / 'study.db'}")
     assert sorted(trial.number for trial in study.best_trials) == sorted(trial.number for trial in result.pareto)
     for trial in study.trials:
-        history = trial.user_attrs["history"]
+        history, recorded = history_of(StudyFolder(result.folder), study, trial), attributes_of(trial)
         best = history[trial.user_attrs["best_epoch"] - 1]
         assert [epoch["epoch"] for epoch in history] == [1, 2]
         assert trial.values == [best["reconstruction_nmse"], best["disentanglement"]]
         found = diagnose(apply(small_search(trials=3), trial.params), history)
-        assert trial.user_attrs["diagnosis"] == [asdict(finding) for finding in found]
+        assert recorded["diagnosis"] == [asdict(finding) for finding in found]
         assert result.trials[trial.number].troubles == tuple(finding.trouble for finding in found)
         assert trial.user_attrs["seconds"] == pytest.approx(sum(epoch["seconds"] for epoch in history))
         assert trial.duration is not None
         assert trial.duration.total_seconds() > trial.user_attrs["seconds"]
         assert trial.user_attrs["git_revision"] == git_revision()
-        choice = PrecisionChoice.model_validate(trial.user_attrs["precision_choice"])
+        choice = PrecisionChoice.model_validate(recorded["precision_choice"])
         assert choice.used == trial.user_attrs["precision"] == result.trials[trial.number].precision
         figures = images(StudyFolder(result.folder), study, trial)
         assert list(figures) == ["latent_use.png", "reconstructions.png", "swap_grid.png"]
-        assert sum(map(len, figures.values())) < 200_000
+        assert sum(map(len, figures.values())) < 300_000
         assert "figure_failure" not in trial.user_attrs
     assert study.metric_names == ["reconstruction_nmse", "disentanglement"]
     assert [direction.name for direction in study.directions] == ["MINIMIZE", "MAXIMIZE"]
@@ -159,12 +160,12 @@ def test_a_trial_that_goes_nan_or_raises_fails_and_the_search_goes_on(
         assert "UserError: training.device" in str(trial.failure)
     assert hcvae.load(result.bundle(good.number)).metrics["validation"]["disentanglement"] == good.disentanglement
     study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder.path / 'study.db'}")
-    assert "raise TrainingDiverged" in study.trials[0].user_attrs["traceback"]
-    (finding,) = study.trials[0].user_attrs["diagnosis"]
+    assert "raise TrainingDiverged" in attributes_of(study.trials[0])["traceback"]
+    (finding,) = attributes_of(study.trials[0])["diagnosis"]
     assert finding["trouble"] == "training instability"
     assert "not finite after epoch 0" in finding["evidence"]
     assert "training.learning_rate (now 0.0" in finding["remedy"]
-    assert all("diagnosis" not in study.trials[trial.number].user_attrs for trial in never_trained)
+    assert all("diagnosis" not in attributes_of(study.trials[trial.number]) for trial in never_trained)
     for trial in (diverged, *never_trained):
         assert not list((result.folder.path / "trials" / str(trial.number)).glob("*/checkpoint"))
 

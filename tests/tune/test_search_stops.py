@@ -12,6 +12,7 @@ import hcvae
 from tune.config import SearchConfig
 from tune.early_stopping import MOASHA
 from tune.search import plan_search, run_search
+from tune.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.usefixtures("cluster")
 SmallSearch = Callable[..., SearchConfig]
@@ -35,7 +36,7 @@ def test_trials_that_fall_behind_are_pruned(
     # What the rule says of the epochs that were reported, one trial after another.
     rule = MOASHA(config.search.early_stopping, config.training)
     for trial in found:
-        history = trial.user_attrs["history"]
+        history = attributes_of(trial)["epochs_reported"]
         verdicts = [
             rule.report(trial.number, e["epoch"], (e["reconstruction_nmse"], e["disentanglement"])) for e in history
         ]
@@ -46,9 +47,9 @@ def test_trials_that_fall_behind_are_pruned(
             assert trial.values is None
             assert trial.user_attrs["values_at_stop"] == [last["reconstruction_nmse"], last["disentanglement"]]
             assert trial.user_attrs["epochs"] == last["epoch"]
-            assert "search.early_stopping" in trial.user_attrs["stopped"]
+            assert "search.early_stopping" in attributes_of(trial)["stopped"]
             parts = (result.folder.path / "trials" / str(trial.number)).glob("*/*")
-            assert {part.name for part in parts} == {"tensorboard", "trial.json"}
+            assert {part.name for part in parts} == {"trial.json"}
     states = [trial.state.name.lower() for trial in found]
     assert {"complete", "pruned"} == set(states)
     assert len(states) == trials
@@ -97,7 +98,7 @@ def test_suspended_trials_go_on_from_their_checkpoints(
     [trial] = trials_of(config)
     assert trial.state == TrialState.COMPLETE
     assert trial.params == suspended.params
-    history = trial.user_attrs["history"]
+    history = attributes_of(trial)["epochs_reported"]
     assert [epoch["epoch"] for epoch in history] == list(range(1, 31))
 
 

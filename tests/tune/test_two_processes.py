@@ -23,6 +23,7 @@ from tune.ownership import claim_of
 from tune.report import html_report
 from tune.results import SearchResult
 from tune.study_folder import StudyFolder
+from tune.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services
 SmallSearch = Callable[..., SearchConfig]
@@ -172,9 +173,9 @@ def test_a_search_that_was_silent_has_lost_its_trial(
     claim = claim_of(trials[0])
     assert claim.owner
     assert (claim.attempt, claim.owner.process) == (2, second.process.pid)
-    assert [epoch["epoch"] for epoch in trials[0].user_attrs["history"]] == list(range(1, 61))
-    attempts = [tmp_path / "silent" / "trials" / "0" / f"attempt-{number}" for number in (1, 2)]
-    writers = [{file.name.split(".")[-2] for file in attempt.glob("tensorboard/*")} for attempt in attempts]
+    assert [epoch["epoch"] for epoch in attributes_of(trials[0])["epochs_reported"]] == list(range(1, 61))
+    events = [tmp_path / "silent" / "tensorboard" / f"silent-trial-0000-attempt-{number}" for number in (1, 2)]
+    writers = [{file.name.split(".")[-2] for file in folder.iterdir()} for folder in events]
     assert [len(each) for each in writers] == [1, 1]
     assert writers[0] != writers[1]
 

@@ -1,10 +1,26 @@
+import json
+import re
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hcvae.data.table import signals_of
 from hcvae.errors import UserError
 from hcvae.inspection import Recordings
-from hcvae.inspection.figure import MOST_PANELS, grand_averages, means_by_level
+from hcvae.inspection.figure import MAX_LEVELS, MAX_PANELS, grand_averages, means_by_level, not_drawn
+from tests.hcvae.test_figure_parts import contrast
+
+
+def titles(figure):
+    return [axis.get_title() for axis in figure.axes]
+
+
+def labels(axis):
+    """Of the waveforms, from the top."""
+    named = zip(axis.get_yticks(), axis.get_yticklabels(), strict=True)
+    return [label.get_text() for _, label in sorted(named, key=lambda one: -one[0])]
 
 
 def test_each_level_has_its_mean(simulated):
@@ -17,35 +33,89 @@ def test_each_level_has_its_mean(simulated):
         assert np.allclose(mean, signals[levels == level].mean(axis=0), atol=1e-6)
 
 
-def test_the_figure_has_uv_and_ms_and_a_line_a_level(simulated):
+def test_the_figure_has_a_scale_bar_and_a_line_a_level_the_highest_on_top(simulated):
     (axis,) = grand_averages(Recordings.of(simulated)).axes
-    assert axis.get_xlabel().endswith("ms")
-    assert axis.get_ylabel().startswith("uV")
-    assert axis.get_title() == "simulator, human, click"
+    assert axis.get_xlabel() == "ms after stimulus onset"
+    assert axis.get_title() == "simulator, human\nclick"
     levels, signals = simulated["stimulus_level_db"].to_numpy(), signals_of(simulated)
-    lines = axis.get_lines()
+    *lines, bar = axis.get_lines()
     assert len(lines) == len(np.unique(levels))
-    lowest = signals[levels == levels.min()].mean(axis=0)
-    assert np.allclose(lines[0].get_ydata(), lowest, atol=1e-6)
+    highest = signals[levels == levels.max()].mean(axis=0)
+    assert np.allclose(lines[0].get_ydata(), highest - highest.mean(), atol=1e-6)
     assert np.allclose(lines[0].get_xdata(), np.arange(200) * 0.05)
-    assert lines[-1].get_ydata().min() > lines[0].get_ydata().max()  # the highest level on top
-    labels = [text.get_text().strip() for text in axis.texts]
-    assert labels[-1] == f"{levels.max():g} dB ({np.sum(levels == levels.max())})"
+    assert labels(axis)[0] == f"{levels.max():g} dB ({np.sum(levels == levels.max())})"
+    assert labels(axis)[-1] == f"{levels.min():g} dB ({np.sum(levels == levels.min())})"
+    assert [text.get_text() for text in axis.texts] == [f"{np.ptp(bar.get_ydata()):g} uV"]
+    assert all(contrast(line.get_color()) >= 3 for line in lines)
 
 
-def test_the_kinds_of_most_rows_have_panels(make_table):
-    species = ["a"] * 20 + ["b"] * 10 + ["c"] * 8 + ["d"] * 6 + ["e"] * 4
+def test_stimuli_that_find_no_panel_are_named(make_table):
+    species = [f"species {number // 3:02}" for number in range(48)]
     recordings = Recordings.of(make_table(species=species, stimulus_level_db=None))
-    axes = grand_averages(recordings).axes
-    assert len(axes) == MOST_PANELS
-    assert [axis.get_title() for axis in axes] == ["a", "b", "c", "d"]
-    assert axes[0].texts[0].get_text().strip() == "no level (20)"
+    figure = grand_averages(recordings)
+    assert len(figure.axes) == MAX_PANELS == 12
+    assert titles(figure)[0] == "species 00\nno stimulus type"
+    (note,) = not_drawn(recordings)
+    assert note.startswith("4 of 16 stimuli not drawn: species 12")
+    assert "species 15" in note
+    assert "4 of 16 stimuli not drawn" in figure.get_suptitle()
+    assert labels(figure.axes[0]) == ["no level (3)"]
 
 
-def test_rows_without_a_waveform_are_left_out_and_none_at_all_is_told(make_table):
-    signals = np.ones((48, 64))
+def test_rows_without_a_stimulus_type_are_not_called_all_rows(make_table):
+    kinds = ["click"] * 20 + [None] * 28
+    assert titles(grand_averages(Recordings.of(make_table(stimulus_type=kinds)))) == ["no stimulus type", "click"]
+    assert titles(grand_averages(Recordings.of(make_table()))) == ["all rows"]
+
+
+def test_every_dataset_and_frequency_of_real_recordings_has_its_panel_and_scale(recordings):
+    """Five frequencies, and a gain 20 times smaller than that of the other mice."""
+    names = ("human_click_shipm", "mouse_tone_shipm", "mouse_tone_stankovic")
+    table = pa.concat_tables([pq.read_table(recordings / f"{name}.parquet") for name in names], promote_options="none")
+    figure = grand_averages(Recordings.of(table))
+    assert titles(figure) == [
+        "shipm_human, human\nclick",
+        "shipm_mouse, mouse\ntone_pip 16 kHz",
+        *(f"stankovic_mouse, mouse\ntone_pip {khz} kHz" for khz in ("8", "11.31", "16", "22.63", "32")),
+    ]
+    bars = [float(axis.texts[0].get_text().removesuffix(" uV")) for axis in figure.axes]
+    assert min(bars[:2]) >= 0.1
+    assert max(bars[2:]) <= 0.05
+    unnamed = table.drop_columns(["dataset", "species", "stimulus_type", "stimulus_frequency_hz"])
+    pooled = titles(grand_averages(Recordings.of(unnamed)))
+    sizes = [re.fullmatch(r"all rows\npeak to peak about (\S+) uV", title)[1] for title in pooled]
+    stankovic, humans, mouse = map(float, sizes)
+    assert stankovic < 0.1 < humans < 1 < mouse
+
+
+def test_more_levels_than_find_room_are_named(make_table):
+    table = make_table(stimulus_level_db=np.arange(48) / 7)
+    (axis,) = grand_averages(Recordings.of(table)).axes
+    assert len(labels(axis)) == MAX_LEVELS == 40
+    (note,) = not_drawn(Recordings.of(table))
+    assert note.startswith("8 of 48 levels not drawn")
+
+
+def test_time_and_unit_are_those_of_the_table(make_table):
+    table = make_table()
+    record = {"options": {"steps": {"grid": {"start_ms": -2.0}}}}
+    field = table.schema.field("signal").with_metadata({"unit": "mV"})
+    schema = table.schema.set(table.schema.get_field_index("signal"), field)
+    metadata = {**table.schema.metadata, b"hcvae_import": json.dumps(record).encode()}
+    (axis,) = grand_averages(Recordings.of(table.cast(schema).replace_schema_metadata(metadata))).axes
+    assert axis.get_lines()[0].get_xdata()[[0, 40]] == pytest.approx([-2, 0])
+    assert axis.texts[0].get_text().endswith(" mV")
+    broken = Recordings.of(table.replace_schema_metadata({**metadata, b"hcvae_import": b"[1]"}))
+    with pytest.raises(UserError, match="hcvae_import in the metadata is no record of an import"):
+        grand_averages(broken)
+
+
+def test_rows_without_a_waveform_are_left_out_and_told(make_table):
+    signals = np.tile(np.sin(np.arange(64)), (48, 1))
     signals[0] = np.nan
-    (axis,) = grand_averages(Recordings.of(make_table(signal=list(signals), stimulus_level_db=None))).axes
-    assert np.array_equal(axis.get_lines()[0].get_ydata(), np.ones(64))
+    recordings = Recordings.of(make_table(signal=list(signals), stimulus_level_db=None))
+    (axis,) = grand_averages(recordings).axes
+    assert np.allclose(axis.get_lines()[0].get_ydata(), signals[1] - signals[1].mean(), atol=1e-6)
+    assert not_drawn(recordings) == ["1 of 48 rows not drawn: they hold no waveform, or NaN"]
     with pytest.raises(UserError, match="no figure without waveforms"):
         grand_averages(Recordings.of(make_table(signal=[[np.nan] * 64] * 48)))

@@ -1,0 +1,47 @@
+"""Objects as one line in a console, and as a small table in a notebook."""
+
+from collections.abc import Mapping
+from html import escape
+
+from hcvae.validation import shortened
+
+MAX_VALUE, MAX_LINE = 80, 300
+"""Characters of a value, and of a line."""
+
+
+class Described:
+    """Shows an object by its main facts, in place of all that it holds."""
+
+    def facts(self) -> Mapping[str, object]:
+        """What the object is, in a few values."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return one_line(self, self.facts())
+
+    def _repr_html_(self) -> str:
+        return small_table(self, self.facts())
+
+
+def one_line(described: object, facts: Mapping[str, object]) -> str:
+    """`facts` as the arguments of a call."""
+    arguments = ", ".join(f"{name}={shortened(_text(value), MAX_VALUE)}" for name, value in facts.items())
+    return f"{type(described).__name__}({shortened(arguments, MAX_LINE)})"
+
+
+def small_table(described: object, facts: Mapping[str, object]) -> str:
+    """`facts` as an HTML table; all texts are escaped."""
+    rows = "".join(
+        f"<tr><th style='text-align: left'>{escape(name)}</th>"
+        f"<td style='text-align: left'>{escape(shortened(_text(value), MAX_VALUE))}</td></tr>"
+        for name, value in facts.items()
+    )
+    return f"<table><caption>{escape(type(described).__name__)}</caption>{rows}</table>"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(inner)}" for name, inner in value.items())
+    return str(value)

@@ -1,0 +1,111 @@
+"""Tables for terminals of any width: nothing is elided.
+
+Words are wrapped at spaces, `_` and `/`, numbers are never broken, and columns that find no room beside the others
+follow below them, next to the first column again.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+GAP = 2
+MAX_PIECE = 24
+"""Longer words, such as hashes, are broken where a column is too narrow for them."""
+PIECE = re.compile(r"\s*\S+?(?:_+|(?<!\d)/+|(?=\s)|$)")
+NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?|nan|-|", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class TerminalTable:
+    """A table whose first column identifies the row. Rich prints it; all texts are plain, without markup."""
+
+    title: str
+    headers: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+    """Cells; a row of a single cell heads a section."""
+    caption: str = ""
+    """Below the table."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield ""
+        for number, columns in enumerate(self._blocks(options.max_width)):
+            yield self._table(columns, options.max_width, self.title if number == 0 else None)
+        if self.caption:
+            yield wrapped(self.caption, options.max_width, "italic")
+
+    def _blocks(self, width: int) -> Iterator[list[int]]:
+        """Columns that fit beside each other, the first one in each block."""
+        block = [0]
+        for column in range(1, len(self.headers)):
+            if len(block) > 1 and self._least([*block, column]) > width:
+                yield block
+                block = [0]
+            block.append(column)
+        yield block
+
+    def _least(self, columns: Sequence[int]) -> int:
+        return sum(self._word(column) for column in columns) + GAP * (len(columns) - 1)
+
+    def _table(self, columns: Sequence[int], width: int, title: str | None) -> Table:
+        table = Table(
+            title=title,
+            title_justify="left",
+            title_style="bold",
+            box=SIMPLE_HEAD,
+            show_edge=False,
+            padding=(0, GAP - 1, 0, 0),
+            pad_edge=False,
+        )
+        widths = self._widths(columns, width)
+        for column, room in zip(columns, widths, strict=True):
+            right = column > 0 and all(NUMBER.fullmatch(cell) for cell in self._cells(column))
+            header = wrapped(self.headers[column], room)
+            table.add_column(header, width=room, overflow="fold", justify="right" if right else "left")
+        for row in self.rows:
+            if len(row) == 1:
+                table.add_section()
+                table.add_row(wrapped(row[0], widths[0], "bold"))
+            else:
+                table.add_row(*(wrapped(row[column], room) for column, room in zip(columns, widths, strict=True)))
+        return table
+
+    def _widths(self, columns: Sequence[int], width: int) -> list[int]:
+        """As wide as the texts are, or else as the largest limit allows that lets all fit."""
+        room = width - GAP * (len(columns) - 1)
+        least, most = [self._word(column) for column in columns], [self._line(column) for column in columns]
+        for limit in range(max(most), 0, -1):
+            widths = [max(low, min(high, limit)) for low, high in zip(least, most, strict=True)]
+            if sum(widths) <= room:
+                return widths
+        return [max(1, low * room // max(1, sum(least))) for low in least]  # a terminal narrower than the words
+
+    def _cells(self, column: int) -> list[str]:
+        return [row[column] for row in self.rows if len(row) > 1]
+
+    def _texts(self, column: int) -> list[str]:
+        sections = [row[0] for row in self.rows if len(row) == 1] if column == 0 else []
+        return [self.headers[column], *sections, *self._cells(column)]
+
+    def _word(self, column: int) -> int:
+        words = (cell_len(piece.strip()) for text in self._texts(column) for piece in PIECE.findall(text))
+        return max(1, min(MAX_PIECE, max(words, default=1)))
+
+    def _line(self, column: int) -> int:
+        return max(1, *(cell_len(text) for text in self._texts(column)))
+
+
+def wrapped(text: str, width: int, style: str = "") -> Text:
+    """`text` in lines of `width` cells; a word that is longer stays whole, for the terminal to fold."""
+    lines = [""]
+    for piece in PIECE.findall(text):
+        if lines[-1] and cell_len(lines[-1] + piece) > width:
+            lines.append(piece.lstrip())
+        else:
+            lines[-1] += piece if lines[-1] else piece.lstrip()
+    return Text("\n".join(lines), style)

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from hcvae import figure_parts
+from hcvae.figure_parts import add_waterfall, filled, label_of, ordered_colors, panels, round_length
+
+
+def contrast(color):
+    """WCAG 2.2, of a colour as it is drawn on white."""
+    *rgb, alpha = to_rgba(color)
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (1 - alpha + alpha * x for x in rgb)]
+    return 1.05 / (np.dot((0.2126, 0.7152, 0.0722), linear) + 0.05)
+
+
+def test_contrast_is_that_of_the_standard():
+    assert contrast("black") == pytest.approx(21)
+    assert contrast("#777777") == pytest.approx(4.48, abs=0.01)  # the known example that fails 4.5:1
+
+
+def test_every_colour_can_be_seen_on_white_and_differs_from_the_others():
+    named = [figure_parts.RECORDED, figure_parts.MODEL, figure_parts.EXCHANGED, figure_parts.WAVE]
+    assert len(set(named)) == 4
+    for color in (*named, *ordered_colors(40)):
+        assert contrast(color) >= 3, color
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "label"),
+    [
+        ("stimulus_level_db", 60.0, "60 dB"),
+        ("stimulus_frequency_hz", 11313.7, "11.31 kHz"),
+        ("stimulus_frequency_hz", 500, "500 Hz"),
+        ("stimulus_rate_hz", 37.1, "37.1/s"),
+        ("dataset", "a $b$", "a $b$"),
+        ("sex", "F", "sex F"),
+        ("sex", None, "sex null"),
+    ],
+)
+def test_labels_have_units(column, value, label):
+    assert label_of(column, value) == label
+
+
+def test_a_text_with_dollars_is_no_formula_and_long_ones_are_wrapped(tmp_path):
+    figure = Figure(layout="constrained")
+    text = figure.suptitle(filled(r"costs $\frac $5 " * 10, 3, 10))
+    figure.savefig(tmp_path / "a.png")
+    assert len(text.get_text().split("\n")) > 2
+    assert text.get_window_extent().width <= 3.2 * figure.dpi
+
+
+def test_panels_of_one_scale_share_the_axis_and_others_have_their_own_numbers():
+    figure, axes = panels(1, 3, ["mouse", "human", "mouse"])
+    for axis, size in zip(axes, (1, 0.01, 3), strict=True):
+        axis.plot([0, 1], [0, size])
+    assert axes[0].get_ylim() == axes[2].get_ylim()
+    assert axes[0].get_ylim()[1] >= 3
+    assert axes[1].get_ylim()[1] < 0.02
+    figure.draw_without_rendering()
+    assert all(any(label.get_visible() for label in axis.get_yticklabels()) for axis in axes)
+
+
+def test_a_waterfall_has_an_honest_scale_bar():
+    figure = Figure()
+    axis = figure.subplots()
+    times_ms = np.arange(100) / 10
+    drawn = add_waterfall(axis, times_ms, [3 * np.sin(times_ms), np.sin(times_ms)], ["60 dB", "40 dB"], ["k", "k"])
+    assert drawn[0].mean() > drawn[1].mean()
+    assert np.ptp(drawn[0]) == pytest.approx(3 * np.ptp(drawn[1]))
+    bar = axis.get_lines()[-1].get_ydata()
+    (text,) = (text.get_text() for text in axis.texts)
+    assert text == f"{bar[1] - bar[0]:g} uV"
+
+
+@pytest.mark.parametrize(("limit", "length"), [(0.043, 0.02), (7.0, 5.0), (1.0, 1.0), (1e-6, 1e-6)])
+def test_lengths_are_round(limit, length):
+    assert round_length(limit) == pytest.approx(length)
