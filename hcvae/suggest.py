@@ -11,7 +11,7 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     spelt alike.
     """
     longer = [name for name in known if len(word) > 3 and name.startswith(word)]
-    if parts := longer or [name for name in known if word.lower() in name.split("_")]:
+    if parts := list(dict.fromkeys([*longer, *(name for name in known if word.lower() in name.split("_"))])):
         return f"; did you mean {' or '.join(map(repr, parts[:3]))}?"
     close = difflib.get_close_matches(word, known, n=1)
     if close:

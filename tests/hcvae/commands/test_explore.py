@@ -9,7 +9,7 @@ from hcvae.errors import UserError
 
 def test_the_missing_extra_is_named(trained, monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly", None)
-    with pytest.raises(UserError, match=r"pip install 'hcvae\[explore\]'"):
+    with pytest.raises(UserError, match=r"`pip install --editable '\.\[explore\]'`"):
         cli.run(["explore", str(trained)])
 
 
