@@ -169,7 +169,9 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
         "sample columns; give their names with one * as the mapping of signal, such as 'signal=t_ms=*', or "
         "layout=columns where each column is a waveform"
     )
-    found = f"columns {widest[:12]}, none like {pattern!r}"
+    if 2 * sum(sheet.number(name) is not None for name in widest) > len(widest):
+        widest = []  # values, of which one might be a name
+    found = f"columns {widest[:12]}, none like {pattern!r}" if widest else "no line of names"
     raise FileError(sheet.path, "line of column names", found, right)
 
 
@@ -181,39 +183,50 @@ def _note_unread(names: Sequence[str], read: set[str], sheet: _Sheet) -> None:
 
 
 def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
-    header: list[tuple[str, Line]] = []
+    header: list[Line] = []
     times: list[float] = []
     rows: list[NDArray[np.float64]] = []
     width, first, cells_left = 0, 0, MAX_CELLS
     for number, cells in lines:
+        cells_left -= len(cells)
         time = sheet.number(cells[0])
-        if time is None and not rows and all(map(_is_empty, cells[1:])):
-            sheet.options.note("a line above the samples that has a first cell only is not read")
+        if time is None and not rows and cells_left >= 0:
+            header.append((number, cells))
             continue
         width, first = width or len(cells), first or number
-        cells_left -= len(cells)
         if len(cells) != width or width < 2 or cells_left < 0:
             right = f"{width}, as in line {first}, at least 2, and at most {MAX_CELLS} in all"
             raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", right)
-        if time is None and not rows:
-            name = "" if _is_empty(cells[0]) else str(cells[0]).strip()
-            header.append((name or f"line {number}", (number, cells)))
-        elif time is None:
+        if time is None:
             raise sheet.error(number, 0, cells[0], "a time in ms, a number")
-        else:
-            times.append(time)
-            rows.append(sheet.samples((number, cells), range(1, width)))
+        times.append(time)
+        rows.append(sheet.samples((number, cells), range(1, width)))
     if not rows:
         right = "lines of a time in ms and its samples"
         raise FileError(sheet.path, "whole file", "no line that begins with a number", right)
-    columns = _header_columns(header, sheet) | {"signal": np.stack(rows, axis=1), "time_ms": times}
+    columns = _header_columns(_header_lines(header, width, sheet), sheet)
+    columns |= {"signal": np.stack(rows, axis=1), "time_ms": times}
     yield from recordings_of(columns, sheet.path, sheet.unit(columns))
 
 
-def _header_columns(header: Sequence[tuple[str, Line]], sheet: _Sheet) -> dict[str, Any]:
-    """Our columns from the lines above the samples: those that are mapped, and levels and units that they spell."""
+def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str, Line]:
+    """The lines above the samples by their names, without titles and comments."""
+    header: list[tuple[str, Line]] = []
+    for number, cells in lines:
+        name = "" if _is_empty(cells[0]) else str(cells[0]).strip()
+        if all(map(_is_empty, cells[1:])) or (len(cells) != width and name.startswith(("#", "%"))):
+            sheet.options.note("a title or comment above the samples is not read")
+        elif len(cells) != width:
+            right = f"{width}, as in the lines of samples"
+            raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", right)
+        else:
+            header.append((name or f"line {number}", (number, cells)))
     sheet.check_names([name for name, _ in header], "lines above the samples")
-    lines = dict(header)
+    return dict(header)
+
+
+def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
+    """Our columns from the lines above the samples: those that are mapped, and levels and units that they spell."""
     mapping = {name: value for name, value in sheet.options.mapping.items() if name != "layout"}
     known = renamed(list(lines), mapping, sheet.path)
     columns: dict[str, Any] = {
