@@ -189,6 +189,14 @@ class TestThousands:
         (tmp_path / "a.csv").write_text("\n".join([first, second, *rest]))
         assert "line 2, column 51: got a number with separators" in refused(tmp_path / "a.csv")
 
+    def test_text_among_numbers_of_excel(self, refused, tmp_path):
+        openpyxl = pytest.importorskip("openpyxl")
+        book = openpyxl.Workbook()
+        book.active.append([f"t_ms={0.05 * k:.2f}" for k in range(200)])
+        book.active.append([*range(100, 299), "5,178"])
+        book.save(tmp_path / "a.xlsx")
+        assert "line 2, column 200: got a number with separators" in refused(tmp_path / "a.xlsx")
+
     @pytest.mark.parametrize(("delimiter", "form"), [(";", "{:.3f}"), ("\t", "{:.4f}")])
     def test_decimal_commas_with_three_digits_are_no_thousands(self, imported, tmp_path, delimiter, form):
         text = waveform_rows(delimiter, ["stimulus_level_db"], ["80,5"], ["70"], decimal=",", form=form)
@@ -302,6 +310,7 @@ class TestIhs:
             ("Comment:,\n", "Comment:,left, again\nComment:,once more\n\n"),
             ("Masking:,0,,,,,,0,,,,,,\n", "Masking:,0\nnothing of note\n"),
             ("Data Pnt:", "Data Pnt."),
+            ("Identifier:", "\nIdentifier:"),
         ],
     )
     def test_lines_that_nothing_needs(self, case, imported, tmp_path, pair):
