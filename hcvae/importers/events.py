@@ -16,7 +16,9 @@ from typing import Any
 
 from hcvae.errors import UserError
 from hcvae.importers.averages import PER_RECORD
+from hcvae.importers.cells import is_null
 from hcvae.importers.columns import SCALARS, as_number, plain
+from hcvae.importers.lines import lines_of
 from hcvae.importers.recording import FileError, ReadOptions, Value
 from hcvae.suggest import did_you_mean
 
@@ -131,20 +133,18 @@ def _table_beside(path: Path) -> Path | None:
 
 
 def _from_table(table: Path, mapping: Mapping[str, str]) -> Iterator[Event]:
-    if table.stat().st_size > MAX_TABLE_BYTES:
-        raise FileError(table, "whole file", f"{table.stat().st_size} bytes", f"at most {MAX_TABLE_BYTES}")
-    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        lines = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        columns, patterns = _columns(list(lines.fieldnames or ()), mapping, table)
-        for number, line in enumerate(lines, start=2):
-            names = _names(line)
-            if not _is_stimulus(names, mapping):
-                continue
-            onset = as_number(line.get("onset"))
-            if onset is None:
-                raise FileError(table, f"line {number}", "an onset that is no number", "a time in s")
-            values = {column: _value(line.get(at)) for column, at in columns.items()}
-            yield Event(onset, names, values | _found(patterns, names))
+    texts = (line for _, line in lines_of(table, max_bytes=MAX_TABLE_BYTES))
+    lines = csv.DictReader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)
+    columns, patterns = _columns(list(lines.fieldnames or ()), mapping, table)
+    for line in lines:
+        names = _names(line)
+        if not _is_stimulus(names, mapping):
+            continue
+        onset = as_number(line.get("onset"))
+        if onset is None:
+            raise FileError(table, f"line {lines.line_num}", "an onset that is no number", "a time in s")
+        values = {column: _value(line.get(at)) for column, at in columns.items()}
+        yield Event(onset, names, values | _found(patterns, names))
 
 
 def _names(line: Mapping[str, str | None]) -> tuple[str, ...]:
@@ -209,7 +209,7 @@ def _is_stimulus(names: Sequence[str], mapping: Mapping[str, str]) -> bool:
 
 
 def _value(text: str | None) -> Value:
-    if text is None or text == "n/a":
+    if text is None or is_null(text):
         return None
     number = as_number(text)
     return plain(text) if number is None else number
