@@ -6,7 +6,6 @@ Checked against an export of a TDT BioSig system (Wang et al. 2021, iScience 24:
 Legend: T samples.
 """
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hcvae.importers.biosig_variables import stimulus_of
-from hcvae.importers.cells import is_null, what_is
+from hcvae.importers.cells import is_null, number_of
 from hcvae.importers.lines import lines_of, number_in, whole_in, whole_or_none
 from hcvae.importers.recording import Averaging, FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
@@ -55,15 +54,10 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     """
     group: Fields = {}
     record: _Record | None = None
-    for number, line in lines_of(path):
-        try:
-            sample = float(line)  # most lines are samples
-        except ValueError:
-            pass
-        else:
-            if record is None or len(record.samples) >= record.points or not math.isfinite(sample):
-                raise _not_a_sample(record, line, path, number)
-            record.samples.append(sample)
+    for number, line in (lines := lines_of(path)):
+        if record is not None and record.points and not record.samples and number_of(line) is not None:
+            what = f"one of {record.points} samples"
+            record.samples = [number_in(line, path, number, what), *lines.numbers(record.points - 1, what)]
             continue
         found = FIELD.fullmatch(line)
         name, text = (part.strip() for part in found.groups()) if found else ("", "")
@@ -75,19 +69,11 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             record = _Record() if name == RECORD else record
             _add_field(name, text, group, record, path, number)
         elif line.strip() and not line.startswith("---"):
-            raise _not_a_sample(record, line, path, number)
+            where = f"outside a record, or after its {len(record.samples)} samples" if record else "outside a record"
+            raise FileError(path, f"line {number}", f"a line {where}", "a header line 'Name: value'")
     if record is None:
         raise FileError(path, "whole file", f"no {RECORD!r}", "a group with one record or more")
     yield _recording(group, record, path, options)
-
-
-def _not_a_sample(record: _Record | None, line: str, path: Path, number: int) -> FileError:
-    if record is None or not record.points:
-        return FileError(path, f"line {number}", "a line outside a record", "a header line 'Name: value'")
-    if len(record.samples) >= record.points:
-        right = f"{record.points}, as 'No. Points' says"
-        return FileError(path, f"line {number}", f"{record.points + 1} samples or more", right)
-    return FileError(path, f"line {number}", f"{what_is(line)} as a sample", "a finite number")
 
 
 def _add_field(name: str, text: str, group: Fields, record: _Record | None, path: Path, number: int) -> None:
@@ -100,8 +86,9 @@ def _add_field(name: str, text: str, group: Fields, record: _Record | None, path
         record.points = min(whole_in(text, path, number, name), MAX_POINTS)
     fields = group if record is None else record.fields
     if fields.setdefault(name, (number, text))[1] != text:
-        right = f"the one of line {fields[name][0]} only"
-        raise FileError(path, f"line {number}", "a field for the second time", right)
+        raise FileError(
+            path, f"line {number}", "a field for the second time", f"the one of line {fields[name][0]} only"
+        )
 
 
 def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions) -> Recording:
@@ -119,7 +106,9 @@ def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions)
     points = whole_in(*given("No. Points"))
     if points != len(record.samples) or not points:
         found = f"{len(record.samples)} samples"
-        raise FileError(path, f"line {record.fields[RECORD][0]}", found, f"{points}, as 'No. Points' says")
+        raise FileError(
+            path, f"line {record.fields[RECORD][0]}", found, f"{points}, as in 'No. Points', and at least one"
+        )
     duration_ms = milliseconds("Aqu. Duration")
     period_us = round(1e3 * duration_ms / points, 2)
     if not 0.1 <= period_us <= 10_000:

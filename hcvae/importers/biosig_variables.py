@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from hcvae.importers.cells import is_null, number_of
 from hcvae.importers.recording import ReadOptions, Value
@@ -38,7 +39,7 @@ def stimulus_of(variables: Iterable[tuple[str, str]], files: str, options: ReadO
         files: names of the stimulus files.
         options: take the notes.
     """
-    read = _read(variables)
+    read = _read(tuple(variables))
     tones = read.frequencies_hz - {0.0}
     kind = _type(files.lower(), tones, hints=read.hints)
     values: dict[str, Value] = {"stimulus_type": kind, "stimulus_frequency_hz": None, "stimulus_level_db": None}
@@ -58,7 +59,8 @@ def stimulus_of(variables: Iterable[tuple[str, str]], files: str, options: ReadO
     return values
 
 
-def _read(variables: Iterable[tuple[str, str]]) -> _Read:
+@lru_cache
+def _read(variables: tuple[tuple[str, str], ...]) -> _Read:
     read = _Read()
     given = (variable for variable in variables if not is_null(variable[1]))
     for name, text in map(_with_unit, given):

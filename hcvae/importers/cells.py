@@ -12,7 +12,7 @@ NULL_WORDS = frozenset(
 PLAIN = re.compile(r"[-+]?[1-9]\d*")
 MARKED = re.compile(r"[-+]?\d*([.,])\d+(?:[eE][-+]?\d+)?")
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}([.,])\d{3}")
-SEPARATED = re.compile(r"[-+]?\d[\d.,'’_ \u00a0\u202f]*\d")
+SEPARATED = re.compile(r"[-+]?\d[\d.,'_ \u2019\u00a0\u202f]*\d")
 
 
 def is_null(cell: Any) -> bool:

@@ -1,7 +1,7 @@
 """EPL Cochlear Function Test Suite: one run of levels as text, and the table of analysed peaks beside it.
 
-The header's lines may end in CR: `:RUN-3...`, `:SW EAR: R<tab>SW FREQ: 16.00...`, `:LEVELS:10;15;...`, then `:DATA` and one
-line a sample in uV, one column a level. The analysed table, `NAME-analyzed.txt` or `NAME-<kHz>kHz-analyzed.txt`, is
+The header's lines may end in CR: `:RUN-3...`, `:SW EAR: R<tab>SW FREQ: 16.00...`, `:LEVELS:10;15;...`, then `:DATA` and
+one line a sample in uV, one column a level. The analysed table, `NAME-analyzed.txt` or `NAME-<kHz>kHz-analyzed.txt`, is
 that of the program abr (bburan/abr, BSD-3-Clause); a negative latency there means no peak.
 
 Legend: L levels, T samples, 5 waves I to V.

@@ -7,6 +7,7 @@ import codecs
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
 from hcvae.importers.cells import is_null, number_of
@@ -38,26 +39,67 @@ def text_of(content: bytes) -> str:
     return content.decode(encoding_of(content), LATIN_1)
 
 
-def lines_of(path: Path, max_line: int = MAX_LINE, max_bytes: int | None = MAX_BYTES) -> Iterator[tuple[int, str]]:
+class Lines(Iterator[tuple[int, str]]):
     """Number (from 1) and text of each line, without its end, which is LF, CR LF or CR.
 
     Raises:
         FileError: a line that is too long or holds NUL, as in binary files and UTF-16 without its mark, or a file that
             is too large.
     """
-    size = path.stat().st_size
-    if max_bytes is not None and size > max_bytes:
-        raise FileError(path, "whole file", f"{size} bytes", f"at most {max_bytes}")
-    with path.open("rb") as file:
-        encoding = encoding_of(file.read(4))
-    with path.open(encoding=encoding, errors=LATIN_1) as text:
-        for number, line in enumerate(iter(partial(text.readline, max_line + 1), ""), start=1):
-            if len(line) > max_line or "\0" in line:
-                found = f"more than {max_line} characters without a line end, or a NUL"
-                raise FileError(
-                    path, f"line {number}", found, "a line of text in UTF-8, UTF-16 with its mark, or Latin-1"
-                )
-            yield number, line.rstrip("\n")
+
+    def __init__(self, path: Path, max_line: int = MAX_LINE, max_bytes: int | None = MAX_BYTES) -> None:
+        size = path.stat().st_size
+        if max_bytes is not None and size > max_bytes:
+            raise FileError(path, "whole file", f"{size} bytes", f"at most {max_bytes}")
+        self._path, self._max_line, self._number = path, max_line, 0
+        self._lines = self._open()
+
+    def _open(self) -> Iterator[str]:
+        """Pieces of at most one character more than a line may have, so that no line is held as a whole."""
+        with self._path.open("rb") as file:
+            encoding = encoding_of(file.read(4))
+        with self._path.open(encoding=encoding, errors=LATIN_1) as text:
+            yield from iter(partial(text.readline, self._max_line + 1), "")
+
+    def __next__(self) -> tuple[int, str]:
+        return self._checked(next(self._lines))
+
+    def _checked(self, line: str) -> tuple[int, str]:
+        self._number += 1
+        if len(line) > self._max_line or "\0" in line:
+            found = f"more than {self._max_line} characters without a line end, or a NUL"
+            right = "a line of text in UTF-8, UTF-16 with its mark, or Latin-1"
+            raise FileError(self._path, f"line {self._number}", found, right)
+        return self._number, line.rstrip("\n")
+
+    def numbers(self, count: int, what: str) -> list[float]:
+        """The next `count` lines, each a finite number; blank lines are passed over."""
+        block = list(islice(self._lines, count))
+        try:
+            numbers = list(map(float, block))
+        except ValueError:
+            numbers = []
+        if (
+            len(numbers) == count
+            and all(map(math.isfinite, numbers))
+            and max(map(len, block), default=0) < self._max_line
+        ):
+            self._number += count
+            return numbers
+        numbers = []
+        for number, line in map(self._checked, chain(block, self._lines)):
+            if line.strip():
+                numbers.append(number_in(line, self._path, number, what))
+            if len(numbers) == count:
+                return numbers
+        raise FileError(
+            self._path, f"line {self._number}", "the end of the file", f"{count - len(numbers)} more of {what}"
+        )
+
+
+def lines_of(path: Path, max_line: int = MAX_LINE, max_bytes: int | None = MAX_BYTES) -> Lines:
+    """The lines of a text file; see `Lines`."""
+    return Lines(path, max_line, max_bytes)
 
 
 def number_in(text: str, path: Path, line: int, what: str) -> float:

@@ -106,7 +106,7 @@ class _Sheet:
         if None in values:
             bad = places[values.index(None)]
             under = f" under {names[bad]!r}" if names else ""
-            right = f"a sample{under}, a finite number, with one decimal mark in all of the file and no others"
+            right = f"a sample{under}, a finite number such as 1234.5, without separators of thousands"
             raise self.error(number, bad, cells[bad], right)
         return np.array(values, dtype=np.float64)
 
@@ -127,7 +127,7 @@ class _Sheet:
     def check_names(self, names: Iterable[str], where: str) -> None:
         twice = [name for name, times in Counter(names).items() if name and times > 1]
         if twice:
-            found = f"names that occur more than once: {', '.join(map(repr, twice[:12]))}"
+            found = f"{', '.join(map(repr, twice[:12]))} more than once"
             raise FileError(self.path, where, found, "each name once")
 
     def unit(self, columns: Mapping[str, Any]) -> str:

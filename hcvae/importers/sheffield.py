@@ -119,7 +119,7 @@ def _recordings(trace: _Trace | None, subject: str | None, options: ReadOptions)
 
 def _values(trace: _Trace, frequency: float, options: ReadOptions) -> dict[str, Value]:
     is_brief = number_in(*trace.part("StimInfo_1", 1)) == 0
-    kind = "click" if is_brief else "tone_pip"
+    kind: str | None = "click" if is_brief else "tone_pip"
     if is_brief != (frequency == CLICK_HZ):
         kind = None
         options.note("neither click nor tone is certain: 100 Hz with a duration, or another frequency without one")
