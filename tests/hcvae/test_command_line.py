@@ -82,3 +82,20 @@ def test_files_that_are_not_json_are_named_with_the_line(tmp_path):
     file.write_text("[1]")
     with pytest.raises(UserError, match="must hold a JSON object, but got list"):
         read_json(str(file))
+
+
+class Average(Command):
+    """Average."""
+
+    block_sweeps: list[int] = Field([], validation_alias="block-sweeps")
+    seed: int = 0
+
+
+@pytest.mark.parametrize("given", ["--block-sweeps 8 16", "--block-sweeps=8 16", "--block-sweeps 8 --block-sweeps=16"])
+def test_several_numbers_after_an_option_of_several(given):
+    assert parse(Average, given.split()).block_sweeps == [8, 16]
+
+
+def test_an_option_of_one_number_takes_no_second():
+    with pytest.raises(UserError, match="2: unknown option"):
+        parse(Average, ["--seed", "1", "2"])
