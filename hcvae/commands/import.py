@@ -51,8 +51,8 @@ class Import(command_line.Command):
     format: str | None = None
     """Name of the format of all files. Default: detected from the content of each."""
     map: list[str] = Field([])
-    """COLUMN=NAME: the name that the files use for a column; repeat it. Also how they are read: signal, channel, layout,
-    sheet, unit, time_unit, rate_unit. See docs/import-binary-formats.md."""
+    """COLUMN=NAME: the name that the files use for a column; repeat it. Also how they are read: signal, channel,
+    layout, sheet, unit, time_unit, rate_unit. See docs/import-binary-formats.md."""
     value: list[str] = Field([])
     """COLUMN=VALUE: a value that holds for all waveforms, in place of what the files hold; null for none; repeat it."""
     subject: str | None = None
