@@ -23,16 +23,15 @@ if TYPE_CHECKING:
     from hcvae.importers.recording import Value
 
 PARTLY = 3
-SHEET = re.compile(r"""sheet (["']).*?\1""")
 FLAGS = ("--invert", "--hide-names", "--dry-run")
 PAIR, DIVIDED = re.compile(r"\s*\w+=."), re.compile(r"[,\[\]{}]")
 
 
 class Import(command_line.Command):
     """Read recordings from files of devices and programs, and write them as one Parquet waveform table: microvolts,
-    200 samples from stimulus onset at 20 kHz. Each format is known by its content: IHS SmartEP text, TDT BioSig .arf,
-    text and CSV, EPL CFTS, MATLAB, WFDB, EDF, BDF, BrainVision, Excel, CSV, Arrow, Parquet. Of subjects only pseudonyms
-    are written.
+    200 samples from stimulus onset at 20 kHz. The format is detected from the content: IHS SmartEP text, TDT BioSig
+    .arf, text and CSV, EPL CFTS, MATLAB, WFDB, EDF, BDF, BrainVision, Excel, CSV, Arrow, Parquet. Of subjects only
+    pseudonyms are written.
 
     exit code: 0 done, 2 nothing was imported, 3 some files could not be read and the rest was imported.
 
@@ -41,6 +40,8 @@ class Import(command_line.Command):
       hcvae import recordings/ --out results/table.parquet --dry-run
       hcvae import *.TXT --out results/table.parquet --value species=human --value "level_reference=dB nHL"
       hcvae import rig.mat --out results/table.parquet --map signal=waves --map sampling_rate_hz=rig.fs
+      hcvae import two-channels.TXT --out results/table.parquet --map signal=1
+      hcvae import traces.csv --out results/table.parquet --map layout=columns --map time_unit=us
       hcvae import session.edf --out results/table.parquet --map "stimulus_level_db=(\\d+) dB" --block-sweeps 1000
     """
 
@@ -49,12 +50,12 @@ class Import(command_line.Command):
     out: str
     """The Parquet file to write."""
     format: str | None = None
-    """Name of the format of all files, in place of what their content says."""
+    """Name of the format of all files. Default: detected from the content of each."""
     map: list[str] = Field([])
-    """COLUMN=NAME: the name that the files use for a column; repeat it. Also what tells how to read them: signal,
-    channel, layout, sheet, unit, time_unit, rate_unit. See docs/import-binary-formats.md."""
+    """COLUMN=NAME: the name that the files use for a column; repeat it. Also how they are read: signal, channel,
+    layout, sheet, unit, time_unit, rate_unit. See docs/import-binary-formats.md."""
     value: list[str] = Field([])
-    """COLUMN=VALUE: a value that holds for all waveforms, in place of what the files say; repeat it."""
+    """COLUMN=VALUE: a value that holds for all waveforms, in place of what the files hold; null for none; repeat it."""
     subject: str | None = None
     """The one subject of all files; written as a pseudonym."""
     key: str | None = None
@@ -69,7 +70,7 @@ class Import(command_line.Command):
     band_hz: tuple[float, float] | Literal["usual"] | None = Field("usual", validation_alias="band-hz")
     """Zero-phase band-pass, such as 100,3000; null for none. usual: that of the format (docs/import.md)."""
     invert: bool = False
-    """Turn all recordings over: those of files whose electrodes were exchanged, as vertex-positive must be up."""
+    """Invert the polarity of all recordings, where electrodes were exchanged: vertex-positive must be up."""
     reject_before_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-before-uv")
     """Leave out single sweeps that exceed this before the band-pass; null for none."""
     reject_after_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-after-uv")
@@ -86,7 +87,7 @@ class Import(command_line.Command):
     hide_names: bool = Field(False, validation_alias="hide-names")
     """Call the files `file 1`, `file 2`, ... in all messages: names of files can name patients."""
     dry_run: bool = Field(False, validation_alias="dry-run")
-    """Read everything and tell what would be written; write nothing."""
+    """Read everything and show what would be written; write nothing."""
 
     @field_validator("band_hz", "reject_before_uv", "reject_after_uv", mode="before")
     @classmethod
@@ -128,6 +129,7 @@ def run(arguments: Sequence[str]) -> int:
     from hcvae.data.table import write_table
     from hcvae.importers import pseudonyms
     from hcvae.importers.importing import table_of
+    from hcvae.importers.notes import notes_on_all
 
     console = Console(highlight=False)
     wishes = _wishes(command)
@@ -141,7 +143,8 @@ def run(arguments: Sequence[str]) -> int:
     with line_a_minute(console, lambda: f"reading {len(files)} files"):
         results = _read_all(command, files, wishes, console)
     table = table_of(results, wishes, key)
-    _tell_of_all(results, wishes, key, console)
+    for note in notes_on_all(results, wishes, key):
+        console.print(note, markup=False, soft_wrap=True)
     if command.dry_run:
         console.print(f"dry run: nothing written; {table.num_rows} waveforms would be in {command.out}", markup=False)
     else:
@@ -253,6 +256,7 @@ def _read_all(command: Import, files: Sequence[Path], wishes: "Wishes", console:
 
     from hcvae.importers.copies import Copies
     from hcvae.importers.importing import read_file
+    from hcvae.importers.notes import without_names
 
     results: list[FileResult] = []
     copies = Copies()
@@ -263,7 +267,7 @@ def _read_all(command: Import, files: Sequence[Path], wishes: "Wishes", console:
         results.append(result)
         shown = f"file {number}" if command.hide_names else str(path)
         if result.error is not None:
-            message = _hidden(result.error, path, number) if command.hide_names else result.error
+            message = without_names(result.error, path, number) if command.hide_names else result.error
             console.print(f"left out: {message}", markup=False, soft_wrap=True)
             continue
         rows = f"{result.recordings} recordings, {len(result.rows)} waveforms"
@@ -271,50 +275,10 @@ def _read_all(command: Import, files: Sequence[Path], wishes: "Wishes", console:
         for reason, count in sorted(result.left_out.items()):
             console.print(f"  {count} left out: {reason}", markup=False, soft_wrap=True)
         for note, count in result.notes.items():
-            note = _hidden(note, path, number) if command.hide_names else note
+            note = without_names(note, path, number) if command.hide_names else note
             times = f" ({count} times)" if count > 1 else ""
             console.print(f"  note: {note}{times}", markup=False, soft_wrap=True)
     return results
-
-
-def _hidden(message: str, path: Path, number: int) -> str:
-    for name in (str(path.resolve()), str(path), str(path.parent.resolve()), path.name, path.stem):
-        message = message.replace(name, f"file {number}")
-    return SHEET.sub("a sheet", message)
-
-
-def _tell_of_all(results: Sequence["FileResult"], wishes: "Wishes", key: bytes, console: Console) -> None:
-    """What concerns more than one file."""
-    from hcvae.importers.importing import options_without_effect, subjects_of_other_keys
-
-    _tell_of_subjects(results, console)
-    for option in options_without_effect(results, wishes):
-        console.print(f"note: {option} had no effect: no recording of these files can use it", markup=False)
-    if others := subjects_of_other_keys(results, key):
-        console.print(
-            f"note: {others} subjects keep pseudonyms of another or an unknown key: in other files "
-            "they count as other people",
-            markup=False,
-            soft_wrap=True,
-        )
-    channels = sorted({channel for result in results if result.rows for channel in result.channels if channel})
-    if len(channels) > 1:
-        console.print(
-            f"note: the files are of channels {', '.join(channels)}: channels of one response are no independent "
-            f"averages; --map signal={channels[0]} (or channel={channels[0]}) reads one",
-            markup=False,
-            soft_wrap=True,
-        )
-
-
-def _tell_of_subjects(results: Sequence["FileResult"], console: Console) -> None:
-    nameless = sum(1 for result in results if result.rows and not result.names_subject)
-    if nameless:
-        console.print(
-            f"{nameless} files name no subject: each counts as a subject of its own; where they are of one subject, "
-            "import them with --subject NAME",
-            markup=False,
-        )
 
 
 def _tell_what_looks_wrong(table: "pa.Table", out: str, console: Console) -> None:

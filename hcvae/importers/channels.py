@@ -23,11 +23,16 @@ def channel_column(names: Collection[str], mapping: Mapping[str, str], path: Pat
         UserError: the mapping names a column that is not there, or needs one.
     """
     column, _, wanted = mapping.get(CHANNEL, "").rpartition("=")
-    found = [name for name in names if name == column or (not column and name.strip().lower() in COLUMNS)]
+    found = [name for name in names if name == column or (not column and is_channel(name))]
     if wanted and len(found) != 1:
         hint = did_you_mean(column or CHANNEL, sorted(names))
         raise UserError(f"{path}: mapping of {CHANNEL}: no such column; must be CHANNEL, or COLUMN=CHANNEL{hint}")
     return found[0] if len(found) == 1 and found[0] not in mapping.values() else None
+
+
+def is_channel(name: str) -> bool:
+    """Whether a column, or a field of a struct, has a name of channels."""
+    return name.rpartition(".")[2].strip().lower() in COLUMNS
 
 
 def one_channel(recordings: Iterator[Recording], choice: str, wanted: str | None, path: Path) -> Iterator[Recording]:

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
-from hcvae.importers import channels
 from hcvae.importers.cells import is_null, number_of
-from hcvae.importers.channels import CHANNEL, channel_column
+from hcvae.importers.channels import CHANNEL, channel_column, is_channel
 from hcvae.importers.recording import Averaging, Band, FileError, Peaks, ReadOptions, Recording, Value
 from hcvae.importers.time_axis import axis_of, spells_times
 from hcvae.suggest import did_you_mean
@@ -181,7 +180,7 @@ def sample_columns(names: Sequence[str], mapping: Mapping[str, str], pattern: st
     length = len(before) + len(after)
     matched = [name for name in names if name.startswith(before) and name.endswith(after) and len(name) > length]
     taken = {*OURS, *mapping.values()}
-    return [name for name in matched if name not in taken and name.strip().lower() not in channels.COLUMNS]
+    return [name for name in matched if name not in taken and not is_channel(name)]
 
 
 def check_samples(samples: Sequence[str], pattern: str, path: Path) -> None:

@@ -16,7 +16,7 @@ from hcvae.importers.averages import Blocks, Row, row_of, with_noise_of_halves
 from hcvae.importers.channels import one_channel
 from hcvae.importers.columns import TYPES
 from hcvae.importers.provenance import METADATA, kept_record_id, kept_subject, provenance
-from hcvae.importers.pseudonyms import fingerprint, pseudonym
+from hcvae.importers.pseudonyms import pseudonym
 from hcvae.importers.recording import Pseudonym, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format, format_named, recognise
 from hcvae.importers.steps import USUAL, LeftOut, Steps, on_grid
@@ -148,27 +148,6 @@ def _is_too_noisy(row: Row, wishes: Wishes, result: FileResult) -> bool:
         return False
     result.left_out[f"residual noise above {wishes.max_residual_noise_uv:g} uV"] += 1
     return True
-
-
-def options_without_effect(results: Sequence[FileResult], wishes: Wishes) -> list[str]:
-    """Options that were given and that no recording of the files that were read could use."""
-    steps = wishes.steps
-    given = {
-        "--block-sweeps": steps.block_sweeps != USUAL,
-        "--reject-before-uv": steps.reject_before_uv != USUAL,
-        "--reject-after-uv": steps.reject_after_uv != USUAL,
-        "--max-residual-noise-uv": wishes.max_residual_noise_uv is not None,
-        "--max-artifact-share": wishes.max_artifact_share is not None,
-    }
-    used = set[str]().union(*(result.used_options for result in results))
-    return [option for option, is_given in given.items() if is_given and option not in used]
-
-
-def subjects_of_other_keys(results: Sequence[FileResult], key: bytes) -> int:
-    """Subjects that keep pseudonyms of another key, beside subjects whose pseudonyms are made with `key`."""
-    subjects = {row.subject for result in results for row in result.rows}
-    others = {one for one in subjects if isinstance(one, Pseudonym) and one.key != fingerprint(key)}
-    return len(others) if others < subjects else 0
 
 
 def table_of(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> pa.Table:

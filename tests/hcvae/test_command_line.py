@@ -164,3 +164,20 @@ def test_help_is_short_and_help_all_is_whole(option, shown, capsys):
 def test_a_program_is_named_as_it_is_typed(module, typed, monkeypatch):
     monkeypatch.setattr(Convert, "__module__", module)
     assert program_name(Convert) == typed
+
+
+class Average(Command):
+    """Average."""
+
+    block_sweeps: list[int] = Field([], validation_alias="block-sweeps")
+    seed: int = 0
+
+
+@pytest.mark.parametrize("given", ["--block-sweeps 8 16", "--block-sweeps=8 16", "--block-sweeps 8 --block-sweeps=16"])
+def test_several_numbers_after_an_option_of_several(given):
+    assert parse(Average, given.split()).block_sweeps == [8, 16]
+
+
+def test_an_option_of_one_number_takes_no_second():
+    with pytest.raises(UserError, match="2: unexpected argument"):
+        parse(Average, ["--seed", "1", "2"])
