@@ -16,7 +16,6 @@ REPORTED = {
     "correlation": "correlation",
     "generated_impossible_peaks": "share of generated waveforms with a peak outside them or out of order",
     "generated_peak_distance_ms_V": "generated wave V: distance from a maximum of its waveform, ms, median",
-    "generated_far_peaks_V": "generated wave V: share farther than 1 ms from every maximum of its waveform",
     "global_active_units": "active units of z_global",
     "local_active_units": "active units of z_local",
 }

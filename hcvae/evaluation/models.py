@@ -17,7 +17,7 @@ from hcvae.data.preprocessing import Preprocessing
 from hcvae.data.readiness import routing_data
 from hcvae.errors import NotMeasurable
 from hcvae.evaluation.findings import MEASURES, Findings, names_of
-from hcvae.evaluation.generation import draw, generation_findings
+from hcvae.evaluation.generation import draw, generation_findings, peak_findings
 from hcvae.evaluation.known_factors import known_factor_findings, routing_findings
 from hcvae.evaluation.rows import EvaluationRows, generated
 from hcvae.metrics.ground_truth import oracle_routing, rows_with_factors
@@ -26,7 +26,7 @@ from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.models.condition import ConditionRegression
 from hcvae.models.pca import PrincipalComponents
-from hcvae.training.evaluation import drawn_peaks, evaluate, learnt_peaks
+from hcvae.training.evaluation import evaluate, learnt_peaks
 from hcvae.training.objective import Objective
 from hcvae.training.tensors import PartTensors
 
@@ -157,10 +157,9 @@ def _model_findings(
     progress("known factors")
     known_factor_findings(findings, model, posterior, rows, bundle, seed)
     progress("generation")
-    generator = torch.Generator().manual_seed(seed)
-    findings.take((), lambda: drawn_peaks(model, torch.from_numpy(part.static), preprocessing, generator))
-    unlearnt = no_head if "predicted_peaks" not in decoded else "no training row has this peak labelled"
-    findings.leave_out(names_of("Generation: peaks"), unlearnt)
+    if "predicted_peaks" in decoded:
+        peak_findings(findings, model, rows, preprocessing, seed)
+    findings.leave_out(names_of("Generation: peaks"), no_head)
     made = generated(rows.recorded, draw(model, part, seed), part, preprocessing)
     generation_findings(findings, made, rows, bundle.config.data, preprocessing.sampling_rate_hz, seed=seed)
 

@@ -5,12 +5,13 @@ F features of the last layer, G global, M intermediate (all levels together) and
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from hcvae.models.layers import FiLM, check_arguments, decoder_layer, full_precision, output_head, scaled
-from hcvae.models.peaks import ordered_peaks
+from hcvae.models.peaks import ordered_peaks, start_at_typical_latencies
 from hcvae.models.temporal import TimeSegments
 
 HIDDEN = (256, 512, 1024, 2048)
@@ -87,7 +88,9 @@ class HierarchicalDecoder(nn.Module):
         self.heads = signal_and_static_heads(hidden[-1], signal_length, static_dim, width, batch_norm)
         if predict_peaks:
             peak_hidden = [scaled(features, width) for features in PEAK_HIDDEN]
-            self.heads["predicted_peaks"] = output_head(hidden[-1], peak_hidden, PEAK_OUTPUTS, batch_norm)
+            peaks = self.heads["predicted_peaks"] = output_head(hidden[-1], peak_hidden, PEAK_OUTPUTS, batch_norm)
+            if peak_window_ms is not None:
+                start_at_typical_latencies(cast(nn.Linear, peaks[-1]))
         self.static_from_latents = (
             latents_to_static_head(sum(steering_dims) + local_latent_dim, static_dim, width, batch_norm)
             if static_from_latents

@@ -5,10 +5,20 @@ Legend: B batch.
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 SMALLEST_INTERVAL = 1e-3
 """Share of the window that each interval keeps at least: neighbours stay apart in float32, and gradients finite."""
+TYPICAL_SHARES = (0.17, 0.22, 0.20, 0.41)
+"""Of a window of 10 ms after a loud click: wave I at 1.7, III at 3.9 and V at 5.9 ms."""
+
+
+def start_at_typical_latencies(output: nn.Linear) -> None:
+    """Set the biases of the three logits, so that an untrained head predicts the typical shares of the window."""
+    if not output.bias.is_meta:
+        shares = torch.tensor(TYPICAL_SHARES)
+        with torch.no_grad():
+            output.bias[:3] = (shares[:3] / shares[3]).log()
 
 
 def ordered_peaks(outputs: Tensor, window_ms: float) -> Tensor:

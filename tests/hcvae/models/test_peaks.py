@@ -65,3 +65,12 @@ def test_without_a_window_the_weights_give_what_they_gave():
         before, after = (model.decode(**latents, static_params=torch.zeros(5, 3)) for model in (free, bound))
     assert torch.equal(ordered_peaks(before["predicted_peaks"], WINDOW_MS), after["predicted_peaks"])
     assert torch.equal(before["recon_signal"], after["recon_signal"])
+
+
+def test_an_untrained_head_predicts_about_the_typical_latencies():
+    torch.manual_seed(0)
+    model = build(ModelConfig(static_dim=3, width=0.25, peak_window_ms=10.0)).eval()
+    latents = {f"z_{block}": torch.randn(200, dim) for block, dim in model.latent_dims.items()}
+    with torch.no_grad():
+        latency_ms = model.decode(**latents, static_params=torch.randn(200, 3))["predicted_peaks"][:, :3]
+    assert latency_ms.mean(dim=0).tolist() == pytest.approx([1.7, 3.9, 5.9], abs=0.3)
