@@ -137,7 +137,7 @@ def parallel_chart(timeline: Timeline, names: Sequence[str]) -> go.Figure:
     line = {"color": values[:, 1], "colorscale": COLORS, "colorbar": _colorbar(OBJECTIVES[1])}
     dimensions = [*(_dimension(timeline.trials, name) for name in names), *objectives]
     figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line, labelangle=-15, labelside="bottom"))
-    return figure.update_layout(margin={"b": 110, "l": 90, "t": 30}, height=480, paper_bgcolor=CLEAR)
+    return figure.update_layout(margin={"b": 80, "l": 90, "t": 30}, height=420, paper_bgcolor=CLEAR)
 
 
 def _dimension(trials: Sequence[FrozenTrial], name: str) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _end(trial: FrozenTrial) -> datetime:
 
 
 def _titled(figure: go.Figure, x: str, y: str) -> go.Figure:
-    figure.update_layout(template="none", margin={"t": 30, "l": 60, "r": 20}, height=480)
+    figure.update_layout(template="none", margin={"t": 30, "l": 60, "r": 20, "b": 50}, height=420)
     figure.update_layout(paper_bgcolor=CLEAR, plot_bgcolor=CLEAR)
     axes = {"gridcolor": GRID, "zerolinecolor": GRID, "automargin": True}
     return figure.update_xaxes(title=x, **axes).update_yaxes(title=y, **axes)

@@ -1,4 +1,4 @@
-"""What a report shows of each model of the front: test figures, pictures, and the command that copies it."""
+"""What a report shows of each model of the front: test figures, pictures, and the command that fetches it."""
 
 import shlex
 from base64 import b64encode
@@ -38,7 +38,8 @@ class Member:
     """Empty where the study holds no model of the trial."""
     figures: dict[str, str]
     """Pictures as data URIs, by file name."""
-    pull_command: str
+    command: str
+    """Copies the model, or trains one again where the study holds none."""
 
 
 def front_members(
@@ -50,7 +51,10 @@ def front_members(
     for trial, summary in trials:
         place = model_of(summary, stored)
         metrics = [] if place is None else _metrics(from_json((place / "metrics.json").read_text()))
-        members.append(Member(summary, metrics, _data_uris(images(folder, study, trial)), _pull(folder, summary)))
+        job = ["jobs.train", "--study"] if place is None else ["jobs.pull"]
+        number = str(summary.number)
+        command = ["python", "-m", *job, str(folder), "--trial", number, "--out", f"model-{number}"]
+        members.append(Member(summary, metrics, _data_uris(images(folder, study, trial)), shlex.join(command)))
     return members
 
 
@@ -66,11 +70,6 @@ def _metrics(metrics: Metrics) -> list[MetricRow]:
         for name, meaning in REPORTED.items()
         if name in metrics["test"]
     ]
-
-
-def _pull(folder: StudyFolder, summary: TrialSummary) -> str:
-    number = str(summary.number)
-    return shlex.join(["python", "-m", "jobs.pull", str(folder), "--trial", number, "--out", f"model-{number}"])
 
 
 def _data_uris(pictures: Mapping[str, bytes]) -> dict[str, str]:

@@ -263,7 +263,7 @@ class TestCharts:
         study = begun.load()
         for _ in range(19):
             study.add_trial(trial((0.5, 0.1)))
-        assert "need at least 20 complete ones, and 19 there" in page_of(begun).text
+        assert "need at least 20 complete ones, but there are 19" in page_of(begun).text
         study.add_trial(trial((0.4, 0.1)))
         page = page_of(begun)
         assert "need at least" not in page.text

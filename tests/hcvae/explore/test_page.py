@@ -226,8 +226,7 @@ def test_everything_typical_is_the_start(opened):
     assert trace(page, "current")["y"] == drawn
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (390, "dark")])
 def test_the_page_is_accessible_and_fits_its_window(served, browser: Browser, width, scheme):
     page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
     page.goto(served[1])
