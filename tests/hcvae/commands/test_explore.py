@@ -9,7 +9,7 @@ from hcvae.errors import UserError
 
 def test_the_missing_extra_is_named(trained, monkeypatch):
     monkeypatch.setitem(sys.modules, "dash", None)
-    with pytest.raises(UserError, match=r"pip install 'hcvae\[explore\]'"):
+    with pytest.raises(UserError, match=r"pip install --editable '\.\[explore\]'"):
         cli.run(["explore", str(trained)])
 
 
@@ -35,4 +35,4 @@ def test_help_loads_neither_torch_nor_dash():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[-1] == "[]"
-    assert "hcvae explore model" in said.split("examples:")[1]
+    assert "hcvae explore results/model" in said.split("examples:")[1]
