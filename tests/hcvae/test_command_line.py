@@ -66,6 +66,16 @@ def test_bad_values_say_where_what_and_what_would_be_right(content, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [{"data": {"tables": ["s3://me:qwerty@b/t"]}}, {"training": {"start_from": "s3://b/m?secret_key=qwerty"}}],
+)
+def test_keys_in_paths_are_refused_and_not_repeated(content):
+    with pytest.raises(UserError, match="holds a key or a password") as error:
+        parse(Train, [], content)
+    assert "qwerty" not in str(error.value)
+
+
 def test_every_mistake_is_told_at_once():
     with pytest.raises(UserError) as error:
         parse(Train, [], {"model": {"width": 0}, "training": {"epochs": 0}})

@@ -164,7 +164,7 @@ def test_mistakes_are_told_before_the_work(tmp_path, monkeypatch):
         cli.run(["export", str(VERSION_1), "--onnx", "model.pb"])
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as where it is not installed
     with pytest.raises(
-        UserError, match=r"the package onnxruntime, which is not installed; run `pip install --editable '\.\[onnx\]'`"
+        UserError, match=r"the package onnxruntime, which is not installed; run `pip install --editable '\.\[onnx\]'"
     ):
         check_path("model.onnx")
 

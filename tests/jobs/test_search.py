@@ -53,7 +53,7 @@ def test_an_unsafe_study_name(refuse: Refuse, write_config: Write, name: str) ->
     assert told.startswith("search.study: string should match pattern")
     assert told.endswith(f"but got {name!r}")
     if name == name.strip():  # options are read without the space around them
-        assert refuse(f"--search.study={name}") == told
+        assert refuse(f"--search.study={name}") == f"--{told}"
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,25 @@ def test_bad_settings(refuse: Refuse, write_config: Write, settings: dict[str, A
         (
             "model.dropout",
             {"type": "float", "low": 0.5, "high": 1.5},
-            "model.dropout: Input should be less than 1, but got 1.5",
+            "model.dropout: input should be less than 1, but got 1.5",
         ),
         ("model.dropout", {"type": "float", "low": 0.5, "high": 0.1}, "low <= high must hold, but got"),
         ("model.dropout", {"type": "float", "low": 0, "high": 0.1, "log": True}, "low > 0 must hold on a log"),
-        ("model.dropout", {"type": "normal", "mean": 0}, "search.space.model.dropout: input tag 'normal'"),
+        (
+            "model.dropout",
+            {"type": "normal", "mean": 0},
+            "search.space.model.dropout.type: must be one of float, int, choice, but got 'normal'",
+        ),
         (
             "training.precision",
             {"type": "choice", "choices": ["fp16"]},
-            "training.precision: Input should be 'auto', 'fp32', 'tf32' or",
+            "training.precision: input should be 'auto', 'fp32', 'tf32' or",
         ),
-        ("training.epochs", {"type": "choice", "choices": []}, "search.space.training.epochs.choice.choices: tuple"),
+        (
+            "training.epochs",
+            {"type": "choice", "choices": []},
+            "search.space.training.epochs.choices: must not be empty",
+        ),
         (
             "model.global_latent_dim",
             {"type": "int", "low": 16, "high": 64},
@@ -193,7 +201,7 @@ def test_help_is_short_with_examples_and_help_all_has_every_option(run_job: Run)
     examples = [line for line in ended.stdout.split("examples:")[1].splitlines() if "python -m jobs.search" in line]
     assert len(examples) >= 3
     paths = [path for path, _ in searchable_fields(SearchConfig)]
-    assert len(paths) > 80
+    assert len(paths) > 70
     for path in paths:
         assert f"--{path}" in everything.stdout
     for option in ("--config", "--dry-run", "--log-json", "--wait-for-resources", "--search.trials", "--data.tables"):

@@ -88,4 +88,4 @@ def test_help_tells_the_exit_codes_and_has_examples(capsys):
         cli.run(["diagnose", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     assert "0 when there are none, 1 when there are, 2 on bad input" in said
-    assert "hcvae diagnose model" in said.split("examples:")[1]
+    assert "hcvae diagnose results/model" in said.split("examples:")[1]

@@ -213,7 +213,7 @@ def test_truncated(tmp_path, length):
 def test_without_mne(tmp_path, monkeypatch):
     path = write_edf(tmp_path / "a.edf", ["click"] * 5)
     monkeypatch.setitem(sys.modules, "mne", None)
-    with pytest.raises(UserError, match=r"`pip install --editable '\.\[formats\]'`"):
+    with pytest.raises(UserError, match=r"pip install --editable '\.\[formats\]'"):
         read(path)
 
 
