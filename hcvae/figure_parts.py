@@ -22,6 +22,8 @@ of 3:1 and more (WCAG 2), and colour-blind readers tell them apart: blue and ver
 theirs, darker."""
 ORDERED, ORDERED_END = "viridis", 0.55
 """Colours of what has an order, and where the map becomes too light for a line on white."""
+STIMULUS = ("dataset", "species", "stimulus_type", "stimulus_frequency_hz", "stimulus_level_db")
+"""Columns that titles name first: the source of a waveform and its stimulus."""
 TIME_LABEL = "ms after stimulus onset"
 NO_BREAK = "\u00a0"
 SMALL, MEDIUM, LARGE = 8, 9, 11

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from hcvae.bundle import Bundle
 from hcvae.data.preprocessing import Value
-from hcvae.figure_parts import NO_BREAK, label_of, listed
+from hcvae.figure_parts import NO_BREAK, STIMULUS, label_of, listed
 from hcvae.generation import Family, Recording, families
 from hcvae.plots import Panel, generated
 
@@ -29,6 +29,7 @@ def generation_figure(
         title: Of the figure.
     """
     found = list(families(table))
+    names = names or [name for name in STIMULUS if found[0].condition.get(name) is not None]
     shown = [int(k) for k in np.unique(np.linspace(0, len(found) - 1, MAX_PANELS).round())]
     varied = [name for name in names if len({family.condition[name] for family in found}) > 1]
     labels = [_labelled(family.condition, varied) for family in found]
@@ -47,14 +48,16 @@ def generation_figure(
 def _panel(
     family: Family, label: str, shares: Sequence[str], recorded: Mapping[str, Recording], group: str | None
 ) -> Panel:
-    scale = _scale(family.condition, group)
+    scale, count = _scale(family.condition, group), len(family.signals_uv)
+    rows = np.unique(np.linspace(0, count - 1, MAX_DRAWN).round().astype(int)) if shares else np.arange(count)
+    rows = rows[:MAX_DRAWN]
     return Panel(
         label,
-        family.signals_uv[:MAX_DRAWN],
-        family.latency_ms[:MAX_DRAWN],
+        family.signals_uv[rows],
+        family.latency_ms[rows],
         scale,
         {name: one.signal_uv for name, one in recorded.items() if _scale(one.condition, group) == scale},
-        shares[: len(family.signals_uv)][:MAX_DRAWN],
+        [shares[row] for row in rows] if shares else (),
     )
 
 
@@ -85,4 +88,4 @@ def _on_conditions(labels: Sequence[str], shown: Sequence[int]) -> list[str]:
 
 def _on_waveforms(found: Sequence[Family]) -> list[str]:
     most = max(len(family.signals_uv) for family in found)
-    return [f"the first {MAX_DRAWN} of {most} waveforms of each condition drawn"] if most > MAX_DRAWN else []
+    return [f"{MAX_DRAWN} of {most} waveforms of each condition drawn"] if most > MAX_DRAWN else []

@@ -16,13 +16,12 @@ from torch import Tensor
 from hcvae import plots
 from hcvae.data.dataset import Part
 from hcvae.data.preprocessing import Preprocessing
-from hcvae.figure_parts import label_of, listed
+from hcvae.figure_parts import STIMULUS, label_of, listed
 from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.peaks import valid_waves
 
 Rows = NDArray[np.int64]
-STIMULUS = ("dataset", "species", "stimulus_type", "stimulus_frequency_hz", "stimulus_level_db")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,11 @@ class Stimulus:
     place: tuple[Any, ...]
     """By which panels are sorted: source, type, frequency, amplitude."""
 
+    @property
+    def name(self) -> str:
+        """The title in one line."""
+        return self.title.replace("\n", ", ")
+
 
 def stimuli(recordings: Recordings) -> list[Stimulus]:
     """The kinds of recording and stimulus, those of most rows first; rows without a waveform are left out."""
@@ -52,7 +57,9 @@ def stimuli(recordings: Recordings) -> list[Stimulus]:
     for rows in of_kinds:
         values = _values(recordings, int(rows[0]))
         title = "all rows" if len(of_kinds) == 1 and not any(values.values()) else _title(values)
-        place = (*(str(values.get(name) or "") for name in KIND), float(values.get(FREQUENCY) or 0))
+        frequency = values.get(FREQUENCY)
+        number = frequency if isinstance(frequency, float) else 0.0
+        place = (*(str(values.get(name) or "") for name in KIND), number, str(frequency))
         classes = _by_amplitude(recordings, rows)
         for size, members in classes:
             mask = np.zeros(len(recordings), bool)
@@ -90,14 +97,14 @@ def not_drawn(recordings: Recordings) -> list[str]:
     found = stimuli(recordings)
     notes = []
     if len(found) > MAX_PANELS:
-        left = "; ".join(f"{stimulus.title} ({int(stimulus.rows.sum())} rows)" for stimulus in found[MAX_PANELS:])
+        left = "; ".join(f"{stimulus.name} ({int(stimulus.rows.sum())} rows)" for stimulus in found[MAX_PANELS:])
         notes.append(f"{len(found) - MAX_PANELS} of {len(found)} stimuli not drawn: {left}")
     for stimulus in found[:MAX_PANELS]:
         levels = len(np.unique(recordings.levels_db[stimulus.rows]))
         if levels > MAX_LEVELS:
             notes.append(
                 f"{levels - MAX_LEVELS} of {levels} levels not drawn: every {levels / MAX_LEVELS:.1f}th of "
-                f"{stimulus.title} is"
+                f"{stimulus.name} is"
             )
     if left_out := int(np.sum(~recordings.finite)):
         notes.append(f"{left_out} of {len(recordings)} rows not drawn: they hold no waveform, or NaN")
@@ -145,8 +152,7 @@ def _by_amplitude(recordings: Recordings, rows: NDArray[np.int64]) -> list[tuple
     within[rows] = subject
     highest = recordings.highest(within)[rows]
     size = np.ptp(recordings.signals_uv[rows], axis=1).astype(np.float64)
-    of_subject = [subject == number for number in range(subject.max() + 1)]
-    typical = np.array([np.median(size[own & highest if (own & highest).any() else own]) for own in of_subject])
+    typical = np.array([np.median(size[own[highest[own]] if highest[own].any() else own]) for own in groups(subject)])
     order = np.argsort(typical)
     known = np.maximum(typical[order], np.finfo(float).tiny)
     classes = np.split(order, np.flatnonzero(known[1:] > APART * known[:-1]) + 1)

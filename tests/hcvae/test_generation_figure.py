@@ -42,7 +42,7 @@ def test_what_is_not_drawn_is_named(trained_bundle):
     count, _, named = conditions.partition(": ")
     assert count == f"2 of {MAX_PANELS + 2} conditions not drawn"
     assert {*named.split("; ")} == {f"{level:g} dB" for level in levels} - drawn
-    assert waveforms == f"the first {MAX_DRAWN} of {MAX_DRAWN + 5} waveforms of each condition drawn"
+    assert waveforms == f"{MAX_DRAWN} of {MAX_DRAWN + 5} waveforms of each condition drawn"
     assert count in figure.get_suptitle()
     assert waveforms in figure.get_suptitle()
 
@@ -61,5 +61,17 @@ def test_the_recordings_stand_beside_what_is_like_them(trained_bundle, two):
         assert np.array_equal(lines_of(axis, RECORDED), signals[[3, 41]])
         assert len(lines_of(axis)) == 2 + made.num_rows
         assert notes == []
+    assert axis.get_figure().get_suptitle().startswith("Like a recording\n")
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend[:2] == list(recorded)
+
+
+def test_a_long_interpolation_is_drawn_from_end_to_end(trained_bundle, two):
+    _, (first, second) = two
+    made = interpolate(trained_bundle, first, second, 100)
+    figure, notes = generation_figure(trained_bundle, made, [], {}, "From one to another")
+    signals = np.stack(made["signal"].to_numpy())
+    drawn = lines_of(figure.axes[0])
+    assert len(drawn) == MAX_DRAWN
+    assert np.array_equal([drawn[0], drawn[-1]], signals[[0, -1]])
+    assert notes == [f"{MAX_DRAWN} of 100 waveforms of each condition drawn"]

@@ -98,3 +98,12 @@ def test_rows_without_a_value_have_had_null_alone():
     assert str(seen) == "null"
     assert seen.holds(None)
     assert not seen.holds(30.0)
+
+
+def test_rows_are_decoded_to_what_was_encoded():
+    encoder = StaticEncoder.fit(TABLE, ["level_db", "age_years", "frequency_hz", "sex", "ear"])
+    decoded = [encoder.decode(row) for row in encoder.encode(TABLE)]
+    for found, row in zip(decoded, TABLE.select([column.name for column in encoder.columns]).to_pylist(), strict=True):
+        assert found.keys() == row.keys()
+        for name, value in row.items():
+            assert found[name] == (pytest.approx(value, rel=1e-6) if isinstance(value, float | int) else value)

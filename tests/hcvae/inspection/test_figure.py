@@ -56,7 +56,7 @@ def test_stimuli_that_find_no_panel_are_named(make_table):
     assert len(figure.axes) == MAX_PANELS == 12
     assert titles(figure)[0] == "species 00\nno stimulus type"
     (note,) = not_drawn(recordings)
-    assert note.startswith("4 of 16 stimuli not drawn: species 12")
+    assert note.startswith("4 of 16 stimuli not drawn: species 12, no stimulus type (3 rows); ")
     assert "species 15" in note
     assert "4 of 16 stimuli not drawn" in figure.get_suptitle()
     assert labels(figure.axes[0]) == ["no level (3)"]
@@ -119,3 +119,9 @@ def test_rows_without_a_waveform_are_left_out_and_told(make_table):
     assert not_drawn(recordings) == ["1 of 48 rows not drawn: they hold no waveform, or NaN"]
     with pytest.raises(UserError, match="no figure without waveforms"):
         grand_averages(Recordings.of(make_table(signal=[[np.nan] * 64] * 48)))
+
+
+def test_frequencies_that_are_texts_have_panels_too(make_table):
+    frequencies = ["8k"] * 24 + ["16k"] * 24
+    figure = grand_averages(Recordings.of(make_table(stimulus_frequency_hz=frequencies)))
+    assert titles(figure) == ["stimulus_frequency_hz 16k", "stimulus_frequency_hz 8k"]
