@@ -39,6 +39,8 @@ OWN_SAMPLES = "t_ms=*"
 LEVEL = "stimulus_level_db"
 QUANTITIES = {LEVEL: decibels_in, "stimulus_frequency_hz": hertz_in}
 """Columns whose cells may bear their unit."""
+OWN_AXIS = ("signal", "time_ms", *PEAK_COLUMNS)
+"""Names that are ours, but that a line of cells cannot hold."""
 BRACKETED = re.compile(r".*[(\[]([^()\[\]]*)[)\]]\s*")
 TRUE, FALSE = ("true", "1", "1.0", "yes", "wahr"), ("false", "0", "0.0", "no", "falsch")
 BATCH_ROWS = 256
@@ -133,7 +135,7 @@ def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     samples, place, first = sample_columns(names, pattern), {name: at for at, name in enumerate(names)}, 0
     mapping = {name: value for name, value in sheet.options.mapping.items() if name not in ("layout", "signal")}
     known = renamed([name for name in names if name], mapping, path)
-    known = {name: at for name, at in known.items() if name not in ("signal", *PEAK_COLUMNS)}
+    known = {name: at for name, at in known.items() if name not in OWN_AXIS or name in mapping}
     _note_unread(names, {*samples, *(at for at in known.values() if isinstance(at, str))}, sheet)
     while batch := list(islice(lines, BATCH_ROWS)):
         for number, cells in batch:
@@ -228,7 +230,11 @@ def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str,
 def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
     """Our columns from the lines above the samples: those that are mapped, and levels and units that they spell."""
     mapping = {name: value for name, value in sheet.options.mapping.items() if name != "layout"}
+    if unused := [name for name in mapping if name in OWN_AXIS]:
+        right = "left out with layout=columns, where the first column holds the times and the others the samples"
+        raise UserError(f"{sheet.path}: mapping of {unused[0]}: must be {right}")
     known = renamed(list(lines), mapping, sheet.path)
+    known = {name: at for name, at in known.items() if name not in OWN_AXIS}  # which may stand in the corner
     columns: dict[str, Any] = {
         name: [sheet.value(name, lines[at], place) for place in range(1, len(lines[at][1]))]
         if isinstance(at, str)
@@ -249,15 +255,13 @@ def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
 
 def _spelt(texts: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
     """Levels and units of samples that the cells of a header line spell, such as `20 dB SPL` and `Cz (mV)`."""
-    found: dict[str, Any] = {LEVEL: [decibels_in(text) for text in texts]}
-    found["level_reference"] = [level_reference_in(text) for text in texts]
-    found["unit"] = [BRACKETED.sub(r"\1", text).strip() for text in texts]
-    if None in found[LEVEL]:
-        del found[LEVEL]
-    if LEVEL not in found or None in found["level_reference"]:
-        del found["level_reference"]
-    if any(uv_per(unit) is None for unit in found["unit"]):
-        del found["unit"]
+    levels, references = [decibels_in(text) for text in texts], [level_reference_in(text) for text in texts]
+    units = [BRACKETED.sub(r"\1", text).strip() for text in texts]
+    found: dict[str, Any] = {}
+    if None not in levels:
+        found |= {LEVEL: levels} | ({} if None in references else {"level_reference": references})
+    if None not in map(uv_per, units):
+        found["unit"] = units
     return {name: values for name, values in found.items() if name not in columns}
 
 

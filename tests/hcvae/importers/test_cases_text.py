@@ -371,6 +371,7 @@ class TestLocalesOfCsv:
         ("header", "expected"),
         [
             ("ms;20 dB SPL;-10 dB SPL", {"stimulus_level_db": [20, -10], "level_reference": ["dB SPL"] * 2}),
+            ("time_ms;20 dB;30 dB", {"stimulus_level_db": [20, 30]}),
             (";M1-20dB_a;M1-30dB_b", {"stimulus_level_db": [20, 30]}),
             ("sep=;\n# Ann\nTitle of Ann\n\nTime (ms);Click 5,5 dB;Click 30 dB", {"stimulus_level_db": [5.5, 30]}),
             ("Level;20 dB;30 dB", {"stimulus_level_db": [20, 30]}),
