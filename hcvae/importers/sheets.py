@@ -180,7 +180,7 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
 def _note_unread(names: Sequence[str], read: set[str], sheet: _Sheet) -> None:
     read = read | {"record_id"} | {f"{name}_{wave}" for name in PEAK_COLUMNS for wave in WAVES}
     if unread := [name for name in names if name and name not in read]:
-        shown = ", ".join(map(repr, unread[:12])) + (", ..." if len(unread) > 12 else "")
+        shown = ", ".join(repr(name[:40]) for name in unread[:12]) + (", ..." if len(unread) > 12 else "")
         sheet.options.note(f"columns that are not read: {shown}")
 
 
@@ -244,25 +244,24 @@ def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
     for name in (name for name in lines if name not in known.values()):
         texts = ["" if cell is None else str(cell) for cell in lines[name][1][1:]]
         if spelt := _spelt(texts, columns):
-            sheet.options.note(f"{' and '.join(sorted(spelt))} taken from the header line {name!r}")
+            sheet.options.note(f"{' and '.join(sorted(spelt))} taken from the header line {name[:40]!r}")
             columns |= spelt
         elif any(texts):
-            sheet.options.note(
-                f"header line {name!r} is not read; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels"
-            )
+            hint = f"; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels" if len(name) <= 40 else ""
+            sheet.options.note(f"header line {name[:40]!r} is not read{hint}")
     return columns
 
 
 def _spelt(texts: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
     """Levels and units of samples that the cells of a header line spell, such as `20 dB SPL` and `Cz (mV)`."""
     levels, references = [decibels_in(text) for text in texts], [level_reference_in(text) for text in texts]
-    units = [BRACKETED.sub(r"\1", text).strip() for text in texts]
-    found: dict[str, Any] = {}
+    units = [found[1] if (found := BRACKETED.fullmatch(text)) else text for text in texts]
+    spelt: dict[str, Any] = {}
     if None not in levels:
-        found |= {LEVEL: levels} | ({} if None in references else {"level_reference": references})
+        spelt |= {LEVEL: levels} | ({} if None in references else {"level_reference": references})
     if None not in map(uv_per, units):
-        found["unit"] = units
-    return {name: values for name, values in found.items() if name not in columns}
+        spelt["unit"] = units
+    return {name: values for name, values in spelt.items() if name not in columns}
 
 
 def _peaks(place: Mapping[str, int], batch: Sequence[Line], sheet: _Sheet) -> dict[str, Any]:

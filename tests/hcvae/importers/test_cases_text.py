@@ -160,10 +160,10 @@ class TestBioSigVariables:
         assert column(rows, "stimulus_frequency_hz") == [11300] * 3
         assert column(rows, "level_reference") == ["dB peSPL"] * 3
 
-    @pytest.mark.parametrize("frequency", ["0", "NaN"])
-    def test_clicks_in_csv(self, case, imported, tmp_path, frequency):
+    @pytest.mark.parametrize(("frequency", "kind"), [("0", "click"), ("NaN", None)])
+    def test_frequencies_of_nothing_in_csv(self, case, imported, tmp_path, frequency, kind):
         rows, _ = imported(changed(tmp_path, case(4, "a.csv"), (",,8000,", f",,{frequency},")))
-        assert column(rows, "stimulus_type") == ["click"] * 3
+        assert column(rows, "stimulus_type") == [kind] * 3
 
     def test_a_variable_that_is_there_twice(self, case, refused, tmp_path):
         said = refused(changed(tmp_path, case(4, "a.csv"), ("Intensity(dB),..........()", "Level(dB),Level(dB)")))
@@ -443,6 +443,15 @@ class TestLocalesOfCsv:
         assert "note: columns that are not read: 'comment'" in said
         (tmp_path / "b.csv").write_text(text.replace("comment", "t_ms=0.05"))
         assert "got 't_ms=0.05' more than once" in refused(tmp_path / "b.csv")
+
+
+def test_another_file_of_the_epl_gives_the_published_waveforms(imported, recordings):
+    rows, _ = imported(recordings / "raw_more" / "epl_cfts_mouse_E3_ABR-12-2")
+    published = pq.read_table(recordings / "mouse_tone_abrwaveanalyser.parquet").to_pylist()
+    published = [r for r in published if (r["subject_id"], r["stimulus_frequency_hz"]) == ("E3", 5600)]
+    np.testing.assert_allclose(signals(rows), signals(published), atol=2e-6)
+    for name in ("stimulus_level_db", "stimulus_frequency_hz", "n_averages", "ear", "native_rate_hz", "highpass_hz"):
+        assert column(rows, name) == column(published, name)
 
 
 class TestSheffield:
