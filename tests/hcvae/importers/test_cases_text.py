@@ -317,6 +317,11 @@ class TestIhs:
         rows, _ = imported(changed(tmp_path, case(23, "a.txt"), pair))
         np.testing.assert_allclose(signals(rows), self.expected(case(23, "a.txt"), 22), atol=1e-6)
 
+    def test_an_ear_that_is_not_understood_is_told(self, case, imported, tmp_path):
+        rows, said = imported(changed(tmp_path, case(23, "a.txt"), ("Ear:,R,,,,,,R", "Ear:,left,,,,,,Both")))
+        assert column(rows, "ear") == ["L", "L", None, None]
+        assert "note: an ear that is neither R nor L is not read\n" in said
+
     @pytest.mark.parametrize(
         ("name", "old", "new", "said"),
         [
