@@ -195,7 +195,8 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
         if time is None and not rows and cells_left >= 0:
             header.append((number, cells))
             continue
-        width, first = width or len(cells), first or number
+        width, first = width or len(_cut(cells, 0)), first or number
+        cells = _cut(cells, width)
         if len(cells) != width or width < 2 or cells_left < 0:
             right = f"{width}, as in line {first}, at least 2, and at most {MAX_CELLS} in all"
             raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", right)
@@ -214,7 +215,8 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
 def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str, Line]:
     """The lines above the samples by their names, without titles and comments."""
     header: list[tuple[str, Line]] = []
-    for number, cells in lines:
+    for number, whole in lines:
+        cells = _cut(whole, width)
         name = "" if _is_empty(cells[0]) else str(cells[0]).strip()
         if all(map(_is_empty, cells[1:])) or (len(cells) != width and name.startswith(("#", "%"))):
             sheet.options.note("a title or comment above the samples is not read")
@@ -286,6 +288,14 @@ def _truth(line: Line, place: int, sheet: _Sheet) -> bool:
     if word not in TRUE + FALSE and not is_null(cell):
         raise sheet.error(line[0], place, cell, "true or false, or nothing")
     return word in TRUE
+
+
+def _cut(cells: Cells, width: int) -> Cells:
+    """The cells without empty ones at the end, but at least `width` of them where they are there."""
+    end = len(cells)
+    while end > width and _is_empty(cells[end - 1]):
+        end -= 1
+    return cells[:end]
 
 
 def _is_empty(cell: Any) -> bool:

@@ -393,6 +393,13 @@ class TestLocalesOfCsv:
         assert given or "note: " in said
         assert "Ann" not in said
 
+    def test_delimiters_at_the_end_of_lines(self, imported, tmp_path):
+        lines = [f"{0.05 * k:.2f},{np.sin(k / 9):.4f},{2 * np.sin(k / 9):.4f},," for k in range(200)]
+        (tmp_path / "a.csv").write_text("\n".join(["Title,,,,", "ms,20 dB,30 dB,", *lines]))
+        rows, _ = imported(tmp_path / "a.csv", "--map", "layout=columns")
+        np.testing.assert_allclose(signals(rows), SINES, atol=6e-5)
+        assert column(rows, "stimulus_level_db") == [20, 30]
+
     def test_levels_above_the_samples_in_excel(self, imported, tmp_path):
         openpyxl = pytest.importorskip("openpyxl")
         book = openpyxl.Workbook()
