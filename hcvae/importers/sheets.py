@@ -53,6 +53,8 @@ OWN_SAMPLES = "t_ms=*"
 LEVEL = "stimulus_level_db"
 QUANTITIES = {LEVEL: decibels_in, "stimulus_frequency_hz": hertz_in}
 """Columns whose cells may bear their unit."""
+OWN_AXIS = ("signal", "time_ms", *PEAK_COLUMNS)
+"""Names that are ours, but that a line of cells cannot hold."""
 BRACKETED = re.compile(r".*[(\[]([^()\[\]]*)[)\]]\s*")
 TRUE, FALSE = ("true", "1", "1.0", "yes", "wahr"), ("false", "0", "0.0", "no", "falsch")
 BATCH_ROWS = 256
@@ -150,7 +152,7 @@ def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     place = {name: at for at, name in enumerate(names)}
     mapping = {name: value for name, value in sheet.options.mapping.items() if name not in ("layout", "signal")}
     known = renamed([name for name in names if name], mapping, path)
-    known = {name: at for name, at in known.items() if name not in ("signal", "time_ms", *PEAK_COLUMNS)}
+    known = {name: at for name, at in known.items() if name not in OWN_AXIS or name in mapping}
     note_unread(names, {*samples, *map(str, known.values())}, sheet.options)
     while batch := list(islice(lines, BATCH_ROWS)):
         for number, cells in batch:
@@ -203,7 +205,8 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
         if time is None and not rows and cells_left >= 0:
             header.append((number, cells))
             continue
-        width, first = width or len(cells), first or number
+        width, first = width or len(_cut(cells, 0)), first or number
+        cells = _cut(cells, width)
         if len(cells) != width or width < 2 or cells_left < 0:
             right = f"{width}, as in line {first}, at least 2, and at most {MAX_CELLS} in all"
             kind = FileError if rows else NoWaveforms
@@ -223,7 +226,8 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
 def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str, Line]:
     """The lines above the samples by their names, without titles and comments."""
     header: list[tuple[str, Line]] = []
-    for number, cells in lines:
+    for number, whole in lines:
+        cells = _cut(whole, width)
         name = "" if _is_empty(cells[0]) else str(cells[0]).strip()
         if all(map(_is_empty, cells[1:])) or (len(cells) != width and name.startswith(("#", "%"))):
             sheet.options.note("a title or comment above the samples is not read")
@@ -239,7 +243,11 @@ def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str,
 def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
     """Our columns from the lines above the samples: those that are mapped, and levels and units that they spell."""
     mapping = {name: value for name, value in sheet.options.mapping.items() if name != "layout"}
+    if unused := [name for name in mapping if name in OWN_AXIS]:
+        right = "left out with layout=columns, where the first column holds the times and the others the samples"
+        raise UserError(f"{sheet.path}: mapping of {unused[0]}: must be {right}")
     known = renamed(list(lines), mapping, sheet.path)
+    known = {name: at for name, at in known.items() if name not in OWN_AXIS}  # which may stand in the corner
     columns: dict[str, Any] = {
         name: [sheet.value(name, lines[at], place) for place in range(1, len(lines[at][1]))]
         if isinstance(at, str)
@@ -249,27 +257,24 @@ def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
     for name in (name for name in lines if name not in known.values()):
         texts = ["" if cell is None else str(cell) for cell in lines[name][1][1:]]
         if spelt := _spelt(texts, columns):
-            sheet.options.note(f"{' and '.join(sorted(spelt))} taken from the header line {name!r}")
+            sheet.options.note(f"{' and '.join(sorted(spelt))} taken from the header line {name[:40]!r}")
             columns |= spelt
         elif any(texts):
-            sheet.options.note(
-                f"header line {name!r} is not read; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels"
-            )
+            hint = f"; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels" if len(name) <= 40 else ""
+            sheet.options.note(f"header line {name[:40]!r} is not read{hint}")
     return columns
 
 
 def _spelt(texts: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
     """Levels and units of samples that the cells of a header line spell, such as `20 dB SPL` and `Cz (mV)`."""
-    found: dict[str, Any] = {LEVEL: [decibels_in(text) for text in texts]}
-    found["level_reference"] = [level_reference_in(text) for text in texts]
-    found["unit"] = [BRACKETED.sub(r"\1", text).strip() for text in texts]
-    if None in found[LEVEL]:
-        del found[LEVEL]
-    if LEVEL not in found or None in found["level_reference"]:
-        del found["level_reference"]
-    if any(uv_per(unit) is None for unit in found["unit"]):
-        del found["unit"]
-    return {name: values for name, values in found.items() if name not in columns}
+    levels, references = [decibels_in(text) for text in texts], [level_reference_in(text) for text in texts]
+    units = [found[1] if (found := BRACKETED.fullmatch(text)) else text for text in texts]
+    spelt: dict[str, Any] = {}
+    if None not in levels:
+        spelt |= {LEVEL: levels} | ({} if None in references else {"level_reference": references})
+    if None not in map(uv_per, units):
+        spelt["unit"] = units
+    return {name: values for name, values in spelt.items() if name not in columns}
 
 
 def _peaks(place: Mapping[str, int], batch: Sequence[Line], sheet: _Sheet) -> dict[str, Any]:
@@ -294,6 +299,14 @@ def _truth(line: Line, place: int, sheet: _Sheet) -> bool:
     if word not in TRUE + FALSE and not is_null(cell):
         raise sheet.error(line[0], place, cell, "true or false, or nothing")
     return word in TRUE
+
+
+def _cut(cells: Cells, width: int) -> Cells:
+    """The cells without empty ones at the end, but at least `width` of them where they are there."""
+    end = len(cells)
+    while end > width and _is_empty(cells[end - 1]):
+        end -= 1
+    return cells[:end]
 
 
 def _is_empty(cell: Any) -> bool:
