@@ -460,6 +460,8 @@ class TestImportedAgain:
         again, _ = run(path)
         assert [row["subject_id"] for row in again] == [row["subject_id"] for row in rows]
         assert [row["record_id"] for row in again] == [row["record_id"] for row in rows]
+        pq.write_table(pq.read_table(path).drop_columns("record_id"), tmp_path / "c.parquet")
+        assert [row["subject_id"] for row in run(tmp_path / "c.parquet")[0]] == [row["subject_id"] for row in rows]
         (ann,), _ = run(in_rows(tmp_path / "b.csv", [f"t_ms={ms:g}" for ms in TIMES_MS], [WAVE_UV], subject_id=["ann"]))
         assert ann["subject_id"] == rows[0]["subject_id"]
 
