@@ -69,8 +69,10 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             record = _Record() if name == RECORD else record
             _add_field(name, text, group, record, path, number)
         elif line.strip() and not line.startswith("---"):
-            where = f"outside a record, or after its {len(record.samples)} samples" if record else "outside a record"
-            raise FileError(path, f"line {number}", f"a line {where}", "a header line 'Name: value'")
+            right = "a header line 'Name: value'"
+            if record is not None and record.samples:
+                right = f"{record.points} samples, as 'No. Points' says"
+            raise FileError(path, f"line {number}", "a line that is no part of a record", right)
     if record is None:
         raise FileError(path, "whole file", f"no {RECORD!r}", "a group with one record or more")
     yield _recording(group, record, path, options)

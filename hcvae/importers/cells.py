@@ -45,12 +45,12 @@ def what_is(cell: Any) -> str:
 
 
 def decimal_mark(cells: Iterable[Any]) -> str:
-    """The decimal mark of the numbers that stand in `cells` as text.
+    """The decimal mark of the numbers in `cells`, as text or as numbers.
 
     `1,234` alone may be either; beside `0,5` its comma is a decimal mark; beside `895` it separates thousands, and the
     mark is the other one, so that `number_of` refuses it.
     """
-    texts = [cell.strip() for cell in cells if isinstance(cell, str)]
+    texts = [str(cell).strip() for cell in cells if isinstance(cell, str | int | float)]
     marked = [(text, found[1]) for text in texts if (found := MARKED.fullmatch(text))]
     if sure := Counter(mark for text, mark in marked if not THOUSANDS.fullmatch(text)):
         return sure.most_common(1)[0][0]

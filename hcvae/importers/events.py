@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from hcvae.errors import UserError
+from hcvae.importers.cells import is_null
 from hcvae.importers.columns import SCALARS, as_number, plain
 from hcvae.importers.foreign import library
+from hcvae.importers.lines import lines_of
 from hcvae.importers.recording import FileError, Value
 from hcvae.suggest import did_you_mean
 
@@ -62,19 +64,17 @@ def _table_beside(path: Path) -> Path | None:
 
 
 def _from_table(table: Path, mapping: Mapping[str, str]) -> Iterator[Event]:
-    if table.stat().st_size > MAX_TABLE_BYTES:
-        raise FileError(table, "whole file", f"{table.stat().st_size} bytes", f"at most {MAX_TABLE_BYTES}")
-    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        lines = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        columns = _columns(list(lines.fieldnames or ()), mapping, table)
-        for number, line in enumerate(lines, start=2):
-            name = line.get("trial_type") or line.get("value") or ""
-            if not _is_stimulus(name, mapping):
-                continue
-            onset = as_number(line.get("onset"))
-            if onset is None:
-                raise FileError(table, f"line {number}", "an onset that is no number", "a time in s")
-            yield Event(onset, {column: _value(line.get(at)) for column, at in columns.items()})
+    texts = (line for _, line in lines_of(table, max_bytes=MAX_TABLE_BYTES))
+    lines = csv.DictReader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)
+    columns = _columns(list(lines.fieldnames or ()), mapping, table)
+    for line in lines:
+        name = line.get("trial_type") or line.get("value") or ""
+        if not _is_stimulus(name, mapping):
+            continue
+        onset = as_number(line.get("onset"))
+        if onset is None:
+            raise FileError(table, f"line {lines.line_num}", "an onset that is no number", "a time in s")
+        yield Event(onset, {column: _value(line.get(at)) for column, at in columns.items()})
 
 
 def _columns(present: list[str], mapping: Mapping[str, str], table: Path) -> dict[str, str]:
@@ -136,7 +136,7 @@ def _is_stimulus(name: str, mapping: Mapping[str, str]) -> bool:
 
 
 def _value(text: str | None) -> Value:
-    if text is None or text == "n/a":
+    if text is None or is_null(text):
         return None
     number = as_number(text)
     return plain(text) if number is None else number

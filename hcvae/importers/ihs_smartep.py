@@ -56,7 +56,7 @@ class _Header:
 
 def recognises(path: Path, head: bytes) -> bool:
     """Whether the text begins with SmartEP's header."""
-    return head.startswith(b"Identifier:,") and b"\nZero Position:," in head
+    return head.lstrip().startswith(b"Identifier:,") and b"Zero Position:," in head
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:

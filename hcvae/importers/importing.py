@@ -101,8 +101,9 @@ def _recordings(known: Format, wishes: Wishes, result: FileResult) -> Iterator[R
     for name in sorted(wishes.mapping.keys() - known.mapping_names):
         result.notes[f"--map {name} has no meaning for files of format {known.name}"] += 1
     choice = known.channel_choice if known.channel_choice in known.mapping_names else None
-    wanted = wishes.mapping.get(choice or "", "").rpartition("=")[2] or None
-    found = known.read(result.path, ReadOptions(wishes.mapping, result.notes, frozenset(wishes.values)))
+    mapping = {name: value for name, value in wishes.mapping.items() if name in known.mapping_names}
+    wanted = mapping.get(choice or "", "").rpartition("=")[2] or None
+    found = known.read(result.path, ReadOptions(mapping, result.notes, frozenset(wishes.values)))
     subjects = set()
     for recording in one_channel(found, choice or "signal", wanted, result.path):
         check_rate(recording.sampling_rate_hz, result.path, "time_unit" in known.mapping_names)

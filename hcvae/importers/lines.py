@@ -92,9 +92,8 @@ class Lines(Iterator[tuple[int, str]]):
                 numbers.append(number_in(line, self._path, number, what))
             if len(numbers) == count:
                 return numbers
-        raise FileError(
-            self._path, f"line {self._number}", "the end of the file", f"{count - len(numbers)} more of {what}"
-        )
+        right = f"{count - len(numbers)} more lines, {what} each"
+        raise FileError(self._path, f"line {self._number}", "the end of the file", right)
 
 
 def lines_of(path: Path, max_line: int = MAX_LINE, max_bytes: int | None = MAX_BYTES) -> Lines:

@@ -48,11 +48,13 @@ Line = tuple[int, Cells]
 """Line number in the file from 1, and its cells: text, numbers or None."""
 
 LAYOUTS = ("rows", "columns")
-MAPPING_NAMES = (COLUMN_NAMES - {*PEAK_COLUMNS, "time_ms"}) | {"layout"}
 OWN_SAMPLES = "t_ms=*"
 LEVEL = "stimulus_level_db"
 QUANTITIES = {LEVEL: decibels_in, "stimulus_frequency_hz": hertz_in}
 """Columns whose cells may bear their unit."""
+OWN_AXIS = ("signal", "time_ms", *PEAK_COLUMNS)
+"""Names that are ours, but that a line of cells cannot hold."""
+MAPPING_NAMES = (COLUMN_NAMES - {*OWN_AXIS}) | {"signal", "layout"}
 BRACKETED = re.compile(r".*[(\[]([^()\[\]]*)[)\]]\s*")
 TRUE, FALSE = ("true", "1", "1.0", "yes", "wahr"), ("false", "0", "0.0", "no", "falsch")
 BATCH_ROWS = 256
@@ -150,7 +152,7 @@ def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     place = {name: at for at, name in enumerate(names)}
     mapping = {name: value for name, value in sheet.options.mapping.items() if name not in ("layout", "signal")}
     known = renamed([name for name in names if name], mapping, path)
-    known = {name: at for name, at in known.items() if name not in ("signal", "time_ms", *PEAK_COLUMNS)}
+    known = {name: at for name, at in known.items() if name not in OWN_AXIS}
     note_unread(names, {*samples, *map(str, known.values())}, sheet.options)
     while batch := list(islice(lines, BATCH_ROWS)):
         for number, cells in batch:
@@ -186,48 +188,64 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
         "sample columns; give their names with one * as the mapping of signal, such as 'signal=t_ms=*', or "
         "layout=columns where each column is a waveform"
     )
-    found = f"columns {widest[:12]}, none like {pattern!r}"
+    if 2 * sum(sheet.number(name) is not None for name in widest) > len(widest):
+        widest = []  # values, of which one might be a name
+    found = f"columns {widest[:12]}, none like {pattern!r}" if widest else "no line of names"
     raise NoWaveforms(sheet.path, "line of column names", found, right)
 
 
 def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
-    header: list[tuple[str, Line]] = []
+    header: list[Line] = []
     times: list[float] = []
     rows: list[NDArray[np.float64]] = []
     width, first, cells_left = 0, 0, MAX_CELLS
     for number, cells in lines:
+        cells_left -= len(cells)
         time = sheet.number(cells[0])
-        if time is None and not rows and all(map(_is_empty, cells[1:])):
-            sheet.options.note("a line above the samples that has a first cell only is not read")
+        if time is None and not rows and cells_left >= 0:
+            header.append((number, cells))
             continue
         width, first = width or len(cells), first or number
-        cells_left -= len(cells)
         if len(cells) != width or width < 2 or cells_left < 0:
             right = f"{width}, as in line {first}, at least 2, and at most {MAX_CELLS} in all"
             kind = FileError if rows else NoWaveforms
             raise kind(sheet.path, f"line {number}", f"{len(cells)} cells", right)
-        if time is None and not rows:
-            name = "" if _is_empty(cells[0]) else str(cells[0]).strip()
-            header.append((name or f"line {number}", (number, cells)))
-        elif time is None:
+        if time is None:
             raise sheet.error(number, 0, cells[0], "a time, a number")
-        else:
-            times.append(time)
-            rows.append(sheet.samples((number, cells), range(1, width)))
+        times.append(time)
+        rows.append(sheet.samples((number, cells), range(1, width)))
     if not rows:
         right = "lines of a time and its samples"
         raise NoWaveforms(sheet.path, "whole file", "no line that begins with a number", right)
-    axis = {"signal": np.stack(rows, axis=1), "time_ms": times, **units_of(sheet.options.mapping)}
-    columns = _header_columns(header, sheet) | axis
+    columns = _header_columns(_header_lines(header, width, sheet), sheet) | units_of(sheet.options.mapping)
+    columns |= {"signal": np.stack(rows, axis=1), "time_ms": times}
     yield from recordings_of(columns, sheet.path, sheet.unit(columns))
 
 
-def _header_columns(header: Sequence[tuple[str, Line]], sheet: _Sheet) -> dict[str, Any]:
-    """Our columns from the lines above the samples: those that are mapped, and levels and units that they spell."""
+def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str, Line]:
+    """The lines above the samples by their names, without titles and comments."""
+    header: list[tuple[str, Line]] = []
+    for number, cells in lines:
+        name = "" if _is_empty(cells[0]) else str(cells[0]).strip()
+        if all(map(_is_empty, cells[1:])) or (len(cells) != width and name.startswith(("#", "%"))):
+            sheet.options.note("a title or comment above the samples is not read")
+        elif len(cells) != width:
+            right = f"{width}, as in the lines of samples"
+            raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", right)
+        else:
+            header.append((name or f"line {number}", (number, cells)))
     sheet.check_names([name for name, _ in header], "lines above the samples")
-    lines = dict(header)
+    return dict(header)
+
+
+def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
+    """Our columns from the lines above the samples: those that are mapped, and levels and units that they spell."""
     mapping = {name: value for name, value in sheet.options.mapping.items() if name != "layout"}
+    if unused := [name for name in mapping if name in OWN_AXIS]:
+        right = "left out with layout=columns, where the first column holds the times and the others the samples"
+        raise UserError(f"{sheet.path}: mapping of {unused[0]}: must be {right}")
     known = renamed(list(lines), mapping, sheet.path)
+    known = {name: at for name, at in known.items() if name not in OWN_AXIS}  # which may stand in the corner
     columns: dict[str, Any] = {
         name: [sheet.value(name, lines[at], place) for place in range(1, len(lines[at][1]))]
         if isinstance(at, str)
@@ -248,15 +266,13 @@ def _header_columns(header: Sequence[tuple[str, Line]], sheet: _Sheet) -> dict[s
 
 def _spelt(texts: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
     """Levels and units of samples that the cells of a header line spell, such as `20 dB SPL` and `Cz (mV)`."""
-    found: dict[str, Any] = {LEVEL: [decibels_in(text) for text in texts]}
-    found["level_reference"] = [level_reference_in(text) for text in texts]
-    found["unit"] = [BRACKETED.sub(r"\1", text).strip() for text in texts]
-    if None in found[LEVEL]:
-        del found[LEVEL]
-    if LEVEL not in found or None in found["level_reference"]:
-        del found["level_reference"]
-    if any(uv_per(unit) is None for unit in found["unit"]):
-        del found["unit"]
+    levels, references = [decibels_in(text) for text in texts], [level_reference_in(text) for text in texts]
+    units = [BRACKETED.sub(r"\1", text).strip() for text in texts]
+    found: dict[str, Any] = {}
+    if None not in levels:
+        found |= {LEVEL: levels} | ({} if None in references else {"level_reference": references})
+    if None not in map(uv_per, units):
+        found["unit"] = units
     return {name: values for name, values in found.items() if name not in columns}
 
 

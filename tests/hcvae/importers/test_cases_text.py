@@ -189,6 +189,14 @@ class TestThousands:
         (tmp_path / "a.csv").write_text("\n".join([first, second, *rest]))
         assert "line 2, column 51: got a number with separators" in refused(tmp_path / "a.csv")
 
+    def test_text_among_numbers_of_excel(self, refused, tmp_path):
+        openpyxl = pytest.importorskip("openpyxl")
+        book = openpyxl.Workbook()
+        book.active.append([f"t_ms={0.05 * k:.2f}" for k in range(200)])
+        book.active.append([*range(100, 299), "5,178"])
+        book.save(tmp_path / "a.xlsx")
+        assert "line 2, column 200: got a number with separators" in refused(tmp_path / "a.xlsx")
+
     @pytest.mark.parametrize(("delimiter", "form"), [(";", "{:.3f}"), ("\t", "{:.4f}")])
     def test_decimal_commas_with_three_digits_are_no_thousands(self, imported, tmp_path, delimiter, form):
         text = waveform_rows(delimiter, ["stimulus_level_db"], ["80,5"], ["70"], decimal=",", form=form)
@@ -302,6 +310,7 @@ class TestIhs:
             ("Comment:,\n", "Comment:,left, again\nComment:,once more\n\n"),
             ("Masking:,0,,,,,,0,,,,,,\n", "Masking:,0\nnothing of note\n"),
             ("Data Pnt:", "Data Pnt."),
+            ("Identifier:", "\nIdentifier:"),
         ],
     )
     def test_lines_that_nothing_needs(self, case, imported, tmp_path, pair):
@@ -362,8 +371,9 @@ class TestLocalesOfCsv:
         ("header", "expected"),
         [
             ("ms;20 dB SPL;-10 dB SPL", {"stimulus_level_db": [20, -10], "level_reference": ["dB SPL"] * 2}),
+            ("time_ms;20 dB;30 dB", {"stimulus_level_db": [20, 30]}),
             (";M1-20dB_a;M1-30dB_b", {"stimulus_level_db": [20, 30]}),
-            ("Title of Ann\n\nTime (ms);Click 5,5 dB;Click 30 dB", {"stimulus_level_db": [5.5, 30]}),
+            ("sep=;\n# Ann\nTitle of Ann\n\nTime (ms);Click 5,5 dB;Click 30 dB", {"stimulus_level_db": [5.5, 30]}),
             ("Level;20 dB;30 dB", {"stimulus_level_db": [20, 30]}),
         ],
     )
@@ -376,6 +386,42 @@ class TestLocalesOfCsv:
         for name, values in expected.items():
             assert column(rows, name) == values
         assert given or "note: " in said
+        assert "Ann" not in said
+
+    def test_levels_above_the_samples_in_excel(self, imported, tmp_path):
+        openpyxl = pytest.importorskip("openpyxl")
+        book = openpyxl.Workbook()
+        for row in (["ms", "20 dB", "30 dB"], *([0.05 * k, *SINES[:, k]] for k in range(200))):
+            book.active.append(row)
+        book.save(tmp_path / "a.xlsx")
+        rows, said = imported(tmp_path / "a.xlsx", "--map", "layout=columns")
+        np.testing.assert_allclose(signals(rows), SINES, atol=1e-6)
+        assert column(rows, "stimulus_level_db") == [20, 30]
+        assert "note: stimulus_level_db taken from the header line 'ms'" in said
+
+    @pytest.mark.parametrize(
+        ("header", "said"),
+        [
+            ("20 dB,30 dB", "line 1: got 2 cells; must be 3"),
+            ("Ann,Ann,Ann\nAnn,Ann,Ann", "'Ann' more than once"),
+            ("ms,20 dB,30 dB\nend", None),
+        ],
+    )
+    def test_headers_that_do_not_fit(self, refused, imported, tmp_path, header, said):
+        lines = [f"{0.05 * k:.2f},{np.sin(k / 9):.4f},{2 * np.sin(k / 9):.4f}" for k in range(200)]
+        (tmp_path / "a.csv").write_text("\n".join([header, *lines]))
+        if said is None:
+            assert "title or comment" in imported(tmp_path / "a.csv", "--map", "layout=columns")[1]
+        else:
+            assert said in refused(tmp_path / "a.csv", "--map", "layout=columns")
+
+    def test_the_line_of_names_is_counted_from_the_first_of_the_file(self, refused, tmp_path):
+        text = waveform_rows(",", ["ear", "ear"], ["L", "L"], ["R", "R"])
+        (tmp_path / "a.csv").write_text("Session\n\n" + text)
+        assert "line 3: got 'ear' more than once" in refused(tmp_path / "a.csv")
+        (tmp_path / "b.csv").write_text("\n".join(text.splitlines()[1:]).replace("L,L", "Ann,L"))
+        said = refused(tmp_path / "b.csv")
+        assert "got no line of names; must be sample columns" in said
         assert "Ann" not in said
 
     def test_units_above_the_samples(self, imported, refused, tmp_path):
