@@ -215,5 +215,5 @@ FORMAT = Format(
     recognises=recognises,
     read=read,
     companions=same_stem,
-    mapping_names=frozenset({"signal", "trial_samples", "start_ms", *SCALARS} - {"native_rate_hz"}),
+    mapping_names=frozenset({"signal", "trial_samples", "event", "start_ms", *SCALARS} - {"native_rate_hz"}),
 )

@@ -120,7 +120,6 @@ class TestOptions:
             (["--band-hz", "100"], "two rising frequencies above 0"),
             (["--reject-after-uv", "-3"], "reject-after-uv: must be a number of uV above 0"),
             (["--block-sweeps", "8", "1"], "2 or more sweeps"),
-            (["--value", "n_averages=null", *mapped("n_averages=n")], "give one of the two"),
             (["--value", "subject_id=Ann"], "use --subject"),
         ],
     )
@@ -339,6 +338,12 @@ class TestOptionsWithoutEffect:
         )
         for option in ("--reject-before-uv", "--reject-after-uv", "--max-residual-noise-uv", "--max-artifact-share"):
             assert f"{option} had no effect" in said
+
+    def test_a_mapping_beside_a_value(self, tmp_path, run):
+        path = in_rows(tmp_path / "a.csv", [f"t_ms={ms:g}" for ms in TIMES_MS], dB=[80, 70])
+        rows, said = run(path, *mapped("stimulus_level_db=dB"), "--value", "stimulus_level_db=60")
+        assert [row["stimulus_level_db"] for row in rows] == [60, 60]
+        assert "--map stimulus_level_db had no effect" in said
 
     def test_trials_of_a_wfdb_record(self, tmp_path, run):
         wfdb = pytest.importorskip("wfdb")
