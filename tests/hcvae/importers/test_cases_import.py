@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import struct
 import subprocess
 import sys
@@ -615,6 +616,9 @@ class TestRights:
     @pytest.fixture
     def told(self, tmp_path):
         """`hcvae import` in a process without root's rights: what it printed; its exit code must be 2."""
+
+        if os.geteuid() == 0 and shutil.which("setpriv") is None:
+            pytest.skip("root can read and write everything here; needs setpriv")
 
         def told(*arguments, out=tmp_path / "o.parquet", **environment):
             command = [
