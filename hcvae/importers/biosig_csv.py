@@ -28,7 +28,6 @@ from hcvae.importers.units import uv_per
 FIRST = "SGI,Rec No.,Gain,No. Avgs,No. Arts"
 NEEDED = ("Rec No.", "No. Avgs", "No. Arts", "Sub. ID", "Samp. Per.", "No. Samps.", "O.S. Time")
 DATA = re.compile(r"Data\s*\((.*)\)[. ]*", re.IGNORECASE)
-VARIABLE = re.compile(r"[^()]*[^().\s][^()]*\(.*\)")
 CURSOR = re.compile(r"[TV]\d+\(.*\)")
 MAX_TITLE_LINES = 10
 
@@ -82,7 +81,7 @@ def _columns_of(titles: list[str], number: int, path: Path) -> _Columns:
     missing = [name for name in NEEDED if name not in named] + ([] if data is not None else ["Data(uv)..."])
     if data is None or missing:
         raise FileError(path, f"line {number}", f"no column {', '.join(missing)}", "a whole export of BioSig")
-    variables = [title for title in named if VARIABLE.fullmatch(title) and not CURSOR.fullmatch(title)]
+    variables = [title for title in named if title.rpartition("(")[0].strip(". ") and not CURSOR.fullmatch(title)]
     if twice := [name for name, times in Counter(named).items() if times > 1 and name in (*NEEDED, *variables)]:
         raise FileError(path, f"line {number}", f"the columns {', '.join(twice)} more than once", "each name once")
     scale = uv_per(DATA.sub(r"\1", titles[data]))

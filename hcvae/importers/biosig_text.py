@@ -65,7 +65,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             yield _recording(group, record, path, options)
         if line.startswith(GROUP):
             group, record = {}, None
-        elif name[:1].isalpha():
+        elif name:
             record = _Record() if name == RECORD else record
             _add_field(name, text, group, record, path, number)
         elif line.strip() and not line.startswith("---"):

@@ -5,15 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from hcvae.importers.cells import is_null, number_of
+from hcvae.importers.cells import number_of
 from hcvae.importers.recording import ReadOptions, Value
 from hcvae.importers.units import decibels_in, hertz_in, level_reference_in
 
 STIMULUS = r"(tone|stim(ulus)?|click|carrier|cent(er|re)|test|pip|burst|sound)?"
 FREQUENCY = re.compile(STIMULUS + "freq")
 LEVEL = re.compile(STIMULUS + "(level|lvl|intens|spl)")
-UNIT_IN_NAME = re.compile(r"(.*?)\s*[(\[]([^()\[\]]*)[)\]]")
-UNUSED = re.compile(r"[.\s]*")
 HINTS = re.compile(r"freq|tone|pip|burst|chirp|noise|hz")
 """Words of variables and stimulus files that speak against a click."""
 NO_HINTS = re.compile(r"rate|pass|filter|cut|samp|notch")
@@ -62,10 +60,8 @@ def stimulus_of(variables: Iterable[tuple[str, str]], files: str, options: ReadO
 @lru_cache
 def _read(variables: tuple[tuple[str, str], ...]) -> _Read:
     read = _Read()
-    given = (variable for variable in variables if not is_null(variable[1]))
-    for name, text in map(_with_unit, given):
-        if UNUSED.fullmatch(name):
-            continue
+    used = ((name, text) for name, text in map(_with_unit, variables) if name.strip(". "))
+    for name, text in used:
         letters = re.sub("[^a-z]", "", name.lower())
         hertz, decibels = hertz_in(text), decibels_in(text)
         if FREQUENCY.match(letters) and hertz is not None and hertz >= 0:
@@ -73,16 +69,18 @@ def _read(variables: tuple[tuple[str, str], ...]) -> _Read:
         elif LEVEL.match(letters) and decibels is not None:
             read.levels_db[decibels] = level_reference_in(text)
         else:
-            read.unread.append(name)
+            read.unread.append(name[:40])
             against_click = HINTS.search(letters) or hertz is not None
-            read.hints |= bool(against_click and not NO_HINTS.search(letters) and number_of(text.split()[0]) != 0)
+            read.hints |= bool(
+                against_click and not NO_HINTS.search(letters) and number_of(text.split()[0] if text else None) != 0
+            )
     return read
 
 
 def _with_unit(variable: tuple[str, str]) -> tuple[str, str]:
     """`Freq(kHz)` and `8` as `Freq` and `8 kHz`."""
-    found = UNIT_IN_NAME.fullmatch(variable[0].strip())
-    return (found[1], f"{variable[1]} {found[2]}".strip()) if found else variable
+    name, bracket, unit = variable[0].replace("[", "(").rpartition("(")
+    return (name.strip(), f"{variable[1]} {unit.strip(' )]')}".strip()) if bracket else variable
 
 
 def _type(files: str, tones: set[float], *, hints: bool) -> str | None:

@@ -69,7 +69,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     header = _header(lines, path)
     samples = _samples(lines, header)
     for acquisition in range(header.acquisitions):
-        yield from _recordings(header, acquisition, samples)
+        yield from _recordings(header, acquisition, samples, options)
 
 
 def _header(lines: Iterator[tuple[int, str]], path: Path) -> _Header:
@@ -120,7 +120,9 @@ def _samples(lines: Iterator[tuple[int, str]], header: _Header) -> NDArray[np.fl
     return np.array(rows)
 
 
-def _recordings(header: _Header, acquisition: int, samples: NDArray[np.float64]) -> Iterator[Recording]:
+def _recordings(
+    header: _Header, acquisition: int, samples: NDArray[np.float64], options: ReadOptions
+) -> Iterator[Recording]:
     field, path = partial(header.field, acquisition), header.path
     period_us = number_in(*field("Smp. Period"))
     zero = whole_in(*field("Zero Position"))
@@ -136,8 +138,11 @@ def _recordings(header: _Header, acquisition: int, samples: NDArray[np.float64])
         raise FileError(path, "column 'Data Pnt(ms):'", f"other times in acquisition {acquisition + 1}", right)
     first = max(0, zero - 1 - round(BEFORE_STIMULUS_MS * 1e3 / period_us))
     frequency, sweeps = number_or_none(*field("Stim. Freq")), whole_or_none(*field("Sweeps"))
+    ear = field("Ear")[0].upper() if "Ear" in header.rows else ""
+    if ear not in EARS and not is_null(ear):
+        options.note("an ear that is neither R nor L is not read")
     values: dict[str, Value] = {
-        "ear": EARS.get(field("Ear")[0].upper()) if "Ear" in header.rows else None,
+        "ear": EARS.get(ear),
         "stimulus_type": None if frequency is None else "tone_pip" if frequency else "click",
         "stimulus_frequency_hz": frequency or None,
         "stimulus_level_db": number_or_none(*field("Intensity")),

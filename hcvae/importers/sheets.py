@@ -205,7 +205,8 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
         if time is None and not rows and cells_left >= 0:
             header.append((number, cells))
             continue
-        width, first = width or len(cells), first or number
+        width, first = width or len(_cut(cells, 0)), first or number
+        cells = _cut(cells, width)
         if len(cells) != width or width < 2 or cells_left < 0:
             right = f"{width}, as in line {first}, at least 2, and at most {MAX_CELLS} in all"
             kind = FileError if rows else NoWaveforms
@@ -225,7 +226,8 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
 def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str, Line]:
     """The lines above the samples by their names, without titles and comments."""
     header: list[tuple[str, Line]] = []
-    for number, cells in lines:
+    for number, whole in lines:
+        cells = _cut(whole, width)
         name = "" if _is_empty(cells[0]) else str(cells[0]).strip()
         if all(map(_is_empty, cells[1:])) or (len(cells) != width and name.startswith(("#", "%"))):
             sheet.options.note("a title or comment above the samples is not read")
@@ -255,25 +257,24 @@ def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
     for name in (name for name in lines if name not in known.values()):
         texts = ["" if cell is None else str(cell) for cell in lines[name][1][1:]]
         if spelt := _spelt(texts, columns):
-            sheet.options.note(f"{' and '.join(sorted(spelt))} taken from the header line {name!r}")
+            sheet.options.note(f"{' and '.join(sorted(spelt))} taken from the header line {name[:40]!r}")
             columns |= spelt
         elif any(texts):
-            sheet.options.note(
-                f"header line {name!r} is not read; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels"
-            )
+            hint = f"; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels" if len(name) <= 40 else ""
+            sheet.options.note(f"header line {name[:40]!r} is not read{hint}")
     return columns
 
 
 def _spelt(texts: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
     """Levels and units of samples that the cells of a header line spell, such as `20 dB SPL` and `Cz (mV)`."""
     levels, references = [decibels_in(text) for text in texts], [level_reference_in(text) for text in texts]
-    units = [BRACKETED.sub(r"\1", text).strip() for text in texts]
-    found: dict[str, Any] = {}
+    units = [found[1] if (found := BRACKETED.fullmatch(text)) else text for text in texts]
+    spelt: dict[str, Any] = {}
     if None not in levels:
-        found |= {LEVEL: levels} | ({} if None in references else {"level_reference": references})
+        spelt |= {LEVEL: levels} | ({} if None in references else {"level_reference": references})
     if None not in map(uv_per, units):
-        found["unit"] = units
-    return {name: values for name, values in found.items() if name not in columns}
+        spelt["unit"] = units
+    return {name: values for name, values in spelt.items() if name not in columns}
 
 
 def _peaks(place: Mapping[str, int], batch: Sequence[Line], sheet: _Sheet) -> dict[str, Any]:
@@ -298,6 +299,14 @@ def _truth(line: Line, place: int, sheet: _Sheet) -> bool:
     if word not in TRUE + FALSE and not is_null(cell):
         raise sheet.error(line[0], place, cell, "true or false, or nothing")
     return word in TRUE
+
+
+def _cut(cells: Cells, width: int) -> Cells:
+    """The cells without empty ones at the end, but at least `width` of them where they are there."""
+    end = len(cells)
+    while end > width and _is_empty(cells[end - 1]):
+        end -= 1
+    return cells[:end]
 
 
 def _is_empty(cell: Any) -> bool:

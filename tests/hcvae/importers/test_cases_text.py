@@ -160,10 +160,10 @@ class TestBioSigVariables:
         assert column(rows, "stimulus_frequency_hz") == [11300] * 3
         assert column(rows, "level_reference") == ["dB peSPL"] * 3
 
-    @pytest.mark.parametrize("frequency", ["0", "NaN"])
-    def test_clicks_in_csv(self, case, imported, tmp_path, frequency):
+    @pytest.mark.parametrize(("frequency", "kind"), [("0", "click"), ("NaN", None)])
+    def test_frequencies_of_nothing_in_csv(self, case, imported, tmp_path, frequency, kind):
         rows, _ = imported(changed(tmp_path, case(4, "a.csv"), (",,8000,", f",,{frequency},")))
-        assert column(rows, "stimulus_type") == ["click"] * 3
+        assert column(rows, "stimulus_type") == [kind] * 3
 
     def test_a_variable_that_is_there_twice(self, case, refused, tmp_path):
         said = refused(changed(tmp_path, case(4, "a.csv"), ("Intensity(dB),..........()", "Level(dB),Level(dB)")))
@@ -317,6 +317,11 @@ class TestIhs:
         rows, _ = imported(changed(tmp_path, case(23, "a.txt"), pair))
         np.testing.assert_allclose(signals(rows), self.expected(case(23, "a.txt"), 22), atol=1e-6)
 
+    def test_an_ear_that_is_not_understood_is_told(self, case, imported, tmp_path):
+        rows, said = imported(changed(tmp_path, case(23, "a.txt"), ("Ear:,R,,,,,,R", "Ear:,left,,,,,,Both")))
+        assert column(rows, "ear") == ["L", "L", None, None]
+        assert "note: an ear that is neither R nor L is not read\n" in said
+
     @pytest.mark.parametrize(
         ("name", "old", "new", "said"),
         [
@@ -388,6 +393,13 @@ class TestLocalesOfCsv:
         assert given or "note: " in said
         assert "Ann" not in said
 
+    def test_delimiters_at_the_end_of_lines(self, imported, tmp_path):
+        lines = [f"{0.05 * k:.2f},{np.sin(k / 9):.4f},{2 * np.sin(k / 9):.4f},," for k in range(200)]
+        (tmp_path / "a.csv").write_text("\n".join(["Title,,,,", "ms,20 dB,30 dB,", *lines]))
+        rows, _ = imported(tmp_path / "a.csv", "--map", "layout=columns")
+        np.testing.assert_allclose(signals(rows), SINES, atol=6e-5)
+        assert column(rows, "stimulus_level_db") == [20, 30]
+
     def test_levels_above_the_samples_in_excel(self, imported, tmp_path):
         openpyxl = pytest.importorskip("openpyxl")
         book = openpyxl.Workbook()
@@ -443,6 +455,15 @@ class TestLocalesOfCsv:
         assert "note: columns that are not read: 'comment'" in said
         (tmp_path / "b.csv").write_text(text.replace("comment", "t_ms=0.05"))
         assert "got 't_ms=0.05' more than once" in refused(tmp_path / "b.csv")
+
+
+def test_another_file_of_the_epl_gives_the_published_waveforms(imported, recordings):
+    rows, _ = imported(recordings / "raw_more" / "epl_cfts_mouse_E3_ABR-12-2")
+    published = pq.read_table(recordings / "mouse_tone_abrwaveanalyser.parquet").to_pylist()
+    published = [r for r in published if (r["subject_id"], r["stimulus_frequency_hz"]) == ("E3", 5600)]
+    np.testing.assert_allclose(signals(rows), signals(published), atol=2e-6)
+    for name in ("stimulus_level_db", "stimulus_frequency_hz", "n_averages", "ear", "native_rate_hz", "highpass_hz"):
+        assert column(rows, name) == column(published, name)
 
 
 class TestSheffield:
