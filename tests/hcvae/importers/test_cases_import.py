@@ -339,6 +339,7 @@ class TestOptionsWithoutEffect:
         )
         for option in ("--reject-before-uv", "--reject-after-uv", "--max-residual-noise-uv", "--max-artifact-share"):
             assert f"{option} had no effect" in said
+        assert "waveforms without an estimate of noise, which --max-residual-noise-uv keeps (2 times)" in said
 
     def test_a_mapping_beside_a_value(self, tmp_path, run):
         path = in_rows(tmp_path / "a.csv", [f"t_ms={ms:g}" for ms in TIMES_MS], dB=[80, 70])
