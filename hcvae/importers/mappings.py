@@ -31,6 +31,10 @@ def check_use(mapping: Mapping[str, str], formats: Collection[Format]) -> None:
         if formats and not any(name in known.mapping_names for known in formats):
             readers = ", ".join(other for other in MODULES if name in format_named(other).mapping_names)
             also = f"; --value {name}=VALUE sets it for all waveforms" if name in SCALARS else ""
+            read = (
+                ", ".join(sorted(frozenset.union(*(known.mapping_names for known in formats)) - {*SCALARS})) or "none"
+            )
             raise UserError(
-                f"--map {name}: not read from files of format {', '.join(present)}, only from {readers}{also}"
+                f"--map {name}: not read from files of format {', '.join(present)} (left sides there: {read}), only from "
+                f"{readers}{also}"
             )

@@ -202,6 +202,10 @@ class TestTimeAxis:
         assert "--start-ms 0.5 --samples 123 would take them" in refused(path, *mapped("layout=columns"))
         taken = ["--start-ms", "0.5", "--samples", "123"]
         assert len(run(path, *mapped("layout=columns"), *taken)[0][0]["signal"]) == 123
+        whole = in_columns(tmp_path / "whole.csv", TIMES_MS)
+        assert "only; the grid needs -2 to 7.95; --start-ms 0 would take them" in refused(
+            whole, *mapped("layout=columns"), "--start-ms", "-2"
+        )
         more = [taken[0], taken[1], "--samples", "124"]
         assert "123 would take them" in refused(path, *mapped("layout=columns"), *more)
 
@@ -440,7 +444,7 @@ class TestMappings:
 
     def test_one_that_the_format_never_reads(self, case, refused):
         said = refused(case("11") / "a.txt", *mapped("signal=1", "unit=nV"))
-        assert "--map unit: not read from files of format ihs-smartep" in said
+        assert "--map unit: not read from files of format ihs-smartep (left sides there: signal)" in said
         assert "matlab" in said
         assert "--value ear=VALUE" in refused(case("01") / "a.csv", *mapped("ear=Ear"))
 
