@@ -16,4 +16,4 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(known)}" if len(known) <= 12 else ""
+    return f"; known are {', '.join(known)}" if 0 < len(known) <= 12 else ""

@@ -203,8 +203,6 @@ def _wishes(command: Import) -> "Wishes":
         format_named(command.format)
     mapping, values = _pairs("--map", command.map), _column_values(command.value)
     mappings.check_names(mapping)
-    if both := sorted(mapping.keys() & values.keys()):
-        raise UserError(f"--map {both[0]}, --value {both[0]}: give one of the two; the value holds for all waveforms")
     steps = Steps(
         grid=Grid(command.samples, command.rate_hz, command.start_ms),
         band_hz=command.band_hz,

@@ -112,7 +112,7 @@ def renamed(names: Collection[str], mapping: Mapping[str, str], path: Path) -> d
 def note_unread(names: Iterable[str], read: Collection[str], options: ReadOptions, what: str = "columns") -> None:
     """Note the columns of a file that are neither `read` nor identifiers of records or peaks of ours."""
     if unread := [name for name in names if name and name not in read and name not in NOT_NOTED]:
-        shown = ", ".join(map(repr, unread[:12])) + (", ..." if len(unread) > 12 else "")
+        shown = ", ".join(repr(name[:40]) for name in unread[:12]) + (", ..." if len(unread) > 12 else "")
         options.note(f"{what} that are not read: {shown}")
 
 

@@ -101,8 +101,9 @@ def _recordings(known: Format, wishes: Wishes, result: FileResult) -> Iterator[R
     for name in sorted(wishes.mapping.keys() - known.mapping_names):
         result.notes[f"--map {name} has no meaning for files of format {known.name}"] += 1
     choice = known.channel_choice if known.channel_choice in known.mapping_names else None
-    wanted = wishes.mapping.get(choice or "", "").rpartition("=")[2] or None
-    found = known.read(result.path, ReadOptions(wishes.mapping, result.notes, frozenset(wishes.values)))
+    mapping = {name: value for name, value in wishes.mapping.items() if name in known.mapping_names}
+    wanted = mapping.get(choice or "", "").rpartition("=")[2] or None
+    found = known.read(result.path, ReadOptions(mapping, result.notes, frozenset(wishes.values)))
     subjects = set()
     for recording in one_channel(found, choice or "signal", wanted, result.path):
         check_rate(recording.sampling_rate_hz, result.path, "time_unit" in known.mapping_names)
@@ -131,7 +132,10 @@ def _note_averaging(recording: Recording, steps: Steps, result: FileResult) -> N
 
 def _check_artifacts(values: Mapping[str, Value], wishes: Wishes, result: FileResult) -> None:
     artifacts, averages = values.get("n_artifacts"), values.get("n_averages")
-    if wishes.max_artifact_share is None or not isinstance(artifacts, int) or not isinstance(averages, int):
+    if wishes.max_artifact_share is None:
+        return
+    if not isinstance(artifacts, int) or not isinstance(averages, int):
+        result.notes["recordings without a number of artefacts or sweeps, which --max-artifact-share keeps"] += 1
         return
     result.used_options.add("--max-artifact-share")
     sweeps = averages * (2 if values.get("half") in (1, 2) else 1)
@@ -141,7 +145,10 @@ def _check_artifacts(values: Mapping[str, Value], wishes: Wishes, result: FileRe
 
 def _is_too_noisy(row: Row, wishes: Wishes, result: FileResult) -> bool:
     noise = row.values.get("residual_noise_uv")
-    if wishes.max_residual_noise_uv is None or not isinstance(noise, float):
+    if wishes.max_residual_noise_uv is None:
+        return False
+    if not isinstance(noise, float):
+        result.notes["waveforms without an estimate of noise, which --max-residual-noise-uv keeps"] += 1
         return False
     result.used_options.add("--max-residual-noise-uv")
     if noise <= wishes.max_residual_noise_uv:

@@ -26,11 +26,15 @@ def check_use(mapping: Mapping[str, str], formats: Collection[Format]) -> None:
     Raises:
         UserError: one that none of them reads.
     """
-    present = sorted({known.name for known in formats})
-    for name in mapping:
-        if formats and not any(name in known.mapping_names for known in formats):
-            readers = ", ".join(other for other in MODULES if name in format_named(other).mapping_names)
-            also = f"; --value {name}=VALUE sets it for all waveforms" if name in SCALARS else ""
-            raise UserError(
-                f"--map {name}: not read from files of format {', '.join(present)}, only from {readers}{also}"
-            )
+    used = frozenset[str]().union(*(known.mapping_names for known in formats))
+    unused = [name for name in mapping if name not in used] if formats else []
+    if not unused:
+        return
+    present = ", ".join(sorted({known.name for known in formats}))
+    left_sides = ", ".join(sorted(used - {*SCALARS})) or "none"
+    readers = ", ".join(name for name in MODULES if unused[0] in format_named(name).mapping_names)
+    also = f"; --value {unused[0]}=VALUE sets it for all waveforms" if unused[0] in SCALARS else ""
+    raise UserError(
+        f"--map {unused[0]}: not read from files of format {present} (left sides there: {left_sides}), only from "
+        f"{readers}{also}"
+    )

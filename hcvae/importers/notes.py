@@ -22,6 +22,8 @@ def notes_on_all(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> I
         )
     for option in options_without_effect(results, wishes):
         yield f"note: {option} had no effect: no recording of these files can use it"
+    for name in sorted(wishes.mapping.keys() & wishes.values.keys()):
+        yield f"note: --map {name} had no effect: --value {name} holds for all waveforms"
     if others := _subjects_of_other_keys(results, key):
         yield (
             f"note: {others} subjects keep pseudonyms of another or an unknown key: in other files they count as other "

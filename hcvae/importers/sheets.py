@@ -48,13 +48,13 @@ Line = tuple[int, Cells]
 """Line number in the file from 1, and its cells: text, numbers or None."""
 
 LAYOUTS = ("rows", "columns")
-MAPPING_NAMES = (COLUMN_NAMES - {*PEAK_COLUMNS, "time_ms"}) | {"layout"}
 OWN_SAMPLES = "t_ms=*"
 LEVEL = "stimulus_level_db"
 QUANTITIES = {LEVEL: decibels_in, "stimulus_frequency_hz": hertz_in}
 """Columns whose cells may bear their unit."""
 OWN_AXIS = ("signal", "time_ms", *PEAK_COLUMNS)
 """Names that are ours, but that a line of cells cannot hold."""
+MAPPING_NAMES = (COLUMN_NAMES - {*OWN_AXIS}) | {"signal", "layout"}
 BRACKETED = re.compile(r".*[(\[]([^()\[\]]*)[)\]]\s*")
 TRUE, FALSE = ("true", "1", "1.0", "yes", "wahr"), ("false", "0", "0.0", "no", "falsch")
 BATCH_ROWS = 256
@@ -152,7 +152,7 @@ def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     place = {name: at for at, name in enumerate(names)}
     mapping = {name: value for name, value in sheet.options.mapping.items() if name not in ("layout", "signal")}
     known = renamed([name for name in names if name], mapping, path)
-    known = {name: at for name, at in known.items() if name not in OWN_AXIS or name in mapping}
+    known = {name: at for name, at in known.items() if name not in OWN_AXIS}
     note_unread(names, {*samples, *map(str, known.values())}, sheet.options)
     while batch := list(islice(lines, BATCH_ROWS)):
         for number, cells in batch:
@@ -218,8 +218,8 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     if not rows:
         right = "lines of a time and its samples"
         raise NoWaveforms(sheet.path, "whole file", "no line that begins with a number", right)
-    axis = {"signal": np.stack(rows, axis=1), "time_ms": times, **units_of(sheet.options.mapping)}
-    columns = _header_columns(_header_lines(header, width, sheet), sheet) | axis
+    columns = _header_columns(_header_lines(header, width, sheet), sheet) | units_of(sheet.options.mapping)
+    columns |= {"signal": np.stack(rows, axis=1), "time_ms": times}
     yield from recordings_of(columns, sheet.path, sheet.unit(columns))
 
 

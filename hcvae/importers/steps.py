@@ -105,11 +105,12 @@ def _covered(first_ms: float, last_ms: float, grid: Grid) -> str:
     step_ms = 1e3 / grid.rate_hz
     skipped = max(0, math.ceil((first_ms - grid.start_ms) / step_ms - 1e-6))
     start_ms = grid.start_ms + skipped * step_ms
-    samples = min(grid.samples - skipped, math.floor((last_ms - start_ms) / step_ms + 1e-6) + 1)
+    samples = min(grid.samples, math.floor((last_ms - start_ms) / step_ms + 1e-6) + 1)
     if samples < 2:
         return ""
-    start = f"--start-ms {start_ms:g} " if skipped else ""
-    return f"; {start}--samples {samples} would take them"
+    start = f" --start-ms {start_ms:g}" if skipped else ""
+    fewer = f" --samples {samples}" if samples < grid.samples else ""
+    return f";{start}{fewer} would take them"
 
 
 def _filtered(signal: NDArray[np.float64], rate_hz: float, band_hz: Band | None, grid_hz: float) -> NDArray[np.float64]:

@@ -94,14 +94,14 @@ def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadO
     note_unread(batch.schema.names, {*samples, *map(str, known.values())}, options)
     columns = {name: _values(batch[at], name, path) if isinstance(at, str) else at for name, at in known.items()}
     columns |= units_of(options.mapping)
+    stored = metadata.get(b"sampling_rate_hz")
+    if stored is not None and "sampling_rate_hz" in columns:
+        options.note("the sampling rate of the mapping, or of a column, replaces that of the metadata")
+    elif stored is not None:
+        columns["sampling_rate_hz"] = stored.decode(errors="replace")
     if samples:
         columns["signal"] = np.column_stack([_samples(batch[name], name, path) for name in samples])
         columns = with_times(columns, samples, pattern)
-    stored = metadata.get(b"sampling_rate_hz")
-    if stored is not None and "sampling_rate_hz" in options.mapping:
-        options.note("the sampling rate of the mapping replaces that of the metadata")
-    if stored is not None and not {"time_ms", "sampling_rate_hz"} & columns.keys():
-        columns["sampling_rate_hz"] = stored.decode(errors="replace")
     return columns
 
 

@@ -136,7 +136,8 @@ def _check_agreement(
     """Refuse a given rate or start that the times contradict."""
     if rates is not None and not np.allclose(rates, rate_hz, rtol=0.01):
         found = f"{rates[0]:g} Hz beside times at {rate_hz:g} Hz"
-        raise FileError(path, "sampling_rate_hz", found, "left out, or the rate of the times (mapping of time_unit?)")
+        right = "left out, or the rate of the times, whose unit is s, us or samples with --map time_unit=UNIT"
+        raise FileError(path, "sampling_rate_hz", found, right)
     if starts_ms is not None and not np.allclose(starts_ms, first_ms, atol=1e3 / rate_hz):
         found = f"{starts_ms[0]:g} ms beside times from {first_ms:g} ms on"
         raise FileError(path, "start_ms", found, "left out, or the first of the times")

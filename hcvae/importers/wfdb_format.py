@@ -215,5 +215,7 @@ FORMAT = Format(
     recognises=recognises,
     read=read,
     companions=same_stem,
-    mapping_names=frozenset({"signal", "trial_samples", "start_ms", *SCALARS} - {"native_rate_hz"}),
+    mapping_names=frozenset(
+        {"signal", "trial_samples", "event", "trigger_idle", "start_ms", *SCALARS} - {"native_rate_hz"}
+    ),
 )
