@@ -292,6 +292,16 @@ def test_doubled_labels_are_harmless_where_another_is_asked_for(tmp_path, import
     assert "name one as T8-P8-0 or T8-P8-1" in imported(path, "--map", "signal=T8-P8").said
 
 
+def test_doubled_labels_of_brainvision_are_named(tmp_path, imported):
+    pybv.write_brainvision(
+        data=np.ones((3, RATE)) * 1e-6, sfreq=RATE, ch_names=["Cz", "A1", "C2"], fname_base="b", folder_out=tmp_path
+    )
+    header = tmp_path / "b.vhdr"
+    header.write_text(header.read_text().replace("C2,", "Cz,"))
+    found = imported(header, "--map", "signal=A1")
+    assert (found.code, "got several channels called 'Cz'; must be names that differ" in found.said) == (2, True)
+
+
 # 20: EPL CFTS
 
 
