@@ -104,9 +104,11 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _objectives(metrics: Mapping[str, float | None]) -> str:
-    values = {name: metrics.get(name) for name in ("reconstruction_nmse", "disentanglement")}
-    shown = {name: "not measured" if value is None else f"{value:.4f}" for name, value in values.items()}
-    return ", ".join(f"{name} {value}" for name, value in shown.items())
+    shown = []
+    for name in ("reconstruction_nmse", "disentanglement"):
+        value = metrics.get(name, "not measured")
+        shown.append(f"{name} {f'{value:.4f}' if isinstance(value, float) else value or 'not finite'}")
+    return ", ".join(shown)
 
 
 def _events(out: Place) -> str:

@@ -16,7 +16,8 @@ from hcvae.errors import UserError
 
 class Inspect(command_line.Command):
     """Tell what a Parquet waveform table or a model bundle holds: counts, ranges, how well independent averages agree,
-    and warnings where something looks wrong. The exit code is 0 also where there are warnings, 2 on bad input.
+    warnings where something looks wrong, and whether the table can be trained and searched on. The exit code is 0 also
+    where there are warnings, 2 on bad input.
 
     examples:
       hcvae inspect recordings.parquet

@@ -62,7 +62,7 @@ class SignalNormalization(Section):
         """The scales of the groups `names` [K] from the sum of `moments` over the training part, [3, K].
 
         Raises:
-            UserError: a group's waveforms are constant.
+            UserError: a group's waveforms are constant, or have no scale that float32 holds.
         """
         rows, means, squares = sums
         mean = means / rows
@@ -72,6 +72,11 @@ class SignalNormalization(Section):
                 raise UserError(
                     f"normalization: the training waveforms{f' of {group_by}={name}' if name else ''} must vary, "
                     f"but got {m:g} uV throughout"
+                )
+            if not (max(abs(m), s) <= LARGEST and s >= 1 / LARGEST):
+                raise UserError(
+                    f"normalization: the training waveforms must have a scale from {1 / LARGEST:g} to {LARGEST:g} uV, "
+                    f"but got a mean of {m:g} and a standard deviation of {s:g}; leave out damaged rows"
                 )
         groups = {name: GroupScale(mean_uv=m, std_uv=s) for name, m, s in zip(names, mean, std, strict=True)}
         return cls(group_by=group_by, groups=groups)

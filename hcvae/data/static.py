@@ -117,6 +117,10 @@ class StaticColumn(Section):
             numbers = {"mean": 0.0, "std": 1.0, "minimum": 0.0, "maximum": 0.0}
             return cls(name=name, kind="category", has_nulls=has_nulls, categories=categories, **numbers)
         known = column.drop_null().to_numpy()
+        if len(known) and np.abs(known).max() > LARGEST:
+            raise UserError(
+                f"data.static: column {name!r} must hold numbers up to {LARGEST:g}, but got {np.abs(known).max():g}"
+            )
         return cls(
             name=name,
             kind="number",

@@ -81,7 +81,7 @@ class EdfHeader:
                 if self.is_bdf and signal.label.lower() == STATUS:
                     yield (digital & TRIGGER_BITS).astype(np.float64)
                 else:
-                    yield signal.offset + signal.step * digital.astype(np.float64)
+                    yield np.round(signal.offset + signal.step * digital.astype(np.float64), 6)
 
     def _digital(self, records: NDArray[np.uint8], signal: EdfSignal) -> NDArray[np.int32]:
         """Little-endian samples of 16 or 24 bits, as the upper bits of 32, shifted down with their sign."""

@@ -28,6 +28,8 @@ NOT_CONDITIONS = (
     *("event", "signal", "unit", "trigger", "trigger_idle", "trial_samples"),
     *("epoch_start_ms", "epoch_end_ms", "delay_ms"),
 )
+BIDS_COLUMNS = ("onset", "duration", "trial_type", "value", "sample")
+MAX_UNREAD = 300
 MAX_NAME, MAX_NAMES = 32, 8
 """Characters of a stimulus's name, and names, in a message."""
 
@@ -60,7 +62,7 @@ def events_of(
     if table is not None:
         if any(_is_stimulus((text,), options.mapping) for text in marks.description):
             options.note("annotations are not read: the stimuli are those of the table of events")
-        return _kept_apart(list(_from_table(table, options.mapping)), options, table)
+        return _kept_apart(list(_from_table(table, options)), options, table)
     if any(_is_stimulus((text,), options.mapping) for text in marks.description):
         return named_events(zip(marks.onset, marks.description, strict=True), options, path)
     return named_events(triggers(), options, path)
@@ -132,13 +134,15 @@ def _table_beside(path: Path) -> Path | None:
     return table if suffix and table.is_file() and table.resolve().parent == path.parent.resolve() else None
 
 
-def _from_table(table: Path, mapping: Mapping[str, str]) -> Iterator[Event]:
+def _from_table(table: Path, options: ReadOptions) -> Iterator[Event]:
     texts = (line for _, line in lines_of(table, max_bytes=MAX_TABLE_BYTES))
     lines = csv.DictReader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)
-    columns, patterns = _columns(list(lines.fieldnames or ()), mapping, table)
+    columns, patterns = _columns(list(lines.fieldnames or ()), options.mapping, table)
+    if unread := [name for name in lines.fieldnames or () if name not in (*BIDS_COLUMNS, *columns.values())]:
+        options.note(f"table of events: columns that are not read: {', '.join(unread)[:MAX_UNREAD]}")
     for line in lines:
         names = _names(line)
-        if not _is_stimulus(names, mapping):
+        if not _is_stimulus(names, options.mapping):
             continue
         onset = as_number(line.get("onset"))
         if onset is None:

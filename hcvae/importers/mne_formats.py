@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hcvae.errors import UserError
 from hcvae.importers.columns import SCALARS, SUBJECT, as_number, recordings_of
-from hcvae.importers.edf_header import BDF, EDF, UNITS, EdfHeader, read_edf_header, unique_names
+from hcvae.importers.edf_header import BDF, EDF, UNITS, EdfHeader, read_edf_header
 from hcvae.importers.events import Event, bad_spans_s, conditions_of, events_of
 from hcvae.importers.foreign import as_file_error, companion, library, same_stem
 from hcvae.importers.lines import text_of
@@ -72,8 +72,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         header = None if path.suffix.lower() == ".vhdr" else read_edf_header(path)
         if header is None:
             labels = _brainvision_channels(path)
-            channels = dict(zip(unique_names(labels), labels, strict=True))
-            signals = _signals(options.mapping.get("signal"), channels, path)
+            signals = _signals(options.mapping.get("signal"), dict(zip(labels, labels, strict=True)), path)
         else:
             signals = _edf_signals(options.mapping.get("signal"), header)
         raw = _open(path, header, signals)
@@ -122,7 +121,11 @@ def _brainvision_channels(path: Path) -> list[str]:
         companion(path, marker)
     if ini["Common Infos"].get("DataFormat", "BINARY").upper() == "ASCII" and data.stat().st_size > MAX_ASCII_BYTES:
         raise FileError(data, "whole file", f"{data.stat().st_size} bytes of text", "binary data; export it so")
-    return [value.split(",")[0].replace("\\1", ",") for name, value in ini["Channel Infos"].items() if name[:2] == "Ch"]
+    channels = ini["Channel Infos"].items()
+    labels = [value.split(",")[0].replace("\\1", ",") for name, value in channels if name[:2] == "Ch"]
+    if doubled := sorted({label for label in labels if labels.count(label) > 1}):  # MNE reads none of its channels then
+        raise FileError(path, "Channel Infos", f"several channels called {doubled[0]!r}", "names that differ; edit one")
+    return labels
 
 
 def _signals(wanted: str | None, channels: Mapping[str, str], path: Path) -> list[str]:

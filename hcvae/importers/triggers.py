@@ -15,8 +15,8 @@ from hcvae.importers.columns import as_number
 from hcvae.importers.recording import ReadOptions
 
 SETTLING = 2  # samples: lines of one code do not all switch at once
-LEAST_IDLE = 0.5
-"""Share of the time that a trigger channel must rest at its idle value."""
+LEAST_IDLE, SURELY_IDLE = 0.5, 0.9
+"""Share of the time that the idle value must take: where the recording begins with it, and where it does not."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Runs:
 
 
 def stimuli_in(runs: Runs, path: Path, options: ReadOptions) -> list[tuple[int, str]]:
-    """First sample and code of each stimulus: of each change from the idle value, the code that lasts longest.
+    """First sample and code of each stimulus: of each change from the idle value, the first code that lasts.
 
     The idle value is the most frequent one, or that of the mapping `trigger_idle`; it is reported. So are changes from
     one code to another, which are no stimuli.
 
     Raises:
-        UserError: no value is there for half of the time, or `trigger_idle` is no number.
+        UserError: no value can be told to be the idle one, or `trigger_idle` is no value of the channel.
     """
     if not runs.n_samples:
         return []
@@ -64,7 +64,7 @@ def stimuli_in(runs: Runs, path: Path, options: ReadOptions) -> list[tuple[int, 
     excursion = np.cumsum(away & ~np.append(away[:1], away[:-1]))  # 0: before the first change from the idle value
     counted = np.flatnonzero(away & (excursion > 0))
     excursions = np.split(counted, np.flatnonzero(np.diff(excursion[counted])) + 1) if len(counted) else []
-    codes = [inside[np.argmax(lengths[inside])] for inside in excursions]
+    codes = [inside[np.argmax(np.minimum(lengths[inside], SETTLING + 1))] for inside in excursions]
     others = int(np.sum(np.delete(away & (lengths > SETTLING), codes)))
     options.note(f"triggers: idle value {idle:.6g}, {len(codes)} changes from it are stimuli")
     if others:
@@ -84,10 +84,10 @@ def _idle(runs: Runs, path: Path, options: ReadOptions) -> float:
     values, number = np.unique(runs.values, return_inverse=True)
     samples = np.bincount(number, runs.lengths)
     most = int(np.argmax(samples))
-    if samples[most] < LEAST_IDLE * runs.n_samples:
+    share, first = samples[most] / runs.n_samples, runs.values[0]
+    if share < (LEAST_IDLE if values[most] == first else SURELY_IDLE):
         raise UserError(
-            f"{path}: trigger channel: must rest at one value between stimuli, but the most frequent, "
-            f"{values[most]:.6g}, takes {samples[most] / runs.n_samples:.0%} of the time; give the idle value, such as "
-            "--map trigger_idle=0"
+            f"{path}: trigger channel: must rest at one value between stimuli, but begins with {first:.6g} and has "
+            f"{values[most]:.6g} for {share:.0%} of the time; give the idle value, as --map trigger_idle={first:.6g}"
         )
     return float(values[most])

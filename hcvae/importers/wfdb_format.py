@@ -10,7 +10,7 @@ Legend: T samples a trial.
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from hcvae.errors import UserError
 from hcvae.importers.columns import SCALARS, SUBJECT, UV_PER_UNIT, as_number, recordings_of, renamed
+from hcvae.importers.events import NOT_CONDITIONS, Event, named_events
 from hcvae.importers.foreign import as_file_error, companion, library, same_stem
 from hcvae.importers.recording import EEG_AVERAGING, EEG_BAND_HZ, FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
+from hcvae.importers.triggers import Runs, stimuli_in
 
 FIRST_LINE = re.compile(rb"(#[^\n]*\n|\s*\n)*[\w.-]+(/\d+)? \d{1,4}( |\r?\n)")
 SAMPLE_BYTES = {
@@ -34,6 +36,8 @@ EARH = re.compile(r"(?P<subject>h\d+)_(?P<ear>[lr])_(?P<khz>\d+)khz_(?P<level>\d
 LEVEL, FREQUENCY, EAR, TRIAL = "SPL", "Stim Freq (kHz)", "Ear", "Trial Length (samples)"
 PIECE_SAMPLES = 2**19
 MAX_TRIAL_SAMPLES = 2**18
+ANALOG = 4
+"""A trigger channel whose samples are equal for fewer than so many in a row holds no codes, but a voltage."""
 LARGEST_STEP_UV = 1e6  # a step of 1 V between two values is none of an amplifier of brain signals
 RIGHT = "a whole WFDB record: a header (.hea) and its signal files"
 
@@ -55,12 +59,14 @@ def recognises(path: Path, head: bytes) -> bool:
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     """Every trial of the record `path` (its header), or its average.
 
-    The mapping gives `signal` (a channel's name or number from 0; that of the ABR by default), `trial_samples`, and for
-    columns of the waveform table a name in the header's comment, or a number.
+    The mapping gives `signal` (a channel's name or number from 0; that of the ABR by default), `trial_samples`, `event`
+    (names of the trials' annotations or codes, see `hcvae.importers.events`), `trigger_idle`, and for columns of the
+    waveform table a name in the header's comment, a number, or a regular expression with one group for those names.
 
     Raises:
         FileError: a damaged record, signal files in other folders, or no length of a trial.
-        UserError: wfdb is not installed, or a mapping that names what is not there.
+        UserError: wfdb is not installed, a mapping that names what is not there, or stimuli of different names that no
+            column keeps apart.
     """
     wfdb = library("wfdb", path)
     record = str(path.resolve().with_suffix(""))
@@ -77,9 +83,13 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             values.setdefault("n_averages", 1)  # several trials, one after another
         is_trial = values.get("n_averages") == 1
         usual: Any = {"usual_band_hz": EEG_BAND_HZ, "usual_averaging": EEG_AVERAGING} if is_trial else {}
+        marked = _stimuli(wfdb, record, header, signal, length, path, options)
+        starts, length = _starts(marked, length, header)
+        of_start = {round(event.onset_s * header.fs): event.values for event in marked or ()}
         found = 0
-        for samples in _trials(wfdb, record, header, signal, length):
-            columns = values | {"signal": samples[None, :], "sampling_rate_hz": float(header.fs), SUBJECT: subject}
+        for start, samples in _trials(wfdb, record, header, signal, starts, length):
+            axis = {"signal": samples[None, :], "sampling_rate_hz": float(header.fs), SUBJECT: subject}
+            columns = {**values, **of_start.get(start, {}), **axis}
             yield from recordings_of(columns, path, first=found, **usual)
             found += 1
         if not found:
@@ -150,7 +160,7 @@ def _condition(record: str, comments: Mapping[str, str]) -> tuple[dict[str, Valu
 
 
 def _mapped(comments: Mapping[str, str], mapping: Mapping[str, str], path: Path) -> dict[str, Any]:
-    wanted = {name: at for name, at in mapping.items() if name not in ("signal", "trial_samples")}
+    wanted = {name: at for name, at in mapping.items() if name not in NOT_CONDITIONS and "(" not in at}
     known = renamed(comments, wanted, path)
     texts = {name: comments[at] if isinstance(at, str) else at for name, at in known.items()}
     numbers = {name: as_number(text) for name, text in texts.items()}
@@ -174,34 +184,65 @@ def _trial_samples(
     return int(length)
 
 
-def _trials(wfdb: Any, record: str, header: Any, signal: _Signal, length: int | None) -> Iterator[NDArray[np.float64]]:
-    """Trials [T] in uV, one after another; those with samples that the file marks as invalid are left out."""
-    if length is None:
-        starts, length = _triggered(wfdb, record, header, signal)
-    else:
-        starts = np.arange(0, header.sig_len - length + 1, length)
+def _stimuli(
+    wfdb: Any, record: str, header: Any, signal: _Signal, length: int | None, path: Path, options: ReadOptions
+) -> list[Event] | None:
+    """Where the trials begin, and their conditions; None where one follows another every `length` samples.
+
+    Annotations count where they have several names, or where the mapping names one; else the trigger channel, where no
+    length of a trial is known.
+    """
+    named = {name: at for name, at in options.mapping.items() if name in NOT_CONDITIONS or "(" in at}
+    marks = _annotations(wfdb, record, header, path)
+    if len({name for _, name in marks}) > 1 or (marks and "event" in named):
+        return named_events(marks, replace(options, mapping=named), path)
+    if marks:
+        options.note("annotations of one name are not read: trials begin as the header or the trigger has it")
+    if length is not None:
+        return None
+    runs = Runs.of(
+        _samples(wfdb, record, first, min(first + PIECE_SAMPLES, header.sig_len), signal.trigger or 0)
+        for first in range(0, header.sig_len, PIECE_SAMPLES)
+    )
+    if runs.n_samples < ANALOG * len(runs.starts):
+        high = runs.values > (np.nanmin(runs.values) + np.nanmax(runs.values)) / 2
+        runs = Runs(runs.starts, high.astype(np.float64), runs.n_samples)
+    triggers = [(at / header.fs, code) for at, code in stimuli_in(runs, path, options)]
+    return named_events(triggers, replace(options, mapping=named), path)
+
+
+def _annotations(wfdb: Any, record: str, header: Any, path: Path) -> list[tuple[float, str]]:
+    """Time in s and name of each annotation of the record's `.atr`, which wins over the symbol."""
+    if not path.with_suffix(".atr").is_file():
+        return []
+    found = wfdb.rdann(record, "atr")
+    notes = found.aux_note or [""] * len(found.sample)
+    names = [note.strip("\0 ") or symbol for note, symbol in zip(notes, found.symbol, strict=True)]
+    return [(at / header.fs, name) for at, name in zip(found.sample.tolist(), names, strict=True)]
+
+
+def _starts(events: list[Event] | None, length: int | None, header: Any) -> tuple[NDArray[np.int64], int]:
+    """First samples of the trials, and their length: by default the shortest time from one to the next."""
+    if events is None:
+        step = int(header.sig_len) if length is None else length
+        return np.arange(0, header.sig_len - step + 1, step), step
+    starts = np.array([round(event.onset_s * header.fs) for event in events], np.int64)
+    shortest = int(np.diff(starts).min()) if len(starts) > 1 else int(header.sig_len)
+    step = shortest if length is None else length
+    return starts[starts + step <= header.sig_len], step
+
+
+def _trials(
+    wfdb: Any, record: str, header: Any, signal: _Signal, starts: NDArray[np.int64], length: int
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """First sample and samples [T] in uV of each trial; those with samples that the file marks as invalid are left
+    out."""
     for piece in np.array_split(starts, max(1, math.ceil(header.sig_len / PIECE_SAMPLES))):
         if len(piece):
             first, last = int(piece[0]), int(piece[-1]) + length
             samples = _samples(wfdb, record, first, last, signal.channel) * signal.uv_per_unit
-            trials = (samples[start - first : start - first + length] for start in piece)
-            yield from (trial for trial in trials if np.isfinite(trial).all())
-
-
-def _triggered(wfdb: Any, record: str, header: Any, signal: _Signal) -> tuple[NDArray[np.int64], int]:
-    """Where the trigger channel rises through the middle of its range, and the shortest time from one to the next."""
-    trigger = np.concatenate(
-        [
-            _samples(wfdb, record, first, min(first + PIECE_SAMPLES, header.sig_len), signal.trigger or 0).astype(
-                np.float32
-            )
-            for first in range(0, header.sig_len, PIECE_SAMPLES)
-        ]
-    )
-    high = trigger > (np.nanmin(trigger) + np.nanmax(trigger)) / 2
-    starts = np.flatnonzero(high[1:] & ~high[:-1]) + 1
-    length = int(np.diff(starts).min()) if len(starts) > 1 else len(trigger)
-    return starts[starts + length <= len(trigger)], length
+            trials = ((int(start), samples[start - first : start - first + length]) for start in piece)
+            yield from ((start, trial) for start, trial in trials if np.isfinite(trial).all())
 
 
 def _samples(wfdb: Any, record: str, first: int, last: int, channel: int) -> NDArray[np.float64]:

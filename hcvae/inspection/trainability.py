@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -59,9 +60,9 @@ def trainability(
         for name, part in (("validation", data.validation), ("test", data.test)):
             if not np.ptp(part.signals, axis=0).any():
                 raise UserError(f"the {name} part has {len(part)} waveforms and no two different; add recordings")
+        reason = unmeasured(data).get("validation")
     except UserError as error:
         return Trainability(options, untrainable=str(error))
-    reason = unmeasured(data).get("validation")
     way = remedy(data, ROW in recordings.scalars.column_names) if reason else None
     return Trainability(options, split=data.split.explanation, unsearchable=reason, remedy=way)
 
@@ -97,7 +98,12 @@ def _config(settings: dict[str, Any]) -> Config:
     for path, value in settings.items():
         section, name = path.split(".")
         tree[section][name] = value
-    return Config.model_validate(tree)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        where = ".".join(map(str, detail["loc"]))
+        raise UserError(f"{where}: {detail['msg'].lower()}, but got {detail['input']!r}") from error
 
 
 def _text(value: Any) -> str:

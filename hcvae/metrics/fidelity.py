@@ -95,9 +95,10 @@ def _agreement(first: NDArray[np.float64], second: NDArray[np.float64], free: in
     """
     scatter_first, scatter_second = first.T @ first, second.T @ second
     scale = float(np.sqrt(np.trace(scatter_first) * np.trace(scatter_second)))
-    if scale == 0:
+    together = float(np.sum(scatter_first * scatter_second))
+    if together == 0:
         return Reliability(0.0, 0.0)
-    freedom = free * scale**2 / float(np.sum(scatter_first * scatter_second)) - 1
+    freedom = free * scale**2 / together - 1
     quantile = float(student_t.isf(CHANCE, freedom)) if freedom > 0 else np.inf
     chance = 1 / np.sqrt(1 + freedom / quantile**2) if np.isfinite(quantile) else 1.0
     return Reliability(float(np.sum(first * second)) / scale, float(chance))

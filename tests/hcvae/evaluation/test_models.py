@@ -45,7 +45,7 @@ def test_peaks_of_rows_too_few_for_the_swap_score_are_still_compared(trained_bun
     write_table(simulate(8, seed=5), tmp_path / "few.parquet")
     rows = rows_of_tables(trained_bundle, [str(tmp_path / "few.parquet")])
     found = evaluate_bundle(trained_bundle, rows, silent)
-    assert "rows" in found.left_out["disentanglement"]
+    assert "8 waveforms are too few" in found.left_out["disentanglement"]
     model, part = trained_bundle.model, rows.part
     with torch.no_grad(), evaluating(model):
         static = torch.from_numpy(part.static)

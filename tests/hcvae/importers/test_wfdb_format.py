@@ -165,3 +165,46 @@ def test_without_wfdb(raw, monkeypatch):
 def test_other_files_are_not_recognised(recordings):
     for path in (recordings / "raw").iterdir():
         assert not FORMAT.recognises(path, path.read_bytes()[:4096])
+
+
+@pytest.fixture
+def marked(tmp_path):
+    """A record of eight trials, annotated as high and low in turn, and its trials in uV."""
+    abr = RANDOM.integers(-1000, 1000, 8 * TRIAL)
+    path = write(tmp_path, "lab", {"ABR": ("uV", abr, 10.0)})
+    at = TRIAL * np.arange(8)
+    wfdb.wrann("lab", "atr", at, ["N"] * 8, aux_note=["high 70", "low 30"] * 4, write_dir=str(tmp_path))
+    return path, (abr / 10).reshape(8, TRIAL)
+
+
+def test_annotations_of_different_names_are_kept_apart(marked):
+    path, trials = marked
+    with pytest.raises(UserError, match=r"stimuli of 2 names .*'high 70' \(4\), 'low 30' \(4\)"):
+        read(path, trial_samples=str(TRIAL))
+    low = read(path, trial_samples=str(TRIAL), event="low 30")
+    np.testing.assert_allclose([r.signal_uv for r in low], trials[1::2])
+    found = read(path, trial_samples=str(TRIAL), stimulus_level_db=r"(\d+)")
+    np.testing.assert_allclose([r.signal_uv for r in found], trials)
+    assert [r.values["stimulus_level_db"] for r in found] == [70, 30] * 4
+
+
+@pytest.mark.parametrize("idle", [0, 5])
+def test_codes_of_a_trigger_are_kept_apart(tmp_path, idle):
+    trigger, abr = np.full(300 + 4 * TRIAL, idle), RANDOM.integers(-1000, 1000, 300 + 4 * TRIAL)
+    for number, start in enumerate(300 + TRIAL * np.arange(4)):
+        trigger[start : start + 50] = idle + 1 + number % 2
+    path = write(tmp_path, "lab", {"Trigger": ("V", trigger, 1.0), "ABR": ("uV", abr, 10.0)})
+    with pytest.raises(UserError, match=rf"stimuli of 2 names .*'{idle + 1}' \(2\), '{idle + 2}' \(2\)"):
+        read(path)
+    found = read(path, stimulus_level_db="(.*)")
+    assert [r.values["stimulus_level_db"] for r in found] == [idle + 1, idle + 2] * 2
+    np.testing.assert_allclose(found[0].signal_uv, abr[300 : 300 + TRIAL] / 10)
+
+
+def test_a_noisy_trigger_rises_through_the_middle_of_its_range(tmp_path):
+    starts = 300 + TRIAL * np.arange(4)
+    trigger, abr = RANDOM.normal(0, 20, 300 + 4 * TRIAL), RANDOM.integers(-1000, 1000, 300 + 4 * TRIAL)
+    for start in starts:
+        trigger[start : start + 50] += 1000
+    path = write(tmp_path, "lab", {"Trigger": ("V", trigger.astype(int), 1000.0), "ABR": ("uV", abr, 10.0)})
+    np.testing.assert_allclose([r.signal_uv for r in read(path)], [abr[s : s + TRIAL] / 10 for s in starts])

@@ -1,9 +1,11 @@
 """What the inspection says of training and search, against what the jobs do with the same table and options."""
 
 import json
+import re
 import shlex
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from hcvae import cli
@@ -88,6 +90,30 @@ def test_rows_without_a_waveform_keep_a_table_from_training(make_table):
 
     signals = [[np.nan] * 64, *make_table()["signal"].to_pylist()[1:]]
     assert "see the warnings" in trainability(Recordings.of(make_table(signal=signals))).untrainable
+
+
+@pytest.mark.parametrize(
+    ("signals", "levels", "said"),
+    [
+        (np.ones((48, 64)), [10, 20], "must vary, but got 1 uV throughout"),
+        (3e30 * np.random.default_rng(0).normal(size=(48, 64)), [10, 20], "must have a scale from 1e-30 to 1e\\+30 uV"),
+        (
+            np.random.default_rng(0).normal(size=(48, 2)),
+            [10, 20],
+            "signal_length: input should be greater than or equal",
+        ),
+        (
+            np.random.default_rng(0).normal(size=(48, 64)),
+            [1e300, -1e300],
+            "must hold numbers up to 1e\\+30, but got 1e",
+        ),
+    ],
+)
+def test_what_no_network_can_take_keeps_a_table_from_training(make_table, tmp_path, signals, levels, said):
+    path = str(tmp_path / "a.parquet")
+    signal = pa.array(signals.astype(np.float32).tolist(), pa.list_(pa.float32()))
+    write_table(make_table(signal=signal, stimulus_level_db=[*map(float, levels)] * 24), path)
+    assert re.search(said, trainability(read(path)).untrainable)
 
 
 def test_the_command_says_it_and_writes_it(own, tmp_path, capsys):
