@@ -38,10 +38,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     command = command_line.parse(Diagnose, arguments)
     from hcvae.bundle import load
-    from hcvae.training.diagnosis import examine
+    from hcvae.inspection.bundle import examine_bundle
 
-    bundle = load(command.bundle)
-    diagnosis = examine(bundle.config, bundle.history)
+    diagnosis = examine_bundle(load(command.bundle))
     if command.as_json:
         print(json.dumps(asdict(diagnosis)))
     else:
@@ -56,7 +55,6 @@ def _show(diagnosis: "Diagnosis", console: Console) -> None:
             console.print(f"[red]{trouble}[/red]: {escape(found[trouble].evidence)}", highlight=False, soft_wrap=True)
             console.print(f"  remedy: {escape(found[trouble].remedy)}", highlight=False, soft_wrap=True)
         elif figures is None:
-            reason = "the training ended too early, or did not measure it"
-            console.print(f"[yellow]not judged[/yellow]: {trouble}: {reason}", highlight=False)
+            console.print(f"[yellow]not judged[/yellow]: {trouble}, as the training ended too early", highlight=False)
         else:
             console.print(f"[green]healthy[/green]: no {trouble}: {escape(figures)}", highlight=False, soft_wrap=True)

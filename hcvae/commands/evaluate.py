@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     for folder in (out, *figure_folders):
         _make_folder(folder)
     comparison = Comparison()
-    with progress_bar() as bar:
+    with _progress_bar() as bar:
         steps = MODEL_STEPS + BASELINE_STEPS * (command.baselines and not command.data)
         task = bar.add_task("reading", total=steps * len(names))
 
@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def progress_bar() -> Progress:
+def _progress_bar() -> Progress:
     """A bar on stderr; nothing where that is no terminal."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
