@@ -73,8 +73,8 @@ class ModelConfig(Section):
     predict_peaks: bool = True
     """Predict latency and amplitude of waves I, III and V."""
     peak_window_ms: float | None = Field(None, gt=0)
-    """Last sample's time: latencies lie before it, in the order of the waves. null takes it from the data; in a bundle
-    it means a peak head of format version 2, which predicts any latency."""
+    """Time of the last sample: predicted latencies lie before it, in the order of the waves. null takes it from the
+    data; null in a bundle is the peak head of an earlier hcvae, which predicts any latency."""
     use_film: bool = True
     """Steer the decoder by FiLM; false concatenates z_global to the decoder's input."""
     early_signal_ratio: float = Field(0.3, gt=0, le=1)

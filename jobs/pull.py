@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class PullCommand(command_line.Command):
-    """Copy the bundle of one trial out of a study: the knee of the Pareto front by default, or, where a front of fewer
-    than three points has none, the point nearest to error 0 and score 1.
+    """Copy the bundle of one trial out of a study: the knee of the Pareto front by default, or, where it has
+    none (fewer than three points), the point nearest to error 0 and score 1.
 
     examples:
       python -m jobs.pull results/quickstart --out results/model

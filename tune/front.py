@@ -37,7 +37,7 @@ class ParetoFile(Section):
     hypervolume: float
     """Area between the front and the reference point."""
     knee: int | None
-    """The trial at the front's knee; null where fewer than three distinct points have none."""
+    """The trial at the front's knee; null where it has none."""
     compromise: int | None
     """The trial that `jobs.pull` takes: the knee, or else the one nearest to the ideal, see `tune.pareto`."""
     trials: tuple[TrialSummary, ...]

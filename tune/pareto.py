@@ -24,13 +24,14 @@ class Compromise(NamedTuple):
 
     number: int
     rule: Literal["knee", "compromise"]
-    """`knee`: farthest from the chord of the front's normalised ends. `compromise`: a front of fewer than three
-    distinct points has no knee; nearest to the ideal, each objective on the scale from the reference point to it."""
+    """`knee`: farthest from the chord of the front's normalised ends, on the side of the ideal. `compromise`: where no
+    point lies there, as on every front of fewer than three points, there is no knee; nearest to the ideal, each
+    objective on the scale from the reference point to it."""
 
     def __str__(self) -> str:
         if self.rule == "knee":
             return "knee: farthest from the line between the ends of the front"
-        return "compromise: nearest to error 0 and score 1; a front of fewer than three points has no knee"
+        return "compromise: nearest to error 0 and score 1; no point lies beyond the line between the ends of the front"
 
 
 def pareto_front(points: Mapping[int, Point]) -> list[int]:
@@ -81,15 +82,16 @@ def compromise(points: Mapping[int, Point]) -> Compromise | None:
     front = pareto_front(points)
     if not front:
         return None
-    if len({points[number] for number in front}) < 3:
-        return Compromise(min(front, key=lambda number: _distance_to_ideal(points[number])), "compromise")
     low, high = points[front[0]], points[front[-1]]
 
-    def distance_from_chord(number: int) -> float:
-        x, y = ((points[number][axis] - low[axis]) / (high[axis] - low[axis]) for axis in (0, 1))
-        return abs(y - x)
+    def beyond_chord(number: int) -> float:
+        x, y = ((points[number][axis] - low[axis]) / ((high[axis] - low[axis]) or 1.0) for axis in (0, 1))
+        return y - x
 
-    return Compromise(max(front, key=distance_from_chord), "knee")
+    farthest = max(front, key=beyond_chord)
+    if beyond_chord(farthest) > 0:
+        return Compromise(farthest, "knee")
+    return Compromise(min(front, key=lambda number: _distance_to_ideal(points[number])), "compromise")
 
 
 def _distance_to_ideal(point: Point) -> float:

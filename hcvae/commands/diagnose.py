@@ -38,10 +38,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     command = command_line.parse(Diagnose, arguments)
     from hcvae.bundle import load
-    from hcvae.training.diagnosis import examine
+    from hcvae.inspection.bundle import examine_bundle
 
-    bundle = load(command.bundle)
-    diagnosis = examine(bundle.config, bundle.history)
+    diagnosis = examine_bundle(load(command.bundle))
     if command.as_json:
         print(json.dumps(asdict(diagnosis)))
     else:

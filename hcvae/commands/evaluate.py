@@ -56,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
         _make_folder(folder)
     comparison = Comparison()
     current = "reading"
-    with progress_bar() as bar, line_a_minute(bar.console, lambda: f"still at {current}"):
+    with _progress_bar() as bar, line_a_minute(bar.console, lambda: f"still at {current}"):
         steps = MODEL_STEPS + BASELINE_STEPS * (command.baselines and not command.data)
         task = bar.add_task(current, total=steps * len(names))
 
@@ -88,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def progress_bar() -> Progress:
+def _progress_bar() -> Progress:
     """A bar on stderr; nothing where that is no terminal."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)

@@ -2,12 +2,19 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from hcvae.bundle import Bundle
 from hcvae.data.static import StaticColumn
 from hcvae.described import Described
+from hcvae.generation.conditions import condition_table
 from hcvae.inspection.finding import Finding
 from hcvae.model_card import REPORTED, shown
-from hcvae.training.diagnosis import examine
+from hcvae.training.diagnosis import Diagnosis, examine
+from hcvae.training.evaluation import drawn_peaks
+
+DRAWN = 500
+"""Waveforms for the typical condition of each normalisation group."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,18 @@ def summarise_bundle(bundle: Bundle) -> BundleSummary:
 
 def find_in_bundle(bundle: Bundle) -> list[Finding]:
     """The troubles of its training; see docs/diagnosis.md."""
-    troubles = examine(bundle.config, bundle.history).findings
+    troubles = examine_bundle(bundle).findings
     return [Finding(trouble.trouble, trouble.evidence, trouble.remedy) for trouble in troubles]
+
+
+def examine_bundle(bundle: Bundle) -> Diagnosis:
+    """Its diagnosis. Where its training did not draw peaks, as before format version 3, they are drawn now."""
+    drawn = bundle.metrics["validation"]
+    if "generated_impossible_peaks" not in drawn:
+        typical = condition_table(bundle, list(bundle.preprocessing.typical.values()))
+        static = torch.from_numpy(bundle.preprocessing.static.encode(typical)).repeat_interleave(DRAWN, dim=0)
+        drawn = drawn_peaks(bundle.model, static, bundle.preprocessing, torch.Generator().manual_seed(0))
+    return examine(bundle.config, bundle.history, drawn)
 
 
 def reported(metrics: dict[str, dict[str, float]]) -> list[tuple[str, list[str]]]:

@@ -7,6 +7,7 @@ Pure: the same configuration and history give the same findings, be the training
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from hcvae.config import Config
@@ -62,38 +63,51 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     """Its troubles, in the order of `TROUBLES`; empty for a healthy training."""
     figures: Mapping[Trouble, str | None]
-    """The numbers that each trouble was looked for in; None where the training was too short to judge, or did not
-    measure them. Peaks are there only where they are predicted and labelled."""
+    """The numbers that each trouble was looked for in; None where the training was too short to judge.
+    Peaks are there only where they are predicted and labelled."""
 
 
 def diagnose(
-    config: Config, history: Sequence[Mapping[str, float | None]], *, diverged: bool = False
+    config: Config,
+    history: Sequence[Mapping[str, float | None]],
+    drawn: Metrics = MappingProxyType({}),
+    *,
+    diverged: bool = False,
 ) -> tuple[Finding, ...]:
     """The troubles of a training so far; arguments as for `examine`."""
-    return examine(config, history, diverged=diverged).findings
+    return examine(config, history, drawn, diverged=diverged).findings
 
 
-def examine(config: Config, history: Sequence[Mapping[str, float | None]], *, diverged: bool = False) -> Diagnosis:
+def examine(
+    config: Config,
+    history: Sequence[Mapping[str, float | None]],
+    drawn: Metrics = MappingProxyType({}),
+    *,
+    diverged: bool = False,
+) -> Diagnosis:
     """Look for each trouble in the metrics of a training's epochs.
 
     Latents are judged at the best epoch (lowest validation loss of the last phase) once that phase has settled,
-    stability from the first epoch on.
+    stability from the first epoch on; peaks on generated waveforms, or before there are any, on reconstructions.
 
     Args:
         config: what was trained.
         history: the metrics of each finished epoch, as `hcvae.training.fit` reports them; None where not finite.
+        drawn: metrics that hold `hcvae.training.evaluation.drawn_peaks` of the trained model; empty: not drawn.
         diverged: whether `TrainingDiverged` ended the training after these epochs.
 
     Raises:
         UserError: an epoch lacks a metric, as no training of ours does.
     """
     try:
-        return _examine(config, history, diverged)
+        return _examine(config, history, drawn, diverged)
     except KeyError as error:
         raise UserError(f"history: each epoch must have the metric {error}, but one has not; is it damaged?") from error
 
 
-def _examine(config: Config, history: Sequence[Mapping[str, float | None]], diverged: bool) -> Diagnosis:
+def _examine(
+    config: Config, history: Sequence[Mapping[str, float | None]], drawn: Metrics, diverged: bool
+) -> Diagnosis:
     epochs = [{name: math.nan if value is None else value for name, value in epoch.items()} for epoch in history]
     best = _judged_epoch(config, epochs)
     collapsed = _collapsed(config, best) if best else ()
@@ -107,15 +121,16 @@ def _examine(config: Config, history: Sequence[Mapping[str, float | None]], dive
         findings.append(Finding("training instability", "; ".join(signs), remedies.against_instability(config)))
     if best and collapsed:
         findings.append(Finding("collapse", _use(config, best), remedies.against_collapse(config, collapsed)))
-    if best and _are_misplaced(best):
-        findings.append(Finding("misplaced peaks", _peaks(best), remedies.against_misplaced_peaks(config)))
+    placed, where = _placed(best, drawn)
+    if _are_misplaced(placed):
+        findings.append(Finding("misplaced peaks", _peaks(placed, where), remedies.against_misplaced_peaks(config)))
     figures: dict[Trouble, str | None] = {
         "poor disentanglement": _routing(best) if best and routed else None,
         "training instability": _losses(epochs[-1]) if epochs else None,
         "collapse": _use(config, best) if best else None,
     }
-    if any(name.startswith("peak_") for epoch in epochs for name in epoch):
-        figures["misplaced peaks"] = _peaks(best) if best and "impossible_peaks" in best else None
+    if placed or any("impossible_peaks" in epoch for epoch in epochs):
+        figures["misplaced peaks"] = _peaks(placed, where) if placed else None
     return Diagnosis(tuple(findings), figures)
 
 
@@ -160,9 +175,19 @@ def _has_collapsed(config: Config, best: Metrics, level: Level) -> bool:
     return units == 0 or (nats < FEW_NATS and few)
 
 
-def _are_misplaced(best: Metrics) -> bool:
+def _placed(best: Metrics | None, drawn: Metrics) -> tuple[Metrics, str]:
+    """How well peaks lie, and on what; empty where nobody measured it."""
+    generated = {name.removeprefix("generated_"): n for name, n in drawn.items() if name.startswith("generated_")}
+    if generated:
+        return generated, "generated waveforms"
+    if best and "impossible_peaks" in best:
+        return best, f"reconstructions in epoch {best['epoch']:.0f}"
+    return {}, ""
+
+
+def _are_misplaced(placed: Metrics) -> bool:
     def worst(start: str) -> float:
-        return max((value for name, value in best.items() if name.startswith(start)), default=0.0)
+        return max((value for name, value in placed.items() if name.startswith(start)), default=0.0)
 
     far_ms, far = worst("peak_distance_ms"), worst("far_peaks")
     return worst("impossible_peaks") > 0 or far_ms > FAR_FROM_MAXIMUM_MS or far > MANY_FAR
@@ -186,15 +211,15 @@ def _routing(best: Metrics) -> str:
     return f"{said}; z_global alone moves {film_effect:.0%} of the decoded waveform's variance under swaps"
 
 
-def _peaks(best: Metrics) -> str:
-    waves = [name.rpartition("_")[2] for name in best if name.startswith("peak_distance_ms")]
-    placed = [
-        f"wave {wave} {best[f'peak_distance_ms_{wave}']:.2f} ms ({best[f'far_peaks_{wave}']:.0%} over 1 ms)"
+def _peaks(placed: Metrics, where: str) -> str:
+    waves = [name.rpartition("_")[2] for name in placed if name.startswith("peak_distance_ms")]
+    distances = [
+        f"wave {wave} {placed[f'peak_distance_ms_{wave}']:.2f} ms ({placed[f'far_peaks_{wave}']:.0%} over 1 ms)"
         for wave in waves
     ]
     return (
-        f"median distance of the predicted peaks from the nearest maximum of their waveform: {', '.join(placed)}; "
-        f"{best['impossible_peaks']:.0%} of the waveforms with an impossible peak, in epoch {best['epoch']:.0f}"
+        f"{placed['impossible_peaks']:.0%} of the {where} have an impossible peak; "
+        f"median distance of the others from the nearest maximum: {', '.join(distances) or 'none is possible'}"
     )
 
 

@@ -48,9 +48,11 @@ def against_collapse(config: Config, levels: Sequence[str]) -> str:
 
 
 def against_misplaced_peaks(config: Config) -> str:
-    """A stronger peak loss, a longer training, or no peak head."""
+    """A peak head of possible latencies, a stronger peak loss, a longer training, or no peak head."""
+    older = ["train again, as this peak head predicts any latency"] if config.model.peak_window_ms is None else []
     return _joined(
         [
+            *older,
             f"raise {now(config, 'training.loss_weights.peak')}",
             f"train longer: {now(config, 'training.epochs')}",
             f"without enough labels, predict no peaks: {now(config, 'model.predict_peaks')}",

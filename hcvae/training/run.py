@@ -76,7 +76,7 @@ def train_bundle(
             "test_upper": {name: upper for name, (_, upper) in limits.items()},
         }
         bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics, finite(result.history))
-        findings = diagnose(result.config, result.history)
+        findings = diagnose(result.config, result.history, drawn_of["validation"])
         target, split = folder / "bundle", "\n- ".join([data.split.explanation, *unmeasured(data).values()])
         precision = str(result.precision)
         patiently(lambda: save_bundle(target, bundle, split, findings, precision), f"cannot write {target}")

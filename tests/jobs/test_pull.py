@@ -89,7 +89,7 @@ def test_the_rule_is_named_beside_the_other_choices(
     )
     result = SearchResult.open(known)
     short = dataclasses.replace(result, trials=tuple(trial for trial in result.trials if trial.number in ends))
-    why = "compromise: nearest to error 0 and score 1; a front of fewer than three points has no knee\n"
+    why = "compromise: nearest to error 0 and score 1; no point lies beyond the line between the ends of the front\n"
     assert short.compromise().number == 6
     assert pull._why(short) == why + ends[3]
     assert pull.run([str(known), "--trial=4", "--out", str(tmp_path / "named")]) == 0

@@ -66,10 +66,13 @@ def test_knee_is_farthest_from_the_chord() -> None:
         ({5: (0.4, 0.9), 7: (0.1, 0.1), 9: (0.5, 0.2)}, 5),
         ({3: (0.1, 0.1), 5: (0.4, 0.9), 6: (0.4, 0.9)}, 5),
         ({5: (0.4, 0.9)}, 5),
+        # Of three points the one between the ends lies on the wrong side of their chord, at (0.59, 0.38), or on it.
+        ({2: (0.1318, 0.3145), 5: (0.1589, 0.5598), 1: (0.1776, 0.9684)}, 1),
+        ({0: (0.25, 0.25), 1: (0.5, 0.5), 2: (0.75, 0.75)}, 1),
         ({4: (3.0, -0.9), 5: (1.2, -0.95)}, 5),
     ],
 )
-def test_a_front_of_fewer_than_three_points_has_a_compromise_near_the_ideal(
+def test_a_front_without_a_knee_has_a_compromise_near_the_ideal(
     points: dict[int, tuple[float, float]], nearest: int
 ) -> None:
     assert compromise(points) == Compromise(nearest, "compromise")

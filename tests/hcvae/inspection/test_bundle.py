@@ -1,9 +1,12 @@
 import dataclasses
 import json
 
+import torch
+
 from hcvae.bundle import load
-from hcvae.inspection.bundle import find_in_bundle, reported, summarise_bundle
+from hcvae.inspection.bundle import examine_bundle, find_in_bundle, reported, summarise_bundle
 from hcvae.training.diagnosis import diagnose
+from tests.hcvae.test_bundle_versions import VERSION_1
 
 
 def test_the_summary_says_what_the_files_say(trained):
@@ -33,7 +36,22 @@ def test_reported_metrics_are_those_of_all_parts():
 def test_findings_are_the_troubles_of_the_training(trained_bundle):
     history = [trained_bundle.history[0] | {"train_loss": None}]
     bundle = dataclasses.replace(trained_bundle, history=history)
-    troubles = diagnose(bundle.config, history)
+    troubles = diagnose(bundle.config, history, bundle.metrics["validation"])
     assert troubles  # a loss that is not finite
     found = find_in_bundle(bundle)
     assert [(f.trouble, f.evidence, f.remedy) for f in found] == [(t.trouble, t.evidence, t.remedy) for t in troubles]
+
+
+def test_peaks_of_an_older_bundle_are_drawn_for_its_diagnosis():
+    """Its training measured none."""
+    bundle = load(VERSION_1)
+    last = bundle.model.decoder.heads["predicted_peaks"][-1]
+    for wave_i_ms, share in ((1.0, "0%"), (-13.7, "100%")):
+        with torch.no_grad():
+            last.weight[:3] = 0
+            last.bias[:3] = torch.tensor([wave_i_ms, 3.0, 6.0])
+        figures = examine_bundle(bundle).figures["misplaced peaks"]
+        assert figures.startswith(f"{share} of the generated waveforms have an impossible peak; ")
+    [finding] = [finding for finding in find_in_bundle(bundle) if finding.trouble == "misplaced peaks"]
+    assert finding.evidence == figures
+    assert finding.remedy.startswith("train again, as this peak head predicts any latency")

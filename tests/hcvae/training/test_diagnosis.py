@@ -78,15 +78,24 @@ def placed(**changes: float) -> dict[str, float]:
 def test_misplaced_peaks_are_shown_with_their_numbers_where_they_were_measured():
     [finding] = diagnose(config(), changed(placed(peak_distance_ms_V=0.43, far_peaks_V=0.3, impossible_peaks=0.21)))
     assert finding.evidence == (
-        "median distance of the predicted peaks from the nearest maximum of their waveform: wave I 0.05 ms (0% over "
-        "1 ms), wave V 0.43 ms (30% over 1 ms); 21% of the waveforms with an impossible peak, in epoch 18"
+        "21% of the reconstructions in epoch 18 have an impossible peak; median distance of the others from the "
+        "nearest maximum: wave I 0.05 ms (0% over 1 ms), wave V 0.43 ms (30% over 1 ms)"
     )
     assert "training.loss_weights.peak (now 1.0)" in finding.remedy
-    assert "0% of the waveforms" in examine(config(), changed(placed())).figures[MISPLACED]
+    assert examine(config(), changed(placed())).figures[MISPLACED].startswith("0% of the reconstructions")
     assert MISPLACED not in examine(config(), healthy()).figures  # no peak head, or no label
-    older = changed({"peak_latency_error_ms_V": 0.1})
-    assert examine(config(), older).figures[MISPLACED] is None
     assert examine(config(), changed(placed())[:14]).figures[MISPLACED] is None
+
+
+@pytest.mark.parametrize("history", [healthy(), healthy(3), changed(placed(peak_distance_ms_I=0.9))])
+def test_generated_waveforms_decide_where_some_were_drawn(history):
+    """An encoder's latents may be decoded well where those of the prior are not."""
+    drawn = {f"generated_{name}": value for name, value in placed(impossible_peaks=0.244).items()}
+    [finding] = diagnose(config(), history, drawn)
+    assert finding.evidence.startswith("24% of the generated waveforms have an impossible peak; ")
+    assert diagnose(config(), history, drawn | {"generated_impossible_peaks": 0.0}) == ()
+    none_possible = diagnose(config(), history, {"generated_impossible_peaks": 1.0})
+    assert none_possible[0].evidence.endswith(": none is possible")
 
 
 def plateau(**epochs: float) -> list[Any]:
