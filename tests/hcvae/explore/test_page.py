@@ -265,6 +265,26 @@ def test_a_group_has_conditions_amplitudes_and_figures_of_its_own(served_groups,
     page.close()
 
 
+def test_a_number_may_be_unknown_where_it_was_in_training(served_groups, browser: Browser):
+    page = browser.new_page()
+    page.goto(served_groups)
+    wait_until_drawn(page)
+    age, unknown = (
+        page.get_by_role("textbox", name="age (years)"),
+        page.get_by_role("checkbox", name="age (years) unknown"),
+    )
+    unknown.uncheck()
+    age.fill("-1")
+    expect(page.get_by_role("status")).to_contain_text("age (years): must be a number from")
+    unknown.check()
+    expect(page.locator("#condition")).to_contain_text("age (years) unknown,")
+    wait_until_drawn(page)
+    expect(age).to_be_disabled()
+    expect(page.get_by_role("slider", name="age (years)")).to_be_disabled()
+    assert pq.read_table(save(page, "Parquet"))["age_years"].to_pylist() == [None]
+    page.close()
+
+
 def test_rows_that_are_not_there_cannot_be_added(opened):
     page, _ = opened
     row, add = page.get_by_label("Row of the table"), page.get_by_role("button", name="Add recording")
