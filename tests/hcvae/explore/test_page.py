@@ -148,7 +148,8 @@ def test_nothing_is_saved_while_a_number_is_not_permitted(opened, text):
     field, status = page.get_by_role("textbox", name=LEVEL), page.get_by_role("status")
     start = state(page)
     field.fill(text)
-    for kind in (*SAVES, "Freeze current"):  # at once, before the field is judged
+    assert page.locator(".valid-only:enabled").count() == 0  # at once, before the field is judged
+    for kind in (*SAVES, "Freeze current"):
         expect(page.get_by_role("button", name=kind)).to_be_disabled()
     expect(status).to_contain_text(f"nothing can be saved: {LEVEL}: must be a number from 10 to 90, but got")
     expect(field).to_have_attribute("aria-invalid", "true")
