@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Locator
 
 from hcvae.errors import UserError
 from jobs import report
-from tests.axe import serious
+from tests.accessibility import serious
 from tune.results import SearchResult
 
 ROOT = Path(__file__).resolve().parents[2]
