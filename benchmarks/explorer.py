@@ -111,8 +111,8 @@ def picture(page: Page, path: str) -> None:
     page.get_by_role("slider", name=LEVEL).focus()
     for _ in range(3):
         page.keyboard.press("PageDown")
-    level = page.get_by_role("slider", name=LEVEL).get_attribute("aria-valuenow")
-    page.locator("#waveform .gtitle", has_text=f"{LEVEL} {level},").wait_for()
+    level = page.get_by_role("slider", name=LEVEL).input_value()
+    page.locator("#condition", has_text=f"{LEVEL} {level},").wait_for()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=path)
 

@@ -53,7 +53,7 @@ def html_report(folder: StudyFolder) -> str:
         "members": members,
         "trials": sorted(zip(summaries, map(_seconds, trials), strict=True), key=lambda row: _place(row[0], members)),
         "params": list(dict.fromkeys(name for trial in trials for name in trial.params)),
-        **(_content_of(folder, study, Timeline.of(complete, _begun(own)), summaries) if complete else {}),
+        **(_content_of(folder, study, Timeline.of(complete, _begun(own)), summaries, members) if complete else {}),
     }
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -84,11 +84,14 @@ def param_importances(complete: Sequence[FrozenTrial]) -> dict[str, dict[str, fl
 
 
 def _content_of(
-    folder: StudyFolder, study: optuna.Study, timeline: Timeline, summaries: Sequence[TrialSummary]
+    folder: StudyFolder,
+    study: optuna.Study,
+    timeline: Timeline,
+    summaries: Sequence[TrialSummary],
+    front: Sequence[int],
 ) -> dict[str, Any]:
     """What a page shows of the complete trials of this search, of which there is at least one."""
     complete = {trial.number: trial for trial in timeline.trials}
-    front = pareto_front(timeline.points)
     summary_of = {summary.number: summary for summary in summaries}
     importances = param_importances(timeline.trials)
     shared = set.intersection(*(set(trial.params) for trial in complete.values()))

@@ -85,7 +85,8 @@ def served(good_bundle, recordings_table) -> Iterator[tuple["subprocess.Popen[st
 
 @pytest.fixture(scope="module")
 def served_groups(tmp_path_factory) -> Iterator[str]:
-    """The address of an explorer of two species: mice have a tenth of the amplitude, at levels of 30 to 50 dB."""
+    """The address of an explorer of two species: mice have a tenth of the amplitude, at levels of 30 to 50 dB. Some
+    ages are not known."""
     folder = tmp_path_factory.mktemp("species")
     human, mouse = simulate(600, 1), simulate(600, 2)
     levels = np.random.default_rng(0).integers(30, 51, len(mouse)).astype(np.float32)
@@ -98,13 +99,16 @@ def served_groups(tmp_path_factory) -> Iterator[str]:
     }.items():
         position = mouse.schema.get_field_index(name)
         mouse = mouse.set_column(position, human.schema.field(name), pa.chunked_array([values]).cast(human[name].type))
+    for name, table in {"human": human, "mouse": mouse}.items():
+        known = np.arange(len(table)) % 10 > 0
+        ages = pc.if_else(pa.array(known), table["age_years"], None)
+        position = table.schema.get_field_index("age_years")
+        write_table(table.set_column(position, table.schema.field("age_years"), ages), folder / f"{name}.parquet")
     tables = [str(folder / "human.parquet"), str(folder / "mouse.parquet")]
-    for table, path in zip((human, mouse), tables, strict=True):
-        write_table(table, path)
     config = Config.model_validate(
         {
             "model": {"width": 0.05, "global_latent_dim": 3, "local_latent_dim": 4, "predict_peaks": False},
-            "data": {"tables": tables, "static": ["stimulus_level_db", "species"]},
+            "data": {"tables": tables, "static": ["stimulus_level_db", "age_years", "species"]},
             "normalization": {"group_by": "species"},
             "training": {"epochs": 3, "batch_size": 64, "learning_rate": 0.01},
         }

@@ -2,7 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from hcvae.explore.figure import figure, peak_rows
+from hcvae.explore.figure import AXIS, CURRENT_COLOR, DARK, INK, PAPER, REFERENCE_COLORS, figure, peak_rows
+from tests.accessibility import contrast
 
 NAN = float("nan")
 
@@ -66,3 +67,9 @@ def test_references_differ_in_colour_and_dashes(table):
     lines = [trace["line"] for trace in figure(many, (0, 1))["data"] if trace["mode"] == "lines"]
     assert len({(line["color"], line["dash"]) for line in lines}) == 31
     assert [line["dash"] for line in lines].count("solid") == 1
+
+
+def test_lines_have_contrast_on_light_and_dark_pages():
+    for color in (CURRENT_COLOR, *REFERENCE_COLORS, INK, AXIS):
+        assert contrast(color, PAPER) >= 4
+        assert contrast(DARK[color], DARK[PAPER]) >= 4

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from hcvae.bundle import load
 from hcvae.data.normative import Condition, wave_latency_ms
 from hcvae.data.table import signals_of
-from tests.axe import serious
+from tests.accessibility import serious
 
 pytestmark = pytest.mark.services
 
@@ -148,7 +148,8 @@ def test_nothing_is_saved_while_a_number_is_not_permitted(opened, text):
     field, status = page.get_by_role("textbox", name=LEVEL), page.get_by_role("status")
     start = state(page)
     field.fill(text)
-    for kind in (*SAVES, "Freeze current"):  # at once, before the field is judged
+    assert page.locator(".valid-only:enabled").count() == 0  # at once, before the field is judged
+    for kind in (*SAVES, "Freeze current"):
         expect(page.get_by_role("button", name=kind)).to_be_disabled()
     expect(status).to_contain_text(f"nothing can be saved: {LEVEL}: must be a number from 10 to 90, but got")
     expect(field).to_have_attribute("aria-invalid", "true")
@@ -262,6 +263,26 @@ def test_a_group_has_conditions_amplitudes_and_figures_of_its_own(served_groups,
     assert limits["mouse"][1] < limits["human"][1]
     assert 3 < heights["human"] / heights["mouse"] < 30  # the waveforms' own ratio is 10
     assert 3 < changes["human"] / changes["mouse"] < 30
+    page.close()
+
+
+def test_a_number_may_be_unknown_where_it_was_in_training(served_groups, browser: Browser):
+    page = browser.new_page()
+    page.goto(served_groups)
+    wait_until_drawn(page)
+    age, unknown = (
+        page.get_by_role("textbox", name="age (years)"),
+        page.get_by_role("checkbox", name="age (years) unknown"),
+    )
+    unknown.uncheck()
+    age.fill("-1")
+    expect(page.get_by_role("status")).to_contain_text("age (years): must be a number from")
+    unknown.check()
+    expect(page.locator("#condition")).to_contain_text("age (years) unknown,")
+    wait_until_drawn(page)
+    expect(age).to_be_disabled()
+    expect(page.get_by_role("slider", name="age (years)")).to_be_disabled()
+    assert pq.read_table(save(page, "Parquet"))["age_years"].to_pylist() == [None]
     page.close()
 
 

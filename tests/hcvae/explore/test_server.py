@@ -97,12 +97,12 @@ def test_a_step_of_one_standard_deviation_changes_the_waveform_by_the_figure_bes
     for level in ("80", "20"):
         start["fields"]["condition-0-0"] = level
         answers = {}
-        for shift in ("0.05", "-0.05"):  # so small that a network is nearly linear
+        for shift in ("1", "-1"):
             form = start | {"fields": start["fields"] | {"global-1": shift}}
             answers[shift] = client.post("/draw", json=form).json
         up, down = (np.array(answer["figure"]["data"][0]["y"]) for answer in answers.values())
-        figures[level] = answers["0.05"]["changes"]["global"][0]
-        assert figures[level] == pytest.approx(np.sqrt(np.mean(((up - down) / 0.1) ** 2)), rel=0.2)
+        figures[level] = answers["1"]["changes"]["global"][0]
+        assert figures[level] == pytest.approx(np.sqrt(np.mean(((up - down) / 2) ** 2)), rel=1e-3)
     assert figures["80"] != pytest.approx(figures["20"], rel=0.02)
 
 
