@@ -86,13 +86,13 @@ def test_bad_settings(refuse: Refuse, write_config: Write, settings: dict[str, A
         ),
         ("model.dropout", {"type": "float", "low": 0.5, "high": 0.1}, "low <= high must hold, but got"),
         ("model.dropout", {"type": "float", "low": 0, "high": 0.1, "log": True}, "low > 0 must hold on a log"),
-        ("model.dropout", {"type": "normal", "mean": 0}, "search.space.model.dropout.type: must be one of float, int, choice, but got 'normal'"),
+        ("model.dropout", {"type": "normal", "mean": 0}, ".model.dropout.type: must be one of float, int, choice, but"),
         (
             "training.precision",
             {"type": "choice", "choices": ["fp16"]},
             "training.precision: input should be 'auto', 'fp32', 'tf32' or",
         ),
-        ("training.epochs", {"type": "choice", "choices": []}, "search.space.training.epochs.choices: must not be empty"),
+        ("training.epochs", {"type": "choice", "choices": []}, ".training.epochs.choices: must not be empty"),
         (
             "model.global_latent_dim",
             {"type": "int", "low": 16, "high": 64},
