@@ -261,7 +261,7 @@ def test_a_finished_search_shows_the_front_and_what_to_do_next(
         f"python -m jobs.report {study} --out {study.parent}/{study.name}.html",
         f"python -m jobs.pull {study} --out {study.parent}/model",
         f"hcvae generate {study.parent}/model --condition stimulus_level_db=",
-        "--search.trials 6",
+        f"python -m jobs.search --config {write_config(tiny)} --search.trials 6",
     ):
         assert command in printed
 
@@ -272,7 +272,7 @@ def test_what_to_do_next_can_be_pasted_whatever_the_folder_is_called(
     folder = shutil.copytree(study, tmp_path / "it's $HOME; here" / "tiny")
     result = SearchResult.open(folder)
     config = SearchConfig.model_validate(tiny)
-    lines = search._next_steps(config, result).splitlines()
+    lines = search._next_steps(config, result, []).splitlines()
     commands = [line[22:] for line in lines if line.startswith(("keep it", "take the", "generate"))]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     pasted = "set -e\n" + "\n".join(commands)
@@ -286,7 +286,7 @@ def test_what_to_do_next_can_be_pasted_whatever_the_folder_is_called(
 
 def test_a_search_of_all_combinations_is_not_told_to_go_on(study: Path, tiny: dict[str, Any]) -> None:
     config = SearchConfig.model_validate(tiny | {"search": tiny["search"] | {"trials": 39}})
-    assert "search further" not in search._next_steps(config, SearchResult.open(study))
+    assert "search further" not in search._next_steps(config, SearchResult.open(study), [])
 
 
 # Ctrl-C and waiting, in a process of its own
