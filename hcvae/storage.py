@@ -51,7 +51,7 @@ class Place:
         if isinstance(where, Place):
             return where
         if not is_uri(where):
-            return cls(str(Path(where).expanduser().absolute()))
+            return cls(str(Path(os.path.expanduser(where)).absolute()))  # unlike Path's it accepts an unknown ~user
         if shows_secret(str(where)):
             raise UserError(f"{str(where).partition('://')[0]}://...: {SECRET_ADVICE}")
         return cls(str(where))

@@ -57,7 +57,7 @@ def _from_folder(folder: Path, paths: Any) -> Any:
     """`paths`, one or a list, as seen from `folder`; URIs, and what is no path, stay for the validation."""
     if isinstance(paths, list):
         return [_from_folder(folder, path) for path in paths]
-    return str(folder / Path(paths).expanduser()) if isinstance(paths, str) and not is_uri(paths) else paths
+    return str(folder / os.path.expanduser(paths)) if isinstance(paths, str) and not is_uri(paths) else paths
 
 
 def lasting(place: str) -> str:

@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
         console.print(result.table())
         if comparability := _comparability(result):
             console.print(comparability, highlight=False, markup=False, soft_wrap=True)
-        console.print(_next_steps(config, result), highlight=False, markup=False, soft_wrap=True)
+        console.print(_next_steps(config, result, arguments), highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
@@ -97,7 +97,7 @@ def _comparability(result: "SearchResult") -> str | None:
     )
 
 
-def _next_steps(config: SearchConfig, result: "SearchResult") -> str:
+def _next_steps(config: SearchConfig, result: "SearchResult", arguments: Sequence[str]) -> str:
     from jobs.next_steps import activate_hint, beside, from_here, generate_command
     from tune.combinations import combinations
 
@@ -113,7 +113,8 @@ def _next_steps(config: SearchConfig, result: "SearchResult") -> str:
     else:
         lines.append(f"models                the {rule}, trial {chosen}, has none; there: {[*models]}")
     if not 0 < len(combinations(config)) <= config.search.trials:
-        lines.append(f"search further        the same command with --search.trials {2 * config.search.trials}")
+        again = ["python", "-m", "jobs.search", *arguments, "--search.trials", str(2 * config.search.trials)]
+        lines.append(f"search further        {shlex.join(again)}")
     where = "pareto.json; a model bundle for each trial of the Pareto front under best/"
     return "\n".join(["", f"Results: {folder} ({where})", activate_hint(), *lines, ""])
 

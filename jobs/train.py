@@ -70,7 +70,7 @@ def run(arguments: Sequence[str]) -> int:
     config = Config.model_validate({name: getattr(command, name) for name in Config.model_fields})
     begin(f"Training of {command.out}: reading the data", config.data.tables, ray=command.workers > 1)
     from hcvae.training import preflight
-    from jobs.next_steps import generate_command
+    from jobs.next_steps import from_here, generate_command
     from tune.streaming import prepare
 
     console, out = Console(stderr=command.log_json), Place.of(command.out)
@@ -92,10 +92,10 @@ def run(arguments: Sequence[str]) -> int:
     best = outcome.history[(outcome.best_epoch or 0) - 1]
     console.print(
         f"\n{_objectives(best)} (validation part, best epoch)\n\n"
-        f"model                 {out / 'bundle'}\n"
-        f"generate with it      {generate_command(out / 'bundle', str(out / 'bundle'))}\n"
+        f"model                 {from_here(out / 'bundle')}\n"
+        f"generate with it      {generate_command(out / 'bundle', from_here(out / 'bundle'))}\n"
         f"look at the training  {_events(out)}\n"
-        f"pictures              {out / 'figures'}",
+        f"pictures              {from_here(out / 'figures')}",
         highlight=False,
         markup=False,
         soft_wrap=True,
@@ -113,7 +113,9 @@ def _objectives(metrics: Mapping[str, float | None]) -> str:
 
 def _events(out: Place) -> str:
     """How to look at the training on this machine; where its events lie in an object store."""
-    events = str(out / "tensorboard")
+    from jobs.next_steps import from_here
+
+    events = from_here(out / "tensorboard")
     return shlex.join(["tensorboard", "--logdir", events]) if out.is_local else events
 
 

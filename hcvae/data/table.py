@@ -255,6 +255,8 @@ def _columns(present: Sequence[str], config: DataConfig, where: str, waveforms: 
         if name not in present:
             close = difflib.get_close_matches(name, present, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"it has {sorted(present)}"
+            if name in config.static:
+                hint += "; data.static names the columns that condition the model"
             raise UserError(f"{where}: column {name!r} is missing; {hint}")
     return wanted
 

@@ -76,6 +76,10 @@ def test_keys_in_paths_are_refused_and_not_repeated(content):
     assert "qwerty" not in str(error.value)
 
 
+def test_the_home_of_a_user_that_is_not_there_is_a_path():
+    assert parse(Train, ["--data.tables=~nobody-of-that-name/t"]).data.tables[0].endswith("/~nobody-of-that-name/t")
+
+
 def test_every_mistake_is_told_at_once():
     with pytest.raises(UserError) as error:
         parse(Train, [], {"model": {"width": 0}, "training": {"epochs": 0}})
