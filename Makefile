@@ -11,7 +11,7 @@ SERVICES_REPORT := $(VENV)/services.xml
 CONFIG ?= configs/quickstart.json
 
 .DEFAULT_GOAL := help
-.PHONY: help search test test-services lint bench bench-full docs clean
+.PHONY: help search test test-services lint bench bench-full configuration docs clean
 
 help:
 	@echo "make search         run the search of CONFIG (now $(CONFIG))"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint           check style, types and the direction of imports"
 	@echo "make bench          run a short tier of the benchmarks of speed in a copy of the checkout, under 15 minutes"
 	@echo "make bench-full     run all of them, hours on 2 cores, and write their tables into docs/benchmarks.md"
+	@echo "make configuration  write docs/configuration.md from the fields of the configuration"
 	@echo "make docs           build the API reference into build/docs; warnings are errors"
 	@echo "make clean          remove the environment, builds and caches; results stay"
 
@@ -30,9 +31,9 @@ test: $(VENV)/.dev
 	@$(PYTEST) -m "not services"
 	@$(PYTEST) --doctest-modules hcvae --quiet
 
-# pytest's exit status 5: no test bears the marker.
+# tests/conftest.py puts the folders with the longest tests first. pytest's exit status 5: no test bears the marker.
 test-services: $(VENV)/.dev
-	@$(PYTEST) -m services --timeout 900 --junit-xml=$(SERVICES_REPORT) || test $$? -eq 5
+	@$(PYTEST) --no-loadscope-reorder -m services --timeout 900 --junit-xml=$(SERVICES_REPORT) || test $$? -eq 5
 	@if grep -q "<skipped" $(SERVICES_REPORT); then echo "make test-services: no test may be skipped here" >&2; exit 1; fi
 
 lint: $(VENV)/.dev
@@ -40,6 +41,9 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+configuration: $(VENV)/.dev
+	@PYTHONPATH=. $(BIN)/python docs/configuration_reference.py
 
 docs: $(VENV)/.dev
 	@$(BIN)/python docs/api_reference.py build/docs
@@ -98,8 +102,8 @@ $(VENV)/.created:
 $(VENV)/.search: $(VENV)/.created pyproject.toml constraints.txt
 	@echo "Installing torch into $(VENV): a large download the first time"
 	@$(PIP_INSTALL) setuptools torch
-	@echo "Installing hcvae with Ray Tune and Optuna into $(VENV)"
-	@$(PIP_INSTALL) --no-build-isolation --editable '.[search]'
+	@echo "Installing hcvae with Ray Tune, Optuna and what the other commands of the README need into $(VENV)"
+	@$(PIP_INSTALL) --no-build-isolation --editable '.[explore,formats,onnx,search]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.search

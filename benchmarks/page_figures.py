@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     PICTURES.mkdir(exist_ok=True)
     plots.save_figure(progress(result), PICTURES / "progress.png", DPI)
     plots.save_figure(along_the_front(result), PICTURES / "front.png", DPI)
-    [drawn] = evoked(result.load(result.knee()))
+    [drawn] = evoked(result.load(result.compromise()))
     plots.save_figure(drawn, PICTURES / "evoked.png", DPI)
     Console().print(f"drawn into {PICTURES.relative_to(ROOT)}")
     return 0
@@ -82,7 +82,7 @@ def along_the_front(result: SearchResult) -> Figure:
     """The front, and what models along it do with a waveform."""
     chosen = {
         "lowest error": result.best(OBJECTIVES[0]),
-        "knee": result.knee(),
+        "knee": result.compromise(),
         "best disentanglement": result.best(OBJECTIVES[1]),
     }
     figure = Figure(figsize=(9, 5.5), layout="constrained")

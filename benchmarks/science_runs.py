@@ -11,7 +11,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from tune.pareto import Point, knee, pareto_front
+from tune.pareto import Point, compromise, pareto_front
 
 SEEDS = range(5)
 ABLATION_SEEDS = range(2)
@@ -161,7 +161,8 @@ def found_at_quarter() -> dict[str, dict[str, Any]]:
     """Of the recorded search, the trial with the lowest NMSE, then the knee of its front, which `jobs.pull` takes."""
     trials = searched()
     points = points_of(trials)
-    chosen = (pareto_front(points)[0], knee(points))
+    best = compromise(points)
+    chosen = (pareto_front(points)[0], best.number if best else None)
     return {
         f"found at width 0.25, no. {number}": _changes(trials[number]["params"])
         for number in chosen

@@ -1,12 +1,21 @@
 """Errors that a user can mend, and the exit codes of this folder's commands."""
 
+import argparse
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 USER_ERROR, INTERRUPTED = 2, 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads a command line; a mistake in it is a ClusterError."""
+
+    def error(self, message: str) -> NoReturn:
+        """One message, without the usage."""
+        raise ClusterError(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
 
 
 class ClusterError(ValueError):

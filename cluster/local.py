@@ -4,7 +4,6 @@ The cluster outlives the command. Its folder, which nobody else may enter, holds
 and Ray's own files; `down` removes it.
 """
 
-import argparse
 import json
 import os
 import secrets
@@ -23,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from cluster.errors import ClusterError, main
+from cluster.errors import ClusterError, Parser, main
 from cluster.nodes import Node
 
 START_S = 120
@@ -224,8 +223,8 @@ def run(arguments: Sequence[str]) -> int:
     return 0 if cluster.n_alive == len(cluster.nodes) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m cluster.local", description=__doc__.partition("\n")[0])
+def _parser() -> Parser:
+    parser = Parser(prog="python -m cluster.local", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--folder", type=lambda text: Path(text).absolute(), default=_default_folder(), help="of its files"
     )

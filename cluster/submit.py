@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from cluster.errors import INTERRUPTED, ClusterError, main
+from cluster.errors import INTERRUPTED, ClusterError, Parser, main
 from cluster.package import pack, requirements
 from cluster.secrecy import refuse_secrets
 
@@ -30,7 +30,7 @@ ADDRESS = "http://127.0.0.1:8265"
 EPILOG = """options of submit come before the job's name, those of the job after it:
   python -m cluster.submit --follow search --config configs/quickstart.json
   python -m cluster.submit --submission-id night-1 --metadata purpose=baseline search --search.trials 200
-  python -m cluster.submit --install train --config configs/quickstart.json --out one-model
+  python -m cluster.submit --install train --config configs/quickstart.json --out results/one-model
   python -m cluster.submit --status night-1 --follow
   python -m cluster.submit --stop night-1
 
@@ -184,8 +184,8 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in texts)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m cluster.submit",
         description="Run `python -m jobs.JOB ARGUMENTS` of this checkout on a Ray cluster.",
         epilog=EPILOG,

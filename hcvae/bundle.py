@@ -117,6 +117,8 @@ def load(path: str | Path | Place) -> Bundle:
     """
     place = Place.of(path)
     if place.is_local:
+        if not place.path.is_dir():
+            raise UserError(f"{place}: not a model bundle: there is no such folder")
         return _load(place.path)
     try:
         with place.fetched() as folder:
@@ -161,6 +163,7 @@ def _check_fit(folder: Path, config: Config, preprocessing: Preprocessing) -> No
     for name, configured, found in (
         ("model.static_dim", config.model.static_dim, preprocessing.static.dim),
         ("model.signal_length", config.model.signal_length, preprocessing.signal_length),
+        ("model.peak_window_ms", config.model.peak_window_ms or preprocessing.window_ms, preprocessing.window_ms),
         ("data.static", config.data.static, columns),
         ("normalization.group_by", config.normalization.group_by, preprocessing.signal.group_by),
     ):

@@ -17,7 +17,12 @@ def _from_version_1(config: Json, normalization: Json) -> None:
     config.setdefault("weights_sha256", None)
 
 
-UPGRADES: dict[int, Callable[[Json, Json], None]] = {1: _from_version_1}
+def _from_version_2(config: Json, normalization: Json) -> None:
+    """Version 3 has peak heads that predict possible latencies only; null: one that may predict any."""
+    config["model"].setdefault("peak_window_ms", None)
+
+
+UPGRADES: dict[int, Callable[[Json, Json], None]] = {1: _from_version_1, 2: _from_version_2}
 """By the version that a step starts from: it changes config.json's and normalization.json's content into the next."""
 FORMAT_VERSION = max(UPGRADES) + 1
 """What this hcvae writes."""
@@ -35,7 +40,7 @@ def bring_up_to_date(folder: Path, config: Json, normalization: Json) -> None:
     if version > FORMAT_VERSION:
         raise UserError(
             f"{path}: format_version {str(version)[:100]} needs {_needed(config)}, but this is {hcvae.__version__}; "
-            "pip install --upgrade hcvae"
+            "install a newer hcvae"
         )
     for step in range(version, FORMAT_VERSION):
         try:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from hcvae import __version__
 from hcvae.errors import USER_ERROR, UserError
 from hcvae.interruption import guard_program
 from hcvae.suggest import did_you_mean
@@ -24,7 +25,8 @@ HELP = """usage: hcvae COMMAND [options]
 commands:
 {commands}
 
-hcvae COMMAND --help tells the options, with examples."""
+hcvae COMMAND --help shows the options of a command, with examples; hcvae --version shows the version.
+To train and to search: python -m jobs.train --help and python -m jobs.search --help, in the checkout."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -32,6 +34,9 @@ def run(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(HELP.format(commands="\n".join(f"  {name:10} {does}" for name, does in COMMANDS.items())))
         return 0 if arguments else USER_ERROR
+    if arguments[0] == "--version":
+        print(f"hcvae {__version__}")
+        return 0
     name, *rest = arguments
     if name not in COMMANDS:
         raise UserError(f"{name}: unknown command{did_you_mean(name, list(COMMANDS))}")

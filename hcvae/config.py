@@ -7,13 +7,24 @@ Every section is frozen and refuses unknown keys. JSON goes in and out:
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from hcvae.described import one_line, small_table
 from hcvae.storage import Place
+from hcvae.validation import HOLDS_SECRET, SECRET_ADVICE, shows_secret
 
 MOST_DIMENSIONS = 2**14
 """Samples of a waveform or dimensions of a latent: the model holds a square matrix of each, here of 1 GiB."""
 
+
+def _absolute(path: str) -> str:
+    if shows_secret(path):
+        raise PydanticCustomError(HOLDS_SECRET, "{advice}", {"advice": SECRET_ADVICE})
+    return str(Place.of(path))
+
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+"""A path, made absolute from the current folder so that a bundle or a study is valid from any other; or a URI."""
 
 Precision = Literal["fp32", "tf32", "bf16"]
 """Of matrix products: single, its factors rounded to 10 bits on a GPU, or forward passes in bfloat16."""
@@ -61,6 +72,9 @@ class ModelConfig(Section):
     """Dimensions of z_local, never below those of z_global."""
     predict_peaks: bool = True
     """Predict latency and amplitude of waves I, III and V."""
+    peak_window_ms: float | None = Field(None, gt=0)
+    """Last sample's time: latencies lie before it, in the order of the waves. null takes it from the data; in a bundle
+    it means a peak head of format version 2, which predicts any latency."""
     use_film: bool = True
     """Steer the decoder by FiLM; false concatenates z_global to the decoder's input."""
     early_signal_ratio: float = Field(0.3, gt=0, le=1)
@@ -146,8 +160,9 @@ class SplitConfig(Section):
 class DataConfig(Section):
     """Where the waveforms come from and which columns describe them."""
 
-    tables: tuple[str, ...] = ()
-    """Parquet waveform tables, read as one; none means the simulator."""
+    tables: tuple[AbsolutePath, ...] = ()
+    """Parquet waveform tables, read as one; none means the simulator. In a configuration file, paths are relative to
+    that file."""
     memory_budget_gb: float | None = Field(None, gt=0)
     """GB that the waveforms of `tables` may take in memory; those of larger tables are read again in each epoch, by
     searches and `jobs.train` (see docs/clusters.md). null: all in memory."""
@@ -280,7 +295,7 @@ class TrainingConfig(Section):
     minute at the start."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: the GPU where there is one."""
-    start_from: Annotated[str, AfterValidator(lambda place: str(Place.of(place)))] | None = None
+    start_from: AbsolutePath | None = None
     """Fine-tuning: the model bundle, a folder or a URI, whose weights the training starts from. It needs the same
     `model`, static columns and sampling rate; scales are the new data's. Null starts from random weights."""
     seed: int = Field(0, ge=0)

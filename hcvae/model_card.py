@@ -1,6 +1,7 @@
 """The README.md of a model bundle."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ REPORTED = {
     "cross_average_nmse": "NMSE against an independent average of the same recording",
     "r2": "R2",
     "correlation": "correlation",
+    "generated_impossible_peaks": "share of generated waveforms with a peak outside them or out of order",
+    "generated_peak_distance_ms_V": "generated wave V: distance from a maximum of its waveform, ms, median",
     "global_active_units": "active units of z_global",
     "local_active_units": "active units of z_local",
 }
@@ -52,7 +55,10 @@ def model_card(bundle: "Bundle", split: str, findings: Sequence["Finding"], prec
 
 def _facts(bundle: "Bundle", split: str, precision: str) -> list[str]:
     config, preprocessing = bundle.config, bundle.preprocessing
-    source = ", ".join(config.data.tables) or f"simulator ({config.data.simulator.rows} waveforms)"
+    source = (
+        ", ".join(Path(table).name for table in config.data.tables)
+        or f"simulator ({config.data.simulator.rows} waveforms)"
+    )
     parameters = sum(p.numel() for p in bundle.model.parameters())
     latents = ", ".join(f"{dim} {block}" for block, dim in bundle.model.latent_dims.items())
     waves = ", ".join(preprocessing.labelled_waves)
@@ -73,11 +79,16 @@ def _metrics(bundle: "Bundle") -> list[str]:
     lower, upper = (metrics.get(f"test_{end}", {}) for end in ("lower", "upper"))
     lines = ["| measured on | validation (chosen by it) | test (held out) |", "| --- | --- | --- |"]
     for name, meaning in REPORTED.items():
-        if name in metrics["test"]:
-            validation, test = (f"{metrics[part][name]:.4g}" for part in ("validation", "test"))
+        if name in metrics["test"] or name in metrics["validation"] or name == "disentanglement":
+            validation, test = (shown(metrics[part].get(name)) for part in ("validation", "test"))
             spread = f" ({lower[name]:.4g} to {upper[name]:.4g})" if name in lower else ""
             lines.append(f"| {meaning} | {validation} | {test}{spread} |")
     return lines
+
+
+def shown(value: float | None) -> str:
+    """A figure, or that the data did not allow to measure it."""
+    return "not measured" if value is None else f"{value:.4g}"
 
 
 def _spread(bundle: "Bundle") -> str:

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hcvae import plots
-from hcvae.data.dataset import MODEL_WAVES, Part
+from hcvae.data.dataset import Part
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.figure_parts import STIMULUS, label_of, listed
 from hcvae.models import Model
 from hcvae.models.base import evaluating
+from hcvae.peaks import valid_waves
 
 Rows = NDArray[np.int64]
 
@@ -76,15 +77,15 @@ class ModelFigures:
     def decode(
         self, latents: dict[str, Tensor], static: Tensor
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Waveforms in uV [R, T] and predicted latencies in ms [R, 3], where waves were labelled in training."""
+        """Waveforms in uV [R, T] and predicted latencies in ms [R, 3]; NaN where one is not valid."""
         z = {f"z_{block}": values for block, values in latents.items()}
         with torch.no_grad(), evaluating(self.model):
             decoded = self.model.decode(**z, static_params=static)
         waveforms = self.preprocessing.in_uv(decoded["recon_signal"].numpy(), static.numpy())
         if "predicted_peaks" not in decoded:
             return waveforms, None
-        labelled = np.isin(MODEL_WAVES, self.preprocessing.labelled_waves)
-        return waveforms, np.where(labelled, decoded["predicted_peaks"][:, :3].numpy(), np.float32(np.nan))
+        peaks = decoded["predicted_peaks"]
+        return waveforms, torch.where(valid_waves(peaks, self.preprocessing), peaks[:, :3], torch.nan).numpy()
 
     @cached_property
     def static(self) -> Tensor:

@@ -24,7 +24,7 @@ import hcvae
 from hcvae.bundle import Bundle
 from hcvae.data.atomic import written_whole
 from hcvae.data.static import StaticColumn
-from hcvae.errors import UserError
+from hcvae.errors import PackageMissing, UserError
 from hcvae.portable import PortableDecoder, PortableEncoder, PortablePrior
 
 SUFFIX = ".onnx"
@@ -196,6 +196,4 @@ def _library(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise UserError(
-            f"export needs the package {name}, which is not installed; pip install 'hcvae[onnx]'"
-        ) from error
+        raise PackageMissing("export", name, "onnx") from error

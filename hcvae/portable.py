@@ -6,15 +6,14 @@ Legend: B batch, T samples, C columns of the condition, S encoded static paramet
 latent.
 """
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hcvae.bundle import Bundle
-from hcvae.data.dataset import MODEL_WAVES
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.data.static import StaticColumn
 from hcvae.models import Model
+from hcvae.peaks import valid_waves
 
 
 class Condition(nn.Module):
@@ -101,16 +100,15 @@ class PortableDecoder(nn.Module):
     """condition [B, C] and each latent [B, D] to signal [B, T] in uV, static [B, S] and, where there are, peaks [B, 6].
 
     static: numbers in their own units, then scores of categories and of null, as `StaticEncoder.names` calls them.
-    peaks: latency of waves I, III, V in ms, then their amplitude in uV; NaN for a wave that was labelled nowhere.
+    peaks: latency of waves I, III, V in ms, then their amplitude in uV; NaN for a wave that is not valid.
     """
 
     shift: Tensor
     scale: Tensor
-    labelled: Tensor
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
-        preprocessing = bundle.preprocessing
+        preprocessing = self.preprocessing = bundle.preprocessing
         self.model, self.condition = bundle.model, Condition(preprocessing)
         self.inputs = _latents(bundle.model)
         self.has_peaks = bundle.config.model.predict_peaks and bundle.config.model.model_type == "hierarchical"
@@ -123,7 +121,6 @@ class PortableDecoder(nn.Module):
         shifts = torch.tensor([units.get(name, (0.0, 1.0)) for name in preprocessing.static.names], dtype=torch.float32)
         self.register_buffer("shift", shifts[:, 0])
         self.register_buffer("scale", shifts[:, 1])
-        self.register_buffer("labelled", torch.from_numpy(np.isin(MODEL_WAVES * 2, preprocessing.labelled_waves)))
 
     def forward(self, condition: Tensor, *latents: Tensor) -> tuple[Tensor, ...]:
         """The outputs, NaN in rows whose condition is not known."""
@@ -134,7 +131,9 @@ class PortableDecoder(nn.Module):
             _only(known, decoded["recon_static_params"] * self.scale + self.shift),
         ]
         if self.has_peaks:
-            outputs.append(_only(known & self.labelled, decoded["predicted_peaks"]))
+            peaks = decoded["predicted_peaks"]
+            valid = valid_waves(peaks, self.preprocessing).repeat(1, 2)
+            outputs.append(_only(known & valid, peaks))
         return tuple(outputs)
 
 

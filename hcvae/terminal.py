@@ -29,11 +29,15 @@ class TerminalTable:
     headers: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
     """Cells; a row of a single cell heads a section."""
+    caption: str = ""
+    """Below the table."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         yield ""
         for number, columns in enumerate(self._blocks(options.max_width)):
             yield self._table(columns, options.max_width, self.title if number == 0 else None)
+        if self.caption:
+            yield wrapped(self.caption, options.max_width, "italic")
 
     def _blocks(self, width: int) -> Iterator[list[int]]:
         """Columns that fit beside each other, the first one in each block."""

@@ -6,11 +6,25 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.storage import is_uri
 
-CONFIG_HELP = "JSON configuration file; options on the command line override its keys."
+CONFIG_HELP = (
+    "JSON configuration file; options on the command line override its keys. Its input paths (data.tables, "
+    "training.start_from) are relative to the file, those on the command line to the current folder."
+)
+COMMON_OPTIONS = frozenset(
+    {
+        *("config", "dry-run", "log-json", "wait-for-resources"),
+        *("data.simulator.rows", "data.split.unit", "data.static", "data.tables", "model.width"),
+        *("training.batch_size", "training.device", "training.epochs", "training.learning_rate", "training.precision"),
+        *("training.seed",),
+    }
+)
+"""Options of a training that `--help` lists; the configuration file usually sets the others."""
 SEARCH_EXTRA = ("optuna", "optuna_dashboard", "pandas", "plotly", "psycopg", "ray")
 """What a plain installation of hcvae does not have, as it is imported."""
 
@@ -24,6 +38,26 @@ def given(arguments: Sequence[str], option: str) -> str | None:
     except argparse.ArgumentError:
         return None  # the reader of all options says what is wrong with this one
     return value
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """The configuration in a JSON file, with its input paths relative to that file.
+
+    Raises:
+        UserError: as `command_line.read_json`.
+    """
+    content, folder = command_line.read_json(path), Path(path).absolute().parent
+    for section, key in (("data", "tables"), ("training", "start_from")):
+        if isinstance(content.get(section), dict) and key in content[section]:
+            content[section][key] = _from_folder(folder, content[section][key])
+    return content
+
+
+def _from_folder(folder: Path, paths: Any) -> Any:
+    """`paths`, one or a list, as seen from `folder`; URIs, and what is no path, stay for the validation."""
+    if isinstance(paths, list):
+        return [_from_folder(folder, path) for path in paths]
+    return str(folder / Path(paths).expanduser()) if isinstance(paths, str) and not is_uri(paths) else paths
 
 
 def lasting(place: str) -> str:

@@ -57,11 +57,12 @@ def _dashboard(folder: "StudyFolder", port: int) -> Iterator[str]:
     from optuna_dashboard import wsgi
 
     from tune.artifacts import ArtifactStore
+    from tune.internals.optuna_internals import storage_of, study_key
 
     study = folder.load()
-    app = wsgi(study._storage, artifact_store=ArtifactStore(folder.artifacts))
+    app = wsgi(storage_of(study), artifact_store=ArtifactStore(folder.artifacts))
     with serving(app, port) as address:
-        yield f"{address}/dashboard/studies/{study._study_id}"
+        yield f"{address}/dashboard/studies/{study_key(study)}"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hcvae import command_line
+from hcvae.progress_lines import line_a_minute
 from jobs.arguments import begin, lasting, main
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ class GenerateCommand(command_line.Command):
     interrupted one has left; the files are the same for any number of workers. For a single file: hcvae generate.
 
     examples:
-      python -m jobs.generate model --condition stimulus_level_db=60 --samples 1000000 --out at-60-dB
-      python -m jobs.generate model --condition stimulus_level_db=20:80:10 --condition sex=F,M --out many
+      python -m jobs.generate results/model --condition stimulus_level_db=60 --samples 1000000 --out results/at-60-dB
+      python -m jobs.generate results/model --condition stimulus_level_db=20:80:10 --condition sex=M --out results/many
       python -m jobs.generate s3://bucket/model --samples 1000000 --out s3://bucket/many
     """
 
@@ -93,8 +94,9 @@ def _generate(order: "Order", out: "Place", workers: int | None, total: int, con
             cpus = int(ray.cluster_resources().get("CPU", 1))
             there = total - sum(part["count"] for part in missing)
             task = progress.add_task("", total=total, completed=there)
-            for count in write_parts(order, out, missing, workers or cpus):
-                progress.advance(task, count)
+            with line_a_minute(console, lambda: f"{progress.tasks[0].completed:,.0f} of {total:,} waveforms written"):
+                for count in write_parts(order, out, missing, workers or cpus):
+                    progress.advance(task, count)
     console.print(
         f"{rows_of(out):,} waveforms in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})",
         markup=False,

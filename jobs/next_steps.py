@@ -16,7 +16,19 @@ def activate_hint() -> str:
     found = shutil.which("hcvae")
     if found and Path(found).parent == here:
         return ""
-    return f"\nfirst                 source {shlex.quote(str(here / 'activate'))}\n"
+    return f"\nfirst                 source {shlex.quote(from_here(here / 'activate'))}\n"
+
+
+def from_here(place: str | Path | Place) -> str:
+    """A path as it is short to type: relative where it is below the current folder."""
+    here, where = Path.cwd(), Place.of(place)
+    return str(where.path.relative_to(here)) if where.is_local and where.path.is_relative_to(here) else str(where)
+
+
+def beside(place: str | Place, name: str) -> str:
+    """`name` in the folder that holds `place`; in `results` where that is an object store."""
+    where = Place.of(place)
+    return from_here(where.path.parent / name) if where.is_local else f"results/{name}"
 
 
 def generate_command(bundle: str | Path | Place, name: str) -> str:
@@ -26,7 +38,7 @@ def generate_command(bundle: str | Path | Place, name: str) -> str:
     group_by, first = preprocessing.signal.group_by, preprocessing.static.columns[0].name
     conditions = ({group_by: group} if group_by else {}) | {first: values[first]}
     given = [word for column, value in conditions.items() for word in ("--condition", f"{column}={_text(value)}")]
-    return shlex.join(["hcvae", "generate", name, *given, "--out", "generated.parquet"])
+    return shlex.join(["hcvae", "generate", name, *given, "--out", beside(name, "generated.parquet")])
 
 
 def _text(value: Value) -> str:

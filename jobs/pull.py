@@ -15,16 +15,19 @@ from jobs.arguments import main
 
 if TYPE_CHECKING:
     from hcvae.storage import Place
+    from tune.results import SearchResult
+    from tune.trial_record import TrialSummary
 
 
 class PullCommand(command_line.Command):
-    """Copy the bundle of one trial out of a study: the knee of the Pareto front, unless told otherwise.
+    """Copy the bundle of one trial out of a study: the knee of the Pareto front by default, or, where a front of fewer
+    than three points has none, the point nearest to error 0 and score 1.
 
     examples:
-      python -m jobs.pull results/quickstart --out model
-      python -m jobs.pull results/quickstart --by reconstruction_nmse --out most-faithful
-      python -m jobs.pull results/quickstart --trial 5 --out model-5
-      python -m jobs.pull s3://bucket/studies/nightly --out model
+      python -m jobs.pull results/quickstart --out results/model
+      python -m jobs.pull results/quickstart --by reconstruction_nmse --out results/most-faithful
+      python -m jobs.pull results/quickstart --trial 5 --out results/model-5
+      python -m jobs.pull s3://bucket/studies/nightly --out results/model
     """
 
     study: CliPositionalArg[str]
@@ -33,8 +36,8 @@ class PullCommand(command_line.Command):
     """Folder to write the bundle to; must not exist yet."""
     trial: int | None = Field(None, ge=0)
     """Number of a trial of the Pareto front."""
-    by: Literal["knee", "reconstruction_nmse", "disentanglement"] = "knee"
-    """`knee`: farthest from the chord of the front's ends; otherwise the best by one objective."""
+    by: Literal["compromise", "reconstruction_nmse", "disentanglement"] = "compromise"
+    """`compromise`: the knee, or the point nearest to the ideal; otherwise the best by one objective."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -52,11 +55,11 @@ def run(arguments: Sequence[str]) -> int:
     if command.trial is not None:
         summary = result.trial(command.trial)
     else:
-        summary = result.knee() if command.by == "knee" else result.best(by=command.by)
+        summary = result.compromise() if command.by == "compromise" else result.best(by=command.by)
     _fetch(result.bundle(summary.number), out)
-    values = ", ".join(f"{name} {getattr(summary, name):.4f}" for name in ("reconstruction_nmse", "disentanglement"))
+    by_rule = command.trial is None and command.by == "compromise"
     Console().print(
-        f"trial {summary.number} ({values}) copied to {out}\n\n"
+        f"{_described(summary)} copied to {out}\n{_why(result) if by_rule else ''}\n"
         f"what it is            {out}/README.md\n"
         f"generate with it      {generate_command(out, str(out))}",
         highlight=False,
@@ -64,6 +67,17 @@ def run(arguments: Sequence[str]) -> int:
         soft_wrap=True,
     )
     return 0
+
+
+def _described(summary: "TrialSummary") -> str:
+    values = ", ".join(f"{name} {getattr(summary, name):.4f}" for name in ("reconstruction_nmse", "disentanglement"))
+    return f"trial {summary.number} ({values})"
+
+
+def _why(result: "SearchResult") -> str:
+    """The rule that chose, and what the other choices are."""
+    others = [f"--by {name}: {_described(trial)}\n" for name, trial in result.alternatives().items()]
+    return "".join([f"{result.choice}\n", *others])
 
 
 def _fetch(bundle: "Place", out: Path) -> None:

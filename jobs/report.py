@@ -19,25 +19,27 @@ class ReportCommand(command_line.Command):
 
     examples:
       python -m jobs.report results/quickstart
-      python -m jobs.report results/quickstart --out quickstart.html
+      python -m jobs.report results/quickstart --out results/quickstart.html
     """
 
     study: CliPositionalArg[str]
     """Folder of the study."""
-    out: str = "report.html"
-    """File to write; an older one is replaced."""
+    out: str | None = None
+    """File to write; an older one is replaced. Default: STUDY.html beside the study's folder."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Write the report, and say where it is."""
     command = command_line.parse(ReportCommand, arguments)
+    from jobs.next_steps import beside
     from tune.report import html_report
     from tune.study_folder import StudyFolder
 
-    out = Path(command.out)
+    folder = StudyFolder(command.study)
+    out = Path(command.out or beside(folder.place, f"{folder.place.name}.html"))
     if out.is_dir():
         raise UserError(f"--out: {out} is a folder; name a file")
-    _write(out, html_report(StudyFolder(command.study)))
+    _write(out, html_report(folder))
     print(f"{out}: open it in a browser")
     return 0
 

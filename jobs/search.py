@@ -4,13 +4,13 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 from rich.console import Console
 
 from hcvae import command_line
-from jobs.arguments import CONFIG_HELP, begin, given, lasting, main
+from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, begin, given, lasting, main, read_config
 from tune.config import SearchConfig
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
       python -m jobs.search --search.study overnight --search.search_seconds 28800 --search.early_stopping.eta 3
     """
 
+    common: ClassVar = COMMON_OPTIONS | {
+        *("allow-change", "search.database", "search.early_stopping.eta", "search.gpus_per_worker"),
+        *("search.max_concurrent", "search.sampler", "search.search_seconds", "search.start_from_defaults"),
+        *("search.storage", "search.study", "search.trials", "search.workers"),
+    }
     config: str | None = Field(None, description=CONFIG_HELP)
     dry_run: bool = Field(False, validation_alias="dry-run")
     """Print the resolved configuration and the plan, check everything, start nothing."""
@@ -44,7 +49,7 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
 def run(arguments: Sequence[str]) -> int:
     """Search, and say where the results lie and what to do next."""
     file = given(arguments, "--config")
-    command = command_line.parse(SearchCommand, arguments, command_line.read_json(file) if file else None)
+    command = command_line.parse(SearchCommand, arguments, read_config(file) if file else None)
     config = _with_lasting_paths(
         SearchConfig.model_validate({name: getattr(command, name) for name in SearchConfig.model_fields})
     )
@@ -93,23 +98,24 @@ def _comparability(result: "SearchResult") -> str | None:
 
 
 def _next_steps(config: SearchConfig, result: "SearchResult") -> str:
-    from jobs.next_steps import activate_hint, generate_command
+    from jobs.next_steps import activate_hint, beside, from_here, generate_command
     from tune.combinations import combinations
 
-    folder, models, chosen = shlex.quote(str(result.folder)), result.models, result.knee().number
+    folder, models, (chosen, rule) = from_here(result.folder), result.models, result.choice
+    report, model = (beside(result.folder, name) for name in (f"{result.folder.name}.html", "model"))
     lines = [
-        f"look at the study     python -m jobs.dashboard {folder}",
-        f"keep it as one file   python -m jobs.report {folder} --out report.html",
+        f"look at the study     {shlex.join(['python', '-m', 'jobs.dashboard', folder])}",
+        f"keep it as one file   {shlex.join(['python', '-m', 'jobs.report', folder, '--out', report])}",
     ]
     if chosen in models:
-        lines.append(f"take the best model   python -m jobs.pull {folder} --out model")
-        lines.append(f"generate with it      {generate_command(models[chosen], 'model')}")
+        lines.append(f"{f'take the {rule}':22}{shlex.join(['python', '-m', 'jobs.pull', folder, '--out', model])}")
+        lines.append(f"generate with it      {generate_command(models[chosen], model)}")
     else:
-        lines.append(f"models                the best compromise, trial {chosen}, has none; there: {[*models]}")
+        lines.append(f"models                the {rule}, trial {chosen}, has none; there: {[*models]}")
     if not 0 < len(combinations(config)) <= config.search.trials:
         lines.append(f"search further        the same command with --search.trials {2 * config.search.trials}")
     where = "pareto.json; a model bundle for each trial of the Pareto front under best/"
-    return "\n".join(["", f"Results: {result.folder} ({where})", activate_hint(), *lines, ""])
+    return "\n".join(["", f"Results: {folder} ({where})", activate_hint(), *lines, ""])
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """`python -m jobs.train`: train one model, on one process or on data-parallel workers."""
 
 import json
-import math
 import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 from rich.console import Console
@@ -17,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.errors import UserError
+from hcvae.progress_lines import line_a_minute
 from hcvae.storage import Place
-from jobs.arguments import CONFIG_HELP, begin, given, lasting, main
+from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, begin, given, lasting, main, read_config
 from tune.config import SearchSettings
 
 if TYPE_CHECKING:
@@ -34,12 +34,15 @@ class TrainCommand(Config, command_line.Command):  # type: ignore[misc] # both c
     training from its last checkpoint.
 
     examples:
-      python -m jobs.train --config configs/quickstart.json --out one-model
-      python -m jobs.train --config configs/quickstart.json --out on-two --workers 2
-      python -m jobs.train --study results/quickstart --trial 3 --training.epochs 100 --out longer
+      python -m jobs.train --config configs/quickstart.json --out results/one-model
+      python -m jobs.train --config configs/quickstart.json --out results/on-two --workers 2
+      python -m jobs.train --study results/quickstart --trial 3 --training.epochs 100 --out results/longer
       python -m jobs.train --config configs/quickstart.json --out "s3://models/one?region=eu-central-1"
     """
 
+    common: ClassVar = COMMON_OPTIONS | {
+        *("cpus-per-worker", "gpus-per-worker", "study", "training.compile", "training.start_from", "trial", "workers")
+    }
     out: Annotated[str, AfterValidator(lasting)]
     """Folder for checkpoints, TensorBoard events, figures and the bundle: a path, or a URI such as s3://bucket/model."""
     config: str | None = Field(None, description=CONFIG_HELP)
@@ -72,10 +75,13 @@ def run(arguments: Sequence[str]) -> int:
 
     console, out = Console(stderr=command.log_json), Place.of(command.out)
     _check_out(out)
-    data = prepare(config)
-    preflight(config, data, command.workers)
+    with line_a_minute(console, lambda: "reading the data"):
+        data = prepare(config)
+    not_measured = preflight(config, data, command.workers)
     with _resources(command, data, console):
         console.print(data.split.explanation, highlight=False, soft_wrap=True)
+        for reason in not_measured.values():
+            console.print(f"the training runs, but {reason}", highlight=False, markup=False, soft_wrap=True)
         if command.dry_run:
             console.print_json(config.model_dump_json())
             return 0
@@ -83,9 +89,9 @@ def run(arguments: Sequence[str]) -> int:
             outcome = _train(command, out, config, data, on_epoch, partial(_show_precision, console))
     if outcome.figure_failure:
         console.print(f"no figures: {outcome.figure_failure}", highlight=False, markup=False)
-    nmse, disentanglement = outcome.values or (math.nan, math.nan)
+    best = outcome.history[(outcome.best_epoch or 0) - 1]
     console.print(
-        f"\nreconstruction_nmse {nmse:.4f}, disentanglement {disentanglement:.4f} (validation part, best epoch)\n\n"
+        f"\n{_objectives(best)} (validation part, best epoch)\n\n"
         f"model                 {out / 'bundle'}\n"
         f"generate with it      {generate_command(out / 'bundle', str(out / 'bundle'))}\n"
         f"look at the training  {_events(out)}\n"
@@ -95,6 +101,12 @@ def run(arguments: Sequence[str]) -> int:
         soft_wrap=True,
     )
     return 0
+
+
+def _objectives(metrics: Mapping[str, float | None]) -> str:
+    values = {name: metrics.get(name) for name in ("reconstruction_nmse", "disentanglement")}
+    shown = {name: "not measured" if value is None else f"{value:.4f}" for name, value in values.items()}
+    return ", ".join(f"{name} {value}" for name, value in shown.items())
 
 
 def _events(out: Place) -> str:
@@ -108,7 +120,7 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
     if study is None:
         if trial is not None:
             raise UserError(f"--trial {trial}: of which study? give --study FOLDER as well")
-        content = command_line.read_json(file) if file else {}
+        content = read_config(file) if file else {}
         content.pop("search", None)  # a search's configuration trains the model that the search starts from
         return content
     if file is not None or trial is None:
@@ -195,7 +207,7 @@ def _train(
     outcome = train_with_workers(
         config, ray.put(data), attempt, _settings(command), on_epoch, on_precision=on_precision
     )
-    if outcome.values is None:
+    if outcome.state != "complete":
         kind, _, message = (outcome.failure or "").partition(": ")
         if kind == UserError.__name__:
             raise UserError(message)
@@ -208,16 +220,24 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
     if as_json:
         yield lambda metrics: print(json.dumps(metrics), flush=True)
         return
+    epochs, done = config.training.epochs, 0
     columns = (BarColumn(None), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, expand=True) as progress:
-        task = progress.add_task("epochs", total=config.training.epochs)
+    with (
+        Progress(*columns, console=console, expand=True, disable=not console.is_terminal) as progress,
+        line_a_minute(console, lambda: f"{done} of {epochs} epochs done"),
+    ):
+        task = progress.add_task("epochs", total=epochs)
 
         def on_epoch(metrics: dict[str, float]) -> None:
-            description = (
-                f"epochs, phase {metrics['phase']:.0f}\nnmse {metrics['reconstruction_nmse']:.4f}\n"
-                f"disentanglement {metrics['disentanglement']:+.4f}"
-            )
-            progress.update(task, completed=metrics["epoch"], description=description)
+            nonlocal done
+            done = round(metrics["epoch"])
+            figures = [f"phase {metrics['phase']:.0f}", f"nmse {metrics['reconstruction_nmse']:.4f}"]
+            if "disentanglement" in metrics:
+                figures.append(f"disentanglement {metrics['disentanglement']:+.4f}")
+            progress.update(task, completed=done, description="\n".join(["epochs", *figures]))
+            if not console.is_terminal:
+                line = f"epoch {done}/{epochs}, {', '.join(figures)}"
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
 
         yield on_epoch
 

@@ -14,6 +14,17 @@ from benchmarks.object_store import ObjectStore, object_store
 from benchmarks.postgres import Server, postgres_server
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST_FIRST = ("tests/end_to_end", "tests/cluster", "tests/tune", "tests/jobs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the folders with the longest tests first: processes that share the files then end at about the same time."""
+
+    def rank(item: pytest.Item) -> int:
+        folders = [place for place, folder in enumerate(LONGEST_FIRST) if item.path.is_relative_to(ROOT / folder)]
+        return folders[0] if folders else len(LONGEST_FIRST)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +106,7 @@ def s3() -> Iterator[ObjectStore]:
         yield store
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without a window; where it is missing the test fails."""
     with sync_playwright() as playwright:

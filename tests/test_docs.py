@@ -1,11 +1,16 @@
 """The documentation: links lead somewhere, and the API reference is built without warnings."""
 
+import importlib.util
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
+
+from hcvae.config import ModelConfig, TrainingConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "cluster").rglob("README.md")))
@@ -39,6 +44,23 @@ def test_the_first_screen_of_the_readme_links_the_first_steps() -> None:
     links = re.findall(r"\[([^\]]+)\]\(", screen)
     for step in FIRST_STEPS:
         assert any(step in link for link in links), step
+
+
+def test_the_configuration_page_lists_every_option_as_it_is() -> None:
+    """Written by `make configuration`; every leaf of the configuration stands on it with its own default."""
+    spec = importlib.util.spec_from_file_location("configuration_reference", ROOT / "docs/configuration_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    page = (ROOT / "docs/configuration.md").read_text()
+    assert page == reference.page(), "run `make configuration`"
+    for section, model in (("training", TrainingConfig), ("model", ModelConfig)):
+        rows = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
+        for name, field in model.model_fields.items():
+            if not isinstance(field.default, BaseModel):
+                assert f"| `{name}` |" in rows
+                assert f"| `{json.dumps(field.default)}` |" in next(r for r in rows.splitlines() if f"`{name}`" in r)
 
 
 @pytest.mark.services

@@ -74,7 +74,8 @@ def test_wheel_holds_only_hcvae(wheel: Path) -> None:
     assert {name.split("/")[0] for name in files} == {"hcvae", info}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hcvae").rglob("*.py")}
     assert modules <= files
-    assert {f"hcvae/explore/assets/explore.{suffix}" for suffix in ("css", "js")} <= files
+    page = {"assets/explore.css", "assets/explore.js", "templates/page.html"}
+    assert {f"hcvae/explore/{name}" for name in page} <= files
 
 
 @pytest.mark.services
@@ -102,7 +103,7 @@ def test_a_bundle_opens_with_nothing_but_the_wheel(wheel: Path, tmp_path: Path) 
     assert not {"ray", "optuna", "onnx", "mne"} & {*loaded.stdout.split()}
     exported = run(hcvae, "export", "model", "--onnx", "model.onnx")
     assert exported.returncode == 2
-    assert exported.stderr.endswith("which is not installed; pip install 'hcvae[onnx]'\n")
+    assert exported.stderr.endswith("not installed; run `pip install --editable '.[onnx]'` in the checkout of hcvae\n")
 
 
 @pytest.mark.parametrize(
@@ -181,6 +182,8 @@ def test_a_job_ships_the_code_and_nothing_else(tmp_path: Path) -> None:
     kept = [
         "data/recordings.parquet",
         "results/study/study.json",
+        "results/model/config.json",
+        "results/generated.parquet",
         "tests/test_packaging.py",
         "docs/training.md",
         ".venv/bin/python",

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, Trial
 from hcvae.bundle import Bundle, load
 from hcvae.data.dataset import Part
 from hcvae.storage import Place
+from tune.internals.optuna_internals import storage_of
 from tune.outcome import Outcome
 from tune.study_folder import StudyFolder
 from tune.trial_attributes import is_long
@@ -136,7 +137,7 @@ def history_of(folder: StudyFolder, study: optuna.Study, trial: FrozenTrial) -> 
 def images(folder: StudyFolder, study: optuna.Study, trial: FrozenTrial) -> dict[str, bytes]:
     """The PNG files among the artifacts of a trial, by name; one that is gone from the store is left out."""
     store, found = ArtifactStore(folder.artifacts), {}
-    for meta in get_all_artifact_meta(trial, storage=study._storage):
+    for meta in get_all_artifact_meta(trial, storage=storage_of(study)):
         if meta.mimetype == "image/png":
             with suppress(ArtifactNotFound), store.open_reader(meta.artifact_id) as file:
                 found[meta.filename] = file.read()

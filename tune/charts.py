@@ -13,17 +13,16 @@ import numpy as np
 import plotly.graph_objects as go
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
-from plotly.colors import sample_colorscale
 
-from tune.pareto import OBJECTIVES, Point, hypervolume, knee, pareto_front
+from tune.pareto import OBJECTIVES, Point, compromise, hypervolume, pareto_front
 
-COLORS = sample_colorscale("Viridis", np.linspace(0, 0.55, 8))
-"""From dark to light; the light end, which cannot be seen on white, is left out."""
-FRONT, OBJECTIVE_COLORS, KNEE = "#4D4D4D", ("#0072B2", "#007A5A"), "#D55E00"
-DASHES = ("dot", "dashdot", "dash", "solid")
-"""Of the front, from the first moment to the last."""
-FRONTS = (0.25, 0.5, 0.75, 1.0)
+EARLY, LATE, CHOSEN, LINE, GRID = "#1F77C9", "#D4580C", "#C2397B", "#767676", "rgba(128, 128, 128, 0.25)"
+"""Each but the grid has a contrast of at least 3:1 both on white and on the dark page of the report."""
+COLORS = [(0.0, EARLY), (1.0, LATE)]
+FRONTS = {0.25: "dot", 0.5: "dash", 0.75: "dashdot", 1.0: "solid"}
 """The front is drawn as it was when these shares of the complete trials had ended."""
+CLEAR = "rgba(0, 0, 0, 0)"
+"""The page shows through: its colours depend on whether the reader prefers a dark one."""
 LONG = timedelta(hours=3)
 
 
@@ -68,14 +67,13 @@ def pareto_chart(timeline: Timeline) -> go.Figure:
     """Every complete trial in the plane of the objectives, coloured by time, with the front at four moments."""
     figure = go.Figure()
     fronts = list(timeline.fronts())
-    counts = sorted({max(1, round(share * len(fronts))) for share in FRONTS})
-    for count, dash in zip(counts, DASHES[-len(counts) :], strict=True):
+    for count, dash in {max(1, round(share * len(fronts))): dash for share, dash in FRONTS.items()}.items():
         steps = fronts[count - 1].values()
         figure.add_scatter(
             x=[nmse for nmse, _ in steps],
             y=[disentanglement for _, disentanglement in steps],
             mode="lines",
-            line={"shape": "hv", "color": FRONT, "dash": dash, "width": 1.5},
+            line={"shape": "hv", "color": LINE, "dash": dash, "width": 2},
             name=f"front after {count} complete",
             hoverinfo="skip",
         )
@@ -87,24 +85,24 @@ def pareto_chart(timeline: Timeline) -> go.Figure:
         marker={
             "color": timeline.times,
             "colorscale": COLORS,
-            "colorbar": {"title": f"ended, {timeline.unit}"},
+            "colorbar": _colorbar(f"ended, {timeline.unit}"),
             "size": 9,
         },
         text=[_about(trial) for trial in timeline.trials],
         hovertemplate="%{text}<extra></extra>",
         name="trials",
     )
-    chosen = [points[number] for number in [knee(points)] if number is not None]
-    marker = {"symbol": "star-open", "size": 18, "color": KNEE, "line": {"width": 2}}
+    chosen = compromise(points)
+    marker = {"symbol": "star-open", "size": 18, "color": CHOSEN, "line": {"width": 2}}
     figure.add_scatter(
-        x=[nmse for nmse, _ in chosen],
-        y=[score for _, score in chosen],
+        x=[points[chosen.number][0]] if chosen else [],
+        y=[points[chosen.number][1]] if chosen else [],
         mode="markers",
         marker=marker,
-        name="knee",
+        name=chosen.rule if chosen else "",
         hoverinfo="skip",
     )
-    figure.update_layout(legend={"orientation": "h", "y": -0.2})
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     return _titled(figure, f"{OBJECTIVES[0]} (lower is better)", f"{OBJECTIVES[1]} (higher is better)")
 
 
@@ -114,7 +112,7 @@ def hypervolume_chart(timeline: Timeline) -> go.Figure:
     figure.add_scatter(
         x=[0, *timeline.times],
         y=[0, *(hypervolume(front) for front in timeline.fronts())],
-        line={"shape": "hv", "color": FRONT},
+        line={"shape": "hv", "color": EARLY},
         text=["", *(f"trial {trial.number}" for trial in timeline.trials)],
         hovertemplate="%{y:.4f} after %{x:.1f} " + timeline.unit + " %{text}<extra></extra>",
     )
@@ -124,10 +122,11 @@ def hypervolume_chart(timeline: Timeline) -> go.Figure:
 def importance_chart(importances: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """Shares of the parameters, by objective."""
     figure = go.Figure()
-    for (objective, shares), color in zip(importances.items(), OBJECTIVE_COLORS, strict=False):
+    for (objective, shares), color in zip(importances.items(), (EARLY, LATE), strict=True):
         labels = [escape(name) for name in shares]
         figure.add_bar(y=labels, x=list(shares.values()), orientation="h", name=objective, marker_color=color)
     figure.update_yaxes(autorange="reversed", automargin=True)
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     return _titled(figure, "importance", "")
 
 
@@ -135,10 +134,10 @@ def parallel_chart(timeline: Timeline, names: Sequence[str]) -> go.Figure:
     """Every complete trial as a line through both objectives and the parameters `names`, which all of them have."""
     values = np.array(list(timeline.points.values()))
     objectives = [{"label": name, "values": column} for name, column in zip(OBJECTIVES, values.T, strict=True)]
-    line = {"color": values[:, 1], "colorscale": COLORS, "colorbar": {"title": OBJECTIVES[1]}}
+    line = {"color": values[:, 1], "colorscale": COLORS, "colorbar": _colorbar(OBJECTIVES[1])}
     dimensions = [*(_dimension(timeline.trials, name) for name in names), *objectives]
     figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line, labelangle=-15, labelside="bottom"))
-    return figure.update_layout(margin={"b": 110, "l": 90, "t": 30}, height=480)
+    return figure.update_layout(margin={"b": 80, "l": 90, "t": 30}, height=420, paper_bgcolor=CLEAR)
 
 
 def _dimension(trials: Sequence[FrozenTrial], name: str) -> dict[str, Any]:
@@ -173,5 +172,11 @@ def _end(trial: FrozenTrial) -> datetime:
 
 
 def _titled(figure: go.Figure, x: str, y: str) -> go.Figure:
-    figure.update_layout(template="plotly_white", margin={"t": 30}, height=480)
-    return figure.update_xaxes(title=x).update_yaxes(title=y)
+    figure.update_layout(template="none", margin={"t": 30, "l": 60, "r": 20, "b": 50}, height=420)
+    figure.update_layout(paper_bgcolor=CLEAR, plot_bgcolor=CLEAR)
+    axes = {"gridcolor": GRID, "zerolinecolor": GRID, "automargin": True}
+    return figure.update_xaxes(title=x, **axes).update_yaxes(title=y, **axes)
+
+
+def _colorbar(title: str) -> dict[str, Any]:
+    return {"title": {"text": title, "side": "right"}, "thickness": 12}

@@ -19,10 +19,10 @@ from ray.util.queue import Empty, Queue
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.training.precision import PrecisionChoice
-from tune.abandoned import release_abandoned
 from tune.attempt import Attempt
 from tune.config import SearchSettings
 from tune.decisions import Ask, Listener
+from tune.internals.ray_internals import release_abandoned
 from tune.outcome import Outcome
 from tune.resources import worker_resources
 

@@ -19,7 +19,7 @@ from hcvae.storage import Place
 from hcvae.training.loop import CHECKPOINTS
 from tune.identity import TrialIdentity, identity_of_model, read_identity
 from tune.ownership import study_id
-from tune.pareto import DIRECTIONS, OBJECTIVES, REFERENCE, Point, hypervolume, knee, pareto_front
+from tune.pareto import DIRECTIONS, OBJECTIVES, REFERENCE, Point, compromise, hypervolume, pareto_front
 from tune.study import finished_trials
 from tune.study_folder import StudyFolder
 from tune.trial_record import TrialSummary, summarize
@@ -37,7 +37,9 @@ class ParetoFile(Section):
     hypervolume: float
     """Area between the front and the reference point."""
     knee: int | None
-    """The best compromise, see `tune.pareto.knee`."""
+    """The trial at the front's knee; null where fewer than three distinct points have none."""
+    compromise: int | None
+    """The trial that `jobs.pull` takes: the knee, or else the one nearest to the ideal, see `tune.pareto`."""
     trials: tuple[TrialSummary, ...]
     """The front, by rising reconstruction_nmse."""
     models: dict[int, str]
@@ -167,10 +169,12 @@ class Front:
                     (trial / attempt / part).remove()
 
     def _write(self) -> None:
+        best = compromise(self.points)
         content = ParetoFile(
             objectives=dict(zip(OBJECTIVES, DIRECTIONS, strict=True)),
             hypervolume=self.hypervolume,
-            knee=knee(self.points),
+            knee=best.number if best and best.rule == "knee" else None,
+            compromise=best.number if best else None,
             trials=self.members,
             models={number: f"best/{place.name}" for number, (_, place) in sorted(self._models.items())},
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from optuna.storages import RDBStorage
 
 from hcvae.errors import UserError
+from tune.internals.optuna_internals import study_key
 from tune.ownership import COPIED_STUDY_ID, STUDY_ID, claim_of
 
 
@@ -45,5 +46,5 @@ def _studies(storage: RDBStorage) -> Iterator[tuple[str, set[str]]]:
         if own is not None:
             yield study.study_name, {own}
         else:
-            trials = storage.get_all_trials(study._study_id, deepcopy=False)
+            trials = storage.get_all_trials(study_key(study), deepcopy=False)
             yield study.study_name, {claim.study for claim in map(claim_of, trials) if claim.study}

@@ -25,7 +25,8 @@ class Outcome(Section):
 
     state: Literal["complete", "failed", "pruned", "suspended"]
     values: Point | None = None
-    """reconstruction_nmse and disentanglement of the best epoch."""
+    """reconstruction_nmse and disentanglement of the best epoch; None where it failed, or where the data of a training
+    that is no trial do not allow to measure both."""
     best_epoch: int | None = None
     """Epoch of the values and of the bundle, from 1."""
     history: tuple[dict[str, float | None], ...] = ()
@@ -53,12 +54,13 @@ class Outcome(Section):
         history, precision = tuple(finite(result.history)), result.precision
         if result.stopped and stop is not None:
             return cls(state=stop.state, history=history, precision=precision, stopped=stop.reason)
-        values = [result.metrics[name] for name in OBJECTIVES]
-        for name, value in zip(OBJECTIVES, values, strict=True):
+        measured = {name: result.metrics[name] for name in OBJECTIVES if name in result.metrics}
+        for name, value in measured.items():
             if not math.isfinite(value):
                 reason = f"{name} is {value} at the best epoch, {result.best_epoch}"
                 return cls(state="failed", history=history, precision=precision, failure=reason)
-        point, best = (values[0], values[1]), result.best_epoch
+        point = (measured[OBJECTIVES[0]], measured[OBJECTIVES[1]]) if len(measured) == len(OBJECTIVES) else None
+        best = result.best_epoch
         return cls(state="complete", values=point, best_epoch=best, history=history, precision=precision)
 
     @classmethod

@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from hcvae.config import Section
 from hcvae.storage import Place
 from tune.database import Database
+from tune.internals.optuna_internals import recorded, set_trial_system_attribute, system_attributes, trial_key
 from tune.pareto import Point
 from tune.transaction import transaction
 
@@ -120,7 +121,7 @@ class Ownership:
         before = claim_of(self._fresh(trial)) if adopted else Claim()
         if before.trial and self._is_copy(trial, before.trial):
             before = before.model_copy(update={"trial": None})
-        self._taken.add(trial._trial_id)
+        self._taken.add(trial_key(trial))
         claim = Claim(
             attempt=max(before.attempt, attempts) + 1,
             owner=self.me,
@@ -160,30 +161,30 @@ class Ownership:
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
         owner = claim_of(trial).owner
-        if owner is None or (owner == self.me and trial._trial_id not in self._taken):  # a copy of one that it runs
+        if owner is None or (owner == self.me and trial_key(trial) not in self._taken):  # a copy of one that it runs
             return True
         return owner != self.me and (self._alone or owner.gone or self._is_silent(trial))
 
     def _is_copy(self, trial: FrozenTrial | Trial, identity: str) -> bool:
         others = self.study.get_trials(deepcopy=False)
-        return any(claim_of(other).trial == identity for other in others if other._trial_id != trial._trial_id)
+        return any(claim_of(other).trial == identity for other in others if trial_key(other) != trial_key(trial))
 
     def _is_silent(self, trial: FrozenTrial) -> bool:
         """Each look adds a heartbeat's time at most: a machine that was asleep has not heard anybody meanwhile."""
         heartbeat, now = claim_of(trial).heartbeat, time.monotonic()
-        watch = self._watched.get(trial._trial_id)
+        watch = self._watched.get(trial_key(trial))
         if watch is None or watch.heartbeat != heartbeat:
-            self._watched[trial._trial_id] = _Watch(heartbeat, now)
+            self._watched[trial_key(trial)] = _Watch(heartbeat, now)
             return False
         watch.silence_s += min(now - watch.looked, HEARTBEAT_S)
         watch.looked = now
         return watch.silence_s >= SILENCE_S
 
     def _fresh(self, trial: FrozenTrial | Trial) -> FrozenTrial:
-        return trial if isinstance(trial, FrozenTrial) else self.study._storage.get_trial(trial._trial_id)
+        return trial if isinstance(trial, FrozenTrial) else recorded(self.study, trial)
 
     def _write(self, trial: FrozenTrial | Trial, claim: Claim) -> None:
-        self.study._storage.set_trial_system_attr(trial._trial_id, CLAIM, claim.model_dump())
+        set_trial_system_attribute(self.study, trial, CLAIM, claim.model_dump())
 
 
 def claim_of(trial: FrozenTrial) -> Claim:
@@ -194,7 +195,7 @@ def claim_of(trial: FrozenTrial) -> Claim:
 
 def study_id(study: optuna.Study) -> str | None:
     """The identifier of a study; None: this program has not begun it."""
-    system = study._storage.get_study_system_attrs(study._study_id)
+    system = system_attributes(study)
     found: str | None = system.get(STUDY_ID) or study.user_attrs.get(COPIED_STUDY_ID)
     return found
 

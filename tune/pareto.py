@@ -3,16 +3,34 @@
 A point is (reconstruction_nmse, disentanglement); points are named by their trial's number.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 OBJECTIVES = ("reconstruction_nmse", "disentanglement")
 DIRECTIONS: Final[tuple[Literal["minimize"], Literal["maximize"]]] = ("minimize", "maximize")
 REFERENCE = (1.0, 0.0)
 """Reference point of the hypervolume: predicting the mean, and no routing at all."""
 
+IDEAL = (0.0, 1.0)
+"""No error, and every attribute routed as intended."""
+
 Point = tuple[float, float]
+
+
+class Compromise(NamedTuple):
+    """The point of a front that a person gets who names none."""
+
+    number: int
+    rule: Literal["knee", "compromise"]
+    """`knee`: farthest from the chord of the front's normalised ends. `compromise`: a front of fewer than three
+    distinct points has no knee; nearest to the ideal, each objective on the scale from the reference point to it."""
+
+    def __str__(self) -> str:
+        if self.rule == "knee":
+            return "knee: farthest from the line between the ends of the front"
+        return "compromise: nearest to error 0 and score 1; a front of fewer than three points has no knee"
 
 
 def pareto_front(points: Mapping[int, Point]) -> list[int]:
@@ -58,20 +76,24 @@ def hypervolume(points: Mapping[int, Point]) -> float:
     return area
 
 
-def knee(points: Mapping[int, Point]) -> int | None:
-    """The front's point farthest from the chord of its normalised ends; with fewer than three, the lowest NMSE."""
+def compromise(points: Mapping[int, Point]) -> Compromise | None:
+    """The knee of the front where it has one, else the point nearest to the ideal; None where there is no point."""
     front = pareto_front(points)
     if not front:
         return None
+    if len({points[number] for number in front}) < 3:
+        return Compromise(min(front, key=lambda number: _distance_to_ideal(points[number])), "compromise")
     low, high = points[front[0]], points[front[-1]]
-    if len(front) < 3 or low == high:
-        return front[0]
 
-    def distance(number: int) -> float:
+    def distance_from_chord(number: int) -> float:
         x, y = ((points[number][axis] - low[axis]) / (high[axis] - low[axis]) for axis in (0, 1))
         return abs(y - x)
 
-    return max(front, key=distance)
+    return Compromise(max(front, key=distance_from_chord), "knee")
+
+
+def _distance_to_ideal(point: Point) -> float:
+    return math.hypot(*((point[axis] - IDEAL[axis]) / (REFERENCE[axis] - IDEAL[axis]) for axis in (0, 1)))
 
 
 def _by_rising_nmse(points: Mapping[int, Point]) -> list[int]:

@@ -15,14 +15,18 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from hcvae.progress_lines import clock, line_a_minute
 from hcvae.terminal import TerminalTable
 from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
 from tune.front import Front
-from tune.pareto import OBJECTIVES
+from tune.pareto import DIRECTIONS, OBJECTIVES
 from tune.results import pareto_table
 from tune.space import Value
 from tune.trial_record import TrialSummary
+
+MAX_LISTED = 8
+"""Running trials in one line."""
 
 
 class Progress:
@@ -122,11 +126,35 @@ class Progress:
 
 
 class LineProgress(Progress):
-    """A line for each trial that ends: for logs."""
+    """A line for each trial that ends, and one a minute: for logs."""
 
     def __init__(self, config: SearchConfig, front: Front, finished: Counter[str], console: Console) -> None:
         super().__init__(config, front, finished)
         self._console = console
+        self._lines = line_a_minute(console, self.under_way)
+
+    def __enter__(self) -> Self:
+        self._lines.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._lines.__exit__(kind, error, at)
+
+    def under_way(self) -> str:
+        """The epochs of the running trials, and the best of each objective so far."""
+        latest = [(number, found.get("epoch", 0)) for number, found in list(self.running.items())]
+        epochs = [f"trial {number} epoch {epoch:.0f}/{self.epochs}" for number, epoch in latest]
+        running = ", ".join(epochs[:MAX_LISTED]) or "no trial"
+        if len(epochs) > MAX_LISTED:
+            running += f" and {len(epochs) - MAX_LISTED} more"
+        points = [member.point for member in self.front.members if member.point]
+        best = [
+            f"{name} {(min if way == 'minimize' else max)(point[index] for point in points):.4f}"
+            for index, (name, way) in enumerate(zip(OBJECTIVES, DIRECTIONS, strict=True))
+            if points
+        ]
+        finished = f"{self.counts.total()}/{self.budget} trials finished"
+        return f"running: {running}; {finished}; best so far: {', '.join(best) or 'none'}"
 
     def show(self, event: str, **fields: Any) -> None:
         """Print the precision and the end of a trial."""
@@ -212,11 +240,3 @@ def precision_line(fields: Mapping[str, Any]) -> str:
     """In which precision a trial is trained, and what is wrong with that."""
     warning = f"; warning: {fields['warning']}" if fields["warning"] else ""
     return f"trial {fields['trial']} trains in {fields['text']}{warning}"
-
-
-def clock(seconds: float | None) -> str:
-    """A duration as h:mm:ss."""
-    if seconds is None:
-        return "-:--:--"
-    minutes, second = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"

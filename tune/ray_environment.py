@@ -57,13 +57,11 @@ def check_head(address: str) -> None:
     if address == "auto":
         return
     import grpc
-    from ray._private.grpc_utils import init_grpc_channel
-    from ray.core.generated import gcs_service_pb2, gcs_service_pb2_grpc
+
+    from tune.internals.ray_internals import check_alive
 
     try:
-        with init_grpc_channel(address) as channel:
-            head = gcs_service_pb2_grpc.NodeInfoGcsServiceStub(channel)
-            head.CheckAlive(gcs_service_pb2.CheckAliveRequest(), timeout=CONNECT_S)
+        check_alive(address, CONNECT_S)
     except grpc.RpcError as error:
         if error.code() == grpc.StatusCode.UNAUTHENTICATED:
             raise UserError(

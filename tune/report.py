@@ -4,10 +4,10 @@ Jinja escapes all that the template is given; what is markup already (Plotly's p
 escapes `<`) says so.
 """
 
+import math
 import warnings
-from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 from plotly.offline import get_plotlyjs
 
-from tune.artifacts import images
 from tune.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
-from tune.pareto import DIRECTIONS, OBJECTIVES, knee
+from tune.front_members import front_members
+from tune.pareto import DIRECTIONS, OBJECTIVES, compromise, pareto_front
 from tune.study_folder import StudyFolder
 from tune.trial_record import TrialSummary, summarize
 
@@ -40,6 +40,7 @@ def html_report(folder: StudyFolder) -> str:
     trials = study.get_trials(deepcopy=False)
     summaries = [summarize(trial, record.identity) for trial in trials]
     complete = [trial for trial, summary in zip(trials, summaries, strict=True) if summary.point]
+    members = pareto_front({summary.number: summary.point for summary in summaries if summary.point})
     own = [trial for trial, summary in zip(trials, summaries, strict=True) if not summary.outside_budget]
     content = {
         "record": record,
@@ -49,7 +50,8 @@ def html_report(folder: StudyFolder) -> str:
         "budget": record.config.search.trials,
         "objectives": dict(zip(OBJECTIVES, DIRECTIONS, strict=True)),
         "fewest": FEWEST_TRIALS,
-        "trials": [(summary, _seconds(trial)) for trial, summary in zip(trials, summaries, strict=True)],
+        "members": members,
+        "trials": sorted(zip(summaries, map(_seconds, trials), strict=True), key=lambda row: _place(row[0], members)),
         "params": list(dict.fromkeys(name for trial in trials for name in trial.params)),
         **(_content_of(folder, study, Timeline.of(complete, _begun(own)), summaries) if complete else {}),
     }
@@ -86,8 +88,8 @@ def _content_of(
 ) -> dict[str, Any]:
     """What a page shows of the complete trials of this search, of which there is at least one."""
     complete = {trial.number: trial for trial in timeline.trials}
+    front = pareto_front(timeline.points)
     summary_of = {summary.number: summary for summary in summaries}
-    *_, front = timeline.fronts()
     importances = param_importances(timeline.trials)
     shared = set.intersection(*(set(trial.params) for trial in complete.values()))
     return {
@@ -97,8 +99,8 @@ def _content_of(
         "importance_chart": importances and _embedded("importances", importance_chart(importances)),
         "parallel_chart": _embedded("parallel", parallel_chart(timeline, sorted(shared))),
         "conditional": sorted({name for trial in complete.values() for name in trial.params} - shared),
-        "knee": knee(front),
-        "front": [(summary_of[number], _data_uris(images(folder, study, complete[number]))) for number in front],
+        "chosen": compromise(timeline.points),
+        "front": front_members(folder, study, [(complete[number], summary_of[number]) for number in front]),
     }
 
 
@@ -112,10 +114,12 @@ def _seconds(trial: FrozenTrial) -> float | None:
     return seconds if seconds >= 0 else None
 
 
-def _data_uris(pictures: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: f"data:image/png;base64,{b64encode(content).decode()}" for name, content in pictures.items()}
+def _place(summary: TrialSummary, members: Sequence[int]) -> tuple[bool, float, int]:
+    """In the table of all trials: the front first, then by rising NMSE, those without one last."""
+    nmse = summary.reconstruction_nmse
+    return summary.number not in members, math.inf if nmse is None else nmse, summary.number
 
 
 def _embedded(name: str, chart: go.Figure) -> Markup:
-    config = {"displaylogo": False}
+    config = {"displaylogo": False, "responsive": True}
     return Markup(chart.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config))

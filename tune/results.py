@@ -17,7 +17,7 @@ from hcvae.storage import Place
 from hcvae.terminal import TerminalTable
 from hcvae.validation import explain
 from tune.front import model_of, stored_models
-from tune.pareto import DIRECTIONS, OBJECTIVES, hypervolume, knee, pareto_front
+from tune.pareto import DIRECTIONS, OBJECTIVES, Compromise, compromise, hypervolume, pareto_front
 from tune.space import apply
 from tune.study_folder import StudyFolder
 from tune.trial_record import TrialSummary, summarize
@@ -83,16 +83,30 @@ class SearchResult(Described):
         failures = [f"; trial {trial.number} failed: {trial.failure}" for trial in self.trials if trial.failure]
         return f"no trial has completed ({states}){failures[-1] if failures else ''}"
 
-    def knee(self) -> TrialSummary:
-        """The front's point farthest from the chord of its normalised ends: the default choice.
+    def compromise(self) -> TrialSummary:
+        """The default choice: the knee of the front, or the point nearest to the ideal where there is no knee.
 
         Raises:
             UserError: no trial has completed.
         """
-        number = knee(self._points)
-        if number is None:
+        return self.trial(self.choice.number)
+
+    @cached_property
+    def choice(self) -> Compromise:
+        """The number of the compromise, and the rule by which the front gives it.
+
+        Raises:
+            UserError: no trial has completed.
+        """
+        found = compromise(self._points)
+        if found is None:
             raise UserError(f"{self.folder}: {self.why_empty}")
-        return self.trial(number)
+        return found
+
+    def alternatives(self) -> dict[str, TrialSummary]:
+        """The trials of the front that are the best by one objective, by its name, without the compromise."""
+        ends = {name: self.best(by=name) for name in OBJECTIVES}
+        return {name: trial for name, trial in ends.items() if trial.number != self.choice.number}
 
     def best(self, by: str) -> TrialSummary:
         """The best completed trial by one objective.
@@ -102,7 +116,8 @@ class SearchResult(Described):
         """
         if by not in OBJECTIVES:
             raise UserError(f"objective: must be one of {', '.join(OBJECTIVES)}, but got {by!r}")
-        self.knee()
+        if not self.pareto:
+            raise UserError(f"{self.folder}: {self.why_empty}")
         return self.pareto[0 if by == OBJECTIVES[0] else -1]
 
     def trial(self, number: int) -> TrialSummary:
@@ -164,7 +179,7 @@ class SearchResult(Described):
             raise UserError(f"trial {number} of {self.folder}: the configuration has no section {error}") from None
 
     def load(self, trial: TrialSummary | int) -> Bundle:
-        """The model bundle of a trial of the Pareto set, such as `result.load(result.knee())`.
+        """The model bundle of a trial of the Pareto set, such as `result.load(result.compromise())`.
 
         Raises:
             UserError: as `bundle`.
@@ -193,15 +208,16 @@ class SearchResult(Described):
 
 
 def pareto_table(members: tuple[TrialSummary, ...], area: float) -> TerminalTable:
-    """Both objectives and the parameters of each member of a front; `*` marks the knee."""
-    best = knee({member.number: member.point for member in members if member.point})
+    """Both objectives and the parameters of each member of a front; `*` marks the compromise."""
+    best = compromise({member.number: member.point for member in members if member.point})
     arrows = {"minimize": "v", "maximize": "^"}
     objectives = [f"{name} {arrows[way]}" for name, way in zip(OBJECTIVES, DIRECTIONS, strict=True)]
     names = list(dict.fromkeys(name for member in members for name in member.params))
     headers = ("trial", *objectives, *(name.rpartition(".")[2] for name in names))
-    table = TerminalTable(f"Pareto front, hypervolume {area:.4f}", headers)
+    caption = f"* {best}" if best else ""
+    table = TerminalTable(f"Pareto front, hypervolume {area:.4f}", headers, caption=caption)
     for member in members:
-        label = f"{member.number}{' *' if member.number == best else ''}"
+        label = f"{member.number}{' *' if best and member.number == best.number else ''}"
         values = [f"{value:.4f}" for value in member.point or ()]
         table.rows.append((label, *values, *(_short(member.params.get(name)) for name in names)))
     return table

@@ -7,7 +7,6 @@ local >= global as a constraint, and a draw that breaks it is recorded PRUNED, u
 In a finite space no combination is drawn twice: one that has been tried is replaced by the closest that has not.
 """
 
-import copy
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +23,13 @@ from hcvae.validation import explain
 from tune.chosen import check_chosen
 from tune.combinations import closest, combination, combinations
 from tune.config import Choice, FloatRange, Parameter, SearchConfig
+from tune.internals.optuna_internals import (
+    enqueue_values,
+    enqueued_values,
+    parameters_unwritten,
+    recorded,
+    set_trial_system_attribute,
+)
 from tune.ownership import CLAIM, OUTSIDE_BUDGET, Claim, claim_of, outside_budget, study_id
 from tune.space import GLOBAL, LOCAL, Value, apply, suggest
 from tune.trial_attributes import record
@@ -69,7 +75,7 @@ def draw(study: optuna.Study, trial: Trial, config: SearchConfig, *, adopted: bo
         UserError: a trial of another program keeps Optuna from recording a parameter.
     """
     try:
-        frozen = study._storage.get_trial(trial._trial_id)
+        frozen = recorded(study, trial)
         chosen = frozen.system_attrs.get("fixed_params", {}) | ({} if adopted else frozen.params)
         check_chosen(chosen, config, "enqueued parameters")
     except UserError as error:
@@ -105,7 +111,7 @@ def _refuse(study: optuna.Study, trial: Trial, reason: str) -> None:
     """Fail a trial whose parameters no training can have; it counts against the budget."""
     record(study, trial, {"failure": reason})
     claim = Claim(study=study_id(study))
-    study._storage.set_trial_system_attr(trial._trial_id, CLAIM, claim.model_dump())
+    set_trial_system_attribute(study, trial, CLAIM, claim.model_dump())
     study.tell(trial, state=TrialState.FAIL)
 
 
@@ -161,42 +167,17 @@ def _tried(study: optuna.Study, config: SearchConfig) -> set[tuple[Value | None,
 def _avoid_repetition(study: optuna.Study, trial: Trial, config: SearchConfig, *, fixed_bounds: bool) -> None:
     """Settle the values of a new trial in a finite space: those that are enqueued stay, whether or not they repeat."""
     space = config.search.space
-    enqueued = {path: value for path, value in trial._fixed_params.items() if path in space}
+    enqueued = {path: value for path, value in enqueued_values(trial).items() if path in space}
     if enqueued.keys() == space.keys() or not (every := combinations(config)):
         return
-    drawn = combination(config, _drawn_unwritten(study, trial, config, fixed_bounds=fixed_bounds))
+    with parameters_unwritten(study, trial):
+        drawn = combination(config, suggest(trial, config, fixed_bounds=fixed_bounds))
     tried, wanted = _tried(study, config), enqueued.items()
     untried = [
         values for values in every if values not in tried and wanted <= dict(zip(space, values, strict=True)).items()
     ]
     chosen = closest(untried, drawn, f"{config.search.seed} {trial.number}") if untried else drawn
-    trial._fixed_params = dict(zip(space, chosen, strict=True))
-
-
-class _Unwritten:
-    """A study's storage that takes no parameters."""
-
-    def __init__(self, storage: optuna.storages.BaseStorage) -> None:
-        self._storage = storage
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._storage, name)
-
-    def set_trial_param(self, *_: Any) -> None:
-        """As `optuna.storages.BaseStorage`; nothing is written."""
-
-
-def _drawn_unwritten(
-    study: optuna.Study, trial: Trial, config: SearchConfig, *, fixed_bounds: bool
-) -> dict[str, Value]:
-    """What the sampler draws for `trial`, which may be replaced: Optuna lets no parameter be written twice."""
-    stand_in: Any = _Unwritten(study._storage)
-    content = trial._cached_frozen_trial
-    trial.storage, trial._cached_frozen_trial = stand_in, copy.deepcopy(content)
-    try:
-        return suggest(trial, config, fixed_bounds=fixed_bounds)
-    finally:
-        trial.storage, trial._cached_frozen_trial = study._storage, content
+    enqueue_values(trial, dict(zip(space, chosen, strict=True)))
 
 
 class Auto(BaseSampler):

@@ -1,11 +1,10 @@
 """A whole search: checks first, then trials until the budget is spent. The same call again goes on where it stopped."""
 
-import logging
 import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,10 @@ from rich.console import Console
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.data.readiness import has_row_names, remedy
+from hcvae.errors import UserError
 from hcvae.interruption import handlers_kept, in_main_thread, remembered_ctrl_c, sigterm_as_ctrl_c
+from hcvae.progress_lines import line_a_minute
 from hcvae.storage import Place
 from hcvae.training import preflight
 from tune.budget import Budget
@@ -32,14 +34,13 @@ from tune.decisions import check_early_stopping, rungs, start_decisions
 from tune.folder_lock import locked_folder
 from tune.front import Front
 from tune.gpu_sharing import with_gpus_shared
-from tune.lost_actors import survive_lost_actors
+from tune.internals.ray_internals import adapted_tune
 from tune.ownership import heartbeats, own_folder
 from tune.progress import make_progress
 from tune.resources import Plan, check_shared_folder, plan_on_cluster, ray_cluster
 from tune.results import SearchResult
 from tune.samplers import is_exhausted
 from tune.searcher import EndOfTrials, StudySearcher
-from tune.secrecy import keep_keys
 from tune.space import check_space
 from tune.starts import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
 from tune.streaming import prepare
@@ -47,13 +48,6 @@ from tune.study import check_folder, finished_trials, n_finished, open_study
 from tune.study_folder import StudyFolder
 from tune.trainable import make_trainable
 from tune.transaction import transaction
-
-TUNE_SETTINGS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files of Tune's beside our own
-    "TUNE_GLOBAL_CHECKPOINT_S": "600",  # Tune's snapshots are never read
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",  # our own view instead of Tune's
-}
 
 
 def run_search(
@@ -98,7 +92,7 @@ def run_search(
         if searcher.is_under_way():
             _say(console, search.summary(finished.total()))
             renewed = heartbeats(search.database, searcher.ownership, searcher.owned, searcher.ended_elsewhere)
-            with progress, renewed:
+            with progress, renewed, adapted_tune():
                 while searcher.wait_for_work():
                     _run_trials(search, study, searcher)
                 progress.ended(_ending(search, study, budget))
@@ -128,6 +122,8 @@ class _Search:
     own_ray: bool
     plan: Plan
     earlier: tuple[FrozenTrial, ...]
+    not_measured: dict[str, str]
+    """Why disentanglement cannot be measured, by the part of the split."""
 
     def summary(self, finished: int) -> str:
         settings, split = self.config.search, self.data.split
@@ -139,6 +135,7 @@ class _Search:
             f"Trials: {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
             f"{settings.gpus_per_worker:g} GPU(s) each, up to {self.config.training.epochs} epochs; {self.plan}",
             f"Searched by {settings.sampler}: {', '.join(settings.space)}",
+            *self.not_measured.values(),
         ]
         if n_combinations := len(combinations(self.config)):
             lines.append(f"The space holds {n_combinations} combinations; each is tried once")
@@ -158,15 +155,32 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
     check_early_stopping(config)
     check_first_trials(config)
     with sigterm_as_ctrl_c(), locked_folder(config) as folder:
-        data = prepare(config)
-        preflight(_training(config), data, config.search.workers)
+        with line_a_minute(console, lambda: "reading the data"):
+            data = prepare(config)
+        not_measured = preflight(_training(config), data, config.search.workers)
+        _check_objectives(config, data, not_measured)
         check_folder(folder, config, data.fingerprint, allow_change=allow_change)
         earlier = earlier_trials(config, data.fingerprint)
         with ray_cluster(data.nbytes) as own_ray:
             config = with_gpus_shared(config, data)
             plan = plan_on_cluster(config.search, wait, lambda text: _say(console, text))
             check_shared_folder(folder.place)
-            yield _Search(config, folder, Database.of(config.search, folder.place), data, own_ray, plan, earlier)
+            database = Database.of(config.search, folder.place)
+            yield _Search(config, folder, database, data, own_ray, plan, earlier, not_measured)
+
+
+def _check_objectives(config: SearchConfig, data: Dataset, not_measured: Mapping[str, str]) -> None:
+    """Refuse data on which an objective cannot be measured, and name options with which it can.
+
+    Raises:
+        UserError: disentanglement cannot be measured on the validation part.
+    """
+    if "validation" in not_measured:
+        raise UserError(
+            f"a search compares trials by reconstruction_nmse and disentanglement, but {not_measured['validation']}. "
+            f"It can be measured with: {remedy(data, has_row_names(config.data))}. "
+            "python -m jobs.train trains one model without it"
+        )
 
 
 class FirstInFirstOut(ray.tune.schedulers.FIFOScheduler):  # type: ignore[misc]
@@ -180,10 +194,6 @@ class FirstInFirstOut(ray.tune.schedulers.FIFOScheduler):  # type: ignore[misc]
 
 def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -> None:
     settings = search.config.search
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    os.environ.update(TUNE_SETTINGS)
-    survive_lost_actors()
-    keep_keys()
     scratch = own_folder(search.folder.scratch, searcher.ownership.me)
     decisions = start_decisions(search.config, study)
     searcher.end_training = decisions.end.remote
@@ -239,7 +249,6 @@ def _training(config: SearchConfig) -> Config:
 
 def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     # Trials run elsewhere: in a folder of their own, or on another node.
-    data = config.data.model_copy(update={"tables": tuple(str(Path(table).absolute()) for table in config.data.tables)})
     places = {
         name: str(Place.of(place))
         for name in ("storage", "warm_start")
@@ -248,7 +257,7 @@ def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     kind, _, name = (config.search.database or "").partition(":")
     if kind == "file":
         places["database"] = f"file:{Path(name).expanduser().absolute()}"
-    return config.model_copy(update={"data": data, "search": config.search.model_copy(update=places)})
+    return config.model_copy(update={"search": config.search.model_copy(update=places)})
 
 
 def _fit(tuner: ray.tune.Tuner, own_ray: bool) -> None:

@@ -30,6 +30,7 @@ from tune.database import Database, patiently
 from tune.decisions import rungs
 from tune.front import Front
 from tune.identity import TrialIdentity
+from tune.internals.optuna_internals import is_in_database, recorded, trial_key
 from tune.outcome import Message, Outcome
 from tune.ownership import OUTSIDE_BUDGET, Claim, Ownership, in_training, study_id
 from tune.pareto import OBJECTIVES
@@ -164,7 +165,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             return patiently(action)
         except KeyError:
             # Optuna answers questions about this study alone from what it remembers.
-            if self._study._study_id in {study._study_id for study in self._study._storage.get_all_studies()}:
+            if is_in_database(self._study):
                 raise
             raise UserError(
                 f"{self._front.folder}: another program has deleted or renamed the study while it was searched; "
@@ -177,7 +178,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
         def settle_once() -> None:
             with self._database.locked():
-                frozen = self._study._storage.get_trial(trial._trial_id)
+                frozen = recorded(self._study, trial)
                 if not self.ownership.holds(frozen):
                     self._progress.lost(trial.number)
                 elif not frozen.state.is_finished():  # it may have been told before the connection broke
@@ -185,7 +186,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
                         with transaction(self._study):
                             settle(trial)
                     except (UpdateFinishedTrialError, ValueError):
-                        if not self._study._storage.get_trial(trial._trial_id).state.is_finished():
+                        if not recorded(self._study, trial).state.is_finished():
                             raise
                         # Another program, which takes no lock, has ended the trial in this moment: that is accepted.
 
@@ -235,7 +236,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
     def _next(self, running: list[FrozenTrial], now: float) -> tuple[Trial, dict[str, Value], Claim, list[int]] | None:
         """A trial to run, owned: its parameters, the claim, and the earlier attempts at it."""
         for frozen in self._adoptable(running):
-            trial = Trial(self._study, frozen._trial_id)
+            trial = Trial(self._study, trial_key(frozen))
             params = draw(self._study, trial, self._config, adopted=True)
             if params is not None:
                 attempts = self._front.folder.attempts(trial.number)

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from hcvae.config import Config, Section
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
+from hcvae.validation import plain
 from tune.config import Choice, FloatRange, IntRange, Parameter, SearchConfig
 
 if TYPE_CHECKING:
@@ -182,4 +183,4 @@ def _draw(trial: "BaseTrial", path: str, parameter: Parameter) -> Value:
 
 
 def _first(error: ValidationError) -> str:
-    return error.errors()[0]["msg"].removeprefix("Value error, ")
+    return plain(error.errors()[0])

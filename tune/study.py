@@ -17,6 +17,7 @@ from hcvae.errors import UserError
 from hcvae.storage import Place
 from tune.config import SearchConfig
 from tune.database import Database
+from tune.internals.optuna_internals import set_system_attribute, system_attributes
 from tune.lookup import find_study
 from tune.ownership import COPIED_STUDY_ID, STUDY_ID, outside_budget, study_id
 from tune.pareto import DIRECTIONS, OBJECTIVES
@@ -86,11 +87,9 @@ def open_study(
         folder.record.write(record.model_dump_json(indent=2).encode())
         study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
         # A copy of the study has lost the number: of its trials there are at least as many.
-        starts = study._storage.get_study_system_attrs(study._study_id).get(
-            STARTS, len(study.get_trials(deepcopy=False))
-        )
+        starts = system_attributes(study).get(STARTS, len(study.get_trials(deepcopy=False)))
         for attribute, value in ((STUDY_ID, record.identity), (STARTS, starts + 1)):
-            study._storage.set_study_system_attr(study._study_id, attribute, value)
+            set_system_attribute(study, attribute, value)
         study.set_user_attr(COPIED_STUDY_ID, record.identity)
         with warnings.catch_warnings():
             # Metric names have been experimental, and unchanged, for years.

@@ -6,12 +6,13 @@ cost more time than all else that the search does for it.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import optuna
 import sqlalchemy.orm
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
+
+from tune.internals.optuna_internals import renew_cache, sessions_of
 
 
 class Session(sqlalchemy.orm.Session):
@@ -55,8 +56,7 @@ def transaction(study: optuna.Study) -> Iterator[None]:
     Raises:
         StorageInternalError: the database failed; nothing is written.
     """
-    storage: Any = study._storage
-    session = storage._backend.scoped_session()
+    session = sessions_of(study)()
     session.kept_open, session.rolled_back = True, False
     try:
         yield
@@ -66,7 +66,7 @@ def transaction(study: optuna.Study) -> Iterator[None]:
     except BaseException as error:
         sqlalchemy.orm.Session.rollback(session)
         # Optuna's cache may hold what has never been: begin a new one.
-        study._storage = optuna.storages.get_storage(storage._backend)
+        renew_cache(study)
         if isinstance(error, SQLAlchemyError):
             raise StorageInternalError("a transaction failed") from error
         raise

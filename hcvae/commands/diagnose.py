@@ -19,11 +19,12 @@ TROUBLED = 1
 
 
 class Diagnose(command_line.Command):
-    """Tell the troubles of a model's training (poor disentanglement, training instability, collapse): the numbers that
-    show them, and what to change. The exit code is 0 when there are none, 1 when there are, 2 on bad input.
+    """List the troubles of a model's training (poor disentanglement, training instability, collapse, misplaced peaks):
+    the numbers that show them, and what to change. The exit code is 0 when there are none, 1 when there are, 2 on bad
+    input.
 
     examples:
-      hcvae diagnose model
+      hcvae diagnose results/model
       hcvae diagnose results/quickstart/best/trial-3 --json
     """
 
@@ -55,6 +56,7 @@ def _show(diagnosis: "Diagnosis", console: Console) -> None:
             console.print(f"[red]{trouble}[/red]: {escape(found[trouble].evidence)}", highlight=False, soft_wrap=True)
             console.print(f"  remedy: {escape(found[trouble].remedy)}", highlight=False, soft_wrap=True)
         elif figures is None:
-            console.print(f"[yellow]not judged[/yellow]: {trouble}, as the training ended too early", highlight=False)
+            why = "the training ended too early, or its data do not show it"
+            console.print(f"[yellow]not judged[/yellow]: {trouble}: {why}", highlight=False)
         else:
             console.print(f"[green]healthy[/green]: no {trouble}: {escape(figures)}", highlight=False, soft_wrap=True)

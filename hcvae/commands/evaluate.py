@@ -7,18 +7,23 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.progress_lines import line_a_minute
+
+MODEL_STEPS, BASELINE_STEPS = 5, 4
+"""Of a bundle: reading, three of measuring, figures. Of its baselines: three of principal components, recordings."""
 
 
 class Evaluate(command_line.Command):
     """Measure model bundles on data held out from training: a table, evaluation.json, and figures.
 
     examples:
-      hcvae evaluate model
-      hcvae evaluate model other-model --part validation --out comparison
-      hcvae evaluate model --data new-recordings.parquet --no-baselines
+      hcvae evaluate results/model
+      hcvae evaluate results/model results/other-model --part validation --out results/comparison
+      hcvae evaluate results/model --data new-recordings.parquet --no-baselines
     """
 
     bundles: CliPositionalArg[list[str]]
@@ -29,7 +34,7 @@ class Evaluate(command_line.Command):
     """Part of the bundle's own data."""
     baselines: bool = True
     """Principal components, the mean given the condition, recordings, and the simulator's oracle beside the bundles."""
-    out: str = "evaluation"
+    out: str = "results/evaluation"
     """The folder to write."""
 
 
@@ -50,14 +55,20 @@ def run(arguments: Sequence[str]) -> int:
     for folder in (out, *figure_folders):
         _make_folder(folder)
     comparison = Comparison()
-    with console.status("reading") as status:
+    current = "reading"
+    with progress_bar() as bar, line_a_minute(bar.console, lambda: f"still at {current}"):
+        steps = MODEL_STEPS + BASELINE_STEPS * (command.baselines and not command.data)
+        task = bar.add_task(current, total=steps * len(names))
 
         def progress(step: str) -> None:
-            status.update(step)
-            if not console.is_terminal:  # where no spinner turns
-                console.print(step, highlight=False)
+            nonlocal current
+            current = step
+            bar.update(task, description=step, advance=1)
+            if bar.disable:  # no terminal: a line a step
+                bar.console.print(step, highlight=False, markup=False)
 
-        for name, bundle, folder in zip(names, bundles, figure_folders, strict=True):
+        for number, (name, bundle, folder) in enumerate(zip(names, bundles, figure_folders, strict=True)):
+            bar.update(task, completed=steps * number)
             progress(f"{name}: reading the data")
             rows = rows_of_tables(bundle, command.data) if command.data else own_rows(bundle, command.part)
             comparison.add(name, bundle, rows, progress, baselines=command.baselines)
@@ -75,6 +86,13 @@ def run(arguments: Sequence[str]) -> int:
         console.print(note, highlight=False)
     console.print(f"all of it in {out / 'evaluation.json'}, figures in {', '.join(map(str, figure_folders))}")
     return 0
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr; nothing where that is no terminal."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _make_folder(folder: Path) -> None:

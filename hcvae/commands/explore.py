@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from hcvae import command_line
-from hcvae.errors import UserError
+from hcvae.errors import PackageMissing
 
 
 class Explore(command_line.Command):
@@ -16,8 +16,8 @@ class Explore(command_line.Command):
     machine, until Ctrl-C.
 
     examples:
-      hcvae explore model
-      hcvae explore model --data recordings.parquet --port 8050
+      hcvae explore results/model
+      hcvae explore results/model --data recordings.parquet --port 8050
     """
 
     bundle: CliPositionalArg[str]
@@ -31,8 +31,9 @@ class Explore(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Serve the page, say where, and end on Ctrl-C or SIGTERM."""
     command = command_line.parse(Explore, arguments)
-    if find_spec("dash") is None:
-        raise UserError("explore needs the package dash, which is not installed; pip install 'hcvae[explore]'")
+    for package in ("flask", "plotly"):
+        if find_spec(package) is None:
+            raise PackageMissing("explore", package, "explore")
     from hcvae.bundle import load
     from hcvae.explore.explorer import Explorer
     from hcvae.explore.server import application

@@ -13,7 +13,7 @@ class Export(command_line.Command):
     """Write a model bundle as ONNX files that run without hcvae and PyTorch: encoder, prior and decoder, in uV and ms.
 
     examples:
-      hcvae export model --onnx model.onnx
+      hcvae export results/model --onnx results/model.onnx
     """
 
     bundle: CliPositionalArg[str]

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.progress_lines import line_a_minute
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,12 +29,12 @@ class Generate(command_line.Command):
     two recordings, or with the latents of two exchanged.
 
     examples:
-      hcvae generate model --condition stimulus_level_db=20:80:10 --condition sex=F,M --out levels.parquet
-      hcvae generate model --condition stimulus_level_db=60 --residual-noise --out as-recorded.csv
-      hcvae generate model --like recordings.parquet --row 12 --out same-global.parquet
-      hcvae generate model --like recordings.parquet --row 12 --fix local --temperature 0.5 --out same-shape.mat
-      hcvae generate model --like recordings.parquet --row 12 --interpolate 40 --steps 9 --out between.parquet
-      hcvae generate model --like recordings.parquet --row 12 --swap 3 --other others.parquet --out swapped.parquet
+      hcvae generate results/model --condition stimulus_level_db=20:80:20 --condition sex=M --out results/levels.parquet
+      hcvae generate results/model --condition stimulus_level_db=60 --residual-noise --out results/as-recorded.csv
+      hcvae generate results/model --like a.parquet --row 12 --out results/global.parquet
+      hcvae generate results/model --like a.parquet --row 12 --fix local --temperature 0.5 --out results/shape.mat
+      hcvae generate results/model --like a.parquet --row 12 --interpolate 40 --steps 9 --out results/between.parquet
+      hcvae generate results/model --like a.parquet --row 12 --swap 3 --other b.parquet --out results/swapped.parquet
     """
 
     bundle: CliPositionalArg[str]
@@ -88,10 +89,11 @@ def run(arguments: Sequence[str]) -> int:
     bundle = load(command.bundle)
     given = parse_conditions(bundle, command.condition)
     like, second = _recordings(command, bundle)
-    table = _drawn(command, bundle, given, like, second)
+    console = Console()
+    with line_a_minute(console, lambda: "generating"):
+        table = _drawn(command, bundle, given, like, second)
     write_table(table, command.out)
     notes = _draw(command, bundle, table, list(given[0]), like, second)
-    console = Console()
     for name in (column.name for column in bundle.preprocessing.static.columns):
         values = ", ".join(map(text_of, dict.fromkeys(table[name].to_pylist())))
         source = "typical of the training data" if like is None or name in like.assumed else "of the recording"

@@ -1,39 +1,48 @@
 """`hcvae import`: recordings of devices and programs into one waveform table."""
 
+import os
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.progress_lines import line_a_minute
 
+USUAL = "usual"
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from hcvae.importers.importing import FileResult, Wishes
+    from hcvae.importers.recording import Value
 
 PARTLY = 3
+FLAGS = ("--invert", "--hide-names", "--dry-run")
+PAIR, DIVIDED = re.compile(r"\s*\w+=."), re.compile(r"[,\[\]{}]")
 
 
 class Import(command_line.Command):
     """Read recordings from files of devices and programs, and write them as one Parquet waveform table: microvolts,
-    200 samples from stimulus onset at 20 kHz. Each format is known by its content: IHS SmartEP text, TDT BioSig .arf,
-    text and CSV, EPL CFTS, MATLAB, WFDB, EDF, BDF, BrainVision, Excel, CSV, Arrow, Parquet. Of subjects only pseudonyms
-    are written.
+    200 samples from stimulus onset at 20 kHz. The format is detected from the content: IHS SmartEP text, TDT BioSig
+    .arf, text and CSV, EPL CFTS, MATLAB, WFDB, EDF, BDF, BrainVision, Excel, CSV, Arrow, Parquet. Of subjects only
+    pseudonyms are written.
 
     exit code: 0 done, 2 nothing was imported, 3 some files could not be read and the rest was imported.
 
     examples:
-      hcvae import recordings/ --out table.parquet
-      hcvae import recordings/ --out table.parquet --dry-run
-      hcvae import *.TXT --out table.parquet --value species=human --value "level_reference=dB nHL"
-      hcvae import rig.mat --out table.parquet --map signal=waves --map sampling_rate_hz=rig.fs
-      hcvae import session.edf --out table.parquet --map "stimulus_level_db=(\\d+) dB" --block-sweeps 1000
+      hcvae import recordings/ --out results/table.parquet
+      hcvae import recordings/ --out results/table.parquet --dry-run
+      hcvae import *.TXT --out results/table.parquet --value species=human --value "level_reference=dB nHL"
+      hcvae import rig.mat --out results/table.parquet --map signal=waves --map sampling_rate_hz=rig.fs
+      hcvae import two-channels.TXT --out results/table.parquet --map signal=1
+      hcvae import traces.csv --out results/table.parquet --map layout=columns --map time_unit=us
+      hcvae import session.edf --out results/table.parquet --map "stimulus_level_db=(\\d+) dB" --block-sweeps 1000
     """
 
     files: CliPositionalArg[list[str]]
@@ -41,11 +50,12 @@ class Import(command_line.Command):
     out: str
     """The Parquet file to write."""
     format: str | None = None
-    """Name of the format of all files, in place of what their content says."""
+    """Name of the format of all files. Default: detected from the content of each."""
     map: list[str] = Field([])
-    """COLUMN=NAME: the name that the files use for a column; repeat it. See docs/import.md."""
+    """COLUMN=NAME: the name that the files use for a column; repeat it. Also how they are read: signal, channel,
+    layout, sheet, unit, time_unit, rate_unit. See docs/import-binary-formats.md."""
     value: list[str] = Field([])
-    """COLUMN=VALUE: a value that holds for all waveforms, in place of what the files say; repeat it."""
+    """COLUMN=VALUE: a value that holds for all waveforms, in place of what the files hold; null for none; repeat it."""
     subject: str | None = None
     """The one subject of all files; written as a pseudonym."""
     key: str | None = None
@@ -60,13 +70,14 @@ class Import(command_line.Command):
     band_hz: tuple[float, float] | Literal["usual"] | None = Field("usual", validation_alias="band-hz")
     """Zero-phase band-pass, such as 100,3000; null for none. usual: that of the format (docs/import.md)."""
     invert: bool = False
-    """Turn all recordings over: those of files whose electrodes were exchanged, as vertex-positive must be up."""
+    """Invert the polarity of all recordings, where electrodes were exchanged: vertex-positive must be up."""
     reject_before_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-before-uv")
     """Leave out single sweeps that exceed this before the band-pass; null for none."""
     reject_after_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-after-uv")
     """Leave out single sweeps that exceed this after the band-pass; null for none."""
     block_sweeps: list[int] = Field([], validation_alias="block-sweeps")
-    """Consecutive sweeps of each independent average; several are taken in turn. Default: those of the format."""
+    """Consecutive sweeps of each independent average; several (8 16 32, or 8,16,32) are taken in turn. Default: of the
+    format."""
     max_residual_noise_uv: float | None = Field(None, gt=0, validation_alias="max-residual-noise-uv")
     """Leave out waveforms whose estimated noise is larger."""
     max_artifact_share: float | None = Field(None, ge=0, le=1, validation_alias="max-artifact-share")
@@ -76,50 +87,64 @@ class Import(command_line.Command):
     hide_names: bool = Field(False, validation_alias="hide-names")
     """Call the files `file 1`, `file 2`, ... in all messages: names of files can name patients."""
     dry_run: bool = Field(False, validation_alias="dry-run")
-    """Read everything and tell what would be written; write nothing."""
+    """Read everything and show what would be written; write nothing."""
+
+    @field_validator("band_hz", "reject_before_uv", "reject_after_uv", mode="before")
+    @classmethod
+    def _numbers_null_or_usual(cls, given: Any, info: ValidationInfo) -> Any:
+        """Words may come in a list of one, as the numbers of a band-pass come in a list."""
+        from hcvae.importers.columns import as_number
+
+        texts = given if isinstance(given, list | tuple) else [given]
+        if len(texts) == 1 and str(texts[0]).lower() in ("null", "none"):
+            return None
+        if texts == [USUAL]:
+            return USUAL
+        numbers = [as_number(text) or 0.0 for text in texts]
+        if info.field_name == "band_hz" and not (len(numbers) == 2 and 0 < numbers[0] < numbers[1]):
+            raise ValueError("must be two rising frequencies above 0, such as 100,3000; null for none; or usual")
+        if info.field_name != "band_hz" and not (len(numbers) == 1 and numbers[0] > 0):
+            raise ValueError("must be a number of uV above 0; null for none; or usual")
+        return tuple(numbers) if info.field_name == "band_hz" else numbers[0]
 
     @field_validator("out")
     @classmethod
     def _is_parquet(cls, out: str) -> str:
         if not out.lower().endswith(".parquet"):
-            raise ValueError(f"the name must end in .parquet, but got {Path(out).suffix!r}")
+            raise ValueError("the name must end in .parquet")
         return out
-
-    @field_validator("band_hz")
-    @classmethod
-    def _rises(cls, band: tuple[float, float] | str | None) -> tuple[float, float] | str | None:
-        if isinstance(band, tuple) and not 0 < band[0] < band[1]:
-            raise ValueError(f"must be two rising frequencies above 0, but got {band[0]:g} and {band[1]:g}")
-        return band
 
     @field_validator("block_sweeps")
     @classmethod
     def _positive(cls, blocks: list[int]) -> list[int]:
         if any(block < 2 for block in blocks):
-            raise ValueError(f"must be numbers of 2 or more sweeps, but got {blocks}")
+            raise ValueError("must be numbers of 2 or more sweeps")
         return blocks
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
-    command = command_line.parse(Import, arguments)
+    command = command_line.parse(Import, _quoted(arguments))
+    from hcvae.data.atomic import check_writable
     from hcvae.data.table import write_table
     from hcvae.importers import pseudonyms
-    from hcvae.importers.importing import files_in, table_of
+    from hcvae.importers.importing import table_of
+    from hcvae.importers.notes import notes_on_all
 
     console = Console(highlight=False)
     wishes = _wishes(command)
-    if not command.dry_run and not Path(command.out).resolve().parent.is_dir():
-        raise UserError(f"--out: the folder {Path(command.out).resolve().parent} is not there; make it first")
+    if not command.dry_run:
+        if not os.path.isdir(folder := Path(command.out).absolute().parent):
+            raise UserError(f"--out: the folder {folder} is not there; make it first")
+        check_writable(command.out)
     key_file = Path(command.key) if command.key else pseudonyms.default_key_file()
-    is_new = not key_file.exists()
-    key = pseudonyms.new_key() if is_new else pseudonyms.read_key(key_file)
-    files, companions = files_in([Path(file) for file in command.files])
-    results = _read_all(command, files, wishes, console)
-    if companions:
-        console.print(f"{len(companions)} files beside others are read with those", markup=False)
+    key, is_new = pseudonyms.key_in(key_file, keep=not command.dry_run)
+    files = _files(command, wishes, console)
+    with line_a_minute(console, lambda: f"reading {len(files)} files"):
+        results = _read_all(command, files, wishes, console)
     table = table_of(results, wishes, key)
-    _tell_of_subjects(results, console)
+    for note in notes_on_all(results, wishes, key):
+        console.print(note, markup=False, soft_wrap=True)
     if command.dry_run:
         console.print(f"dry run: nothing written; {table.num_rows} waveforms would be in {command.out}", markup=False)
     else:
@@ -138,21 +163,48 @@ def run(arguments: Sequence[str]) -> int:
     return PARTLY if any(result.error for result in results) else 0
 
 
+def _quoted(arguments: Sequence[str]) -> list[str]:
+    """The arguments; a file's name or a single pair is quoted where it holds what would take it apart."""
+    quoted = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, text = argument.split("=", 1) if argument.startswith(("--map=", "--value=")) else (before, argument)
+        is_pair = option in ("--map", "--value") and not all(PAIR.match(part) for part in text.split(","))
+        is_file = text == argument and os.path.exists(text) and (before[:2] != "--" or before in FLAGS)
+        if (is_pair or is_file) and DIVIDED.search(text) and '"' not in text:
+            argument = argument.removesuffix(text) + f'"{text}"'
+        quoted.append(argument)
+    return quoted
+
+
+def _files(command: Import, wishes: "Wishes", console: Console) -> list[Path]:
+    """The files to read, after a check that some of them use each mapping."""
+    from hcvae.importers import mappings
+    from hcvae.importers.files import files_in
+    from hcvae.importers.registry import format_named, formats_of
+
+    def note(text: str) -> None:
+        console.print(f"note: {text}", markup=False, soft_wrap=True)
+
+    files, companions = files_in([Path(file) for file in command.files], Path(command.out), note)
+    formats = [format_named(wishes.format)] if wishes.format else formats_of(files)
+    mappings.check_use(wishes.mapping, formats)
+    if companions:
+        console.print(f"{len(companions)} files beside others are read with those", markup=False)
+    return files
+
+
 def _wishes(command: Import) -> "Wishes":
-    from hcvae.importers.columns import SCALARS, as_number
-    from hcvae.importers.importing import Wishes, column_value
+    from hcvae.importers import mappings
+    from hcvae.importers.importing import Wishes
     from hcvae.importers.registry import format_named
     from hcvae.importers.steps import Grid, Steps
-    from hcvae.suggest import did_you_mean
 
     if command.format is not None:
         format_named(command.format)
-    values = {}
-    for name, text in _pairs("--value", command.value).items():
-        if name not in SCALARS:
-            raise UserError(f"--value {name}: no such column{did_you_mean(name, [*SCALARS])}")
-        number = as_number(text)
-        values[name] = column_value(name, text if number is None else number, "--value")
+    mapping, values = _pairs("--map", command.map), _column_values(command.value)
+    mappings.check_names(mapping)
+    if both := sorted(mapping.keys() & values.keys()):
+        raise UserError(f"--map {both[0]}, --value {both[0]}: give one of the two; the value holds for all waveforms")
     steps = Steps(
         grid=Grid(command.samples, command.rate_hz, command.start_ms),
         band_hz=command.band_hz,
@@ -164,13 +216,29 @@ def _wishes(command: Import) -> "Wishes":
     return Wishes(
         steps=steps,
         format=command.format,
-        mapping=_pairs("--map", command.map),
+        mapping=mapping,
         values=values,
         subject=command.subject,
         max_residual_noise_uv=command.max_residual_noise_uv,
         max_artifact_share=command.max_artifact_share,
         licence=command.licence,
     )
+
+
+def _column_values(texts: Sequence[str]) -> dict[str, "Value"]:
+    from hcvae.importers.columns import SCALARS, SUBJECT, as_number
+    from hcvae.importers.values import column_value
+    from hcvae.suggest import did_you_mean
+
+    values = {}
+    for name, text in _pairs("--value", texts).items():
+        if name not in SCALARS:
+            hint = "; use --subject" if name == SUBJECT else did_you_mean(name, [*SCALARS])
+            raise UserError(f"--value {name}: no such column{hint}")
+        number = as_number(text)
+        value = None if text.lower() == "null" else text if number is None else number
+        values[name] = column_value(name, value, "--value")
+    return values
 
 
 def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
@@ -186,19 +254,20 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
 def _read_all(command: Import, files: Sequence[Path], wishes: "Wishes", console: Console) -> list["FileResult"]:
     from rich.progress import track
 
+    from hcvae.importers.copies import Copies
     from hcvae.importers.importing import read_file
+    from hcvae.importers.notes import without_names
 
     results: list[FileResult] = []
-    seen: dict[str, int] = {}
+    copies = Copies()
     for number, path in enumerate(track(files, "reading", console=console, transient=True), start=1):
         result = read_file(path, wishes)
-        if result.error is None and seen.setdefault(result.sha256, number) != number:
-            result.error = f"{path}: the same content as file {seen[result.sha256]}; copies are no independent averages"
-            result.rows = []
+        if result.error is None:
+            copies.check(result, number)
         results.append(result)
         shown = f"file {number}" if command.hide_names else str(path)
         if result.error is not None:
-            message = _hidden(result.error, path, number) if command.hide_names else result.error
+            message = without_names(result.error, path, number) if command.hide_names else result.error
             console.print(f"left out: {message}", markup=False, soft_wrap=True)
             continue
         rows = f"{result.recordings} recordings, {len(result.rows)} waveforms"
@@ -206,25 +275,10 @@ def _read_all(command: Import, files: Sequence[Path], wishes: "Wishes", console:
         for reason, count in sorted(result.left_out.items()):
             console.print(f"  {count} left out: {reason}", markup=False, soft_wrap=True)
         for note, count in result.notes.items():
+            note = without_names(note, path, number) if command.hide_names else note
             times = f" ({count} times)" if count > 1 else ""
             console.print(f"  note: {note}{times}", markup=False, soft_wrap=True)
     return results
-
-
-def _hidden(message: str, path: Path, number: int) -> str:
-    for name in (str(path.resolve()), str(path), str(path.parent.resolve()), path.name, path.stem):
-        message = message.replace(name, f"file {number}")
-    return message
-
-
-def _tell_of_subjects(results: Sequence["FileResult"], console: Console) -> None:
-    nameless = sum(1 for result in results if result.rows and not result.names_subject)
-    if nameless:
-        console.print(
-            f"{nameless} files name no subject: each counts as a subject of its own; where they are of one subject, "
-            "import them with --subject NAME",
-            markup=False,
-        )
 
 
 def _tell_what_looks_wrong(table: "pa.Table", out: str, console: Console) -> None:

@@ -20,9 +20,9 @@ class Inspect(command_line.Command):
 
     examples:
       hcvae inspect recordings.parquet
-      hcvae inspect recordings.parquet --figure grand-averages.png --json inspection.json
+      hcvae inspect recordings.parquet --figure results/grand-averages.png --json results/inspection.json
       hcvae inspect recordings.parquet --average-columns subject_id --average-columns stimulus_level_db
-      hcvae inspect model
+      hcvae inspect results/model
     """
 
     path: CliPositionalArg[str]
@@ -54,6 +54,7 @@ def run(arguments: Sequence[str]) -> int:
 def _table(command: Inspect, console: Console) -> dict[str, Any]:
     from hcvae import inspection
     from hcvae.inspection import report
+    from hcvae.inspection.trainability import trainability
 
     recordings = inspection.read(
         command.path, command.subject_column, command.average_columns or None, command.sampling_rate_hz
@@ -68,6 +69,8 @@ def _table(command: Inspect, console: Console) -> dict[str, Any]:
         columns = ", ".join(recordings.average_columns)
         console.print(f"No independent averages: no two rows agree in {columns}", highlight=False, markup=False)
     report.show_findings(findings, console)
+    ready = trainability(recordings, command.subject_column, command.average_columns or None, command.sampling_rate_hz)
+    report.show_trainability(ready, console)
     if command.figure is not None:
         from hcvae.inspection.figure import grand_averages, not_drawn
         from hcvae.plots import save_figure
@@ -81,6 +84,7 @@ def _table(command: Inspect, console: Console) -> dict[str, Any]:
         "average_columns": recordings.average_columns,
         "independent_averages": [asdict(row) for row in agreement],
         "findings": [asdict(finding) for finding in findings],
+        "training": asdict(ready),
     }
 
 

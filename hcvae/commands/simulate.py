@@ -12,9 +12,9 @@ class Simulate(command_line.Command):
     """Write a waveform table of simulated recordings whose generative factors are known.
 
     examples:
-      hcvae simulate --rows 4000 --out simulated.parquet
-      hcvae simulate --rows 100000 --seed 1 --out more.parquet
-      hcvae simulate --rows 200 --out example.csv
+      hcvae simulate --rows 4000 --out results/simulated.parquet
+      hcvae simulate --rows 100000 --seed 1 --out results/more.parquet
+      hcvae simulate --rows 200 --out results/example.csv
     """
 
     out: str

@@ -9,6 +9,20 @@ from pathlib import Path
 from hcvae.errors import UserError
 
 
+def check_writable(path: str | Path) -> None:
+    """Refuse a file that could not be written, before the work whose result it is to hold.
+
+    Raises:
+        UserError: a folder of that name, or one around it that may not be written to.
+    """
+    path = Path(path).absolute()
+    folder = next(folder for folder in path.parents if os.path.lexists(folder))
+    if os.path.isdir(path):  # unlike Path.is_dir, False in a folder that may not be entered
+        raise UserError(f"{path}: is a folder; name a file")
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: cannot be written, as {folder} is no folder that you may write to")
+
+
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; it becomes `path` at the end, and is removed where writing failed.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hcvae.config import Config, DataConfig
 from hcvae.data.normalization import SignalNormalization
-from hcvae.data.preprocessing import Preprocessing, Wave, seen_values, typical_values
+from hcvae.data.preprocessing import Preprocessing, Wave, last_sample_ms, seen_values, typical_values
 from hcvae.data.split import Split, recording_key, row_codes, split_rows
 from hcvae.data.static import StaticEncoder
 from hcvae.data.table import (
@@ -172,13 +172,19 @@ def fitted(
     """What maps to and from physical units, by the training rows, with how often each peak is labelled in them [6].
 
     Raises:
-        UserError: the static columns, or `model.static_dim`, cannot be.
+        UserError: the static columns, `model.static_dim` or `model.peak_window_ms` cannot be.
     """
     static = StaticEncoder.fit(train, config.data.static)
     if config.model.static_dim not in (None, static.dim):
         raise UserError(
             f"model.static_dim: must be {static.dim} for the encoded columns {list(static.names)}, "
             f"but got {config.model.static_dim}; null takes it from the data"
+        )
+    window_ms = last_sample_ms(config.model.signal_length, rate_hz)
+    if config.model.peak_window_ms not in (None, window_ms):
+        raise UserError(
+            f"model.peak_window_ms: must be {window_ms!r}, the time of the last sample, "
+            f"but got {config.model.peak_window_ms!r}; null takes it from the data"
         )
     described = (static, train, scaling.index(train), list(scaling.groups))
     return Preprocessing(
@@ -232,7 +238,7 @@ class Rows:
         config: DataConfig,
     ) -> "Rows":
         """The rows of a checked `table` without its `signals` [N, T]."""
-        peaks, peak_mask = peaks_of(table, (signals.shape[1] - 1) / rate_hz * 1e3)
+        peaks, peak_mask = peaks_of(table, last_sample_ms(signals.shape[1], rate_hz))
         return cls(table, signals, peaks, peak_mask, scaling.index(table), responses_of(table, config))
 
     def part(self, rows: NDArray[np.int64], scaling: SignalNormalization, static: StaticEncoder) -> Part:

@@ -40,6 +40,11 @@ class Preprocessing(Section):
     seen: dict[str, dict[str, Seen]] = Field({})
     """For each normalisation group, what its training rows had in each static column; empty: not known by group."""
 
+    @property
+    def window_ms(self) -> float:
+        """Time of the last sample; the first one's is 0."""
+        return last_sample_ms(self.signal_length, self.sampling_rate_hz)
+
     def ranges(self, group: str) -> dict[str, Seen]:
         """What training rows had in each static column: those of the group, or of all where that is not known."""
         return self.seen.get(group) or {column.name: column.seen for column in self.static.columns}
@@ -70,6 +75,11 @@ class Preprocessing(Section):
         ):
             raise ValueError("seen must be empty, or have the range of each static column in each of signal.groups")
         return self
+
+
+def last_sample_ms(signal_length: int, sampling_rate_hz: float) -> float:
+    """Time of the last sample after the first one, which is the stimulus onset."""
+    return (signal_length - 1) / sampling_rate_hz * 1e3
 
 
 def seen_values(

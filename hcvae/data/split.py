@@ -85,7 +85,7 @@ def _unit_counts(n: int, unit: str, config: DataConfig) -> list[int]:
     if n - validation - test < 1:
         raise UserError(
             f"data.split: each part needs a {unit}, but got {n} in all for validation={config.split.validation} and "
-            f"test={config.split.test}; "
+            f"test={config.split.test}, where 3 are needed at least; "
             + (
                 "use unit 'recording', smaller shares or more data"
                 if unit == "subject"

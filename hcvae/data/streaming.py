@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset, Rows, fingerprint, fitted, peaks_of, responses_of
 from hcvae.data.normalization import SignalNormalization, group_names, moments
-from hcvae.data.preprocessing import Preprocessing
+from hcvae.data.preprocessing import Preprocessing, last_sample_ms
 from hcvae.data.split import split_rows
 from hcvae.data.table import check_table, licence_of, opened, read_tables, sampling_rate_of, signals_of, wanted_columns
 from hcvae.errors import UserError
@@ -174,7 +174,7 @@ def prepare_stream(config: Config, through: Callable[[Stream, Sequence[Span]], I
     sums, labelled, digest, tables = np.zeros((3, len(names))), np.zeros(6, np.int64), hashlib.sha256(), []
     for first, block in (found for group in groups for found in _tables(config, group)):
         signals, trained = signals_of(block), in_training[first : first + block.num_rows]
-        peaks, mask = peaks_of(block, (signals.shape[1] - 1) / rate * 1e3)
+        peaks, mask = peaks_of(block, last_sample_ms(signals.shape[1], rate))
         arrays = [signals, peaks, mask, responses_of(block, config.data)]
         digest.update(fingerprint(block.select(config.data.static), arrays).encode())
         described = block.select(config.data.static).filter(pa.array(trained))

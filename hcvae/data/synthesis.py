@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy import signal
 from scipy.linalg import toeplitz
 
+from hcvae.data.local_maxima import local_maxima
+
 Floats = NDArray[np.float64]
 Waveforms = NDArray[np.float32]
 
@@ -95,9 +97,7 @@ def read_peaks(
     wave is smaller than 0.02 uV, has merged with a neighbour (the maximum then belongs to the nearer wave), or comes
     after the window. Returns latency in ms, amplitude in uV (NaN where there is no peak) and the mask, each [N, 5].
     """
-    is_maximum = np.zeros(responses.shape, dtype=bool)
-    inner = responses[:, 1:-1]
-    is_maximum[:, 1:-1] = (inner > responses[:, :-2]) & (inner >= responses[:, 2:])
+    is_maximum = local_maxima(responses)
     times = TIMES_MS.astype(np.float32)
     sample = np.empty(expected_ms.shape, dtype=np.int64)
     distance = np.empty(expected_ms.shape)

@@ -80,8 +80,8 @@ def check_table(
     holds `sampling_rate_hz` and, where known, `licence`.
 
     Raises:
-        UserError: no rows, a missing column, a wrong type or length, waveforms that are not finite, rows without a
-            subject, no sampling rate. The message starts with `where`.
+        UserError: no rows, two columns of one name, a column that is missing or of a wrong type or length, waveforms
+            that are not finite, rows without a subject, no sampling rate. The message starts with `where`.
     """
     if not table.num_rows:
         raise UserError(f"{where}: a waveform table must hold rows, but got none")
@@ -91,11 +91,11 @@ def check_table(
         if name == "signal":
             columns[name] = checked_signal(column, signal_length, at)
         elif name in PEAK_COLUMNS:
-            columns[name] = _as_lists(column, pa.bool_() if name == "peak_valid" else pa.float32(), len(WAVES), at)
+            columns[name] = as_lists(column, pa.bool_() if name == "peak_valid" else pa.float32(), len(WAVES), at)
         elif name in config.static:
             columns[name] = scalar_column(column, at)
         else:
-            columns[name] = _plain(column, at).cast(pa.string())
+            columns[name] = text_column(column, at)
     _refuse_rows(
         pc.is_null(columns[config.subject_column]), f"{where}: column {config.subject_column!r}", "name no subject"
     )
@@ -108,7 +108,7 @@ def scalar_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     """The column as float64 (numbers, booleans; NaN becomes null) or text (all else); all-null stays as it is.
 
     Raises:
-        UserError: nested values, or infinite numbers.
+        UserError: nested values, infinite numbers, or text that is not UTF-8.
     """
     column = _plain(column, where)
     is_number = any(
@@ -116,10 +116,28 @@ def scalar_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
         for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
     )
     if not is_number:
-        return column if pa.types.is_null(column.type) else column.cast(pa.string())
-    numbers = column.cast(pa.float64())
+        return column if pa.types.is_null(column.type) else text_column(column, where)
+    numbers = column.cast(pa.float64(), safe=False)  # whole numbers beyond 2^53 are rounded
     _refuse_rows(pc.is_inf(numbers), where, "are infinite")
     return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
+
+
+def text_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """Each value as text: numbers with all their digits, bytes as hexadecimal digits.
+
+    Raises:
+        UserError: nested values, or text that is not UTF-8.
+    """
+    column = _plain(column, where)
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+    if any(test(column.type) for test in tests):
+        return pa.chunked_array([[None if value is None else value.hex() for value in column.to_pylist()]], pa.string())
+    try:
+        text = column.cast(pa.string())
+        text.validate(full=True)
+    except pa.ArrowException as error:
+        raise UserError(f"{where}: must hold numbers or text in UTF-8, but got type {column.type} ({error})") from error
+    return text
 
 
 def checked_signal(column: pa.ChunkedArray, length: int, where: str) -> pa.ChunkedArray:
@@ -129,7 +147,7 @@ def checked_signal(column: pa.ChunkedArray, length: int, where: str) -> pa.Chunk
         UserError: nulls, another length or type, or samples that are not finite.
     """
     _refuse_rows(pc.is_null(column), where, "hold no waveform")
-    signal = _as_lists(column, pa.float32(), length, f"{where} (model.signal_length={length})")
+    signal = as_lists(column, pa.float32(), length, f"{where} (model.signal_length={length})")
     with np.errstate(invalid="ignore"):  # one NaN or infinite sample makes the row's sum so
         total = signals_of(pa.table({"signal": signal})).sum(axis=1, dtype=np.float64)
     _refuse_rows(~np.isfinite(total), where, "hold NaN or infinite samples")
@@ -163,7 +181,9 @@ def sampling_rate_of(table: pa.Table, given_hz: float | None = None, where: str 
     except ValueError:
         rate = math.nan
     if not 0 < rate < math.inf:
-        raise UserError(f"{where}: sampling_rate_hz must be a positive number, but got {stored.decode()!r}")
+        raise UserError(
+            f"{where}: sampling_rate_hz must be a positive number, but got {stored.decode(errors='replace')!r}"
+        )
     if given_hz not in (None, rate):
         raise UserError(f"{where}: recorded at {rate:g} Hz, but got data.sampling_rate_hz={given_hz:g}; resample it")
     return rate
@@ -197,8 +217,11 @@ def opened(path: str, **options: Any) -> Iterator[pq.ParquetFile]:
         with pq.ParquetFile(path, **options) as file:
             yield file
     except FileNotFoundError as error:
-        raise UserError(f"data.tables: no such file, but got {path!r}; name a Parquet file") from error
-    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(
+            f"data.tables: no such file, but got {path!r}; name a Parquet file (paths in a configuration file are "
+            "relative to that file)"
+        ) from error
+    except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: must be a readable Parquet file, but got: {error}") from error
 
 
@@ -218,6 +241,7 @@ def wanted_columns(config: DataConfig, waveforms: bool = True) -> list[str]:
 
 def _columns(present: Sequence[str], config: DataConfig, where: str, waveforms: bool = True) -> list[str]:
     """The wanted columns of a table that has `present`; labelled peaks are all there or not at all."""
+    refuse_doubled_names(present, where)
     if len(set(config.static)) < len(config.static):
         raise UserError(f"data.static: each column must be named once, but got {list(config.static)}")
     scalars = {config.subject_column, *config.recording_columns, *config.static}
@@ -235,27 +259,66 @@ def _columns(present: Sequence[str], config: DataConfig, where: str, waveforms: 
     return wanted
 
 
-def _as_lists(column: pa.ChunkedArray, value_type: pa.DataType, length: int, where: str) -> pa.ChunkedArray:
-    """The column as fixed-size lists, after a check of the lengths of all rows that are not null."""
-    if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type) or _is_fixed(column.type)):
-        raise UserError(f"{where}: must hold lists of {length} values, but got type {column.type}")
+def as_lists(column: pa.ChunkedArray, value_type: pa.DataType, length: int, where: str) -> pa.ChunkedArray:
+    """The column as fixed-size lists, after a check of the lengths of all rows that are not null.
+
+    Raises:
+        UserError: another length, no lists, or values of another kind.
+    """
+    column = list_column(column, f"{where}: must hold lists of {length} values")
     lengths = pc.list_value_length(column)
     wrong = pc.not_equal(lengths, length).fill_null(False)
     _refuse_rows(wrong, where, f"must hold {length} values, but got {pc.unique(lengths.filter(wrong)).to_pylist()}")
     try:
-        return column.cast(pa.list_(value_type, length))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        return column.cast(pa.list_(value_type, length), safe=False)
+    except pa.ArrowException as error:
         raise UserError(f"{where}: must hold lists of {value_type}, but got type {column.type}") from error
 
 
-def _is_fixed(data_type: pa.DataType) -> bool:
-    return bool(pa.types.is_fixed_size_list(data_type))
+def list_column(column: pa.ChunkedArray, expected: str) -> pa.ChunkedArray:
+    """The column as one of lists, whatever kind of lists it is stored as.
+
+    Raises:
+        UserError: it holds no lists; the message begins with what is `expected`.
+    """
+    column = stored(column)
+    if pa.types.is_list_view(column.type) or pa.types.is_large_list_view(column.type):
+        column = pa.chunked_array(map(_from_view, column.chunks), pa.large_list(column.type.value_type))
+    if not any(test(column.type) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)):
+        raise UserError(f"{expected}, but got type {column.type}")
+    return column
+
+
+def _from_view(views: pa.Array) -> pa.LargeListArray:
+    """Lists in the order of their rows; the cast of pyarrow 26 leaves out the end of the last one."""
+    lengths = pc.list_value_length(views).fill_null(0).to_numpy()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+    return pa.LargeListArray.from_arrays(offsets, views.flatten(), mask=views.is_null())
+
+
+def refuse_doubled_names(names: Sequence[str], where: str) -> None:
+    """Raise a UserError where two columns have one name: which one is meant cannot be known."""
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{where}: names of columns must differ, but {doubled} are there twice; rename or drop one")
+
+
+def stored(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column without extension types, dictionaries and run-end encoding."""
+    if isinstance(column.type, pa.BaseExtensionType):
+        return stored(pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type))
+    if pa.types.is_dictionary(column.type):
+        return stored(column.cast(column.type.value_type))
+    if pa.types.is_run_end_encoded(column.type):
+        decoded = [pc.run_end_decode(chunk) for chunk in column.chunks]
+        return stored(pa.chunked_array(decoded, column.type.value_type))
+    return column
 
 
 def _plain(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    column = stored(column)
     if pa.types.is_nested(column.type):
         raise UserError(f"{where}: must hold one number or text a row, but got type {column.type}")
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    return column
 
 
 def _refuse_rows(bad: pa.ChunkedArray | NDArray[np.bool_], where: str, what: str) -> None:

@@ -55,6 +55,15 @@ SECTIONS: dict[str, dict[str, str]] = {
             "active_units": "active units",
         }.items()
     },
+    "Generation: peaks": {
+        "generated_impossible_peaks": "waveforms with an impossible peak",
+        **{
+            f"generated_peak_distance_ms_{wave}": f"wave {wave} from the nearest maximum, ms"
+            for wave in ("I", "III", "V")
+        },
+        "generated_wave_v_distance_ms": "wave V from the picked one, ms",
+        "generated_wave_v_far": "wave V over 1 ms from the picked one",
+    },
     "Generation: waveforms": {f"{name}_waveforms": meaning for name, meaning in _DISTRIBUTION.items()},
     "Generation: features": {f"{name}_features": meaning for name, meaning in _DISTRIBUTION.items()},
     "Generation: use": {

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hcvae.config import DataConfig
 from hcvae.data.dataset import Part
+from hcvae.data.preprocessing import Preprocessing
 from hcvae.errors import UserError
 from hcvae.evaluation.findings import Findings, names_of
 from hcvae.evaluation.rows import GROUPS, LEVEL, SPECIES, EvaluationRows, Sample
@@ -26,7 +27,10 @@ from hcvae.metrics.generation import (
     standardised,
     train_on_synthetic,
 )
+from hcvae.metrics.peaks import FAR_MS
 from hcvae.models import Model
+from hcvae.peaks import valid_waves
+from hcvae.training.evaluation import drawn_peaks
 
 MOST_ROWS = 2000
 """Recordings that the measures of distribution compare."""
@@ -87,6 +91,32 @@ def generation_findings(
     else:
         train = rows.train.signals
         findings.take(copying, lambda: _copying(fake.signals, train, real.signals))
+
+
+def peak_findings(
+    findings: Findings, model: Model, rows: EvaluationRows, preprocessing: Preprocessing, seed: int
+) -> None:
+    """How well predicted peaks lie on their waveforms, one drawn without noise for the condition of each row."""
+    static = torch.from_numpy(rows.part.static)
+    findings.take((), lambda: drawn_peaks(model, static, preprocessing, torch.Generator().manual_seed(seed)))
+    own = ("generated_wave_v_distance_ms", "generated_wave_v_far")
+    if "V" in preprocessing.labelled_waves:
+        findings.take(own, lambda: _own_wave_v(model, rows, preprocessing, seed))
+    findings.leave_out(names_of("Generation: peaks"), "no training row has this peak labelled, or none is possible")
+
+
+def _own_wave_v(model: Model, rows: EvaluationRows, preprocessing: Preprocessing, seed: int) -> dict[str, float]:
+    """Predicted wave V beside the one that `physiological_features` picks on the same waveform."""
+    readable = _readable(rows.recorded)
+    drawn = model.sample(torch.from_numpy(rows.part.static), generator=torch.Generator().manual_seed(seed))
+    signals_uv = preprocessing.in_uv(drawn["generated_signals"].numpy(), rows.part.static)
+    features, names = physiological_features(signals_uv[readable], preprocessing.sampling_rate_hz)
+    peaks = drawn["generated_peaks"][readable]
+    valid, predicted_ms = valid_waves(peaks, preprocessing)[:, 2].numpy(), peaks[:, 2].numpy()
+    if not valid.any():
+        return {}
+    away_ms = np.abs(features[:, names.index("latency_V_ms")] - predicted_ms)[valid]
+    return {"generated_wave_v_distance_ms": np.median(away_ms), "generated_wave_v_far": np.mean(away_ms > FAR_MS)}
 
 
 def _distribution(real: ArrayLike, fake: ArrayLike, suffix: str, seed: int) -> dict[str, float]:

@@ -8,13 +8,16 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from hcvae.bundle import Bundle
 from hcvae.data.dataset import Part
 from hcvae.data.preprocessing import Preprocessing
+from hcvae.data.readiness import routing_data
+from hcvae.errors import NotMeasurable
 from hcvae.evaluation.findings import MEASURES, Findings, names_of
-from hcvae.evaluation.generation import draw, generation_findings
+from hcvae.evaluation.generation import draw, generation_findings, peak_findings
 from hcvae.evaluation.known_factors import known_factor_findings, routing_findings
 from hcvae.evaluation.rows import EvaluationRows, generated
 from hcvae.metrics.ground_truth import oracle_routing, rows_with_factors
@@ -23,11 +26,14 @@ from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.models.condition import ConditionRegression
 from hcvae.models.pca import PrincipalComponents
-from hcvae.training.evaluation import evaluate
+from hcvae.training.evaluation import evaluate, learnt_peaks
 from hcvae.training.objective import Objective
 from hcvae.training.tensors import PartTensors
 
 RECONSTRUCTION = ("reconstruction_nmse", "r2", "correlation")
+
+ONE_THREAD = 1
+"""The matrices are small: more threads of BLAS and OpenMP wait for each other, busily, for most of their time."""
 
 Progress = Callable[[str], None]
 
@@ -35,7 +41,8 @@ Progress = Callable[[str], None]
 def evaluate_bundle(bundle: Bundle, rows: EvaluationRows, progress: Progress, seed: int = 0) -> Findings:
     """Every measure of the bundle's model on `rows`; what cannot be measured has its reason."""
     findings = Findings()
-    _model_findings(findings, bundle.model, bundle, rows, progress, seed)
+    with threadpool_limits(ONE_THREAD):
+        _model_findings(findings, bundle.model, bundle, rows, progress, seed)
     findings.leave_out(MEASURES, "not reported by the evaluation")
     return findings
 
@@ -48,7 +55,8 @@ def evaluate_principal_components(bundle: Bundle, rows: EvaluationRows, progress
     """
     findings, model = Findings(), principal_components(bundle, rows)
     no_prior = "principal components have no posterior and no KL divergence"
-    _model_findings(findings, model, bundle, rows, progress, seed)
+    with threadpool_limits(ONE_THREAD):
+        _model_findings(findings, model, bundle, rows, progress, seed)
     for name in ("validation_loss", *names_of("Latents")):
         findings.measures.pop(name, None)
     findings.leave_out(names_of("Latents"), no_prior)
@@ -71,10 +79,11 @@ def evaluate_condition_mean(bundle: Bundle, rows: EvaluationRows) -> Findings:
 def evaluate_oracle(rows: EvaluationRows) -> Findings:
     """J_gt of the simulator itself: what a perfect model would reach with this reader."""
     findings, table = Findings(), rows.recorded.table
-    findings.take(
-        ("j_gt", "j_gt_coarse", "j_gt_fine"),
-        lambda: routing_findings(findings, oracle_routing(table.take(rows_with_factors(table)))),
-    )
+    with threadpool_limits(ONE_THREAD):
+        findings.take(
+            ("j_gt", "j_gt_coarse", "j_gt_fine"),
+            lambda: routing_findings(findings, oracle_routing(table.take(rows_with_factors(table)))),
+        )
     findings.leave_out(MEASURES, "the simulator with its factors exchanged: only J_gt is defined for it")
     return findings
 
@@ -86,7 +95,9 @@ def evaluate_recordings(bundle: Bundle, rows: EvaluationRows, seed: int = 0) -> 
         random = np.random.default_rng(seed)
         taken = random.permutation(len(rows.train))[: len(rows.recorded)]
         data, rate_hz = bundle.config.data, bundle.preprocessing.sampling_rate_hz
-        generation_findings(findings, rows.train.take(np.sort(taken)), rows, data, rate_hz, are_copies=True, seed=seed)
+        copies = rows.train.take(np.sort(taken))
+        with threadpool_limits(ONE_THREAD):
+            generation_findings(findings, copies, rows, data, rate_hz, are_copies=True, seed=seed)
     findings.leave_out(MEASURES, "recordings, not a model: only generation is measured")
     return findings
 
@@ -127,18 +138,28 @@ def _model_findings(
     decoded = decode_means(model, posterior, torch.from_numpy(part.static))
     _reconstruction(findings, decoded["recon_signal"].numpy(), part, preprocessing)
     objective = Objective(bundle.config)
+    routing = None
+    try:
+        routing = routing_data(part, preprocessing)
+    except NotMeasurable as reason:
+        findings.leave_out(names_of("Disentanglement"), str(reason))
     findings.take(
-        names_of("Disentanglement", "Latents"),
-        lambda: evaluate(model, part, PartTensors.of(part, torch.device("cpu")), preprocessing, objective),
+        names_of("Latents"),
+        lambda: evaluate(model, part, PartTensors.of(part, torch.device("cpu")), preprocessing, objective, routing),
     )
     if "predicted_peaks" in decoded:
         predicted = decoded["predicted_peaks"].numpy()
-        findings.take((), lambda: peak_errors(predicted, part.peaks, part.peak_mask))
-    no_peaks = "the model predicts no peaks" if "predicted_peaks" not in decoded else "no row has this peak labelled"
+        learnt = part.peak_mask & learnt_peaks(preprocessing)
+        findings.take((), lambda: peak_errors(predicted, part.peaks, learnt))
+    no_head = "the model predicts no peaks"
+    no_peaks = no_head if "predicted_peaks" not in decoded else "no row, or no training row, has this peak labelled"
     findings.leave_out((name for name in names_of("Reconstruction") if name.startswith("peak_")), no_peaks)
     progress("known factors")
     known_factor_findings(findings, model, posterior, rows, bundle, seed)
     progress("generation")
+    if "predicted_peaks" in decoded:
+        peak_findings(findings, model, rows, preprocessing, seed)
+    findings.leave_out(names_of("Generation: peaks"), no_head)
     made = generated(rows.recorded, draw(model, part, seed), part, preprocessing)
     generation_findings(findings, made, rows, bundle.config.data, preprocessing.sampling_rate_hz, seed=seed)
 

@@ -1,4 +1,5 @@
-"""The page of `hcvae explore`: sliders, a waveform that follows them, references to compare with.
+"""The page of `hcvae explore`: conditions and latents to move, the waveform that follows, recordings to compare with.
 
-`layout`, `callbacks` and `server` need the extra `explore`; the rest does not, and is tested without a browser.
+The page is one HTML form. Its script sends the whole form after each change; the server keeps no state, so that any
+number of pages can be open. `server` needs the extra `explore`; the rest does not, and is tested without a browser.
 """

@@ -1,30 +1,35 @@
-"""Sliders and choices of the conditions, within what the model was trained on."""
+"""The controls of the page: a number within its permitted range, or a choice."""
 
 import math
+import re
 from dataclasses import dataclass
 
 from hcvae.data.preprocessing import Preprocessing, Value
 from hcvae.errors import UserError
+from hcvae.validation import shortened
 
 STEPS = 100
-ROUNDING = 1e-6
+PARTS_OF_A_STEP = 10
+"""Bounds and typical values are rounded to this part of a step."""
+ROUNDING = 1e-3
 UNITS = ("dB", "Hz", "ms", "uV", "years")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Control:
-    """Of one static column: a slider where its numbers vary, otherwise a choice."""
+    """One static column or one direction of a latent: a number where its values vary, otherwise a choice."""
 
     name: str
-    """The column."""
+    """The column, or the direction."""
     value: Value
     """Typical of the training rows."""
     choices: tuple[Value, ...] = ()
-    """All values that there are; none for a slider."""
+    """All values of a choice; empty for a number."""
     minimum: float = 0.0
     maximum: float = 0.0
     has_nulls: bool = False
-    """Sliders: whether null can be asked for, too."""
+    """Numbers: whether null is permitted, too."""
 
     @property
     def step(self) -> float:
@@ -35,14 +40,14 @@ class Control:
 
     @property
     def slider(self) -> tuple[float, float, float]:
-        """Smallest value, largest value and start of a slider, whole steps within the range: dash mangles others.
+        """The permitted range, and the number at the start: the typical one, or the smallest where that is null.
 
-        The start is the typical value, or the smallest one where that is null.
+        The bounds are rounded inwards, so that each number that the page states is permitted.
         """
-        step = self.step
-        first, last = math.ceil(self.minimum / step - ROUNDING), math.floor(self.maximum / step + ROUNDING)
-        typical = first if self.value is None else round(float(self.value) / step)
-        low, high, start = (float(f"{number * step:.10g}") for number in (first, last, min(max(typical, first), last)))
+        unit = self.step / PARTS_OF_A_STEP
+        first, last = math.ceil(self.minimum / unit - ROUNDING), math.floor(self.maximum / unit + ROUNDING)
+        typical = first if self.value is None else round(float(self.value) / unit)
+        low, high, start = (float(f"{number * unit:.10g}") for number in (first, last, min(max(typical, first), last)))
         return low, high, start
 
     @property
@@ -50,19 +55,40 @@ class Control:
         """The column's name in words: see `in_words`."""
         return in_words(self.name)
 
-    def read(self, given: float | None, is_null: bool) -> Value:
-        """The column's value from what the page holds: a slider's number, or the position of a choice.
+    @property
+    def permitted(self) -> str:
+        """The range of a number, such as `10 to 90`."""
+        low, high, _ = self.slider
+        return f"{text_of(low)} to {text_of(high)}"
+
+    @property
+    def options(self) -> list[str]:
+        """The texts of the choices."""
+        return [text_of(value) for value in self.choices]
+
+    def read(self, text: str) -> Value:
+        """The value from the text in the page's field, or from the position of a choice.
 
         Raises:
-            UserError: no number is given.
+            UserError: the text is no number in the permitted range, or no such choice exists.
         """
         if self.choices:
-            return self.choices[int(given or 0)]
-        if is_null:
-            return None
-        if given is None:
-            raise UserError(f"{self.label}: must be a number from {self.minimum:g} to {self.maximum:g}, but got none")
-        return float(given)
+            positions = {str(position): value for position, value in enumerate(self.choices)}
+            if text not in positions:
+                raise UserError(f"{self.label}: must be one of {len(positions)} choices, but got {shortened(text)!r}")
+            return positions[text]
+        low, high, _ = self.slider
+        given = text.strip()
+        if NUMBER.fullmatch(given) and low <= float(given) <= high:
+            return float(given)
+        hint = "; write a decimal point, and no separators of thousands" if "," in given else ""
+        got = repr(shortened(given)) if given else "an empty field"
+        raise UserError(f"{self.label}: must be a number from {self.permitted}, but got {got}{hint}")
+
+
+def text_of(value: Value) -> str:
+    """A value as the page shows it."""
+    return "unknown" if value is None else value if isinstance(value, str) else f"{value:.10g}"
 
 
 def in_words(column: str) -> str:

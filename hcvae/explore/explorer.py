@@ -4,6 +4,7 @@ Legend: T samples.
 """
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 from torch import Tensor
 
 from hcvae.bundle import Bundle
+from hcvae.data.preprocessing import Value
 from hcvae.data.table import PEAK_COLUMNS, WAVES, scalar_column
-from hcvae.explore.directions import Directions, leading_directions, prior_means
+from hcvae.explore.directions import change_uv, leading_directions, prior_means
 from hcvae.explore.settings import ALONE, Page, Reference
 from hcvae.generation import complete_condition, decode, encode_recording
 from hcvae.generation.recordings import read_row
@@ -44,14 +46,21 @@ class Explorer:
         self.bundle = bundle
         self.data = data
         self._row = lru_cache(CACHED_ROWS)(self._read)
+        self.directions = lru_cache(self._leading_directions)
         self.rows = 0
         if data is not None:
             read_row(data, 0)
             self.rows = pq.read_metadata(data).num_rows
-        typical = next(iter(bundle.preprocessing.typical.values()))
-        self.directions: dict[str, Directions] = {
-            block: leading_directions(bundle, block, typical, DIRECTIONS) for block in bundle.model.latent_dims
-        }
+
+    @property
+    def groups(self) -> list[str]:
+        """The normalisation groups; one without a name where the model has none."""
+        return list(self.bundle.preprocessing.typical)
+
+    @property
+    def direction_counts(self) -> dict[str, int]:
+        """How many directions each latent block has."""
+        return {block: min(DIRECTIONS, count) for block, count in self.bundle.model.latent_dims.items()}
 
     def freeze(self, page: Page, name: str = CURRENT) -> Reference:
         """The setting as a reference: each latent that of A, B or the prior's mean, shifted.
@@ -76,7 +85,7 @@ class Explorer:
         return Reference(name=name, condition=dict(recording.condition), latents=latents, row=row)
 
     def describe(self, row: int) -> str:
-        """What the table says of a row: its columns of one value."""
+        """The columns of one value of a row of the table, without those that are null."""
         table = self._row(row)
         values = {
             name: scalar_column(column, name)[0].as_py()
@@ -84,7 +93,9 @@ class Explorer:
             if not pa.types.is_nested(column.type)
         }
         return ", ".join(
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in values.items()
+            if value is not None
         )
 
     def waveforms(self, page: Page) -> pa.Table:
@@ -111,17 +122,37 @@ class Explorer:
                 row.update(NO_PEAKS | self._recorded(reference.row))
         return pa.Table.from_pylist(rows, _with_peaks(decoded.schema))
 
+    def changes_uv(self, page: Page) -> dict[str, list[float]]:
+        """What one standard deviation along each direction changes under the page's condition, root mean square."""
+        condition = complete_condition(self.bundle, page.setting.condition)
+        directions = self.directions(self._group(condition))
+        return {
+            block: change_uv(self.bundle, block, condition, vectors).tolist() for block, vectors in directions.items()
+        }
+
     def span_uv(self, page: Page) -> tuple[float, float]:
         """What the vertical axis shows, so that it stays while the sliders move: mean +- 2.5 SD of the recordings."""
-        signal = self.bundle.preprocessing.signal
-        scale = signal.groups[str(page.setting.condition[signal.group_by]) if signal.group_by else ""]
+        scale = self.bundle.preprocessing.signal.groups[self._group(page.setting.condition)]
         return scale.mean_uv - 2.5 * scale.std_uv, scale.mean_uv + 2.5 * scale.std_uv
 
     def _latent(self, page: Page, block: str, mean: Tensor) -> Tensor:
         """[1, D]."""
         name = page.setting.b if block == "local" else page.setting.a
         start = mean if name == ALONE else torch.tensor([page.named(name).latents[block]])
-        return start + torch.tensor([page.setting.shifts[block]]) @ self.directions[block].vectors
+        directions = self.directions(self._group(page.setting.condition))
+        return start + torch.tensor([page.setting.shifts[block]]) @ directions[block]
+
+    def _group(self, condition: Mapping[str, Value]) -> str:
+        group_by = self.bundle.preprocessing.signal.group_by
+        return "" if group_by is None else str(condition[group_by])
+
+    def _leading_directions(self, group: str) -> dict[str, Tensor]:
+        """Of each latent block, at the typical condition of a normalisation group."""
+        typical = self.bundle.preprocessing.typical[group]
+        return {
+            block: leading_directions(self.bundle, block, typical, count)
+            for block, count in self.direction_counts.items()
+        }
 
     def _recorded(self, row: int) -> dict[str, object]:
         """Waveform and labelled peaks of a row of the table."""

@@ -11,15 +11,26 @@ import numpy as np
 import pyarrow as pa
 
 from hcvae.data.dataset import MODEL_WAVES
-from hcvae.data.preprocessing import Value
 from hcvae.data.table import PEAK_COLUMNS, WAVES, sampling_rate_of
-from hcvae.explore.controls import in_words
+from hcvae.explore.controls import in_words, text_of
 
 CURRENT_COLOR = "#0072B2"
-REFERENCE_COLORS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Of Okabe & Ito's palette, which colour-blind readers tell apart."""
+REFERENCE_COLORS = ("#C44E00", "#007F5F", "#A8497F", "#7A5C00", "#5B4FB3", "#222222")
+"""Darkened hues of Okabe & Ito's palette, which colour-blind readers tell apart: at least 4:1 on white."""
 REFERENCE_DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot")
 """One fewer than the colours, so that the pairs repeat late."""
+INK, PAPER, AXIS, GRID, ZERO = "#222222", "#FFFFFF", "#555555", "#E5E5E5", "#BBBBBB"
+
+DARK = {
+    CURRENT_COLOR: "#4DB5F0",
+    **dict(zip(REFERENCE_COLORS, ("#FF8A3D", "#2FC79A", "#E79AC8", "#E6B422", "#A79BF5", "#F0F0F0"), strict=True)),
+    INK: "#F0F0F0",
+    PAPER: "#1B1D21",
+    AXIS: "#A8ADB5",
+    GRID: "#34373D",
+    ZERO: "#5A5F68",
+}
+"""What each colour becomes where the reader prefers a dark page."""
 
 
 class Peak(NamedTuple):
@@ -93,6 +104,7 @@ def _marks(row: dict[str, Any], times_ms: list[float], number: int) -> dict[str,
         "y": np.interp([peak.latency_ms for peak in peaks], times_ms, row["signal"]).tolist(),
         "text": [f"<b>{p.wave}</b><br>{p.latency_ms:.2f} ms<br>{_uv(p.amplitude_uv)} µV" for p in peaks],
         "textposition": "top center",
+        "cliponaxis": False,
         "textfont": {"color": color, "shadow": "auto"},
         "marker": {"color": color, "size": 9, "symbol": "diamond-open" if number else "diamond"},
         "hovertemplate": "%{text}<extra>" + row["name"] + "</extra>",
@@ -104,21 +116,17 @@ def _uv(value: float) -> str:
 
 
 def _title(row: dict[str, Any]) -> dict[str, Any]:
-    """The condition of a waveform, in two lines, so that figures that are saved say it."""
+    """The condition of a waveform, in two lines, which figures that are saved bear."""
     condition = dict(itertools.takewhile(lambda item: item[0] != "name", row.items()))
-    texts = [f"{in_words(name)} {_text(value)}" for name, value in condition.items()]
+    texts = [f"{in_words(name)} {text_of(value)}" for name, value in condition.items()]
     half = -(-len(texts) // 2)
     lines = ", ".join(texts[:half]), ", ".join(texts[half:])
     return {"text": "<br>".join(filter(None, lines)), "font": {"size": 11}, "x": 0.02, "y": 0.98, "yanchor": "top"}
 
 
-def _text(value: Value) -> str:
-    return "unknown" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _layout(times_ms: list[float], span_uv: tuple[float, float]) -> dict[str, Any]:
     margin = 0.08 * (span_uv[1] - span_uv[0])
-    axis = {"showline": True, "linecolor": "#555", "ticks": "outside", "gridcolor": "#E5E5E5", "zerolinecolor": "#BBB"}
+    axis = {"showline": True, "linecolor": AXIS, "ticks": "outside", "gridcolor": GRID, "zerolinecolor": ZERO}
     x = {"title": {"text": "time after the stimulus (ms)"}, "range": [times_ms[0], times_ms[-1]], "nticks": 12}
     y = {"title": {"text": "amplitude (µV)"}, "range": [span_uv[0] - margin, span_uv[1] + 2 * margin]}
     return {
@@ -126,9 +134,9 @@ def _layout(times_ms: list[float], span_uv: tuple[float, float]) -> dict[str, An
         "yaxis": axis | y,
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
         "margin": {"l": 60, "r": 15, "t": 65, "b": 45},
-        "plot_bgcolor": "white",
-        "paper_bgcolor": "white",
-        "font": {"family": "sans-serif", "size": 12},
+        "plot_bgcolor": PAPER,
+        "paper_bgcolor": PAPER,
+        "font": {"family": "sans-serif", "size": 12, "color": INK},
         "uirevision": "kept",  # a zoom stays while the sliders move
     }
 

@@ -1,17 +1,97 @@
-"""The page, served to browsers on this machine."""
+"""The page and what it asks for, served to browsers on this machine. No state is kept between requests."""
 
-from dash import Dash
-from flask import Flask
+import tempfile
+from pathlib import Path
 
-from hcvae.explore.callbacks import register
+import pyarrow as pa
+from flask import Flask, Response, jsonify, render_template, request
+from plotly.offline import get_plotlyjs
+
+from hcvae.data.export import write_table
+from hcvae.errors import UserError
 from hcvae.explore.explorer import Explorer
-from hcvae.explore.layout import layout
+from hcvae.explore.figure import DARK, figure, peak_rows
+from hcvae.explore.form import Form, InvalidForm, conditions, latents, null_field, read_page, read_row
+from hcvae.explore.settings import Page
+
+Answer = Response | tuple[Response, int]
 
 
 def application(explorer: Explorer, title: str) -> Flask:
     """The WSGI application of the page. All that it needs comes from it, nothing from any network."""
-    app = Dash(__name__, title=f"{title} - hcvae", update_title="", assets_folder="assets", serve_locally=True)
-    app.layout = layout(explorer, title)
-    register(app, explorer)
-    server: Flask = app.server
-    return server
+    app = Flask(__name__, static_folder="assets", static_url_path="/assets")
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    _serve_page(app, explorer, title)
+    _serve_waveforms(app, explorer)
+    _serve_references(app, explorer)
+    app.register_error_handler(UserError, _refuse)
+    return app
+
+
+def file_of(table: pa.Table, suffix: str) -> bytes:
+    """A waveform table as `hcvae generate` writes it, in the format that the suffix names."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"waveforms.{suffix}"
+        write_table(table, path)
+        return path.read_bytes()
+
+
+def _serve_page(app: Flask, explorer: Explorer, title: str) -> None:
+    bundle, plotly_script = explorer.bundle, get_plotlyjs()
+
+    @app.get("/")
+    def page() -> str:
+        return render_template(
+            "page.html",
+            title=title,
+            rows=explorer.rows,
+            preprocessing=bundle.preprocessing,
+            predicts_peaks=bundle.config.model.predict_peaks and bundle.preprocessing.labelled_waves,
+            conditions={group: conditions(explorer, group).values() for group in explorer.groups},
+            latents=latents(explorer),
+            null_field=null_field,
+            dark=DARK,
+        )
+
+    @app.get("/plotly.js")
+    def plotly() -> Response:
+        return Response(plotly_script, mimetype="text/javascript", headers={"Cache-Control": "max-age=3600"})
+
+
+def _serve_waveforms(app: Flask, explorer: Explorer) -> None:
+    @app.post("/draw")
+    def draw() -> Answer:
+        page = _requested(explorer)
+        table = explorer.waveforms(page)
+        drawn = figure(table, explorer.span_uv(page))
+        return jsonify(figure=drawn, peaks=peak_rows(table), changes=explorer.changes_uv(page))
+
+    @app.post("/explored.<suffix>")
+    def save(suffix: str) -> Response:
+        content = file_of(explorer.waveforms(_requested(explorer)), suffix)
+        return Response(content, mimetype="application/octet-stream")
+
+
+def _serve_references(app: Flask, explorer: Explorer) -> None:
+    @app.post("/freeze")
+    def freeze() -> Answer:
+        page = _requested(explorer)
+        frozen = sum(reference.row is None for reference in page.references)
+        return jsonify(explorer.freeze(page, f"frozen {frozen + 1}").model_dump())
+
+    @app.post("/recording")
+    def recording() -> Answer:
+        return jsonify(explorer.recording(read_row(explorer, request.get_json())).model_dump())
+
+    @app.post("/description")
+    def description() -> Answer:
+        return jsonify(explorer.describe(read_row(explorer, request.get_json())))
+
+
+def _requested(explorer: Explorer) -> Page:
+    return read_page(explorer, Form.model_validate(request.get_json()))
+
+
+def _refuse(error: UserError) -> Answer:
+    problems = error.problems if isinstance(error, InvalidForm) else {}
+    return jsonify(message=str(error), problems=problems), 422

@@ -29,7 +29,7 @@ class Family(Described):
     signals_uv: NDArray[np.float32]
     """[N, T]."""
     latency_ms: NDArray[np.float32]
-    """Predicted latencies of waves I, III, V [N, 3]; NaN where there is none."""
+    """Predicted latencies of waves I, III, V [N, 3]; NaN where there is none that is valid."""
 
     def facts(self) -> dict[str, object]:
         """The condition, and the number of waveforms."""
@@ -57,5 +57,5 @@ def _latencies(rows: pa.Table) -> NDArray[np.float32]:
     if "peak_latency_ms" not in rows.column_names:
         return np.full((rows.num_rows, len(MODEL_WAVES)), np.nan, np.float32)
     chosen = [WAVES.index(wave) for wave in MODEL_WAVES]
-    latency_ms: NDArray[np.float32] = np.stack(rows["peak_latency_ms"].to_numpy())[:, chosen]
-    return latency_ms
+    latency_ms, valid = (np.stack(rows[name].to_numpy())[:, chosen] for name in ("peak_latency_ms", "peak_valid"))
+    return np.where(valid, latency_ms, np.float32(np.nan))

@@ -3,7 +3,7 @@
 Legend: N waveforms, T samples.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from torch import Tensor
 from hcvae.data.dataset import MODEL_WAVES
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.data.table import WAVES
+from hcvae.peaks import valid_waves
 
 Floats = NDArray[np.float32]
 
@@ -38,7 +39,7 @@ def waveform_table(
 
     Returns:
         The columns, `signal` in uV, and the peaks as `peak_latency_ms`, `peak_amplitude_uv` and `peak_valid` of waves
-        I to V: NaN and not valid where no training row had a wave labelled.
+        I to V: NaN where no training row had a wave labelled; not valid where `valid_waves` has it so.
     """
     group = preprocessing.signal.index(conditions)
     result = conditions
@@ -48,22 +49,25 @@ def waveform_table(
         "signal", _lists(preprocessing.signal.denormalize(signals.numpy(), group), pa.float32())
     )
     if peaks is not None:
-        latency_ms, amplitude_uv = _all_waves(peaks.numpy(), preprocessing.labelled_waves)
+        latency_ms, amplitude_uv, valid = _all_waves(peaks, preprocessing)
         result = result.append_column("peak_latency_ms", _lists(latency_ms, pa.float32()))
         result = result.append_column("peak_amplitude_uv", _lists(amplitude_uv, pa.float32()))
-        result = result.append_column("peak_valid", _lists(np.isfinite(latency_ms), pa.bool_()))
+        result = result.append_column("peak_valid", _lists(valid, pa.bool_()))
     rate_hz, noisy = f"{preprocessing.sampling_rate_hz:g}", str(residual_noise).lower()
     return result.replace_schema_metadata({"sampling_rate_hz": rate_hz, "residual_noise": noisy})
 
 
-def _all_waves(peaks: Floats, labelled: Sequence[str]) -> tuple[Floats, Floats]:
-    """Waves I to V [N, 5] from the predicted ones [N, 6]; NaN where nothing was learned."""
+def _all_waves(peaks: Tensor, preprocessing: Preprocessing) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Latency, amplitude, validity of waves I to V [N, 5] from predicted ones [N, 6]; NaN where nothing was learned."""
     latency_ms, amplitude_uv = np.full((2, len(peaks), len(WAVES)), np.nan, dtype=np.float32)
+    valid = np.zeros((len(peaks), len(WAVES)), dtype=np.bool_)
+    valid_here = valid_waves(peaks, preprocessing).numpy()
     for column, wave in enumerate(MODEL_WAVES):
-        if wave in labelled:
-            latency_ms[:, WAVES.index(wave)] = peaks[:, column]
-            amplitude_uv[:, WAVES.index(wave)] = peaks[:, column + len(MODEL_WAVES)]
-    return latency_ms, amplitude_uv
+        if wave in preprocessing.labelled_waves:
+            latency_ms[:, WAVES.index(wave)] = peaks[:, column].numpy()
+            amplitude_uv[:, WAVES.index(wave)] = peaks[:, column + len(MODEL_WAVES)].numpy()
+            valid[:, WAVES.index(wave)] = valid_here[:, column]
+    return latency_ms, amplitude_uv, valid
 
 
 def _lists(values: NDArray[np.generic], kind: pa.DataType) -> pa.FixedSizeListArray:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from hcvae.importers.biosig_variables import stimulus_of
 from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
 
@@ -80,7 +81,8 @@ class _File:
 class _Group:
     subject: str | None
     values: dict[str, Value]
-    variables: list[tuple[str, str]]  # name and unit of each stimulus variable, lower case
+    stimulus_files: str
+    variables: list[tuple[str, str]]  # name and unit of each stimulus variable
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -108,7 +110,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         for offset in offsets[:groups]:
             if offset < end:
                 raise file.error(offset, f"a group that begins before byte {end}", "groups one after another")
-            end = yield from _read_group(file, offset, layout)
+            end = yield from _read_group(file, offset, layout, options)
 
 
 def _layout(file: _File, group_bytes: int) -> _Layout:
@@ -119,13 +121,13 @@ def _layout(file: _File, group_bytes: int) -> _Layout:
     raise file.error(6 + 4 * MAX_GROUPS, f"a first group header of {group_bytes} bytes", sizes)
 
 
-def _read_group(file: _File, at: int, layout: _Layout) -> Generator[Recording, None, int]:
+def _read_group(file: _File, at: int, layout: _Layout, options: ReadOptions) -> Generator[Recording, None, int]:
     """Yield the records of the group at `at`; return the offset after the last."""
     _, _, records = file.unpack(GROUP_COUNTS, at, "a group header")
     group = _group(file, at + GROUP_COUNTS.size, layout)
     at += layout.group_bytes
     for _ in range(records):
-        recording, at = _read_record(file, at, layout, group)
+        recording, at = _read_record(file, at, layout, group, options)
         yield recording
     return at
 
@@ -133,23 +135,23 @@ def _read_group(file: _File, at: int, layout: _Layout) -> Generator[Recording, N
 def _group(file: _File, at: int, layout: _Layout) -> _Group:
     texts = [_text(raw) for raw in file.unpack(GROUP_TEXTS, at, "a group header")]
     at += GROUP_TEXTS.size + struct.calcsize(f"<2{layout.times}")
-    stimuli = [_text(raw).lower() for raw in file.unpack(VARIABLES, at, "a group header")]
+    stimuli = [_text(raw) for raw in file.unpack(VARIABLES, at, "a group header")]
     names, units = stimuli[2:12], stimuli[12:]
-    notes = " | ".join(texts)
+    texts_of_group = " | ".join(texts)
     return _Group(
         subject=texts[0] or None,
         values={
-            "ear": _word(notes, {"left ear": "L", "right ear": "R"}),
-            "sex": _word(notes, {"female": "F", "male": "M"}),
-            "stimulus_type": _word(" ".join(stimuli[:2]), {"click": "click", "tone": "tone_pip"}, whole=False),
+            "ear": _word(texts_of_group, {"left ear": "L", "right ear": "R"}),
+            "sex": _word(texts_of_group, {"female": "F", "male": "M"}),
         },
+        stimulus_files=" ".join(stimuli[:2]),
         variables=list(zip(names, units, strict=True)),
     )
 
 
-def _read_record(file: _File, at: int, layout: _Layout, group: _Group) -> tuple[Recording, int]:
+def _read_record(file: _File, at: int, layout: _Layout, group: _Group, options: ReadOptions) -> tuple[Recording, int]:
     fields = file.unpack(layout.record, at, "a record header")
-    number, (points, delay_ms, _, period_us) = fields[0], fields[7:11]
+    number, channel, (points, delay_ms, _, period_us) = fields[0], fields[5], fields[7:11]
     averages, artifacts = fields[14:16]
     if points < 0 or not 0 < period_us < math.inf or not math.isfinite(delay_ms):
         found = f"{points} points of {period_us} us after {delay_ms} ms"
@@ -159,7 +161,13 @@ def _read_record(file: _File, at: int, layout: _Layout, group: _Group) -> tuple[
     if not points or not np.isfinite(stored).all():
         raise file.error(at, f"a waveform of {points} points, not all finite", "finite volts")
     period_us = _shortest(period_us)
-    values = group.values | _stimulus(group, fields[-10:])
+    variables = [
+        (name, f"{_shortest(value):f} {unit}")
+        for (name, unit), value in zip(group.variables, fields[-10:], strict=True)
+        if math.isfinite(value)
+    ]
+    stimulus = stimulus_of(variables, group.stimulus_files, options)
+    values = group.values | {name: value for name, value in stimulus.items() if value is not None}
     values |= {"n_averages": averages if averages > 0 else None, "n_artifacts": artifacts}
     values |= {"recording_index": number, "native_rate_hz": 1e6 / period_us}
     recording = Recording(
@@ -170,19 +178,9 @@ def _read_record(file: _File, at: int, layout: _Layout, group: _Group) -> tuple[
         values=values,
         subject=group.subject,
         peaks=None,
+        channel=str(channel),
     )
     return recording, at + 4 * points
-
-
-def _stimulus(group: _Group, variables: tuple[float, ...]) -> dict[str, Value]:
-    """Frequency and level, by the names and units that BioSig gives to the variables of a stimulus."""
-    values: dict[str, Value] = {}
-    for (name, unit), value in zip(group.variables, variables, strict=True):
-        if name.startswith("freq") and unit in ("hz", "khz") and group.values["stimulus_type"] != "click":
-            values["stimulus_frequency_hz"] = _shortest(value * (1000 if unit == "khz" else 1))
-        if name.startswith(("level", "intensity")) and unit.startswith("db"):
-            values["stimulus_level_db"] = _shortest(value)
-    return values
 
 
 def _shortest(value: float) -> float:
@@ -194,11 +192,17 @@ def _text(raw: bytes) -> str:
     return raw.split(b"\0")[0].decode("latin-1").strip()
 
 
-def _word(text: str, meanings: dict[str, str], *, whole: bool = True) -> str | None:
+def _word(text: str, meanings: dict[str, str]) -> str | None:
     """The meaning of the first of the words that occurs in `text`; None if none does."""
-    edge = r"\b" if whole else ""
-    found = (meaning for word, meaning in meanings.items() if re.search(edge + word + edge, text, re.IGNORECASE))
+    found = (meaning for word, meaning in meanings.items() if re.search(rf"\b{word}\b", text, re.IGNORECASE))
     return next(found, None)
 
 
-FORMAT = Format(name="arf", title="TDT BioSig .arf", recognises=recognises, read=read)
+FORMAT = Format(
+    name="arf",
+    title="TDT BioSig .arf",
+    recognises=recognises,
+    read=read,
+    mapping_names=frozenset({"signal"}),
+    channel_choice="signal",
+)

@@ -23,6 +23,7 @@ class Row:
     values: Mapping[str, Value]
     subject: str | None
     peaks: Peaks | None
+    record_id: str | None = None
 
 
 @dataclass
@@ -71,7 +72,7 @@ def with_noise_of_halves(rows: list[Row]) -> list[Row]:
 
 def row_of(recording: Recording, signal_uv: NDArray[np.float64], values: Mapping[str, Value]) -> Row:
     """A row with the recording's identity and peaks."""
-    return Row(signal_uv, values, recording.subject, recording.peaks)
+    return Row(signal_uv, values, recording.subject, recording.peaks, recording.record_id)
 
 
 def _sweeps(row: Row) -> int:

@@ -1,18 +1,19 @@
-"""Excel workbooks (.xlsx): the first sheet, or the one that the mapping of `sheet` names; the layouts are those of
+"""Excel workbooks (.xlsx): all visible sheets, or the one that the mapping of `sheet` names; the layouts are those of
 `sheets`. Formulas count as the value that Excel stored with them.
 """
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hcvae.errors import UserError
 from hcvae.importers.foreign import as_file_error, library
-from hcvae.importers.recording import FileError, ReadOptions, Recording
+from hcvae.importers.recording import FileError, NoWaveforms, ReadOptions, Recording
 from hcvae.importers.registry import Format
-from hcvae.importers.sheets import Line, recordings_of_sheet
+from hcvae.importers.sheets import MAPPING_NAMES, Line, recordings_of_sheet
 from hcvae.suggest import did_you_mean
 
 ZIP = b"PK\x03\x04"
@@ -29,7 +30,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
-    """The waveforms of one sheet.
+    """The waveforms of each sheet in turn; sheets that are hidden, or without waveforms beside others, are noted.
 
     Raises:
         FileError: a damaged or too large workbook; see `sheets.recordings_of_sheet` for the rest.
@@ -41,7 +42,43 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         _check_sizes(path)
         workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
         with closing(workbook):
-            yield from recordings_of_sheet(_lines(workbook, options.mapping.get("sheet"), path), mapping, path)
+            yield from _of_sheets(_chosen(workbook, options, path), replace(options, mapping=mapping), path)
+
+
+def _of_sheets(sheets: Sequence[Any], options: ReadOptions, path: Path) -> Iterator[Recording]:
+    empty: list[NoWaveforms] = []
+    names_subjects = True
+    for sheet in sheets:
+        try:
+            for recording in recordings_of_sheet(_lines(sheet), options, _place(path, sheet, sheets)):
+                names_subjects &= recording.subject is not None
+                yield recording
+        except NoWaveforms as error:
+            options.note(f"sheet {sheet.title!r} has no waveforms")
+            empty.append(error)
+    if len(empty) == len(sheets):
+        raise empty[0]
+    if len(sheets) - len(empty) > 1 and not names_subjects:
+        options.note("the sheets name no subject and count as one; read those of others apart (--map sheet=NAME)")
+
+
+def _chosen(workbook: Any, options: ReadOptions, path: Path) -> list[Any]:
+    """The sheet that the mapping names, else all that are visible."""
+    name = options.mapping.get("sheet")
+    sheets = [sheet for sheet in workbook.worksheets if name in (None, sheet.title)]
+    if not sheets:
+        titles = sorted(sheet.title for sheet in workbook.worksheets)
+        raise UserError(f"{path}: mapping of sheet: no sheet {name!r}{did_you_mean(name or '', titles)}")
+    visible = [sheet for sheet in sheets if name is not None or sheet.sheet_state == "visible"]
+    for sheet in sheets:
+        if sheet not in visible:
+            options.note(f"sheet {sheet.title!r} is hidden and not read; --map sheet=NAME reads it")
+    return visible
+
+
+def _place(path: Path, sheet: Any, sheets: Sequence[Any]) -> Path:
+    """The file for messages, with the sheet where there are several."""
+    return path if len(sheets) == 1 else Path(f"{path}, sheet {sheet.title!r}")
 
 
 def _check_sizes(path: Path) -> None:
@@ -54,11 +91,7 @@ def _check_sizes(path: Path) -> None:
         raise FileError(path, "whole file", found, right)
 
 
-def _lines(workbook: Any, name: str | None, path: Path) -> Iterator[Line]:
-    sheets = {sheet.title: sheet for sheet in workbook.worksheets}
-    if not sheets or (name is not None and name not in sheets):
-        raise UserError(f"{path}: mapping of sheet: no sheet {name!r}{did_you_mean(name or '', sorted(sheets))}")
-    sheet = sheets[name] if name is not None else next(iter(sheets.values()))
+def _lines(sheet: Any) -> Iterator[Line]:
     sheet.reset_dimensions()  # what the file claims may be wrong: rows cut short, or 16,384 cells each
     width = 0
     for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
@@ -67,4 +100,10 @@ def _lines(workbook: Any, name: str | None, path: Path) -> Iterator[Line]:
         yield number, (*cells[:last], *[None] * (width - last))
 
 
-FORMAT = Format(name="excel", title="Excel .xlsx", recognises=recognises, read=read)
+FORMAT = Format(
+    name="excel",
+    title="Excel .xlsx",
+    recognises=recognises,
+    read=read,
+    mapping_names=MAPPING_NAMES | {"sheet"},
+)

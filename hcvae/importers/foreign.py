@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from hcvae.errors import UserError
+from hcvae.errors import PackageMissing, UserError
 from hcvae.importers.recording import FileError
 
 
@@ -19,9 +19,7 @@ def library(name: str, path: Path) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise UserError(
-            f"{path}: needs the package {name}, which is not installed; pip install 'hcvae[formats]'"
-        ) from error
+        raise PackageMissing(f"{path}:", name, "formats") from error
 
 
 @contextmanager

@@ -7,18 +7,22 @@ Hearing Systems device (Wang et al. 2021, iScience 24:103285, doi 10.1016/j.isci
 Legend: A acquisitions, T samples.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcvae.importers.lines import lines_of, number_in, whole_in
+from hcvae.importers.cells import is_null
+from hcvae.importers.lines import lines_of, number_in, number_or_none, numbers_in, whole_in, whole_or_none
 from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
 
 COLUMNS = ("Average:", "Average(uV):", "Buffer1:", "Buffer1(uV):", "Buffer2:", "Buffer2(uV):")
+POINTS = re.compile(r"Data Pnt\.?\s*(\(ms\))?:?", re.IGNORECASE)
 HALVES = {1: 3, 2: 5}
 """Sub-average to its column in uV."""
 USUAL_BAND_HZ = (100.0, 1500.0)
@@ -30,27 +34,29 @@ MAX_HEADER_LINES, MAX_ACQUISITIONS, MAX_SAMPLES = 100, 256, 65536
 
 @dataclass(frozen=True)
 class _Header:
-    """Fields of each acquisition by name, with the line that each name stands on."""
+    """Line and cells of each header line by its name; a name that is there twice with another content is not in it."""
 
-    fields: list[dict[str, str]]
-    lines: Mapping[str, int]
+    rows: Mapping[str, tuple[int, list[str]]]
+    acquisitions: int
+    times_in_ms: bool
+    """Whether the first column holds times; otherwise it numbers the samples."""
     path: Path
 
-    def number(self, acquisition: int, name: str) -> float:
-        return number_in(self._text(acquisition, name), self.path, self.lines[name], name)
-
-    def whole(self, acquisition: int, name: str) -> int:
-        return whole_in(self._text(acquisition, name), self.path, self.lines[name], name)
-
-    def _text(self, acquisition: int, name: str) -> str:
-        if name not in self.lines:
-            raise FileError(self.path, "header", f"no line {name!r}", "a whole SmartEP export with its header")
-        return self.fields[acquisition][name]
+    def field(self, acquisition: int, name: str) -> tuple[str, Path, int, str]:
+        """Text of the field, and where it stands."""
+        if name not in self.rows:
+            raise FileError(self.path, "header", f"no one line {name!r}", "a whole SmartEP export with its header")
+        line, cells = self.rows[name]
+        at = acquisition * len(COLUMNS)
+        if at >= len(cells):
+            found = f"no {name} of acquisition {acquisition + 1}"
+            raise FileError(self.path, f"line {line}", found, "one value for each acquisition")
+        return cells[at], self.path, line, name
 
 
 def recognises(path: Path, head: bytes) -> bool:
     """Whether the text begins with SmartEP's header."""
-    return head.startswith(b"Identifier:,") and b"\nZero Position:," in head
+    return head.lstrip().startswith(b"Identifier:,") and b"Zero Position:," in head
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
@@ -61,44 +67,42 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     """
     lines = lines_of(path)
     header = _header(lines, path)
-    signals = _samples(lines, len(header.fields), path)
-    for acquisition in range(len(header.fields)):
-        yield from _recordings(header, acquisition, signals)
+    samples = _samples(lines, header)
+    for acquisition in range(header.acquisitions):
+        yield from _recordings(header, acquisition, samples)
 
 
 def _header(lines: Iterator[tuple[int, str]], path: Path) -> _Header:
     rows: dict[str, tuple[int, list[str]]] = {}
+    doubled = set()
     for number, line in lines:
         name, *cells = (cell.strip() for cell in line.split(","))
-        if name == "Data Pnt:":
-            titles = cells[:-1] if cells and not cells[-1] else cells
-            acquisitions = len(titles) // len(COLUMNS)
-            if tuple(titles) != COLUMNS * acquisitions or not 0 < acquisitions <= MAX_ACQUISITIONS:
-                right = f"{', '.join(COLUMNS)} for each of 1 to {MAX_ACQUISITIONS} acquisitions"
-                raise FileError(path, f"line {number}", "other column names", right)
-            fields = [
-                {name: _cell(row, acquisition, path) for name, row in rows.items()}
-                for acquisition in range(acquisitions)
-            ]
-            return _Header(fields, {name: row[0] for name, row in rows.items()}, path)
+        if found := POINTS.fullmatch(name):
+            acquisitions = _acquisitions(cells, number, path)
+            return _Header(
+                {name: row for name, row in rows.items() if name not in doubled}, acquisitions, bool(found[1]), path
+            )
         if number > MAX_HEADER_LINES:
             break
-        rows[name.rstrip(":.")] = (number, cells)
-    raise FileError(path, "header", "no line 'Data Pnt:'", "a whole SmartEP export")
+        name = name.rstrip(":.")
+        if rows.setdefault(name, (number, cells))[1] != cells:
+            doubled.add(name)
+    raise FileError(path, "header", "no line 'Data Pnt:' or 'Data Pnt(ms):'", "a whole SmartEP export")
 
 
-def _cell(row: tuple[int, list[str]], acquisition: int, path: Path) -> str:
-    line, cells = row
-    at = acquisition * len(COLUMNS)
-    if at >= len(cells):
-        right = "one value for each acquisition"
-        raise FileError(path, f"line {line}", f"no value for acquisition {acquisition + 1}", right)
-    return cells[at]
+def _acquisitions(cells: list[str], line: int, path: Path) -> int:
+    """How many acquisitions the line of column names names."""
+    titles = cells[:-1] if cells and not cells[-1] else cells
+    acquisitions = len(titles) // len(COLUMNS)
+    if tuple(titles) != COLUMNS * acquisitions or not 0 < acquisitions <= MAX_ACQUISITIONS:
+        right = f"{', '.join(COLUMNS)} for each of 1 to {MAX_ACQUISITIONS} acquisitions"
+        raise FileError(path, f"line {line}", "other column names", right)
+    return acquisitions
 
 
-def _samples(lines: Iterator[tuple[int, str]], acquisitions: int, path: Path) -> NDArray[np.float64]:
+def _samples(lines: Iterator[tuple[int, str]], header: _Header) -> NDArray[np.float64]:
     """[T, 1 + 6 A], as in the file."""
-    width = 1 + len(COLUMNS) * acquisitions
+    width, path = 1 + len(COLUMNS) * header.acquisitions, header.path
     rows: list[list[float]] = []
     for number, line in lines:
         cells = line.rstrip(", ").split(",")
@@ -107,8 +111,8 @@ def _samples(lines: Iterator[tuple[int, str]], acquisitions: int, path: Path) ->
         if len(cells) != width or len(rows) >= MAX_SAMPLES:
             found = f"{len(cells)} columns in sample {len(rows) + 1}"
             raise FileError(path, f"line {number}", found, f"{width} columns, in at most {MAX_SAMPLES} samples")
-        rows.append([number_in(cell, path, number, "a sample") for cell in cells])
-        if rows[-1][0] != len(rows):
+        rows.append(numbers_in(cells, path, number, "a sample"))
+        if rows[-1][0] != len(rows) and not header.times_in_ms:
             right = f"{len(rows)}; lines are missing or doubled"
             raise FileError(path, f"line {number}", f"data point {rows[-1][0]:g}", right)
     if not rows:
@@ -117,38 +121,51 @@ def _samples(lines: Iterator[tuple[int, str]], acquisitions: int, path: Path) ->
 
 
 def _recordings(header: _Header, acquisition: int, samples: NDArray[np.float64]) -> Iterator[Recording]:
-    number, whole, path = header.number, header.whole, header.path
-    period_us = number(acquisition, "Smp. Period")
-    zero = whole(acquisition, "Zero Position")
+    field, path = partial(header.field, acquisition), header.path
+    period_us = number_in(*field("Smp. Period"))
+    zero = whole_in(*field("Zero Position"))
     if not 0.1 <= period_us <= 1000:
         right = "0.1 to 1000"
-        raise FileError(path, f"line {header.lines['Smp. Period']}", f"a sampling period of {period_us:g} us", right)
+        raise FileError(path, f"line {header.rows['Smp. Period'][0]}", f"a sampling period of {period_us:g} us", right)
     if not 1 <= zero <= len(samples):
-        where, right = f"line {header.lines['Zero Position']}", f"1 to {len(samples)}, the samples of the file"
+        where, right = f"line {header.rows['Zero Position'][0]}", f"1 to {len(samples)}, the samples of the file"
         raise FileError(path, where, f"zero position {zero}", right)
+    times_ms = (np.arange(len(samples)) - (zero - 1)) * period_us / 1e3
+    if header.times_in_ms and not np.allclose(samples[:, 0], times_ms, rtol=0, atol=0.5 * period_us / 1e3):
+        right = "those of 'Zero Position' and 'Smp. Period'; lines are missing or doubled"
+        raise FileError(path, "column 'Data Pnt(ms):'", f"other times in acquisition {acquisition + 1}", right)
     first = max(0, zero - 1 - round(BEFORE_STIMULUS_MS * 1e3 / period_us))
-    frequency, sweeps = number(acquisition, "Stim. Freq"), whole(acquisition, "Sweeps")
+    frequency, sweeps = number_or_none(*field("Stim. Freq")), whole_or_none(*field("Sweeps"))
     values: dict[str, Value] = {
-        "ear": EARS.get(header.fields[acquisition].get("Ear", "").upper()),
-        "stimulus_type": "tone_pip" if frequency else "click",
+        "ear": EARS.get(field("Ear")[0].upper()) if "Ear" in header.rows else None,
+        "stimulus_type": None if frequency is None else "tone_pip" if frequency else "click",
         "stimulus_frequency_hz": frequency or None,
-        "stimulus_level_db": number(acquisition, "Intensity"),
-        "stimulus_rate_hz": number(acquisition, "Stim. Rate"),
-        "n_averages": sweeps // len(HALVES),
-        "n_artifacts": whole(acquisition, "Artifacts"),
+        "stimulus_level_db": number_or_none(*field("Intensity")),
+        "stimulus_rate_hz": number_or_none(*field("Stim. Rate")),
+        "n_averages": None if sweeps is None else sweeps // len(HALVES),
+        "n_artifacts": whole_or_none(*field("Artifacts")),
         "recording_index": acquisition + 1,
         "native_rate_hz": 1e6 / period_us,
     }
+    subject = field("Identifier")[0]
     for half, column in HALVES.items():
         yield Recording(
             signal_uv=samples[first:, 1 + acquisition * len(COLUMNS) + column],
             sampling_rate_hz=1e6 / period_us,
-            start_ms=(first - (zero - 1)) * period_us / 1e3,
+            start_ms=times_ms[first],
             values=values | {"half": half},
-            subject=header.fields[acquisition].get("Identifier") or None,
+            subject=None if is_null(subject) else subject,
             peaks=None,
             usual_band_hz=USUAL_BAND_HZ,
+            channel=(field("Channel")[0] or None) if "Channel" in header.rows else None,
         )
 
 
-FORMAT = Format(name="ihs-smartep", title="IHS SmartEP text", recognises=recognises, read=read)
+FORMAT = Format(
+    name="ihs-smartep",
+    title="IHS SmartEP text",
+    recognises=recognises,
+    read=read,
+    mapping_names=frozenset({"signal"}),
+    channel_choice="signal",
+)

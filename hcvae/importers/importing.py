@@ -1,34 +1,27 @@
 """Files in, one checked waveform table out, with its provenance; files that cannot be read do not stop the rest."""
 
 import hashlib
-import json
-import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-import hcvae
 from hcvae.data.table import PEAK_COLUMNS, WAVES, waveform_schema
 from hcvae.errors import UserError
 from hcvae.importers.averages import Blocks, Row, row_of, with_noise_of_halves
+from hcvae.importers.channels import one_channel
 from hcvae.importers.columns import TYPES
+from hcvae.importers.provenance import METADATA, kept_record_id, kept_subject, provenance
 from hcvae.importers.pseudonyms import pseudonym
-from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import Pseudonym, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format, format_named, recognise
-from hcvae.importers.steps import LeftOut, Steps, on_grid
-
-METADATA = b"hcvae_import"
-"""Key of the provenance, JSON, in the table's metadata."""
-LETTERS = {
-    "ear": {"l": "L", "left": "L", "r": "R", "right": "R"},
-    "sex": {"f": "F", "female": "F", "m": "M", "male": "M"},
-}
+from hcvae.importers.steps import USUAL, LeftOut, Steps, on_grid
+from hcvae.importers.time_axis import check_rate
+from hcvae.importers.values import values_of
 
 
 @dataclass(frozen=True)
@@ -65,31 +58,10 @@ class FileResult:
     notes: Counter[str] = field(default_factory=Counter)
     """What of the file was not used or not understood, and how often."""
     names_subject: bool = True
+    channels: set[str | None] = field(default_factory=set)
+    used_options: set[str] = field(default_factory=set)
+    """Those of the options that not all recordings can use, which were of use here."""
     error: str | None = None
-
-
-def files_in(given: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The files to import, those of folders in the order of their names, and the files that are read with others.
-
-    Hidden files, links and folders within a folder are passed over.
-
-    Raises:
-        UserError: a path that is not there, or a folder without files.
-    """
-    files, within = [], set()
-    for path in given:
-        if path.is_dir():
-            found = sorted(p for p in path.iterdir() if p.is_file() and not p.is_symlink() and p.name[0] != ".")
-            if not found:
-                raise UserError(f"{path}: a folder without files; name one that holds recordings")
-            files += found
-            within.update(found)
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise UserError(f"{path}: no such file; name the files, or the folder, of your recordings")
-    companions = {companion for path in files for companion in _companions(path)} & within
-    return [path for path in files if path not in companions], sorted(companions)
 
 
 def read_file(path: Path, wishes: Wishes) -> FileResult:
@@ -103,18 +75,17 @@ def read_file(path: Path, wishes: Wishes) -> FileResult:
         _read(known, wishes, result)
     except UserError as error:
         result.error, result.rows = str(error), []
+    except OSError as error:
+        result.error, result.rows = f"{path}: cannot be read: {error.strerror}; copy it from the device again", []
     return result
 
 
 def _read(known: Format, wishes: Wishes, result: FileResult) -> None:
     blocks, rows = Blocks(), []
-    for recording in known.read(result.path, ReadOptions(wishes.mapping, result.notes)):
-        result.recordings += 1
-        values = _values(recording, wishes, result.path)
-        result.names_subject &= recording.subject is not None or wishes.subject is not None
+    for recording in _recordings(known, wishes, result):
         try:
-            _check_artifacts(values, wishes)
-            row = row_of(recording, on_grid(recording, wishes.steps), values)
+            _check_artifacts(recording.values, wishes, result)
+            row = row_of(recording, on_grid(recording, wishes.steps), recording.values)
         except LeftOut as reason:
             result.left_out[str(reason)] += 1
             continue
@@ -122,22 +93,68 @@ def _read(known: Format, wishes: Wishes, result: FileResult) -> None:
         rows += [row] if block_sweeps is None else list(blocks.add(row, block_sweeps))
     if blocks.unused:
         result.left_out["too few sweeps for a last block (--block-sweeps)"] += blocks.unused
-    for row in with_noise_of_halves(rows):
-        noise = row.values.get("residual_noise_uv")
-        if (
-            wishes.max_residual_noise_uv is not None
-            and isinstance(noise, float)
-            and noise > wishes.max_residual_noise_uv
-        ):
-            result.left_out[f"residual noise above {wishes.max_residual_noise_uv:g} uV"] += 1
-        else:
-            result.rows.append(row)
+    result.rows += [row for row in with_noise_of_halves(rows) if not _is_too_noisy(row, wishes, result)]
+
+
+def _recordings(known: Format, wishes: Wishes, result: FileResult) -> Iterator[Recording]:
+    """The recordings of a file with the columns that they will have, as the wishes say; counted."""
+    for name in sorted(wishes.mapping.keys() - known.mapping_names):
+        result.notes[f"--map {name} has no meaning for files of format {known.name}"] += 1
+    choice = known.channel_choice if known.channel_choice in known.mapping_names else None
+    wanted = wishes.mapping.get(choice or "", "").rpartition("=")[2] or None
+    found = known.read(result.path, ReadOptions(wishes.mapping, result.notes, frozenset(wishes.values)))
+    subjects = set()
+    for recording in one_channel(found, choice or "signal", wanted, result.path):
+        check_rate(recording.sampling_rate_hz, result.path, "time_unit" in known.mapping_names)
+        result.recordings += 1
+        result.names_subject &= recording.subject is not None or wishes.subject is not None
+        subjects.add(recording.subject)
+        result.channels.add(recording.channel)
+        band_hz = wishes.steps.band_of(recording)
+        subject = recording.subject if isinstance(recording.subject, Pseudonym) else kept_subject(recording, {})
+        values = values_of(recording, wishes.values, band_hz, result.path)
+        recording = replace(recording, values=values, subject=subject)
+        _note_averaging(recording, wishes.steps, result)
+        yield recording
+    if wishes.subject is not None and len(subjects) > 1:
+        result.notes[f"--subject replaces the {len(subjects)} subjects of the file"] += 1
+
+
+def _note_averaging(recording: Recording, steps: Steps, result: FileResult) -> None:
+    if steps.blocks_of(recording) is not None:
+        result.used_options |= {"--block-sweeps", "--reject-before-uv", "--reject-after-uv"}
+    elif steps.block_sweeps != USUAL:
+        known = recording.values.get("n_averages") is not None
+        right = "they are averages of as many sweeps" if known else "for single sweeps add --value n_averages=1"
+        result.notes[f"recordings that --block-sweeps leaves as they are: {right}"] += 1
+
+
+def _check_artifacts(values: Mapping[str, Value], wishes: Wishes, result: FileResult) -> None:
+    artifacts, averages = values.get("n_artifacts"), values.get("n_averages")
+    if wishes.max_artifact_share is None or not isinstance(artifacts, int) or not isinstance(averages, int):
+        return
+    result.used_options.add("--max-artifact-share")
+    sweeps = averages * (2 if values.get("half") in (1, 2) else 1)
+    if artifacts > wishes.max_artifact_share * sweeps:
+        raise LeftOut(f"artefacts in more than {wishes.max_artifact_share:.0%} of the sweeps")
+
+
+def _is_too_noisy(row: Row, wishes: Wishes, result: FileResult) -> bool:
+    noise = row.values.get("residual_noise_uv")
+    if wishes.max_residual_noise_uv is None or not isinstance(noise, float):
+        return False
+    result.used_options.add("--max-residual-noise-uv")
+    if noise <= wishes.max_residual_noise_uv:
+        return False
+    result.left_out[f"residual noise above {wishes.max_residual_noise_uv:g} uV"] += 1
+    return True
 
 
 def table_of(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> pa.Table:
     """The waveform table of the rows of all files, in their order, with the provenance in its metadata.
 
-    A file that names no subject counts as a subject of its own.
+    A file that names no subject counts as a subject of its own. Subjects and records of tables that an earlier import
+    wrote keep their pseudonyms and identifiers.
 
     Raises:
         UserError: no rows.
@@ -151,8 +168,8 @@ def table_of(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> pa.Ta
         identity = wishes.subject or row.subject or f"file {result.sha256}"
         numbers[result.sha256] += 1
         values = dict(row.values) | {
-            "record_id": f"{result.sha256[:12]}-{numbers[result.sha256]}",
-            "subject_id": pseudonym(identity, key),
+            "record_id": kept_record_id(row.record_id) or f"{result.sha256[:12]}-{numbers[result.sha256]}",
+            "subject_id": identity if isinstance(identity, Pseudonym) else pseudonym(identity, key),
         }
         for name, column in columns.items():
             column.append(values.get(name))
@@ -164,55 +181,10 @@ def table_of(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> pa.Ta
     arrays["signal"] = pa.FixedSizeListArray.from_arrays(signals, grid.samples)
     if labelled:
         arrays |= _peak_columns([row for _, row in rows])
-    metadata = schema.metadata | {METADATA: _provenance(results, wishes).encode()}
+    metadata = schema.metadata | {METADATA: provenance(results, wishes, key).encode()}
     if wishes.licence:
         metadata |= {"licence": wishes.licence}
     return pa.table(arrays, schema=schema.with_metadata(metadata))
-
-
-def _values(recording: Recording, wishes: Wishes, path: Path) -> dict[str, Value]:
-    """Columns of a recording, each of its type."""
-    band = wishes.steps.band_of(recording)
-    values: dict[str, Value] = {"half": 0, "native_rate_hz": recording.sampling_rate_hz, **recording.values}
-    if band is not None:
-        values |= {"highpass_hz": band[0], "lowpass_hz": band[1]}
-    return {
-        name: column_value(name, value, path) for name, value in {**values, **wishes.values}.items() if name in TYPES
-    }
-
-
-def column_value(name: str, value: Value, where: object) -> Value:
-    """`value` as the type of the column `name`; the letters L, R and F, M for ear and sex.
-
-    Raises:
-        UserError: it has another type; what it is, is not repeated, as it may be a name.
-    """
-    if value is None:
-        return None
-    kind = TYPES[name]
-    if name in LETTERS:
-        letter = LETTERS[name].get(str(value).strip().lower())
-        if letter is None:
-            raise UserError(f"{where}: {name}: got another text; must be one of {', '.join(sorted(LETTERS[name]))}")
-        return letter
-    if pa.types.is_string(kind):
-        return str(value)
-    if isinstance(value, str) or not np.isfinite(value):
-        raise UserError(f"{where}: {name}: got text; must be a number, or empty")
-    if pa.types.is_integer(kind):
-        if value != int(value) or abs(value) > np.iinfo(kind.to_pandas_dtype()).max:
-            raise UserError(f"{where}: {name}: got {value:g}; must be a whole number of {kind}")
-        return int(value)
-    return float(value)
-
-
-def _check_artifacts(values: Mapping[str, Value], wishes: Wishes) -> None:
-    artifacts, averages = values.get("n_artifacts"), values.get("n_averages")
-    if wishes.max_artifact_share is None or not isinstance(artifacts, int) or not isinstance(averages, int):
-        return
-    sweeps = averages * (2 if values.get("half") in (1, 2) else 1)
-    if artifacts > wishes.max_artifact_share * sweeps:
-        raise LeftOut(f"artefacts in more than {wishes.max_artifact_share:.0%} of the sweeps")
 
 
 def _peak_columns(rows: Sequence[Row]) -> dict[str, pa.Array]:
@@ -227,26 +199,6 @@ def _peak_columns(rows: Sequence[Row]) -> dict[str, pa.Array]:
             )
     columns = zip(PEAK_COLUMNS, (latency, amplitude, valid), strict=True)
     return {name: pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), len(WAVES)) for name, values in columns}
-
-
-def _provenance(results: Sequence[FileResult], wishes: Wishes) -> str:
-    """Hashes, options and versions; no name of a file or a subject."""
-    options = asdict(wishes) | {"subject": None if wishes.subject is None else "given", "mapping": dict(wishes.mapping)}
-    libraries = {name: version(name) for name in ("numpy", "scipy", "pyarrow")}
-    files = [
-        {"sha256": result.sha256, "format": result.format, "companions": result.companions, "rows": len(result.rows)}
-        for result in results
-        if result.rows
-    ]
-    versions = {"hcvae": hcvae.__version__, "python": platform.python_version(), **libraries}
-    return json.dumps({"files": files, "options": options, "versions": versions}, sort_keys=True)
-
-
-def _companions(path: Path) -> list[Path]:
-    try:
-        return recognise(path).companions(path)
-    except FileError:
-        return []  # read_file says what is wrong with it
 
 
 def _sha256(path: Path) -> str:

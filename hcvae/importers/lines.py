@@ -1,31 +1,104 @@
-"""Text files of devices, line by line, within bounds."""
+"""Text files of devices and programs, line by line, within bounds.
 
-from collections.abc import Iterator
+The encoding is UTF-8, or UTF-16 with a byte order mark; bytes that are no UTF-8 count as Latin-1, which devices write.
+"""
+
+import codecs
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 
-from hcvae.importers.columns import as_number
+from hcvae.importers.cells import is_null, number_of
 from hcvae.importers.recording import FileError
 
-MAX_LINE = 2**16  # bytes
+MAX_LINE = 2**16  # characters
 MAX_BYTES = 2**28
+MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+"""Byte order mark to encoding."""
+LATIN_1 = "hcvae.latin-1"
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, str]]:
-    """Number (from 1) and text of each line, Latin-1, without its end.
+def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error(LATIN_1, _as_latin_1)
+
+
+def encoding_of(head: bytes) -> str:
+    """The encoding of a text that begins with `head`."""
+    return next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), "utf-8")
+
+
+def text_of(content: bytes) -> str:
+    """`content` as text, without its byte order mark."""
+    return content.decode(encoding_of(content), LATIN_1)
+
+
+class Lines(Iterator[tuple[int, str]]):
+    """Number (from 1) and text of each line, without its end, which is LF, CR LF or CR.
 
     Raises:
-        FileError: a line that is too long or holds NUL bytes, as in binary files and UTF-16, or a file over 256 MiB.
+        FileError: a line that is too long or holds NUL, as in binary files and UTF-16 without its mark, or a file that
+            is too large.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise FileError(path, "whole file", f"{path.stat().st_size} bytes", f"at most {MAX_BYTES}")
-    with path.open("rb") as file:
-        number = 0
-        while line := file.readline(MAX_LINE + 1):
-            number += 1
-            if len(line) > MAX_LINE or b"\0" in line:
-                found = f"more than {MAX_LINE} bytes without a line end, or a NUL byte"
-                raise FileError(path, f"line {number}", found, "a line of text, one byte a character")
-            yield number, line.decode("latin-1").rstrip("\r\n")
+
+    def __init__(self, path: Path, max_line: int = MAX_LINE, max_bytes: int | None = MAX_BYTES) -> None:
+        size = path.stat().st_size
+        if max_bytes is not None and size > max_bytes:
+            raise FileError(path, "whole file", f"{size} bytes", f"at most {max_bytes}")
+        self._path, self._max_line, self._number = path, max_line, 0
+        self._lines = self._open()
+
+    def _open(self) -> Iterator[str]:
+        """Pieces of at most one character more than a line may have, so that no line is held as a whole."""
+        with self._path.open("rb") as file:
+            encoding = encoding_of(file.read(4))
+        with self._path.open(encoding=encoding, errors=LATIN_1) as text:
+            yield from iter(partial(text.readline, self._max_line + 1), "")
+
+    def __next__(self) -> tuple[int, str]:
+        return self._checked(next(self._lines))
+
+    def _checked(self, line: str) -> tuple[int, str]:
+        self._number += 1
+        if len(line) > self._max_line or "\0" in line:
+            found = f"more than {self._max_line} characters without a line end, or a NUL"
+            right = "a line of text in UTF-8, UTF-16 with its mark, or Latin-1"
+            raise FileError(self._path, f"line {self._number}", found, right)
+        return self._number, line.rstrip("\n")
+
+    def numbers(self, count: int, what: str) -> list[float]:
+        """The next `count` lines, each a finite number; blank lines are passed over."""
+        block = list(islice(self._lines, count))
+        try:
+            numbers = list(map(float, block))
+        except ValueError:
+            numbers = []
+        if (
+            len(numbers) == count
+            and all(map(math.isfinite, numbers))
+            and max(map(len, block), default=0) < self._max_line
+        ):
+            self._number += count
+            return numbers
+        numbers = []
+        for number, line in map(self._checked, chain(block, self._lines)):
+            if line.strip():
+                numbers.append(number_in(line, self._path, number, what))
+            if len(numbers) == count:
+                return numbers
+        right = f"{count - len(numbers)} more lines, {what} each"
+        raise FileError(self._path, f"line {self._number}", "the end of the file", right)
+
+
+def lines_of(path: Path, max_line: int = MAX_LINE, max_bytes: int | None = MAX_BYTES) -> Lines:
+    """The lines of a text file; see `Lines`."""
+    return Lines(path, max_line, max_bytes)
 
 
 def number_in(text: str, path: Path, line: int, what: str) -> float:
@@ -34,10 +107,21 @@ def number_in(text: str, path: Path, line: int, what: str) -> float:
     Raises:
         FileError: it spells none, or one that is not finite.
     """
-    number = as_number(text)
+    number = number_of(text)
     if number is None:
         raise FileError(path, f"line {line}", f"no number as {what}", "a finite number")
     return number
+
+
+def numbers_in(texts: Sequence[str], path: Path, line: int, what: str) -> list[float]:
+    """The numbers that the fields of a line spell; see `number_in`."""
+    try:
+        numbers = list(map(float, texts))
+    except ValueError:
+        numbers = [math.nan]
+    if all(map(math.isfinite, numbers)):
+        return numbers
+    return [number_in(text, path, line, what) for text in texts]
 
 
 def whole_in(text: str, path: Path, line: int, what: str) -> int:
@@ -50,3 +134,13 @@ def whole_in(text: str, path: Path, line: int, what: str) -> int:
     if number < 0 or not number.is_integer() or number > 2**31 - 1:
         raise FileError(path, f"line {line}", f"{number:g} as {what}", "a whole number of 0 or more")
     return int(number)
+
+
+def number_or_none(text: str, path: Path, line: int, what: str) -> float | None:
+    """As `number_in`; None where the field is empty, or holds a word for nothing."""
+    return None if is_null(text) else number_in(text, path, line, what)
+
+
+def whole_or_none(text: str, path: Path, line: int, what: str) -> int | None:
+    """As `whole_in`; None where the field is empty, or holds a word for nothing."""
+    return None if is_null(text) else whole_in(text, path, line, what)

@@ -1,7 +1,8 @@
 """MATLAB files, version 5 to 7 and version 7.3; nothing in them is ever executed.
 
 Three layouts: the digest of the SHIPM recordings (struct array `ABR`), our own export (struct `abr`), and any other
-through a mapping, whose names are variables or `struct.field`.
+through a mapping, whose names are variables or `struct.field`. There a vector is one waveform, and a cell or a struct
+array holds one waveform an element.
 
 Legend: N waveforms, T samples.
 """
@@ -13,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcvae.importers.columns import recordings_of, renamed
+from hcvae.importers.columns import MAPPING_NAMES, note_unread, recordings_of, renamed, units_of
 from hcvae.importers.foreign import as_file_error
 from hcvae.importers.matlab_hdf5 import read_version_7_3
+from hcvae.importers.matlab_orientation import waveforms_in_rows
 from hcvae.importers.matlab_version_5 import read_version_5
 from hcvae.importers.recording import FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
@@ -49,13 +51,29 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             yield from _read_shipm(variables["ABR"], variables.get("time"), path)
             return
         exported = variables.get("abr")
-        fields = _flat(exported if isinstance(exported, dict) and not options.mapping else variables)
-        known = renamed(fields, options.mapping, path)
-        if "signal" not in known:
-            right = "the name of the waveforms, by a mapping of signal"
-            raise FileError(path, "variables", f"{sorted(fields)[:12]}", right)
-        columns = {column: fields[name] if isinstance(name, str) else name for column, name in known.items()}
-        yield from recordings_of(_waveforms_in_rows(columns), path, options.mapping.get("unit", "uV"))
+        if isinstance(exported, dict) and not options.mapping:
+            columns = _columns(_flat(exported), options, path)
+        else:
+            columns = _columns(_flat(variables), options, path)
+            columns["signal"] = waveforms_in_rows(columns, options.mapping.get("layout"), path)
+        yield from recordings_of(columns | units_of(options.mapping), path)
+
+
+def _columns(fields: Mapping[str, Any], options: ReadOptions, path: Path) -> dict[str, Any]:
+    """Variables by our names."""
+    mapping = {name: value for name, value in options.mapping.items() if name != "layout"}
+    known = renamed(fields, mapping, path)
+    if "signal" not in known:
+        right = "the name of the waveforms, by a mapping of signal"
+        raise FileError(path, "variables", f"{sorted(fields)[:12]}", right)
+    columns = {column: fields[name] if isinstance(name, str) else name for column, name in known.items()}
+    for column in [column for column, value in columns.items() if value is None]:
+        if column in ("signal", *mapping):
+            right = "numbers, text or cells; convert objects such as strings and tables in MATLAB, and save again"
+            raise FileError(path, f"variable {known[column]!r}", "an object, or complex or sparse numbers", right)
+        del columns[column]
+    note_unread(fields, {str(known[column]) for column in columns}, options, "variables")
+    return columns
 
 
 def _is_shipm(variable: Any) -> bool:
@@ -86,25 +104,11 @@ def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stacked(values: list[Any]) -> Any:
-    """One value a struct as a list, one waveform a struct as a matrix."""
+    """One value a struct as a vector, one waveform a struct as a list of vectors."""
     rows = [np.ravel(value) if isinstance(value, np.ndarray) else value for value in values]
     if all(isinstance(row, np.ndarray) for row in rows) and len({len(row) for row in rows}) == 1:
-        return np.stack(rows) if len(rows[0]) > 1 else np.concatenate(rows)
+        return rows if len(rows[0]) > 1 else np.concatenate(rows)
     return [row[0] if isinstance(row, np.ndarray) and len(row) == 1 else row for row in rows]
-
-
-def _waveforms_in_rows(columns: dict[str, Any]) -> dict[str, Any]:
-    """MATLAB programs often keep one waveform a column: turned where the times or the other columns say so."""
-    signal = columns["signal"]
-    if not isinstance(signal, np.ndarray) or signal.ndim != 2 or signal.shape[0] == signal.shape[1]:
-        return columns
-    n, samples = signal.shape
-    if "time_ms" in columns:
-        turned = np.size(columns["time_ms"]) == n != samples
-    else:
-        lengths = {len(np.ravel(value)) for name, value in columns.items() if name != "signal" and np.size(value) > 1}
-        turned = samples in lengths and n not in lengths
-    return columns | {"signal": signal.T} if turned else columns
 
 
 def _read_shipm(levels: list[dict[str, Any]], time: NDArray[Any] | None, path: Path) -> Iterator[Recording]:
@@ -130,4 +134,6 @@ def _read_shipm(levels: list[dict[str, Any]], time: NDArray[Any] | None, path: P
         yield from recordings_of(columns, path, usual_band_hz=SHIPM_BAND_HZ)
 
 
-FORMAT = Format(name="matlab", title="MATLAB .mat", recognises=recognises, read=read)
+FORMAT = Format(
+    name="matlab", title="MATLAB .mat", recognises=recognises, read=read, mapping_names=MAPPING_NAMES | {"layout"}
+)

@@ -21,6 +21,8 @@ OWN = "#"  # of MATLAB's own groups: #refs#, #subsystem#
 def read_version_7_3(path: Path) -> dict[str, Any]:
     """Variables as arrays (in MATLAB's order of dimensions), text, lists (cells, struct arrays) and dicts (structs).
 
+    Objects, sparse and complex arrays are None.
+
     Raises:
         FileError: a damaged file, too much data, too deep structs, or data in other files.
         UserError: h5py is not installed.
@@ -51,6 +53,8 @@ class _Reader:
         if depth > MAX_DEPTH or self.items < 0:
             raise self.error(item.name, f"more than {MAX_DEPTH} levels or {MAX_ITEMS} parts", "a simpler struct")
         if isinstance(item, self.h5py.Group):
+            if "MATLAB_sparse" in item.attrs or self._is_object(item):
+                return None
             fields = self.group(item, depth)
             return _rows(fields) if self._is_struct_array(item) else fields
         return self.dataset(item, depth)
@@ -58,10 +62,8 @@ class _Reader:
     def dataset(self, data: Any, depth: int) -> Any:
         self.check(data)
         is_reference = self._is_reference(data)
-        if data.dtype.kind == "O" and not is_reference:
-            raise self.error(
-                data.name, f"values of type {data.dtype}", "numbers, text, cells or structs, as MATLAB writes"
-            )
+        if self._is_object(data) or (data.dtype.kind not in "fiub" and not is_reference):
+            return None  # a string, a table, complex numbers
         if data.attrs.get("MATLAB_empty"):
             return np.empty((0, 0))
         content = data[()]
@@ -82,6 +84,10 @@ class _Reader:
 
     def error(self, where: str | None, found: str, right: str) -> FileError:
         return FileError(self.path, str(where), found, right)
+
+    def _is_object(self, item: Any) -> bool:
+        """Whether MATLAB keeps what it is in its own groups; numbers here are only references to that."""
+        return "MATLAB_object_decode" in item.attrs
 
     def _is_reference(self, data: Any) -> bool:
         return bool(self.h5py.check_ref_dtype(data.dtype) is self.h5py.Reference)

@@ -21,7 +21,7 @@ MAX_DEPTH = 8
 HEADER_BYTES = 128
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 INT8, UINT8, UINT16, INT32, UINT32, MATRIX, COMPRESSED, UTF_8, UTF_16, UTF_32 = 1, 2, 4, 5, 6, 14, 15, 16, 17, 18
-CELL, STRUCT, CHAR, NUMERIC = 1, 2, 4, range(6, 16)  # classes of arrays
+CELL, STRUCT, CHAR, NUMERIC, OPAQUE = 1, 2, 4, range(6, 16), 17  # classes of arrays
 COMPLEX, LOGICAL = 0x800, 0x200  # flags of arrays
 RIGHT = "a whole file of MATLAB version 5 to 7; save it again with save -v7"
 
@@ -79,7 +79,10 @@ class _Reader:
         if not content:
             return "", np.empty((0, 0))
         parts = self.elements(content)
-        flags, sizes, name = (self.part(parts, kind) for kind in (UINT32, INT32, INT8))
+        flags = self.part(parts, UINT32)
+        if flags and flags[0 if self.order == "<" else 3] == OPAQUE:  # a string, a table: no sizes, then its class
+            return bytes(self.part(parts, INT8)).decode("latin-1"), None
+        sizes, name = (self.part(parts, kind) for kind in (INT32, INT8))
         shape = [int(size) for size in np.frombuffer(sizes[: len(sizes) // 4 * 4], self.order + "i4")]
         if len(flags) != 8 or len(shape) < 2 or min(shape) < 0:
             raise self.error(f"an array of {len(flags)} bytes of flags and the sizes {shape[:8]}")

@@ -12,7 +12,7 @@ import secrets
 import unicodedata
 from pathlib import Path
 
-from hcvae.data.atomic import written_whole
+from hcvae.data.atomic import check_writable, written_whole
 from hcvae.errors import UserError
 
 KEY_BYTES = 32
@@ -21,13 +21,46 @@ OF_USER = Path("hcvae", "pseudonyms.key")
 
 
 def default_key_file() -> Path:
-    """The user's own: `pseudonyms.key` in the folder hcvae of the user's configuration (XDG base directories)."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / OF_USER
+    """The user's own: `pseudonyms.key` in the folder hcvae of the user's configuration (XDG base directories).
+
+    Raises:
+        UserError: the user has no home folder.
+    """
+    try:
+        return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / OF_USER
+    except RuntimeError as error:
+        raise UserError(f"no home folder for the key of the pseudonyms ({error}); name a file with --key") from error
+
+
+def key_in(path: Path, *, keep: bool) -> tuple[bytes, bool]:
+    """The key in a file, and False; where there is no such file a new key, and True.
+
+    With `keep`, a new key is made only where it can be kept.
+
+    Raises:
+        UserError: as `read_key`, or a new key could not be kept there.
+    """
+    try:
+        if path.exists():
+            return read_key(path), False
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; name a key file that you may read with --key") from error
+    try:
+        if keep:
+            check_writable(path)
+    except UserError as error:
+        raise UserError(f"{error}; the key of the pseudonyms is kept there: name another file with --key") from error
+    return new_key(), True
 
 
 def new_key() -> bytes:
     """A random key."""
     return secrets.token_bytes(KEY_BYTES)
+
+
+def fingerprint(key: bytes) -> str:
+    """What tells keys apart and does not give them away."""
+    return hashlib.sha256(b"hcvae pseudonyms" + key).hexdigest()[:12]
 
 
 def read_key(path: Path) -> bytes:
@@ -56,8 +89,8 @@ def write_key(key: bytes, path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as temporary:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(0o600)
         temporary.write_text(key.hex() + "\n", "ascii")
 

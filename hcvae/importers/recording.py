@@ -25,6 +25,17 @@ class FileError(UserError):
         super().__init__(f"{path}: {where}: got {found}; must be {right}")
 
 
+class Pseudonym(str):
+    """The subject of a table that an earlier import wrote: already a pseudonym, so that it is kept."""
+
+    key: str | None = None
+    """Fingerprint of the key that it was made with; None where the table does not hold it."""
+
+
+class NoWaveforms(FileError):
+    """A sheet or a part of a file that has no place for waveforms, such as one of notes."""
+
+
 @dataclass(frozen=True)
 class Peaks:
     """Labelled peaks of waves I to V."""
@@ -42,6 +53,8 @@ class ReadOptions:
     """Our name to the file's."""
     notes: Counter[str] = field(default_factory=Counter)
     """What of the file was not used or not understood, and how often; shown to the user."""
+    fixed: frozenset[str] = frozenset()
+    """Columns that the user gives one value for all recordings: they keep none apart."""
 
     def note(self, text: str) -> None:
         """Report something of the file that is not used or not understood; `text` must not repeat its values."""
@@ -82,3 +95,7 @@ class Recording:
     """Band-pass that such recordings are given where the user names none; None: they stay as they are."""
     usual_averaging: Averaging | None = None
     """For recordings of few sweeps, which are to be averaged; None: they are averages."""
+    channel: str | None = None
+    """Channel of the device; None where the file does not say."""
+    record_id: str | None = None
+    """The identifier that a table has for it; None where there is none."""

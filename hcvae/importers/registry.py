@@ -1,11 +1,14 @@
 """The formats that can be read, and which of them a file is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from hcvae.errors import UserError
+from hcvae.importers.channels import CHANNEL
+from hcvae.importers.lines import encoding_of, text_of
 from hcvae.importers.recording import FileError, ReadOptions, Recording
 from hcvae.suggest import did_you_mean
 
@@ -21,6 +24,7 @@ MODULES = {
     "biosig-text": "biosig_text",
     "biosig-csv": "biosig_csv",
     "epl-cfts": "epl_cfts",
+    "sheffield": "sheffield",
     "csv": "comma_separated",
 }
 """Name of a format to its module, in the order of asking; `csv` is known by its name alone, so it comes last."""
@@ -28,7 +32,7 @@ MODULES = {
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: how to know it by its path and first 64 KiB, and how to read it."""
+    """A file format: how to know it by its path and first 64 KiB (texts in UTF-8 or Latin-1), and how to read it."""
 
     name: str
     title: str
@@ -36,6 +40,10 @@ class Format:
     read: Callable[[Path, ReadOptions], Iterator[Recording]]
     companions: Callable[[Path], list[Path]] = lambda path: []
     """Other files that are read with this one."""
+    mapping_names: frozenset[str] = frozenset()
+    """Left sides of a mapping that `read` uses."""
+    channel_choice: str = CHANNEL
+    """The left side among them that names the channel to read, where `read` gives recordings of several."""
 
 
 def format_named(name: str) -> Format:
@@ -52,6 +60,15 @@ def format_named(name: str) -> Format:
     return found
 
 
+def formats_of(files: Iterable[Path]) -> list[Format]:
+    """The formats of those files that are recognised."""
+    found = []
+    for path in files:
+        with suppress(FileError):
+            found.append(recognise(path))
+    return found
+
+
 def recognise(path: Path) -> Format:
     """The format of a file, by its content.
 
@@ -63,6 +80,8 @@ def recognise(path: Path) -> Format:
             head = file.read(HEAD_BYTES)
     except OSError as error:
         raise FileError(path, "whole file", str(error.strerror), "a file that can be read") from error
+    if encoding_of(head) != "utf-8":
+        head = text_of(head).encode()  # without the byte order mark, as the formats expect it
     if not head:
         raise FileError(path, "byte 0", "an empty file", "a recording; copy it from the device again")
     for name in MODULES:

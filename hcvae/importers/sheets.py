@@ -2,17 +2,23 @@
 
 Rows (the default): a line of column names, then one waveform a line; the sample columns match the pattern that the
 mapping gives for `signal` (`t_ms=*` by default, as our own export names them). What `*` stands for is the time in ms,
-unless the mapping gives `sampling_rate_hz`.
+unless the mapping gives `sampling_rate_hz` and it is no time. Columns that are ours, or that the mapping names for
+something else, hold no samples.
 
 Columns (mapping `layout=columns`): one waveform a column. The first column holds the names of the header lines, which
-the mapping can use, and below them the times in ms.
+the mapping can use (`line 3` where the third line of the file has no name), and below them the times in ms, or in
+the unit that the mapping gives as `time_unit`.
 
 Legend: N waveforms, T samples.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,128 +27,273 @@ from numpy.typing import NDArray
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
-from hcvae.importers.columns import as_number, recordings_of, renamed, sample_columns, with_times
-from hcvae.importers.recording import FileError, Recording
+from hcvae.importers.cells import decimal_mark, is_null, number_of, what_is
+from hcvae.importers.columns import MAPPING_NAMES as COLUMN_NAMES
+from hcvae.importers.columns import (
+    UV_PER_UNIT,
+    check_samples,
+    is_text,
+    note_unread,
+    recordings_of,
+    renamed,
+    sample_columns,
+    units_of,
+    with_times,
+)
+from hcvae.importers.recording import FileError, NoWaveforms, ReadOptions, Recording, Value
+from hcvae.importers.units import decibels_in, hertz_in, level_reference_in, uv_per
 
 Cells = Sequence[Any]
 Line = tuple[int, Cells]
 """Line number in the file from 1, and its cells: text, numbers or None."""
 
 LAYOUTS = ("rows", "columns")
+MAPPING_NAMES = (COLUMN_NAMES - {*PEAK_COLUMNS, "time_ms"}) | {"layout"}
 OWN_SAMPLES = "t_ms=*"
+LEVEL = "stimulus_level_db"
+QUANTITIES = {LEVEL: decibels_in, "stimulus_frequency_hz": hertz_in}
+"""Columns whose cells may bear their unit."""
+BRACKETED = re.compile(r".*[(\[]([^()\[\]]*)[)\]]\s*")
+TRUE, FALSE = ("true", "1", "1.0", "yes", "wahr"), ("false", "0", "0.0", "no", "falsch")
 BATCH_ROWS = 256
+LOOKED_AT = 64
+"""First lines from which delimiter and decimal mark are taken, and among which a table must begin."""
 MAX_CELLS = 16 * 2**20  # of the layout by columns, which is read as a whole: 128 MiB
 
 
-def recordings_of_sheet(lines: Iterator[Line], mapping: Mapping[str, str], path: Path) -> Iterator[Recording]:
+def recordings_of_sheet(
+    lines: Iterator[Line], options: ReadOptions, path: Path, decimal: str | None = None
+) -> Iterator[Recording]:
     """The waveforms of a table of cells.
 
+    Args:
+        lines: of the table, from its first.
+        options: mapping and notes.
+        path: for messages.
+        decimal: the decimal mark of numbers in text; None: the one that the first lines show.
+
     Raises:
-        FileError: cells that are not numbers where samples must be, lines that are too long or too short.
+        FileError: cells that are not numbers where samples must be, names that occur twice, lines that are too long or
+            too short.
         UserError: an unknown layout, or a mapping that names what is not there.
     """
-    layout = mapping.get("layout", LAYOUTS[0])
+    layout = options.mapping.get("layout", LAYOUTS[0])
     if layout not in LAYOUTS:
         raise UserError(f"{path}: mapping of layout: must be one of {', '.join(LAYOUTS)}, but got {layout!r}")
-    mapping = {name: value for name, value in mapping.items() if name != "layout"}
     filled = ((number, cells) for number, cells in lines if any(not _is_empty(cell) for cell in cells))
-    yield from (_by_rows if layout == "rows" else _by_columns)(filled, mapping, path)
+    first = list(islice(filled, LOOKED_AT))
+    sheet = _Sheet(path, options, decimal or decimal_mark(cell for _, cells in first for cell in cells))
+    yield from (_by_rows if layout == "rows" else _by_columns)(chain(first, filled), sheet)
 
 
-def _by_rows(lines: Iterator[Line], mapping: Mapping[str, str], path: Path) -> Iterator[Recording]:
-    _, header = next(lines, (0, ()))
-    names = ["" if cell is None else str(cell).strip() for cell in header]
-    pattern = mapping.get("signal", OWN_SAMPLES)
-    samples = sample_columns(names, pattern)
-    if not samples:
-        right = "sample columns; give their names with one * as the mapping of signal, such as 'signal=t_ms=*'"
-        raise FileError(path, "first line", f"columns {names[:12]}, none like {pattern!r}", right)
-    mapping = {name: value for name, value in mapping.items() if name != "signal"}
+@dataclass(frozen=True)
+class _Sheet:
+    """How the cells of a file are read."""
+
+    path: Path
+    options: ReadOptions
+    decimal: str
+
+    def number(self, cell: Any) -> float | None:
+        return number_of(cell, self.decimal)
+
+    def error(self, line: int, column: int, cell: Any, right: str) -> FileError:
+        return FileError(self.path, f"line {line}, column {column + 1}", what_is(cell), right)
+
+    def samples(self, line: Line, places: Sequence[int], names: Sequence[str] = ()) -> NDArray[np.float64]:
+        number, cells = line
+        values = [self.number(cells[place]) for place in places]
+        if None in values:
+            bad = places[values.index(None)]
+            under = f" under {names[bad]!r}" if names else ""
+            right = f"a sample{under}, a finite number such as 1234.5, without separators of thousands"
+            raise self.error(number, bad, cells[bad], right)
+        return np.array(values, dtype=np.float64)
+
+    def value(self, name: str, line: Line, place: int) -> Value:
+        """A cell of our column `name`."""
+        cell = line[1][place]
+        if is_null(cell):
+            return None
+        if is_text(name) or name == "subject_id":
+            return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
+        number = self.number(cell)
+        if number is None and isinstance(cell, str) and name in QUANTITIES:
+            number = QUANTITIES[name](cell)
+        if number is None:
+            raise self.error(line[0], place, cell, f"a number as {name}, or nothing")
+        return number
+
+    def check_names(self, names: Iterable[str], where: str) -> None:
+        twice = [name for name, times in Counter(names).items() if name and times > 1]
+        if twice:
+            found = f"{', '.join(map(repr, twice[:12]))} more than once"
+            raise FileError(self.path, where, found, "each name once")
+
+    def unit(self, columns: Mapping[str, Any]) -> str:
+        """The unit of the samples: that of the mapping, else that of the file, else uV."""
+        if "unit" in self.options.mapping:
+            return self.options.mapping["unit"]
+        units = {unit for unit in columns.get("unit", ()) if unit is not None} or {"uV"}
+        scales = {uv_per(unit) for unit in units}
+        if len(scales) > 1 or None in scales:
+            found = f"{len(scales)} units" if len(scales) > 1 else "another unit"
+            raise FileError(self.path, "unit", found, f"one of {', '.join(UV_PER_UNIT)} for all waveforms")
+        return next(name for name, scale in UV_PER_UNIT.items() if scale in scales)
+
+
+def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
+    path, pattern = sheet.path, sheet.options.mapping.get("signal", OWN_SAMPLES)
+    names = _column_names(lines, pattern, sheet)
+    samples, first = sample_columns(names, sheet.options.mapping, pattern), 0
+    check_samples(samples, pattern, path)
+    place = {name: at for at, name in enumerate(names)}
+    mapping = {name: value for name, value in sheet.options.mapping.items() if name not in ("layout", "signal")}
     known = renamed([name for name in names if name], mapping, path)
-    place, first = {name: number for number, name in enumerate(names)}, 0
+    known = {name: at for name, at in known.items() if name not in ("signal", "time_ms", *PEAK_COLUMNS)}
+    note_unread(names, {*samples, *map(str, known.values())}, sheet.options)
     while batch := list(islice(lines, BATCH_ROWS)):
         for number, cells in batch:
             if len(cells) != len(names):
-                raise FileError(path, f"line {number}", f"{len(cells)} cells", f"{len(names)}, as in the first line")
+                right = f"{len(names)}, as in the line of names"
+                raise FileError(path, f"line {number}", f"{len(cells)} cells", right)
+            if any(not name and not _is_empty(cell) for name, cell in zip(names, cells, strict=True)):
+                sheet.options.note("a cell below an empty column name is not read")
         columns: dict[str, Any] = {
-            name: [_scalar(cells[place[at]]) for _, cells in batch] if isinstance(at, str) else at
+            name: [sheet.value(name, line, place[at]) for line in batch] if isinstance(at, str) else at
             for name, at in known.items()
         }
-        columns["signal"] = np.stack([_samples(line, [place[name] for name in samples], path) for line in batch])
-        columns |= _peaks(place, [cells for _, cells in batch])
-        yield from recordings_of(with_times(columns, samples, pattern), path, mapping.get("unit", "uV"), first)
+        columns["signal"] = np.stack([sheet.samples(line, [place[name] for name in samples], names) for line in batch])
+        columns |= _peaks(place, batch, sheet) | units_of(sheet.options.mapping)
+        columns = with_times(columns, samples, pattern)
+        yield from recordings_of(columns, path, sheet.unit(columns), first)
         first += len(batch)
 
 
-def _by_columns(lines: Iterator[Line], mapping: Mapping[str, str], path: Path) -> Iterator[Recording]:
-    header: dict[str, list[Any]] = {}
+def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[str]:
+    """The names of the first line that has sample columns; the lines above are titles."""
+    above: list[list[str]] = []
+    for number, cells in islice(lines, LOOKED_AT):
+        names = ["" if cell is None else str(cell).strip() for cell in cells]
+        if len(sample_columns(names, sheet.options.mapping, pattern)) > 1:
+            sheet.check_names(names, f"line {number}")
+            for _ in above:
+                sheet.options.note("a line above the column names is not read")
+            return names
+        above.append([name for name in names if name])
+    widest = max(above, key=len, default=[])
+    right = (
+        "sample columns; give their names with one * as the mapping of signal, such as 'signal=t_ms=*', or "
+        "layout=columns where each column is a waveform"
+    )
+    if 2 * sum(sheet.number(name) is not None for name in widest) > len(widest):
+        widest = []  # values, of which one might be a name
+    found = f"columns {widest[:12]}, none like {pattern!r}" if widest else "no line of names"
+    raise NoWaveforms(sheet.path, "line of column names", found, right)
+
+
+def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
+    header: list[Line] = []
     times: list[float] = []
     rows: list[NDArray[np.float64]] = []
-    width, cells_left = 0, MAX_CELLS
+    width, first, cells_left = 0, 0, MAX_CELLS
     for number, cells in lines:
-        width = width or len(cells)
         cells_left -= len(cells)
+        time = sheet.number(cells[0])
+        if time is None and not rows and cells_left >= 0:
+            header.append((number, cells))
+            continue
+        width, first = width or len(cells), first or number
         if len(cells) != width or width < 2 or cells_left < 0:
-            right = f"{width}, as in the first line, at least 2, and at most {MAX_CELLS} in all"
-            raise FileError(path, f"line {number}", f"{len(cells)} cells", right)
-        time = number_of(cells[0])
-        if time is None and not rows:
-            header[str(cells[0] or "").strip()] = [_scalar(cell) for cell in cells[1:]]
-        elif time is None:
-            raise FileError(path, f"line {number}", "text in the first column", "a time in ms")
-        else:
-            times.append(time)
-            rows.append(_samples((number, cells), range(1, width), path))
-    known = renamed([name for name in header if name], mapping, path)
-    columns = {name: header[at] if isinstance(at, str) else at for name, at in known.items()}
+            right = f"{width}, as in line {first}, at least 2, and at most {MAX_CELLS} in all"
+            kind = FileError if rows else NoWaveforms
+            raise kind(sheet.path, f"line {number}", f"{len(cells)} cells", right)
+        if time is None:
+            raise sheet.error(number, 0, cells[0], "a time, a number")
+        times.append(time)
+        rows.append(sheet.samples((number, cells), range(1, width)))
     if not rows:
-        raise FileError(
-            path, "whole file", "no line that begins with a number", "lines of a time in ms and its samples"
-        )
-    yield from recordings_of(
-        columns | {"signal": np.stack(rows, axis=1), "time_ms": times}, path, mapping.get("unit", "uV")
-    )
+        right = "lines of a time and its samples"
+        raise NoWaveforms(sheet.path, "whole file", "no line that begins with a number", right)
+    axis = {"signal": np.stack(rows, axis=1), "time_ms": times, **units_of(sheet.options.mapping)}
+    columns = _header_columns(_header_lines(header, width, sheet), sheet) | axis
+    yield from recordings_of(columns, sheet.path, sheet.unit(columns))
 
 
-def number_of(cell: Any) -> float | None:
-    """The number in a cell, with a decimal point or comma; None where there is none."""
-    return as_number(cell.replace(",", ".") if isinstance(cell, str) else cell)
+def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str, Line]:
+    """The lines above the samples by their names, without titles and comments."""
+    header: list[tuple[str, Line]] = []
+    for number, cells in lines:
+        name = "" if _is_empty(cells[0]) else str(cells[0]).strip()
+        if all(map(_is_empty, cells[1:])) or (len(cells) != width and name.startswith(("#", "%"))):
+            sheet.options.note("a title or comment above the samples is not read")
+        elif len(cells) != width:
+            right = f"{width}, as in the lines of samples"
+            raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", right)
+        else:
+            header.append((name or f"line {number}", (number, cells)))
+    sheet.check_names([name for name, _ in header], "lines above the samples")
+    return dict(header)
 
 
-def _samples(line: Line, places: Sequence[int], path: Path) -> NDArray[np.float64]:
-    number, cells = line
-    values = [number_of(cells[place]) for place in places]
-    if None in values:
-        bad = places[values.index(None)]
-        raise FileError(path, f"line {number}, column {bad + 1}", "text, or nothing", "a sample, a finite number")
-    return np.array(values, dtype=np.float64)
+def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
+    """Our columns from the lines above the samples: those that are mapped, and levels and units that they spell."""
+    mapping = {name: value for name, value in sheet.options.mapping.items() if name != "layout"}
+    known = renamed(list(lines), mapping, sheet.path)
+    columns: dict[str, Any] = {
+        name: [sheet.value(name, lines[at], place) for place in range(1, len(lines[at][1]))]
+        if isinstance(at, str)
+        else at
+        for name, at in known.items()
+    }
+    for name in (name for name in lines if name not in known.values()):
+        texts = ["" if cell is None else str(cell) for cell in lines[name][1][1:]]
+        if spelt := _spelt(texts, columns):
+            sheet.options.note(f"{' and '.join(sorted(spelt))} taken from the header line {name!r}")
+            columns |= spelt
+        elif any(texts):
+            sheet.options.note(
+                f"header line {name!r} is not read; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels"
+            )
+    return columns
 
 
-def _peaks(place: Mapping[str, int], rows: Sequence[Cells]) -> dict[str, Any]:
+def _spelt(texts: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Levels and units of samples that the cells of a header line spell, such as `20 dB SPL` and `Cz (mV)`."""
+    found: dict[str, Any] = {LEVEL: [decibels_in(text) for text in texts]}
+    found["level_reference"] = [level_reference_in(text) for text in texts]
+    found["unit"] = [BRACKETED.sub(r"\1", text).strip() for text in texts]
+    if None in found[LEVEL]:
+        del found[LEVEL]
+    if LEVEL not in found or None in found["level_reference"]:
+        del found["level_reference"]
+    if any(uv_per(unit) is None for unit in found["unit"]):
+        del found["unit"]
+    return {name: values for name, values in found.items() if name not in columns}
+
+
+def _peaks(place: Mapping[str, int], batch: Sequence[Line], sheet: _Sheet) -> dict[str, Any]:
     """Columns `<peak column>_<wave>` as matrices [N, 5]."""
     peaks = {}
     for name in PEAK_COLUMNS:
-        columns = [place.get(f"{name}_{wave}") for wave in WAVES]
-        if None not in columns:
-            read = _is_true if name == "peak_valid" else _number_or_nan
-            peaks[name] = np.array(
-                [[read(cells[column]) for column in columns if column is not None] for cells in rows]
-            )
+        places = [place[f"{name}_{wave}"] for wave in WAVES if f"{name}_{wave}" in place]
+        if len(places) == len(WAVES):
+            read = _truth if name == "peak_valid" else _number_or_nan
+            peaks[name] = np.array([[read(line, at, sheet) for at in places] for line in batch])
     return peaks
 
 
-def _number_or_nan(cell: Any) -> float:
-    number = number_of(cell)
-    return math.nan if number is None else number
+def _number_or_nan(line: Line, place: int, sheet: _Sheet) -> float:
+    number = sheet.value("peak", line, place)
+    return math.nan if number is None else float(number)
 
 
-def _is_true(cell: Any) -> bool:
-    return str(cell).strip().lower() in ("true", "1", "1.0")
-
-
-def _scalar(cell: Any) -> Any:
-    number = None if isinstance(cell, bool) else number_of(cell)
-    return cell if number is None else number
+def _truth(line: Line, place: int, sheet: _Sheet) -> bool:
+    cell = line[1][place]
+    word = str(cell).strip().lower()
+    if word not in TRUE + FALSE and not is_null(cell):
+        raise sheet.error(line[0], place, cell, "true or false, or nothing")
+    return word in TRUE
 
 
 def _is_empty(cell: Any) -> bool:

@@ -6,7 +6,9 @@ forward and backward (zero phase: scipy's `sosfiltfilt`); resampling is by cubic
 Legend: T samples of the recording, N samples of the grid.
 """
 
+import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -94,9 +96,20 @@ def _check_cover(recording: Recording, grid: Grid) -> None:
     first, last = recording.start_ms, recording.start_ms + (len(recording.signal_uv) - 1) * step_ms
     margin = 1e-6 * step_ms
     if first > grid.times_ms[0] + margin or last < grid.times_ms[-1] - margin:
-        raise LeftOut(
-            f"from {first:g} to {last:g} ms only; the grid needs {grid.times_ms[0]:g} to {grid.times_ms[-1]:g}"
-        )
+        needed = f"the grid needs {grid.times_ms[0]:g} to {grid.times_ms[-1]:g}"
+        raise LeftOut(f"from {first:g} to {last:g} ms only; {needed}{_covered(first, last, grid)}")
+
+
+def _covered(first_ms: float, last_ms: float, grid: Grid) -> str:
+    """The options whose grid a recording covers, as the end of a message; nothing where it holds fewer than two."""
+    step_ms = 1e3 / grid.rate_hz
+    skipped = max(0, math.ceil((first_ms - grid.start_ms) / step_ms - 1e-6))
+    start_ms = grid.start_ms + skipped * step_ms
+    samples = min(grid.samples - skipped, math.floor((last_ms - start_ms) / step_ms + 1e-6) + 1)
+    if samples < 2:
+        return ""
+    start = f"--start-ms {start_ms:g} " if skipped else ""
+    return f"; {start}--samples {samples} would take them"
 
 
 def _filtered(signal: NDArray[np.float64], rate_hz: float, band_hz: Band | None, grid_hz: float) -> NDArray[np.float64]:
@@ -104,14 +117,18 @@ def _filtered(signal: NDArray[np.float64], rate_hz: float, band_hz: Band | None,
         return signal
     if len(signal) < SHORTEST:
         raise LeftOut(f"{len(signal)} samples; a filter needs {SHORTEST}")
-    if band_hz is None:
-        sections = butter(4, ANTI_ALIAS * grid_hz, "lowpass", fs=rate_hz, output="sos")
-    elif band_hz[1] >= rate_hz / 2:
+    if band_hz is not None and band_hz[1] >= rate_hz / 2:
         raise LeftOut(f"sampled at {rate_hz:g} Hz; a band up to {band_hz[1]:g} Hz needs more than twice that")
-    else:
-        sections = butter(2, band_hz, "bandpass", fs=rate_hz, output="sos")
-    filtered: NDArray[np.float64] = sosfiltfilt(sections, signal)
+    filtered: NDArray[np.float64] = sosfiltfilt(_sections(rate_hz, band_hz, grid_hz), signal)
     return filtered
+
+
+@lru_cache
+def _sections(rate_hz: float, band_hz: Band | None, grid_hz: float) -> NDArray[np.float64]:
+    """The filter, which takes longer to design than to apply, as second-order sections."""
+    if band_hz is None:
+        return butter(4, ANTI_ALIAS * grid_hz, "lowpass", fs=rate_hz, output="sos")
+    return butter(2, band_hz, "bandpass", fs=rate_hz, output="sos")
 
 
 def _reject(

@@ -4,7 +4,9 @@ Legend: N waveforms, T samples.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES
-from hcvae.importers.columns import recordings_of, renamed, sample_columns, with_times
+from hcvae.importers.columns import (
+    MAPPING_NAMES,
+    check_samples,
+    note_unread,
+    recordings_of,
+    renamed,
+    sample_columns,
+    units_of,
+    with_times,
+)
 from hcvae.importers.foreign import as_file_error
+from hcvae.importers.provenance import kept_subject
 from hcvae.importers.recording import FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
@@ -31,7 +43,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
-    """The waveforms of the table, batch by batch.
+    """The waveforms of the table, batch by batch; those of an imported table keep their pseudonyms.
 
     Raises:
         FileError: a damaged file, or columns that hold no waveforms.
@@ -40,8 +52,11 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     first = 0
     with as_file_error(path, RIGHT):
         for batch, metadata in _batches(path):
-            columns = _columns(batch, metadata, options, path)
-            yield from recordings_of(columns, path, options.mapping.get("unit", "uV"), first)
+            if not first and b"licence" in metadata:
+                options.note("the licence in the table's metadata is not copied; state it with --licence")
+            columns = _columns(batch, metadata, options if not first else replace(options, notes=Counter()), path)
+            for recording in recordings_of(columns, path, first=first):
+                yield replace(recording, subject=kept_subject(recording, metadata))
             first += batch.num_rows
 
 
@@ -72,17 +87,30 @@ def _check_lengths(schema: pa.Schema, path: Path) -> None:
 
 def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadOptions, path: Path) -> dict[str, Any]:
     pattern = options.mapping.get("signal", "")
-    samples = sample_columns(batch.schema.names, pattern)
+    samples = sample_columns(batch.schema.names, options.mapping, pattern)
+    check_samples(samples, pattern, path)
     mapping = {name: at for name, at in options.mapping.items() if name != "signal" or not samples}
     known = renamed(batch.schema.names, mapping, path)
+    note_unread(batch.schema.names, {*samples, *map(str, known.values())}, options)
     columns = {name: _values(batch[at], name, path) if isinstance(at, str) else at for name, at in known.items()}
+    columns |= units_of(options.mapping)
     if samples:
-        columns["signal"] = np.column_stack([_values(batch[name], name, path) for name in samples])
+        columns["signal"] = np.column_stack([_samples(batch[name], name, path) for name in samples])
         columns = with_times(columns, samples, pattern)
     stored = metadata.get(b"sampling_rate_hz")
+    if stored is not None and "sampling_rate_hz" in options.mapping:
+        options.note("the sampling rate of the mapping replaces that of the metadata")
     if stored is not None and not {"time_ms", "sampling_rate_hz"} & columns.keys():
         columns["sampling_rate_hz"] = stored.decode(errors="replace")
     return columns
+
+
+def _samples(array: pa.Array, name: str, path: Path) -> Any:
+    """A column that holds one sample of each waveform."""
+    if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type)):
+        right = "numbers, one sample a row; narrow the pattern of signal, or map the column to something else"
+        raise FileError(path, f"column {name!r}", f"values of type {array.type}", right)
+    return array.to_numpy(zero_copy_only=False)
 
 
 def _values(array: pa.Array, name: str, path: Path) -> Any:
@@ -99,4 +127,10 @@ def _values(array: pa.Array, name: str, path: Path) -> Any:
     return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), -1)
 
 
-FORMAT = Format(name="table", title="Parquet, Arrow IPC, Feather", recognises=recognises, read=read)
+FORMAT = Format(
+    name="table",
+    title="Parquet, Arrow IPC, Feather",
+    recognises=recognises,
+    read=read,
+    mapping_names=MAPPING_NAMES,
+)

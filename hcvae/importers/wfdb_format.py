@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcvae.errors import UserError
-from hcvae.importers.columns import SUBJECT, UV_PER_UNIT, as_number, recordings_of, renamed
+from hcvae.importers.columns import SCALARS, SUBJECT, UV_PER_UNIT, as_number, recordings_of, renamed
 from hcvae.importers.foreign import as_file_error, companion, library, same_stem
 from hcvae.importers.recording import EEG_AVERAGING, EEG_BAND_HZ, FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
@@ -73,6 +73,8 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         values |= _mapped(comments, options.mapping, path)
         length = _trial_samples(header, comments, options.mapping, signal, path)
         values["native_rate_hz"] = float(header.fs)
+        if "half" not in values and (length is None or length < header.sig_len):
+            values.setdefault("n_averages", 1)  # several trials, one after another
         is_trial = values.get("n_averages") == 1
         usual: Any = {"usual_band_hz": EEG_BAND_HZ, "usual_averaging": EEG_AVERAGING} if is_trial else {}
         found = 0
@@ -208,5 +210,10 @@ def _samples(wfdb: Any, record: str, first: int, last: int, channel: int) -> NDA
 
 
 FORMAT = Format(
-    name="wfdb", title="WFDB (PhysioNet earndb, earh)", recognises=recognises, read=read, companions=same_stem
+    name="wfdb",
+    title="WFDB (PhysioNet earndb, earh)",
+    recognises=recognises,
+    read=read,
+    companions=same_stem,
+    mapping_names=frozenset({"signal", "trial_samples", "start_ms", *SCALARS} - {"native_rate_hz"}),
 )

@@ -6,7 +6,7 @@ from hcvae.bundle import Bundle
 from hcvae.data.static import StaticColumn
 from hcvae.described import Described
 from hcvae.inspection.finding import Finding
-from hcvae.model_card import REPORTED
+from hcvae.model_card import REPORTED, shown
 from hcvae.training.diagnosis import examine
 
 
@@ -72,12 +72,12 @@ def find_in_bundle(bundle: Bundle) -> list[Finding]:
     return [Finding(trouble.trouble, trouble.evidence, trouble.remedy) for trouble in troubles]
 
 
-def reported(metrics: dict[str, dict[str, float]]) -> list[tuple[str, list[float]]]:
-    """The metrics of the model card, with the value of each part in the order of `metrics`."""
+def reported(metrics: dict[str, dict[str, float]]) -> list[tuple[str, list[str]]]:
+    """The metrics of the model card, with the figure of each part in the order of `metrics`."""
     return [
-        (meaning, [values[name] for values in metrics.values()])
+        (meaning, [shown(values.get(name)) for values in metrics.values()])
         for name, meaning in REPORTED.items()
-        if all(name in values for values in metrics.values())
+        if all(name in values for values in metrics.values()) or name == "disentanglement"
     ]
 
 

@@ -1,10 +1,11 @@
 """Waveforms and subjects that are not there."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from hcvae.inspection.finding import Finding
-from hcvae.inspection.recordings import Recordings
+from hcvae.inspection.recordings import LEVEL, Recordings
 
 
 def check(recordings: Recordings) -> list[Finding]:
@@ -14,6 +15,8 @@ def check(recordings: Recordings) -> list[Finding]:
     """
     absent = pc.is_null(recordings.table["signal"]).to_numpy()
     unnamed = recordings.subject == ""
+    levels = recordings.scalars[LEVEL] if LEVEL in recordings.scalars.column_names else None
+    textual = pa.types.is_string(levels.type) if levels is not None else False
     cases = [
         (absent, "hold no waveform (null)", "remove the rows: training refuses them"),
         (
@@ -23,6 +26,11 @@ def check(recordings: Recordings) -> list[Finding]:
         ),
         (recordings.finite & ~recordings.usable, "are constant", "remove the rows: no electrode was connected"),
         (unnamed, "name no subject", "give each row a subject: the split needs it"),
+        (
+            np.full(len(recordings), textual),
+            f"have text as {LEVEL}",
+            "write levels as numbers: text is one category each",
+        ),
     ]
     return [
         Finding(f"rows {what}", f"{rows.size} of {len(recordings)} rows: {recordings.named(rows)}", remedy)

@@ -17,17 +17,29 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hcvae.data.split import row_codes
-from hcvae.data.table import sampling_rate_of, scalar_column
+from hcvae.data.table import (
+    as_lists,
+    list_column,
+    refuse_doubled_names,
+    sampling_rate_of,
+    scalar_column,
+    signals_of,
+    stored,
+    text_column,
+)
 from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
-LEVEL, SPECIES, FREQUENCY = "stimulus_level_db", "species", "stimulus_frequency_hz"
+LEVEL, SPECIES, NOISE, FREQUENCY = (
+    "stimulus_level_db",
+    "species",
+    "residual_noise_uv",
+    "stimulus_frequency_hz",
+)
 KIND = ("dataset", SPECIES, "stimulus_type")
 """Columns that tell recordings apart whose levels and amplitudes do not compare."""
-OF_ONE_AVERAGE = (
-    *("record_id", "recording_index", "half", "n_averages", "n_artifacts", "residual_noise_uv", "factor_noise"),
-)
+OF_ONE_AVERAGE = (*("record_id", "recording_index", "half", "n_averages", "n_artifacts", NOISE, "factor_noise"),)
 """Columns that differ between averages of one response."""
 NAMED = 5
 MICROVOLTS = ("uV", "µV", "μV", "")
@@ -63,22 +75,27 @@ class Recordings(Described):
         """Take the columns apart; `average_columns` defaults to all scalar ones but `OF_ONE_AVERAGE`.
 
         Raises:
-            UserError: no rows, no `signal` of one length, no such column, infinite numbers, or no sampling rate.
+            UserError: no rows, two columns of one name, no `signal` of one length, no such column, infinite numbers,
+                text that is not UTF-8, text in place of numbers, or no sampling rate.
         """
+        refuse_doubled_names(table.column_names, path)
         if not table.num_rows:
             raise UserError(f"{path}: a waveform table must hold rows, but got none")
         for name in ("signal", subject_column, *(average_columns or ())):
             if name not in table.column_names:
                 raise UserError(f"{path}: column {name!r} is missing{did_you_mean(name, table.column_names)}")
+        named = (subject_column, *(average_columns or ()))
         scalars = pa.table(
             {
                 name: scalar_column(column, f"{path}: column {name!r}")
                 for name, column in zip(table.column_names, table.columns, strict=True)
-                if not pa.types.is_nested(column.type)
+                if name in named or not pa.types.is_nested(stored(column).type)
             }
         )
+        if NOISE in scalars.column_names and pa.types.is_string(scalars[NOISE].type):
+            raise UserError(f"{path}: column {NOISE!r} must hold numbers, but got text; write them as numbers")
         chosen = average_columns or [name for name in scalars.column_names if name not in OF_ONE_AVERAGE]
-        subject = scalars[subject_column].cast(pa.string()).fill_null("").to_pylist()
+        subject = text_column(table[subject_column], f"{path}: column {subject_column!r}").fill_null("").to_pylist()
         if sampling_rate_hz is None and b"sampling_rate_hz" not in (table.schema.metadata or {}):
             raise UserError(f"{path}: no sampling_rate_hz in the metadata; give --sampling-rate-hz")
         rate_hz = sampling_rate_of(table, sampling_rate_hz, path)
@@ -99,7 +116,7 @@ class Recordings(Described):
 
     @property
     def _start_ms(self) -> float:
-        from hcvae.importers.importing import METADATA  # here: it imports SciPy
+        from hcvae.importers.provenance import METADATA  # here: it imports SciPy
 
         record = (self.table.schema.metadata or {}).get(METADATA)
         try:
@@ -137,7 +154,12 @@ class Recordings(Described):
 
     def codes(self, columns: Sequence[str]) -> NDArray[np.int64]:
         """A number [N] for each row, the same where rows agree in those of `columns` that are there."""
-        return row_codes(self.scalars, [name for name in columns if name in self.scalars.column_names])
+        exact = {
+            name: self.table[name] if pa.types.is_integer(self.table[name].type) else self.scalars[name]
+            for name in columns
+            if name in self.scalars.column_names
+        }
+        return row_codes(pa.table(exact), [*exact]) if exact else np.zeros(len(self), np.int64)
 
     def highest(self, within: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Usable rows [N] in the upper third of the levels of their group `within` [N]; all of it without levels."""
@@ -179,19 +201,21 @@ def read(
             table = file.read()
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; name a Parquet waveform table or a model bundle's folder") from error
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: must be a readable Parquet file, but got: {error}") from error
     return Recordings.of(table, path, subject_column, average_columns, sampling_rate_hz)
 
 
 def _signals(table: pa.Table, path: str) -> NDArray[np.float32]:
-    column = table["signal"].combine_chunks()
-    if not (pa.types.is_fixed_size_list(column.type) or pa.types.is_list(column.type)):
-        raise UserError(f"{path}: column 'signal' must hold lists of samples, but got type {column.type}")
+    where = f"{path}: column 'signal'"
+    column = list_column(table["signal"], f"{where} must hold lists of samples")
     lengths = Counter(pc.list_value_length(column.drop_null()).to_pylist())
     if len(lengths) != 1:
         raise UserError(f"{path}: all waveforms must have one length, but got (samples: rows) {dict(lengths)}")
-    signals = np.full((len(column), *lengths), np.nan, np.float32)
-    values = column.drop_null().flatten().cast(pa.float32()).to_numpy(zero_copy_only=False)
-    signals[column.is_valid().to_numpy(zero_copy_only=False)] = values.reshape(-1, *lengths)
+    [length] = lengths
+    if length < 2:
+        raise UserError(f"{where} must hold waveforms of 2 samples or more, but got lists of {length}")
+    values = as_lists(column.drop_null(), pa.float32(), length, where)
+    signals = np.full((len(column), length), np.nan, np.float32)
+    signals[column.is_valid().to_numpy()] = signals_of(pa.table({"signal": values}))
     return signals

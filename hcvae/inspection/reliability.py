@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcvae.inspection.finding import Finding
-from hcvae.inspection.recordings import KIND, Recordings, groups
+from hcvae.inspection.recordings import KIND, NOISE, Recordings, groups
 
 SPLITS = 10
 UNRELIABLE = 0.5
 NOISE_FACTOR = 3.0
-NOISE_COLUMN = "residual_noise_uv"
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def check(recordings: Recordings) -> list[Finding]:
         if stated is not None and not 1 / NOISE_FACTOR <= stated / (overall.noise_uv or np.inf) <= NOISE_FACTOR:
             found.append(
                 Finding(
-                    f"{NOISE_COLUMN} does not fit the waveforms",
+                    f"{NOISE} does not fit the waveforms",
                     f"the column says {stated:.3g} uV RMS, but averages of one response differ as if it were "
                     f"{overall.noise_uv:.3g} uV",
                     "check the unit and the scale of the column, and that the rows are independent averages",
@@ -136,7 +135,7 @@ def _unit_norm(signals: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _noise_column(recordings: Recordings, rows: NDArray[np.int64]) -> float | None:
-    if NOISE_COLUMN not in recordings.scalars.column_names:
+    if NOISE not in recordings.scalars.column_names:
         return None
-    known = recordings.scalars[NOISE_COLUMN].take(rows).drop_null()
+    known = recordings.scalars[NOISE].take(rows).drop_null()
     return float(np.sqrt(np.mean(known.to_numpy() ** 2))) if len(known) else None

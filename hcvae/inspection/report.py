@@ -13,6 +13,7 @@ from hcvae.terminal import TerminalTable
 
 if TYPE_CHECKING:
     from hcvae.inspection.bundle import BundleSummary
+    from hcvae.inspection.trainability import Trainability
 
 MOST_SUBJECTS = 8
 
@@ -56,7 +57,7 @@ def tables_of_bundle(summary: "BundleSummary") -> Iterator[TerminalTable]:
     parts = {name: summary.metrics[name] for name in ("validation", "test")}
     metrics = TerminalTable("Metrics", ("metric", *parts))
     for meaning, values in reported(parts):
-        metrics.rows.append((meaning, *(f"{value:.4g}" for value in values)))
+        metrics.rows.append((meaning, *values))
     yield metrics
 
 
@@ -86,6 +87,20 @@ def show_findings(findings: Sequence[Finding], console: Console) -> None:
         console.print(f"  what to do: {escape(finding.remedy)}", highlight=False, soft_wrap=True)
     if not findings:
         console.print("[green]nothing looks wrong[/green]", highlight=False)
+
+
+def show_trainability(ready: "Trainability", console: Console) -> None:
+    """Whether the table can be trained on and searched on: the commands, or what is missing."""
+    if ready.untrainable is not None:
+        lines = [f"cannot be trained on: {ready.untrainable}"]
+    else:
+        lines = [f"can be trained on: python -m jobs.train {ready.options} --out results/model", f"  {ready.split}"]
+        if ready.unsearchable is None:
+            lines.append(f"can be searched on: python -m jobs.search {ready.options}")
+        else:
+            lines += [f"cannot be searched on as it is: {ready.unsearchable}", f"  what it takes: {ready.remedy}"]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _levels(summary: Summary) -> TerminalTable:

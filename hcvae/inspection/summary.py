@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hcvae.data.table import PEAK_COLUMNS, WAVES
+from hcvae.data.table import PEAK_COLUMNS, WAVES, as_lists
 from hcvae.described import Described
 from hcvae.inspection.recordings import Recordings
 
 SHOWN_VALUES = 6
+WAVEFORM_COLUMNS = ("signal", *PEAK_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def summarise(recordings: Recordings) -> Summary:
         samples=samples,
         sampling_rate_hz=recordings.sampling_rate_hz,
         duration_ms=samples / recordings.sampling_rate_hz * 1e3,
-        columns=[_column(recordings, name) for name in recordings.scalars.column_names],
+        columns=[_column(recordings, name) for name in recordings.table.column_names if name not in WAVEFORM_COLUMNS],
         rows_by_level=_rows_by_level(recordings),
         rms_uv=_percentiles(np.sqrt(np.mean(finite**2, axis=1))),
         peak_to_peak_uv=_percentiles(np.ptp(finite, axis=1)),
@@ -76,9 +77,13 @@ def summarise(recordings: Recordings) -> Summary:
 
 
 def _column(recordings: Recordings, name: str) -> Column:
-    column, stored = recordings.scalars[name], str(recordings.table[name].type)
+    whole = recordings.table[name]
+    stored = str(whole.type)
+    if name not in recordings.scalars.column_names:
+        return Column(name, stored, whole.null_count, 0, "not looked at: several values a row", None, None)
+    column = recordings.scalars[name]
     known = column.drop_null()
-    distinct = len(pc.unique(known))
+    distinct = len(pc.unique((whole if pa.types.is_integer(whole.type) else column).drop_null()))
     if pa.types.is_float64(column.type) and len(known):
         lowest, highest = (float(value) for value in pc.min_max(known).as_py().values())
         shown = f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
@@ -108,7 +113,5 @@ def _labelled(table: pa.Table) -> dict[str, int]:
     valid = PEAK_COLUMNS[2]
     if valid not in table.column_names:
         return {}
-    return {
-        wave: int(pc.sum(pc.list_element(table[valid], number).cast(pa.int64())).as_py() or 0)
-        for number, wave in enumerate(WAVES)
-    }
+    lists = as_lists(table[valid], pa.bool_(), len(WAVES), f"column {valid!r}")
+    return {wave: int(pc.sum(pc.list_element(lists, number)).as_py() or 0) for number, wave in enumerate(WAVES)}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
 
-from hcvae.errors import UserError
+from hcvae.errors import NotMeasurable, UserError
 
 COARSE = ("offset", "trend", "gain")
 FINE = ("shape",)
@@ -35,11 +35,12 @@ class AttributeReader:
         """The reader for waveforms of this length, rate and scale.
 
         Raises:
-            UserError: no coefficient at or above 150 Hz, or waveforms that are all equal.
+            UserError: no coefficient at or above 150 Hz.
+            NotMeasurable: waveforms that are all equal.
         """
         k = low_band(signals.shape[1], sampling_rate_hz)
         if not np.ptp(signals, axis=0).any():
-            raise UserError(f"signals: waveforms must differ, but got {len(signals)} equal rows; check the recordings")
+            raise NotMeasurable(f"signals: waveforms must differ, but got {len(signals)} equal rows")
         return cls(k, RMS_FLOOR * float(np.sqrt(np.mean(signals**2))))
 
     def __call__(self, signals: NDArray[Any]) -> dict[str, NDArray[np.float64]]:

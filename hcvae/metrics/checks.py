@@ -3,10 +3,23 @@
 Shapes: N rows, D codes (latent dimensions), F factors.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hcvae.errors import UserError
+
+if TYPE_CHECKING:
+    import torch  # what looks at recordings alone does without
+
+
+def to_numpy(values: "NDArray[Any] | torch.Tensor") -> NDArray[np.float64]:
+    """The values in float64."""
+    if isinstance(values, np.ndarray):
+        return np.asarray(values, dtype=np.float64)
+    tensor: NDArray[np.float64] = values.detach().cpu().double().numpy()
+    return tensor
 
 
 def finite(where: str, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,15 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hcvae.metrics.checks import to_numpy
+
 ArrayT = TypeVar("ArrayT", NDArray[Any], torch.Tensor)
 Decode = Callable[..., ArrayT]
-
-
-def to_numpy(values: NDArray[Any] | torch.Tensor) -> NDArray[np.float64]:
-    """The values in float64."""
-    if isinstance(values, torch.Tensor):
-        return values.detach().cpu().double().numpy()
-    return np.asarray(values, dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from hcvae.metrics.regression import ConditionRegression
 
-CHANCE_DEVIATIONS = 3.0
+CHANCE = norm.sf(3.0)
+"""1 in 741."""
+SUFFICIENT = 34
+"""Pairs in which a correlation of 0.5 is above chance, whatever the attribute (Student's t with 32 degrees)."""
 
 Attributes = dict[str, NDArray[np.float64]]
 
@@ -22,7 +27,7 @@ class Reliability(NamedTuple):
     correlation: float
     """Of the averages."""
     chance: float
-    """3 standard deviations of the correlation when the pairs are permuted."""
+    """What the correlation exceeds in 1 of 741 cases when the pairs are permuted: 3 standard deviations of a normal."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ class IndependentReference:
 
     def reliability(self, name: str) -> Reliability:
         """How well the two averages agree."""
-        return _agreement(self.residuals[name], self.independent[name])
+        return _agreement(self.residuals[name], self.independent[name], self.regression.freedom)
 
     def fidelity(self, name: str, reconstructed: NDArray[np.float64]) -> float:
         """Cov(reconstruction, independent) / Cov(input, independent) beyond the condition, between 0 and 1.
@@ -73,22 +78,26 @@ class IndependentReference:
         root, which would make much of a small accident. Defined for attributes whose reliability is above chance.
         """
         model = self.regression.residual(reconstructed[self.rows])
-        agreement = _agreement(model, self.independent[name])
+        agreement = _agreement(model, self.independent[name], self.regression.freedom)
         if agreement.correlation <= agreement.chance:
             return 0.0
         kept = self.regression.covariance(model, self.independent[name])
         return float(np.clip(kept / self.regression.covariance(self.residuals[name], self.independent[name]), 0, 1))
 
 
-def _agreement(first: NDArray[np.float64], second: NDArray[np.float64]) -> Reliability:
+def _agreement(first: NDArray[np.float64], second: NDArray[np.float64], free: int) -> Reliability:
     """Correlation of residuals [N, D], summed over coordinates, and what permuting the pairs makes of it.
 
     Under permutation the summed product has mean 0 and the exact variance sum_ij <r_i, r'_j>^2 / (N - 1), for
-    residuals r, r' of mean 0 (Hoeffding 1951, Ann. Math. Statist. 22:558): no permutation has to be drawn.
+    residuals r, r' of mean 0 (Hoeffding 1951, Ann. Math. Statist. 22:558): no permutation has to be drawn. Beyond a
+    condition, the `free` rows that the regression leaves take the place of N - 1. A correlation of that variance is
+    that of so many pairs of numbers, and follows Student's t, which keeps it below 1 where the pairs are few.
     """
     scatter_first, scatter_second = first.T @ first, second.T @ second
     scale = float(np.sqrt(np.trace(scatter_first) * np.trace(scatter_second)))
     if scale == 0:
         return Reliability(0.0, 0.0)
-    spread = float(np.sqrt(np.sum(scatter_first * scatter_second) / (len(first) - 1)))
-    return Reliability(float(np.sum(first * second)) / scale, CHANCE_DEVIATIONS * spread / scale)
+    freedom = free * scale**2 / float(np.sum(scatter_first * scatter_second)) - 1
+    quantile = float(student_t.isf(CHANCE, freedom)) if freedom > 0 else np.inf
+    chance = 1 / np.sqrt(1 + freedom / quantile**2) if np.isfinite(quantile) else 1.0
+    return Reliability(float(np.sum(first * second)) / scale, float(chance))

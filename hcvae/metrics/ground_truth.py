@@ -24,7 +24,8 @@ from hcvae.data.normative import Condition
 from hcvae.data.simulator import COARSE_FACTORS, FACTORS, FINE_FACTORS, response_of, simulate
 from hcvae.data.table import signals_of
 from hcvae.errors import UserError
-from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder, to_numpy
+from hcvae.metrics.checks import to_numpy
+from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder
 from hcvae.metrics.swap_shares import LevelShares, level_shares
 
 Floats = NDArray[np.float64]

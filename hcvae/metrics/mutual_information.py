@@ -5,11 +5,12 @@ Shapes: N rows, D codes (latent dimensions), F factors.
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import mutual_info_score
+from scipy.stats import entropy
 
 from hcvae.metrics.checks import checked_pair
 
 BINS = 20  # of Locatello et al. 2019
+ROUNDING = 1e-12  # of the difference of entropies, in nats
 
 
 def mutual_information_gap(codes: ArrayLike, factors: ArrayLike, bins: int = BINS) -> float:
@@ -35,8 +36,8 @@ def mutual_information_gap(codes: ArrayLike, factors: ArrayLike, bins: int = BIN
     code_table, factor_table = checked_pair(codes, factors, codes_at_least=2)
     levels = _levels(factor_table, bins)
     second, first = np.sort(_mutual_information(_binned(code_table, bins), levels), axis=0)[-2:]
-    entropy = np.array([mutual_info_score(level, level) for level in levels.T])
-    return float(np.mean((first - second) / entropy))
+    of_factor = np.array([_entropy(level) for level in levels.T])
+    return float(np.mean((first - second) / of_factor))
 
 
 def modularity(codes: ArrayLike, factors: ArrayLike, bins: int = BINS) -> float:
@@ -65,8 +66,20 @@ def modularity(codes: ArrayLike, factors: ArrayLike, bins: int = BINS) -> float:
 
 
 def _mutual_information(codes: NDArray[np.int64], factors: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Plug-in mutual information in nats of labels [N, D] with labels [N, F], [D, F]."""
-    return np.array([[mutual_info_score(factor, code) for factor in factors.T] for code in codes.T])
+    """Plug-in mutual information in nats of labels [N, D] with labels [N, F], [D, F]: H(code) + H(factor) - H(both).
+
+    As scikit-learn's `mutual_info_score`, which sorts the labels of each pair anew and takes five times as long.
+    """
+    of_code, of_factor = (np.array([_entropy(labels) for labels in columns.T]) for columns in (codes, factors))
+    ranks = np.column_stack([np.unique(factor, return_inverse=True)[1] for factor in factors.T])
+    together = [[_entropy(code * len(codes) + rank) for rank in ranks.T] for code in codes.T]
+    information = of_code[:, None] + of_factor - np.array(together)
+    return np.where(information > ROUNDING, information, 0.0)
+
+
+def _entropy(labels: NDArray[np.int64]) -> float:
+    """Of labels [N], in nats."""
+    return float(entropy(np.unique(labels, return_counts=True)[1]))
 
 
 def _levels(factors: NDArray[np.float64], bins: int) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from hcvae.errors import UserError
+from hcvae.errors import NotMeasurable
 
 ROWS_PER_RANK = 3
 RELATIVE_TOLERANCE = 1e-6  # above the rounding of float32 conditions, far below any column that carries something
@@ -30,19 +30,23 @@ class ConditionRegression:
             condition: encoded static parameters, [N, S].
 
         Raises:
-            UserError: fewer rows than three times the rank.
+            NotMeasurable: fewer rows than three times the rank.
         """
         design = _design(condition)
         orthogonal, triangle, _ = qr(design, mode="economic", pivoting=True)
         pivots = np.abs(np.diag(triangle))
         rank = int(np.sum(pivots > RELATIVE_TOLERANCE * pivots[0]))
         if len(design) < ROWS_PER_RANK * rank:
-            raise UserError(
-                f"condition: at least {ROWS_PER_RANK} rows for each of the {rank} independent terms (intercept, "
-                f"linear, squares, products) must be there, but got {len(design)} rows; evaluate at least "
-                f"{ROWS_PER_RANK * rank} rows or use fewer static columns"
+            raise NotMeasurable(
+                f"{len(design)} waveforms are too few for a condition of {rank} independent terms (intercept, linear, "
+                f"squares, products): {ROWS_PER_RANK * rank} are needed, or fewer static columns"
             )
         return cls(np.ascontiguousarray(orthogonal[:, :rank]))
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom that the condition leaves: rows beyond the rank."""
+        return int(self.basis.shape[0] - self.basis.shape[1])
 
     def residual(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the condition leaves of values [N, D]; the mean of each coordinate is 0."""
@@ -50,8 +54,7 @@ class ConditionRegression:
 
     def covariance(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
         """Covariance of two residuals [N, D] beyond the condition, summed over the coordinates."""
-        n_rows, rank = self.basis.shape
-        return float(np.sum(first * second) / (n_rows - rank))
+        return float(np.sum(first * second) / self.freedom)
 
 
 def _design(condition: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -5,18 +5,19 @@ Shapes: N rows, T samples, S static parameters.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from hcvae.errors import UserError
+from hcvae.errors import NotMeasurable, UserError
 from hcvae.metrics.attributes import COARSE, FINE, AttributeReader
-from hcvae.metrics.checks import finite
-from hcvae.metrics.decoding import to_numpy
-from hcvae.metrics.fidelity import Attributes, IndependentReference, InputReference, Reliability
+from hcvae.metrics.checks import finite, to_numpy
+from hcvae.metrics.fidelity import SUFFICIENT, Attributes, IndependentReference, InputReference, Reliability
 from hcvae.metrics.regression import ConditionRegression
+
+if TYPE_CHECKING:
+    import torch
 
 NEGLIGIBLE_BAND = 1e-3  # of the waveforms' variance
 
@@ -45,9 +46,9 @@ class RoutingData:
     @classmethod
     def of(
         cls,
-        signals: NDArray[Any] | torch.Tensor,
-        condition: NDArray[Any] | torch.Tensor,
-        independent_signals: NDArray[Any] | torch.Tensor | None,
+        signals: "NDArray[Any] | torch.Tensor",
+        condition: "NDArray[Any] | torch.Tensor",
+        independent_signals: "NDArray[Any] | torch.Tensor | None",
         sampling_rate_hz: float,
     ) -> Self:
         """Look at waveforms [N, T], their encoded static parameters [N, S] and, where there are any, other averages.
@@ -56,8 +57,9 @@ class RoutingData:
             independent_signals: [N, T]; a row of NaN where there is no other average.
 
         Raises:
-            UserError: shapes that do not fit, values that are not finite, fewer rows than three times the rank of the
-                regression on the condition, or a group with no attribute left.
+            UserError: shapes that do not fit, or values that are not finite.
+            NotMeasurable: fewer rows than three times the rank of the regression on the condition, waveforms that are
+                all equal, or a group with no attribute left.
         """
         waveforms = finite("signals", to_numpy(signals))
         conditions = finite("condition", to_numpy(condition))
@@ -73,8 +75,9 @@ class RoutingData:
         variances = {name: regression.covariance(values, values) for name, values in residuals.items()}
         reference = _reference(independent_signals, waveforms.shape, read, conditions, measured, variances)
         reliabilities = {name: reference.reliability(name) for name in measured}
-        left_out = _left_out(variances, float(np.sum(np.var(waveforms, axis=0, ddof=1))), reliabilities)
-        _check_groups(left_out)
+        paired = int(reference.rows.sum()) if isinstance(reference, IndependentReference) else 0
+        left_out = _left_out(variances, float(np.sum(np.var(waveforms, axis=0, ddof=1))), reliabilities, paired)
+        _check_groups(left_out, paired)
         residual = regression.residual(waveforms)
         waveform_variance = regression.covariance(residual, residual)
         n_rows, n_samples = waveforms.shape
@@ -82,7 +85,7 @@ class RoutingData:
 
 
 def _reference(
-    independent_signals: NDArray[Any] | torch.Tensor | None,
+    independent_signals: "NDArray[Any] | torch.Tensor | None",
     shape: tuple[int, ...],
     read: AttributeReader,
     conditions: NDArray[np.float64],
@@ -109,9 +112,9 @@ def _reference(
 
 
 def _left_out(
-    variances: dict[str, float], waveform_variance: float, reliabilities: dict[str, Reliability | None]
+    variances: dict[str, float], waveform_variance: float, reliabilities: dict[str, Reliability | None], paired: int
 ) -> dict[str, str]:
-    """The attributes that the data do not show, with the reason."""
+    """The attributes that the data do not show, with the reason; `paired` rows have another average."""
     reasons = {}
     for name, reliability in reliabilities.items():
         share = variances[name] / waveform_variance
@@ -119,18 +122,16 @@ def _left_out(
             reasons[name] = f"{share:.1e} of the waveforms' variance, below {NEGLIGIBLE_BAND:g}, as after a band-pass"
         elif reliability is not None and reliability.correlation <= reliability.chance:
             reasons[name] = (
-                f"correlation {reliability.correlation:.3f} between independent averages, not above the "
-                f"{reliability.chance:.3f} that chance reaches"
+                f"averages of one response correlate by {reliability.correlation:.3f} in {paired} waveforms, no better "
+                f"than chance, which reaches {reliability.chance:.3f}"
             )
     return reasons
 
 
-def _check_groups(left_out: dict[str, str]) -> None:
+def _check_groups(left_out: dict[str, str], paired: int) -> None:
     """A score needs an attribute of each group."""
+    more = f"; {SUFFICIENT} waveforms show a correlation of 0.5" if 0 < paired < SUFFICIENT else ""
     for group, names in (("coarse", COARSE), ("fine", FINE)):
         if all(name in left_out for name in names):
             reasons = "; ".join(f"{name}: {left_out[name]}" for name in names)
-            raise UserError(
-                f"signals: a {group} attribute must be measurable, but got none ({reasons}); "
-                "evaluate more waveforms, or ones with less noise"
-            )
+            raise NotMeasurable(f"no {group} attribute of the waveforms can be told from noise ({reasons}{more})")

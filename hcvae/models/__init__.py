@@ -18,8 +18,8 @@ has 10.6 million, one four times as wide, the widest there is, 159 million."""
 def build(config: ModelConfig) -> HierarchicalCVAE | StandardCVAE:
     """The untrained network that `config` describes.
 
-    A standard model has no peak head, no FiLM and no early segment: `predict_peaks`, `use_film` and
-    `early_signal_ratio` say nothing about it. Levels, attention and time segments `ModelConfig` refuses for it.
+    A standard model has no peak head, no FiLM and no early segment: `predict_peaks`, `peak_window_ms`, `use_film`
+    and `early_signal_ratio` do not concern it. Levels, attention and time segments `ModelConfig` refuses for it.
 
     Raises:
         UserError: `config.static_dim` is null, or a value is out of range.
@@ -53,6 +53,7 @@ def build(config: ModelConfig) -> HierarchicalCVAE | StandardCVAE:
         intermediate_latent_dim=config.intermediate_latent_dim,
         attention=config.attention,
         local_segments=config.local_segments,
+        peak_window_ms=config.peak_window_ms,
     )
 
 

@@ -34,6 +34,8 @@ class HierarchicalCVAE(Model):
             layers of the decoder after z_global's.
         intermediate_latent_dim: dimensions of each of these levels; M is those of all together.
         attention: the last hidden features of the two encoders hear each other by cross-attention.
+        peak_window_ms: time of the last sample, before which all latencies lie in the order of the waves; None: any
+            latency may be predicted.
         local_segments: time segments with a part of z_local each; that part changes no sample outside its segment.
 
     Raises:
@@ -58,6 +60,7 @@ class HierarchicalCVAE(Model):
         intermediate_latent_dim: int = 16,
         attention: bool = False,
         local_segments: int = 1,
+        peak_window_ms: float | None = None,
     ) -> None:
         check_arguments(intermediate_levels=intermediate_levels, intermediate_latent_dim=intermediate_latent_dim)
         between = {"intermediate": intermediate_levels * intermediate_latent_dim} if intermediate_levels else {}
@@ -88,6 +91,7 @@ class HierarchicalCVAE(Model):
             intermediate_levels=intermediate_levels,
             intermediate_latent_dim=intermediate_latent_dim,
             local_segments=local_segments,
+            peak_window_ms=peak_window_ms,
         )
 
     def encode(self, signals: Tensor, static_params: Tensor) -> dict[str, Tensor]:

@@ -5,11 +5,13 @@ F features of the last layer, G global, M intermediate (all levels together) and
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from hcvae.models.layers import FiLM, check_arguments, decoder_layer, full_precision, output_head, scaled
+from hcvae.models.peaks import ordered_peaks, start_at_typical_latencies
 from hcvae.models.temporal import TimeSegments
 
 HIDDEN = (256, 512, 1024, 2048)
@@ -30,7 +32,7 @@ class HierarchicalDecoder(nn.Module):
     (Karras et al. 2019, CVPR). Without FiLM z_global and the levels are concatenated to the input, so that they never
     go unheard. With time segments, z_local is one latent for each of them: see `TimeSegments`. `static_from_latents`
     adds a head that predicts the static parameters from the latents alone: the usual one can copy them from its own
-    input.
+    input. With `peak_window_ms` latencies lie inside the window, see `ordered_peaks`; without it they may be anything.
 
     Raises:
         UserError: a dimension below 1, a width out of range, more than 2 intermediate levels, or a z_local that cannot
@@ -52,6 +54,7 @@ class HierarchicalDecoder(nn.Module):
         intermediate_levels: int = 0,
         intermediate_latent_dim: int = 16,
         local_segments: int = 1,
+        peak_window_ms: float | None = None,
     ) -> None:
         super().__init__()
         check_arguments(
@@ -64,6 +67,7 @@ class HierarchicalDecoder(nn.Module):
             intermediate_latent_dim=intermediate_latent_dim,
         )
         self.use_film = use_film
+        self.peak_window_ms = peak_window_ms
         self.intermediate_latent_dim = intermediate_latent_dim
         self.segments = TimeSegments(local_segments, signal_length, local_latent_dim) if local_segments != 1 else None
         steering_dims = [global_latent_dim, *[intermediate_latent_dim] * intermediate_levels]
@@ -84,7 +88,9 @@ class HierarchicalDecoder(nn.Module):
         self.heads = signal_and_static_heads(hidden[-1], signal_length, static_dim, width, batch_norm)
         if predict_peaks:
             peak_hidden = [scaled(features, width) for features in PEAK_HIDDEN]
-            self.heads["predicted_peaks"] = output_head(hidden[-1], peak_hidden, PEAK_OUTPUTS, batch_norm)
+            peaks = self.heads["predicted_peaks"] = output_head(hidden[-1], peak_hidden, PEAK_OUTPUTS, batch_norm)
+            if peak_window_ms is not None:
+                start_at_typical_latencies(cast(nn.Linear, peaks[-1]))
         self.static_from_latents = (
             latents_to_static_head(sum(steering_dims) + local_latent_dim, static_dim, width, batch_norm)
             if static_from_latents
@@ -112,6 +118,8 @@ class HierarchicalDecoder(nn.Module):
             outputs = {"recon_signal": self.segments.join(signals)}
             features = self.segments.mean(features)
         outputs |= {name: full_precision(head(features)) for name, head in self.heads.items() if name != "recon_signal"}
+        if "predicted_peaks" in outputs and self.peak_window_ms is not None:
+            outputs["predicted_peaks"] = ordered_peaks(outputs["predicted_peaks"], self.peak_window_ms)
         if self.static_from_latents is not None:
             latents = torch.cat([*steering, z_local], dim=1)
             outputs["recon_static_from_latents"] = full_precision(self.static_from_latents(latents))

@@ -135,14 +135,20 @@ def _state_in(text: str) -> TrainingState:
 def _is_same(state: TrainingState, identity: dict[str, Any]) -> bool:
     """Whether a checkpoint's training is that of `identity`, which may leave the precision to it.
 
-    Options that the checkpoint's hcvae did not have yet count as left at their defaults.
+    Options that the checkpoint's hcvae did not have yet count as left at their defaults. The fingerprint identifies the
+    data, wherever the tables are.
     """
     try:
         found, wanted = (Config.model_validate(one["config"]) for one in (state.identity, identity))
     except ValidationError:
         return False  # it was trained with an option that there is no longer
     precision = wanted.training.precision
-    same = found.model_copy(update={"training": found.training.model_copy(update={"precision": precision})})
+    same = found.model_copy(
+        update={
+            "training": found.training.model_copy(update={"precision": precision}),
+            "data": found.data.model_copy(update={"tables": wanted.data.tables}),
+        }
+    )
     return (
         same == wanted and state.identity["data"] == identity["data"] and precision in ("auto", *state.precisions[-1:])
     )

@@ -1,4 +1,5 @@
-"""What is wrong with a training, read from its history: the troubles of the specification's "Troubleshooting".
+"""What is wrong with a training, read from its history: the troubles of the specification's "Troubleshooting", and one
+of the peak head.
 
 Pure: the same configuration and history give the same findings, be the training running, ended or failed.
 """
@@ -13,7 +14,7 @@ from hcvae.errors import UserError
 from hcvae.training import remedies
 from hcvae.training.instability import signs_of_instability
 
-Trouble = Literal["poor disentanglement", "training instability", "collapse"]
+Trouble = Literal["poor disentanglement", "training instability", "collapse", "misplaced peaks"]
 TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
 Level = Literal["global", "intermediate", "local"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -32,6 +33,11 @@ SMALL_SHARE_OF_KL = 0.05
 SMALL_SHARE_OF_UNITS = 0.1
 """A latent of few nats is collapsed where few of its dimensions are active. Few units alone are no trouble: offset,
 trend and gain are 4 numbers, and z_global may have 64 dimensions."""
+FAR_FROM_MAXIMUM_MS = 0.2
+"""Median distance of a predicted wave from the nearest maximum of its decoded waveform. Maxima are 1 to 1.5 ms apart,
+so that latencies at random are 0.3 ms from one; the models of the quickstart reach 0.03 to 0.05 ms."""
+MANY_FAR = 0.05
+"""Share of predicted waves farther than 1 ms from every maximum of their waveform."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Finding:
     """One trouble of a training."""
 
     trouble: Trouble
-    """Its name in the specification."""
+    """Its name, one of `TROUBLES`."""
     evidence: str
     """The numbers that show it."""
     remedy: str
@@ -56,7 +62,8 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     """Its troubles, in the order of `TROUBLES`; empty for a healthy training."""
     figures: Mapping[Trouble, str | None]
-    """The numbers that each trouble was looked for in; None where the training was too short to judge."""
+    """The numbers that each trouble was looked for in; None where the training was too short to judge, or did not
+    measure them. Peaks are there only where they are predicted and labelled."""
 
 
 def diagnose(
@@ -92,18 +99,23 @@ def _examine(config: Config, history: Sequence[Mapping[str, float | None]], dive
     collapsed = _collapsed(config, best) if best else ()
     signs = signs_of_instability(epochs, diverged, config.training.learned_scales != "none")
     findings = []
-    if best and best["disentanglement"] < POOR_DISENTANGLEMENT:
+    routed = best is not None and "disentanglement" in best
+    if best and routed and best["disentanglement"] < POOR_DISENTANGLEMENT:
         remedy = remedies.against_poor_disentanglement(config, bool(collapsed))
         findings.append(Finding("poor disentanglement", _routing(best), remedy))
     if signs:
         findings.append(Finding("training instability", "; ".join(signs), remedies.against_instability(config)))
     if best and collapsed:
         findings.append(Finding("collapse", _use(config, best), remedies.against_collapse(config, collapsed)))
+    if best and _are_misplaced(best):
+        findings.append(Finding("misplaced peaks", _peaks(best), remedies.against_misplaced_peaks(config)))
     figures: dict[Trouble, str | None] = {
-        "poor disentanglement": _routing(best) if best else None,
+        "poor disentanglement": _routing(best) if best and routed else None,
         "training instability": _losses(epochs[-1]) if epochs else None,
         "collapse": _use(config, best) if best else None,
     }
+    if any(name.startswith("peak_") for epoch in epochs for name in epoch):
+        figures["misplaced peaks"] = _peaks(best) if best and "impossible_peaks" in best else None
     return Diagnosis(tuple(findings), figures)
 
 
@@ -148,6 +160,14 @@ def _has_collapsed(config: Config, best: Metrics, level: Level) -> bool:
     return units == 0 or (nats < FEW_NATS and few)
 
 
+def _are_misplaced(best: Metrics) -> bool:
+    def worst(start: str) -> float:
+        return max((value for name, value in best.items() if name.startswith(start)), default=0.0)
+
+    far_ms, far = worst("peak_distance_ms"), worst("far_peaks")
+    return worst("impossible_peaks") > 0 or far_ms > FAR_FROM_MAXIMUM_MS or far > MANY_FAR
+
+
 def _dimensions(config: Config, level: Level) -> int:
     model = config.model
     of_intermediate = model.intermediate_levels * model.intermediate_latent_dim
@@ -164,6 +184,18 @@ def _routing(best: Metrics) -> str:
     if film_effect is None:
         return said
     return f"{said}; z_global alone moves {film_effect:.0%} of the decoded waveform's variance under swaps"
+
+
+def _peaks(best: Metrics) -> str:
+    waves = [name.rpartition("_")[2] for name in best if name.startswith("peak_distance_ms")]
+    placed = [
+        f"wave {wave} {best[f'peak_distance_ms_{wave}']:.2f} ms ({best[f'far_peaks_{wave}']:.0%} over 1 ms)"
+        for wave in waves
+    ]
+    return (
+        f"median distance of the predicted peaks from the nearest maximum of their waveform: {', '.join(placed)}; "
+        f"{best['impossible_peaks']:.0%} of the waveforms with an impossible peak, in epoch {best['epoch']:.0f}"
+    )
 
 
 def _losses(last: Metrics) -> str:

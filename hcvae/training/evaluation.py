@@ -3,35 +3,28 @@
 Legend: N waveforms, T samples, S static parameters, G global and L local latent dimensions.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hcvae.data.dataset import Part
+from hcvae.data.dataset import MODEL_WAVES, Part
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.metrics.bootstrap import reconstruction_intervals
+from hcvae.metrics.decoding import Decode
 from hcvae.metrics.latent_use import active_units
 from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, peak_errors, r2
 from hcvae.metrics.routing_data import RoutingData
 from hcvae.metrics.swap_routing import route
 from hcvae.models import Model
 from hcvae.models.base import evaluating
+from hcvae.peaks import placement
 from hcvae.training.objective import Objective
 from hcvae.training.tensors import PartTensors
 
 ROWS_AT_ONCE = 4096
-
-
-def routing_data(part: Part, preprocessing: Preprocessing) -> RoutingData:
-    """What the swap-routing score reads from the waveforms of `part`: it does not change while a model is trained.
-
-    Raises:
-        UserError: the part is too small, or too uniform, to score disentanglement.
-    """
-    paired = part.independent >= 0
-    independent = np.where(paired[:, None], part.signals[part.independent], np.nan) if paired.any() else None
-    return RoutingData.of(part.signals, part.static, independent, preprocessing.sampling_rate_hz)
 
 
 @torch.no_grad()
@@ -41,21 +34,23 @@ def evaluate(
     tensors: PartTensors,
     preprocessing: Preprocessing,
     objective: Objective,
+    routing: RoutingData | None,
     bf16: bool = False,
-    routing: RoutingData | None = None,
 ) -> dict[str, float]:
     """Measure `model` on `part` from posterior means, in eval mode, with `bf16` its networks under autocast.
 
-    `routing` is `routing_data(part, preprocessing)`, where it is known already.
+    `routing` is what `hcvae.data.readiness.routing_data` gives for `part`; with None disentanglement is not measured,
+    and what belongs to it is left out.
 
     Returns `reconstruction_nmse` and `disentanglement` (the search's objectives), `validation_loss` (of
     `objective`, with the weights of the last phase, without what exchanged latents or draws add), `r2`, `correlation`,
     `film_effect` (the share of z_global in what exchanged latents do to the decoded waveform); for each latent block
     its KL divergence in nats per waveform, the beta that the weight amounts to, the variance of the means and the
-    active units; `cross_average_nmse` and per-wave peak errors where the part has independent averages and labels.
+    active units; `cross_average_nmse` and per-wave peak errors where the part has independent averages and labels;
+    `peak_placement` of the reconstructions.
 
     Raises:
-        UserError: the part is too small, or too uniform, to score disentanglement.
+        UserError: the waveforms of the part do not differ.
     """
     was_training = model.training
     model.eval()
@@ -70,15 +65,7 @@ def evaluate(
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             return model.decode(*inputs)["recon_signal"].float().cpu()
 
-    routes = route(
-        decode,
-        output["mu_global"].float().cpu(),
-        output["mu_local"].float().cpu(),
-        tensors.static.cpu(),
-        routing_data(part, preprocessing) if routing is None else routing,
-        reconstructed=output["recon_signal"].float().cpu(),
-        z_intermediate=output["mu_intermediate"].float().cpu() if "mu_intermediate" in output else None,
-    )
+    routed = {} if routing is None else _routed(decode, output, tensors, routing)
     model.train(was_training)
 
     signal_uv = preprocessing.signal.denormalize(part.signals, part.group)
@@ -86,12 +73,9 @@ def evaluate(
     metrics = {
         "validation_loss": float(total),
         "reconstruction_nmse": nmse(recon_uv, signal_uv, part.group),
-        "disentanglement": routes.signed,
-        "selectivity_coarse": routes.selectivity_coarse,
-        "selectivity_fine": routes.selectivity_fine,
+        **routed,
         "r2": r2(recon_uv, signal_uv),
         "correlation": correlation(recon_uv, signal_uv),
-        "film_effect": routes.waveform.global_share,
     }
     paired = part.independent >= 0
     if paired.any():
@@ -99,7 +83,10 @@ def evaluate(
             recon_uv[paired], signal_uv[part.independent[paired]], part.group[paired]
         )
     if "predicted_peaks" in arrays:
-        metrics |= peak_errors(arrays["predicted_peaks"], part.peaks, part.peak_mask)
+        metrics |= peak_errors(arrays["predicted_peaks"], part.peaks, part.peak_mask & learnt_peaks(preprocessing))
+        metrics |= placement(
+            output["predicted_peaks"].float().cpu(), output["recon_signal"].float().cpu(), preprocessing
+        )
     residual_variance = float(np.mean((arrays["recon_signal"] - part.signals) ** 2))
     for block in model.latent_dims:
         means = arrays[f"mu_{block}"]
@@ -110,6 +97,43 @@ def evaluate(
             f"{block}_active_units": float(active_units(means)),
         }
     return metrics
+
+
+def learnt_peaks(preprocessing: Preprocessing) -> NDArray[np.bool_]:
+    """Which of the peak head's outputs [6] were labelled in some training row."""
+    return np.isin(MODEL_WAVES * 2, preprocessing.labelled_waves)
+
+
+def drawn_peaks(
+    model: Model, static: Tensor, preprocessing: Preprocessing, generator: torch.Generator
+) -> dict[str, float]:
+    """`peak_placement` of a waveform drawn for each condition [N, S], as `generated_...`; empty without a peak head."""
+    drawn = model.sample(static, generator=generator)
+    if "generated_peaks" not in drawn:
+        return {}
+    found = placement(drawn["generated_peaks"].cpu(), drawn["generated_signals"].cpu(), preprocessing)
+    return {f"generated_{name}": value for name, value in found.items()}
+
+
+def _routed(
+    decode: Decode[Tensor], output: Mapping[str, Tensor], tensors: PartTensors, routing: RoutingData
+) -> dict[str, float]:
+    """The swap-routing score, and what it is made of."""
+    routes = route(
+        decode,
+        output["mu_global"].float().cpu(),
+        output["mu_local"].float().cpu(),
+        tensors.static.cpu(),
+        routing,
+        reconstructed=output["recon_signal"].float().cpu(),
+        z_intermediate=output["mu_intermediate"].float().cpu() if "mu_intermediate" in output else None,
+    )
+    return {
+        "disentanglement": routes.signed,
+        "selectivity_coarse": routes.selectivity_coarse,
+        "selectivity_fine": routes.selectivity_fine,
+        "film_effect": routes.waveform.global_share,
+    }
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ def signs_of_instability(
 
 def _not_finite(epochs: Sequence[Mapping[str, float]]) -> Iterator[str]:
     for epoch in epochs:
-        names = [name for name in MEASURED if not math.isfinite(epoch[name])]
+        names = [name for name in MEASURED if not math.isfinite(epoch.get(name, 0.0))]  # not all data give all of them
         if names:
             yield f"{', '.join(names)} not finite in epoch {epoch['epoch']:.0f}"
             return

@@ -13,6 +13,7 @@ import torch
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.data.readiness import routing_or_none
 from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.models import Model, build
@@ -20,7 +21,7 @@ from hcvae.patience import patiently
 from hcvae.storage import Place
 from hcvae.training.checkpoint import TrainingState, copy_newest, load_checkpoint, save_checkpoint
 from hcvae.training.epoch import EpochTrainer
-from hcvae.training.evaluation import evaluate, routing_data
+from hcvae.training.evaluation import evaluate
 from hcvae.training.memory import memory_kept
 from hcvae.training.monitor import Monitor
 from hcvae.training.objective import Objective
@@ -52,7 +53,7 @@ class FitResult(Described):
     objective: Objective
     """What was minimised, with its learned scales."""
     config: Config
-    """The configuration, with `model.static_dim` and `training.precision` resolved."""
+    """The configuration, with all that the data decides, and `training.precision`, filled in."""
     best_epoch: int
     """Epoch, from 1, with the lowest validation loss of the last phase (the last one, where it was not reached)."""
     history: list[dict[str, float]]
@@ -105,12 +106,12 @@ def fit(
     torch.manual_seed(config.training.seed)
     model = build(config.model)
     if (weights := starting_weights(config, data)) is not None:
-        model.load_state_dict(weights)
+        model.load_state_dict(model.state_dict() | weights)
     model = model.to(device)
     train, rate = PartTensors.of(data.train, device), data.preprocessing.sampling_rate_hz
     trainer = EpochTrainer(config, model, train, workers, rate, data.stream)
     validation = PartTensors.of(data.validation, device)
-    routing = routing_data(data.validation, data.preprocessing) if workers.first else None
+    routing = routing_or_none(data.validation, data.preprocessing) if workers.first else None
 
     checkpoints = folder / CHECKPOINTS
     identity = _identity(config, data)
@@ -144,8 +145,8 @@ def fit(
                     validation,
                     data.preprocessing,
                     trainer.module.objective,
-                    trainer.module.bf16,
                     routing,
+                    trainer.module.bf16,
                 )
                 metrics |= {
                     "epoch": state.epoch + 1,
@@ -203,7 +204,8 @@ def resolve(config: Config, data: Dataset, workers: int) -> Config:
             f"training.batch_size: batches of {smallest} rows cannot be shared out among {workers} workers; "
             f"use {2 * workers} or more and a training part ({data.n_train} rows) that allows it"
         )
-    model = config.model.model_copy(update={"static_dim": data.preprocessing.static.dim})
+    resolved = {"static_dim": data.preprocessing.static.dim, "peak_window_ms": data.preprocessing.window_ms}
+    model = config.model.model_copy(update=resolved)
     described = config.data.model_copy(update={"licence": data.licence})
     return config.model_copy(update={"model": model, "data": described})
 

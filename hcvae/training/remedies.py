@@ -47,6 +47,17 @@ def against_collapse(config: Config, levels: Sequence[str]) -> str:
     return _joined(steps)
 
 
+def against_misplaced_peaks(config: Config) -> str:
+    """A stronger peak loss, a longer training, or no peak head."""
+    return _joined(
+        [
+            f"raise {now(config, 'training.loss_weights.peak')}",
+            f"train longer: {now(config, 'training.epochs')}",
+            f"without enough labels, predict no peaks: {now(config, 'model.predict_peaks')}",
+        ]
+    )
+
+
 def now(config: Config, path: str) -> str:
     """A key of the configuration by its dotted path, and its value as JSON."""
     value: object = config

@@ -7,11 +7,12 @@ import torch
 from hcvae.bundle import Bundle, finite, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.data.readiness import routing_or_none, unmeasured
 from hcvae.data.streaming import SAMPLE_ROWS
 from hcvae.models import build, outline
 from hcvae.patience import patiently
 from hcvae.training.diagnosis import diagnose
-from hcvae.training.evaluation import evaluate, intervals
+from hcvae.training.evaluation import drawn_peaks, evaluate, intervals
 from hcvae.training.loop import Chosen, FitResult, Report, Saved, fit, pick_device, resolve
 from hcvae.training.objective import Objective
 from hcvae.training.start import starting_weights
@@ -19,12 +20,14 @@ from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
 
 
-def preflight(config: Config, data: Dataset, workers: int = 1) -> None:
+def preflight(config: Config, data: Dataset, workers: int = 1) -> dict[str, str]:
     """Find out, before any long work, whether `config` can be trained and measured on `data`.
+
+    Returns why disentanglement cannot be measured, by the part of the split: a training runs without it.
 
     Raises:
         UserError: a batch cannot be shared out, there is no such device, the model is too large for a bundle, it cannot
-            start from `training.start_from`, or a part is too small to be scored.
+            start from `training.start_from`, or the waveforms of a part do not differ.
     """
     config = resolve(config, data, workers)
     pick_device(config.training.device)
@@ -32,7 +35,8 @@ def preflight(config: Config, data: Dataset, workers: int = 1) -> None:
     starting_weights(config, data)
     model = build(config.model.model_copy(update={"width": 0.01}))
     for part in (data.validation, data.test):
-        evaluate(model, part, PartTensors.of(part, torch.device("cpu")), data.preprocessing, Objective(config))
+        evaluate(model, part, PartTensors.of(part, torch.device("cpu")), data.preprocessing, Objective(config), None)
+    return unmeasured(data)
 
 
 def train_bundle(
@@ -58,17 +62,22 @@ def train_bundle(
         generator = torch.Generator().manual_seed(result.config.training.seed)
         seen, held_out = _sample(train, generator), _sample(validation, generator)
         result.model.fit_generation(seen.signals, seen.static, (held_out.signals, held_out.static), generator=generator)
-        measured = evaluate(result.model, data.test, test, data.preprocessing, result.objective)
+        routing = routing_or_none(data.test, data.preprocessing)
+        measured = evaluate(result.model, data.test, test, data.preprocessing, result.objective, routing)
+        drawn_of = {
+            part: drawn_peaks(result.model, rows.static, data.preprocessing, torch.Generator().manual_seed(0))
+            for part, rows in (("validation", validation), ("test", test))
+        }
         limits = intervals(result.model, data.test, test, data.preprocessing, data.split.units[data.split.test])
         metrics = {
-            "validation": result.metrics,
-            "test": measured,
+            "validation": result.metrics | drawn_of["validation"],
+            "test": measured | drawn_of["test"],
             "test_lower": {name: lower for name, (lower, _) in limits.items()},
             "test_upper": {name: upper for name, (_, upper) in limits.items()},
         }
         bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics, finite(result.history))
         findings = diagnose(result.config, result.history)
-        target, split = folder / "bundle", data.split.explanation
+        target, split = folder / "bundle", "\n- ".join([data.split.explanation, *unmeasured(data).values()])
         precision = str(result.precision)
         patiently(lambda: save_bundle(target, bundle, split, findings, precision), f"cannot write {target}")
     return result

@@ -7,12 +7,15 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.errors import UserError
 
-FREE = {"dropout"}
-"""Fields of `model` that no weight depends on."""
+FREE = {"dropout", "peak_window_ms"}
+"""Fields of `model` that no weight depends on, or only those of the peak head, which then starts anew."""
+PEAK_HEAD = "decoder.heads.predicted_peaks."
 
 
 def starting_weights(config: Config, data: Dataset) -> dict[str, Tensor] | None:
     """The weights of the bundle `training.start_from`, on the CPU; None where the training starts from random ones.
+
+    Peak heads of bundles before format version 3 have other outputs: their weights are left out.
 
     `config` is resolved. Waveforms and conditions are scaled by the new data's statistics: a network that was trained
     on one recorder's microvolts starts with the shapes of its responses, not with its scale.
@@ -36,4 +39,7 @@ def starting_weights(config: Config, data: Dataset) -> dict[str, Tensor] | None:
                 f"training.start_from: the model in {place} has another {name}, {found!r}, but this training has "
                 f"{wanted!r}; both must be the same"
             )
-    return bundle.model.state_dict()
+    weights = bundle.model.state_dict()
+    if bundle.config.model.peak_window_ms is None:
+        return {name: tensor for name, tensor in weights.items() if not name.startswith(PEAK_HEAD)}
+    return weights

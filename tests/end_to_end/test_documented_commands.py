@@ -127,14 +127,14 @@ def run_page(page: str, checkout: Path) -> None:
         run(step if language == "console" else "python program.py")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/workstation.md", "docs/own-data.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/workstation.md", "docs/own-data.md", "docs/search-space.md"])
 def test_pages_that_begin_with_the_checkout(checkout: Path, page: str) -> None:
     run_page(page, checkout)
 
 
 @pytest.mark.parametrize("page", ["docs/control.md", "docs/matlab-mne.md"])
 def test_pages_that_begin_with_a_model(checkout: Path, page: str) -> None:
-    shell(checkout)("python -m jobs.pull results/quickstart --out model")
+    shell(checkout)("python -m jobs.pull results/quickstart --out results/model")
     run_page(page, checkout)
 
 

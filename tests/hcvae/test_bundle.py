@@ -278,8 +278,8 @@ def test_a_pickle_is_no_file_of_weights(bundle, tmp_path):
         ({"global_latent_dim": 2**14, "local_latent_dim": 2**14}, r"must have at most 201,326,592 weights, but got 5"),
         ({"static_dim": None}, r"model\.static_dim: config\.json says None"),
         ({"local_latent_dim": 6}, r"model\.safetensors: tensor .*config\.json asks for \('F32', \["),
-        ({"width": "0.05"}, r"model\.width: input should be a valid number, but got '0\.05'"),
-        ({"use_film": 1}, r"model\.use_film: input should be a valid boolean, but got 1"),
+        ({"width": "0.05"}, r"model\.width: must be a number, but got '0\.05'"),
+        ({"use_film": 1}, r"model\.use_film: must be true or false, but got 1"),
     ],
 )
 def test_a_model_that_cannot_be_is_refused_before_memory_is_taken(bundle, changes, message):
@@ -291,13 +291,13 @@ def test_a_model_that_cannot_be_is_refused_before_memory_is_taken(bundle, change
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["static"]["columns"][0].pop("mean"), r"static\.columns\.0\.mean: field required"),
+        (lambda c: c["static"]["columns"][0].pop("mean"), r"static\.columns\.0\.mean: is required"),
         (lambda c: c["static"]["columns"][0].update(std=0), "must have minimum <= maximum, std > 0"),
         (lambda c: c["static"]["columns"][0].update(mean=1e31), r"mean: input should be less than"),
         (lambda c: c["static"]["columns"][1].update(name="stimulus_level_db"), "names must differ"),
         (lambda c: c["signal"]["groups"].update(M={"mean_uv": 0, "std_uv": 1}), "one without a name otherwise"),
         (lambda c: c["signal"]["groups"][""].update(std_uv=0), "std_uv: input should be greater than"),
-        (lambda c: c["signal"]["groups"][""].update(std_uv="1"), "std_uv: input should be a valid number"),
+        (lambda c: c["signal"]["groups"][""].update(std_uv="1"), "std_uv: must be a number"),
         (lambda c: c["typical"][""].update(sex="X"), "but got 'X' for column 'sex'"),
         (lambda c: c["typical"].clear(), "but got 'nothing'"),
         (lambda c: c.update(signal_length=201), r"model.signal_length: config.json says 200, but .* has 201"),

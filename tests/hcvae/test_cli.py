@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -93,18 +94,27 @@ def test_help_is_quick_and_loads_no_torch():
     assert loaded.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("command", ["simulate", "generate", "evaluate", "inspect"])
-def test_help_of_a_command_has_examples(command):
-    result = hcvae(command, "--help")
-    assert result.returncode == 0
-    assert f"hcvae {command} " in result.stdout.split("examples:")[1]
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_of_a_command_is_short_and_has_examples(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.run([command, "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: hcvae {command} ")
+    assert f"hcvae {command} " in shown.split("examples:")[1]
+    assert len(shown.splitlines()) <= 100
+
+
+def test_the_version_is_shown():
+    shown = [hcvae("--version").stdout, hcvae("import", "--version").stdout]
+    assert shown == [f"hcvae {version('hcvae')}\n"] * 2
 
 
 def test_mistakes_exit_with_2_and_one_message(tmp_path):
     for arguments, message in [
         (["genrate"], "genrate: unknown command; did you mean 'generate'?"),
         (["simulate", "--row", "3", "--out", "x"], "--row: unknown option; did you mean '--rows'?"),
-        (["simulate"], "out: field required"),
+        (["simulate"], "error: --out: is required"),
         (["simulate", "--out", "x.xlsx"], "must end in one of .parquet, .csv, .mat, .edf, but got '.xlsx'"),
         (["generate", str(tmp_path), "--out", "x.csv"], "not a model bundle"),
     ]:

@@ -24,7 +24,7 @@ VERSION_1 = Path(__file__).parent / "bundles" / "version-1"
 OPTIONS = {
     "all options": {
         "intermediate_levels": 2, "attention": True, "local_segments": 4, "local_latent_dim": 8,
-        "static_from_latents": True,
+        "static_from_latents": True, "peak_window_ms": 31 / (20_000 / 6) * 1e3,
     },
     "few options": {"use_film": False, "predict_peaks": False, "batch_norm": False},
     "standard": {"model_type": "standard"},
@@ -94,6 +94,20 @@ def test_onnx_runtime_gives_what_the_bundle_gives(tmp_path, options):
             assert_same(peaks[0], decoded["predicted_peaks"].numpy())
 
 
+@pytest.mark.services
+def test_waves_that_are_not_valid_are_nan(tmp_path):
+    bundle = bundle_of()
+    with torch.no_grad():
+        bundle.model.decoder.heads["predicted_peaks"][-1].bias[:3] = torch.tensor([-13.7, 4.0, 6.0])
+    export(bundle, tmp_path / "model.onnx")
+    decoder = onnxruntime.InferenceSession(str(tmp_path / "model-decoder.onnx"))
+    _, condition = conditions(20)
+    latents = {f"z_{block}": torch.randn(20, dim).numpy() for block, dim in bundle.model.latent_dims.items()}
+    [peaks] = decoder.run(["peaks"], {"condition": condition, **latents})
+    assert np.isnan(peaks).all(axis=0).tolist() == [True, False, False] * 2
+    assert np.isfinite(peaks[:, [1, 2, 4, 5]]).all()
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> Path:
     """What the README's command writes; it says so, too."""
@@ -150,7 +164,7 @@ def test_mistakes_are_told_before_the_work(tmp_path, monkeypatch):
         cli.run(["export", str(VERSION_1), "--onnx", "model.pb"])
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as where it is not installed
     with pytest.raises(
-        UserError, match=r"the package onnxruntime, which is not installed; pip install 'hcvae\[onnx\]'"
+        UserError, match=r"the package onnxruntime, which is not installed; run `pip install --editable '\.\[onnx\]'"
     ):
         check_path("model.onnx")
 

@@ -177,7 +177,7 @@ def test_values_told_by_hand_are_shown_and_have_no_place_on_the_front(
 def test_a_model_deleted_by_hand_is_missed_by_name(
     copied: StudyFolder, more: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = SearchResult.open(copied.path).knee().number
+    chosen = SearchResult.open(copied.path).compromise().number
     copied.exported(chosen).remove()
     assert more(copied, 3) == 0
     assert f"trial {chosen}, has none" in capsys.readouterr().out

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shlex
 import shutil
@@ -55,7 +56,7 @@ def known(study: Path, tmp_path_factory: pytest.TempPathFactory, tell_trained: C
     ("choice", "number", "values"),
     [
         ([], 4, "0.1000, disentanglement 0.8000"),
-        (["--by=knee"], 4, "0.1000, disentanglement 0.8000"),
+        (["--by=compromise"], 4, "0.1000, disentanglement 0.8000"),
         (["--by=reconstruction_nmse"], 3, "0.0500, disentanglement 0.3000"),
         (["--by=disentanglement"], 6, "0.4000, disentanglement 0.9000"),
         (["--trial=6"], 6, "0.4000, disentanglement 0.9000"),
@@ -75,13 +76,33 @@ def test_the_chosen_trial_is_copied(
     assert (known / "best" / f"trial-{number}").is_dir()
 
 
+def test_the_rule_is_named_beside_the_other_choices(
+    known: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends = {
+        3: "--by reconstruction_nmse: trial 3 (reconstruction_nmse 0.0500, disentanglement 0.3000)\n",
+        6: "--by disentanglement: trial 6 (reconstruction_nmse 0.4000, disentanglement 0.9000)\n",
+    }
+    assert pull.run([str(known), "--out", str(tmp_path / "model")]) == 0
+    assert f"model\nknee: farthest from the line between the ends of the front\n{ends[3]}{ends[6]}\nwhat it is" in (
+        capsys.readouterr().out
+    )
+    result = SearchResult.open(known)
+    short = dataclasses.replace(result, trials=tuple(trial for trial in result.trials if trial.number in ends))
+    why = "compromise: nearest to error 0 and score 1; a front of fewer than three points has no knee\n"
+    assert short.compromise().number == 6
+    assert pull._why(short) == why + ends[3]
+    assert pull.run([str(known), "--trial=4", "--out", str(tmp_path / "named")]) == 0
+    assert "knee" not in capsys.readouterr().out
+
+
 def test_a_pulled_model_is_the_trial_s(study: Path, tmp_path: Path) -> None:
-    knee = SearchResult.open(study).knee()
+    chosen = SearchResult.open(study).compromise()
     assert pull.run([str(study), "--out", str(tmp_path / "model")]) == 0
     bundle = hcvae.load(tmp_path / "model")
-    assert bundle.metrics["validation"]["reconstruction_nmse"] == knee.reconstruction_nmse
-    assert bundle.config.training.learning_rate == knee.params["training.learning_rate"]
-    kept = study / "best" / f"trial-{knee.number}"
+    assert bundle.metrics["validation"]["reconstruction_nmse"] == chosen.reconstruction_nmse
+    assert bundle.config.training.learning_rate == chosen.params["training.learning_rate"]
+    kept = study / "best" / f"trial-{chosen.number}"
     for file in kept.iterdir():
         assert (tmp_path / "model" / file.name).read_bytes() == file.read_bytes()
 
@@ -126,10 +147,10 @@ def test_help_has_examples(run_job: Run) -> None:
         (["{known}", "--trial=7"], r"trial 7 \(fail\) of .* has no model: .* Pareto front \(3, 4, 6\)"),
         (["{known}", "--trial=8"], "trials are numbered 0 to 7, but got 8"),
         (["{known}", "--trial=-1"], "trial: input should be greater than or equal to 0, but got '-1'"),
-        (["{known}", "--trial=4", "--by=knee"], "--by and --trial: each of them chooses the model; give one"),
+        (["{known}", "--trial=4", "--by=compromise"], "--by and --trial: each of them chooses the model; give one"),
         (
             ["{known}", "--by=r2"],
-            "by: input should be 'knee', 'reconstruction_nmse' or 'disentanglement', but got 'r2'",
+            "by: input should be 'compromise', 'reconstruction_nmse' or 'disentanglement', but got 'r2'",
         ),
         (["{known}/best"], r"best: no study here; name a folder that holds a study\.json"),
         (["nowhere"], "nowhere: no study here"),
@@ -154,7 +175,7 @@ def test_out_must_be_new_and_writable(known: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--out: cannot copy .* to .*file/sub/model: .*; name a folder that you may"):
         pull.run([str(known), "--out", str(tmp_path / "file" / "sub" / "model")])
     assert (tmp_path / "file").read_text() == "keep"
-    with pytest.raises(UserError, match=r"^out: field required"):
+    with pytest.raises(UserError, match=r"^--out: is required"):
         pull.run([str(known)])
 
 

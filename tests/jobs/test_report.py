@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Locator
 
 from hcvae.errors import UserError
 from jobs import report
+from tests.axe import serious
 from tune.results import SearchResult
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,21 +85,27 @@ def test_a_missing_extra_is_named_with_its_remedy(study: Path, tmp_path: Path, j
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.fixture(scope="module")
+def written(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the study."""
+    out = tmp_path_factory.mktemp("report") / "report.html"
+    report.run([str(study), "--out", str(out)])
+    return out
+
+
 @pytest.mark.services
 def test_a_report_needs_no_network_and_its_front_answers_the_pointer(
-    study: Path, tmp_path: Path, browser: Browser
+    study: Path, written: Path, browser: Browser
 ) -> None:
-    out = tmp_path / "report.html"
-    report.run([str(study), "--out", str(out)])
     page = browser.new_page()
     requests, errors = [], []
     page.on("request", lambda request: requests.append(request.url))
     page.on("pageerror", lambda error: errors.append(error))
-    page.goto(f"file://{out}")
+    page.goto(f"file://{written}")
     points = page.locator("#pareto .scatterlayer .points path.point")
     points.first.wait_for()
     page.locator("#parallel .parcoords").first.wait_for()  # compiled: the page's policy lets it
-    assert [url for url in requests if url != f"file://{out}" and not url.startswith(("data:", "blob:"))] == []
+    assert [url for url in requests if url != f"file://{written}" and not url.startswith(("data:", "blob:"))] == []
     assert errors == []
     images = page.locator(".figures img")
     assert images.count() == 3 * len(SearchResult.open(study).pareto)
@@ -113,3 +120,47 @@ def test_a_report_needs_no_network_and_its_front_answers_the_pointer(
     tooltip.wait_for()
     assert f"trial {first.number}" in str(tooltip.text_content())
     assert f"reconstruction_nmse {first.reconstruction_nmse:.4f}" in str(tooltip.text_content())
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_report_is_accessible_and_fits_its_window(
+    study: Path, written: Path, browser: Browser, width, scheme
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.goto(f"file://{written}")
+    page.locator("#parallel .parcoords").first.wait_for()
+    page.get_by_text("Configuration").click()
+    assert serious(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    assert page.locator("#pareto .xtick text").first.evaluate("text => getComputedStyle(text).fill") == ink
+    page.close()
+
+
+@pytest.mark.services
+def test_trials_are_sorted_by_a_click_and_commands_are_copied(study: Path, written: Path, browser: Browser) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(f"file://{written}")
+    result = SearchResult.open(study)
+    table = page.get_by_role("table").last
+    assert column(table, 1)[: len(result.pareto)] == [str(trial.number) for trial in result.pareto]
+    scores = sorted(f"{trial.disentanglement:.4f}" for trial in result.trials)
+    for expected in (scores, scores[::-1]):
+        table.get_by_role("button", name="disentanglement").click()
+        assert column(table, 5) == expected
+    page.get_by_role("button", name="Copy the command").first.click()
+    page.get_by_text("Copied").wait_for()
+    copied = str(page.evaluate("navigator.clipboard.readText()"))
+    best = result.pareto[0]
+    assert copied == f"python -m jobs.pull {study} --trial {best.number} --out model-{best.number}"
+    test_nmse = result.load(best).metrics["test"]["reconstruction_nmse"]
+    assert f"{test_nmse:.4g}" in page.locator(".metrics").first.inner_text()
+    context.close()
+
+
+def column(table: Locator, number: int) -> list[str]:
+    """The texts of a column, from the top."""
+    return table.locator(f"tbody tr > :nth-child({number})").all_inner_texts()

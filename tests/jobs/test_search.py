@@ -20,6 +20,7 @@ from jobs import search
 from tune.config import SearchConfig
 from tune.front import summarize
 from tune.results import SearchResult
+from tune.space import searchable_fields
 from tune.trial_attributes import attributes_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ def test_an_unsafe_study_name(refuse: Refuse, write_config: Write, name: str) ->
     assert told.startswith("search.study: string should match pattern")
     assert told.endswith(f"but got {name!r}")
     if name == name.strip():  # options are read without the space around them
-        assert refuse(f"--search.study={name}") == told
+        assert refuse(f"--search.study={name}") == f"--{told}"
 
 
 @pytest.mark.parametrize(
@@ -82,17 +83,25 @@ def test_bad_settings(refuse: Refuse, write_config: Write, settings: dict[str, A
         (
             "model.dropout",
             {"type": "float", "low": 0.5, "high": 1.5},
-            "model.dropout: Input should be less than 1, but got 1.5",
+            "model.dropout: input should be less than 1, but got 1.5",
         ),
         ("model.dropout", {"type": "float", "low": 0.5, "high": 0.1}, "low <= high must hold, but got"),
         ("model.dropout", {"type": "float", "low": 0, "high": 0.1, "log": True}, "low > 0 must hold on a log"),
-        ("model.dropout", {"type": "normal", "mean": 0}, "search.space.model.dropout: input tag 'normal'"),
+        (
+            "model.dropout",
+            {"type": "normal", "mean": 0},
+            "search.space.model.dropout.type: must be one of float, int, choice, but got 'normal'",
+        ),
         (
             "training.precision",
             {"type": "choice", "choices": ["fp16"]},
-            "training.precision: Input should be 'auto', 'fp32', 'tf32' or",
+            "training.precision: input should be 'auto', 'fp32', 'tf32' or",
         ),
-        ("training.epochs", {"type": "choice", "choices": []}, "search.space.training.epochs.choice.choices: tuple"),
+        (
+            "training.epochs",
+            {"type": "choice", "choices": []},
+            "search.space.training.epochs.choices: must not be empty",
+        ),
         (
             "model.global_latent_dim",
             {"type": "int", "low": 16, "high": 64},
@@ -183,12 +192,18 @@ def test_a_study_begun_with_another_configuration(
 # What must be seen
 
 
-def test_help_has_every_option_and_examples(run_job: Run) -> None:
-    ended = run_job("search", "--help")
-    assert ended.returncode == 0
-    assert ended.stderr == ""
+def test_help_is_short_with_examples_and_help_all_has_every_option(run_job: Run) -> None:
+    ended, everything = (run_job("search", option) for option in ("--help", "--help-all"))
+    assert (ended.returncode, everything.returncode) == (0, 0)
+    assert ended.stderr == everything.stderr == ""
+    assert ended.stdout.startswith("usage: python -m jobs.search [options]\n")
+    assert len(ended.stdout.splitlines()) <= 100
     examples = [line for line in ended.stdout.split("examples:")[1].splitlines() if "python -m jobs.search" in line]
     assert len(examples) >= 3
+    paths = [path for path, _ in searchable_fields(SearchConfig)]
+    assert len(paths) > 70
+    for path in paths:
+        assert f"--{path}" in everything.stdout
     for option in ("--config", "--dry-run", "--log-json", "--wait-for-resources", "--search.trials", "--data.tables"):
         assert option in ended.stdout
 
@@ -252,9 +267,9 @@ def test_a_finished_search_shows_the_front_and_what_to_do_next(
         assert hcvae.load(study / "best" / f"trial-{trial.number}").config.model.width == 0.02
     for command in (
         f"python -m jobs.dashboard {study}",
-        f"python -m jobs.report {study} --out report.html",
-        f"python -m jobs.pull {study} --out model",
-        "hcvae generate model --condition stimulus_level_db=",
+        f"python -m jobs.report {study} --out {study.parent}/{study.name}.html",
+        f"python -m jobs.pull {study} --out {study.parent}/model",
+        f"hcvae generate {study.parent}/model --condition stimulus_level_db=",
         "--search.trials 6",
     ):
         assert command in printed
@@ -272,8 +287,8 @@ def test_what_to_do_next_can_be_pasted_whatever_the_folder_is_called(
     pasted = "set -e\n" + "\n".join(commands)
     ran = subprocess.run(["bash", "-c", pasted], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    made = {path.name for path in tmp_path.iterdir()} - {folder.parent.name}
-    assert made == {"report.html", "model", "generated.parquet"}
+    assert {path.name for path in tmp_path.iterdir()} == {folder.parent.name}
+    assert {path.name for path in folder.parent.iterdir()} == {"tiny", "tiny.html", "model", "generated.parquet"}
     [dashboard] = [line[22:] for line in lines if line.startswith("look at")]
     assert shlex.split(dashboard) == ["python", "-m", "jobs.dashboard", str(folder)]
 

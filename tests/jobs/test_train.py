@@ -16,7 +16,9 @@ from rich.console import Console
 import hcvae
 from benchmarks.object_store import ObjectStore
 from hcvae.config import Config
+from hcvae.data.table import write_table
 from hcvae.errors import UserError
+from hcvae.evaluation import own_rows
 from hcvae.storage import Place
 from jobs import train
 from tune.results import SearchResult
@@ -62,6 +64,42 @@ def test_one_worker_trains_to_a_bundle(
     with pytest.raises(UserError, match=r"holds a training of another configuration.*; use an empty folder"):
         train.run([*command, "--training.seed=1"])
     assert (out / "bundle" / "model.safetensors").read_bytes() == weights
+
+
+def test_input_paths_are_those_of_the_configuration_file_and_hold_from_any_folder(
+    tiny: dict[str, Any], simulated: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that continues, or starts from the bundle, in another folder finds the same files."""
+    lab, here, there = (tmp_path / name for name in ("lab", "here", "there"))
+    for folder in (lab, here, there):
+        folder.mkdir()
+    write_table(simulated, lab / "table.parquet")
+    (lab / "config.json").write_text(json.dumps(tiny | {"data": {"tables": ["table.parquet"]}}))
+    monkeypatch.chdir(here)
+    command = ["--config", "../lab/config.json", "--training.epochs=1"]
+    assert train.run([*command, "--out=out"]) == 0
+    bundle = hcvae.load("out/bundle")
+    assert bundle.config.data.tables == (str(here / "../lab/table.parquet"),)
+    assert str(tmp_path) not in (here / "out" / "bundle" / "README.md").read_text()
+
+    monkeypatch.chdir(there)
+    assert len(own_rows(hcvae.load("../here/out/bundle"), "test").recorded) > 0
+    table = "--data.tables=../lab/table.parquet"
+    assert train.run([*command, table, "--out=../here/out"]) == 0  # the same data: it finds the training finished
+    (lab / "config.json").write_text(json.dumps(tiny | {"training": {"start_from": "../here/out/bundle"}}))
+    assert train.run([*command, table, "--out=tuned", "--dry-run"]) == 0
+
+    (lab / "table.parquet").rename(lab / "moved.parquet")
+    with pytest.raises(UserError, match=r"lab/table\.parquet'.*name tables with --data to use others"):
+        own_rows(bundle, "test")
+
+
+def test_a_log_gets_a_line_an_epoch(tiny: dict[str, Any], run_job: Run, write_config: Write, tmp_path: Path) -> None:
+    ended = run_job("train", "--config", write_config(tiny), "--out", str(tmp_path / "out"))
+    assert ended.returncode == 0, ended.stderr
+    lines = [line for line in ended.stdout.splitlines() if line.startswith("epoch ")]
+    assert [line.partition(",")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert "nmse" in lines[1]
 
 
 def test_out_in_an_object_store(
@@ -155,7 +193,7 @@ def refuse(tmp_path: Path) -> Callable[..., str]:
         (["--study={study}/best", "--trial=0"], "best: no study here; name a folder that holds a study.json"),
         (["--study=nowhere", "--trial=0"], "nowhere: no study here"),
         (["--study={study}", "--trial=0", "--model.local_latent_dim=2"], "(local_latent_dim=2, global_latent_dim="),
-        (["--study"], "argument --study: expected one argument"),
+        (["--study"], "--study: expected one argument"),
         (["--workers=0"], "workers: input should be greater than or equal to 1, but got '0'"),
         (["--worker=2"], "--worker: unknown option; did you mean '--workers'?"),
         (["--search.trials=2"], "--search.trials: unknown option"),
@@ -168,7 +206,7 @@ def test_options_that_do_not_go_together(
 
 
 def test_out_is_needed() -> None:
-    with pytest.raises(UserError, match=r"^out: field required"):
+    with pytest.raises(UserError, match=r"^--out: is required"):
         train.run(["--data.simulator.rows=600"])
 
 

@@ -3,7 +3,7 @@ import optuna
 import pytest
 from optuna._hypervolume.wfg import compute_hypervolume
 
-from tune.pareto import hypervolume, knee, pareto_front
+from tune.pareto import Compromise, compromise, hypervolume, pareto_front
 
 # A front by eye: 0, 1, 2 are on it; 3 is dominated by 1, and 4 by 2 (same disentanglement, higher NMSE).
 POINTS = {0: (0.1, 0.1), 1: (0.2, 0.6), 2: (0.5, 0.7), 3: (0.3, 0.5), 4: (0.6, 0.7)}
@@ -50,12 +50,30 @@ def test_hypervolume_is_that_of_optuna(seed: int) -> None:
 
 def test_knee_is_farthest_from_the_chord() -> None:
     # Normalised: (0, 0), (0.25, 5/6), (1, 1); the middle one is 7/12 above the diagonal.
-    assert knee(POINTS) == 1
+    assert compromise(POINTS) == Compromise(1, "knee")
     # Two between the ends, normalised (0.25, 0.5) and (0.5, 0.9): the second lies farther off.
-    assert knee({0: (0.0, 0.0), 1: (0.25, 0.5), 2: (0.5, 0.9), 3: (1.0, 1.0)}) == 2
+    points = {0: (0.0, 0.0), 1: (0.25, 0.5), 2: (0.5, 0.9), 3: (1.0, 1.0)}
+    assert compromise(points) == Compromise(2, "knee")
 
 
-def test_knee_of_a_short_front_is_the_lowest_nmse() -> None:
-    assert knee({5: (0.4, 0.9), 7: (0.1, 0.1), 8: (0.5, 0.2)}) == 7
-    assert knee({5: (0.4, 0.9)}) == 5
-    assert knee({}) is None
+@pytest.mark.parametrize(
+    ("points", "nearest"),
+    [
+        # Distances to (0, 1): 0.545 from the lowest error, 0.184 from the better routed one.
+        ({2: (0.164, 0.48), 1: (0.181, 0.965)}, 1),
+        ({2: (0.164, 0.965), 1: (0.95, 0.99)}, 2),
+        # 9 is dominated: it makes no third point of the front. Neither does an equal point.
+        ({5: (0.4, 0.9), 7: (0.1, 0.1), 9: (0.5, 0.2)}, 5),
+        ({3: (0.1, 0.1), 5: (0.4, 0.9), 6: (0.4, 0.9)}, 5),
+        ({5: (0.4, 0.9)}, 5),
+        ({4: (3.0, -0.9), 5: (1.2, -0.95)}, 5),
+    ],
+)
+def test_a_front_of_fewer_than_three_points_has_a_compromise_near_the_ideal(
+    points: dict[int, tuple[float, float]], nearest: int
+) -> None:
+    assert compromise(points) == Compromise(nearest, "compromise")
+
+
+def test_no_point_has_no_compromise() -> None:
+    assert compromise({}) is None

@@ -1,5 +1,6 @@
 import io
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -11,7 +12,7 @@ from hcvae.training.precision import decide
 from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
 from tune.front import Front
-from tune.progress import JsonProgress, LineProgress, LiveProgress, Progress, clock, make_progress
+from tune.progress import JsonProgress, LineProgress, LiveProgress, Progress, make_progress
 from tune.study import open_study
 
 Run = Callable[[Progress], None]
@@ -91,6 +92,24 @@ def test_a_log_gets_a_line_a_trial(config: SearchConfig, front: Front) -> None:
     assert "hypervolume 0.3750" in line
 
 
+def test_a_log_gets_a_line_a_minute(config: SearchConfig, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first trial has ended, and while nothing runs."""
+    monkeypatch.setattr("hcvae.progress_lines.INTERVAL_S", 0.05)
+    stream = io.StringIO()
+    with make_progress(config, front, Counter(), Console(file=stream), None) as progress:
+        time.sleep(0.2)
+        progress.started(3, {})
+        progress.started(4, {})
+        progress.epoch(3, metrics(5))
+        time.sleep(0.2)
+    shown = {line.rpartition("; elapsed")[0] for line in stream.getvalue().splitlines()}
+    rest = "0/4 trials finished; best so far: reconstruction_nmse 0.2500, disentanglement 0.5000"
+    assert {f"running: no trial; {rest}", f"running: trial 3 epoch 5/10, trial 4 epoch 0/10; {rest}"} <= shown
+    for number in range(5, 25):
+        progress.started(number, {})
+    assert "trial 10 epoch 0/10 and 14 more; " in progress.under_way()
+
+
 def test_a_terminal_gets_a_live_view(config: SearchConfig, front: Front) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     with make_progress(config, front, Counter({"fail": 1}), console, None) as progress:
@@ -152,10 +171,6 @@ def test_time_left_follows_the_epochs(config: SearchConfig, front: Front, monkey
     assert progress.left_s == pytest.approx(87)
     progress.epoch(1, metrics(10))
     assert progress.left_s == pytest.approx(3 * 2.5 / 0.5)
-
-
-def test_clock() -> None:
-    assert [clock(None), clock(9.6), clock(3725)] == ["-:--:--", "0:00:10", "1:02:05"]
 
 
 @pytest.mark.parametrize("end", ["died", "lost", "suspended"])

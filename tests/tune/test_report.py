@@ -1,4 +1,6 @@
+import json
 import random
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
@@ -11,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hcvae.errors import UserError
 from hcvae.storage import Place
 from tune.artifacts import upload
-from tune.charts import Timeline, hypervolume_chart, parallel_chart, pareto_chart
+from tune.charts import CHOSEN, EARLY, LATE, LINE, Timeline, hypervolume_chart, parallel_chart, pareto_chart
 from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
 from tune.pareto import hypervolume
@@ -85,11 +87,11 @@ class TestPage:
         study.add_trial(trial((0.5, 0.1), diagnosis=[{"trouble": EVIL, "evidence": EVIL, "remedy": EVIL}]))
         study.add_trial(trial((0.4, 0.2), figure_failure=EVIL))
         page = page_of(begun)
-        # Plotly's program, and one script a chart: front, hypervolume, parallel coordinates.
-        assert page.count("script") == 4
+        # Plotly's program, one script a chart (front, hypervolume, parallel coordinates), and the page's own.
+        assert page.count("script") == 5
         assert page.count("img") == 0
         assert page.text.count(EVIL) >= 6  # failure, trouble, figure failure, and the parameter of each trial
-        for script in page.scripts[1:]:
+        for script in page.scripts[1:-1]:
             assert "Plotly.newPlot" in script
             assert "<script" not in script
         assert all(not name.startswith("on") for _, attributes in page.elements for name in attributes)
@@ -117,13 +119,40 @@ class TestPage:
         study.add_trial(trial((0.51234, 0.12345), best_epoch=7))
         study.ask()
         page = page_of(begun)
-        assert page.count("tr") == 4 + 1 + 3
-        for text in ("1 fail, 1 complete, 1 running", "TrainingDiverged: loss is nan", "0.5123 0.1235 7"):
+        assert page.count("tr") == 1 + 3
+        for text in (
+            "1 fail, 1 complete, 1 running",
+            "TrainingDiverged: loss is nan",
+            "1 compromise complete 0.5123 0.1235 7",
+        ):
             assert text in page.text
         assert "One trial is complete: the front is that trial" in page.text
         record = begun.read_record()
         assert str(record.git_revision) in page.text
         assert record.data_fingerprint in page.text
+
+    def test_the_front_comes_first_and_trials_without_values_last(self, begun: StudyFolder) -> None:
+        study = begun.load()
+        study.add_trial(trial(None, failure="no"))
+        for values in ((0.6, 0.05), (0.5, 0.9), (0.3, 0.05), (0.2, 0.02), (0.25, 0.6)):
+            study.add_trial(trial(values))
+        study.ask()
+        table = page_of(begun).text.partition("The buttons of the header")[2]
+        rows = re.findall(r"(\d+) ((?:knee |front )?)(complete|fail|running)", table)
+        assert rows == [
+            ("4", "front ", "complete"),
+            ("5", "knee ", "complete"),
+            ("2", "front ", "complete"),
+            ("3", "", "complete"),
+            ("1", "", "complete"),
+            ("0", "", "fail"),
+            ("6", "", "running"),
+        ]
+
+    def test_the_configuration_is_in_it(self, begun: StudyFolder) -> None:
+        configuration = page_of(begun).text.partition("Configuration ")[2]
+        content, _ = json.JSONDecoder().raw_decode(configuration)
+        assert SearchConfig.model_validate(content) == begun.read_record().config
 
     def test_attributes_of_another_kind_are_named(self, begun: StudyFolder) -> None:
         begun.load().add_trial(trial((0.5, 0.1), best_epoch="the last", diagnosis=5))
@@ -136,7 +165,7 @@ class TestPage:
         study.add_trial(trial(None, failure="no"))
         page = page_of(begun)
         assert "No trial is complete yet" in page.text
-        assert page.count("script") == 0
+        assert page.count("script") == 1
 
     def test_figures_of_the_front_are_inside(self, begun: StudyFolder, tmp_path, tell_trained) -> None:
         study = begun.load()
@@ -166,6 +195,18 @@ def random_timeline(count: int = 40) -> Timeline:
     return Timeline.of(trials, BEGAN)
 
 
+def contrast(color: str, other: str) -> float:
+    """Of WCAG 2.2."""
+
+    def luminance(color: str) -> float:
+        channels = (int(color[place : place + 2], 16) / 255 for place in (1, 3, 5))
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(color), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 class TestCharts:
     def test_the_front_after_each_trial_is_optuna_s(self) -> None:
         timeline = random_timeline()
@@ -187,6 +228,11 @@ class TestCharts:
         long = Timeline.of([trial((0.5, 0.1), minute=600)], BEGAN)
         assert (short.times, short.unit) == ([90], "minutes")
         assert (long.times, long.unit) == ([10], "hours")
+
+    def test_lines_have_contrast_on_the_light_and_the_dark_page(self) -> None:
+        for color in (EARLY, LATE, CHOSEN, LINE):
+            for paper in ("#FFFFFF", "#16181C"):
+                assert contrast(color, paper) >= 3
 
     def test_parallel_coordinates(self) -> None:
         timeline = random_timeline(3)
@@ -217,8 +263,8 @@ class TestCharts:
         study = begun.load()
         for _ in range(19):
             study.add_trial(trial((0.5, 0.1)))
-        assert "need at least 20 complete ones, and 19 there" in page_of(begun).text
+        assert "need at least 20 complete ones, but there are 19" in page_of(begun).text
         study.add_trial(trial((0.4, 0.1)))
         page = page_of(begun)
         assert "need at least" not in page.text
-        assert page.count("script") == 5
+        assert page.count("script") == 6

@@ -94,7 +94,7 @@ def test_the_front_is_exported_after_each_trial(opened: Opened) -> None:
     assert [trial["troubles"] for trial in content["trials"]] == [["poor disentanglement"], []]
     assert content["trials"][0]["params"].keys() == {"model.global_latent_dim"}
     assert content["hypervolume"] == pytest.approx(0.6 * 0.2 + 0.4 * 0.1)
-    assert content["knee"] == 2
+    assert (content["knee"], content["compromise"]) == (None, 2)
 
 
 def test_what_an_interruption_left_undone_is_done_at_the_next_start(opened: Opened) -> None:
@@ -169,7 +169,7 @@ def test_the_model_of_a_trial_is_loaded(result: SearchResult) -> None:
     save_bundle(kept.path, bundle, "", [])
     assert identity is not None
     identity.write(kept)
-    for trial in (2, result.trial(2), result.knee()):
+    for trial in (2, result.trial(2), result.compromise()):
         assert result.load(trial).metrics == bundle.metrics
     with pytest.raises(UserError, match="has no model"):
         result.load(3)
@@ -177,7 +177,12 @@ def test_the_model_of_a_trial_is_loaded(result: SearchResult) -> None:
 
 def test_choices_from_the_front(result: SearchResult) -> None:
     assert [trial.number for trial in result.pareto] == [0, 2, 4]
-    assert result.knee().number == 2
+    assert result.compromise().number == 2
+    assert result.choice == (2, "knee")
+    assert {name: trial.number for name, trial in result.alternatives().items()} == {
+        "reconstruction_nmse": 0,
+        "disentanglement": 4,
+    }
     assert result.best("reconstruction_nmse").number == 0
     assert result.best("disentanglement").number == 4
     assert result.trial(1).failure == "TrainingDiverged: loss is nan"
@@ -205,17 +210,17 @@ def test_rows_deleted_from_the_database_leave_gaps(result: SearchResult) -> None
     left = dataclasses.replace(result, trials=result.trials[:1] + result.trials[2:])
     assert left.trial(2) == result.trial(2)
     assert [trial.number for trial in left.pareto] == [0, 2, 4]
-    assert left.knee().number == 2
+    assert left.compromise().number == 2
     assert left.bundle(2) == result.bundle(2)
     with pytest.raises(UserError, match="numbered 0 to 5, with gaps, but got 1"):
         left.trial(1)
 
 
-def test_an_empty_study_has_no_knee(opened: Opened) -> None:
+def test_an_empty_study_has_no_compromise(opened: Opened) -> None:
     result = SearchResult.open(opened[0].path)
     assert result.pareto == ()
     with pytest.raises(UserError, match="no trial has completed"):
-        result.knee()
+        result.compromise()
     with pytest.raises(UserError, match="no trial has completed"):
         result.best("disentanglement")
 

@@ -86,7 +86,7 @@ def test_a_search_in_a_running_event_loop(small_search: SmallSearch) -> None:
 
     result = asyncio.run(cell())
     assert [trial.state for trial in result.trials] == ["complete"]
-    assert result.load(result.knee()).model.latent_dims
+    assert result.load(result.compromise()).model.latent_dims
 
 
 @pytest.mark.usefixtures("cluster")

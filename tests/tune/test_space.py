@@ -1,12 +1,15 @@
+import re
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import FixedTrial
 
+from hcvae.command_line import Command, parse
 from hcvae.config import Config
 from hcvae.errors import UserError
-from tune.config import SearchConfig
+from tune.config import BEST_PRACTICE_SPACE, Choice, SearchConfig
 from tune.space import GLOBAL, LOCAL, apply, check_space, searchable_fields, suggest
 
 
@@ -30,9 +33,9 @@ def test_best_practice_space_is_valid() -> None:
             "less than or equal to 1, but got 1.5",
         ),
         ("model.early_signal_ratio", {"type": "float", "low": 0.0, "high": 0.5}, "greater than 0, but got 0.0"),
-        ("training.batch_size", {"type": "float", "low": 16.5, "high": 64}, "valid integer, but got 16.5"),
+        ("training.batch_size", {"type": "float", "low": 16.5, "high": 64}, "whole number, but got 16.5"),
         ("training.precision", {"type": "choice", "choices": ["fp32", "fp8"]}, "but got 'fp8'"),
-        ("training.epochs", {"type": "choice", "choices": [4, True]}, "valid integer, but got True"),
+        ("training.epochs", {"type": "choice", "choices": [4, True]}, "whole number, but got True"),
         ("data.split.seed", {"type": "int", "low": 0, "high": 9}, "share one prepared data set"),
         ("model.signal_length", {"type": "int", "low": 100, "high": 200}, "share one prepared data set"),
     ],
@@ -142,3 +145,46 @@ def test_searchable_fields_are_leaves() -> None:
     paths = dict(searchable_fields())
     assert "training.phases.kl_schedule" in paths
     assert "training.phases" not in paths
+
+
+# The page docs/search-space.md
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "search-space.md").read_text()
+
+
+def test_the_example_of_the_page_is_a_valid_space_of_every_kind() -> None:
+    config = SearchConfig.model_validate_json(re.findall("```json\n(.*?)```", PAGE, re.DOTALL)[0])
+    check_space(config)
+    drawn = suggest(optuna.create_study().ask(), config)
+    assert drawn["training.loss_weights.swap"] == 2
+    assert drawn["training.batch_size"] in (64, 128, 256)
+    kinds = {(entry.type, getattr(entry, "log", None)) for entry in config.search.space.values()}
+    assert kinds == {("float", False), ("float", True), ("int", False), ("int", True), ("choice", None)}
+
+
+def test_the_default_space_of_the_page_is_the_code_s() -> None:
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (?:int )?([\d.]+) to ([\d.]+)(, log)?", PAGE, re.MULTILINE)
+    assert {path: (float(low), float(high), bool(log)) for path, low, high, log in rows} == {
+        path: (entry.low, entry.high, entry.log)
+        for path, entry in BEST_PRACTICE_SPACE.items()
+        if not isinstance(entry, Choice)
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "entry"),
+    [
+        ("model.widht", {"type": "float", "low": 0.1, "high": 1}),
+        ("model.width", {"type": "uniform", "low": 0.1, "high": 1}),
+        ("model.width", {"type": "choice", "choices": [1], "values": [1]}),
+        ("model.width", {"type": "float", "low": 1, "high": 8}),
+        ("training.batch_size", {"type": "float", "low": 64, "high": 128}),
+    ],
+)
+def test_messages_of_the_page_are_those_of_the_search(path: str, entry: dict[str, Any]) -> None:
+    class Search(SearchConfig, Command):  # type: ignore[misc]
+        """Search."""
+
+    with pytest.raises(UserError) as refused:
+        check_space(parse(Search, [], {"search": {"space": {path: entry}}}))
+    assert f"| `{refused.value}` |" in PAGE

@@ -10,7 +10,7 @@ from hcvae.data import table as parquet
 from hcvae.data.export.comma_separated import write_csv
 from hcvae.data.export.european_data_format import write_edf
 from hcvae.data.export.matlab import write_mat
-from hcvae.errors import UserError
+from hcvae.errors import PackageMissing, UserError
 
 WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {
     ".parquet": parquet.write_table,
@@ -30,7 +30,7 @@ def check_path(path: str | Path) -> None:
     if suffix not in WRITERS:
         raise UserError(f"{path}: the name must end in one of {', '.join(WRITERS)}, but got {suffix!r}")
     if suffix == ".edf" and find_spec("edfio") is None:
-        raise UserError(f"{path}: EDF needs the package edfio, which is not there; pip install 'hcvae[formats]'")
+        raise PackageMissing(f"{path}: EDF", "edfio", "formats")
 
 
 def write_table(table: pa.Table, path: str | Path) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from hcvae.data.export.contents import Contents
-from hcvae.errors import UserError
+from hcvae.errors import PackageMissing
 
 if TYPE_CHECKING:
     import mne
@@ -26,9 +26,7 @@ def to_evoked(table: pa.Table) -> "list[mne.EvokedArray]":
     try:
         import mne
     except ImportError as error:
-        raise UserError(
-            "EvokedArray needs the package mne, which is not there; pip install 'hcvae[formats]'"
-        ) from error
+        raise PackageMissing("EvokedArray", "mne", "formats") from error
     contents = Contents.of(table, "to_evoked")
     info = mne.create_info([CHANNEL], contents.sampling_rate_hz, "eeg")
     evoked = []

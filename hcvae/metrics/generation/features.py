@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dct
 from scipy.ndimage import minimum_filter1d
 
+from hcvae.data.local_maxima import local_maxima
 from hcvae.errors import UserError
 from hcvae.metrics.generation.arrays import Floats, checked_rows
 
@@ -72,9 +73,7 @@ def _picked_samples(
 ) -> dict[str, NDArray[np.intp]]:
     """Index of each wave's peak, P times [N]."""
     times_ms = np.arange(signals.shape[1]) * 1000.0 / sampling_rate_hz
-    is_maximum = np.zeros(signals.shape, dtype=bool)
-    inner = signals[:, 1:-1]
-    is_maximum[:, 1:-1] = (inner > signals[:, :-2]) & (inner >= signals[:, 2:])
+    is_maximum = local_maxima(signals)
     picked = {}
     for wave, (start_ms, stop_ms) in windows_ms.items():
         inside = np.flatnonzero((times_ms >= start_ms) & (times_ms <= stop_ms))

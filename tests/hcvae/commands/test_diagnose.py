@@ -17,6 +17,7 @@ CONFIG = Config.model_validate(
         "training": {"epochs": 1},
     }
 )
+WAVES = ("I", "III", "V")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,8 @@ def trained(tmp_path_factory) -> Bundle:
 
 def bundle_of(folder: Path, trained: Bundle, **metrics: float) -> str:
     """A bundle whose one epoch had these metrics."""
-    figures = {"global_active_units": 4, "local_active_units": 8, **metrics}
+    peaks = {f"peak_distance_ms_{wave}": 0.05 for wave in WAVES} | {f"far_peaks_{wave}": 0.0 for wave in WAVES}
+    figures = {"global_active_units": 4, "local_active_units": 8, **peaks, **metrics}
     save_bundle(folder, dataclasses.replace(trained, history=[trained.history[0] | figures]), "Split by subject.", ())
     return str(folder)
 
@@ -52,6 +54,7 @@ def test_troubles_are_told_with_evidence_and_remedy_and_exit_code_1(troubled, ca
     assert [line.split(": ")[:2] for line in said[2:]] == [
         ["healthy", "no training instability"],
         ["healthy", "no collapse"],
+        ["healthy", "no misplaced peaks"],
     ]
     assert "KL balance" in said[3]
 
@@ -59,13 +62,13 @@ def test_troubles_are_told_with_evidence_and_remedy_and_exit_code_1(troubled, ca
 def test_a_healthy_training_exits_with_0_and_says_what_was_examined(healthy, capsys):
     assert cli.run(["diagnose", healthy]) == 0
     said = capsys.readouterr().out
-    assert said.count("healthy: no ") == 3
+    assert said.count("healthy: no ") == 4
     assert "disentanglement 0.90" in said
 
 
 def test_what_could_not_be_judged_is_not_called_healthy(trained, tmp_path, capsys):
     assert cli.run(["diagnose", bundle_of(tmp_path / "unfinished", trained, phase=2)]) == 0
-    assert capsys.readouterr().out.count("not judged: ") == 2
+    assert capsys.readouterr().out.count("not judged: ") == 3
 
 
 def test_json_has_findings_and_figures(troubled, healthy, capsys):
@@ -75,7 +78,7 @@ def test_json_has_findings_and_figures(troubled, healthy, capsys):
     assert finding.keys() == {"trouble", "evidence", "remedy"}
     assert finding["trouble"] == "poor disentanglement"
     assert content["figures"]["poor disentanglement"] == finding["evidence"]
-    assert content["figures"].keys() == {"poor disentanglement", "training instability", "collapse"}
+    assert content["figures"].keys() == {"poor disentanglement", "training instability", "collapse", "misplaced peaks"}
     assert cli.run(["diagnose", healthy, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["findings"] == []
 
@@ -85,4 +88,4 @@ def test_help_tells_the_exit_codes_and_has_examples(capsys):
         cli.run(["diagnose", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     assert "0 when there are none, 1 when there are, 2 on bad input" in said
-    assert "hcvae diagnose model" in said.split("examples:")[1]
+    assert "hcvae diagnose results/model" in said.split("examples:")[1]

@@ -8,8 +8,8 @@ from hcvae.errors import UserError
 
 
 def test_the_missing_extra_is_named(trained, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dash", None)
-    with pytest.raises(UserError, match=r"pip install 'hcvae\[explore\]'"):
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    with pytest.raises(UserError, match=r"`pip install --editable '\.\[explore\]'`"):
         cli.run(["explore", str(trained)])
 
 
@@ -26,12 +26,12 @@ def test_what_must_be_refused(trained, tmp_path, arguments, message):
         cli.run(["explore", *(argument.format(tmp=tmp_path, bundle=trained) for argument in arguments)])
 
 
-def test_help_loads_neither_torch_nor_dash():
+def test_help_loads_neither_torch_nor_flask():
     code = (
         "import sys; from hcvae import cli\n"
         "try: cli.run(['explore', '--help'])\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'dash'} & set(sys.modules)))"
+        "print(sorted({'torch', 'flask', 'plotly'} & set(sys.modules)))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[-1] == "[]"

@@ -48,7 +48,7 @@ def test_a_bad_file_does_not_stop_the_rest(tmp_path, capsys):
     (folder / "b.TXT").write_bytes((folder / "a.TXT").read_bytes()[:9000])
     (folder / "c.txt").write_bytes(b"")
     (folder / "d.jpg").write_bytes(b"\xff\xd8\xff" + bytes(500))
-    (folder / "e.TXT").write_text((folder / "a.TXT").read_text(), "utf-16")
+    (folder / "e.TXT").write_text((folder / "a.TXT").read_text(), "utf-16-le")
     smartep(folder / "renamed.arf", acquisitions=1)
     assert run(folder, "--out", tmp_path / "t.parquet") == 3
     assert pq.read_table(tmp_path / "t.parquet").num_rows == 6

@@ -120,6 +120,13 @@ def test_a_static_dim_that_differs_is_refused_with_the_encoded_columns(make_tabl
         prepare(config(path, static_dim=7))
 
 
+def test_a_peak_window_other_than_the_waveforms_is_refused(make_table, written):
+    path = written(make_table())
+    assert prepare(config(path, peak_window_ms=3.15)).preprocessing.window_ms == 3.15  # 64 samples at 20 kHz
+    with pytest.raises(UserError, match=r"model\.peak_window_ms: must be 3\.15, .* but got 10\.0; null takes it"):
+        prepare(config(path, peak_window_ms=10.0))
+
+
 def test_the_fingerprint_follows_the_content_and_the_split_only(make_table, written):
     table = make_table()
     data = prepare(config(written(table)))

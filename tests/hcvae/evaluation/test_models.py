@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
+from scipy.signal import argrelmax
 from sklearn.decomposition import PCA
 
 from hcvae.data.normalization import GroupScale, SignalNormalization
@@ -21,6 +22,7 @@ from hcvae.evaluation import (
     rows_of_tables,
 )
 from hcvae.evaluation.figures import Illustrator
+from hcvae.evaluation.generation import peak_findings
 from hcvae.models import build
 from hcvae.models.base import evaluating
 
@@ -52,6 +54,30 @@ def test_peaks_of_rows_too_few_for_the_swap_score_are_still_compared(trained_bun
     latency, known = part.peaks[:, 2], part.peak_mask[:, 2]
     expected = np.abs(predicted.numpy()[:, 2] - latency)[known].mean()
     assert found.measures["peak_latency_error_ms_V"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_peaks_of_drawn_waveforms_are_compared_with_their_own(trained_bundle, test_rows):
+    preprocessing, part = trained_bundle.preprocessing, test_rows.part
+    drawn = trained_bundle.model.sample(torch.from_numpy(part.static), generator=torch.Generator().manual_seed(3))
+    signals_uv = preprocessing.in_uv(drawn["generated_signals"].numpy(), part.static)
+    loud = test_rows.recorded.numbers("stimulus_level_db") >= 40
+    away = []
+    for signal, latency_ms in zip(signals_uv[loud], drawn["generated_peaks"][loud, 2].tolist(), strict=True):
+        inside = [i for i in argrelmax(signal)[0] if 4.9 <= i / 20 <= 8.5] or range(98, 171)
+        away.append(abs(max(inside, key=lambda i: signal[i]) / 20 - latency_ms))
+    found = Findings()
+    peak_findings(found, trained_bundle.model, test_rows, preprocessing, 3)
+    assert found.measures["generated_impossible_peaks"] == 0
+    assert found.measures["generated_wave_v_distance_ms"] == pytest.approx(np.median(away), abs=1e-5)
+    assert found.measures["generated_wave_v_far"] == pytest.approx(np.mean(np.array(away) > 1))
+
+
+def test_peaks_that_no_training_row_had_labelled_are_not_measured(trained_bundle, test_rows):
+    only_v = trained_bundle.preprocessing.model_copy(update={"labelled_waves": ("V",)})
+    found = evaluate_bundle(replace(trained_bundle, preprocessing=only_v), test_rows, silent)
+    for name in ("peak_latency_error_ms_I", "peak_amplitude_error_uv_III", "generated_peak_distance_ms_I"):
+        assert "no training row" in found.left_out[name]
+    assert {"peak_latency_error_ms_V", "generated_peak_distance_ms_V"} <= found.measures.keys()
 
 
 def test_principal_components_reconstruct_as_scikit_learn_s(trained_bundle, test_rows):

@@ -42,7 +42,7 @@ def explorer(trained_bundle, recordings_table) -> Explorer:
 @pytest.fixture(scope="session")
 def page(explorer) -> Page:
     """The page as it starts."""
-    shifts = {block: (0.0,) * len(found.change_uv) for block, found in explorer.directions.items()}
+    shifts = {block: (0.0,) * count for block, count in explorer.direction_counts.items()}
     return Page(Setting(condition=complete_condition(explorer.bundle, {}), shifts=shifts))
 
 

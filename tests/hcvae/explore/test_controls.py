@@ -1,6 +1,7 @@
 import pytest
 
 from hcvae.data.preprocessing import Preprocessing
+from hcvae.errors import UserError
 from hcvae.explore.controls import Control, controls_of
 
 
@@ -44,22 +45,26 @@ def test_labels_name_units(column, label):
     ("control", "slider"),
     [
         (Control("x", 70.0, (), 10.0, 90.0), (10.0, 90.0, 70.0)),
-        (Control("x", 53.43481, (), 18.2, 84.9), (19.0, 84.0, 53.0)),
-        (Control("x", 11.1, (), 11.1, 71.1), (12.0, 71.0, 12.0)),
+        (Control("x", 53.43481, (), 18.2, 84.9), (18.2, 84.9, 53.4)),
+        (Control("x", 11.1, (), 11.1, 71.1), (11.1, 71.1, 11.1)),
         (Control("x", 0.3, (), 0.1, 0.7), (0.1, 0.7, 0.3)),
+        (Control("x", 0.3, (), 0.12341, 0.71239), (0.124, 0.712, 0.3)),
+        (Control("x", 11.1, (), 11.100000381, 71.0999985), (11.1, 71.1, 11.1)),
         (Control("x", None, (), -3.0, 85.0, True), (-3.0, 85.0, -3.0)),
     ],
 )
-def test_sliders_move_in_whole_steps_within_the_range_from_what_is_typical(control, slider):
+def test_bounds_are_rounded_inwards_and_the_start_to_a_tenth_of_a_step(control, slider):
     assert control.slider == slider
 
 
 def test_values_are_read_back():
-    slider = Control("x", 3.0, (), 0.0, 10.0, True)
-    assert slider.read(4, False) == 4.0
-    assert slider.read(4, True) is None
-    choice = Control("sex", "F", ("F", "M", None))
-    assert [choice.read(position, False) for position in range(3)] == ["F", "M", None]
+    assert Control("x", 3.0, (), 0.0, 10.0).read("4") == 4.0
+    choice = Control("sex", "F", ("F", 5.0, None))
+    assert choice.options == ["F", "5", "unknown"]
+    assert [choice.read(position) for position in "012"] == ["F", 5.0, None]
+    for position in ("3", "-1", "", "F"):
+        with pytest.raises(UserError, match=r"sex: must be one of 3 choices, but got"):
+            choice.read(position)
 
 
 def test_conditions_of_a_group_are_those_of_its_rows(preprocessing):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from hcvae.data.table import signals_of
-from hcvae.explore.directions import leading_directions, prior_means
+from hcvae.explore.directions import change_uv, leading_directions, prior_means
 from hcvae.generation import complete_condition, decode, generate
 
 
@@ -16,15 +16,15 @@ def test_directions_of_a_linear_model_are_the_principal_components_of_what_the_p
         drawn = model.prior(block).factor.double().numpy().T @ weights[rows]
         eigenvalues = np.linalg.eigvalsh(drawn.T @ drawn)[::-1]
         found = leading_directions(linear, block, condition, 4)
-        assert len(found.change_uv) == min(4, model.latent_dims[block])
-        expected = np.sqrt(eigenvalues[: len(found.change_uv)] / 200)
-        assert found.change_uv == pytest.approx(expected, rel=1e-3)
+        assert len(found) == min(4, model.latent_dims[block])
+        expected = np.sqrt(eigenvalues[: len(found)] / 200)
+        assert change_uv(linear, block, condition, found) == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_step_of_1_is_one_standard_deviation_of_the_prior_and_directions_are_independent(explorer):
-    for block, directions in explorer.directions.items():
+    for block, directions in explorer.directions("").items():
         factor = explorer.bundle.model.prior(block).factor
-        whitened = torch.linalg.solve(factor, directions.vectors.T).numpy()  # of N(0, 1) where z is of the prior
+        whitened = torch.linalg.solve(factor, directions.T).numpy()  # of N(0, 1) where z is of the prior
         assert whitened.T @ whitened == pytest.approx(np.eye(whitened.shape[1]), abs=1e-4)
 
 
@@ -32,8 +32,8 @@ def test_a_direction_points_to_where_the_waveform_grows(explorer):
     bundle = explorer.bundle
     condition = complete_condition(bundle, {})
     means = prior_means(bundle, condition)
-    for block, directions in explorer.directions.items():
-        for vector in directions.vectors:
+    for block, directions in explorer.directions("").items():
+        for vector in directions:
             down, typical, up = (
                 signals_of(decode(bundle, [condition], means | {block: means[block] + step * vector}))[0]
                 for step in (-1, 0, 1)

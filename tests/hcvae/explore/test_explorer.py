@@ -35,7 +35,7 @@ def test_the_current_waveform_is_the_typical_one_of_its_condition(explorer, page
 def test_shifts_move_along_the_directions(explorer, page):
     still = explorer.freeze(page)
     moved = explorer.freeze(changed(page, shifts=page.setting.shifts | {"local": (0.0, -2.0, 0.0, 0.5)}))
-    vectors = explorer.directions["local"].vectors.numpy()
+    vectors = explorer.directions("")["local"].numpy()
     difference = np.subtract(moved.latents["local"], still.latents["local"])
     assert difference == pytest.approx(-2 * vectors[1] + 0.5 * vectors[3], abs=1e-5)
     assert moved.latents["global"] == still.latents["global"]
@@ -89,7 +89,7 @@ def test_the_vertical_axis_covers_the_recordings_scale(explorer, page):
 
 def test_a_model_without_peaks_is_explored_too(linear, recordings_table, page):
     explorer = Explorer(linear, recordings_table)
-    shifts = {block: (0.0,) * len(found.change_uv) for block, found in explorer.directions.items()}
+    shifts = {block: (0.0,) * count for block, count in explorer.direction_counts.items()}
     table = explorer.waveforms(
         replace(changed(page, shifts=shifts), references=(explorer.recording(7),), shown=("row 7",))
     )

@@ -14,6 +14,7 @@ from hcvae.data.simulator import simulate
 from hcvae.data.table import signals_of, write_table
 from hcvae.generation import Recording, encode_recording
 from hcvae.models import build
+from hcvae.training.loop import resolve
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def bundle(grouped) -> Bundle:
 
 def untrained(config: Config, data: Dataset) -> Bundle:
     torch.manual_seed(0)
-    model = build(config.model.model_copy(update={"static_dim": data.preprocessing.static.dim})).eval()
+    model = build(resolve(config, data, 1).model).eval()
     return Bundle(model, config, data.preprocessing, {}, [])
 
 

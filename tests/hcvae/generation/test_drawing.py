@@ -65,6 +65,17 @@ def test_waves_that_no_training_row_had_labelled_are_not_predicted(bundle):
     assert table["peak_valid"].to_pylist() == [[False, False, False, False, True]] * 2
 
 
+def test_2000_waveforms_of_a_short_training_have_possible_peaks_at_any_temperature(trained_bundle):
+    levels = [{"stimulus_level_db": level} for level in (0.0, 30.0, 60.0, 90.0)]
+    for temperature in (1.0, 20.0):
+        table = generate(trained_bundle, levels, 500, temperature=temperature, extrapolate=True)
+        latency_ms = np.array(table["peak_latency_ms"].to_pylist())[:, [0, 2, 4]]
+        assert latency_ms.std(axis=0).min() > 0.01
+        ends = np.zeros((2000, 1)), np.full((2000, 1), 9.95)
+        assert (np.diff(np.hstack([ends[0], latency_ms, ends[1]]), axis=1) > 0).all()
+        assert table["peak_valid"].to_pylist() == [[True, False, True, False, True]] * 2000
+
+
 def test_no_samples_are_refused(bundle):
     with pytest.raises(UserError, match="n_samples >= 1 must hold, but got 0"):
         generate(bundle, [{"sex": "F"}], 0)

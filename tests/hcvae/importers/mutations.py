@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from hcvae.errors import UserError
-from hcvae.importers.importing import Wishes, _companions, read_file
+from hcvae.importers.files import companions_of
+from hcvae.importers.importing import Wishes, read_file
 from hcvae.importers.registry import MODULES, format_named, recognise
 from tests.hcvae.hostile import MAX_BYTES, Watch, deadline, mutated, peak_bytes
 
@@ -19,7 +20,7 @@ def main() -> None:
     for name in MODULES:
         format_named(name)
     content = original.read_bytes()
-    companions = {path.name: path.read_bytes() for path in _companions(original)}
+    companions = {path.name: path.read_bytes() for path in companions_of(original)}
     read_file(original, Wishes())  # imports what is imported late
     watch = Watch(folder)
     random, errors = np.random.default_rng(seed), 0

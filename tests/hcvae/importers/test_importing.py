@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from hcvae.importers.importing import METADATA, Wishes, files_in, read_file, table_of
+from hcvae.importers.files import files_in
+from hcvae.importers.importing import Wishes, read_file, table_of
+from hcvae.importers.provenance import METADATA
 
 KEY = bytes(32)
 SAME = (

@@ -313,7 +313,7 @@ class TestVersion73:
     def test_without_h5py(self, make, monkeypatch):
         path = make(lambda file: None)
         monkeypatch.setitem(sys.modules, "h5py", None)
-        with pytest.raises(UserError, match=r"pip install 'hcvae\[formats\]'"):
+        with pytest.raises(UserError, match=r"pip install --editable '\.\[formats\]'"):
             read(path)
 
 

@@ -181,7 +181,7 @@ class TestExcel:
 
     def test_without_openpyxl(self, book, monkeypatch):
         monkeypatch.setitem(sys.modules, "openpyxl", None)
-        with pytest.raises(UserError, match=r"pip install 'hcvae\[formats\]'"):
+        with pytest.raises(UserError, match=r"pip install --editable '\.\[formats\]'"):
             self.read(book)
 
     def change(self, path, old, new):

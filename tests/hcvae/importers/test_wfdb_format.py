@@ -158,7 +158,7 @@ def test_truncated_and_empty(raw):
 
 def test_without_wfdb(raw, monkeypatch):
     monkeypatch.setitem(sys.modules, "wfdb", None)
-    with pytest.raises(UserError, match=r"pip install 'hcvae\[formats\]'"):
+    with pytest.raises(UserError, match=r"pip install --editable '\.\[formats\]'"):
         read(raw[0])
 
 

@@ -24,7 +24,10 @@ def test_the_summary_says_what_the_files_say(trained):
 
 def test_reported_metrics_are_those_of_all_parts():
     metrics = {"validation": {"r2": 0.5, "correlation": 0.7, "seconds": 1.0}, "test": {"r2": 0.4, "seconds": 2.0}}
-    assert reported(metrics) == [("R2", [0.5, 0.4])]
+    assert reported(metrics)[1:] == [("R2", ["0.5", "0.4"])]
+    meaning, values = reported(metrics)[0]
+    assert meaning.startswith("disentanglement")
+    assert values == ["not measured", "not measured"]
 
 
 def test_findings_are_the_troubles_of_the_training(trained_bundle):

@@ -17,7 +17,8 @@ def test_reliability_of_one_coordinate_is_the_correlation():
     second = first + random.standard_normal((300, 1))
     reliability = reference(first, second).reliability("a")
     assert reliability.correlation == pytest.approx(np.corrcoef(first[:, 0], second[:, 0])[0, 1])
-    assert reliability.chance == pytest.approx(3 / np.sqrt(299))  # textbook: variance 1 / (N - 1) under permutation
+    quantile = 3.02536  # of Student's t with 298 degrees, exceeded in 1 of 741 cases; t = r sqrt(298 / (1 - r^2))
+    assert reliability.chance == pytest.approx(quantile / np.sqrt(298 + quantile**2), rel=1e-4)
 
 
 def test_chance_is_that_of_drawn_permutations():
@@ -29,6 +30,19 @@ def test_chance_is_that_of_drawn_permutations():
     scale = np.sqrt(np.sum(r**2) * np.sum(s**2))
     drawn = [np.sum(r * s[random.permutation(200)]) / scale for _ in range(20_000)]
     assert pairs.reliability("a").chance == pytest.approx(3 * np.std(drawn), rel=0.02)
+
+
+@pytest.mark.parametrize("rows", [6, 12, 24])
+def test_noise_exceeds_chance_in_one_of_741_cases_however_few_the_rows(rows):
+    """Beyond a condition of two or three terms, which leaves fewer degrees of freedom than there are rows."""
+    random = np.random.default_rng(rows)
+    regression = ConditionRegression.fit(np.resize([0.0, 1.0, 2.0][: 2 + (rows > 6)], (rows, 1)))
+    all_rows, above = np.ones(rows, bool), 0
+    for _ in range(10_000):
+        first, second = (regression.residual(random.standard_normal((rows, 1))) for _ in range(2))
+        found = IndependentReference(all_rows, regression, {"a": first}, {"a": second}).reliability("a")
+        above += found.correlation > found.chance
+    assert 4 <= above <= 27  # 13.5 expected; a normal's 3 standard deviations are exceeded by none, or by many more
 
 
 def test_an_attribute_without_coordinates_is_not_reliable():

@@ -43,5 +43,5 @@ def test_a_constant_condition_leaves_the_deviation_from_the_mean():
 
 def test_three_rows_for_each_term():
     ConditionRegression.fit(conditions(27))
-    with pytest.raises(UserError, match=r"9 independent terms .* got 26 rows; evaluate at least 27"):
+    with pytest.raises(UserError, match=r"26 waveforms are too few .* 9 independent terms .*: 27 are needed"):
         ConditionRegression.fit(conditions(26))

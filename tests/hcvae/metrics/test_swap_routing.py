@@ -232,7 +232,7 @@ def test_attributes_that_two_averages_do_not_share_are_left_out(data):
 
 def test_a_group_without_attributes_is_an_error(data):
     noise = np.random.default_rng(5).standard_normal((2, N, T))
-    with pytest.raises(UserError, match=r"a coarse attribute must be measurable, but got none \(offset: .*gain: "):
+    with pytest.raises(UserError, match=r"no coarse attribute .* can be told from noise \(offset: .*gain: averages"):
         swap_routing_score(compose, data.coarse, data.shape, data.condition, noise[0], independent_signals=noise[1])
 
 
@@ -411,7 +411,7 @@ def test_input_that_does_not_fit_is_refused(data, changes, message):
 
 def test_too_few_rows_for_the_condition_are_refused(data):
     rows = slice(0, 40)  # rank 14: intercept, 4 linear terms, 3 squares, 6 products
-    with pytest.raises(UserError, match=r"14 independent terms .* got 40 rows; evaluate at least 42"):
+    with pytest.raises(UserError, match=r"40 waveforms are too few .* 14 independent terms .*: 42 are needed"):
         swap_routing_score(compose, data.coarse[rows], data.shape[rows], data.condition[rows], data.clean[rows])
 
 

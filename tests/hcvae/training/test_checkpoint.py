@@ -1,5 +1,6 @@
 """Checkpoints that somebody deletes or damages, and disks that refuse them."""
 
+import json
 import os
 import resource
 import shutil
@@ -82,3 +83,18 @@ def test_a_checkpoint_that_is_refused_leaves_the_one_before_and_takes_no_room(tm
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [entry.name for entry in tmp_path.iterdir()] == ["epoch-0001"]
     assert weight_in(tmp_path) == 1
+
+
+def test_the_same_data_under_another_path_are_the_same_training(tmp_path):
+    """As of trainings that recorded relative paths. The fingerprint is what counts."""
+    checkpoint(tmp_path / "1", 2)
+    state = tmp_path / "1" / "epoch-0002" / "state.json"
+    content = json.loads(state.read_text())
+    content["identity"]["config"] = {"data": {"tables": ["table.parquet"]}}
+    state.write_text(json.dumps(content))
+    places = [Place.of(tmp_path / "1")]
+    moved = {"data": {"tables": ["/elsewhere/table.parquet"]}}
+    assert copy_newest(places, tmp_path / "2", {"config": moved, "data": "abc"}) is not None
+    assert copy_newest(places, tmp_path / "3", {"config": moved, "data": "abd"}) is None
+    static = {"data": moved["data"] | {"static": ["sex"]}}
+    assert copy_newest(places, tmp_path / "4", {"config": static, "data": "abc"}) is None

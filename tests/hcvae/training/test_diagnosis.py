@@ -11,6 +11,7 @@ EPOCHS = 20
 FIRST_OF_LAST_PHASE = 11
 """20 epochs have 3 in phase 1, 7 in phase 2 and 10 in phase 3."""
 DISENTANGLEMENT, INSTABILITY, COLLAPSE = "poor disentanglement", "training instability", "collapse"
+MISPLACED = "misplaced peaks"
 
 
 def config(**sections: dict[str, Any]) -> Config:
@@ -66,6 +67,28 @@ def test_a_healthy_training_has_no_trouble_at_any_time(epochs):
     assert troubles(healthy(epochs)) == []
 
 
+def placed(**changes: float) -> dict[str, float]:
+    """Peaks on the maxima of their waveforms."""
+    waves = {f"peak_distance_ms_{wave}": 0.05 for wave in ("I", "V")} | {
+        f"far_peaks_{wave}": 0.0 for wave in ("I", "V")
+    }
+    return {"impossible_peaks": 0.0} | waves | changes
+
+
+def test_misplaced_peaks_are_shown_with_their_numbers_where_they_were_measured():
+    [finding] = diagnose(config(), changed(placed(peak_distance_ms_V=0.43, far_peaks_V=0.3, impossible_peaks=0.21)))
+    assert finding.evidence == (
+        "median distance of the predicted peaks from the nearest maximum of their waveform: wave I 0.05 ms (0% over "
+        "1 ms), wave V 0.43 ms (30% over 1 ms); 21% of the waveforms with an impossible peak, in epoch 18"
+    )
+    assert "training.loss_weights.peak (now 1.0)" in finding.remedy
+    assert "0% of the waveforms" in examine(config(), changed(placed())).figures[MISPLACED]
+    assert MISPLACED not in examine(config(), healthy()).figures  # no peak head, or no label
+    older = changed({"peak_latency_error_ms_V": 0.1})
+    assert examine(config(), older).figures[MISPLACED] is None
+    assert examine(config(), changed(placed())[:14]).figures[MISPLACED] is None
+
+
 def plateau(**epochs: float) -> list[Any]:
     """A healthy training whose train_loss is 1 in all of the last phase, but for single epochs."""
     single = {name: {"train_loss": value} for name, value in epochs.items()}
@@ -116,6 +139,14 @@ RIPPLES = {"e13": 1.0, "e14": 1.4, "e15": 1.0, "e16": 1.4, "e17": 1.2}
         (changed({"validation_loss": None}), [INSTABILITY]),  # no best epoch
         (changed(e11={"validation_loss": None, "disentanglement": 0.0}), [INSTABILITY]),  # cannot be the best epoch
         (changed(e17={"peak_latency_error_ms_I": None}), []),  # no peak is labelled
+        (changed(placed()), []),
+        (changed(placed(impossible_peaks=0.001)), [MISPLACED]),
+        (changed(placed(peak_distance_ms_I=0.2)), []),
+        (changed(placed(peak_distance_ms_I=0.21)), [MISPLACED]),
+        (changed(placed(far_peaks_V=0.05)), []),
+        (changed(placed(far_peaks_V=0.06)), [MISPLACED]),
+        (changed(placed(far_peaks_V=0.06))[:14], []),  # the last phase has not settled
+        (changed({"impossible_peaks": 1.0}), [MISPLACED]),  # no valid one has a distance
         (
             changed(
                 {"disentanglement": 0.0, "global_active_units": 0.0, "local_active_units": 0.0, "train_loss": None}

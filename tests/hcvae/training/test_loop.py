@@ -139,7 +139,7 @@ def test_a_training_goes_on_where_its_folder_is_deleted(data, tmp_path):
     result = train_bundle(config(), data, folder, delete)
     assert [metrics["epoch"] for metrics in result.history] == list(range(1, 7))
     assert [checkpoint.name for checkpoint in (folder / "checkpoint").iterdir()] == ["epoch-0006"]
-    assert hcvae.load(folder / "bundle").metrics["validation"] == result.metrics
+    assert hcvae.load(folder / "bundle").metrics["validation"].items() >= result.metrics.items()
 
 
 def test_bf16_trains_to_about_the_same_error(data, tmp_path):
@@ -195,7 +195,7 @@ def test_the_bundle_holds_the_best_weights_and_figures_of_the_test_part(data, tm
     result = train_bundle(config(), data, tmp_path)
     bundle = hcvae.load(tmp_path / "bundle")
     assert all(torch.equal(tensor, bundle.model.state_dict()[n]) for n, tensor in result.model.state_dict().items())
-    assert bundle.metrics["validation"] == result.metrics
+    assert bundle.metrics["validation"].items() >= result.metrics.items()
     with torch.no_grad():
         posterior = bundle.model.encode(torch.tensor(data.test.signals), torch.tensor(data.test.static))
         decoded = bundle.model.decode(posterior["mu_global"], posterior["mu_local"], torch.tensor(data.test.static))

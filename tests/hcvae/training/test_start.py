@@ -1,9 +1,11 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 
 import hcvae
+from hcvae.bundle import save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.errors import UserError
@@ -63,6 +65,23 @@ def test_a_bundle_of_another_network_is_refused_before_any_training(section, val
     other = other.model_copy(update={"training": config(start_from=str(bundle)).training})
     with pytest.raises(UserError, match="training.start_from: .*" + message):
         preflight(other, prepare(other))
+
+
+def test_the_peak_head_of_an_older_bundle_starts_anew(data, bundle, tmp_path):
+    """Its outputs were latencies in ms; now they are logits."""
+    older = hcvae.load(bundle)
+    model = older.config.model.model_copy(update={"peak_window_ms": None})
+    older = dataclasses.replace(older, config=older.config.model_copy(update={"model": model}))
+    with torch.no_grad():
+        older.model.decoder.heads["predicted_peaks"][-1].bias += 1
+    save_bundle(tmp_path / "older", older, "Split by subject.", ())
+    started, anew = (
+        dict(fit(config(**STILL, start_from=start), data, tmp_path / name).model.named_parameters())
+        for name, start in (("fine", str(tmp_path / "older")), ("anew", None))
+    )
+    for name, weight in older.model.named_parameters():
+        source = anew[name] if "predicted_peaks" in name else weight
+        torch.testing.assert_close(started[name], source, atol=1e-6, rtol=0)
 
 
 def test_a_network_of_other_dropout_has_the_same_weights(bundle):

@@ -40,5 +40,5 @@ def test_without_mne_it_says_what_to_install(table, monkeypatch):
         return plain(name, *arguments, **options)
 
     monkeypatch.setattr(builtins, "__import__", without_mne)
-    with pytest.raises(UserError, match=r"needs the package mne, .*; pip install 'hcvae\[formats\]'"):
+    with pytest.raises(UserError, match=r"needs the package mne, .*; run `pip install --editable '\.\[formats\]'"):
         to_evoked(table)

@@ -32,7 +32,7 @@ def test_a_wrong_suffix_is_refused_before_any_work(command, tmp_path):
 
 def test_edf_without_its_package_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(export, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'hcvae\[formats\]'"):
+    with pytest.raises(UserError, match=r"pip install --editable '\.\[formats\]'"):
         check_path(tmp_path / "a.edf")
     check_path(tmp_path / "a.mat")
 

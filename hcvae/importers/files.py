@@ -1,0 +1,68 @@
+"""The files of an import: those that are named, and those of folders."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hcvae.errors import UserError
+from hcvae.importers.recording import FileError
+from hcvae.importers.registry import recognise
+
+
+def files_in(
+    given: Sequence[Path], out: Path | None = None, note: Callable[[str], None] = lambda text: None
+) -> tuple[list[Path], list[Path]]:
+    """The files to import, those of folders in the order of their names, and the files that are read with others.
+
+    Hidden files, links and folders within a folder are passed over, and so is `out`, the table to be written; `note`
+    gets what is passed over.
+
+    Raises:
+        UserError: a path that is not there or may not be read, a folder without files, or `out` given as a file.
+    """
+    files: list[Path] = []
+    within: set[Path] = set()
+    for path in given:
+        try:
+            found = _files_of(path, out, note)
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}; name files, or folders, that you may read") from error
+        files += found
+        within.update(file for file in found if file != path)
+    companions = {companion for path in files for companion in companions_of(path)} & within
+    return [path for path in files if path not in companions], sorted(companions)
+
+
+def companions_of(path: Path) -> list[Path]:
+    """The files that are read with `path`; none where its format is not known, or its folder may not be listed."""
+    try:
+        return recognise(path).companions(path)
+    except (FileError, OSError):
+        return []  # read_file reports what is wrong with it
+
+
+def _files_of(path: Path, out: Path | None, note: Callable[[str], None]) -> list[Path]:
+    if path.is_dir():
+        return _files_within(path, out, note)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; name the files, or the folder, of your recordings")
+    if _is_same(path, out):
+        raise UserError(f"{path}: is also the file to write; name another one with --out")
+    return [path]
+
+
+def _files_within(folder: Path, out: Path | None, note: Callable[[str], None]) -> list[Path]:
+    entries = sorted(entry for entry in folder.iterdir() if entry.name[0] != ".")
+    files = [entry for entry in entries if entry.is_file() and not entry.is_symlink()]
+    others = [file for file in files if not _is_same(file, out)]
+    if not others:
+        raise UserError(f"{folder}: a folder without files to read; name one that holds recordings")
+    if len(files) < len(entries):
+        note(f"{len(entries) - len(files)} folders or links within a folder are not read")
+    if len(others) < len(files):
+        note("the table to write, which is in a folder of the files, is not read")
+    return others
+
+
+def _is_same(path: Path, out: Path | None) -> bool:
+    return out is not None and os.path.exists(out) and path.samefile(out)

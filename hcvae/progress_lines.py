@@ -1,0 +1,41 @@
+"""Signs of life of a long command in the log of a job, where no terminal shows a progress bar."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+INTERVAL_S = 60.0
+"""Between two lines."""
+
+
+@contextmanager
+def line_a_minute(console: Console, text: Callable[[], str]) -> Iterator[None]:
+    """Print `text()` and the time elapsed every `INTERVAL_S` seconds, unless `console` is a terminal."""
+    if console.is_terminal:
+        yield
+        return
+    started, ended = time.monotonic(), threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(INTERVAL_S):
+            line = f"{text()}; elapsed {clock(time.monotonic() - started)}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    thread = threading.Thread(target=repeat, name="progress lines", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def clock(seconds: float | None) -> str:
+    """A duration as h:mm:ss."""
+    if seconds is None:
+        return "-:--:--"
+    minutes, second = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"

@@ -1,0 +1,112 @@
+"""What the inspection says of training and search, against what the jobs do with the same table and options."""
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+
+from hcvae import cli
+from hcvae.config import Config
+from hcvae.data.dataset import prepare
+from hcvae.data.readiness import unmeasured
+from hcvae.data.simulator import simulate
+from hcvae.data.table import write_table
+from hcvae.errors import UserError
+from hcvae.inspection import read
+from hcvae.inspection.trainability import trainability
+
+COLUMNS = ["record_id", "subject_id", "stimulus_level_db", "recording_index", "n_averages", "sex", "signal"]
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A function that writes so many waveforms, two averages a recording, as a small laboratory has them."""
+
+    def write(rows, *without):
+        path = str(tmp_path / f"own{rows}.parquet")
+        write_table(simulate(400, 1).slice(0, rows).select(COLUMNS).drop_columns(list(without)), path)
+        return path
+
+    return write
+
+
+def prepared(*options):
+    """The data of a training with these options of the command line."""
+    tree = {"data": {}, "model": {}}
+    words = [word for option in options for word in shlex.split(option)]
+    for name, value in zip(words[::2], words[1::2], strict=True):
+        section, key = name.removeprefix("--").split(".")
+        tree[section][key] = json.loads(value)
+    return prepare(Config.model_validate(tree))
+
+
+def test_enough_recordings_can_be_trained_and_searched_on(tmp_path):
+    path = str(tmp_path / "a.parquet")
+    write_table(simulate(1500, 1).select(COLUMNS), path)
+    found = trainability(read(path))
+    assert (found.untrainable, found.unsearchable, found.remedy) == (None, None, None)
+    assert "subjects, at least 5" in found.split
+    assert unmeasured(prepared(found.options)) == {}
+
+
+@pytest.mark.parametrize("rows", [40, 120])
+def test_what_a_search_takes_is_enough(own, rows):
+    found = trainability(read(own(rows)))
+    assert found.untrainable is None
+    assert "cannot be measured on the validation part" in found.unsearchable
+    assert found.remedy.startswith("--data.static")
+    assert "validation" in unmeasured(prepared(found.options))
+    assert "validation" not in unmeasured(prepared(found.options, found.remedy))
+
+
+def test_without_names_of_rows_a_column_is_asked_for(own):
+    found = trainability(read(own(40, "record_id")))
+    assert "a column record_id that names each row" in found.remedy
+
+
+def test_the_waveforms_that_are_missing_are_counted(own):
+    found = trainability(read(own(12)))
+    assert "2 waveforms are too few" in found.unsearchable
+    assert "about 54 waveforms in all, so that the validation part has 9 or more" in found.remedy  # 9 * 12 / 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "without", "said"),
+    [
+        (2, (), "no column varies that could condition a model, such as stimulus_level_db"),
+        (4, (), "3 are needed at least"),
+        (40, ("stimulus_level_db", "sex", "n_averages"), "no column varies"),
+    ],
+)
+def test_what_training_lacks(own, rows, without, said):
+    assert said in trainability(read(own(rows, *without))).untrainable
+
+
+def test_rows_without_a_waveform_keep_a_table_from_training(make_table):
+    from hcvae.inspection import Recordings
+
+    signals = [[np.nan] * 64, *make_table()["signal"].to_pylist()[1:]]
+    assert "see the warnings" in trainability(Recordings.of(make_table(signal=signals))).untrainable
+
+
+def test_the_command_says_it_and_writes_it(own, tmp_path, capsys):
+    """The options are those of a table with other names, another length and rate."""
+    path = own(40)
+    assert cli.run(["inspect", path, "--json", str(tmp_path / "a.json")]) == 0
+    said = capsys.readouterr().out
+    assert f"can be trained on: python -m jobs.train --data.tables '[\"{path}\"]' --data.static" in said
+    assert "cannot be searched on as it is: disentanglement cannot be measured" in said
+    assert json.loads((tmp_path / "a.json").read_text())["training"]["remedy"].startswith("--data.static")
+
+
+def test_other_names_lengths_and_rates_become_options(make_table, tmp_path):
+    path = str(tmp_path / "a.parquet")
+    write_table(make_table(12, 8, rate_hz=None).rename_columns({"subject_id": "animal"}), path)
+    found = trainability(read(path, "animal", sampling_rate_hz=20000.0), "animal", sampling_rate_hz=20000.0)
+    for option in ("--model.signal_length 64", "--data.sampling_rate_hz 20000.0", "--data.subject_column animal"):
+        assert option in found.options
+    options = found.options.replace("--data.subject_column animal", "--data.subject_column '\"animal\"'")
+    assert prepared(options).n_train == 192 * 8 // 12  # 8 of 12 subjects
+    with pytest.raises(UserError, match="subject_id"):
+        prepared(found.options.replace("--data.subject_column animal", ""))

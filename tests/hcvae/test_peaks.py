@@ -1,0 +1,54 @@
+"""The one rule of which predicted peaks are valid."""
+
+import math
+
+import pytest
+import torch
+
+import hcvae
+from hcvae.peaks import placement, valid_waves
+from tests.hcvae.test_bundle_versions import VERSION_1
+
+
+@pytest.fixture(scope="module")
+def preprocessing():
+    """32 samples at 3333 Hz: 0 to 9.3 ms."""
+    return hcvae.load(VERSION_1).preprocessing
+
+
+CASES = {
+    "in order": ([1.7, 3.9, 5.9], [True, True, True]),
+    "at the ends of the window": ([0.0, 3.9, 9.3], [True, True, True]),
+    "before the stimulus": ([-0.01, 3.9, 5.9], [False, True, True]),
+    "after the last sample": ([1.7, 3.9, 9.31], [True, True, False]),
+    "I and III crossed": ([4.0, 3.9, 5.9], [False, False, True]),
+    "III and V crossed": ([1.7, 6.0, 5.9], [True, False, False]),
+    "V before both": ([1.7, 3.9, 1.0], [False, False, False]),
+    "two at one time": ([1.7, 1.7, 5.9], [False, False, True]),
+    "one that is outside crosses none": ([1.7, 30.0, 5.9], [True, False, True]),
+    "not finite": ([math.nan, 3.9, math.inf], [False, True, False]),
+}
+
+
+@pytest.mark.parametrize(("latency_ms", "expected"), CASES.values(), ids=CASES)
+def test_which_waves_are_valid(preprocessing, latency_ms, expected):
+    peaks = torch.tensor([[*latency_ms, 0.1, -0.2, 0.3]] * 2)
+    assert valid_waves(peaks, preprocessing).tolist() == [expected] * 2
+
+
+def test_an_amplitude_that_is_not_finite_and_a_wave_that_was_never_labelled_are_not_valid(preprocessing):
+    peaks = torch.tensor([[1.7, 3.9, 5.9, 0.1, math.nan, 0.3]])
+    assert valid_waves(peaks, preprocessing).tolist() == [[True, False, True]]
+    only_v = preprocessing.model_copy(update={"labelled_waves": ("V",)})
+    crossed = torch.tensor([[8.0, 7.0, 5.9, 0.1, 0.2, 0.3]])
+    assert valid_waves(crossed, only_v).tolist() == [[False, False, True]]
+
+
+def test_placement_is_that_of_the_waves_that_were_labelled(preprocessing):
+    only_v = preprocessing.model_copy(update={"labelled_waves": ("V",)})
+    signals = torch.zeros(1, 32)
+    signals[0, 20] = 1.0  # 6.0 ms
+    found = placement(torch.tensor([[8.0, 7.0, 5.9, 0.1, 0.2, 0.3]]), signals, only_v)
+    assert found == pytest.approx({"impossible_peaks": 0, "peak_distance_ms_V": 0.1, "far_peaks_V": 0}, abs=1e-6)
+    none = preprocessing.model_copy(update={"labelled_waves": ()})
+    assert placement(torch.zeros(1, 6), signals, none) == {}

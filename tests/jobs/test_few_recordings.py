@@ -1,0 +1,62 @@
+"""Recordings too few for disentanglement: a training runs without it, a search is refused with what it takes."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import hcvae
+from hcvae.data.simulator import simulate
+from hcvae.data.table import write_table
+from hcvae.errors import UserError
+from jobs import search, train
+
+TINY = ["--model.width=0.02", "--model.global_latent_dim=3", "--model.local_latent_dim=4", "--training.epochs=1"]
+COLUMNS = ["record_id", "subject_id", "stimulus_level_db", "recording_index", "n_averages", "sex", "signal"]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    """Forty waveforms of two subjects, two averages a recording: six are for validation."""
+    write_table(simulate(400, 1).slice(0, 40).select(COLUMNS), tmp_path / "own.parquet")
+    return str(tmp_path / "own.parquet")
+
+
+def test_a_training_runs_without_disentanglement_and_says_so_once(
+    table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert train.run([f"--data.tables={table}", "--data.static=stimulus_level_db", *TINY, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("the training runs, but disentanglement cannot be measured on the validation part") == 1
+    assert "no fine attribute of the waveforms can be told from noise" in said
+    assert "34 waveforms show a correlation of 0.5" in said
+    assert "disentanglement not measured (validation part, best epoch)" in said
+    bundle, card = hcvae.load(out / "bundle"), (out / "bundle" / "README.md").read_text()
+    assert {"disentanglement", "film_effect"} & bundle.metrics["validation"].keys() == set()
+    assert bundle.metrics["validation"]["reconstruction_nmse"] > 0
+    assert "- disentanglement cannot be measured on the validation part" in card
+    assert re.search(r"disentanglement.*\| not measured \| not measured \|", card)
+
+
+def test_a_search_names_the_options_with_which_it_runs(table: str, tmp_path: Path) -> None:
+    arguments = [f"--data.tables={table}", "--search.storage", str(tmp_path / "results"), *TINY, "--dry-run"]
+    static = ['--data.static=["stimulus_level_db","sex","n_averages"]']
+    with pytest.raises(UserError) as error:
+        search.run([*arguments, *static])
+    told = re.search(r"It can be measured with: (.*)\. python -m jobs.train", str(error.value))
+    assert told, error.value
+    assert shlex.split(told[1]) == [
+        "--data.static", '["stimulus_level_db"]', "--data.average_columns", '["record_id"]'
+    ]  # fmt: skip
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.services
+def test_a_search_runs_with_these_options(table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [f"--data.tables={table}", "--search.storage", str(tmp_path / "results"), *TINY, "--dry-run"]
+    options = ["--data.static", '["stimulus_level_db"]', "--data.average_columns", '["record_id"]']
+    space = ["--search.space", '{"training.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2}}']
+    assert search.run([*arguments, *options, *space]) == 0
+    assert "0 of 8 trials finished" in capsys.readouterr().out

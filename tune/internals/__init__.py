@@ -1,0 +1,22 @@
+"""All uses of private names of Ray and Optuna, one module for each library; no other file of ours has any.
+
+Each module names the version that it is written for, and refuses others when it is imported.
+"""
+
+from importlib.metadata import version
+
+from hcvae.errors import UserError
+
+
+def require(package: str, series: str) -> None:
+    """Check that the installed `package` is of the version `series`, such as 2.60.
+
+    Raises:
+        UserError: it is another one.
+    """
+    found = version(package)
+    if not f"{found}.".startswith(f"{series}."):
+        raise UserError(
+            f"{package}: must be version {series}, whose internals the search relies on, but got {found}; "
+            f"pip install '{package}=={series}.*'"
+        )
