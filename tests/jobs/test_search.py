@@ -245,12 +245,20 @@ def test_dry_run_of_a_study_that_is_there_changes_nothing(
     assert files() == before
 
 
+@pytest.mark.parametrize("columns", ["80", "60"])
 def test_a_finished_search_shows_the_front_and_what_to_do_next(
-    study: Path, tiny: dict[str, Any], write_config: Write, capsys: pytest.CaptureFixture[str]
+    study: Path,
+    tiny: dict[str, Any],
+    write_config: Write,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    columns: str,
 ) -> None:
     """Also: the same command again finds its study finished."""
+    monkeypatch.setenv("COLUMNS", columns)
     assert search.run(["--config", write_config(tiny)]) == 0
     printed = capsys.readouterr().out
+    assert "…" not in printed
     result = SearchResult.open(study)
     assert [trial.state for trial in result.trials] == ["complete"] * 3
     for trial in result.pareto:

@@ -190,7 +190,7 @@ def test_progress_as_json_lines(small_search: SmallSearch, capsys: pytest.Captur
 def test_one_process_runs_one_trial_after_the_other(small_search: SmallSearch) -> None:
     """A fresh one for each would take seconds to import torch. TensorBoard's files are named by their process."""
     result = run_search(small_search(trials=3, max_concurrent=1, training={"epochs": 1}))
-    events = list(result.folder.path.glob("trials/**/events.out.tfevents.*"))
+    events = list(result.folder.path.glob("tensorboard/*/events.out.tfevents.*"))
     assert len(events) == 3
     assert len({file.name.split(".")[-2] for file in events}) == 1
 

@@ -8,6 +8,7 @@ from hcvae.data.simulator import simulate
 from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.evaluation import MEASURES
+from hcvae.evaluation.comparison import _shown
 
 
 @pytest.fixture
@@ -30,10 +31,12 @@ def evaluate(*arguments) -> int:
     return cli.run(["evaluate", *map(str, arguments)])
 
 
-def test_a_bundle_stands_beside_the_baselines(trained, tmp_path, capsys, wide):
+def test_a_bundle_stands_beside_the_baselines(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     assert evaluate(trained, "--out", tmp_path / "out") == 0
     said = capsys.readouterr().out
-    for words in ("PCA 3+4", "condition mean", "oracle", "recorded", "J_gt, known factors", "test part"):
+    assert "…" not in said
+    for words in ("3+4", "condition", "oracle", "recorded", "J_gt, known factors", "test part"):
         assert words in said
     written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     stored = json.loads((trained / "metrics.json").read_text())["test"]
@@ -41,6 +44,9 @@ def test_a_bundle_stands_beside_the_baselines(trained, tmp_path, capsys, wide):
     assert found["measures"]["reconstruction_nmse"] == pytest.approx(stored["reconstruction_nmse"], rel=1e-3)
     assert set(MEASURES) <= {*found["measures"], *found["left_out"]}
     assert list(written["baselines"]) == ["PCA 3+4", "condition mean", "oracle", "recorded"]
+    for column in (found, *written["baselines"].values()):
+        shown = {_shown(value) for name, value in column["measures"].items() if name in MEASURES}
+        assert shown - set(said.split()) == set()
     figures = {path.name for path in (tmp_path / "out").glob("*.png")}
     assert {"swap_grid.png", "fixed_global.png", "fixed_local.png", "interpolation.png"} < figures
 
