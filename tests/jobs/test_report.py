@@ -2,6 +2,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Locator
@@ -123,10 +124,9 @@ def test_a_report_needs_no_network_and_its_front_answers_the_pointer(
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (390, "dark")])
 def test_a_report_is_accessible_and_fits_its_window(
-    study: Path, written: Path, browser: Browser, width, scheme
+    written: Path, browser: Browser, width: int, scheme: Literal["light", "dark"]
 ) -> None:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.goto(f"file://{written}")
