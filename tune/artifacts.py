@@ -127,7 +127,7 @@ def upload_texts(
 def history_of(folder: StudyFolder, study: optuna.Study, trial: FrozenTrial) -> list[dict[str, Any]]:
     """The metrics of every epoch of a finished trial; empty where there are none, or no longer."""
     store = ArtifactStore(folder.artifacts)
-    for meta in get_all_artifact_meta(trial, storage=study._storage):
+    for meta in get_all_artifact_meta(trial, storage=storage_of(study)):
         if meta.filename == HISTORY:
             with suppress(ArtifactNotFound), store.open_reader(meta.artifact_id) as file:
                 return [json.loads(line) for line in file.read().splitlines()]

@@ -309,7 +309,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
     def _listed(self, trial: Trial, name: str) -> list[Any]:
         """A list in an attribute; empty where another program has put something else there."""
-        found = attributes_of(self._study._storage.get_trial(trial._trial_id)).get(name)
+        found = attributes_of(recorded(self._study, trial)).get(name)
         return found if isinstance(found, list) else []
 
     def _annotate(self, trial: Trial, outcome: Outcome) -> None:

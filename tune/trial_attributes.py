@@ -12,6 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial
 
 from hcvae.validation import shortened
+from tune.internals.optuna_internals import recorded, set_trial_system_attribute
 
 RECORD = "record"
 """System attribute of a trial: values that are too long for user attributes, by name."""
@@ -32,12 +33,12 @@ def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
 
 def record(study: optuna.Study, trial: Trial, attributes: Mapping[str, Any]) -> None:
     """Record `attributes` of a running trial, in place of what was recorded by those names; None removes."""
-    frozen = study._storage.get_trial(trial._trial_id)
+    frozen = recorded(study, trial)
     long = {name: value for name, value in attributes.items() if value is not None and is_long(value)}
     before = frozen.system_attrs.get(RECORD, {})
     content = {name: value for name, value in before.items() if name not in attributes} | long
     if content != before:
-        study._storage.set_trial_system_attr(trial._trial_id, RECORD, content)
+        set_trial_system_attribute(study, trial, RECORD, content)
     for name, value in attributes.items():
         shown = value if name not in long else _beginning(value)
         if shown is not None or frozen.user_attrs.get(name) is not None:

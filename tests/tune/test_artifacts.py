@@ -71,7 +71,7 @@ class TestDrawing:
     def test_a_figure_that_fails_leaves_the_trial_complete(self, data: Dataset, tmp_path: Path) -> None:
         outcome = illustrate(complete(), data.validation, tmp_path)
         assert (outcome.state, outcome.values, outcome.figures) == ("complete", (0.25, 0.5), ())
-        assert str(outcome.figure_failure).startswith(f"UserError: {tmp_path}/bundle/config.json: not a model bundle")
+        assert str(outcome.figure_failure).startswith(f"UserError: {tmp_path}/bundle: not a model bundle")
 
     def test_a_failed_trial_has_no_figures(self, data: Dataset, tmp_path: Path) -> None:
         failed = Outcome(state="failed", failure="no")

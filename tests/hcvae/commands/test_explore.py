@@ -35,4 +35,4 @@ def test_help_loads_neither_torch_nor_flask():
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.splitlines()[-1] == "[]"
-    assert "hcvae explore model" in said.split("examples:")[1]
+    assert "hcvae explore results/model" in said.split("examples:")[1]
