@@ -144,9 +144,8 @@ def test_posterior_draws_with_noise_have_the_second_moments_of_the_recordings(tr
     expected = recorded.T @ recorded / len(recorded)
     difference = noisy.T @ noisy / len(recorded) - expected
     assert np.linalg.norm(difference) < 0.1 * np.linalg.norm(expected)
-    assert np.mean(response.numpy() ** 2) < 0.85 * np.mean(
-        recorded**2
-    )  # outside those 15 %: the response alone is too weak
+    # The response alone is too weak, beyond those 15 %.
+    assert np.mean(response.numpy() ** 2) < 0.85 * np.mean(recorded**2)
 
 
 def test_noise_falls_with_the_averages_as_the_simulator_s(trained):
