@@ -112,7 +112,8 @@ def test_waves_that_are_not_valid_are_nan(tmp_path):
 def exported(tmp_path_factory) -> Path:
     """What the README's command writes; it says so, too."""
     folder = tmp_path_factory.mktemp("export")
-    (folder / "model").symlink_to(VERSION_1)
+    (folder / "results").mkdir()
+    (folder / "results" / "model").symlink_to(VERSION_1)
     (line,) = [text for text in (ROOT / "README.md").read_text().splitlines() if text.startswith("hcvae export ")]
     command = shlex.split(line.split("#")[0])
     program = "import sys, hcvae.cli; sys.argv = sys.argv[1:]; hcvae.cli.main()"
@@ -137,7 +138,7 @@ def test_the_page_s_example_runs_without_pytorch(exported):
 @pytest.mark.services
 def test_the_metadata_tell_how_to_use_the_files(exported):
     for part in ("encoder", "prior", "decoder"):
-        session = onnxruntime.InferenceSession(str(exported / f"model-{part}.onnx"))
+        session = onnxruntime.InferenceSession(str(exported / "results" / f"model-{part}.onnx"))
         about = session.get_modelmeta().custom_metadata_map
         assert about["part"] == part
         assert float(about["sampling_rate_hz"]) == 20000 / 6
@@ -150,7 +151,7 @@ def test_the_metadata_tell_how_to_use_the_files(exported):
 
 @pytest.mark.services
 def test_what_hcvae_refuses_is_nan(exported):
-    decoder = onnxruntime.InferenceSession(str(exported / "model-decoder.onnx"))
+    decoder = onnxruntime.InferenceSession(str(exported / "results" / "model-decoder.onnx"))
     known, nan = [60, 20, 1], np.nan
     condition = np.array([known, [nan, 20, 1], [60, nan, 1], [60, 20, 2], [60, 20, nan]], np.float32)
     latents = {"z_global": np.zeros((5, 2), np.float32), "z_local": np.zeros((5, 3), np.float32)}
