@@ -9,15 +9,13 @@ from benchmarks.postgres import Server
 
 
 @pytest.mark.services
-@pytest.mark.parametrize(("database", "index"), [("sqlite", 0), ("postgresql", 1)])
-def test_a_killed_search_loses_nothing(
-    database: str, index: int, tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+def test_a_search_killed_with_its_ray_loses_nothing(
+    tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
-    url = postgres.url if database == "postgresql" else None
-    row = one_round(database, index, url, tmp_path, trials=4)
+    row = one_round("postgresql", 1, postgres.url, tmp_path, trials=4)
     assert row["failed"] == []
-    assert row["killed"] == ("driver and Ray" if index else "driver")
+    assert row["killed"] == "driver and Ray"
 
 
 def test_the_table_counts_rounds_by_database_and_by_what_was_killed() -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from optuna.trial import create_trial
 
@@ -21,7 +20,6 @@ from tune.config import SearchConfig
 from tune.front import summarize
 from tune.results import SearchResult
 from tune.space import searchable_fields
-from tune.trial_attributes import attributes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -298,44 +296,7 @@ def test_a_search_of_all_combinations_is_not_told_to_go_on(study: Path, tiny: di
     assert "search further" not in search._next_steps(config, SearchResult.open(study), [])
 
 
-# Ctrl-C and waiting, in a process of its own
-
-
-@pytest.mark.services
-def test_the_same_command_continues_after_ctrl_c(
-    tmp_path: Path, write_config: Write, start_job: Start, run_job: Run
-) -> None:
-    training = {"epochs": 20, "batch_size": 64, "checkpoint_every_epochs": 1, "early_stopping_patience": None}
-    config = {
-        "model": {"width": 0.02},
-        "data": {"simulator": {"rows": 1500}},
-        "training": training,
-        "search": {"study": "stopped", "storage": str(tmp_path), "trials": 3, "max_concurrent": 1},
-    }
-    arguments = ["--config", write_config(config), "--log-json"]
-    process = start_job("search", *arguments)
-    assert process.stdout is not None
-    for line in process.stdout:
-        event = json.loads(line)
-        if event["event"] == "epoch" and event["trial"] == 1 and event["metrics"]["epoch"] >= 3:
-            break
-    os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
-    assert said.endswith("interrupted\n")
-    assert "Traceback" not in said
-
-    ended = run_job("search", *arguments)
-    assert ended.returncode == 0, ended.stderr
-    events = [json.loads(line) for line in ended.stdout.splitlines()]
-    epochs = [(event["trial"], event["metrics"]["epoch"]) for event in events if event["event"] == "epoch"]
-    assert epochs[0][0] == 1
-    assert epochs[0][1] >= 3
-    assert {number for number, _ in epochs} == {1, 2}
-    study = optuna.load_study(study_name="stopped", storage=f"sqlite:///{tmp_path}/stopped/study.db")
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
-    for trial in study.trials:
-        assert [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]] == list(range(1, 21))
+# Waiting, in a process of its own; tests/tune/test_interruption.py has the interruptions
 
 
 @pytest.mark.services
