@@ -65,7 +65,8 @@ class FitResult(Described):
 
     def facts(self) -> dict[str, object]:
         """The best epoch and its objectives."""
-        shown = {name: self.metrics[name] for name in ("reconstruction_nmse", "disentanglement")}
+        objectives = ("reconstruction_nmse", "disentanglement")  # the second only where the data show it
+        shown = {name: self.metrics[name] for name in objectives if name in self.metrics}
         return {"best_epoch": self.best_epoch, "epochs": len(self.history), **shown, "precision": self.precision.used}
 
     @property

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 import hcvae
+from hcvae.config import Config
+from hcvae.data.dataset import prepare
 from hcvae.data.simulator import simulate
 from hcvae.data.table import write_table
 from hcvae.errors import UserError
+from hcvae.training import fit
 from jobs import search, train
 
 TINY = ["--model.width=0.02", "--model.global_latent_dim=3", "--model.local_latent_dim=4", "--training.epochs=1"]
@@ -38,6 +41,19 @@ def test_a_training_runs_without_disentanglement_and_says_so_once(
     assert bundle.metrics["validation"]["reconstruction_nmse"] > 0
     assert "- disentanglement cannot be measured on the validation part" in card
     assert re.search(r"disentanglement.*\| not measured \| not measured \|", card)
+
+
+def test_the_result_of_a_training_without_disentanglement_can_be_shown(table: str, tmp_path: Path) -> None:
+    config = Config.model_validate(
+        {
+            "model": {"width": 0.02, "global_latent_dim": 3, "local_latent_dim": 4},
+            "data": {"tables": [table], "static": ["stimulus_level_db"]},
+            "training": {"epochs": 1},
+        }
+    )
+    shown = repr(fit(config, prepare(config), tmp_path / "fit"))
+    assert "reconstruction_nmse" in shown
+    assert "disentanglement" not in shown
 
 
 def test_a_search_names_the_options_with_which_it_runs(table: str, tmp_path: Path) -> None:
