@@ -20,7 +20,7 @@ from hcvae.importers.biosig_text import USUAL_BAND_HZ
 from hcvae.importers.biosig_variables import stimulus_of
 from hcvae.importers.cells import is_null
 from hcvae.importers.columns import UV_PER_UNIT, as_number
-from hcvae.importers.lines import lines_of, number_in, numbers_in, whole_in, whole_or_none
+from hcvae.importers.lines import lines_of, number_in, numbers_in, text_or_none, whole_in, whole_or_none
 from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
 from hcvae.importers.units import uv_per
@@ -127,7 +127,7 @@ def _recording(cells: list[str], line: int, columns: _Columns, options: ReadOpti
         sampling_rate_hz=1e6 / period_us,
         start_ms=number_in(*field("O.S. Time")) if start_ms is None else start_ms,
         values=values,
-        subject=None if is_null(subject) else subject,
+        subject=text_or_none(subject),
         peaks=None,
         usual_band_hz=USUAL_BAND_HZ,
         channel=(field("Chan")[0] or None) if "Chan" in columns.place else None,

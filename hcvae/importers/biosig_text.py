@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from hcvae.importers.biosig_variables import stimulus_of
-from hcvae.importers.cells import is_null, number_of
-from hcvae.importers.lines import lines_of, number_in, whole_in, whole_or_none
+from hcvae.importers.cells import number_of
+from hcvae.importers.lines import lines_of, number_in, text_or_none, whole_in, whole_or_none
 from hcvae.importers.recording import Averaging, FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
 
@@ -128,7 +128,7 @@ def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions)
         sampling_rate_hz=1e6 / period_us,
         start_ms=milliseconds("Onset Delay"),
         values=values,
-        subject=None if is_null(subject) else subject,
+        subject=text_or_none(subject),
         peaks=None,
         usual_band_hz=USUAL_BAND_HZ,
         usual_averaging=USUAL_AVERAGING,

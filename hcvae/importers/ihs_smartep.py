@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcvae.importers.cells import is_null
-from hcvae.importers.lines import lines_of, number_in, number_or_none, numbers_in, whole_in, whole_or_none
+from hcvae.importers.lines import lines_of, number_in, number_or_none, numbers_in, text_or_none, whole_in, whole_or_none
 from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format
 
@@ -159,7 +159,7 @@ def _recordings(
             sampling_rate_hz=1e6 / period_us,
             start_ms=times_ms[first],
             values=values | {"half": half},
-            subject=None if is_null(subject) else subject,
+            subject=text_or_none(subject),
             peaks=None,
             usual_band_hz=USUAL_BAND_HZ,
             channel=(field("Channel")[0] or None) if "Channel" in header.rows else None,

@@ -141,6 +141,11 @@ def number_or_none(text: str, path: Path, line: int, what: str) -> float | None:
     return None if is_null(text) else number_in(text, path, line, what)
 
 
+def text_or_none(text: str) -> str | None:
+    """The text of a field; None where it is empty, or holds a word for nothing."""
+    return None if is_null(text) else text
+
+
 def whole_or_none(text: str, path: Path, line: int, what: str) -> int | None:
     """As `whole_in`; None where the field is empty, or holds a word for nothing."""
     return None if is_null(text) else whole_in(text, path, line, what)

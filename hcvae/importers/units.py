@@ -9,13 +9,13 @@ MICRO = str.maketrans("µμ", "uu")  # micro sign, Greek letter
 HERTZ = re.compile(r"\s*(\S+?)\s*(k?)Hz\s*", re.IGNORECASE)
 NUMBER = r"(?<![\d.,])(?<!\de)(?<!\de[-+])(?:(?<![\w.,])[-+])?\d+(?:[.,]\d+)?"  # "M1-20" is no negative number
 DECIBELS = re.compile(rf"({NUMBER})\s*dB\s*([a-z]*)", re.IGNORECASE)
+UV_PER = {name.lower().translate(MICRO): scale for name, scale in UV_PER_UNIT.items()}
 REFERENCES = {name.lower(): f"dB {name}" for name in ("SPL", "peSPL", "ppeSPL", "HL", "nHL", "SL", "eHL")}
 
 
 def uv_per(unit: str) -> float | None:
     """Microvolts of one `unit`, in any case of its letters; None where it is no unit of voltage."""
-    scales = {name.lower().translate(MICRO): scale for name, scale in UV_PER_UNIT.items()}
-    return scales.get(unit.strip().lower().translate(MICRO))
+    return UV_PER.get(unit.strip().lower().translate(MICRO))
 
 
 def hertz_in(text: str) -> float | None:
