@@ -16,7 +16,7 @@ from hcvae.data.dataset import Dataset
 from hcvae.data.readiness import routing_or_none
 from hcvae.described import Described
 from hcvae.errors import UserError
-from hcvae.models import Model, build
+from hcvae.models import Model, build, outline
 from hcvae.patience import patiently
 from hcvae.storage import Place
 from hcvae.training.checkpoint import TrainingState, copy_newest, load_checkpoint, save_checkpoint
@@ -96,14 +96,15 @@ def fit(
     it, with `torch.distributed` initialised; rank 0 evaluates, writes and reports.
 
     Raises:
-        UserError: the configuration does not fit the data, the workers or the bundle that it starts from, or `folder`
-            holds another training.
+        UserError: the configuration does not fit the data, the workers or the bundle that it starts from, the model is
+            too large for a bundle, or `folder` holds another training.
         TrainingDiverged: a loss is not finite; the last checkpoint before it stays.
         StorageError: a checkpoint cannot be written for a long time; the one before it stays.
     """
     workers = Workers.current()
     config = resolve(config, data, workers.size)
     device = pick_device(config.training.device)
+    outline(config.model)
     torch.manual_seed(config.training.seed)
     model = build(config.model)
     if (weights := starting_weights(config, data)) is not None:

@@ -16,7 +16,6 @@ from ray._private.utils import get_used_memory
 
 import hcvae
 from benchmarks.kills import Search, newest_checkpoint
-from hcvae.config import MOST_DIMENSIONS
 from hcvae.errors import UserError
 from tune.config import SearchConfig
 from tune.folder_lock import locked_folder
@@ -28,8 +27,6 @@ from tune.trial_attributes import attributes_of
 pytestmark = pytest.mark.services
 SmallSearch = Callable[..., SearchConfig]
 EPOCHS = 40
-HUGE = MOST_DIMENSIONS
-"""Latents: fitting the prior to them takes 7 GiB."""
 PROGRAM = """
 import sys
 import hcvae.patience, tune.searcher
@@ -99,9 +96,20 @@ def refuse(disk: Disk, search: Search, what: Path, since: float) -> None:
 
 
 def memory_limit() -> float:
-    """The share of the machine's memory at which Ray kills: half of what is free, and not more than 5 GiB, may go."""
-    used, total = get_used_memory(), get_system_memory()
-    return float((used + min((total - used) / 2, 5 * 2**30)) / total)
+    """The bytes in use at which Ray kills: half of the free memory, and not more than 5 GiB, may be taken."""
+    used = get_used_memory()
+    return float(used + min((get_system_memory() - used) / 2, 5 * 2**30))
+
+
+def take_memory(limit: float, until: Callable[[], bool]) -> None:
+    """Keep the machine's memory in use above `limit`, in bytes, until something has happened; then free it."""
+    taken: list[bytearray] = []
+    deadline = time.monotonic() + 120
+    while not until():
+        while get_used_memory() < limit + 2**28:
+            taken.append(bytearray(b"1") * 2**26)
+        assert time.monotonic() < deadline, "nothing was killed"
+        time.sleep(0.1)
 
 
 def wait_for_epoch(search: Search, trial: int, epoch: int) -> None:
@@ -121,7 +129,7 @@ def test_a_full_disk_is_refused_at_the_start(small_search: SmallSearch, disk: Di
 def test_a_search_outlives_full_disks_memory_that_is_out_and_folders_that_are_deleted(
     small_search: SmallSearch, disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = (32, HUGE, 33)
+    sizes = (32, 33, 34)
     space = {"model.local_latent_dim": {"type": "choice", "choices": sizes}}
     config = small_search(
         storage=str(disk.folder),
@@ -151,7 +159,8 @@ def test_a_search_outlives_full_disks_memory_that_is_out_and_folders_that_are_de
     assert [trial.state for trial in folder.load().trials].count(TrialState.RUNNING) == 1
 
     # The same command goes on. It is full again: now room is made in time, first for the trial, then for the driver.
-    monkeypatch.setenv("RAY_memory_usage_threshold", str(memory_limit()))
+    limit = memory_limit()
+    monkeypatch.setenv("RAY_memory_usage_threshold", str(limit / get_system_memory()))
     again = start(file, errors)
     for kill in (False, True):
         wait_for_epoch(again, 0, newest_checkpoint(folder.path, 0) + 3)
@@ -160,7 +169,9 @@ def test_a_search_outlives_full_disks_memory_that_is_out_and_folders_that_are_de
             actor(again).kill()
             disk.fill(lambda: "the study cannot be written" in errors.read_text())
         disk.empty()
-    # The next trial is killed, twice, as it takes too much memory. The folder of the last is deleted under it.
+    # The next trial is killed twice, as others take the memory. The folder of the last is deleted under it.
+    wait_for_epoch(again, 1, 1)
+    take_memory(limit, lambda: folder.load().trials[1].state == TrialState.FAIL)
     wait_for_epoch(again, 2, 3)
     shutil.rmtree(folder.trial(2))
     for _ in again.events():

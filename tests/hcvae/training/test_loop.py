@@ -173,6 +173,13 @@ def test_no_batch_size_or_row_count_crashes_the_last_batch(data, tmp_path, batch
     assert fit(config(epochs=1, batch_size=batch_size), few, tmp_path).history
 
 
+def test_a_model_that_no_bundle_holds_is_not_trained(data, tmp_path):
+    latents = {"global_latent_dim": 2**14, "local_latent_dim": 2**14}
+    with pytest.raises(UserError, match="must have at most 201,326,592 weights"):
+        fit(Config.model_validate(SMALL | {"model": SMALL["model"] | latents}), data, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
 def test_collapse_is_measured(data, tmp_path):
     weights = {"global_kl": 100.0, "local_kl": 100.0}
     result = fit(config(loss_weights=weights, epochs=25), data, tmp_path)
