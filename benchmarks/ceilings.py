@@ -20,7 +20,7 @@ from hcvae import command_line
 SIDES = (1024, 2048)
 """Of square matrices; the faster one counts."""
 COPIED_MIB = 256
-MOST_S = 2.0
+MAX_S = 2.0
 """Of the calls of a measurement."""
 
 
@@ -65,7 +65,7 @@ def product_gflops(dtype: torch.dtype) -> float:
     """Of the faster of two square products; the larger one only where the smaller one is quick."""
     rates: list[float] = []
     for side in SIDES:
-        if not rates or 2 * side**3 / rates[0] / 1e9 < MOST_S:
+        if not rates or 2 * side**3 / rates[0] / 1e9 < MAX_S:
             left, right = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
             rates.append(2 * side**3 / best(partial(torch.mm, left, right)) / 1e9)
     return max(rates)
@@ -74,7 +74,7 @@ def product_gflops(dtype: torch.dtype) -> float:
 def best(call: Callable[[], object], times: int = 10) -> float:
     """Seconds of the fastest of several calls after a first one; slow calls are fewer, but two at least."""
     found: list[float] = []
-    while len(found) < 2 or (len(found) <= times and sum(found) < MOST_S):
+    while len(found) < 2 or (len(found) <= times and sum(found) < MAX_S):
         started = time.perf_counter()
         call()
         found.append(time.perf_counter() - started)

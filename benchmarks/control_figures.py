@@ -26,7 +26,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.data.simulator import simulate
 from hcvae.data.table import write_table
-from hcvae.generation import Family, Recording, encode_recording, families, interpolate, swap, vary
+from hcvae.generation import EncodedRecording, Family, encode_recording, families, interpolate, swap, vary
 from hcvae.training import train_bundle
 
 PAGE, PICTURES = ROOT / "docs" / "control.md", ROOT / "docs" / "control"
@@ -110,7 +110,7 @@ def loudest(table: pa.Table, rows: Sequence[int]) -> list[int]:
     return list(first.values())
 
 
-def pictures(bundle: Bundle, recordings: Sequence[Recording]) -> Sequence[tuple[str, Figure]]:
+def pictures(bundle: Bundle, recordings: Sequence[EncodedRecording]) -> Sequence[tuple[str, Figure]]:
     """Each picture with its name."""
     first, second = recordings[:2]
     times_ms = np.arange(bundle.preprocessing.signal_length) * 1e3 / bundle.preprocessing.sampling_rate_hz
@@ -155,7 +155,12 @@ def family(table: pa.Table) -> Family:
 
 
 def report(
-    bundle: Bundle, first: Recording, table: pa.Table, rows: Sequence[int], seconds: float, command: ControlFigures
+    bundle: Bundle,
+    first: EncodedRecording,
+    table: pa.Table,
+    rows: Sequence[int],
+    seconds: float,
+    command: ControlFigures,
 ) -> list[str]:
     """What varies where one latent is kept, and what it was measured with, as Markdown."""
     lines = [

@@ -29,8 +29,8 @@ from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
 from hcvae.training import TrainingDiverged, fit
 from tune.config import EarlyStopping, SearchConfig
-from tune.early_stopping import MOASHA
-from tune.space import Value, apply, suggest
+from tune.early_stopping.moasha import MOASHA
+from tune.space.search_space import ParameterValue, apply, suggest
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "early-stopping"
@@ -144,7 +144,7 @@ def recorded() -> list[Curve]:
     return sorted((curve for curve in curves if curve.base == fingerprint()), key=lambda curve: curve.index)
 
 
-def draws(n: int) -> list[dict[str, Value]]:
+def draws(n: int) -> list[dict[str, ParameterValue]]:
     """The first `n` random draws from the default space; always the same."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     return [suggest(study.ask(), BASE) for _ in range(n)]

@@ -2,8 +2,8 @@
 
 A recording holds, for each of many configurations drawn at random, both objectives after every epoch and the seconds
 that the epoch took. A replay hands out configurations to workers, lets their epochs take the recorded time, and asks
-the rule of `tune.early_stopping` as a search does. A sampler suggests freely; the nearest recorded configuration that
-this replay has not used yet is trained in its place, and that is what the sampler is told of.
+the rule of `tune.early_stopping.moasha` as a search does. A sampler suggests freely; the replay trains the nearest
+recorded configuration that it has not used yet, and reports that one to the sampler.
 """
 
 import heapq
@@ -19,10 +19,10 @@ from optuna.trial import Trial, TrialState
 
 from hcvae.config import Section
 from tune.config import EarlyStopping, Parameter, SearchConfig
-from tune.early_stopping import MOASHA
+from tune.early_stopping.moasha import MOASHA
 from tune.pareto import DIRECTIONS, Point, hypervolume, pareto_front
-from tune.samplers import make_sampler
-from tune.space import suggest
+from tune.space.search_space import suggest
+from tune.study.samplers import make_sampler
 
 WORKERS = 2
 

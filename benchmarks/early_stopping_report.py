@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from benchmarks.early_stopping_replay import WORKERS, Arm, Curve, Replay
 from benchmarks.science_report import between, spread
 from hcvae.config import Section
-from tune.early_stopping import MOASHA
+from tune.early_stopping.moasha import MOASHA
 from tune.pareto import OBJECTIVES, hypervolume
 
 Found = Mapping[Arm, Sequence[Replay]]
@@ -42,7 +42,7 @@ def write_report(
     by_first_rung: Mapping[int, Found],
     lives: Sequence[Live],
 ) -> None:
-    """Put the tables between their markers in `docs`/early-stopping.md, and draw the figure beside it."""
+    """Put the tables between their markers in `docs`/early-stopping.md, and plot_results the figure beside it."""
     page = docs / "early-stopping.md"
     text = page.read_text()
     text = between(text, "setting", setting(curves, rule, horizon))
@@ -54,7 +54,7 @@ def write_report(
     text = between(text, "figure", "![Hypervolume over simulated time](figures/early-stopping.svg)")
     page.write_text(text)
     (docs / "figures").mkdir(exist_ok=True)
-    draw(docs / "figures" / "early-stopping.svg", horizon, found)
+    plot_results(docs / "figures" / "early-stopping.svg", horizon, found)
 
 
 def setting(curves: Sequence[Curve], rule: MOASHA, horizon: float) -> str:
@@ -150,7 +150,7 @@ def live_table(lives: Sequence[Live]) -> str:
     return "\n".join([*lines, "", *sorted({f"Measured on {one.machine}." for one in lives})])
 
 
-def draw(path: Path, horizon: float, found: Found) -> None:
+def plot_results(path: Path, horizon: float, found: Found) -> None:
     """Mean hypervolume over the simulated time; the band holds all seeds."""
     times = np.linspace(0, horizon, 200)
     figure = Figure(figsize=(7, 4), layout="constrained")

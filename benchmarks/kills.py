@@ -25,10 +25,10 @@ from rich.console import Console
 from benchmarks.postgres import postgres_server
 from hcvae import command_line
 from hcvae.bundle import load
-from tune.ownership import claim_of
-from tune.results import SearchResult
-from tune.study_folder import StudyFolder
-from tune.trial_attributes import attributes_of
+from tune.report.results import SearchResult
+from tune.study.folder import StudyFolder
+from tune.study.leases import lease_of
+from tune.study.trial_attributes import attributes_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "kills"
@@ -87,7 +87,7 @@ def one_round(database: str, index: int, url: str | None, folder: Path, trials: 
         search.kill(with_ray)
         study = folder / f"round-{index}"
         before = {
-            trial.number: Interrupted(claim_of(trial).attempt, newest_checkpoint(study, trial.number))
+            trial.number: Interrupted(lease_of(trial).attempt, newest_checkpoint(study, trial.number))
             for trial in running_trials(study)
         }
         started = time.perf_counter()
@@ -127,7 +127,7 @@ def check(study: Path, trials: int, before: "Mapping[int, Interrupted]", first: 
     # A trial whose training had ended already tells of no epoch again.
     yield all(first.get(number, EPOCHS) > trial.epoch for number, trial in before.items() if trial.epoch < EPOCHS)
     yield all(_written_by_one(StudyFolder(study), attempt) for attempt in study.glob("trials/*/attempt-*")) and all(
-        claim_of(trial).attempt == before.get(trial.number, Interrupted(0, 0)).attempt + 1 for trial in found
+        lease_of(trial).attempt == before.get(trial.number, Interrupted(0, 0)).attempt + 1 for trial in found
     )
     yield all(
         [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]] == list(range(1, EPOCHS + 1))

@@ -36,13 +36,13 @@ from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.training import fit
 from tune.config import SearchConfig
-from tune.database import SQLITE, Database
-from tune.outcome import Message, Outcome
 from tune.pareto import OBJECTIVES, Point
-from tune.resources import trial_resources
-from tune.space import apply
-from tune.study_folder import StudyFolder
-from tune.trainable import make_trainable
+from tune.placement.resources import trial_resources
+from tune.space.search_space import apply
+from tune.study.database import SQLITE, Database
+from tune.study.folder import StudyFolder
+from tune.trial.outcome import Message, Outcome
+from tune.trial.trainable import make_trainable
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "many-trials"
@@ -140,8 +140,8 @@ def example(storage: Path) -> dict[str, float]:
 
 
 def ready(metrics: dict[str, float], epochs: int, notes: Path) -> Callable[..., Any]:
-    """In the place of `tune.trainable.make_trainable`: trials that look at the data, leave the folders of a training,
-    and end with values made up from their parameters."""
+    """Make trials that look at the data, write the folders of a training, and end with values computed from their
+    parameters; replaces `tune.trial.trainable.make_trainable`."""
 
     def make(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions: Any) -> Any:
         def run_trial(suggestion: dict[str, Any]) -> None:
@@ -172,7 +172,7 @@ def made_up(number: int, params: dict[str, Any]) -> Point:
 
 
 def trained(notes: Path) -> Callable[..., Any]:
-    """In the place of `tune.trainable.make_trainable`: its own trials, which note their first step."""
+    """In the place of `tune.trial.trainable.make_trainable`: its own trials, which note their first step."""
 
     def make(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions: Any) -> Any:
         train = make_trainable(config, data, settings, decisions)

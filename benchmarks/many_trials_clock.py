@@ -13,11 +13,11 @@ from typing import Any
 import ray
 import sqlalchemy.orm
 
-from tune import front
 from tune.searcher import StudySearcher
+from tune.study import pareto_archive
 
 PARTS = ("sampler", "database", "searcher", "front", "tune")
-"""Drawing parameters; Optuna's storage; ownership, diagnosis and progress; the Pareto set; Ray Tune's own loop."""
+"""Drawing parameters; Optuna's storage; leases, diagnosis and progress; the Pareto set; Ray Tune's own loop."""
 WAITING = "waiting"
 """For the trials: no work of the driver."""
 SAMPLER_METHODS = (
@@ -101,7 +101,7 @@ def watched(tell: Callable[[int, Times, dict[int, float]], None], every: int) ->
     clock, handed_out = Clock(), dict[int, float]()
     clock.watch(ray, ("wait",), WAITING)
     clock.watch(sqlalchemy.orm.Session, ("commit",), "database")
-    clock.watch(front.Front, ("add", "summarize"), "front")
+    clock.watch(pareto_archive.Front, ("add", "summarize"), "front")
 
     class Watched(StudySearcher):
         def __init__(self, study: Any, *arguments: Any) -> None:

@@ -17,7 +17,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
-import tune.streaming
+import tune.placement.streaming
 from benchmarks.processor import fastest, machine
 from benchmarks.science import ROOT
 from benchmarks.science_report import between, spread
@@ -33,7 +33,7 @@ from hcvae.training.memory import memory_kept
 from hcvae.training.streaming import Batch
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
-from tune.resources import ray_cluster
+from tune.placement.resources import ray_cluster
 
 BATCH = 256
 STEPS = 60
@@ -108,7 +108,7 @@ def run(arguments: Sequence[str]) -> int:
         size = large.stat().st_size / 1e9
         sources = {
             DISK: opened(large, prepare_stream),
-            RAY: opened(large, tune.streaming.prepare),
+            RAY: opened(large, tune.placement.streaming.prepare),
             MEMORY: opened(small, prepare),
         }
         needed: dict[float, list[float]] = {width: [] for width in WIDTHS}

@@ -22,10 +22,10 @@ from hcvae.data.simulator import simulate
 from hcvae.data.table import signals_of
 from hcvae.figure_parts import EXCHANGED, MODEL, RECORDED, TIME_LABEL
 from hcvae.generation import encode_recording, generate, swap, vary
-from tune.artifacts import history_of
 from tune.pareto import OBJECTIVES
-from tune.results import SearchResult
-from tune.study_folder import StudyFolder
+from tune.report.results import SearchResult
+from tune.study.artifacts import history_of
+from tune.study.folder import StudyFolder
 
 PICTURES = ROOT / "docs" / "figures"
 DPI = 100

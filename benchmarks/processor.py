@@ -15,7 +15,7 @@ from hcvae.models import build
 from hcvae.training.memory import memory_kept
 from hcvae.training.precision import SLOWER, decide, measure
 
-Value = TypeVar("Value")
+T = TypeVar("T")
 BATCH = 256
 
 
@@ -52,7 +52,7 @@ def slow() -> dict[Precision, float]:
     return {name: rates["fp32"] / rate for name, rate in rates.items() if rates["fp32"] > SLOWER * rate}
 
 
-def without_slow(ways: Mapping[str, Value], precisions: Mapping[str, str], console: Console) -> dict[str, Value]:
+def without_slow(ways: Mapping[str, T], precisions: Mapping[str, str], console: Console) -> dict[str, T]:
     """The ways whose precision is not slow here; a line about each other one."""
     left_out = {name: factor for name in ways for slower, factor in slow().items() if precisions[name] == slower}
     for name, factor in left_out.items():

@@ -17,7 +17,7 @@ from benchmarks.science_runs import PRECISION, QUARTER, SEARCHED, merged
 from hcvae import command_line
 from hcvae.data.atomic import written_whole
 from tune.config import SearchConfig
-from tune.results import SearchResult
+from tune.report.results import SearchResult
 
 SEARCH: dict[str, Any] = {"study": "quarter", "trials": 1000, "start_from_defaults": True, "early_stopping": {}}
 """The default space. The defaults are the first trial, so that whatever the search finds must beat them."""

@@ -37,12 +37,12 @@ from hcvae.data.dataset import prepare
 from hcvae.data.simulator import simulate
 from hcvae.data.table import write_table
 from hcvae.training import fit
-from tune.artifacts import history_of
 from tune.config import SearchConfig
 from tune.pareto import OBJECTIVES
 from tune.search import run_search
-from tune.space import apply
-from tune.study_folder import StudyFolder
+from tune.space.search_space import apply
+from tune.study.artifacts import history_of
+from tune.study.folder import StudyFolder
 
 AT_ONCE = 2
 SEARCHED = "training.loss_weights.swap"

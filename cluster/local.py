@@ -28,7 +28,7 @@ from cluster.nodes import Node
 START_S = 120
 """How long a node may take to join: Ray's own 30 s are short for several nodes that start on few cores."""
 MIB = 2**20
-LONGEST_SOCKET = "ray99/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.99"
+MAX_SOCKET_LENGTH = "ray99/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.99"
 """Below the cluster's folder."""
 NOTICE = """Ray listens on every network interface of this machine: whoever has the token can run programs as you.
 To use the cluster, in any shell:
@@ -267,7 +267,7 @@ def _default_folder() -> Path:
 
 
 def _too_long(folder: Path) -> bool:
-    return len(os.fsencode(folder / LONGEST_SOCKET)) > 107
+    return len(os.fsencode(folder / MAX_SOCKET_LENGTH)) > 107
 
 
 def _make_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from cluster.errors import ClusterError
 
 ROOT = Path(__file__).resolve().parents[1]
 """Of the checkout."""
-MOST_MIB = 20
+MAX_MIB = 20
 """The code has under 1 MiB: more than this is data, which every node would copy."""
 MIB = 2**20
 
@@ -30,7 +30,7 @@ def pack(out: Path, root: Path = ROOT) -> Package:
     """Pack `root` into the zip file `out` as `ray job submit --working-dir` would.
 
     Raises:
-        ClusterError: it holds more than `MOST_MIB`; the largest files are named.
+        ClusterError: it holds more than `MAX_MIB`; the largest files are named.
     """
     from ray._private.ray_constants import get_runtime_env_default_excludes
     from ray._private.runtime_env.packaging import create_package
@@ -38,10 +38,10 @@ def pack(out: Path, root: Path = ROOT) -> Package:
     create_package(str(root), out, include_gitignore=True, excludes=get_runtime_env_default_excludes())
     with zipfile.ZipFile(out) as archive:
         files = {entry.filename: entry.file_size for entry in archive.infolist() if not entry.is_dir()}
-    if sum(files.values()) > MOST_MIB * MIB:
+    if sum(files.values()) > MAX_MIB * MIB:
         largest = sorted(files, key=lambda name: -files[name])[:3]
         raise ClusterError(
-            f"{root}: a job would take along {sum(files.values()) / MIB:.0f} MiB, more than {MOST_MIB}: "
+            f"{root}: a job would take along {sum(files.values()) / MIB:.0f} MiB, more than {MAX_MIB}: "
             f"{', '.join(f'{name} ({files[name] / MIB:.1f} MiB)' for name in largest)}; name in .rayignore what a job "
             "does not need, and keep data where all nodes can read it"
         )

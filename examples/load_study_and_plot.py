@@ -8,7 +8,7 @@ import sys
 
 import matplotlib.pyplot as plt
 
-from tune.results import SearchResult
+from tune.report.results import SearchResult
 
 
 def main(folder: str) -> None:

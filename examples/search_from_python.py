@@ -6,7 +6,7 @@ minute on 2 cores and leaves a study in `results/examples/search`. Run it again 
 
 from hcvae.generation import generate
 from tune.config import SearchConfig
-from tune.results import SearchResult
+from tune.report.results import SearchResult
 from tune.search import run_search
 
 

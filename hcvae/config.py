@@ -10,17 +10,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from hcvae.described import one_line, small_table
-from hcvae.storage import Place
-from hcvae.validation import HOLDS_SECRET, SECRET_ADVICE, shows_secret
+from hcvae.storage import StoragePath
+from hcvae.validation import HIDDEN_INPUT, SECRET_ADVICE, shows_secret
 
-MOST_DIMENSIONS = 2**14
+MAX_DIMENSIONS = 2**14
 """Samples of a waveform or dimensions of a latent: the model holds a square matrix of each, here of 1 GiB."""
 
 
 def _absolute(path: str) -> str:
     if shows_secret(path):
-        raise PydanticCustomError(HOLDS_SECRET, "{advice}", {"advice": SECRET_ADVICE})
-    return str(Place.of(path))
+        raise PydanticCustomError(HIDDEN_INPUT, "{advice}", {"advice": SECRET_ADVICE})
+    return str(StoragePath.of(path))
 
 
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
@@ -62,13 +62,13 @@ class ModelConfig(Section):
 
     model_type: Literal["hierarchical", "standard"] = "hierarchical"
     """`hierarchical`: z_global steers the decoder by FiLM; `standard`: one latent of the two dimensions together."""
-    signal_length: int = Field(200, ge=32, le=MOST_DIMENSIONS)
+    signal_length: int = Field(200, ge=32, le=MAX_DIMENSIONS)
     """Samples in a waveform."""
-    static_dim: int | None = Field(None, ge=1, le=MOST_DIMENSIONS)
+    static_dim: int | None = Field(None, ge=1, le=MAX_DIMENSIONS)
     """Encoded static parameters; null takes what `data.static` gives (the specification's configuration says 7)."""
-    global_latent_dim: int = Field(32, ge=1, le=MOST_DIMENSIONS)
+    global_latent_dim: int = Field(32, ge=1, le=MAX_DIMENSIONS)
     """Dimensions of z_global."""
-    local_latent_dim: int = Field(32, ge=1, le=MOST_DIMENSIONS)
+    local_latent_dim: int = Field(32, ge=1, le=MAX_DIMENSIONS)
     """Dimensions of z_local, never below those of z_global."""
     predict_peaks: bool = True
     """Predict latency and amplitude of waves I, III and V."""
@@ -89,7 +89,7 @@ class ModelConfig(Section):
     """Adds a head that predicts the static parameters from the latents alone (the usual head also sees them)."""
     intermediate_levels: int = Field(0, ge=0, le=2)
     """Latent levels between z_global and z_local; coarser levels steer earlier layers of the decoder."""
-    intermediate_latent_dim: int = Field(16, ge=1, le=MOST_DIMENSIONS)
+    intermediate_latent_dim: int = Field(16, ge=1, le=MAX_DIMENSIONS)
     """Dimensions of each intermediate level."""
     attention: bool = False
     """The global and the local encoder exchange their last features by cross-attention."""

@@ -7,9 +7,9 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from hcvae.bundle import Bundle
-from hcvae.data.preprocessing import Value
+from hcvae.data.preprocessing import ConditionValue
 from hcvae.figure_parts import NO_BREAK, STIMULUS, label_of, listed
-from hcvae.generation import Family, Recording, families
+from hcvae.generation import EncodedRecording, Family, families
 from hcvae.plots import Panel, generated
 
 MAX_PANELS, MAX_DRAWN, MAX_NAMED = 24, 30, 40
@@ -17,7 +17,7 @@ MAX_PANELS, MAX_DRAWN, MAX_NAMED = 24, 30, 40
 
 
 def generation_figure(
-    bundle: Bundle, table: pa.Table, names: Sequence[str], recorded: Mapping[str, Recording], title: str
+    bundle: Bundle, table: pa.Table, names: Sequence[str], recorded: Mapping[str, EncodedRecording], title: str
 ) -> tuple[Figure, list[str]]:
     """The figure, and notes on what of the table it does not show.
 
@@ -46,7 +46,7 @@ def generation_figure(
 
 
 def _panel(
-    family: Family, label: str, shares: Sequence[str], recorded: Mapping[str, Recording], group: str | None
+    family: Family, label: str, shares: Sequence[str], recorded: Mapping[str, EncodedRecording], group: str | None
 ) -> Panel:
     scale, count = _scale(family.condition, group), len(family.signals_uv)
     rows = np.unique(np.linspace(0, count - 1, MAX_DRAWN).round().astype(int)) if shares else np.arange(count)
@@ -61,7 +61,9 @@ def _panel(
     )
 
 
-def _recordings_alone(panels: Sequence[Panel], recorded: Mapping[str, Recording], group: str | None) -> list[Panel]:
+def _recordings_alone(
+    panels: Sequence[Panel], recorded: Mapping[str, EncodedRecording], group: str | None
+) -> list[Panel]:
     """Panels of the recordings whose normalisation group no panel has."""
     alone = {name: one for name, one in recorded.items() if not any(name in panel.recorded for panel in panels)}
     return [
@@ -70,11 +72,11 @@ def _recordings_alone(panels: Sequence[Panel], recorded: Mapping[str, Recording]
     ]
 
 
-def _scale(condition: Mapping[str, Value], group: str | None) -> Value:
+def _scale(condition: Mapping[str, ConditionValue], group: str | None) -> ConditionValue:
     return condition[group] if group else ""
 
 
-def _labelled(condition: Mapping[str, Value], names: Sequence[str]) -> str:
+def _labelled(condition: Mapping[str, ConditionValue], names: Sequence[str]) -> str:
     return listed([label_of(name, condition[name]) for name in names])
 
 

@@ -16,7 +16,7 @@ from hcvae.models import Model
 from hcvae.peaks import valid_waves
 
 
-class Condition(nn.Module):
+class ConditionEncoder(nn.Module):
     """Encodes conditions [B, C]: a number in its own unit, a category as its position in the column's list, NaN: null.
 
     The normalisation group is read off the condition, too.
@@ -70,7 +70,7 @@ class PortableEncoder(nn.Module):
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
-        self.model, self.condition = bundle.model, Condition(bundle.preprocessing)
+        self.model, self.condition = bundle.model, ConditionEncoder(bundle.preprocessing)
         blocks = bundle.model.latent_dims
         self.output_names = [f"{name}_{block}" for block in blocks for name in ("mu", "logvar")]
 
@@ -86,7 +86,7 @@ class PortablePrior(nn.Module):
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
-        self.condition = Condition(bundle.preprocessing)
+        self.condition = ConditionEncoder(bundle.preprocessing)
         self.priors = nn.ModuleList(bundle.model.get_submodule(f"prior_{block}") for block in bundle.model.latent_dims)
         self.output_names = _latents(bundle.model)
 
@@ -109,7 +109,7 @@ class PortableDecoder(nn.Module):
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
         preprocessing = self.preprocessing = bundle.preprocessing
-        self.model, self.condition = bundle.model, Condition(preprocessing)
+        self.model, self.condition = bundle.model, ConditionEncoder(preprocessing)
         self.inputs = _latents(bundle.model)
         self.has_peaks = bundle.config.model.predict_peaks and bundle.config.model.model_type == "hierarchical"
         self.output_names = ["signal", "static", *(["peaks"] if self.has_peaks else [])]

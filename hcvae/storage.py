@@ -29,7 +29,7 @@ MAX_MARKER_BYTES = 2**20
 
 
 @dataclass(frozen=True)
-class Place:
+class StoragePath:
     """A file or a folder; nothing says whether it exists."""
 
     root: str
@@ -38,17 +38,17 @@ class Place:
     """Path below a URI; empty where `root` is a path."""
 
     @classmethod
-    def of(cls, where: "str | Path | Place") -> "Place":
+    def of(cls, where: "str | Path | StoragePath") -> "StoragePath":
         """The place that a path or URI names. Nothing is asked of a file system.
 
-        >>> study = Place.of("s3://bucket/studies?region=eu-central-1") / "one"
+        >>> study = StoragePath.of("s3://bucket/studies?region=eu-central-1") / "one"
         >>> str(study), study.name, study.is_local
         ('s3://bucket/studies/one?region=eu-central-1', 'one', False)
 
         Raises:
             UserError: a URI holds a secret; it is not repeated.
         """
-        if isinstance(where, Place):
+        if isinstance(where, StoragePath):
             return where
         if not is_uri(where):
             return cls(str(Path(os.path.expanduser(where)).absolute()))  # unlike Path's it accepts an unknown ~user
@@ -99,10 +99,10 @@ class Place:
     def __fspath__(self) -> str:
         return str(self.path)
 
-    def __truediv__(self, name: str) -> "Place":
+    def __truediv__(self, name: str) -> "StoragePath":
         if self.is_local:
-            return Place(str(self.path / name))
-        return Place(self.root, "/".join(filter(None, (self.inside, name))))
+            return StoragePath(str(self.path / name))
+        return StoragePath(self.root, "/".join(filter(None, (self.inside, name))))
 
     def is_file(self) -> bool:
         """Whether a file is here."""
@@ -112,7 +112,7 @@ class Place:
         """Whether a folder is here, complete."""
         return self.path.is_dir() if self.is_local else (self / MARKER).is_file()
 
-    def is_same(self, other: "Place") -> bool:
+    def is_same(self, other: "StoragePath") -> bool:
         """Whether both are one file or folder, perhaps in two spellings, such as through a link."""
         if self.is_local and other.is_local and self.path.exists() and other.path.exists():
             return self.path.samefile(other.path)
@@ -198,7 +198,7 @@ class Place:
             self.fetch(Path(temporary) / self.name)
             yield Path(temporary) / self.name
 
-    def move(self, target: "Place") -> None:
+    def move(self, target: "StoragePath") -> None:
         """Move this folder to `target`, of the same file system, where nothing is: whole, or not there."""
         if self.is_local:
             target.path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 from hcvae.suggest import did_you_mean
 
-MOST_EXPLAINED, MOST_CHARACTERS = 10, 200
+MAX_EXPLAINED, MAX_CHARACTERS = 10, 200
 """Of the mistakes in one message, and of a value in it."""
-HOLDS_SECRET = "holds_secret"
+HIDDEN_INPUT = "hidden_input"
 """Type of mistakes whose value is not repeated."""
 SECRET_ADVICE = (
     "holds a key or a password, which would be seen in process lists, logs and study.json; keep it where the store's "
@@ -49,7 +49,7 @@ def explain(error: ValidationError, model: type[BaseModel], arguments: Sequence[
     """One line a mistake: where, what, the value, and what would be right. With the `arguments` of a command line, what
     they set is named as the option that it is."""
     details = list(_merged(error.errors(), model))
-    lines = [_explain_one(where, detail, arguments) for where, detail in details[:MOST_EXPLAINED]]
+    lines = [_explain_one(where, detail, arguments) for where, detail in details[:MAX_EXPLAINED]]
     more = len(details) - len(lines)
     return "\n".join([*lines, f"and {more} more mistakes"] if more else lines)
 
@@ -126,8 +126,8 @@ def _explain_one(where: _Where, detail: Any, arguments: Sequence[str] | None) ->
         types = ", ".join(filter(None, map(_type_of, where.models)))
         got = f", but got {shortened(repr(detail['ctx']['tag']))}" if "tag" in detail["ctx"] else ""
         return f"{place}.type: must be one of {types}{got}"
-    message = shortened(detail["msg"], 5 * MOST_CHARACTERS)
-    hidden = kind == HOLDS_SECRET or isinstance(detail["input"], dict | BaseModel) or ", but got " in message
+    message = shortened(detail["msg"], 5 * MAX_CHARACTERS)
+    hidden = kind == HIDDEN_INPUT or isinstance(detail["input"], dict | BaseModel) or ", but got " in message
     value = "" if hidden else f", but got {shortened(repr(detail['input']))}"
     return f"{place}{': ' if place else ''}{message}{value}"
 
@@ -148,7 +148,7 @@ def _type_of(model: type[BaseModel]) -> str | None:
     return None if field is None else str(field.default)
 
 
-def shortened(text: str, most: int = MOST_CHARACTERS) -> str:
+def shortened(text: str, most: int = MAX_CHARACTERS) -> str:
     """`text` without what a terminal would obey, and not longer than `most` characters."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
     return shown if len(text) <= most else f"{shown[:most]}..."

@@ -75,7 +75,7 @@ def begin(line: str, tables: Sequence[str] = (), *, ray: bool) -> None:
         ModuleNotFoundError: `ray` is wanted and not installed.
     """
     from hcvae.data.table import opened
-    from tune.ray_environment import check_head, cluster_address
+    from tune.placement.ray_environment import check_head, cluster_address
 
     for table in tables:
         with opened(table):

@@ -12,12 +12,12 @@ from pydantic_settings import CliPositionalArg
 
 from hcvae import command_line
 from hcvae.errors import UserError
-from hcvae.serving import HOST, serving, stop_signals
+from hcvae.local_server import HOST, serving, stop_signals
 from jobs.arguments import main
 
 if TYPE_CHECKING:
-    from hcvae.storage import Place
-    from tune.study_folder import StudyFolder
+    from hcvae.storage import StoragePath
+    from tune.study.folder import StudyFolder
 
 
 class DashboardCommand(command_line.Command):
@@ -40,7 +40,7 @@ class DashboardCommand(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Serve both, say where, and end on Ctrl-C or SIGTERM."""
     command = command_line.parse(DashboardCommand, arguments)
-    from tune.study_folder import StudyFolder
+    from tune.study.folder import StudyFolder
 
     folder = StudyFolder(command.study)
     with _dashboard(folder, command.port) as dashboard, _trainings(folder) as trainings:
@@ -56,8 +56,8 @@ def _dashboard(folder: "StudyFolder", port: int) -> Iterator[str]:
     """Optuna's dashboard in a thread of this process: no command line shows where its storage is."""
     from optuna_dashboard import wsgi
 
-    from tune.artifacts import ArtifactStore
     from tune.internals.optuna_internals import storage_of, study_key
+    from tune.study.artifacts import ArtifactStore
 
     study = folder.load()
     app = wsgi(storage_of(study), artifact_store=ArtifactStore(folder.artifacts))
@@ -78,9 +78,9 @@ def _trainings(folder: "StudyFolder") -> Iterator[Path]:
         yield Path(temporary)
 
 
-def _events_of(folder: "StudyFolder") -> "Iterator[Place]":
+def _events_of(folder: "StudyFolder") -> "Iterator[StoragePath]":
     """Where events lie, or lay in earlier versions."""
-    from tune.study_folder import TENSORBOARD
+    from tune.study.folder import TENSORBOARD
 
     yield from (folder.tensorboard / name for name in folder.tensorboard.names())
     for number in folder.trials.names():

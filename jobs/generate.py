@@ -14,8 +14,8 @@ from hcvae.progress_lines import line_a_minute
 from jobs.arguments import begin, lasting, main
 
 if TYPE_CHECKING:
-    from hcvae.storage import Place
-    from tune.bulk_generation import Order
+    from hcvae.storage import StoragePath
+    from jobs.bulk_generation import Order
 
 
 class GenerateCommand(command_line.Command):
@@ -57,10 +57,10 @@ def run(arguments: Sequence[str]) -> int:
     begin(f"Generating with {command.bundle}: reading the model", ray=not command.dry_run)
     from hcvae.bundle import load
     from hcvae.generation import complete_condition, parse_conditions
-    from hcvae.storage import Place
-    from tune.bulk_generation import Order
+    from hcvae.storage import StoragePath
+    from jobs.bulk_generation import Order
 
-    place, out = Place.of(lasting(command.bundle)), Place.of(lasting(command.out))
+    place, out = StoragePath.of(lasting(command.bundle)), StoragePath.of(lasting(command.out))
     bundle = load(place)
     conditions = [
         complete_condition(bundle, given, extrapolate=command.extrapolate)
@@ -81,11 +81,11 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _generate(order: "Order", out: "Place", workers: int | None, total: int, console: Console) -> None:
+def _generate(order: "Order", out: "StoragePath", workers: int | None, total: int, console: Console) -> None:
     import ray
 
-    from tune.bulk_generation import begin, rows_of, write_parts
-    from tune.resources import ray_cluster
+    from jobs.bulk_generation import begin, rows_of, write_parts
+    from tune.placement.resources import ray_cluster
 
     missing = begin(order, out)
     columns = (TextColumn("generating"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from hcvae.bundle import load
-from hcvae.data.preprocessing import Value
-from hcvae.storage import Place
+from hcvae.data.preprocessing import ConditionValue
+from hcvae.storage import StoragePath
 
 
 def activate_hint() -> str:
@@ -19,19 +19,19 @@ def activate_hint() -> str:
     return f"\nfirst                 source {shlex.quote(from_here(here / 'activate'))}\n"
 
 
-def from_here(place: str | Path | Place) -> str:
+def from_here(place: str | Path | StoragePath) -> str:
     """A path as it is short to type: relative where it is below the current folder."""
-    here, where = Path.cwd(), Place.of(place)
+    here, where = Path.cwd(), StoragePath.of(place)
     return str(where.path.relative_to(here)) if where.is_local and where.path.is_relative_to(here) else str(where)
 
 
-def beside(place: str | Place, name: str) -> str:
+def beside(place: str | StoragePath, name: str) -> str:
     """`name` in the folder that holds `place`; in `results` where that is an object store."""
-    where = Place.of(place)
+    where = StoragePath.of(place)
     return from_here(where.path.parent / name) if where.is_local else f"results/{name}"
 
 
-def generate_command(bundle: str | Path | Place, name: str) -> str:
+def generate_command(bundle: str | Path | StoragePath, name: str) -> str:
     """A command that generates with the model in `bundle`, where it is called `name`."""
     preprocessing = load(bundle).preprocessing
     group, values = next(iter(preprocessing.typical.items()))
@@ -41,7 +41,7 @@ def generate_command(bundle: str | Path | Place, name: str) -> str:
     return shlex.join(["hcvae", "generate", name, *given, "--out", beside(name, "generated.parquet")])
 
 
-def _text(value: Value) -> str:
+def _text(value: ConditionValue) -> str:
     if value is None:
         return "null"
     return f"{value:g}" if isinstance(value, float) else value

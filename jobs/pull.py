@@ -14,9 +14,9 @@ from hcvae.errors import UserError
 from jobs.arguments import main
 
 if TYPE_CHECKING:
-    from hcvae.storage import Place
-    from tune.results import SearchResult
-    from tune.trial_record import TrialSummary
+    from hcvae.storage import StoragePath
+    from tune.report.results import SearchResult
+    from tune.study.trial_summary import TrialSummary
 
 
 class PullCommand(command_line.Command):
@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     if command.trial is not None and "by" in command.model_fields_set:
         raise UserError("--by and --trial: each of them chooses the model; give one")
     from jobs.next_steps import generate_command
-    from tune.results import SearchResult
+    from tune.report.results import SearchResult
 
     out = Path(command.out)
     if out.exists():
@@ -80,7 +80,7 @@ def _why(result: "SearchResult") -> str:
     return "".join([f"{result.choice}\n", *others])
 
 
-def _fetch(bundle: "Place", out: Path) -> None:
+def _fetch(bundle: "StoragePath", out: Path) -> None:
     try:
         bundle.fetch(out)
     except OSError as error:

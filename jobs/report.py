@@ -32,8 +32,8 @@ def run(arguments: Sequence[str]) -> int:
     """Write the report, and say where it is."""
     command = command_line.parse(ReportCommand, arguments)
     from jobs.next_steps import beside
-    from tune.report import html_report
-    from tune.study_folder import StudyFolder
+    from tune.report.html import html_report
+    from tune.study.folder import StudyFolder
 
     folder = StudyFolder(command.study)
     out = Path(command.out or beside(folder.place, f"{folder.place.name}.html"))

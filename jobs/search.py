@@ -14,7 +14,7 @@ from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, begin, given, lasting, m
 from tune.config import SearchConfig
 
 if TYPE_CHECKING:
-    from tune.results import SearchResult
+    from tune.report.results import SearchResult
 
 
 class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] # both configure pydantic
@@ -99,7 +99,7 @@ def _comparability(result: "SearchResult") -> str | None:
 
 def _next_steps(config: SearchConfig, result: "SearchResult", arguments: Sequence[str]) -> str:
     from jobs.next_steps import activate_hint, beside, from_here, generate_command
-    from tune.combinations import combinations
+    from tune.space.combinations import combinations
 
     folder, models, (chosen, rule) = from_here(result.folder), result.models, result.choice
     report, model = (beside(result.folder, name) for name in (f"{result.folder.name}.html", "model"))

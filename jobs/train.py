@@ -17,14 +17,14 @@ from hcvae import command_line
 from hcvae.config import Config
 from hcvae.errors import UserError
 from hcvae.progress_lines import line_a_minute
-from hcvae.storage import Place
+from hcvae.storage import StoragePath
 from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, begin, given, lasting, main, read_config
 from tune.config import SearchSettings
 
 if TYPE_CHECKING:
     from hcvae.data.dataset import Dataset
     from hcvae.training.precision import PrecisionChoice
-    from tune.outcome import Outcome
+    from tune.trial.outcome import Outcome
 
 OnEpoch = Callable[[dict[str, float]], None]
 
@@ -71,9 +71,9 @@ def run(arguments: Sequence[str]) -> int:
     begin(f"Training of {command.out}: reading the data", config.data.tables, ray=command.workers > 1)
     from hcvae.training import preflight
     from jobs.next_steps import from_here, generate_command
-    from tune.streaming import prepare
+    from tune.placement.streaming import prepare
 
-    console, out = Console(stderr=command.log_json), Place.of(command.out)
+    console, out = Console(stderr=command.log_json), StoragePath.of(command.out)
     _check_out(out)
     with line_a_minute(console, lambda: "reading the data"):
         data = prepare(config)
@@ -111,7 +111,7 @@ def _objectives(metrics: Mapping[str, float | None]) -> str:
     return ", ".join(shown)
 
 
-def _events(out: Place) -> str:
+def _events(out: StoragePath) -> str:
     """How to look at the training on this machine; where its events lie in an object store."""
     from jobs.next_steps import from_here
 
@@ -130,14 +130,14 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
     if file is not None or trial is None:
         raise UserError("--study: takes the configuration from a trial; give --trial NUMBER, and no --config")
     begin(f"Reading trial {trial} of {study}", ray=False)
-    from tune.results import SearchResult
+    from tune.report.results import SearchResult
 
     if not trial.isdecimal():
         raise UserError(f"--trial: must be the number of a trial, but got {trial!r}")
     return SearchResult.open(lasting(study)).config(int(trial)).model_dump(mode="json")
 
 
-def _check_out(out: Place) -> None:
+def _check_out(out: StoragePath) -> None:
     if out.is_local:
         existing = next(folder for folder in (out.path, *out.path.parents) if folder.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
@@ -157,7 +157,7 @@ def _resources(command: TrainCommand, data: "Dataset", console: Console) -> Iter
 
     A Ray cluster reads tables that do not fit into memory, too.
     """
-    from tune.resources import plan_on_cluster, ray_cluster
+    from tune.placement.resources import plan_on_cluster, ray_cluster
 
     if command.workers == 1:
         import torch
@@ -188,25 +188,25 @@ def _show_precision(console: Console, precision: "PrecisionChoice") -> None:
 
 def _train(
     command: TrainCommand,
-    out: Place,
+    out: StoragePath,
     config: Config,
     data: "Dataset",
     on_epoch: OnEpoch,
     on_precision: Callable[["PrecisionChoice"], None],
 ) -> "Outcome":
-    from tune.attempt import Attempt
+    from tune.trial.attempt import Attempt
 
     attempt = Attempt(out, events=out / "tensorboard" / out.name)
     if command.workers == 1:
         import torch
 
-        from tune.decisions import Listener
+        from tune.early_stopping.actor import Listener
 
         torch.set_num_threads(command.cpus_per_worker)
         return attempt.train(config, data, Listener(on_epoch, chosen=on_precision))
     import ray
 
-    from tune.distributed import train_with_workers
+    from tune.trial.data_parallel import train_with_workers
 
     outcome = train_with_workers(
         config, ray.put(data), attempt, _settings(command), on_epoch, on_precision=on_precision

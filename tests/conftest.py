@@ -62,14 +62,14 @@ def tell_trained() -> Callable[..., Any]:
     """Ends a trial of a study as a search does: handed out, trained, its values recorded; without values it failed."""
     from optuna.trial import TrialState
 
-    from tune.ownership import Ownership
+    from tune.study.leases import Leases
 
     def tell(study: Any, trial: Any, values: tuple[float, float] | None = None, state: Any = TrialState.FAIL) -> Any:
-        ownership = Ownership(study)
-        ownership.take(trial, 0, adopted=False)
+        leases = Leases(study)
+        leases.acquire(trial, 0, adopted=False)
         if values is None:
             return study.tell(trial, state=state)
-        ownership.record_values(trial, values)
+        leases.record_values(trial, values)
         return study.tell(trial, values)
 
     return tell
@@ -80,7 +80,7 @@ def cluster() -> Iterator[None]:
     """A local Ray with 2 CPUs."""
     import ray  # here, so that the tests of hcvae run without it
 
-    from tune.resources import ray_cluster
+    from tune.placement.resources import ray_cluster
 
     ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
     try:

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from hcvae.config import Config, Section
-from hcvae.validation import HOLDS_SECRET, SECRET_ADVICE, shows_secret
+from hcvae.validation import HIDDEN_INPUT, SECRET_ADVICE, shows_secret
 
 PASSWORD_ADVICE = (
     "write postgresql://USER@HOST/DATABASE and keep the password in ~/.pgpass or the file that PGPASSFILE names, or "
@@ -66,7 +66,7 @@ BEST_PRACTICE_SPACE: dict[str, Parameter] = {
 
 
 class EarlyStopping(Section):
-    """Multi-objective asynchronous successive halving, see `tune.early_stopping`."""
+    """Multi-objective asynchronous successive halving, see `tune.early_stopping.moasha`."""
 
     eta: int = Field(3, ge=2)
     """Of the trials that reach a rung, the best 1/eta go on; rungs are eta times as far apart as those before."""
@@ -136,7 +136,7 @@ class SearchSettings(Section):
     @classmethod
     def _names_a_folder_without_its_keys(cls, place: str | None) -> str | None:
         if place is not None and shows_secret(place):
-            raise PydanticCustomError(HOLDS_SECRET, "{advice}", {"advice": SECRET_ADVICE})
+            raise PydanticCustomError(HIDDEN_INPUT, "{advice}", {"advice": SECRET_ADVICE})
         return place
 
     @field_validator("database")
@@ -144,9 +144,9 @@ class SearchSettings(Section):
     def _names_a_database_without_its_password(cls, place: str | None) -> str | None:
         if place is not None and shows_secret(place):
             advice = f"holds a password, which would be seen in process lists, logs and study.json; {PASSWORD_ADVICE}"
-            raise PydanticCustomError(HOLDS_SECRET, "{advice}", {"advice": advice})
+            raise PydanticCustomError(HIDDEN_INPUT, "{advice}", {"advice": advice})
         if place is not None and not place.startswith(("postgresql://", "env:", "file:")):
-            raise PydanticCustomError(HOLDS_SECRET, "{advice}", {"advice": f"must name a database; {PASSWORD_ADVICE}"})
+            raise PydanticCustomError(HIDDEN_INPUT, "{advice}", {"advice": f"must name a database; {PASSWORD_ADVICE}"})
         return place
 
 

@@ -20,34 +20,34 @@ from rich.console import Console
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
-from hcvae.data.readiness import has_row_names, remedy
 from hcvae.errors import UserError
 from hcvae.interruption import handlers_kept, in_main_thread, remembered_ctrl_c, sigterm_as_ctrl_c
 from hcvae.progress_lines import line_a_minute
-from hcvae.storage import Place
+from hcvae.storage import StoragePath
 from hcvae.training import preflight
-from tune.budget import Budget
-from tune.combinations import combinations
+from hcvae.training.readiness import has_row_names, remedy
 from tune.config import SearchConfig
-from tune.database import Database, patiently
-from tune.decisions import check_early_stopping, rungs, start_decisions
-from tune.folder_lock import locked_folder
-from tune.front import Front
-from tune.gpu_sharing import with_gpus_shared
+from tune.early_stopping.actor import check_early_stopping, rungs, start_decisions
 from tune.internals.ray_internals import adapted_tune
-from tune.ownership import heartbeats, own_folder
-from tune.progress import make_progress
-from tune.resources import Plan, check_shared_folder, plan_on_cluster, ray_cluster
-from tune.results import SearchResult
-from tune.samplers import is_exhausted
+from tune.placement.gpu_sharing import with_gpus_shared
+from tune.placement.resources import Plan, check_shared_folder, plan_on_cluster, ray_cluster
+from tune.placement.streaming import prepare
+from tune.report.progress import make_progress
+from tune.report.results import SearchResult
 from tune.searcher import EndOfTrials, StudySearcher
-from tune.space import check_space
-from tune.starts import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
-from tune.streaming import prepare
-from tune.study import check_folder, finished_trials, n_finished, open_study
-from tune.study_folder import StudyFolder
-from tune.trainable import make_trainable
-from tune.transaction import transaction
+from tune.space.combinations import combinations
+from tune.space.search_space import check_space
+from tune.study.budget import Budget
+from tune.study.database import Database, retry
+from tune.study.folder import StudyFolder
+from tune.study.initial_trials import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
+from tune.study.leases import heartbeats, own_folder
+from tune.study.lock import locked_folder
+from tune.study.opening import check_folder, finished_trials, n_finished, open_study
+from tune.study.pareto_archive import Front
+from tune.study.samplers import is_exhausted
+from tune.study.transaction import transaction
+from tune.trial.trainable import make_trainable
 
 
 def run_search(
@@ -79,7 +79,7 @@ def run_search(
     ):
         config = search.config
         fingerprint = search.data.fingerprint
-        study = patiently(lambda: open_study(search.folder, config, fingerprint, allow_change=allow_change))
+        study = retry(lambda: open_study(search.folder, config, fingerprint, allow_change=allow_change))
         with search.database.locked():
             with transaction(study):
                 add_earlier_trials(study, config, search.earlier)
@@ -91,7 +91,7 @@ def run_search(
         searcher.interrupted = interrupted.is_set
         if searcher.is_under_way():
             _say(console, search.summary(finished.total()))
-            renewed = heartbeats(search.database, searcher.ownership, searcher.owned, searcher.ended_elsewhere)
+            renewed = heartbeats(search.database, searcher.leases, searcher.owned, searcher.ended_elsewhere)
             with progress, renewed, adapted_tune():
                 while searcher.wait_for_work():
                     _run_trials(search, study, searcher)
@@ -194,7 +194,7 @@ class FirstInFirstOut(ray.tune.schedulers.FIFOScheduler):  # type: ignore[misc]
 
 def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -> None:
     settings = search.config.search
-    scratch = own_folder(search.folder.scratch, searcher.ownership.me)
+    scratch = own_folder(search.folder.scratch, searcher.leases.me)
     decisions = start_decisions(search.config, study)
     searcher.end_training = decisions.end.remote
     tuner = ray.tune.Tuner(
@@ -229,11 +229,11 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
 
 
 def _ending(search: _Search, study: optuna.Study, budget: Budget) -> str:
-    finished = patiently(lambda: n_finished(study))
+    finished = retry(lambda: n_finished(study))
     if finished < search.config.search.trials:
         if budget.spent:
             return budget.spent
-        if patiently(lambda: is_exhausted(study, search.config)):
+        if retry(lambda: is_exhausted(study, search.config)):
             every = len(combinations(search.config))
             return f"search.space: all {every} combinations have been tried; a larger one needs another search.study"
     return f"search.trials: {finished} trials have finished"
@@ -250,7 +250,7 @@ def _training(config: SearchConfig) -> Config:
 def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
     # Trials run elsewhere: in a folder of their own, or on another node.
     places = {
-        name: str(Place.of(place))
+        name: str(StoragePath.of(place))
         for name in ("storage", "warm_start")
         if (place := getattr(config.search, name)) is not None
     }

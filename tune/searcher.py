@@ -19,27 +19,28 @@ import ray.tune.search
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hcvae.bundle import finite
+from hcvae.bundle import nonfinite_to_none
 from hcvae.errors import StorageError, UserError
 from hcvae.training.diagnosis import diagnose
-from tune.artifacts import FIGURES, upload, upload_texts
-from tune.attempt import Attempt
-from tune.budget import Budget
 from tune.config import SearchConfig
-from tune.database import Database, patiently
-from tune.decisions import rungs
-from tune.front import Front
-from tune.identity import TrialIdentity
+from tune.early_stopping.actor import rungs
 from tune.internals.optuna_internals import is_in_database, recorded, trial_key
-from tune.outcome import Message, Outcome
-from tune.ownership import OUTSIDE_BUDGET, Claim, Ownership, in_training, study_id
 from tune.pareto import OBJECTIVES
-from tune.progress import Progress
-from tune.samplers import ask, draw, is_exhausted
-from tune.space import Value, apply
-from tune.study import counts, finished_trials, git_revision
-from tune.transaction import transaction
-from tune.trial_attributes import attributes_of, record
+from tune.report.progress import Progress
+from tune.space.search_space import ParameterValue, apply
+from tune.study.artifacts import upload, upload_texts
+from tune.study.budget import Budget
+from tune.study.database import Database, retry
+from tune.study.leases import OUTSIDE_BUDGET, Lease, Leases, in_training, study_id
+from tune.study.opening import counts_against_budget, finished_trials, git_revision
+from tune.study.pareto_archive import Front
+from tune.study.samplers import ask, is_exhausted, suggest_parameters
+from tune.study.transaction import transaction
+from tune.study.trial_attributes import attributes_of, record
+from tune.study.trial_identity import TrialIdentity
+from tune.trial.attempt import Attempt
+from tune.trial.figures import FIGURES
+from tune.trial.outcome import Message, Outcome
 
 MAX_RESTARTS = 3
 """How often a trial is handed out again after the death of its process."""
@@ -76,7 +77,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         """Trials of the study that this process runs, by Tune's identifiers."""
         self.broken: Exception | None = None
         """What went wrong in the study or its folder; Tune would only log it."""
-        self.ownership = Ownership(study, alone=not database.shared)
+        self.leases = Leases(study, alone=not database.shared)
         self.end_training: Callable[[int, int, str], object] = lambda number, attempt, reason: None
         """Lets the training of an attempt at a trial stop after its epoch; set once trainings can be reached."""
         self.interrupted: Callable[[], bool] = lambda: False
@@ -156,13 +157,13 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         self.end_training(trial.number, self._attempts[trial.number], "another program has ended or adopted the trial")
 
     def _in_study(self, action: Callable[[], T]) -> T:
-        """Do what reads or writes the study; see `patiently`.
+        """Do what reads or writes the study; see `retry`.
 
         Raises:
             UserError: the study is no longer in its database.
         """
         try:
-            return patiently(action)
+            return retry(action)
         except KeyError:
             # Optuna answers questions about this study alone from what it remembers.
             if is_in_database(self._study):
@@ -179,7 +180,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         def settle_once() -> None:
             with self._database.locked():
                 frozen = recorded(self._study, trial)
-                if not self.ownership.holds(frozen):
+                if not self.leases.holds(frozen):
                     self._progress.lost(trial.number)
                 elif not frozen.state.is_finished():  # it may have been told before the connection broke
                     try:
@@ -233,14 +234,16 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         attempt = Attempt(folder.attempt(trial.number, claim.attempt), places, identity, events)
         return {"number": trial.number, "attempt_number": claim.attempt, "attempt": attempt, "params": params}
 
-    def _next(self, running: list[FrozenTrial], now: float) -> tuple[Trial, dict[str, Value], Claim, list[int]] | None:
+    def _next(
+        self, running: list[FrozenTrial], now: float
+    ) -> tuple[Trial, dict[str, ParameterValue], Lease, list[int]] | None:
         """A trial to run, owned: its parameters, the claim, and the earlier attempts at it."""
         for frozen in self._adoptable(running):
             trial = Trial(self._study, trial_key(frozen))
-            params = draw(self._study, trial, self._config, adopted=True)
+            params = suggest_parameters(self._study, trial, self._config, adopted=True)
             if params is not None:
                 attempts = self._front.folder.attempts(trial.number)
-                claim = self.ownership.take(trial, now, adopted=True, attempts=max(attempts, default=0))
+                claim = self.leases.acquire(trial, now, adopted=True, attempts=max(attempts, default=0))
                 return trial, params, claim, attempts
             running.remove(frozen)
         if not self._has_room(running):
@@ -248,12 +251,12 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         trial, params = ask(self._study, self._config)
         record(self._study, trial, dict.fromkeys(OWN_ATTRIBUTES))  # of a trial that another program has copied
         attempts = self._front.folder.attempts(trial.number)  # of another trial that had its number
-        claim = self.ownership.take(trial, now, adopted=False, attempts=max(attempts, default=0))
+        claim = self.leases.acquire(trial, now, adopted=False, attempts=max(attempts, default=0))
         return trial, params, claim, []
 
     def _adoptable(self, running: list[FrozenTrial]) -> list[FrozenTrial]:
         # Trials that were interrupted are finished even where the budget has been lowered since.
-        return [] if self._budget.out_of_time else self.ownership.reclaimable(running)
+        return [] if self._budget.out_of_time else self.leases.reclaimable(running)
 
     def _has_room(self, running: list[FrozenTrial]) -> bool:
         under_way = len(self._known) + len(running)
@@ -264,7 +267,11 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
     def _take_in(self) -> list[FrozenTrial]:
         """Take in the trials that have finished since the last look, here or in another process; those that run."""
         trials = self._study.get_trials(deepcopy=False)[self._all_ended :]
-        new = [trial for trial in trials if trial.number not in self._known and counts(trial, self._study_id)]
+        new = [
+            trial
+            for trial in trials
+            if trial.number not in self._known and counts_against_budget(trial, self._study_id)
+        ]
         for trial in sorted(new, key=lambda trial: trial.datetime_complete or datetime.max):
             summary = self._front.summarize(trial)
             self._front.add(summary)  # may have to be done again
@@ -277,14 +284,14 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
 
     def _settle(self, trial: Trial, outcome: Outcome) -> None:
         if outcome.state == "suspended":
-            self.ownership.release(trial)
+            self.leases.release(trial)
             self._progress.suspended(trial.number, str(outcome.stopped))
             if outcome.unwritten:
                 self.broken = StorageError(f"trial {trial.number}: {outcome.stopped}")
             return
         self._annotate(trial, outcome)
         if outcome.values is not None:
-            self.ownership.record_values(trial, outcome.values)
+            self.leases.record_values(trial, outcome.values)
         if outcome.state == "complete":
             self._study.tell(trial, outcome.values)
         else:
@@ -296,14 +303,14 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             failure = f"the trial's process died {len(deaths)} times, at last: {deaths[-1]}"
             self._settle(trial, Outcome(state="failed", failure=failure))
         else:
-            self.ownership.release(trial)
+            self.leases.release(trial)
             self._progress.died(trial.number, deaths[-1])
 
     def _remember(self, trial: Trial, metrics: dict[str, float]) -> None:
         # Its history comes with its end; other trials may be compared with it before, in the next start too.
         if metrics["epoch"] in self._rungs:
             with self._database.locked(), suppress(UpdateFinishedTrialError):  # another program has ended the trial
-                if self.ownership.holds(trial):
+                if self.leases.holds(trial):
                     reported = [*self._listed(trial, REPORTED), *_reported([metrics])]
                     record(self._study, trial, {REPORTED: reported})
 
@@ -376,7 +383,7 @@ class EndOfTrials(ray.tune.Callback):  # type: ignore[misc]
 
 def _reported(history: Iterable[Mapping[str, float | None]]) -> list[dict[str, float | None]]:
     """Epoch and objectives of each epoch."""
-    return finite({name: metrics[name] for name in ("epoch", *OBJECTIVES)} for metrics in history)
+    return nonfinite_to_none({name: metrics[name] for name in ("epoch", *OBJECTIVES)} for metrics in history)
 
 
 def _reason(file: Path) -> str:

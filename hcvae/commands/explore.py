@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     from hcvae.bundle import load
     from hcvae.explore.explorer import Explorer
     from hcvae.explore.server import application
-    from hcvae.serving import serving, stop_signals
+    from hcvae.local_server import serving, stop_signals
 
     explorer = Explorer(load(command.bundle), command.data)
     title = Path(command.bundle).resolve().name

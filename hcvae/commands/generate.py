@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from hcvae.bundle import Bundle
-    from hcvae.data.preprocessing import Value
-    from hcvae.generation import Recording
+    from hcvae.data.preprocessing import ConditionValue
+    from hcvae.generation import EncodedRecording
 
 OF_LIKE = ("row", "fix", "interpolate", "swap")
 OF_SECOND = ("other",)
@@ -91,9 +91,9 @@ def run(arguments: Sequence[str]) -> int:
     like, second = _recordings(command, bundle)
     console = Console()
     with line_a_minute(console, lambda: "generating"):
-        table = _drawn(command, bundle, given, like, second)
+        table = _generated_table(command, bundle, given, like, second)
     write_table(table, command.out)
-    notes = _draw(command, bundle, table, list(given[0]), like, second)
+    notes = _plot(command, bundle, table, list(given[0]), like, second)
     for name in (column.name for column in bundle.preprocessing.static.columns):
         values = ", ".join(map(text_of, dict.fromkeys(table[name].to_pylist())))
         source = "typical of the training data" if like is None or name in like.assumed else "of the recording"
@@ -106,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _recordings(command: Generate, bundle: "Bundle") -> "tuple[Recording | None, Recording | None]":
+def _recordings(command: Generate, bundle: "Bundle") -> "tuple[EncodedRecording | None, EncodedRecording | None]":
     """The recording to start from, and the second one; None where the command names none."""
     if command.like is None:
         return None, None
@@ -119,12 +119,12 @@ def _recordings(command: Generate, bundle: "Bundle") -> "tuple[Recording | None,
     return first, read_recording(bundle, command.other or command.like, row, extrapolate=command.extrapolate)
 
 
-def _drawn(
+def _generated_table(
     command: Generate,
     bundle: "Bundle",
-    given: Sequence[Mapping[str, "Value"]],
-    like: "Recording | None",
-    second: "Recording | None",
+    given: Sequence[Mapping[str, "ConditionValue"]],
+    like: "EncodedRecording | None",
+    second: "EncodedRecording | None",
 ) -> "pa.Table":
     import pyarrow as pa
 
@@ -155,13 +155,13 @@ def _drawn(
     )
 
 
-def _draw(
+def _plot(
     command: Generate,
     bundle: "Bundle",
     table: "pa.Table",
     names: Sequence[str],
-    like: "Recording | None",
-    second: "Recording | None",
+    like: "EncodedRecording | None",
+    second: "EncodedRecording | None",
 ) -> list[str]:
     """Draw the figure where one is asked for; what of the table it does not show."""
     if command.figure is None:

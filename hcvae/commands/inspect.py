@@ -73,11 +73,11 @@ def _table(command: Inspect, console: Console) -> dict[str, Any]:
     ready = trainability(recordings, command.subject_column, command.average_columns or None, command.sampling_rate_hz)
     report.show_trainability(ready, console)
     if command.figure is not None:
-        from hcvae.inspection.figure import grand_averages, not_drawn
+        from hcvae.inspection.figure import grand_averages, not_plotted
         from hcvae.plots import save_figure
 
         save_figure(grand_averages(recordings), command.figure)
-        for line in (f"grand averages drawn to {command.figure}", *not_drawn(recordings)):
+        for line in (f"grand averages drawn to {command.figure}", *not_plotted(recordings)):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     return {
         "table": command.path,

@@ -17,16 +17,16 @@ from pydantic import Field, model_validator
 from hcvae.config import Section
 from hcvae.errors import UserError
 
-LARGEST = 1e30
+MAX_VALUE = 1e30
 """Of a scale, and one over the smallest: waveforms and conditions are scaled in float32, which ends at 3e38."""
 
 
 class GroupScale(Section):
     """Mean and standard deviation over all samples of a group's training rows."""
 
-    mean_uv: float = Field(ge=-LARGEST, le=LARGEST)
+    mean_uv: float = Field(ge=-MAX_VALUE, le=MAX_VALUE)
     """Mean in uV."""
-    std_uv: float = Field(ge=1 / LARGEST, le=LARGEST)
+    std_uv: float = Field(ge=1 / MAX_VALUE, le=MAX_VALUE)
     """Standard deviation in uV."""
 
 
@@ -73,10 +73,10 @@ class SignalNormalization(Section):
                     f"normalization: the training waveforms{f' of {group_by}={name}' if name else ''} must vary, "
                     f"but got {m:g} uV throughout"
                 )
-            if not (max(abs(m), s) <= LARGEST and s >= 1 / LARGEST):
+            if not (max(abs(m), s) <= MAX_VALUE and s >= 1 / MAX_VALUE):
                 raise UserError(
-                    f"normalization: the training waveforms must have a scale from {1 / LARGEST:g} to {LARGEST:g} uV, "
-                    f"but got a mean of {m:g} and a standard deviation of {s:g}; leave out damaged rows"
+                    f"normalization: the training waveforms must have a scale from {1 / MAX_VALUE:g} to {MAX_VALUE:g} "
+                    f"uV, but got a mean of {m:g} and a standard deviation of {s:g}; leave out damaged rows"
                 )
         groups = {name: GroupScale(mean_uv=m, std_uv=s) for name, m, s in zip(names, mean, std, strict=True)}
         return cls(group_by=group_by, groups=groups)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from hcvae.arrays import FloatArray
 
 REFERENCE_LEVEL_DB = 70.0
 REFERENCE_RATE_HZ = 11.1
@@ -44,23 +44,23 @@ NARROW_FROM_DB = 80.0
 
 
 @dataclass(frozen=True)
-class Condition:
+class RecordingConditions:
     """What sets the expected response of each of N recordings: the columns that a model is conditioned on."""
 
-    level_db: Floats
+    level_db: FloatArray
     """Click level, dB nHL, [N]."""
-    rate_hz: Floats
+    rate_hz: FloatArray
     """Clicks per second, [N]."""
-    age_years: Floats
+    age_years: FloatArray
     """Age of the adult subject, years, [N]."""
-    hearing_loss_db: Floats
+    hearing_loss_db: FloatArray
     """Cochlear loss, mean of 2 to 4 kHz, dB HL, [N]."""
     female: NDArray[np.bool_]
     """Whether the subject is a woman, [N]."""
 
-    def rows(self, taken: slice) -> "Condition":
+    def rows(self, taken: slice) -> "RecordingConditions":
         """The condition of some of the recordings."""
-        return Condition(
+        return RecordingConditions(
             self.level_db[taken],
             self.rate_hz[taken],
             self.age_years[taken],
@@ -69,7 +69,7 @@ class Condition:
         )
 
 
-def wave_latency_ms(condition: Condition) -> Floats:
+def wave_latency_ms(condition: RecordingConditions) -> FloatArray:
     """Expected latency of waves I to V, ms, [N, 5].
 
     Level (Neely et al. 1988; Hood 1998), intervals between waves (Chiappa et al. 1979), sex and age (Jerger & Hall
@@ -83,7 +83,7 @@ def wave_latency_ms(condition: Condition) -> Floats:
     return np.asarray(wave_5[:, None] - BEFORE_WAVE_5_MS + sex + rate)
 
 
-def wave_amplitude_uv(condition: Condition) -> Floats:
+def wave_amplitude_uv(condition: RecordingConditions) -> FloatArray:
     """Expected amplitude of waves I to V, uV, [N, 5]; exactly 0 at and below the wave's threshold.
 
     Growth with level above a threshold that the hearing loss raises dB for dB (Picton 2010; Hood 1998), sex and age
@@ -98,6 +98,6 @@ def wave_amplitude_uv(condition: Condition) -> Floats:
     return np.asarray(REFERENCE_AMPLITUDE_UV * growth * sex * age * rate)
 
 
-def wave_width(condition: Condition) -> Floats:
+def wave_width(condition: RecordingConditions) -> FloatArray:
     """Expected width of the waves relative to their width at high levels, [N]: they broaden as the level falls."""
     return np.asarray(1.0 + WIDTH_PER_DB * np.maximum(NARROW_FROM_DB - condition.level_db, 0.0))

@@ -14,9 +14,9 @@ from pydantic import Field, model_validator
 
 from hcvae.config import Section
 from hcvae.data.normalization import SignalNormalization
-from hcvae.data.static import Seen, StaticEncoder
+from hcvae.data.static import StaticEncoder, ValueRange
 
-Value = float | str | None
+ConditionValue = float | str | None
 """Of a static column."""
 Wave = Literal["I", "III", "V"]
 """What the peak head predicts."""
@@ -33,11 +33,11 @@ class Preprocessing(Section):
     """Scaling of the waveforms."""
     static: StaticEncoder
     """Encoding of the static parameters."""
-    typical: dict[str, dict[str, Value]]
+    typical: dict[str, dict[str, ConditionValue]]
     """For each normalisation group, each static column's typical value in training."""
     labelled_waves: tuple[Wave, ...]
     """Waves whose peaks were labelled in training: the peak head knows no others."""
-    seen: dict[str, dict[str, Seen]] = Field({})
+    seen: dict[str, dict[str, ValueRange]] = Field({})
     """For each normalisation group, what its training rows had in each static column; empty: not known by group."""
 
     @property
@@ -45,7 +45,7 @@ class Preprocessing(Section):
         """Time of the last sample; the first one's is 0."""
         return last_sample_ms(self.signal_length, self.sampling_rate_hz)
 
-    def ranges(self, group: str) -> dict[str, Seen]:
+    def ranges(self, group: str) -> dict[str, ValueRange]:
         """What training rows had in each static column: those of the group, or of all where that is not known."""
         return self.seen.get(group) or {column.name: column.seen for column in self.static.columns}
 
@@ -84,17 +84,17 @@ def last_sample_ms(signal_length: int, sampling_rate_hz: float) -> float:
 
 def seen_values(
     static: StaticEncoder, table: pa.Table, group: NDArray[np.int64], names: Sequence[str]
-) -> dict[str, dict[str, Seen]]:
+) -> dict[str, dict[str, ValueRange]]:
     """What the rows of each group have in each static column; the arguments are those of `typical_values`."""
     return {
-        name: {column.name: Seen.of(part[column.name]) for column in static.columns}
+        name: {column.name: ValueRange.of(part[column.name]) for column in static.columns}
         for name, part in _by_group(table, group, names).items()
     }
 
 
 def typical_values(
     static: StaticEncoder, table: pa.Table, group: NDArray[np.int64], names: Sequence[str]
-) -> dict[str, dict[str, Value]]:
+) -> dict[str, dict[str, ConditionValue]]:
     """The median or most frequent value of each static column in each group; null where most rows have none.
 
     Args:
@@ -115,7 +115,7 @@ def _by_group(table: pa.Table, group: NDArray[np.int64], names: Sequence[str]) -
     return {name: table.take(np.flatnonzero(group == position)) for position, name in enumerate(names)}
 
 
-def _typical(column: pa.ChunkedArray, is_number: bool) -> Value:
+def _typical(column: pa.ChunkedArray, is_number: bool) -> ConditionValue:
     if 2 * column.null_count > len(column):
         return None
     known = column.drop_null()

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hcvae.arrays import FloatArray
 from hcvae.data.normative import (
     BEFORE_WAVE_5_MS,
     THRESHOLD_DB,
-    Condition,
+    RecordingConditions,
     wave_amplitude_uv,
     wave_latency_ms,
     wave_width,
@@ -32,13 +33,11 @@ from hcvae.data.synthesis import (
 )
 from hcvae.errors import UserError
 
-Floats = NDArray[np.float64]
-
 RECORDINGS_PER_SUBJECT = 16
 RATES_HZ = np.array([11.1, 21.1, 37.1, 51.1, 71.1])
 AVERAGES = np.array([500, 1000, 2000, 4000])
-HIGHEST_LEVEL_DB = 90.0
-LOWEST_LEVEL_DB = 10.0
+MAX_LEVEL_DB = 90.0
+MIN_LEVEL_DB = 10.0
 
 SUBJECT_SHARE = 0.5  # of each factor's variance
 SINGLE_SWEEP_NOISE_UV = 1.5  # RMS in the band; 0.02 uV after 4000 sweeps, 0.07 uV after 500
@@ -77,10 +76,10 @@ class _Recordings:
     """R recordings: who, under which condition, with which factors."""
 
     subject: NDArray[np.int64]
-    condition: Condition
+    condition: RecordingConditions
     n_averages: NDArray[np.int64]
     right_ear: NDArray[np.bool_]
-    factors: dict[str, Floats]
+    factors: dict[str, FloatArray]
 
 
 def simulate(n: int, seed: int) -> pa.Table:
@@ -107,7 +106,7 @@ def simulate(n: int, seed: int) -> pa.Table:
     return _table(recordings, np.arange(n), [np.concatenate(arrays) for arrays in zip(*parts, strict=True)])
 
 
-def response_of(condition: Condition, factors: Mapping[str, Floats]) -> Floats:
+def response_of(condition: RecordingConditions, factors: Mapping[str, FloatArray]) -> FloatArray:
     """The noise-free waveforms, offset and trend included, that a condition and factors make: uV, [N, T].
 
     Args:
@@ -125,7 +124,7 @@ def _draw_recordings(rng: np.random.Generator, count: int) -> _Recordings:
     loss = np.clip(0.007 * (age - 18.0) ** 2 + rng.normal(0.0, 8.0, subjects), 0.0, 60.0)
     female = rng.random(subjects) < 0.5
     right_ear = rng.random(subjects) < 0.5
-    condition = Condition(
+    condition = RecordingConditions(
         level_db=_draw_levels(rng, loss[subject]),
         rate_hz=rng.choice(RATES_HZ, count),
         age_years=age[subject],
@@ -136,17 +135,17 @@ def _draw_recordings(rng: np.random.Generator, count: int) -> _Recordings:
     return _Recordings(subject, condition, n_averages, right_ear[subject], _draw_factors(rng, subject, subjects))
 
 
-def _draw_levels(rng: np.random.Generator, loss_db: Floats) -> Floats:
+def _draw_levels(rng: np.random.Generator, loss_db: FloatArray) -> FloatArray:
     """Levels in steps of 10 dB, from the step at or just below the threshold of wave V up to 90 dB nHL, [R].
 
     Higher levels are more frequent, as in recordings: a threshold needs only a few levels near it.
     """
-    lowest = np.maximum(10.0 * np.floor((THRESHOLD_DB[-1] + loss_db) / 10.0), LOWEST_LEVEL_DB)
-    steps = (HIGHEST_LEVEL_DB - lowest) / 10.0 + 1.0
+    lowest = np.maximum(10.0 * np.floor((THRESHOLD_DB[-1] + loss_db) / 10.0), MIN_LEVEL_DB)
+    steps = (MAX_LEVEL_DB - lowest) / 10.0 + 1.0
     return np.asarray(lowest + 10.0 * np.floor(rng.random(len(loss_db)) ** 0.6 * steps))
 
 
-def _draw_factors(rng: np.random.Generator, subject: NDArray[np.int64], subjects: int) -> dict[str, Floats]:
+def _draw_factors(rng: np.random.Generator, subject: NDArray[np.int64], subjects: int) -> dict[str, FloatArray]:
     """Each factor [R]: a subject's own part and a recording's part, of SUBJECT_SHARE and the rest of the variance."""
     factors = {}
     for name, (deviation, is_log) in FACTORS.items():
@@ -179,7 +178,9 @@ def _render(
     return signals.astype(np.float32), latency, amplitude, valid
 
 
-def _waves(condition: Condition, factors: Mapping[str, Floats]) -> tuple[Floats, Floats, Floats]:
+def _waves(
+    condition: RecordingConditions, factors: Mapping[str, FloatArray]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Latencies in ms and amplitudes in uV of waves I to V, both [N, 5], and width factors [N]."""
     shift = factors["factor_latency_jitter_ms"][:, None] + factors["factor_interwave_ms"][:, None] * _INTERWAVE_SHARE
     ratio = factors["factor_relative_amplitude_1_5"][:, None] ** _RATIO_EXPONENT
@@ -187,7 +188,7 @@ def _waves(condition: Condition, factors: Mapping[str, Floats]) -> tuple[Floats,
     return wave_latency_ms(condition) + shift, amplitude_uv, wave_width(condition) * factors["factor_width"]
 
 
-def _drift(factors: Mapping[str, Floats]) -> Floats:
+def _drift(factors: Mapping[str, FloatArray]) -> FloatArray:
     """Offset and trend, uV, [N, T]."""
     return np.asarray(factors["factor_offset_uv"][:, None] + factors["factor_trend_uv"][:, None] * TREND_SHAPE)
 
@@ -226,7 +227,7 @@ def _table(recordings: _Recordings, rows: NDArray[np.int64], arrays: list[NDArra
     return pa.table(columns | factors).replace_schema_metadata(metadata)
 
 
-def _index_within(subject: NDArray[np.int64], level_db: Floats) -> NDArray[np.int64]:
+def _index_within(subject: NDArray[np.int64], level_db: FloatArray) -> NDArray[np.int64]:
     """Number of each recording among those of the same subject and level, from 1, in order, [R]."""
     order = np.lexsort((level_db, subject))
     is_new = np.ones(len(order), dtype=bool)

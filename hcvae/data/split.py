@@ -20,7 +20,7 @@ from hcvae.described import Described
 from hcvae.errors import UserError
 
 PARTS = ("train", "validation", "test")
-FEWEST_SUBJECTS = 5
+MIN_SUBJECTS = 5
 """From so many subjects on, the automatic choice is to split by subject."""
 
 
@@ -51,7 +51,7 @@ def split_rows(table: pa.Table, config: DataConfig) -> Split:
     n_subjects = len(pc.unique(table[config.subject_column]))
     unit = config.split.unit
     if unit == "auto":
-        unit = "subject" if n_subjects >= FEWEST_SUBJECTS else "recording"
+        unit = "subject" if n_subjects >= MIN_SUBJECTS else "recording"
     units = row_codes(table, [config.subject_column] if unit == "subject" else recording_key(config))
     counts = _unit_counts(int(units.max()) + 1, unit, config)
     part_of_unit = np.random.default_rng(config.split.seed).permutation(np.repeat(np.arange(3), counts))
@@ -96,9 +96,9 @@ def _unit_counts(n: int, unit: str, config: DataConfig) -> list[int]:
 
 
 def _explain(unit: str, asked: str, n_subjects: int, counts: Sequence[int], rows: Sequence[int]) -> str:
-    compared = "at least" if n_subjects >= FEWEST_SUBJECTS else "fewer than"
+    compared = "at least" if n_subjects >= MIN_SUBJECTS else "fewer than"
     subjects = f"{n_subjects} subject" + "s" * (n_subjects > 1)
-    reason = f"{subjects}, {compared} {FEWEST_SUBJECTS}" if asked == "auto" else "data.split.unit says so"
+    reason = f"{subjects}, {compared} {MIN_SUBJECTS}" if asked == "auto" else "data.split.unit says so"
     meaning = (
         "No subject is in two parts: the figures hold for subjects that the model has not seen."
         if unit == "subject"

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from hcvae.config import Section
-from hcvae.data.normalization import LARGEST
+from hcvae.data.normalization import MAX_VALUE
 from hcvae.data.table import scalar_column
 from hcvae.errors import UserError
 
 ROUNDING = 1e-6
 
 
-class Seen(Section):
+class ValueRange(Section):
     """What training rows had in a static column: where a model's answers are more than a guess."""
 
     minimum: float | None = None
@@ -70,13 +70,13 @@ class StaticColumn(Section):
     """How it is encoded."""
     has_nulls: bool
     """Whether training rows had nulls: a mask column follows then."""
-    mean: float = Field(ge=-LARGEST, le=LARGEST)
+    mean: float = Field(ge=-MAX_VALUE, le=MAX_VALUE)
     """Numbers: mean of the training rows; categories: 0, as minimum and maximum, and std 1."""
-    std: float = Field(ge=0, le=LARGEST)
+    std: float = Field(ge=0, le=MAX_VALUE)
     """Numbers: standard deviation of the training rows."""
-    minimum: float = Field(ge=-LARGEST, le=LARGEST)
+    minimum: float = Field(ge=-MAX_VALUE, le=MAX_VALUE)
     """Numbers: smallest value seen in training."""
-    maximum: float = Field(ge=-LARGEST, le=LARGEST)
+    maximum: float = Field(ge=-MAX_VALUE, le=MAX_VALUE)
     """Numbers: largest value seen in training."""
     categories: tuple[str, ...]
     """Texts seen in training, sorted."""
@@ -87,7 +87,7 @@ class StaticColumn(Section):
         if self.kind == "category":
             sound = numbers == (0, 0, 1) and bool(texts) and texts == sorted({*texts})
         else:
-            varies = self.minimum < self.maximum and self.std >= 1 / LARGEST
+            varies = self.minimum < self.maximum and self.std >= 1 / MAX_VALUE
             sound = not texts and (self.minimum == self.maximum or varies)
         if not sound:
             raise ValueError(
@@ -117,9 +117,9 @@ class StaticColumn(Section):
             numbers = {"mean": 0.0, "std": 1.0, "minimum": 0.0, "maximum": 0.0}
             return cls(name=name, kind="category", has_nulls=has_nulls, categories=categories, **numbers)
         known = column.drop_null().to_numpy()
-        if len(known) and np.abs(known).max() > LARGEST:
+        if len(known) and np.abs(known).max() > MAX_VALUE:
             raise UserError(
-                f"data.static: column {name!r} must hold numbers up to {LARGEST:g}, but got {np.abs(known).max():g}"
+                f"data.static: column {name!r} must hold numbers up to {MAX_VALUE:g}, but got {np.abs(known).max():g}"
             )
         return cls(
             name=name,
@@ -133,10 +133,10 @@ class StaticColumn(Section):
         )
 
     @property
-    def seen(self) -> Seen:
+    def seen(self) -> ValueRange:
         """What the training rows of all groups together had."""
         ends = {} if self.kind == "category" else {"minimum": self.minimum, "maximum": self.maximum}
-        return Seen(**ends, categories=self.categories, has_nulls=self.has_nulls)
+        return ValueRange(**ends, categories=self.categories, has_nulls=self.has_nulls)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -150,7 +150,7 @@ class StaticColumn(Section):
         if value is None or self.kind == "category":
             return self.has_nulls if value is None else value in self.categories
         varies = self.minimum < self.maximum
-        return isinstance(value, float) and (abs(value) <= LARGEST if varies else value == self.minimum)
+        return isinstance(value, float) and (abs(value) <= MAX_VALUE if varies else value == self.minimum)
 
     def encode(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
         """The column's part [N, len(names)] of the encoded parameters.

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy import signal
 from scipy.linalg import toeplitz
 
+from hcvae.arrays import FloatArray
 from hcvae.data.local_maxima import local_maxima
 
-Floats = NDArray[np.float64]
 Waveforms = NDArray[np.float32]
 
 SAMPLING_RATE_HZ = 20_000.0
@@ -69,7 +69,7 @@ def _noise_root() -> NDArray[np.float32]:
     return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T, dtype=np.float32)
 
 
-def response_waveforms(latency_ms: Floats, amplitude_uv: Floats, width: Floats) -> Waveforms:
+def response_waveforms(latency_ms: FloatArray, amplitude_uv: FloatArray, width: FloatArray) -> Waveforms:
     """Noise-free responses [N, T] from latencies [N, 5], peak-to-trough amplitudes [N, 5] and width factors [N]."""
     times = (np.arange(_RAW_LENGTH) * 1000.0 / SAMPLING_RATE_HZ).astype(np.float32)
     raw = np.zeros((len(width), _RAW_LENGTH), dtype=np.float32)
@@ -82,14 +82,14 @@ def response_waveforms(latency_ms: Floats, amplitude_uv: Floats, width: Floats) 
     return raw @ _bandpass()
 
 
-def noise_waveforms(rng: np.random.Generator, rms_uv: Floats) -> Waveforms:
+def noise_waveforms(rng: np.random.Generator, rms_uv: FloatArray) -> Waveforms:
     """Residual noise [N, T] of the given expected RMS [N]: coloured, filtered in the band, independent between rows."""
     white = rng.standard_normal((len(rms_uv), SIGNAL_LENGTH), dtype=np.float32)
     return np.asarray((white @ _noise_root()) * rms_uv[:, None], dtype=np.float32)
 
 
 def read_peaks(
-    responses: Waveforms, expected_ms: Floats, amplitude_uv: Floats
+    responses: Waveforms, expected_ms: FloatArray, amplitude_uv: FloatArray
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
     """Waves I to V as a clinician marks them on the noise-free response: latency, value there, whether it is a peak.
 

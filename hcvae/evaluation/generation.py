@@ -30,16 +30,16 @@ from hcvae.metrics.generation import (
 from hcvae.metrics.peaks import FAR_MS
 from hcvae.models import Model
 from hcvae.peaks import valid_waves
-from hcvae.training.evaluation import drawn_peaks
+from hcvae.training.evaluation import sampled_peaks
 
-MOST_ROWS = 2000
+MAX_ROWS = 2000
 """Recordings that the measures of distribution compare."""
-LOWEST_LEVEL_DB = 40.0
+MIN_LEVEL_DB = 40.0
 """Below it, waves of human clicks are not where the features look for them."""
 NO_TRAINING_ROWS = "needs the training rows, which are read with the bundle's own data only (without --data)"
 
 
-def draw(model: Model, part: Part, seed: int) -> NDArray[np.float32]:
+def sample_conditions(model: Model, part: Part, seed: int) -> NDArray[np.float32]:
     """One waveform from the model's prior for the condition of each row, normalised, [N, T].
 
     With residual noise: what they are compared with are averages of a recorder.
@@ -69,10 +69,10 @@ def generation_findings(
         config: names subjects, recordings and conditions.
         sampling_rate_hz: of the waveforms.
         are_copies: `made` are training rows: that they are copies need not be measured.
-        seed: of every draw.
+        seed: of every sample_conditions.
     """
     recorded = rows.recorded
-    real = recorded.take(recorded.one_a_recording(config, MOST_ROWS, seed))
+    real = recorded.take(recorded.one_a_recording(config, MAX_ROWS, seed))
     fake = made.take(made.one_a_recording(config, len(real), seed))
     findings.take(
         names_of("Generation: waveforms"), lambda: _distribution(real.signals, fake.signals, "waveforms", seed)
@@ -98,7 +98,7 @@ def peak_findings(
 ) -> None:
     """How well predicted peaks lie on their waveforms, one drawn without noise for the condition of each row."""
     static = torch.from_numpy(rows.part.static)
-    findings.take((), lambda: drawn_peaks(model, static, preprocessing, torch.Generator().manual_seed(seed)))
+    findings.take((), lambda: sampled_peaks(model, static, preprocessing, torch.Generator().manual_seed(seed)))
     own = ("generated_wave_v_distance_ms", "generated_wave_v_far")
     if "V" in preprocessing.labelled_waves:
         findings.take(own, lambda: _own_wave_v(model, rows, preprocessing, seed))
@@ -194,11 +194,11 @@ def _readable(sample: Sample) -> NDArray[np.int64]:
     if species is not None:
         readable &= np.isin(species, ("human", ""))
     if LEVEL in sample.table.column_names:
-        readable &= ~(sample.numbers(LEVEL) < LOWEST_LEVEL_DB)
+        readable &= ~(sample.numbers(LEVEL) < MIN_LEVEL_DB)
     if not readable.any():
         found = "" if species is None else f" of {sorted(set(species.tolist()))}"
         raise UserError(
-            f"features: the windows are those of human clicks of {LOWEST_LEVEL_DB:g} dB or more, "
+            f"features: the windows are those of human clicks of {MIN_LEVEL_DB:g} dB or more, "
             f"but got no such row among {len(sample)}{found}"
         )
     return np.flatnonzero(readable)

@@ -29,7 +29,7 @@ from hcvae.metrics.ground_truth import (
 )
 from hcvae.models import Model
 
-MOST_ROWS = 2000
+MAX_ROWS = 2000
 """Recordings that the single-latent metrics use: boosting takes its time."""
 J_GT = ("j_gt", "j_gt_coarse", "j_gt_fine")
 
@@ -46,7 +46,7 @@ def known_factor_findings(
     findings.take(J_GT, lambda: _ground_truth(findings, model, posterior, rows, bundle.preprocessing, seed))
     blocks = list(model.latent_dims)
     codes = torch.cat([posterior[f"mu_{block}"] for block in blocks], dim=1).double().numpy()
-    recordings = rows.recorded.one_a_recording(bundle.config.data, MOST_ROWS, seed)
+    recordings = rows.recorded.one_a_recording(bundle.config.data, MAX_ROWS, seed)
     drawn = np.random.default_rng(seed).permutation(recordings)  # DCI asks for a random order
     findings.take(["total_correlation"], lambda: {"total_correlation": gaussian_total_correlation(codes[drawn])})
     findings.take(

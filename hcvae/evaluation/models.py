@@ -14,10 +14,9 @@ from torch import Tensor
 from hcvae.bundle import Bundle
 from hcvae.data.dataset import Part
 from hcvae.data.preprocessing import Preprocessing
-from hcvae.data.readiness import routing_data
 from hcvae.errors import NotMeasurable
 from hcvae.evaluation.findings import MEASURES, Findings, names_of
-from hcvae.evaluation.generation import draw, generation_findings, peak_findings
+from hcvae.evaluation.generation import generation_findings, peak_findings, sample_conditions
 from hcvae.evaluation.known_factors import known_factor_findings, routing_findings
 from hcvae.evaluation.rows import EvaluationRows, generated
 from hcvae.metrics.ground_truth import oracle_routing, rows_with_factors
@@ -28,6 +27,7 @@ from hcvae.models.condition import ConditionRegression
 from hcvae.models.pca import PrincipalComponents
 from hcvae.training.evaluation import evaluate, learnt_peaks
 from hcvae.training.objective import Objective
+from hcvae.training.readiness import routing_data
 from hcvae.training.tensors import PartTensors
 
 RECONSTRUCTION = ("reconstruction_nmse", "r2", "correlation")
@@ -160,7 +160,7 @@ def _model_findings(
     if "predicted_peaks" in decoded:
         peak_findings(findings, model, rows, preprocessing, seed)
     findings.leave_out(names_of("Generation: peaks"), no_head)
-    made = generated(rows.recorded, draw(model, part, seed), part, preprocessing)
+    made = generated(rows.recorded, sample_conditions(model, part, seed), part, preprocessing)
     generation_findings(findings, made, rows, bundle.config.data, preprocessing.sampling_rate_hz, seed=seed)
 
 

@@ -4,7 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from hcvae.data.preprocessing import Preprocessing, Value
+from hcvae.data.preprocessing import ConditionValue, Preprocessing
 from hcvae.errors import UserError
 from hcvae.validation import shortened
 
@@ -22,9 +22,9 @@ class Control:
 
     name: str
     """The column, or the direction."""
-    value: Value
+    value: ConditionValue
     """Typical of the training rows."""
-    choices: tuple[Value, ...] = ()
+    choices: tuple[ConditionValue, ...] = ()
     """All values of a choice; empty for a number."""
     minimum: float = 0.0
     maximum: float = 0.0
@@ -66,7 +66,7 @@ class Control:
         """The texts of the choices."""
         return [text_of(value) for value in self.choices]
 
-    def read(self, text: str) -> Value:
+    def read(self, text: str) -> ConditionValue:
         """The value from the text in the page's field, or from the position of a choice.
 
         Raises:
@@ -86,7 +86,7 @@ class Control:
         raise UserError(f"{self.label}: must be a number from {self.permitted}, but got {got}{hint}")
 
 
-def text_of(value: Value) -> str:
+def text_of(value: ConditionValue) -> str:
     """A value as the page shows it."""
     return "unknown" if value is None else value if isinstance(value, str) else f"{value:.10g}"
 
@@ -107,9 +107,9 @@ def controls_of(preprocessing: Preprocessing, group: str) -> list[Control]:
     ]
 
 
-def _control(name: str, typical: Value, preprocessing: Preprocessing, group: str) -> Control:
+def _control(name: str, typical: ConditionValue, preprocessing: Preprocessing, group: str) -> Control:
     seen = preprocessing.ranges(group)[name]
-    null: tuple[Value, ...] = (None,) if seen.has_nulls else ()
+    null: tuple[ConditionValue, ...] = (None,) if seen.has_nulls else ()
     if seen.minimum is None or seen.maximum is None:
         return Control(name, typical, choices=(*seen.categories, *null))
     if seen.minimum == seen.maximum:

@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hcvae.bundle import Bundle
-from hcvae.data.preprocessing import Value
+from hcvae.data.preprocessing import ConditionValue
 from hcvae.data.table import signals_of
 from hcvae.generation import decode
 from hcvae.generation.conditions import condition_table
 
 
-def prior_means(bundle: Bundle, condition: Mapping[str, Value]) -> dict[str, Tensor]:
+def prior_means(bundle: Bundle, condition: Mapping[str, ConditionValue]) -> dict[str, Tensor]:
     """The mean [1, D] of the fitted prior of each block under a complete condition."""
     static = torch.from_numpy(bundle.preprocessing.static.encode(condition_table(bundle, [condition])))
     with torch.no_grad():
         return {block: bundle.model.prior(block).mean(static) for block in bundle.model.latent_dims}
 
 
-def leading_directions(bundle: Bundle, block: str, condition: Mapping[str, Value], count: int) -> Tensor:
+def leading_directions(bundle: Bundle, block: str, condition: Mapping[str, ConditionValue], count: int) -> Tensor:
     """The `count` directions [K, D] of the fitted prior of `block`, at most D, that change the waveform most.
 
     Each is one standard deviation long. The prior is z = m + F e with standard-normal e [D]. Singular vectors of the
@@ -42,13 +42,17 @@ def leading_directions(bundle: Bundle, block: str, condition: Mapping[str, Value
     return vectors
 
 
-def change_uv(bundle: Bundle, block: str, condition: Mapping[str, Value], vectors: Tensor) -> NDArray[np.float32]:
+def change_uv(
+    bundle: Bundle, block: str, condition: Mapping[str, ConditionValue], vectors: Tensor
+) -> NDArray[np.float32]:
     """By how much each of `vectors` [K, D] changes the waveform of a condition: root mean square over T, [K]."""
     change = _change(bundle, block, condition, vectors)
     return np.asarray(np.sqrt(np.mean(change**2, axis=1)), np.float32)
 
 
-def _change(bundle: Bundle, block: str, condition: Mapping[str, Value], vectors: Tensor) -> NDArray[np.float32]:
+def _change(
+    bundle: Bundle, block: str, condition: Mapping[str, ConditionValue], vectors: Tensor
+) -> NDArray[np.float32]:
     """Half the difference [K, T] of the waveforms at the prior's mean plus and minus each of `vectors`, in uV."""
     means = prior_means(bundle, condition)
     z = torch.cat([means[block] + vectors, means[block] - vectors])

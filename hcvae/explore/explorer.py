@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hcvae.bundle import Bundle
-from hcvae.data.preprocessing import Value
+from hcvae.data.preprocessing import ConditionValue
 from hcvae.data.table import PEAK_COLUMNS, WAVES, scalar_column
 from hcvae.explore.directions import change_uv, leading_directions, prior_means
 from hcvae.explore.settings import ALONE, Page, Reference
@@ -142,7 +142,7 @@ class Explorer:
         directions = self.directions(self._group(page.setting.condition))
         return start + torch.tensor([page.setting.shifts[block]]) @ directions[block]
 
-    def _group(self, condition: Mapping[str, Value]) -> str:
+    def _group(self, condition: Mapping[str, ConditionValue]) -> str:
         group_by = self.bundle.preprocessing.signal.group_by
         return "" if group_by is None else str(condition[group_by])
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from hcvae.config import Section
-from hcvae.data.preprocessing import Value
+from hcvae.data.preprocessing import ConditionValue
 from hcvae.errors import UserError
 from hcvae.explore.controls import Control, controls_of
 from hcvae.explore.explorer import Explorer
@@ -72,7 +72,7 @@ def read_page(explorer: Explorer, form: Form) -> Page:
     group = explorer.groups[int(form.fields.get("group", 0))]
     problems: dict[str, str] = {}
 
-    def read(named: Named) -> Value:
+    def read(named: Named) -> ConditionValue:
         if null_field(named.field) in form.fields:
             return None
         try:

@@ -60,7 +60,7 @@ def _serve_page(app: Flask, explorer: Explorer, title: str) -> None:
 
 def _serve_waveforms(app: Flask, explorer: Explorer) -> None:
     @app.post("/draw")
-    def draw() -> Answer:
+    def generate_view() -> Answer:
         page = _requested(explorer)
         table = explorer.waveforms(page)
         drawn = figure(table, explorer.span_uv(page))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hcvae.config import Section
-from hcvae.data.preprocessing import Value
+from hcvae.data.preprocessing import ConditionValue
 
 ALONE = ""
 """In place of a reference's name: none, the latent is the typical one."""
@@ -12,7 +12,7 @@ ALONE = ""
 class Setting(Section):
     """What the sliders say, and from where."""
 
-    condition: dict[str, Value]
+    condition: dict[str, ConditionValue]
     """Every static column."""
     shifts: dict[str, tuple[float, ...]]
     """For each latent block, how far along its leading directions, in standard deviations."""
@@ -27,7 +27,7 @@ class Reference(Section):
 
     name: str
     """In the legend."""
-    condition: dict[str, Value]
+    condition: dict[str, ConditionValue]
     """Every static column."""
     latents: dict[str, tuple[float, ...]]
     """By block: of the setting, or the mean of the recording's posterior."""

@@ -7,11 +7,11 @@ from hcvae.generation.combining import decode, interpolate, swap
 from hcvae.generation.conditions import complete_condition, parse_conditions
 from hcvae.generation.drawing import generate, vary
 from hcvae.generation.families import Family, families
-from hcvae.generation.recordings import Recording, encode_recording, read_recording
+from hcvae.generation.recordings import EncodedRecording, encode_recording, read_recording
 
 __all__ = [
+    "EncodedRecording",
     "Family",
-    "Recording",
     "complete_condition",
     "decode",
     "encode_recording",

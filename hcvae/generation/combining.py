@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hcvae.bundle import Bundle
-from hcvae.data.preprocessing import Value
+from hcvae.data.preprocessing import ConditionValue
 from hcvae.errors import UserError
 from hcvae.generation.conditions import complete_condition, condition_table
-from hcvae.generation.recordings import Recording
+from hcvae.generation.recordings import EncodedRecording
 from hcvae.generation.tables import waveform_table
 
 
 def decode(
     bundle: Bundle,
-    conditions: Sequence[Mapping[str, Value]],
+    conditions: Sequence[Mapping[str, ConditionValue]],
     latents: Mapping[str, Tensor],
     columns: Mapping[str, NDArray[np.generic]] | None = None,
 ) -> pa.Table:
@@ -29,7 +29,7 @@ def decode(
 
     Args:
         bundle: The model.
-        conditions: Complete conditions [N], from `complete_condition` or a `Recording`.
+        conditions: Complete conditions [N], from `complete_condition` or a `EncodedRecording`.
         latents: Each block's [N, D]: `global`, `intermediate` where the model has such levels, `local`.
         columns: More columns of numbers [N] for the table.
 
@@ -51,11 +51,11 @@ def decode(
 
 def interpolate(
     bundle: Bundle,
-    first: Recording,
-    second: Recording,
+    first: EncodedRecording,
+    second: EncodedRecording,
     steps: int = 9,
     *,
-    condition: Mapping[str, Value] | None = None,
+    condition: Mapping[str, ConditionValue] | None = None,
     extrapolate: bool = False,
 ) -> pa.Table:
     """From one recording to another, in equal steps of all latents and of the condition.
@@ -92,10 +92,10 @@ def interpolate(
 
 def swap(
     bundle: Bundle,
-    global_of: Recording,
-    local_of: Recording,
+    global_of: EncodedRecording,
+    local_of: EncodedRecording,
     *,
-    condition: Mapping[str, Value] | None = None,
+    condition: Mapping[str, ConditionValue] | None = None,
     extrapolate: bool = False,
 ) -> pa.Table:
     """z_global of one recording with z_local of another, under the condition of the first.
@@ -119,7 +119,7 @@ def swap(
     return decode(bundle, [complete], {**global_of.latents, "local": local_of.latents["local"]})
 
 
-def _between(first: Value, second: Value, share: float) -> Value:
+def _between(first: ConditionValue, second: ConditionValue, share: float) -> ConditionValue:
     if isinstance(first, float | int) and isinstance(second, float | int):
         return first if first == second else (1 - share) * first + share * second
     return first if share < 0.5 else second

@@ -7,16 +7,18 @@ from decimal import Decimal, InvalidOperation
 import pyarrow as pa
 
 from hcvae.bundle import Bundle
-from hcvae.data.preprocessing import Value
+from hcvae.data.preprocessing import ConditionValue
 from hcvae.data.static import StaticColumn
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
-MOST_VALUES = 10_000
+MAX_VALUES = 10_000
 """Of a range."""
 
 
-def complete_condition(bundle: Bundle, given: Mapping[str, Value], *, extrapolate: bool = False) -> dict[str, Value]:
+def complete_condition(
+    bundle: Bundle, given: Mapping[str, ConditionValue], *, extrapolate: bool = False
+) -> dict[str, ConditionValue]:
     """`given` with every column that it leaves out at its typical value in the training data.
 
     Typical is the median, or most frequent category, of the training rows in the same normalisation group.
@@ -49,7 +51,7 @@ def complete_condition(bundle: Bundle, given: Mapping[str, Value], *, extrapolat
     return complete
 
 
-def parse_conditions(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Value]]:
+def parse_conditions(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, ConditionValue]]:
     """All combinations of the values that a command line names; one empty condition where it names none.
 
     Args:
@@ -61,7 +63,7 @@ def parse_conditions(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Val
         UserError: no such form, not a number where the column holds numbers, or a last value that no step reaches.
     """
     columns = {column.name: column for column in bundle.preprocessing.static.columns}
-    values: dict[str, list[Value]] = {}
+    values: dict[str, list[ConditionValue]] = {}
     name = ""
     for text in texts:
         left, equals, value = text.rpartition("=")
@@ -74,7 +76,7 @@ def parse_conditions(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Val
     return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
 
 
-def condition_table(bundle: Bundle, conditions: Sequence[Mapping[str, Value]]) -> pa.Table:
+def condition_table(bundle: Bundle, conditions: Sequence[Mapping[str, ConditionValue]]) -> pa.Table:
     """Complete conditions [N] as a table of the static columns."""
     return pa.table(
         {
@@ -87,12 +89,12 @@ def condition_table(bundle: Bundle, conditions: Sequence[Mapping[str, Value]]) -
     )
 
 
-def text_of(value: Value) -> str:
+def text_of(value: ConditionValue) -> str:
     """A value as a command line takes it."""
     return "null" if value is None else f"{value:g}" if isinstance(value, float | int) else value
 
 
-def _group(bundle: Bundle, given: Mapping[str, Value]) -> str:
+def _group(bundle: Bundle, given: Mapping[str, ConditionValue]) -> str:
     """The normalisation group that a condition names."""
     preprocessing = bundle.preprocessing
     group_by = preprocessing.signal.group_by
@@ -106,7 +108,7 @@ def _group(bundle: Bundle, given: Mapping[str, Value]) -> str:
     return group
 
 
-def _parse(column: StaticColumn | None, name: str, text: str) -> Iterator[Value]:
+def _parse(column: StaticColumn | None, name: str, text: str) -> Iterator[ConditionValue]:
     if text == "null":
         yield None
     elif column is None or column.kind == "category":
@@ -126,8 +128,8 @@ def _range(name: str, text: str) -> list[float]:
             f"such as 20:80:10, but got {text!r}"
         )
     first, last, step = parts
-    if abs(last - first) >= MOST_VALUES * abs(step):
-        raise UserError(f"condition {name}: a range may hold {MOST_VALUES:,} values, but got {text!r}")
+    if abs(last - first) >= MAX_VALUES * abs(step):
+        raise UserError(f"condition {name}: a range may hold {MAX_VALUES:,} values, but got {text!r}")
     steps, rest = divmod(last - first, step)
     if rest:
         raise UserError(

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from hcvae.bundle import Bundle
-from hcvae.data.preprocessing import Value
+from hcvae.data.preprocessing import ConditionValue
 from hcvae.errors import UserError
 from hcvae.generation.conditions import complete_condition, condition_table
-from hcvae.generation.recordings import Recording
+from hcvae.generation.recordings import EncodedRecording
 from hcvae.generation.tables import waveform_table
 
 Fixed = Literal["global", "local", "both"]
@@ -23,7 +23,7 @@ Fixed = Literal["global", "local", "both"]
 
 def generate(
     bundle: Bundle,
-    conditions: Sequence[Mapping[str, Value]],
+    conditions: Sequence[Mapping[str, ConditionValue]],
     n_samples: int,
     seed: int = 0,
     *,
@@ -56,12 +56,12 @@ def generate(
 
 def vary(
     bundle: Bundle,
-    recording: Recording,
+    recording: EncodedRecording,
     fix: Fixed = "global",
     n_samples: int = 100,
     seed: int = 0,
     *,
-    conditions: Sequence[Mapping[str, Value]] = ({},),
+    conditions: Sequence[Mapping[str, ConditionValue]] = ({},),
     residual_noise: bool = False,
     temperature: float = 1.0,
     extrapolate: bool = False,
@@ -98,7 +98,7 @@ def vary(
 
 def _draw(
     bundle: Bundle,
-    conditions: Sequence[Mapping[str, Value]],
+    conditions: Sequence[Mapping[str, ConditionValue]],
     latents: Mapping[str, Tensor],
     n_samples: int,
     seed: int,

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hcvae.data.dataset import MODEL_WAVES
-from hcvae.data.preprocessing import Value
+from hcvae.data.preprocessing import ConditionValue
 from hcvae.data.table import WAVES, signals_of
 from hcvae.described import Described
 
@@ -24,7 +24,7 @@ COUNTERS = ("sample", "share")
 class Family(Described):
     """Waveforms that belong together."""
 
-    condition: Mapping[str, Value]
+    condition: Mapping[str, ConditionValue]
     """Of the first waveform; that of an interpolation may change on the way."""
     signals_uv: NDArray[np.float32]
     """[N, T]."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hcvae.bundle import Bundle
-from hcvae.data.preprocessing import Value
+from hcvae.data.preprocessing import ConditionValue
 from hcvae.data.table import checked_signal, sampling_rate_of, scalar_column, signals_of
 from hcvae.described import Described
 from hcvae.errors import UserError
@@ -23,10 +23,10 @@ from hcvae.generation.conditions import complete_condition, condition_table
 
 
 @dataclass(frozen=True, repr=False)
-class Recording(Described):
+class EncodedRecording(Described):
     """What a model makes of one recording."""
 
-    condition: Mapping[str, Value]
+    condition: Mapping[str, ConditionValue]
     """Every static column: the table's, or the typical value where the table has no such column."""
     latents: Mapping[str, Tensor]
     """The posterior's mean [1, D] of each block: `global`, `intermediate` where the model has such levels, `local`."""
@@ -41,7 +41,7 @@ class Recording(Described):
         return {"condition": self.condition, "latents": latents, "samples": len(self.signal_uv)}
 
 
-def read_recording(bundle: Bundle, path: str | Path, row: int = 0, *, extrapolate: bool = False) -> Recording:
+def read_recording(bundle: Bundle, path: str | Path, row: int = 0, *, extrapolate: bool = False) -> EncodedRecording:
     """Encode one row of a Parquet waveform table.
 
     Raises:
@@ -69,7 +69,7 @@ def read_row(path: str | Path, row: int) -> pa.Table:
 
 def encode_recording(
     bundle: Bundle, table: pa.Table, where: str = "recording", *, extrapolate: bool = False
-) -> Recording:
+) -> EncodedRecording:
     """Encode a recording: the mean of the posterior of every latent block, in eval mode.
 
     Args:
@@ -106,7 +106,7 @@ def encode_recording(
     with torch.no_grad():
         posterior = bundle.model.encode(signal, torch.from_numpy(preprocessing.static.encode(conditions)))
     latents = {block: posterior[f"mu_{block}"] for block in bundle.model.latent_dims}
-    return Recording(condition, latents, tuple(name for name in condition if name not in own), signal_uv[0])
+    return EncodedRecording(condition, latents, tuple(name for name in condition if name not in own), signal_uv[0])
 
 
 def _row(file: pq.ParquetFile, row: int, where: str) -> pa.Table:

@@ -15,8 +15,6 @@ from hcvae.data.preprocessing import Preprocessing
 from hcvae.data.table import WAVES
 from hcvae.peaks import valid_waves
 
-Floats = NDArray[np.float32]
-
 
 def waveform_table(
     preprocessing: Preprocessing,
@@ -57,7 +55,9 @@ def waveform_table(
     return result.replace_schema_metadata({"sampling_rate_hz": rate_hz, "residual_noise": noisy})
 
 
-def _all_waves(peaks: Tensor, preprocessing: Preprocessing) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def _all_waves(
+    peaks: Tensor, preprocessing: Preprocessing
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
     """Latency, amplitude, validity of waves I to V [N, 5] from predicted ones [N, 6]; NaN where nothing was learned."""
     latency_ms, amplitude_uv = np.full((2, len(peaks), len(WAVES)), np.nan, dtype=np.float32)
     valid = np.zeros((len(peaks), len(WAVES)), dtype=np.bool_)

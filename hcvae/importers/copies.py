@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hcvae.importers.importing import FileResult
+from hcvae.importers.file_result import FileResult
 from hcvae.importers.provenance import kept_record_id
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,64 +15,25 @@ from hcvae.errors import UserError
 from hcvae.importers.averages import Blocks, Row, row_of, with_noise_of_halves
 from hcvae.importers.channels import one_channel
 from hcvae.importers.columns import TYPES
+from hcvae.importers.file_result import FileResult, ImportOptions
 from hcvae.importers.provenance import METADATA, kept_record_id, kept_subject, provenance
 from hcvae.importers.pseudonyms import pseudonym
 from hcvae.importers.recording import Pseudonym, ReadOptions, Recording, Value
 from hcvae.importers.registry import Format, format_named, recognise
-from hcvae.importers.steps import USUAL, LeftOut, Steps, on_grid
+from hcvae.importers.steps import USUAL, RecordingSkipped, Steps, on_grid
 from hcvae.importers.time_axis import check_rate
 from hcvae.importers.values import values_of
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What the user says, besides the files."""
-
-    steps: Steps = field(default_factory=Steps)
-    format: str | None = None
-    """Name of the format of all files; None: each is recognised."""
-    mapping: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Value] = field(default_factory=dict)
-    """Columns of one value for all waveforms, in place of what the files say."""
-    subject: str | None = None
-    """Identity of the one subject of all files."""
-    max_residual_noise_uv: float | None = None
-    max_artifact_share: float | None = None
-    licence: str | None = None
-    """Of the recordings, for the cards of models that are trained on them."""
-
-
-@dataclass
-class FileResult:
-    """What became of one file."""
-
-    path: Path
-    format: str | None = None
-    sha256: str = ""
-    companions: list[str] = field(default_factory=list)
-    """Hashes of the files that are read with it."""
-    recordings: int = 0
-    rows: list[Row] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    """Recordings by the reason."""
-    notes: Counter[str] = field(default_factory=Counter)
-    """What of the file was not used or not understood, and how often."""
-    names_subject: bool = True
-    channels: set[str | None] = field(default_factory=set)
-    used_options: set[str] = field(default_factory=set)
-    """Those of the options that not all recordings can use, which were of use here."""
-    error: str | None = None
-
-
-def read_file(path: Path, wishes: Wishes) -> FileResult:
+def read_file(path: Path, options: ImportOptions) -> FileResult:
     """Rows of one file; an error is kept in the result, as the other files are to be read nevertheless."""
     result = FileResult(path)
     try:
-        known = format_named(wishes.format) if wishes.format else recognise(path)
+        known = format_named(options.format) if options.format else recognise(path)
         result.format = known.name
         result.sha256 = _sha256(path)
         result.companions = [_sha256(companion) for companion in known.companions(path)]
-        _read(known, wishes, result)
+        _read(known, options, result)
     except UserError as error:
         result.error, result.rows = str(error), []
     except OSError as error:
@@ -80,44 +41,44 @@ def read_file(path: Path, wishes: Wishes) -> FileResult:
     return result
 
 
-def _read(known: Format, wishes: Wishes, result: FileResult) -> None:
+def _read(known: Format, options: ImportOptions, result: FileResult) -> None:
     blocks, rows = Blocks(), []
-    for recording in _recordings(known, wishes, result):
+    for recording in _recordings(known, options, result):
         try:
-            _check_artifacts(recording.values, wishes, result)
-            row = row_of(recording, on_grid(recording, wishes.steps), recording.values)
-        except LeftOut as reason:
+            _check_artifacts(recording.values, options, result)
+            row = row_of(recording, on_grid(recording, options.steps), recording.values)
+        except RecordingSkipped as reason:
             result.left_out[str(reason)] += 1
             continue
-        block_sweeps = wishes.steps.blocks_of(recording)
+        block_sweeps = options.steps.blocks_of(recording)
         rows += [row] if block_sweeps is None else list(blocks.add(row, block_sweeps))
     if blocks.unused:
         result.left_out["too few sweeps for a last block (--block-sweeps)"] += blocks.unused
-    result.rows += [row for row in with_noise_of_halves(rows) if not _is_too_noisy(row, wishes, result)]
+    result.rows += [row for row in with_noise_of_halves(rows) if not _is_too_noisy(row, options, result)]
 
 
-def _recordings(known: Format, wishes: Wishes, result: FileResult) -> Iterator[Recording]:
-    """The recordings of a file with the columns that they will have, as the wishes say; counted."""
-    for name in sorted(wishes.mapping.keys() - known.mapping_names):
+def _recordings(known: Format, options: ImportOptions, result: FileResult) -> Iterator[Recording]:
+    """The recordings of a file with the columns that they will have, as the options say; counted."""
+    for name in sorted(options.mapping.keys() - known.mapping_names):
         result.notes[f"--map {name} has no meaning for files of format {known.name}"] += 1
     choice = known.channel_choice if known.channel_choice in known.mapping_names else None
-    mapping = {name: value for name, value in wishes.mapping.items() if name in known.mapping_names}
+    mapping = {name: value for name, value in options.mapping.items() if name in known.mapping_names}
     wanted = mapping.get(choice or "", "").rpartition("=")[2] or None
-    found = known.read(result.path, ReadOptions(mapping, result.notes, frozenset(wishes.values)))
+    found = known.read(result.path, ReadOptions(mapping, result.notes, frozenset(options.values)))
     subjects = set()
     for recording in one_channel(found, choice or "signal", wanted, result.path):
         check_rate(recording.sampling_rate_hz, result.path, "time_unit" in known.mapping_names)
         result.recordings += 1
-        result.names_subject &= recording.subject is not None or wishes.subject is not None
+        result.names_subject &= recording.subject is not None or options.subject is not None
         subjects.add(recording.subject)
         result.channels.add(recording.channel)
-        band_hz = wishes.steps.band_of(recording)
+        band_hz = options.steps.band_of(recording)
         subject = recording.subject if isinstance(recording.subject, Pseudonym) else kept_subject(recording, {})
-        values = values_of(recording, wishes.values, band_hz, result.path)
+        values = values_of(recording, options.values, band_hz, result.path)
         recording = replace(recording, values=values, subject=subject)
-        _note_averaging(recording, wishes.steps, result)
+        _note_averaging(recording, options.steps, result)
         yield recording
-    if wishes.subject is not None and len(subjects) > 1:
+    if options.subject is not None and len(subjects) > 1:
         result.notes[f"--subject replaces the {len(subjects)} subjects of the file"] += 1
 
 
@@ -130,34 +91,34 @@ def _note_averaging(recording: Recording, steps: Steps, result: FileResult) -> N
         result.notes[f"recordings that --block-sweeps leaves as they are: {right}"] += 1
 
 
-def _check_artifacts(values: Mapping[str, Value], wishes: Wishes, result: FileResult) -> None:
+def _check_artifacts(values: Mapping[str, Value], options: ImportOptions, result: FileResult) -> None:
     artifacts, averages = values.get("n_artifacts"), values.get("n_averages")
-    if wishes.max_artifact_share is None:
+    if options.max_artifact_share is None:
         return
     if not isinstance(artifacts, int) or not isinstance(averages, int):
         result.notes["recordings without a number of artefacts or sweeps, which --max-artifact-share keeps"] += 1
         return
     result.used_options.add("--max-artifact-share")
     sweeps = averages * (2 if values.get("half") in (1, 2) else 1)
-    if artifacts > wishes.max_artifact_share * sweeps:
-        raise LeftOut(f"artefacts in more than {wishes.max_artifact_share:.0%} of the sweeps")
+    if artifacts > options.max_artifact_share * sweeps:
+        raise RecordingSkipped(f"artefacts in more than {options.max_artifact_share:.0%} of the sweeps")
 
 
-def _is_too_noisy(row: Row, wishes: Wishes, result: FileResult) -> bool:
+def _is_too_noisy(row: Row, options: ImportOptions, result: FileResult) -> bool:
     noise = row.values.get("residual_noise_uv")
-    if wishes.max_residual_noise_uv is None:
+    if options.max_residual_noise_uv is None:
         return False
     if not isinstance(noise, float):
         result.notes["waveforms without an estimate of noise, which --max-residual-noise-uv keeps"] += 1
         return False
     result.used_options.add("--max-residual-noise-uv")
-    if noise <= wishes.max_residual_noise_uv:
+    if noise <= options.max_residual_noise_uv:
         return False
-    result.left_out[f"residual noise above {wishes.max_residual_noise_uv:g} uV"] += 1
+    result.left_out[f"residual noise above {options.max_residual_noise_uv:g} uV"] += 1
     return True
 
 
-def table_of(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> pa.Table:
+def table_of(results: Sequence[FileResult], options: ImportOptions, key: bytes) -> pa.Table:
     """The waveform table of the rows of all files, in their order, with the provenance in its metadata.
 
     A file that names no subject counts as a subject of its own. Subjects and records of tables that an earlier import
@@ -172,7 +133,7 @@ def table_of(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> pa.Ta
     numbers: Counter[str] = Counter()
     columns: dict[str, list[Any]] = {name: [] for name in TYPES}
     for result, row in rows:
-        identity = wishes.subject or row.subject or f"file {result.sha256}"
+        identity = options.subject or row.subject or f"file {result.sha256}"
         numbers[result.sha256] += 1
         values = dict(row.values) | {
             "record_id": kept_record_id(row.record_id) or f"{result.sha256[:12]}-{numbers[result.sha256]}",
@@ -181,16 +142,16 @@ def table_of(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> pa.Ta
         for name, column in columns.items():
             column.append(values.get(name))
     labelled = any(row.peaks is not None for _, row in rows)
-    grid = wishes.steps.grid
+    grid = options.steps.grid
     schema = waveform_schema(TYPES, grid.samples, grid.rate_hz, peaks=labelled)
     arrays = {name: pa.array(column, TYPES[name]) for name, column in columns.items()}
     signals = np.concatenate([row.signal_uv for _, row in rows]).astype(np.float32)
     arrays["signal"] = pa.FixedSizeListArray.from_arrays(signals, grid.samples)
     if labelled:
         arrays |= _peak_columns([row for _, row in rows])
-    metadata = schema.metadata | {METADATA: provenance(results, wishes, key).encode()}
-    if wishes.licence:
-        metadata |= {"licence": wishes.licence}
+    metadata = schema.metadata | {METADATA: provenance(results, options, key).encode()}
+    if options.licence:
+        metadata |= {"licence": options.licence}
     return pa.table(arrays, schema=schema.with_metadata(metadata))
 
 

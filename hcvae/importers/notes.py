@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hcvae.importers.importing import FileResult, Wishes
+from hcvae.importers.file_result import FileResult, ImportOptions
 from hcvae.importers.pseudonyms import fingerprint
 from hcvae.importers.recording import Pseudonym
 from hcvae.importers.steps import USUAL
@@ -12,7 +12,7 @@ from hcvae.importers.steps import USUAL
 SHEET = re.compile(r"""sheet (["']).*?\1""")
 
 
-def notes_on_all(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> Iterator[str]:
+def notes_on_all(results: Sequence[FileResult], options: ImportOptions, key: bytes) -> Iterator[str]:
     """One line for each thing."""
     nameless = sum(1 for result in results if result.rows and not result.names_subject)
     if nameless:
@@ -20,9 +20,9 @@ def notes_on_all(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> I
             f"{nameless} files name no subject: each counts as a subject of its own; where they are of one subject, "
             "import them with --subject NAME"
         )
-    for option in options_without_effect(results, wishes):
+    for option in options_without_effect(results, options):
         yield f"note: {option} had no effect: no recording of these files can use it"
-    for name in sorted(wishes.mapping.keys() & wishes.values.keys()):
+    for name in sorted(options.mapping.keys() & options.values.keys()):
         yield f"note: --map {name} had no effect: --value {name} holds for all waveforms"
     if others := _subjects_of_other_keys(results, key):
         yield (
@@ -37,15 +37,15 @@ def notes_on_all(results: Sequence[FileResult], wishes: Wishes, key: bytes) -> I
         )
 
 
-def options_without_effect(results: Sequence[FileResult], wishes: Wishes) -> list[str]:
+def options_without_effect(results: Sequence[FileResult], options: ImportOptions) -> list[str]:
     """Options that were given and that no recording of the files that were read could use."""
-    steps = wishes.steps
+    steps = options.steps
     given = {
         "--block-sweeps": steps.block_sweeps != USUAL,
         "--reject-before-uv": steps.reject_before_uv != USUAL,
         "--reject-after-uv": steps.reject_after_uv != USUAL,
-        "--max-residual-noise-uv": wishes.max_residual_noise_uv is not None,
-        "--max-artifact-share": wishes.max_artifact_share is not None,
+        "--max-residual-noise-uv": options.max_residual_noise_uv is not None,
+        "--max-artifact-share": options.max_artifact_share is not None,
     }
     used = set[str]().union(*(result.used_options for result in results))
     return [option for option, is_given in given.items() if is_given and option not in used]

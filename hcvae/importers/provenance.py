@@ -7,14 +7,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 import hcvae
+from hcvae.importers.file_result import FileResult, ImportOptions
 from hcvae.importers.pseudonyms import LENGTH, fingerprint
 from hcvae.importers.recording import Pseudonym, Recording
-
-if TYPE_CHECKING:
-    from hcvae.importers.importing import FileResult, Wishes
 
 METADATA = b"hcvae_import"
 """Key of the provenance in the table's metadata."""
@@ -22,9 +19,12 @@ RECORD_ID = re.compile(r"[0-9a-f]{12}-\d+")
 PSEUDONYM = re.compile(rf"s[a-z2-7]{{{LENGTH}}}")
 
 
-def provenance(results: Sequence["FileResult"], wishes: "Wishes", key: bytes) -> str:
+def provenance(results: Sequence[FileResult], options: ImportOptions, key: bytes) -> str:
     """Hashes, options and versions."""
-    options = asdict(wishes) | {"subject": None if wishes.subject is None else "given", "mapping": dict(wishes.mapping)}
+    given = asdict(options) | {
+        "subject": None if options.subject is None else "given",
+        "mapping": dict(options.mapping),
+    }
     libraries = {name: version(name) for name in ("numpy", "scipy", "pyarrow")}
     files = [
         {"sha256": result.sha256, "format": result.format, "companions": result.companions, "rows": len(result.rows)}
@@ -32,7 +32,7 @@ def provenance(results: Sequence["FileResult"], wishes: "Wishes", key: bytes) ->
         if result.rows
     ]
     versions = {"hcvae": hcvae.__version__, "python": platform.python_version(), **libraries}
-    content = {"files": files, "options": options, "versions": versions, "key": fingerprint(key)}
+    content = {"files": files, "options": given, "versions": versions, "key": fingerprint(key)}
     return json.dumps(content, sort_keys=True)
 
 

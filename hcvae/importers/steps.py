@@ -21,11 +21,11 @@ from hcvae.importers.recording import Band, Recording
 USUAL: Literal["usual"] = "usual"
 ANTI_ALIAS = 0.4
 """Low-pass, in parts of the new sampling rate, where a recording without a band-pass is sampled at a lower rate."""
-LARGEST_UV = 1e9  # 1000 V: the file is damaged
-SHORTEST = 32  # samples: the filters pad by up to 15
+MAX_UV = 1e9  # 1000 V: the file is damaged
+MIN_SAMPLES = 32  # samples: the filters pad by up to 15
 
 
-class LeftOut(Exception):
+class RecordingSkipped(Exception):
     """A recording that cannot be used; the message is the reason, without anything of the file."""
 
 
@@ -72,12 +72,12 @@ def on_grid(recording: Recording, steps: Steps) -> NDArray[np.float64]:
     """The waveform [N] in uV on the grid.
 
     Raises:
-        LeftOut: it does not cover the grid, is too short for a filter or sampled too slowly for the band, is a
+        RecordingSkipped: it does not cover the grid, is too short for a filter or sampled too slowly for the band, is a
             rejected sweep, or holds no voltages.
     """
     signal = -recording.signal_uv if steps.invert else recording.signal_uv
-    if not np.abs(signal).max() <= LARGEST_UV:
-        raise LeftOut(f"samples of more than {LARGEST_UV:g} uV")
+    if not np.abs(signal).max() <= MAX_UV:
+        raise RecordingSkipped(f"samples of more than {MAX_UV:g} uV")
     _check_cover(recording, steps.grid)
     is_sweep = steps.blocks_of(recording) is not None
     usual = recording.usual_averaging
@@ -97,7 +97,7 @@ def _check_cover(recording: Recording, grid: Grid) -> None:
     margin = 1e-6 * step_ms
     if first > grid.times_ms[0] + margin or last < grid.times_ms[-1] - margin:
         needed = f"the grid needs {grid.times_ms[0]:g} to {grid.times_ms[-1]:g}"
-        raise LeftOut(f"from {first:g} to {last:g} ms only; {needed}{_covered(first, last, grid)}")
+        raise RecordingSkipped(f"from {first:g} to {last:g} ms only; {needed}{_covered(first, last, grid)}")
 
 
 def _covered(first_ms: float, last_ms: float, grid: Grid) -> str:
@@ -116,10 +116,10 @@ def _covered(first_ms: float, last_ms: float, grid: Grid) -> str:
 def _filtered(signal: NDArray[np.float64], rate_hz: float, band_hz: Band | None, grid_hz: float) -> NDArray[np.float64]:
     if band_hz is None and rate_hz <= grid_hz:
         return signal
-    if len(signal) < SHORTEST:
-        raise LeftOut(f"{len(signal)} samples; a filter needs {SHORTEST}")
+    if len(signal) < MIN_SAMPLES:
+        raise RecordingSkipped(f"{len(signal)} samples; a filter needs {MIN_SAMPLES}")
     if band_hz is not None and band_hz[1] >= rate_hz / 2:
-        raise LeftOut(f"sampled at {rate_hz:g} Hz; a band up to {band_hz[1]:g} Hz needs more than twice that")
+        raise RecordingSkipped(f"sampled at {rate_hz:g} Hz; a band up to {band_hz[1]:g} Hz needs more than twice that")
     filtered: NDArray[np.float64] = sosfiltfilt(_sections(rate_hz, band_hz, grid_hz), signal)
     return filtered
 
@@ -137,4 +137,4 @@ def _reject(
 ) -> None:
     limit_uv = usual_uv if given_uv == USUAL else given_uv
     if limit_uv is not None and np.abs(signal).max() > limit_uv:
-        raise LeftOut(f"sweep of more than {limit_uv:g} uV {where}")
+        raise RecordingSkipped(f"sweep of more than {limit_uv:g} uV {where}")

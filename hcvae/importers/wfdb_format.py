@@ -38,7 +38,7 @@ PIECE_SAMPLES = 2**19
 MAX_TRIAL_SAMPLES = 2**18
 ANALOG = 4
 """A trigger channel whose samples are equal for fewer than so many in a row holds no codes, but a voltage."""
-LARGEST_STEP_UV = 1e6  # a step of 1 V between two values is none of an amplifier of brain signals
+MAX_STEP_UV = 1e6  # a step of 1 V between two values is none of an amplifier of brain signals
 RIGHT = "a whole WFDB record: a header (.hea) and its signal files"
 
 
@@ -131,7 +131,7 @@ def _signal(header: Any, wanted: str | None, path: Path) -> _Signal:
         right = f"a positive gain, and a unit of {', '.join(UV_PER_UNIT)}"
         raise FileError(path, f"signal {channel}", f"gain {gain} per {unit}", right)
     scale = UV_PER_UNIT[unit]
-    if scale / gain > LARGEST_STEP_UV:  # earndb's raw records give V per step where steps per nV should stand
+    if scale / gain > MAX_STEP_UV:  # earndb's raw records give V per step where steps per nV should stand
         scale = 1e6 * gain**2
     return _Signal(channel, scale, triggers[0] if triggers else None)
 

@@ -3,8 +3,8 @@
 `read` gives `Recordings`; `summarise`, `agreement_by_level` and `find` say what is in them.
 """
 
+from hcvae.finding import Finding
 from hcvae.inspection.checks import find
-from hcvae.inspection.finding import Finding
 from hcvae.inspection.recordings import Recordings, read
 from hcvae.inspection.reliability import agreement_by_level
 from hcvae.inspection.summary import summarise

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 import torch
 
 from hcvae.bundle import Bundle
+from hcvae.bundle.model_card import REPORTED, shown
 from hcvae.data.static import StaticColumn
 from hcvae.described import Described
+from hcvae.finding import Finding
 from hcvae.generation.conditions import condition_table
-from hcvae.inspection.finding import Finding
-from hcvae.model_card import REPORTED, shown
 from hcvae.training.diagnosis import Diagnosis, examine
-from hcvae.training.evaluation import drawn_peaks
+from hcvae.training.evaluation import sampled_peaks
 
 DRAWN = 500
 """Waveforms for the typical condition of each normalisation group."""
 
 
 @dataclass(frozen=True)
-class Condition:
+class ConditionSummary:
     """A column that conditions the model."""
 
     name: str
@@ -38,7 +38,7 @@ class BundleSummary(Described):
     latent_dims: dict[str, int]
     samples: int
     sampling_rate_hz: float
-    conditions: list[Condition]
+    conditions: list[ConditionSummary]
     labelled_waves: list[str]
     scales_uv: dict[str, tuple[float, float]]
     """Mean and standard deviation of the training waveforms, by normalisation group."""
@@ -85,7 +85,7 @@ def examine_bundle(bundle: Bundle) -> Diagnosis:
     if "generated_impossible_peaks" not in drawn:
         typical = condition_table(bundle, list(bundle.preprocessing.typical.values()))
         static = torch.from_numpy(bundle.preprocessing.static.encode(typical)).repeat_interleave(DRAWN, dim=0)
-        drawn = drawn_peaks(bundle.model, static, bundle.preprocessing, torch.Generator().manual_seed(0))
+        drawn = sampled_peaks(bundle.model, static, bundle.preprocessing, torch.Generator().manual_seed(0))
     return examine(bundle.config, bundle.history, drawn)
 
 
@@ -98,6 +98,6 @@ def reported(metrics: dict[str, dict[str, float]]) -> list[tuple[str, list[str]]
     ]
 
 
-def _condition(column: StaticColumn) -> Condition:
+def _condition(column: StaticColumn) -> ConditionSummary:
     trained_on = ", ".join(column.categories) or f"{column.minimum:g} to {column.maximum:g}"
-    return Condition(column.name, column.kind, trained_on, column.has_nulls)
+    return ConditionSummary(column.name, column.kind, trained_on, column.has_nulls)

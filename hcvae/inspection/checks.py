@@ -1,7 +1,7 @@
 """All checks of a waveform table."""
 
+from hcvae.finding import Finding
 from hcvae.inspection import duplicates, missing, polarity, reliability, scale
-from hcvae.inspection.finding import Finding
 from hcvae.inspection.recordings import Recordings
 
 

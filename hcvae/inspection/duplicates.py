@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from hcvae.inspection.finding import Finding
+from hcvae.finding import Finding
 from hcvae.inspection.recordings import Recordings
 
 SAME_SHAPE = 1e-3

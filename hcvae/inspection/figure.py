@@ -85,14 +85,14 @@ def grand_averages(recordings: Recordings) -> Figure:
     figure = Figure(figsize=(PANEL_WIDTH * columns + 0.6, rows * (0.24 * tallest + 1.7) + 0.8), layout="constrained")
     for number, (stimulus, of_levels) in enumerate(zip(shown, means, strict=True)):
         _panel(figure.add_subplot(rows, columns, number + 1), recordings, stimulus.title, of_levels)
-    notes = "".join(f"\n{note.partition(':')[0]}" for note in not_drawn(recordings))
+    notes = "".join(f"\n{note.partition(':')[0]}" for note in not_plotted(recordings))
     scales = "; each panel has its own scale" if len(shown) > 1 else ""
     title = f"Mean waveforms by level, with the number of averages{scales}{notes}"
     figure.suptitle(filled(title, figure.get_figwidth(), LARGE), fontsize=LARGE)
     return figure
 
 
-def not_drawn(recordings: Recordings) -> list[str]:
+def not_plotted(recordings: Recordings) -> list[str]:
     """What of the table the figure does not show."""
     found = stimuli(recordings)
     notes = []

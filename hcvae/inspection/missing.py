@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hcvae.inspection.finding import Finding
+from hcvae.finding import Finding
 from hcvae.inspection.recordings import LEVEL, Recordings
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from hcvae.inspection.finding import Finding
+from hcvae.finding import Finding
 from hcvae.inspection.recordings import KIND, LEVEL, SPECIES, Recordings, groups
 
 FEWEST, AGREE, OPPOSE = 10, 0.5, -0.6
@@ -88,12 +88,12 @@ def _against_norms(recordings: Recordings) -> list[Finding]:
 
 def _likeness(mean: NDArray[np.float64], times_ms: NDArray[np.float64], level_db: float) -> tuple[float, float]:
     """Highest correlation with the published response, and with its negative, over shifts of up to 0.3 ms."""
-    from hcvae.data.normative import Condition
+    from hcvae.data.normative import RecordingConditions
     from hcvae.data.simulator import FACTORS, response_of
     from hcvae.data.synthesis import TIMES_MS
 
     one = np.ones(1)
-    condition = Condition(level_db * one, 21.1 * one, 30.0 * one, 0.0 * one, np.zeros(1, np.bool_))
+    condition = RecordingConditions(level_db * one, 21.1 * one, 30.0 * one, 0.0 * one, np.zeros(1, np.bool_))
     neutral = {name: one if is_log else 0.0 * one for name, (_, is_log) in FACTORS.items()}
     published = response_of(condition, neutral)[0]
     inside = (times_ms >= FROM_MS) & (times_ms <= TIMES_MS[-1] - SHIFT_MS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hcvae.inspection.finding import Finding
+from hcvae.finding import Finding
 from hcvae.inspection.recordings import KIND, NOISE, Recordings, groups
 
 SPLITS = 10

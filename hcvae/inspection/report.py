@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
-from hcvae.inspection.finding import Finding
+from hcvae.finding import Finding
 from hcvae.inspection.reliability import Agreement
 from hcvae.inspection.summary import Summary
 from hcvae.terminal import TerminalTable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hcvae.inspection.bundle import BundleSummary
     from hcvae.inspection.trainability import Trainability
 
-MOST_SUBJECTS = 8
+MAX_SUBJECTS = 8
 
 
 def tables_of(summary: Summary, agreement: Sequence[Agreement]) -> Iterator[TerminalTable]:
@@ -106,7 +106,7 @@ def show_trainability(ready: "Trainability", console: Console) -> None:
 def _levels(summary: Summary) -> TerminalTable:
     """Rows of each subject at each level, or of all where the subjects are many."""
     subjects = sorted({subject for counts in summary.rows_by_level.values() for subject in counts})
-    shown = subjects if len(subjects) <= MOST_SUBJECTS else []
+    shown = subjects if len(subjects) <= MAX_SUBJECTS else []
     table = TerminalTable("Rows by level", ("level, dB", "rows", "subjects", *shown))
     for level, counts in summary.rows_by_level.items():
         own = (str(counts.get(subject, "")) for subject in shown)

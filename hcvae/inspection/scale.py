@@ -8,7 +8,7 @@ Kujawa & Liberman 2009, J. Neurosci. 29:14077). A factor of 2 is allowed on both
 
 import numpy as np
 
-from hcvae.inspection.finding import Finding
+from hcvae.finding import Finding
 from hcvae.inspection.recordings import SPECIES, Recordings, groups
 
 HUMAN_UV = (0.1, 2.0)

@@ -13,16 +13,16 @@ from pydantic import ValidationError
 
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
-from hcvae.data.readiness import ROW, remedy, unmeasured
 from hcvae.errors import UserError
 from hcvae.inspection.recordings import LEVEL, Recordings
+from hcvae.training.readiness import ROW, remedy, unmeasured
 
 CONDITIONS = (
     *(LEVEL, "stimulus_frequency_hz", "stimulus_rate_hz", "stimulus_type", "species", "ear", "sex"),
     *("age_days", "age_years", "hearing_loss_db", "n_averages"),
 )
 """Columns that condition a model where they vary, most telling first."""
-MOST_CATEGORIES = 20
+MAX_CATEGORIES = 20
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _settings(
 def _conditions(recordings: Recordings, name: str) -> bool:
     """Whether a column varies, and not as names of rows do."""
     column = recordings.scalars[name]
-    return 1 < len(pc.unique(column)) <= (len(recordings) if pa.types.is_float64(column.type) else MOST_CATEGORIES)
+    return 1 < len(pc.unique(column)) <= (len(recordings) if pa.types.is_float64(column.type) else MAX_CATEGORIES)
 
 
 def _config(settings: dict[str, Any]) -> Config:

@@ -14,7 +14,7 @@ from hcvae.losses.kl import Number
 from hcvae.metrics.attributes import COARSE, FINE, low_band
 from hcvae.metrics.routing_data import NEGLIGIBLE_BAND
 
-SMALLEST_VARIANCE = 1e-6
+MIN_VARIANCE = 1e-6
 """Added to the residual's variance before its logarithm; normalised waveforms have variance 1."""
 
 
@@ -68,7 +68,7 @@ class SwapConsistency(nn.Module):
         """Waveforms [B, T] to offset [B, 1], trend [B, K - 1], gain [B, 1] and shape [B, T - K]."""
         coefficients = signals @ self.transform
         residual = coefficients[:, self.low_band :]
-        variance = residual.square().sum(dim=1, keepdim=True) / signals.shape[1] + SMALLEST_VARIANCE
+        variance = residual.square().sum(dim=1, keepdim=True) / signals.shape[1] + MIN_VARIANCE
         return {
             "offset": coefficients[:, :1],
             "trend": coefficients[:, 1 : self.low_band],

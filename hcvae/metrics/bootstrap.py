@@ -12,11 +12,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float64]
-Drawn = Callable[[Floats], Floats]
+from hcvae.arrays import FloatArray
 
-FEWEST_UNITS = 5
-MOST_CLUSTERS = 1000
+Drawn = Callable[[FloatArray], FloatArray]
+
+MIN_UNITS = 5
+MAX_CLUSTERS = 1000
 """More units are put together at random into so many clusters, to bound memory and time."""
 DRAWS = 1000
 LIMITS = (0.025, 0.975)
@@ -48,14 +49,14 @@ def reconstruction_intervals(
     predicted, target, other = (np.asarray(values, np.float64) for values in (prediction_uv, target_uv, other_uv))
     unit = np.unique(np.asarray(units), return_inverse=True)[1]
     n_units = int(unit.max()) + 1
-    if n_units < FEWEST_UNITS:
+    if n_units < MIN_UNITS:
         return {}
     random = np.random.default_rng(seed)
-    if n_units > MOST_CLUSTERS:
-        unit, n_units = random.permutation(n_units)[unit] % MOST_CLUSTERS, MOST_CLUSTERS
+    if n_units > MAX_CLUSTERS:
+        unit, n_units = random.permutation(n_units)[unit] % MAX_CLUSTERS, MAX_CLUSTERS
     weights = random.multinomial(n_units, np.full(n_units, 1 / n_units), DRAWS)  # [D, U]
 
-    def drawn(rows: Floats) -> Floats:
+    def drawn(rows: FloatArray) -> FloatArray:
         """Sums [D, ...] over the drawn rows of values [N, ...]."""
         of_units = np.zeros((n_units, *rows.shape[1:]))
         np.add.at(of_units, unit, rows)
@@ -71,7 +72,7 @@ def reconstruction_intervals(
     return {name: (float(low), float(high)) for name, (low, high) in limits.items()}
 
 
-def _nmse(drawn: Drawn, predicted: Floats, target: Floats, groups: NDArray[np.generic]) -> Floats:
+def _nmse(drawn: Drawn, predicted: FloatArray, target: FloatArray, groups: NDArray[np.generic]) -> FloatArray:
     known = np.asarray(~np.isnan(target).all(axis=1), np.bool_)
     target = np.where(known[:, None], target, 0.0)
     values = []
@@ -90,13 +91,13 @@ def _nmse(drawn: Drawn, predicted: Floats, target: Floats, groups: NDArray[np.ge
     return np.mean(values, axis=0) if values else np.full(1, np.nan)
 
 
-def _r2(drawn: Drawn, predicted: Floats, target: Floats) -> Floats:
+def _r2(drawn: Drawn, predicted: FloatArray, target: FloatArray) -> FloatArray:
     rows = drawn(np.ones(len(target)))
     total = drawn(np.sum(target**2, axis=1)) - np.sum(drawn(target) ** 2, axis=1) / rows
     return np.asarray(1 - drawn(np.sum((predicted - target) ** 2, axis=1)) / total, np.float64)
 
 
-def _correlations(predicted: Floats, target: Floats) -> Floats:
+def _correlations(predicted: FloatArray, target: FloatArray) -> FloatArray:
     """Of each row [N]; 0 where a waveform is constant."""
     first, second = (values - values.mean(axis=1, keepdims=True) for values in (predicted, target))
     norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)

@@ -22,7 +22,7 @@ def to_numpy(values: "NDArray[Any] | torch.Tensor") -> NDArray[np.float64]:
     return tensor
 
 
-def finite(where: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+def require_finite(where: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The values [N, D] themselves.
 
     Raises:
@@ -75,4 +75,4 @@ def _table(where: str, values: ArrayLike, at_least: int) -> NDArray[np.float64]:
             f"{where}: a table with a row for each waveform and {at_least} or more columns is needed, "
             f"but got shape {table.shape}"
         )
-    return finite(where, table)
+    return require_finite(where, table)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from hcvae.metrics.regression import ConditionRegression
+from hcvae.metrics.regression import ConditionResidual
 
 CHANCE = norm.sf(3.0)
 """1 in 741."""
@@ -60,7 +60,7 @@ class IndependentReference:
 
     rows: NDArray[np.bool_]
     """The N rows that have an independent average, out of all."""
-    regression: ConditionRegression
+    regression: ConditionResidual
     """On these rows."""
     residuals: Attributes
     """Residuals of the encoded waveforms' attributes, each [N, D]."""

@@ -20,15 +20,14 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from hcvae.data.normative import Condition
+from hcvae.arrays import FloatArray
+from hcvae.data.normative import RecordingConditions
 from hcvae.data.simulator import COARSE_FACTORS, FACTORS, FINE_FACTORS, response_of, simulate
 from hcvae.data.table import signals_of
 from hcvae.errors import UserError
 from hcvae.metrics.checks import to_numpy
 from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder
 from hcvae.metrics.swap_shares import LevelShares, level_shares
-
-Floats = NDArray[np.float64]
 
 READ_FACTORS = (*COARSE_FACTORS, *FINE_FACTORS)
 """The F factors that a waveform shows; the noise level is not among them."""
@@ -68,7 +67,7 @@ class FactorReader:
         ).tolist()
         return cls(regressor, dict(zip(READ_FACTORS, r2, strict=True)))
 
-    def __call__(self, signals_uv: ArrayLike, condition: ArrayLike) -> Floats:
+    def __call__(self, signals_uv: ArrayLike, condition: ArrayLike) -> FloatArray:
         """The factors in standard deviations [N, F] of waveforms in uV [N, T] under conditions [N, 5]."""
         return np.asarray(self.regressor.predict(_inputs(signals_uv, condition)), np.float64)
 
@@ -100,7 +99,7 @@ def ground_truth_routing(
     z_global: ArrayT,
     z_local: ArrayT,
     condition: ArrayT,
-    reader_condition: Floats,
+    reader_condition: FloatArray,
     *,
     z_intermediate: ArrayT | None = None,
     reader: FactorReader | None = None,
@@ -139,7 +138,7 @@ def ground_truth_routing(
     reader = reader or factor_reader()
     told = reader_condition.shape[1]
 
-    def read_decoded(z_global: ArrayT, z_local: ArrayT, both: ArrayT, *z_intermediate: ArrayT) -> Floats:
+    def read_decoded(z_global: ArrayT, z_local: ArrayT, both: ArrayT, *z_intermediate: ArrayT) -> FloatArray:
         signals_uv = decode(z_global, z_local, both[:, :-told], *z_intermediate)
         return reader(to_numpy(signals_uv), to_numpy(both[:, -told:]))
 
@@ -168,11 +167,11 @@ def oracle_routing(table: pa.Table, *, reader: FactorReader | None = None, seed:
     return ground_truth_routing(oracle_decode, coarse, fine, condition, condition, reader=reader, seed=seed)
 
 
-def oracle_decode(coarse: Floats, fine: Floats, condition: Floats) -> Floats:
+def oracle_decode(coarse: FloatArray, fine: FloatArray, condition: FloatArray) -> FloatArray:
     """The simulator's noise-free waveforms in uV [N, T] for factors [N, 3], [N, 4] and conditions [N, 5]."""
     level_db, rate_hz, age_years, loss_db, female = condition.T
     factors = dict(zip(READ_FACTORS, np.hstack([coarse, fine]).T, strict=True))
-    return response_of(Condition(level_db, rate_hz, age_years, loss_db, female > 0.5), factors)
+    return response_of(RecordingConditions(level_db, rate_hz, age_years, loss_db, female > 0.5), factors)
 
 
 def rows_with_factors(table: pa.Table) -> NDArray[np.int64]:
@@ -189,7 +188,7 @@ def rows_with_factors(table: pa.Table) -> NDArray[np.int64]:
     return known
 
 
-def factors_of(table: pa.Table) -> Floats:
+def factors_of(table: pa.Table) -> FloatArray:
     """The factors of each row, as the reader gives them: in standard deviations (of the logarithm, for multipliers).
 
     Raises:
@@ -204,7 +203,7 @@ def factors_of(table: pa.Table) -> Floats:
     )
 
 
-def condition_of(table: pa.Table) -> Floats:
+def condition_of(table: pa.Table) -> FloatArray:
     """The condition of each row as the reader takes it, [N, 5]: level, rate, age, loss, and 1 for women.
 
     Raises:
@@ -216,7 +215,7 @@ def condition_of(table: pa.Table) -> Floats:
     return np.column_stack([_columns(table, numbers), female])
 
 
-def _columns(table: pa.Table, names: Iterable[str]) -> Floats:
+def _columns(table: pa.Table, names: Iterable[str]) -> FloatArray:
     _check_columns(table, names)
     return np.column_stack([table[name].to_numpy().astype(np.float64) for name in names])
 
@@ -231,7 +230,7 @@ def _inputs(signals_uv: ArrayLike, condition: ArrayLike) -> NDArray[np.float32]:
     return np.hstack([np.asarray(signals_uv, np.float32), np.asarray(condition, np.float32)])
 
 
-def _beside(condition: Any, reader_condition: Floats) -> Any:
+def _beside(condition: Any, reader_condition: FloatArray) -> Any:
     if isinstance(condition, torch.Tensor):
         return torch.cat([condition.cpu().double(), torch.from_numpy(reader_condition)], dim=1)
     return np.hstack([condition, reader_condition])

@@ -16,14 +16,14 @@ RELATIVE_TOLERANCE = 1e-6  # above the rounding of float32 conditions, far below
 
 
 @dataclass(frozen=True)
-class ConditionRegression:
+class ConditionResidual:
     """Least squares on intercept, linear terms, squares and cross-products of the condition."""
 
     basis: NDArray[np.float64]
     """Orthonormal columns that span the design, [N, rank]."""
 
     @classmethod
-    def fit(cls, condition: NDArray[np.float64]) -> "ConditionRegression":
+    def fit(cls, condition: NDArray[np.float64]) -> "ConditionResidual":
         """Factor the design once; its rank is numerical, as one-hot columns make most designs collinear.
 
         Args:

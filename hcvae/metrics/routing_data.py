@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from hcvae.errors import NotMeasurable, UserError
 from hcvae.metrics.attributes import COARSE, FINE, AttributeReader
-from hcvae.metrics.checks import finite, to_numpy
+from hcvae.metrics.checks import require_finite, to_numpy
 from hcvae.metrics.fidelity import SUFFICIENT, Attributes, IndependentReference, InputReference, Reliability
-from hcvae.metrics.regression import ConditionRegression
+from hcvae.metrics.regression import ConditionResidual
 
 if TYPE_CHECKING:
     import torch
@@ -57,12 +57,12 @@ class RoutingData:
             independent_signals: [N, T]; a row of NaN where there is no other average.
 
         Raises:
-            UserError: shapes that do not fit, or values that are not finite.
+            UserError: shapes that do not fit, or values that are not require_finite.
             NotMeasurable: fewer rows than three times the rank of the regression on the condition, waveforms that are
                 all equal, or a group with no attribute left.
         """
-        waveforms = finite("signals", to_numpy(signals))
-        conditions = finite("condition", to_numpy(condition))
+        waveforms = require_finite("signals", to_numpy(signals))
+        conditions = require_finite("condition", to_numpy(condition))
         if len(conditions) != len(waveforms):
             raise UserError(
                 f"condition: there must be a row for each of the {len(waveforms)} signals, but got "
@@ -70,7 +70,7 @@ class RoutingData:
             )
         read = AttributeReader.for_signals(waveforms, sampling_rate_hz)
         measured = read(waveforms)
-        regression = ConditionRegression.fit(conditions)
+        regression = ConditionResidual.fit(conditions)
         residuals = {name: regression.residual(values) for name, values in measured.items()}
         variances = {name: regression.covariance(values, values) for name, values in residuals.items()}
         reference = _reference(independent_signals, waveforms.shape, read, conditions, measured, variances)
@@ -101,8 +101,8 @@ def _reference(
     rows: NDArray[np.bool_] = np.asarray(~np.isnan(independent).all(axis=1))
     if not rows.any():
         return InputReference(measured, variances)
-    others = read(finite("independent_signals", independent[rows]))
-    regression = ConditionRegression.fit(conditions[rows])
+    others = read(require_finite("independent_signals", independent[rows]))
+    regression = ConditionResidual.fit(conditions[rows])
     return IndependentReference(
         rows,
         regression,

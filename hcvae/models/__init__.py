@@ -8,9 +8,9 @@ from hcvae.models.base import Model
 from hcvae.models.baseline import StandardCVAE
 from hcvae.models.cvae import HierarchicalCVAE
 
-__all__ = ["MOST_WEIGHTS", "HierarchicalCVAE", "Model", "StandardCVAE", "build", "outline"]
+__all__ = ["MAX_WEIGHTS", "HierarchicalCVAE", "Model", "StandardCVAE", "build", "outline"]
 
-MOST_WEIGHTS = 192 * 2**20
+MAX_WEIGHTS = 192 * 2**20
 """Numbers in a model, 768 MiB, so that loading one takes less than 1 GB beside Python and PyTorch. The specification's
 has 10.6 million, one four times as wide, the widest there is, 159 million."""
 
@@ -61,14 +61,14 @@ def outline(config: ModelConfig) -> HierarchicalCVAE | StandardCVAE:
     """The network that `config` describes on PyTorch's meta device: its shapes, without memory.
 
     Raises:
-        UserError: as `build`, or it has more than `MOST_WEIGHTS` numbers.
+        UserError: as `build`, or it has more than `MAX_WEIGHTS` numbers.
     """
     with torch.device("meta"):
         model = build(config)
     weights = sum(tensor.numel() for tensor in model.state_dict().values())
-    if weights > MOST_WEIGHTS:
+    if weights > MAX_WEIGHTS:
         raise UserError(
-            f"model: must have at most {MOST_WEIGHTS:,} weights, but got {weights:,}; "
+            f"model: must have at most {MAX_WEIGHTS:,} weights, but got {weights:,}; "
             "choose a smaller signal_length, width or latent"
         )
     return model

@@ -90,10 +90,10 @@ class Model(nn.Module, ABC):
         posterior = self.encode(signals, static_params)
         if noise is None:
             noise = tuple(torch.randn_like(posterior[f"mu_{block}"]) for block in self.latent_dims)
-        latents = self.draw(posterior, noise)
+        latents = self.sample_posterior(posterior, noise)
         return posterior | latents | self.decode(**latents, static_params=static_params)
 
-    def draw(self, posterior: dict[str, Tensor], noise: Noise) -> dict[str, Tensor]:
+    def sample_posterior(self, posterior: dict[str, Tensor], noise: Noise) -> dict[str, Tensor]:
         """`z_` of each block [B, D] from the outputs of `encode` and standard-normal draws, one tensor for each block.
 
         Raises:
@@ -191,15 +191,17 @@ class Model(nn.Module, ABC):
         other subjects, decide how closely the regressions on the condition follow; `generator` draws from the
         posteriors.
         """
-        output = self._drawn(signals, static_params, generator)
-        other = None if held_out is None else self._drawn(*held_out, generator)
+        output = self._sampled_output(signals, static_params, generator)
+        other = None if held_out is None else self._sampled_output(*held_out, generator)
         for block in self.latent_dims:
             others = None if held_out is None or other is None else (held_out[1], other[f"mu_{block}"])
             self.prior(block).fit(static_params, output[f"mu_{block}"], output[f"logvar_{block}"], others)
         noisy = None if held_out is None or other is None else (held_out[1], held_out[0], other["recon_signal"])
         self.residual.fit(static_params, signals, output["recon_signal"], noisy)
 
-    def _drawn(self, signals: Tensor, static_params: Tensor, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def _sampled_output(
+        self, signals: Tensor, static_params: Tensor, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
         """The forward pass in eval mode."""
         noise = tuple(_normal(static_params, dim, generator) for dim in self.latent_dims.values())
         with evaluating(self):

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from hcvae.errors import UserError
 
-SMALLEST_WIDTH = 8
+MIN_WIDTH = 8
 """Features that a scaled hidden layer keeps at least."""
 LOGVAR_LIMIT = 12.0
 """Bound of the log-variances: standard deviations from 0.0025 to 403 times the prior's. A useful latent stays inside
 (at the lower end a dimension already costs 5.5 nats), and exp(12) is far from overflow in fp32 and bf16."""
-MOST_LEVELS = 2
+MAX_LEVELS = 2
 """Intermediate latent levels between the global and the local one."""
 FILM_INITIAL_SCALE = 0.3
 """Scale of FiLM's output weights: gamma - 1 and beta start with a standard deviation of about 0.1."""
@@ -35,9 +35,9 @@ def check_arguments(*, width: float = 1.0, dropout: float = 0.0, intermediate_le
         raise UserError(f"width: must be above 0, but got {width!r}; 1.0 is the specification's model")
     if not 0 <= dropout < 1:
         raise UserError(f"dropout: must be at least 0 and below 1, but got {dropout!r}")
-    if intermediate_levels not in range(MOST_LEVELS + 1):
+    if intermediate_levels not in range(MAX_LEVELS + 1):
         raise UserError(
-            f"intermediate_levels: must be a whole number from 0 to {MOST_LEVELS}, but got {intermediate_levels!r}"
+            f"intermediate_levels: must be a whole number from 0 to {MAX_LEVELS}, but got {intermediate_levels!r}"
         )
 
 
@@ -52,8 +52,8 @@ def check_columns(name: str, tensor: Tensor, columns: int) -> None:
 
 
 def scaled(features: int, width: float) -> int:
-    """Hidden features at `width` (1.0: as given), never below `SMALLEST_WIDTH`."""
-    return max(SMALLEST_WIDTH, round(features * width))
+    """Hidden features at `width` (1.0: as given), never below `MIN_WIDTH`."""
+    return max(MIN_WIDTH, round(features * width))
 
 
 def full_precision(tensor: Tensor) -> Tensor:

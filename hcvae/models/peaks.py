@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SMALLEST_INTERVAL = 1e-3
+MIN_INTERVAL = 1e-3
 """Share of the window that each interval keeps at least: neighbours stay apart in float32, and gradients finite."""
 TYPICAL_SHARES = (0.17, 0.22, 0.20, 0.41)
 """Of a window of 10 ms after a loud click: wave I at 1.7, III at 3.9 and V at 5.9 ms."""
@@ -30,5 +30,5 @@ def ordered_peaks(outputs: Tensor, window_ms: float) -> Tensor:
     """
     logits, amplitudes = outputs.split(3, dim=1)
     shares = torch.softmax(F.pad(logits, (0, 1)), dim=1)  # [B, 4]
-    intervals = SMALLEST_INTERVAL + (1 - 4 * SMALLEST_INTERVAL) * shares
+    intervals = MIN_INTERVAL + (1 - 4 * MIN_INTERVAL) * shares
     return torch.cat([window_ms * intervals[:, :3].cumsum(dim=1), amplitudes], dim=1)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hcvae.models.condition import ConditionRegression
 
-SMALLEST_RMS = 1e-6
+MIN_RMS = 1e-6
 """In units of the normalised waveforms: keeps the logarithm of a perfect reconstruction finite."""
 
 
@@ -75,7 +75,7 @@ class ResidualNoise(nn.Module):
 
 def _log_rms(residual: Tensor) -> Tensor:
     """[N, T] to [N, 1]."""
-    return residual.square().mean(dim=1, keepdim=True).sqrt().clamp(min=SMALLEST_RMS).log()
+    return residual.square().mean(dim=1, keepdim=True).sqrt().clamp(min=MIN_RMS).log()
 
 
 def _spread_beyond_chance(unit: Tensor) -> Tensor:
@@ -87,6 +87,6 @@ def _spread_beyond_chance(unit: Tensor) -> Tensor:
     unit = unit.double()
     q = unit.square().mean(dim=1)
     covariance = unit.T @ unit / len(unit)
-    chance = 1 + 2 * covariance.square().sum() / covariance.trace().square().clamp(min=SMALLEST_RMS)
-    ratio = q.square().mean() / q.mean().square().clamp(min=SMALLEST_RMS)
+    chance = 1 + 2 * covariance.square().sum() / covariance.trace().square().clamp(min=MIN_RMS)
+    ratio = q.square().mean() / q.mean().square().clamp(min=MIN_RMS)
     return (ratio / chance).log().clamp(min=0).sqrt() / 2

@@ -5,25 +5,33 @@ worker holds it.
 """
 
 from collections.abc import Iterator
+from enum import IntEnum
 
 import numpy as np
 import torch
 
-ORDER, NOISE, DROPOUT, GROUPS = range(4)
+
+class RngStream(IntEnum):
+    """Independent streams of random numbers of a training."""
+
+    ORDER = 0
+    NOISE = 1
+    DROPOUT = 2
+    GROUPS = 3
 
 
-def keyed_seed(stream: int, *key: int) -> int:
+def keyed_seed(stream: RngStream, *key: int) -> int:
     """A 63-bit seed of its own for each stream and key."""
     return int(np.random.SeedSequence((stream, *key)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def epoch_batches(n_rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[torch.Tensor]:
     """Shuffled row numbers, in batches of nearly equal size, so that none is left with a single row."""
-    order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(keyed_seed(ORDER, seed, epoch)))
+    order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(keyed_seed(RngStream.ORDER, seed, epoch)))
     return iter(torch.tensor_split(order, -(-n_rows // batch_size)))
 
 
 def latent_noise(n_rows: int, dim: int, seed: int, epoch: int, step: int) -> torch.Tensor:
     """Standard-normal draws [n_rows, dim] for the whole batch of all workers; each takes its own rows."""
-    generator = torch.Generator().manual_seed(keyed_seed(NOISE, seed, epoch, step))
+    generator = torch.Generator().manual_seed(keyed_seed(RngStream.NOISE, seed, epoch, step))
     return torch.randn(n_rows, dim, generator=generator)

@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save_file
 
 from hcvae.config import Config, Precision
 from hcvae.data.atomic import folder_written_whole
-from hcvae.patience import patiently
-from hcvae.storage import Place
+from hcvae.retrying import retry
+from hcvae.storage import StoragePath
 
 Tensors = dict[str, torch.Tensor]
 CHECKPOINT = re.compile(r"epoch-\d{4}")
@@ -71,11 +71,11 @@ def save_checkpoint(
             save_file(best, temporary / "best.safetensors")
             (temporary / "state.json").write_text(json.dumps(asdict(state)))
 
-    patiently(write, f"cannot write {target}")
+    retry(write, f"cannot write {target}")
     for other in folder.glob("*"):
         if other != target:
             with suppress(FileNotFoundError):  # somebody else has removed it
-                Place.of(other).remove()
+                StoragePath.of(other).remove()
     return target
 
 
@@ -104,7 +104,7 @@ def load_checkpoint(
     return state, load_file(newest / "best.safetensors", device)
 
 
-def copy_newest(folders: Iterable[Place], target: Path, identity: dict[str, Any]) -> Path | None:
+def copy_newest(folders: Iterable[StoragePath], target: Path, identity: dict[str, Any]) -> Path | None:
     """Copy the newest checkpoint of a training from one of `folders` to `target`; its copy, or None.
 
     The training may still be running there. Checkpoints of another identity, and damaged ones, are left alone.
@@ -154,7 +154,7 @@ def _is_same(state: TrainingState, identity: dict[str, Any]) -> bool:
     )
 
 
-def _fetch(checkpoint: Place, target: Path) -> None:
+def _fetch(checkpoint: StoragePath, target: Path) -> None:
     checkpoint.fetch(target)
     try:
         for name in TENSORS:

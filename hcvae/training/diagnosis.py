@@ -12,8 +12,10 @@ from typing import Literal, get_args
 
 from hcvae.config import Config
 from hcvae.errors import UserError
+from hcvae.finding import Finding
 from hcvae.training import remedies
 from hcvae.training.instability import signs_of_instability
+from hcvae.training.schedule import Phase
 
 Trouble = Literal["poor disentanglement", "training instability", "collapse", "misplaced peaks"]
 TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
@@ -39,21 +41,6 @@ FAR_FROM_MAXIMUM_MS = 0.2
 so that latencies at random are 0.3 ms from one; the models of the quickstart reach 0.03 to 0.05 ms."""
 MANY_FAR = 0.05
 """Share of predicted waves farther than 1 ms from every maximum of their waveform."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One trouble of a training."""
-
-    trouble: Trouble
-    """Its name, one of `TROUBLES`."""
-    evidence: str
-    """The numbers that show it."""
-    remedy: str
-    """What to change: configuration keys, with the values that they have now."""
-
-    def __str__(self) -> str:
-        return f"{self.trouble}: {self.evidence}. Remedy: {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +80,7 @@ def examine(
     Args:
         config: what was trained.
         history: the metrics of each finished epoch, as `hcvae.training.fit` reports them; None where not finite.
-        drawn: metrics that hold `hcvae.training.evaluation.drawn_peaks` of the trained model; empty: not drawn.
+        drawn: metrics that hold `hcvae.training.evaluation.sampled_peaks` of the trained model; empty: not drawn.
         diverged: whether `TrainingDiverged` ended the training after these epochs.
 
     Raises:
@@ -154,7 +141,7 @@ def _judged_epoch(config: Config, epochs: Sequence[Metrics]) -> Metrics | None:
     training = config.training
     patience = training.early_stopping_patience or SETTLING_EPOCHS
     settled = min(SETTLING_EPOCHS, patience, training.phases.lengths(training.epochs)[2])
-    last_phase = [epoch for epoch in epochs if epoch["phase"] == 3]
+    last_phase = [epoch for epoch in epochs if epoch["phase"] == Phase.BALANCED]
     measured = [epoch for epoch in last_phase if math.isfinite(epoch["validation_loss"])]
     if len(last_phase) < settled:
         return None

@@ -13,7 +13,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import TrainingRows
 from hcvae.losses.kl import Number
 from hcvae.models import Model
-from hcvae.training.batches import DROPOUT, epoch_batches, keyed_seed, latent_noise
+from hcvae.training.batches import RngStream, epoch_batches, keyed_seed, latent_noise
 from hcvae.training.step import TrainingStep
 from hcvae.training.streaming import Batch, streamed_batches
 from hcvae.training.tensors import PartTensors, on_device
@@ -60,7 +60,7 @@ class EpochTrainer:
         self.module.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        torch.manual_seed(keyed_seed(DROPOUT, self.config.seed, epoch, self.workers.rank))
+        torch.manual_seed(keyed_seed(RngStream.DROPOUT, self.config.seed, epoch, self.workers.rank))
         # Numbers would be compiled in, and each epoch of the warm-up compiled anew.
         device = self.data.signals.device
         tensors = {name: torch.full((), weight, device=device) for name, weight in weights.items()}

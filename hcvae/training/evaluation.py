@@ -39,8 +39,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Measure `model` on `part` from posterior means, in eval mode, with `bf16` its networks under autocast.
 
-    `routing` is what `hcvae.data.readiness.routing_data` gives for `part`; with None disentanglement is not measured,
-    and what belongs to it is left out.
+    `routing` is the result of `hcvae.training.readiness.routing_data` for `part`; with None, disentanglement and the
+    metrics that belong to it are left out.
 
     Returns `reconstruction_nmse` and `disentanglement` (the search's objectives), `validation_loss` (of
     `objective`, with the weights of the last phase, without what exchanged latents or draws add), `r2`, `correlation`,
@@ -104,7 +104,7 @@ def learnt_peaks(preprocessing: Preprocessing) -> NDArray[np.bool_]:
     return np.isin(MODEL_WAVES * 2, preprocessing.labelled_waves)
 
 
-def drawn_peaks(
+def sampled_peaks(
     model: Model, static: Tensor, preprocessing: Preprocessing, generator: torch.Generator
 ) -> dict[str, float]:
     """`peak_placement` of a waveform drawn for each condition [N, S], as `generated_...`; empty without a peak head."""

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from hcvae.training.schedule import Phase
+
 WORSE_THAN_MEAN = 2.0
 """Mean squared error of the training waveforms, which have variance 1: predicting their mean gives 1. Only new weights,
 in the first epoch, may do worse than twice that."""
-WINDOW, SHORTEST_WINDOW = 5, 3
+WINDOW, MIN_WINDOW = 5, 3
 """Epochs before a loss that it is compared with, all in the last phase: before it the loss's own weights change."""
 SPIKE_DEVIATIONS, SPIKE_FACTOR = 6.0, 2.0
 """A spike lies above the median of its window by so many robust standard deviations (6: not by chance), and above so
@@ -29,7 +31,7 @@ def signs_of_instability(
 ) -> list[str]:
     """Each sign in a few words with its numbers. Gradients that are clipped are none."""
     compared = ERRORS if learned_scales else LOSSES
-    last_phase = [epoch for epoch in epochs if epoch["phase"] == 3]
+    last_phase = [epoch for epoch in epochs if epoch["phase"] == Phase.BALANCED]
     signs = [*_not_finite(epochs), *_worse_than_the_mean(epochs)]
     for name in compared:
         signs += _spike(last_phase, name)
@@ -60,7 +62,7 @@ def _worse_than_the_mean(epochs: Sequence[Mapping[str, float]]) -> Iterator[str]
 
 def _spike(last_phase: Sequence[Mapping[str, float]], name: str) -> Iterator[str]:
     losses = np.array([epoch[name] for epoch in last_phase])
-    for index in range(SHORTEST_WINDOW, len(losses)):
+    for index in range(MIN_WINDOW, len(losses)):
         window = losses[max(0, index - WINDOW) : index]
         median = float(np.median(window))
         # As scipy.stats.median_abs_deviation(scale="normal"), whose import takes each training half a second.

@@ -13,12 +13,11 @@ import torch
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
-from hcvae.data.readiness import routing_or_none
 from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.models import Model, build, outline
-from hcvae.patience import patiently
-from hcvae.storage import Place
+from hcvae.retrying import retry
+from hcvae.storage import StoragePath
 from hcvae.training.checkpoint import TrainingState, copy_newest, load_checkpoint, save_checkpoint
 from hcvae.training.epoch import EpochTrainer
 from hcvae.training.evaluation import evaluate
@@ -26,7 +25,8 @@ from hcvae.training.memory import memory_kept
 from hcvae.training.monitor import Monitor
 from hcvae.training.objective import Objective
 from hcvae.training.precision import PrecisionChoice, choose, tf32
-from hcvae.training.schedule import component_weights, plan_epoch
+from hcvae.training.readiness import routing_or_none
+from hcvae.training.schedule import Phase, component_weights, plan_epoch
 from hcvae.training.start import starting_weights
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
@@ -152,7 +152,7 @@ def fit(
                 )
                 metrics |= {
                     "epoch": state.epoch + 1,
-                    "phase": plan.phase,
+                    "phase": int(plan.phase),
                     "learning_rate": plan.learning_rate,
                     "threads": torch.get_num_threads(),
                     "seconds": time.perf_counter() - started,
@@ -175,7 +175,7 @@ def fit(
     return FitResult(model.eval(), trainer.module.objective, config, best_epoch, state.history, precision, stopped)
 
 
-def take_over(config: Config, data: Dataset, folder: Path, earlier: Iterable[Place], workers: int) -> Path | None:
+def take_over(config: Config, data: Dataset, folder: Path, earlier: Iterable[StoragePath], workers: int) -> Path | None:
     """Copy the newest checkpoint of the same training in the folders `earlier` to `folder`: `fit` goes on from it.
 
     Its copy, or None where there is none.
@@ -186,7 +186,7 @@ def take_over(config: Config, data: Dataset, folder: Path, earlier: Iterable[Pla
     """
     identity = _identity(resolve(config, data, workers), data)
     places, target = [other / CHECKPOINTS for other in earlier], folder / CHECKPOINTS
-    return patiently(lambda: copy_newest(places, target, identity), f"cannot copy a checkpoint to {target}")
+    return retry(lambda: copy_newest(places, target, identity), f"cannot copy a checkpoint to {target}")
 
 
 def resolve(config: Config, data: Dataset, workers: int) -> Config:
@@ -242,7 +242,9 @@ def _identity(config: Config, data: Dataset) -> dict[str, Any]:
 def _after_epoch(state: TrainingState, metrics: dict[str, float], config: Config) -> TrainingState:
     history = [*state.history, metrics]
     epoch, best = len(history), state.best_epoch
-    if metrics["phase"] == 3 and (best is None or metrics["validation_loss"] < history[best - 1]["validation_loss"]):
+    if metrics["phase"] == Phase.BALANCED and (
+        best is None or metrics["validation_loss"] < history[best - 1]["validation_loss"]
+    ):
         best = epoch
     patience = config.training.early_stopping_patience
     out_of_patience = patience is not None and best is not None and epoch - best >= patience

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 """Parameters of glibc's mallopt(3)."""
-LARGEST_KEPT = 32 * 2**20
+MAX_KEPT = 32 * 2**20
 """Bytes of the largest blocks that glibc can be told to keep."""
 
 
@@ -21,10 +21,10 @@ def memory_kept() -> Iterator[None]:
     if mallopt is None:
         yield
         return
-    mallopt(MMAP_THRESHOLD, LARGEST_KEPT)
+    mallopt(MMAP_THRESHOLD, MAX_KEPT)
     mallopt(TRIM_THRESHOLD, 2**30)
     try:
         yield
     finally:
-        mallopt(TRIM_THRESHOLD, 2 * LARGEST_KEPT)  # where glibc's own adjustment ends
+        mallopt(TRIM_THRESHOLD, 2 * MAX_KEPT)  # where glibc's own adjustment ends
         ctypes.CDLL(None).malloc_trim(0)

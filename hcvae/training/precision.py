@@ -31,7 +31,7 @@ HOPELESS = 3.0
 times as long as that of fp32."""
 MAX_ROWS, MAX_FEATURES = 256, 1024
 SMALL_ROWS, SMALL_FEATURES = 128, 256
-SETTLED_ROUNDS, SETTLED, MOST_S = 5, 0.98, 0.5
+SETTLED_ROUNDS, SETTLED, MAX_S = 5, 0.98, 0.5
 """The measurement ends when so many rounds in a row have improved no time to less than this share of it, at the latest
 after these seconds: on a busy machine it is longer."""
 LAYERS = 3
@@ -157,7 +157,7 @@ def _rates(rows: int, features: int, device: torch.device) -> dict[Precision, fl
     names: list[Precision] = ["fp32", "tf32", "bf16"] if device.type == "cuda" else ["fp32", "bf16"]
     seconds = dict.fromkeys(names, math.inf)
     started, settled = time.perf_counter(), 0
-    while settled < SETTLED_ROUNDS and time.perf_counter() - started < MOST_S:
+    while settled < SETTLED_ROUNDS and time.perf_counter() - started < MAX_S:
         found = {name: _step_s(miniature, signals, name) for name in names}
         settled = 0 if any(found[name] < SETTLED * seconds[name] for name in names) else settled + 1
         seconds = {name: min(seconds[name], found[name]) for name in names}

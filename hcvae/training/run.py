@@ -4,17 +4,17 @@ from pathlib import Path
 
 import torch
 
-from hcvae.bundle import Bundle, finite, save_bundle
+from hcvae.bundle import Bundle, nonfinite_to_none, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
-from hcvae.data.readiness import routing_or_none, unmeasured
 from hcvae.data.streaming import SAMPLE_ROWS
 from hcvae.models import build, outline
-from hcvae.patience import patiently
+from hcvae.retrying import retry
 from hcvae.training.diagnosis import diagnose
-from hcvae.training.evaluation import drawn_peaks, evaluate, intervals
+from hcvae.training.evaluation import evaluate, intervals, sampled_peaks
 from hcvae.training.loop import Chosen, FitResult, Report, Saved, fit, pick_device, resolve
 from hcvae.training.objective import Objective
+from hcvae.training.readiness import routing_or_none, unmeasured
 from hcvae.training.start import starting_weights
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
@@ -65,7 +65,7 @@ def train_bundle(
         routing = routing_or_none(data.test, data.preprocessing)
         measured = evaluate(result.model, data.test, test, data.preprocessing, result.objective, routing)
         drawn_of = {
-            part: drawn_peaks(result.model, rows.static, data.preprocessing, torch.Generator().manual_seed(0))
+            part: sampled_peaks(result.model, rows.static, data.preprocessing, torch.Generator().manual_seed(0))
             for part, rows in (("validation", validation), ("test", test))
         }
         limits = intervals(result.model, data.test, test, data.preprocessing, data.split.units[data.split.test])
@@ -75,11 +75,13 @@ def train_bundle(
             "test_lower": {name: lower for name, (lower, _) in limits.items()},
             "test_upper": {name: upper for name, (_, upper) in limits.items()},
         }
-        bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics, finite(result.history))
+        bundle = Bundle(
+            result.model.cpu(), result.config, data.preprocessing, metrics, nonfinite_to_none(result.history)
+        )
         findings = diagnose(result.config, result.history, drawn_of["validation"])
         target, split = folder / "bundle", "\n- ".join([data.split.explanation, *unmeasured(data).values()])
         precision = str(result.precision)
-        patiently(lambda: save_bundle(target, bundle, split, findings, precision), f"cannot write {target}")
+        retry(lambda: save_bundle(target, bundle, split, findings, precision), f"cannot write {target}")
     return result
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from enum import IntEnum
 
 from hcvae.config import Config, LossWeights, TrainingConfig
 
@@ -9,12 +10,19 @@ CYCLES = 4
 KL_TERMS = ("global_kl", "intermediate_kl", "local_kl", "kl", "total_correlation")
 
 
+class Phase(IntEnum):
+    """A phase of the training, numbered as in the specification."""
+
+    RECONSTRUCTION = 1
+    KL_WARMUP = 2
+    BALANCED = 3
+
+
 @dataclass(frozen=True)
 class EpochPlan:
     """What one epoch is trained with."""
 
-    phase: int
-    """1, 2 or 3."""
+    phase: Phase
     weights: LossWeights
     """The weights of this epoch."""
     learning_rate: float
@@ -44,13 +52,13 @@ def plan_epoch(epoch: int, training: TrainingConfig) -> EpochPlan:
     if epoch < first:
         boosted = weights.reconstruction * phases.reconstruction_boost
         without_kl = {"reconstruction": boosted, **dict.fromkeys(KL_TERMS, 0.0)}
-        return EpochPlan(1, weights.model_copy(update=without_kl), rate)
+        return EpochPlan(Phase.RECONSTRUCTION, weights.model_copy(update=without_kl), rate)
     if epoch < first + second:
         factor = kl_factor((epoch - first + 1) / (second + 1), phases.kl_schedule)
         scaled = {name: getattr(weights, name) * factor for name in KL_TERMS}
-        return EpochPlan(2, weights.model_copy(update=scaled), rate)
+        return EpochPlan(Phase.KL_WARMUP, weights.model_copy(update=scaled), rate)
     progress = (epoch - first - second) / third
-    return EpochPlan(3, weights, rate * (1 + math.cos(math.pi * progress)) / 2)
+    return EpochPlan(Phase.BALANCED, weights, rate * (1 + math.cos(math.pi * progress)) / 2)
 
 
 def component_weights(config: Config, weights: LossWeights) -> dict[str, float]:

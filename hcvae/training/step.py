@@ -54,7 +54,7 @@ class TrainingStep(nn.Module):
         """
         with torch.autocast(batch.signals.device.type, torch.bfloat16, enabled=self.bf16):
             posterior = self.model.encode(batch.signals, batch.static)
-            latents = self.model.draw(posterior, noise)
+            latents = self.model.sample_posterior(posterior, noise)
             decoded = self._decode(latents, batch.static)
         decoded = {name: tensor.float() for name, tensor in decoded.items()}
         output = posterior | {name: tensor[: len(batch)] for name, tensor in decoded.items()}

@@ -12,7 +12,7 @@ import torch
 from hcvae.data.dataset import TrainingRows
 from hcvae.data.streaming import Block
 from hcvae.errors import UserError
-from hcvae.training.batches import GROUPS, ORDER, keyed_seed
+from hcvae.training.batches import RngStream, keyed_seed
 from hcvae.training.tensors import PartTensors, on_device
 from hcvae.training.workers import Workers
 
@@ -37,11 +37,11 @@ def streamed_batches(
     sizes = batch_sizes(len(stream), batch_size)
     counts = [[len(range(size)[rank :: workers.size]) for size in sizes] for rank in range(workers.size)]
     first, own = sum(map(sum, counts[: workers.rank])), counts[workers.rank]
-    groups = torch.randperm(stream.n_groups, generator=_generator(GROUPS, seed, epoch)).tolist()
+    groups = torch.randperm(stream.n_groups, generator=_generator(RngStream.GROUPS, seed, epoch)).tolist()
     per_window = max(1, WINDOW_ROWS // batch_size)
     windows = [slice(start, start + per_window) for start in range(0, len(sizes), per_window)]
     blocks = stream.blocks(groups, first, sum(own))
-    shuffle = _generator(ORDER, seed, epoch)
+    shuffle = _generator(RngStream.ORDER, seed, epoch)
     for window, content in zip(windows, _cut(blocks, [sum(own[window]) for window in windows]), strict=True):
         rows = PartTensors.of_block(content, device)
         order = on_device(torch.randperm(len(rows), generator=shuffle), device)
@@ -72,5 +72,5 @@ def _cut(blocks: Iterator[Block], counts: Sequence[int]) -> Iterator[Block]:
         waiting, held = [{name: array[count:] for name, array in joined.items()}], held - count
 
 
-def _generator(stream: int, seed: int, epoch: int) -> torch.Generator:
+def _generator(stream: RngStream, seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(keyed_seed(stream, seed, epoch))

@@ -6,7 +6,7 @@ from typing import TypeVar, cast
 import torch
 import torch.distributed as dist
 
-Value = TypeVar("Value")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Workers:
             dist.all_reduce(tensor)
         return tensor
 
-    def share(self, value: Value) -> Value:
+    def share(self, value: T) -> T:
         """Rank 0's value, told to everyone; what the others pass is not read."""
         if self.size == 1:
             return value
@@ -47,10 +47,10 @@ class Workers:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
-    def gather(self, value: Value) -> list[Value]:
+    def gather(self, value: T) -> list[T]:
         """Everyone's value, by rank."""
         if self.size == 1:
             return [value]
-        box: list[Value | None] = [None] * self.size
+        box: list[T | None] = [None] * self.size
         dist.all_gather_object(box, value)
-        return cast(list[Value], box)
+        return cast(list[T], box)

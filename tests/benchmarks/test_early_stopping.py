@@ -10,9 +10,9 @@ from benchmarks.early_stopping_replay import Arm, Curve, Pool, Replay, replay, r
 from benchmarks.early_stopping_report import ranks, verdict, write_report
 from hcvae.config import TrainingConfig
 from tune.config import EarlyStopping, SearchConfig
-from tune.early_stopping import MOASHA
+from tune.early_stopping.moasha import MOASHA
 from tune.pareto import hypervolume
-from tune.space import GLOBAL, LOCAL
+from tune.space.search_space import GLOBAL, LOCAL
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = 4

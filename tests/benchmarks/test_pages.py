@@ -16,7 +16,7 @@ from benchmarks.many_trials_report import Run
 from benchmarks.many_trials_report import write_report as write_many_trials
 from benchmarks.science_report import write_report as write_science
 from benchmarks.science_runs import runs
-from tune.early_stopping import MOASHA
+from tune.early_stopping.moasha import MOASHA
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 import hcvae
 from cluster.local import LocalCluster, local_cluster
 from cluster.nodes import Node
-from tune.ownership import claim_of
-from tune.trial_attributes import attributes_of
+from tune.study.leases import lease_of
+from tune.study.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -109,7 +109,7 @@ def test_a_search_outlives_its_nodes(
     assert submit("--status", "nodes", "--follow").returncode == 0
     trials = study_of(two_workers)
     assert [(trial.number, trial.state) for trial in trials] == [(0, TrialState.COMPLETE), (1, TrialState.COMPLETE)]
-    assert [claim_of(trial).attempt for trial in trials] == [2, 2]
+    assert [lease_of(trial).attempt for trial in trials] == [2, 2]
     for trial in trials:  # none was begun again: an epoch has one row
         assert [row["epoch"] for row in attributes_of(trial)["epochs_reported"]] == list(range(1, EPOCHS + 1))
     for member in json.loads((two_workers.parent / "results" / "tiny" / "pareto.json").read_text())["trials"]:
@@ -121,7 +121,7 @@ def test_a_killed_job_goes_on_when_it_is_submitted_again(submit: Run, tiny: Path
     assert submit("--submission-id", "killed", *search).returncode == 0
     wait_for(lambda: epochs_of(tiny).get((1, 1), 0) >= 2, "the second trial's second epoch")
     before = study_of(tiny)
-    owner = claim_of(before[1]).owner
+    owner = lease_of(before[1]).owner
     assert owner is not None
     assert "jobs.search" in psutil.Process(owner.process).cmdline()
     os.kill(owner.process, signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_a_killed_job_goes_on_when_it_is_submitted_again(submit: Run, tiny: Path
     assert again.returncode == 0, again.stdout + again.stderr
     trials = study_of(tiny)
     assert [(trial.number, trial.state) for trial in trials] == [(n, TrialState.COMPLETE) for n in range(3)]
-    assert claim_of(trials[0]).attempt == 1
+    assert lease_of(trials[0]).attempt == 1
     assert trials[0].datetime_complete == before[0].datetime_complete
-    assert claim_of(trials[1]).attempt == 2
+    assert lease_of(trials[1]).attempt == 2
     assert [row["epoch"] for row in attributes_of(trials[1])["epochs_reported"]] == list(range(1, 21))

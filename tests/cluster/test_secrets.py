@@ -19,9 +19,9 @@ from optuna.trial import TrialState
 from benchmarks.object_store import ObjectStore
 from benchmarks.postgres import Server
 from cluster.local import LocalCluster, local_cluster
-from hcvae.storage import Place
+from hcvae.storage import StoragePath
 from jobs import pull
-from tune.study_folder import StudyFolder
+from tune.study.folder import StudyFolder
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -78,7 +78,7 @@ def test_no_secret_is_anywhere(
     storage = s3.address("secret")
     search = ("search", "--config", tiny, "--search.storage", storage, "--search.database", f"file:{url}")
     search = (*search, "--training.epochs", 20, "--search.max_concurrent", 1)
-    study = StudyFolder(Place.of(storage) / "tiny")
+    study = StudyFolder(StoragePath.of(storage) / "tiny")
 
     said = [submit("--submission-id", "nightly", *search)]
     deadline = time.monotonic() + 120

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tune.results import SearchResult
+from tune.report.results import SearchResult
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.services

@@ -12,15 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import hcvae
-from hcvae.bundle import FORMAT_VERSION, Bundle, finite, load, save_bundle
+from hcvae.bundle import FORMAT_VERSION, Bundle, load, nonfinite_to_none, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
-from hcvae.data.static import Seen
+from hcvae.data.static import ValueRange
 from hcvae.errors import UserError
+from hcvae.finding import Finding
 from hcvae.generation import generate
 from hcvae.models import build
 from hcvae.training import train_bundle
-from hcvae.training.diagnosis import Finding
 
 CONFIG = Config.model_validate(
     {
@@ -109,7 +109,7 @@ def test_the_history_travels_with_the_bundle(trained, tmp_path):
     state = json.loads(next(trained.parent.glob("checkpoint/epoch-*/state.json")).read_text())
     assert bundle.history == state["history"]
     assert [epoch["epoch"] for epoch in bundle.history] == [1, 2]
-    broken = finite([{"epoch": 1, "validation_loss": math.nan, "train_loss": math.inf}])
+    broken = nonfinite_to_none([{"epoch": 1, "validation_loss": math.nan, "train_loss": math.inf}])
     save_bundle(tmp_path / "bundle", dataclasses.replace(bundle, history=broken), "Split by subject.", ())
     assert load(tmp_path / "bundle").history == [{"epoch": 1, "validation_loss": None, "train_loss": None}]
 
@@ -170,7 +170,7 @@ def test_a_model_card_without_intervals_licence_and_ranges_by_group_says_so(trai
 def test_the_model_card_tells_ranges_by_group(trained, tmp_path):
     plain = load(trained)
     ranges = plain.preprocessing.seen[""]
-    quiet = ranges | {"stimulus_level_db": Seen(minimum=0, maximum=60), "sex": Seen(has_nulls=True)}
+    quiet = ranges | {"stimulus_level_db": ValueRange(minimum=0, maximum=60), "sex": ValueRange(has_nulls=True)}
     scaling = plain.preprocessing.signal.model_copy(update={"group_by": "species"})
     grouped = plain.preprocessing.model_copy(update={"seen": {"human": quiet, "mouse": ranges}, "signal": scaling})
     save_bundle(tmp_path / "bundle", dataclasses.replace(plain, preprocessing=grouped), "Split by subject.", ())

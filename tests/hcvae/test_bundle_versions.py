@@ -12,8 +12,8 @@ import torch
 import hcvae
 from hcvae import cli
 from hcvae.bundle import save_bundle
-from hcvae.bundle_reading import sha256_of
-from hcvae.bundle_versions import FORMAT_VERSION, UPGRADES
+from hcvae.bundle.reading import sha256_of
+from hcvae.bundle.versions import FORMAT_VERSION, UPGRADES
 from hcvae.errors import UserError
 from hcvae.generation import families, generate
 

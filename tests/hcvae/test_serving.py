@@ -5,7 +5,7 @@ import urllib.request
 import pytest
 
 from hcvae.errors import UserError
-from hcvae.serving import serving, stop_signals
+from hcvae.local_server import serving, stop_signals
 
 
 def application(environ, start_response):

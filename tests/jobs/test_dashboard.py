@@ -20,9 +20,9 @@ from torch.utils.tensorboard import SummaryWriter
 
 from hcvae.errors import UserError
 from jobs import dashboard
-from tune.artifacts import images
-from tune.results import SearchResult
-from tune.study_folder import StudyFolder
+from tune.report.results import SearchResult
+from tune.study.artifacts import images
+from tune.study.folder import StudyFolder
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., "subprocess.Popen[str]"]

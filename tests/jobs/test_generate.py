@@ -23,7 +23,7 @@ from hcvae.errors import UserError
 from hcvae.generation import complete_condition
 from hcvae.generation import generate as draw
 from hcvae.models import build
-from hcvae.storage import Place
+from hcvae.storage import StoragePath
 from jobs import generate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +47,7 @@ def model(tmp_path_factory) -> Path:
     return folder
 
 
-def order(model: Path | Place, out: Path | Place, *more: object) -> list[str]:
+def order(model: Path | StoragePath, out: Path | StoragePath, *more: object) -> list[str]:
     given = ("--condition", "stimulus_level_db=20,60", "--samples", 70, "--rows-per-file", 30, "--out", out)
     return [str(word) for word in (model, *given, *more)]
 
@@ -78,11 +78,11 @@ def test_files_are_the_same_for_any_number_of_workers_and_after_an_interruption(
 
 
 def test_a_part_is_what_the_model_draws_from_the_part_s_seed(model, tmp_path):
-    from tune.bulk_generation import Order, _Writer
+    from jobs.bulk_generation import Order, _Writer
 
     bundle = hcvae.load(model)
     condition = complete_condition(bundle, {"stimulus_level_db": 60.0})
-    _Writer(Order(str(model), (condition,), 8, 5, False, 4), Place.of(tmp_path))(
+    _Writer(Order(str(model), (condition,), 8, 5, False, 4), StoragePath.of(tmp_path))(
         {"part": 1, "condition": 0, "first": 4, "count": 4}
     )
     seed = int(np.random.SeedSequence([5, 1]).generate_state(1, np.uint64)[0]) // 2
@@ -137,13 +137,13 @@ def test_killed_and_started_again_it_ends_with_the_same_files(model, tmp_path):
 
 @pytest.mark.services
 def test_an_object_store_holds_the_same_files_after_an_interruption(model: Path, s3: ObjectStore, tmp_path: Path):
-    def finish(bundle: Path | Place, out: Path | Place) -> str:
+    def finish(bundle: Path | StoragePath, out: Path | StoragePath) -> str:
         command = [sys.executable, "-m", "jobs.generate", *order(bundle, out)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 
-    stored, out = Place.of(s3.address("model")), Place.of(s3.address("many"))
+    stored, out = StoragePath.of(s3.address("model")), StoragePath.of(s3.address("many"))
     stored.put(model)
     finish(model, tmp_path / "many")
     said = finish(stored, out)
@@ -157,6 +157,6 @@ def test_an_object_store_holds_the_same_files_after_an_interruption(model: Path,
     assert s3.secret_key not in said
 
 
-def stored_hashes(out: Place) -> dict[str, str]:
+def stored_hashes(out: StoragePath) -> dict[str, str]:
     names = [name for name in out.names() if name.startswith("part-")]
     return {name: hashlib.sha256((out / name).open().read()).hexdigest() for name in names}

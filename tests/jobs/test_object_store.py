@@ -15,16 +15,16 @@ import hcvae
 from benchmarks.object_store import ObjectStore
 from benchmarks.postgres import Server
 from hcvae.errors import UserError
-from hcvae.storage import MARKER, Place
+from hcvae.storage import MARKER, StoragePath
 from jobs import dashboard, pull
-from tune.artifacts import images
 from tune.config import SearchConfig
-from tune.folder_lock import locked_folder
-from tune.ownership import claim_of
-from tune.results import SearchResult
+from tune.report.results import SearchResult
 from tune.search import plan_search
-from tune.study_folder import StudyFolder
-from tune.trial_attributes import attributes_of
+from tune.study.artifacts import images
+from tune.study.folder import StudyFolder
+from tune.study.leases import lease_of
+from tune.study.lock import locked_folder
+from tune.study.trial_attributes import attributes_of
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -50,7 +50,7 @@ def test_a_killed_search_goes_on_from_the_store(
     file = tmp_path / "config.json"
     file.write_text(json.dumps(tiny_search))
     arguments = ("--config", str(file), "--search.storage", s3.address("nightly"), "--search.trials")
-    folder = StudyFolder(Place.of(s3.address("nightly")) / "remote")
+    folder = StudyFolder(StoragePath.of(s3.address("nightly")) / "remote")
 
     search = start_job("search", *arguments, "2")
     wait_for(lambda: checkpoints(folder), search)
@@ -61,7 +61,7 @@ def test_a_killed_search_goes_on_from_the_store(
     told = [finish(start_job("search", *arguments, "2", "--log-json"))]
     [first, second] = folder.load().trials
     assert [first.state, second.state] == [TrialState.COMPLETE] * 2
-    assert [claim_of(trial).attempt for trial in (first, second)] == [2, 1]
+    assert [lease_of(trial).attempt for trial in (first, second)] == [2, 1]
     assert [epoch["epoch"] for epoch in attributes_of(first)["epochs_reported"]] == [1, 2, 3, 4]
 
     more = ("--search.workers", "2", "--search.max_concurrent", "1", "--allow-change")

@@ -19,12 +19,12 @@ from optuna_dashboard import wsgi
 
 import hcvae
 from hcvae.errors import UserError
-from hcvae.serving import serving
+from hcvae.local_server import serving
 from jobs import pull, report, search, train
-from tune.ownership import CLAIM, Ownership, claim_of
-from tune.results import SearchResult
-from tune.study_folder import StudyFolder
-from tune.trial_attributes import attributes_of
+from tune.report.results import SearchResult
+from tune.study.folder import StudyFolder
+from tune.study.leases import CLAIM, Leases, lease_of
+from tune.study.trial_attributes import attributes_of
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("cluster")]
 BETTER = (1e-4, 0.9999)
@@ -254,9 +254,9 @@ def test_attributes_of_a_trial_that_others_have_set_are_written_anew(
     copied: StudyFolder, more: Callable[..., int], dashboard: Callable[..., int], tmp_path: Path
 ) -> None:
     study, before = copied.load(), models(copied)
-    interrupted, ownership = study.ask(), Ownership(study)
-    ownership.take(interrupted, 0, adopted=False)
-    ownership.release(interrupted)
+    interrupted, leases = study.ask(), Leases(study)
+    leases.acquire(interrupted, 0, adopted=False)
+    leases.release(interrupted)
     route = f"/api/trials/{interrupted._trial_id}/user-attrs"
     assert dashboard(copied, "POST", route, {"user_attrs": {"deaths": "many", "failure": 5, "rungs": [1]}}) == 204
     study.enqueue_trial({}, user_attrs={"failure": "boom", "stopped": 7, "outside_budget": True})
@@ -271,13 +271,13 @@ def test_attributes_of_a_trial_that_others_have_set_are_written_anew(
 
 def test_a_copy_of_a_running_trial_is_a_trial_of_its_own(copied: StudyFolder, more: Callable[..., int]) -> None:
     study = copied.load()
-    ownership = Ownership(study)
-    ownership.take(study.ask(), 0, adopted=False)
+    leases = Leases(study)
+    leases.acquire(study.ask(), 0, adopted=False)
     study.add_trial(study.trials[-1])
     assert more(copied, 5) == 0
     trials = copied.load().trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
-    assert len({claim_of(trial).trial for trial in trials}) == 5
+    assert len({lease_of(trial).trial for trial in trials}) == 5
     assert_models_are_those_of_their_trials(copied)
 
 
@@ -313,7 +313,7 @@ def test_a_trial_ended_by_hand_stops_and_the_search_goes_on(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tune.ownership.HEARTBEAT_S", 1.0)
+    monkeypatch.setattr("tune.study.leases.HEARTBEAT_S", 1.0)
     settings = {"study": "ended", "storage": str(tmp_path), "trials": 1, "workers": workers, "cpus_per_worker": 1}
     config = tiny | {"training": tiny["training"] | LONG, "search": tiny["search"] | settings}
     folder, ended = StudyFolder(tmp_path / "ended"), threading.Event()
@@ -352,7 +352,7 @@ def test_a_study_deleted_while_it_is_searched_ends_the_search_with_one_message(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("tune.ownership.HEARTBEAT_S", 1.0)
+    monkeypatch.setattr("tune.study.leases.HEARTBEAT_S", 1.0)
     settings = {"study": "deleted", "storage": str(tmp_path), "trials": 2}
     config = tiny | {"training": tiny["training"] | LONG, "search": tiny["search"] | settings}
     folder, over = StudyFolder(tmp_path / "deleted"), threading.Event()

@@ -13,13 +13,13 @@ import pytest
 
 import hcvae
 from hcvae.errors import UserError
-from hcvae.storage import Place
+from hcvae.storage import StoragePath
 from jobs import pull
-from tune.front import Front
-from tune.identity import TrialIdentity
-from tune.ownership import claim_of
-from tune.results import SearchResult
-from tune.study_folder import StudyFolder
+from tune.report.results import SearchResult
+from tune.study.folder import StudyFolder
+from tune.study.leases import lease_of
+from tune.study.pareto_archive import Front
+from tune.study.trial_identity import TrialIdentity
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -46,8 +46,8 @@ def known(study: Path, tmp_path_factory: pytest.TempPathFactory, tell_trained: C
         trial = optuna_study.ask()
         assert trial.number == number
         told = tell_trained(optuna_study, trial, point)
-        identity = TrialIdentity(trial=claim_of(told).trial, number=number, params=told.params, values=point)
-        identity.write(Place.of(copies[number]))
+        identity = TrialIdentity(trial=lease_of(told).trial, number=number, params=told.params, values=point)
+        identity.write(StoragePath.of(copies[number]))
         front.add(front.summarize(told))
     return folder.path
 

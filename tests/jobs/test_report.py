@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator
 from hcvae.errors import UserError
 from jobs import report
 from tests.accessibility import serious
-from tune.results import SearchResult
+from tune.report.results import SearchResult
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]

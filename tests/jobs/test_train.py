@@ -19,9 +19,9 @@ from hcvae.config import Config
 from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.evaluation import own_rows
-from hcvae.storage import Place
+from hcvae.storage import StoragePath
 from jobs import train
-from tune.results import SearchResult
+from tune.report.results import SearchResult
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -109,9 +109,9 @@ def test_out_in_an_object_store(
     command = ["--config", write_config(tiny), "--training.epochs=1", "--out", out]
     for _ in range(2):  # the same command finds it finished
         assert train.run(command) == 0
-        assert f"model                 {Place.of(out) / 'bundle'}\n" in capsys.readouterr().out
-    assert hcvae.load(str(Place.of(out) / "bundle")).config.training.epochs == 1
-    assert (Place.of(out) / "figures").is_whole()
+        assert f"model                 {StoragePath.of(out) / 'bundle'}\n" in capsys.readouterr().out
+    assert hcvae.load(str(StoragePath.of(out) / "bundle")).config.training.epochs == 1
+    assert (StoragePath.of(out) / "figures").is_whole()
     with pytest.raises(UserError, match=r"holds another training, or a damaged one; use an empty folder"):
         train.run([*command, "--training.seed=1"])
     with pytest.raises(UserError, match=r"--out: cannot write to s3://elsewhere/trained"):

@@ -15,20 +15,21 @@ from rich.console import Console
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
-from hcvae.storage import Place
+from hcvae.storage import StoragePath
 from hcvae.training import train_bundle
-from tune.artifacts import FIGURES, illustrate, images, upload
-from tune.budget import Budget
 from tune.config import SearchConfig
-from tune.database import Database
-from tune.folder_lock import locked_folder
-from tune.front import Front
-from tune.outcome import Outcome
-from tune.progress import JsonProgress, LineProgress, Progress
+from tune.report.progress import JsonProgress, LineProgress, Progress
 from tune.searcher import StudySearcher
-from tune.study import open_study
-from tune.study_folder import StudyFolder
-from tune.trial_attributes import attributes_of
+from tune.study.artifacts import images, upload
+from tune.study.budget import Budget
+from tune.study.database import Database
+from tune.study.folder import StudyFolder
+from tune.study.lock import locked_folder
+from tune.study.opening import open_study
+from tune.study.pareto_archive import Front
+from tune.study.trial_attributes import attributes_of
+from tune.trial.figures import FIGURES, illustrate
+from tune.trial.outcome import Outcome
 
 NAMES = ["latent_use.png", "reconstructions.png", "swap_grid.png"]
 
@@ -108,7 +109,7 @@ class TestTelling:
         assert searcher.broken is None
         return study.trials[-1]
 
-    def write_figures(self, place: Place) -> None:
+    def write_figures(self, place: StoragePath) -> None:
         for name in NAMES:
             (place / name).write(name.encode())
 

@@ -4,9 +4,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from tune.budget import Budget
 from tune.config import SearchConfig
-from tune.ownership import OUTSIDE_BUDGET
+from tune.study.budget import Budget
+from tune.study.leases import OUTSIDE_BUDGET
 
 SmallSearch = Callable[..., SearchConfig]
 GROWING = ((0.5, 0.5), (0.4, 0.4), (0.6, 0.6))

@@ -11,7 +11,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tests.hcvae.test_figure_parts import contrast
-from tune.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
+from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 
 BEGAN = datetime(2026, 1, 1)
 

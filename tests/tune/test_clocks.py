@@ -13,10 +13,10 @@ from optuna.trial import TrialState
 
 import hcvae
 from tune.config import SearchConfig
-from tune.ownership import claim_of
-from tune.results import SearchResult
-from tune.study_folder import StudyFolder
-from tune.trial_attributes import attributes_of
+from tune.report.results import SearchResult
+from tune.study.folder import StudyFolder
+from tune.study.leases import lease_of
+from tune.study.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +57,7 @@ def test_a_search_keeps_its_trials_whatever_the_clock_does(
     assert min(steps) < -3600
     trials = StudyFolder(tmp_path / "shifted").load().trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE]
-    assert claim_of(trials[0]).attempt == 1
+    assert lease_of(trials[0]).attempt == 1
     assert len(attributes_of(trials[0])["epochs_reported"]) == 80
     result = SearchResult.open(tmp_path / "shifted")
     assert result.pareto

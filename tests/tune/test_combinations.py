@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from tune.combinations import MOST, closest, combination, combinations
 from tune.config import SearchConfig
-from tune.space import GLOBAL, LOCAL
+from tune.space.combinations import MAX_COMBINATIONS, closest, combination, combinations
+from tune.space.search_space import GLOBAL, LOCAL
 
 BATCH, RATE, PRECISION = "training.batch_size", "training.learning_rate", "training.precision"
 
@@ -28,8 +28,8 @@ def whole(low: int, high: int, **settings: Any) -> dict[str, Any]:
         ({BATCH: whole(16, 64, log=True)}, 49),
         ({RATE: {"type": "float", "low": 1e-3, "high": 1e-3}, BATCH: whole(32, 33)}, 2),
         ({RATE: {"type": "float", "low": 1e-3, "high": 2e-3}, BATCH: whole(32, 33)}, 0),
-        ({BATCH: whole(1, MOST)}, MOST),
-        ({BATCH: whole(1, MOST + 1)}, 0),
+        ({BATCH: whole(1, MAX_COMBINATIONS)}, MAX_COMBINATIONS),
+        ({BATCH: whole(1, MAX_COMBINATIONS + 1)}, 0),
         ({"training.seed": whole(0, 10**400), RATE: {"type": "float", "low": 1e-3, "high": 2e-3}}, 0),
         # The local dimension must be at least the global one.
         ({GLOBAL: whole(3, 5), LOCAL: whole(2, 6)}, 4 + 3 + 2),

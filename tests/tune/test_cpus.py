@@ -4,11 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from tune.cpus import _quotas
+from tune.placement.cpus import _quotas
 
 
 def test_cpus_are_those_of_the_affinity() -> None:
-    command = ["taskset", "-c", "0", sys.executable, "-c", "from tune.cpus import usable_cpus; print(usable_cpus())"]
+    command = [
+        "taskset",
+        "-c",
+        "0",
+        sys.executable,
+        "-c",
+        "from tune.placement.cpus import usable_cpus; print(usable_cpus())",
+    ]
     assert subprocess.run(command, capture_output=True, text=True, timeout=60).stdout == "1\n"
 
 

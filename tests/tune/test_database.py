@@ -13,10 +13,10 @@ from benchmarks.postgres import Server
 from hcvae.errors import UserError
 from jobs import search
 from tune.config import SearchConfig
-from tune.database import Database, patiently
-from tune.folder_lock import locked_folder
-from tune.results import SearchResult
-from tune.study import open_study
+from tune.report.results import SearchResult
+from tune.study.database import Database, retry
+from tune.study.lock import locked_folder
+from tune.study.opening import open_study
 
 SECRET = "s3cr3t/with@signs"
 SmallSearch = Callable[..., SearchConfig]
@@ -100,7 +100,7 @@ def test_a_database_that_comes_back_is_asked_again() -> None:
             raise error
         return "here"
 
-    assert patiently(ask) == "here"
+    assert retry(ask) == "here"
 
 
 @pytest.mark.services
@@ -195,5 +195,5 @@ def test_the_lock_outlives_a_restart_of_the_server(
             with Database.of(config.search, folder.path).locked():
                 return len(study.get_trials())
 
-        assert patiently(look) == 1
-        assert patiently(lambda: study.tell(trial, (0.5, 0.1))).number == 0
+        assert retry(look) == 1
+        assert retry(lambda: study.tell(trial, (0.5, 0.1))).number == 0

@@ -8,9 +8,17 @@ from optuna.trial import TrialState
 
 from hcvae.errors import UserError
 from tune.config import SearchConfig
-from tune.decisions import Decisions, Listener, Stop, ask_of, check_early_stopping, reported_at_rungs, start_decisions
-from tune.folder_lock import locked_folder
-from tune.study import open_study
+from tune.early_stopping.actor import (
+    Decisions,
+    Listener,
+    Stop,
+    ask_of,
+    check_early_stopping,
+    reported_at_rungs,
+    start_decisions,
+)
+from tune.study.lock import locked_folder
+from tune.study.opening import open_study
 
 SmallSearch = Callable[..., SearchConfig]
 EARLY = {"eta": 2, "min_epochs": 1}

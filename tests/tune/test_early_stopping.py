@@ -9,7 +9,7 @@ from optuna.study._multi_objective import _fast_non_domination_rank
 
 from hcvae.config import PhaseConfig, TrainingConfig
 from tune.config import EarlyStopping
-from tune.early_stopping import MOASHA, ORDERS, best, crowding, epsilon_net, rungs_of
+from tune.early_stopping.moasha import MOASHA, ORDERS, best, crowding, epsilon_net, rungs_of
 from tune.pareto import Point, fronts
 
 

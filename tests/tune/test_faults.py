@@ -18,19 +18,19 @@ import hcvae
 from benchmarks.kills import Search, newest_checkpoint
 from hcvae.errors import UserError
 from tune.config import SearchConfig
-from tune.folder_lock import locked_folder
-from tune.ownership import claim_of
-from tune.results import SearchResult
-from tune.study_folder import StudyFolder
-from tune.trial_attributes import attributes_of
+from tune.report.results import SearchResult
+from tune.study.folder import StudyFolder
+from tune.study.leases import lease_of
+from tune.study.lock import locked_folder
+from tune.study.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services
 SmallSearch = Callable[..., SearchConfig]
 EPOCHS = 40
 PROGRAM = """
 import sys
-import hcvae.patience, tune.searcher
-hcvae.patience.PATIENCE_S, tune.searcher.MAX_RESTARTS = {patience_s}, 1
+import hcvae.retrying, tune.searcher
+hcvae.retrying.RETRY_FOR_S, tune.searcher.MAX_RESTARTS = {patience_s}, 1
 from hcvae import command_line
 from jobs import search
 sys.exit(command_line.main(search.run))
@@ -180,7 +180,7 @@ def test_a_search_outlives_full_disks_memory_that_is_out_and_folders_that_are_de
 
     trials = folder.load().trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
-    assert [claim_of(trial).attempt for trial in trials] == [3, 2, 1]
+    assert [lease_of(trial).attempt for trial in trials] == [3, 2, 1]
     assert len(attributes_of(trials[0])["deaths"]) == 1
     assert "worker process has died" in attributes_of(trials[0])["deaths"][0]
     assert len(attributes_of(trials[1])["deaths"]) == 2
@@ -212,5 +212,5 @@ def test_a_trial_of_two_workers_outlives_its_leader(small_search: SmallSearch, t
     assert search.process.wait(60) == 0
     [trial] = StudyFolder(tmp_path / "small").load().trials
     assert trial.state == TrialState.COMPLETE
-    assert claim_of(trial).attempt == 2
+    assert lease_of(trial).attempt == 2
     assert [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]] == list(range(1, 13))

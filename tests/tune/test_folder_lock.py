@@ -17,8 +17,8 @@ import pytest
 from benchmarks.postgres import Server
 from hcvae.errors import UserError
 from tune.config import SearchConfig
-from tune.folder_lock import locked_folder
-from tune.study import open_study
+from tune.study.lock import locked_folder
+from tune.study.opening import open_study
 
 ROOT = Path(__file__).resolve().parents[2]
 SmallSearch = Callable[..., SearchConfig]
@@ -29,8 +29,8 @@ NUMBER_AT, SECOND_ARGUMENT_AT = 0, 24
 NO_NEW_PRIVILEGES, SET_SECCOMP, FILTER = 38, 22, 2
 
 BEGIN = (
-    "import sys; from tune.config import SearchConfig; from tune.folder_lock import locked_folder\n"
-    "from tune.study import open_study; config = SearchConfig.model_validate_json(sys.argv[1])\n"
+    "import sys; from tune.config import SearchConfig; from tune.study.lock import locked_folder\n"
+    "from tune.study.opening import open_study; config = SearchConfig.model_validate_json(sys.argv[1])\n"
     "with locked_folder(config) as folder: open_study(folder, config, 'data').ask()"
 )
 

@@ -10,10 +10,10 @@ from hcvae.models import build
 from hcvae.training.footprint import footprint
 from hcvae.training.loop import resolve
 from tune.config import SearchConfig
-from tune.gpu_sharing import CUDA_BYTES, needed_bytes, part_of_gpu, with_gpus_shared
-from tune.resources import make_plan
+from tune.placement.gpu_sharing import CUDA_BYTES, needed_bytes, part_of_gpu, with_gpus_shared
+from tune.placement.resources import make_plan
 from tune.search import plan_search
-from tune.space import largest
+from tune.space.search_space import largest
 
 GIB = 2**30
 
@@ -79,7 +79,7 @@ def test_the_largest_trial_of_the_space_decides(data):
 def test_the_part_that_is_chosen_takes_the_place_of_the_wish(data, monkeypatch):
     search = SearchConfig.model_validate(config().model_dump() | {"search": {"share_gpus": True}})
     needed = needed_bytes(largest(search), data)
-    monkeypatch.setattr("tune.gpu_sharing.smallest_gpu_bytes", lambda: 4 * needed + 1)
+    monkeypatch.setattr("tune.placement.gpu_sharing.smallest_gpu_bytes", lambda: 4 * needed + 1)
     chosen = with_gpus_shared(search, data)
     assert chosen.search.gpus_per_worker == 0.25
     assert SearchConfig.model_validate_json(chosen.model_dump_json()) == chosen  # as study.json keeps it

@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 import hcvae
 from tune.config import SearchConfig
-from tune.results import SearchResult
-from tune.trial_attributes import attributes_of
+from tune.report.results import SearchResult
+from tune.study.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services  # kills, and restarts of Ray: minutes
 

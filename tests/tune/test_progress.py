@@ -10,10 +10,10 @@ from rich.console import Console
 
 from hcvae.training.precision import decide
 from tune.config import SearchConfig
-from tune.folder_lock import locked_folder
-from tune.front import Front
-from tune.progress import JsonProgress, LineProgress, LiveProgress, Progress, make_progress
-from tune.study import open_study
+from tune.report.progress import JsonProgress, LineProgress, LiveProgress, Progress, make_progress
+from tune.study.lock import locked_folder
+from tune.study.opening import open_study
+from tune.study.pareto_archive import Front
 
 Run = Callable[[Progress], None]
 

@@ -11,16 +11,16 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcvae.errors import UserError
-from hcvae.storage import Place
+from hcvae.storage import StoragePath
 from tests.accessibility import contrast
-from tune.artifacts import upload
-from tune.charts import CHOSEN, EARLY, LATE, LINE, Timeline, hypervolume_chart, parallel_chart, pareto_chart
 from tune.config import SearchConfig
-from tune.folder_lock import locked_folder
 from tune.pareto import hypervolume
-from tune.report import html_report, param_importances
-from tune.study import open_study
-from tune.study_folder import StudyFolder
+from tune.report.charts import CHOSEN, EARLY, LATE, LINE, Timeline, hypervolume_chart, parallel_chart, pareto_chart
+from tune.report.html import html_report, param_importances
+from tune.study.artifacts import upload
+from tune.study.folder import StudyFolder
+from tune.study.lock import locked_folder
+from tune.study.opening import open_study
 
 EVIL = "</script><script>document.title='taken'</script><img src=x onerror=alert(1)>\"'&"
 BEGAN = datetime(2026, 1, 1, 12)
@@ -174,7 +174,7 @@ class TestPage:
             file = tmp_path / f"{values[0]}.png"
             file.write_bytes(PNG)
             asked = study.ask()
-            upload(begun, asked, Place.of(tmp_path), [file.name])
+            upload(begun, asked, StoragePath.of(tmp_path), [file.name])
             tell_trained(study, asked, values)
         page = page_of(begun)
         [image] = [attributes for name, attributes in page.elements if name == "img"]  # of trial 1; 0 is dominated

@@ -14,9 +14,9 @@ from ray.cluster_utils import Cluster
 
 from cluster.nodes import Node
 from hcvae.errors import UserError
-from hcvae.storage import Place
+from hcvae.storage import StoragePath
 from tune.config import SearchSettings
-from tune.resources import check_shared_folder, make_plan, plan_on_cluster, trial_resources, worker_resources
+from tune.placement.resources import check_shared_folder, make_plan, plan_on_cluster, trial_resources, worker_resources
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -150,7 +150,7 @@ def test_a_folder_that_a_node_does_not_see_is_refused(tmp_path: Path) -> None:
     try:
         cluster.add_node(**small)
         ray.init(address=cluster.address, log_to_driver=False)
-        check_shared_folder(Place.of(tmp_path))
+        check_shared_folder(StoragePath.of(tmp_path))
         assert list(tmp_path.iterdir()) == []
         blind = subprocess.Popen(["unshare", "--mount", "sh", "-c", f"{mount} --num-cpus=1"], stdout=subprocess.DEVNULL)
         while sum(node["Alive"] for node in ray.nodes()) < 3:
@@ -159,7 +159,7 @@ def test_a_folder_that_a_node_does_not_see_is_refused(tmp_path: Path) -> None:
         with pytest.raises(
             UserError, match=rf"search\.storage: {tmp_path} is another folder, or none, or out of reach, on \d+\."
         ):
-            check_shared_folder(Place.of(tmp_path))
+            check_shared_folder(StoragePath.of(tmp_path))
     finally:
         if blind is not None:
             blind.terminate()

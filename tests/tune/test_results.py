@@ -14,14 +14,14 @@ from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
 from hcvae.models import build
 from tune.config import SearchConfig
-from tune.folder_lock import locked_folder
-from tune.front import Front
-from tune.identity import TrialIdentity, read_identity
-from tune.ownership import CLAIM, Ownership
 from tune.pareto import OBJECTIVES
-from tune.results import SearchResult
-from tune.study import open_study
-from tune.study_folder import StudyFolder
+from tune.report.results import SearchResult
+from tune.study.folder import StudyFolder
+from tune.study.leases import CLAIM, Leases
+from tune.study.lock import locked_folder
+from tune.study.opening import open_study
+from tune.study.pareto_archive import Front
+from tune.study.trial_identity import TrialIdentity, read_identity
 
 Opened = tuple[StudyFolder, optuna.Study]
 
@@ -36,8 +36,8 @@ def opened(small_search: Callable[..., SearchConfig]) -> Iterator[Opened]:
 def finish(opened: Opened, front: Front | None, values: tuple[float, float] | None) -> int:
     """End a trial as a worker and the searcher would."""
     folder, study = opened
-    trial, ownership = study.ask(), Ownership(study)
-    claim = ownership.take(trial, 0, adopted=False)
+    trial, leases = study.ask(), Leases(study)
+    claim = leases.acquire(trial, 0, adopted=False)
     drawn = trial.suggest_int("model.global_latent_dim", 16, 64)
     identity = TrialIdentity(
         study=claim.study, trial=claim.trial, number=trial.number, params={"model.global_latent_dim": drawn}
@@ -54,7 +54,7 @@ def finish(opened: Opened, front: Front | None, values: tuple[float, float] | No
         troubles = ["poor disentanglement"] if values[1] < 0.3 else []
         trial.set_user_attr("diagnosis", [{"trouble": name, "evidence": "", "remedy": ""} for name in troubles])
         identity.model_copy(update={"values": values}).write(folder.attempt(trial.number, 1) / "bundle")
-        ownership.record_values(trial, values)
+        leases.record_values(trial, values)
         frozen = study.tell(trial, values)
     if front is not None:
         front.add(front.summarize(frozen))

@@ -12,24 +12,24 @@ from optuna.trial import Trial, TrialState, create_trial
 
 from hcvae.config import LossWeights
 from hcvae.errors import UserError
-from tune.combinations import combinations
 from tune.config import SearchConfig
-from tune.folder_lock import locked_folder
-from tune.ownership import OUTSIDE_BUDGET, Ownership
-from tune.samplers import (
+from tune.space.combinations import combinations
+from tune.space.search_space import GLOBAL, LOCAL
+from tune.study.leases import OUTSIDE_BUDGET, Leases
+from tune.study.lock import locked_folder
+from tune.study.opening import n_finished, open_study
+from tune.study.samplers import (
     CONSTRAINT,
     MAX_INFEASIBLE,
     Auto,
     ask,
-    draw,
     has_fixed_bounds,
     is_exhausted,
     make_sampler,
+    suggest_parameters,
 )
-from tune.space import GLOBAL, LOCAL
-from tune.study import n_finished, open_study
-from tune.transaction import transaction
-from tune.trial_attributes import attributes_of
+from tune.study.transaction import transaction
+from tune.study.trial_attributes import attributes_of
 
 SmallSearch = Callable[..., SearchConfig]
 SPACE = {
@@ -61,11 +61,11 @@ def study_of(config: SearchConfig) -> optuna.Study:
 
 
 def complete(study: optuna.Study, config: SearchConfig, n: int) -> list[dict[str, Any]]:
-    found, ownership = [], Ownership(study)
+    found, leases = [], Leases(study)
     for _ in range(n):
         trial, params = ask(study, config)
         found.append(params)
-        ownership.take(trial, 0, adopted=False)
+        leases.acquire(trial, 0, adopted=False)
         study.tell(trial, (float(params[GLOBAL]) / 64, float(params["model.dropout"])))
     return found
 
@@ -120,8 +120,8 @@ def test_an_infeasible_trial_that_was_interrupted_is_not_trained(small_search: S
         for latents in ({GLOBAL: 64, LOCAL: 2}, {GLOBAL: 2, LOCAL: 64}):
             study.add_trial(create_trial(state=TrialState.RUNNING, params=latents, distributions=bounds))
         first, second = (Trial(study, frozen._trial_id) for frozen in study.get_trials())
-        assert draw(study, first, config, adopted=True) is None
-        params = draw(study, second, config, adopted=True)
+        assert suggest_parameters(study, first, config, adopted=True) is None
+        params = suggest_parameters(study, second, config, adopted=True)
         assert params is not None
         assert params[LOCAL] == 64
         assert n_finished(study) == 0
@@ -210,7 +210,7 @@ def test_auto_takes_the_gp_where_it_suits(small_search: SmallSearch, settings: d
 
 
 def test_auto_changes_to_tpe(small_search: SmallSearch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tune.samplers.GP_TRIALS", 4)
+    monkeypatch.setattr("tune.study.samplers.GP_TRIALS", 4)
     config = small_search(sampler="auto", space=SPACE)
     study = study_of(config)
     assert isinstance(study.sampler, Auto)
@@ -252,7 +252,7 @@ def exhaust(study: optuna.Study, config: SearchConfig) -> list[tuple[Any, ...]]:
     while not is_exhausted(study, config):
         assert len(found) < 20
         trial, params = ask(study, config)
-        Ownership(study).take(trial, 0, adopted=False)
+        Leases(study).take(trial, 0, adopted=False)
         assert trial.params == params
         found.append(tuple(params.values()))
         running.append(trial)
@@ -287,7 +287,7 @@ def test_what_is_enqueued_in_a_finite_space_may_repeat(small_search: SmallSearch
     study.enqueue_trial({"training.batch_size": 64, "training.learning_rate": 1e-2})
     assert not is_exhausted(study, config)
     trial, params = ask(study, config)
-    Ownership(study).take(trial, 0, adopted=False)
+    Leases(study).take(trial, 0, adopted=False)
     assert params == {"training.batch_size": 64, "training.learning_rate": 1e-2}
     assert is_exhausted(study, config)
 
@@ -300,7 +300,7 @@ def test_what_is_enqueued_in_part_is_completed_without_repetition(small_search: 
     rates = []
     for _ in range(4):
         trial, params = ask(study, config)
-        Ownership(study).take(trial, 0, adopted=False)
+        Leases(study).take(trial, 0, adopted=False)
         rates.append(params)
     assert all(params["training.batch_size"] == 64 for params in rates)
     assert {params["training.learning_rate"] for params in rates[:3]} == {1e-3, 1e-2, 1e-1}

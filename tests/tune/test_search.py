@@ -17,14 +17,14 @@ import hcvae
 from hcvae.errors import UserError
 from hcvae.training.diagnosis import diagnose
 from hcvae.training.precision import PrecisionChoice
-from tune.artifacts import history_of, images
 from tune.config import SearchConfig
-from tune.results import SearchResult
+from tune.report.results import SearchResult
 from tune.search import plan_search, run_search
-from tune.space import apply
-from tune.study import git_revision
-from tune.study_folder import StudyFolder
-from tune.trial_attributes import attributes_of
+from tune.space.search_space import apply
+from tune.study.artifacts import history_of, images
+from tune.study.folder import StudyFolder
+from tune.study.opening import git_revision
+from tune.study.trial_attributes import attributes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 

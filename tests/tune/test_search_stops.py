@@ -10,9 +10,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 import hcvae
 from tune.config import SearchConfig
-from tune.early_stopping import MOASHA
+from tune.early_stopping.moasha import MOASHA
 from tune.search import plan_search, run_search
-from tune.trial_attributes import attributes_of
+from tune.study.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.usefixtures("cluster")
 SmallSearch = Callable[..., SearchConfig]
@@ -73,7 +73,7 @@ def test_no_trial_starts_once_the_time_is_up(
     small_search: SmallSearch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     up = iter([False] * 6)  # in time at the two looks, of three questions each, before Ray Tune starts
-    monkeypatch.setattr("tune.budget.Budget.out_of_time", property(lambda budget: next(up, True)))
+    monkeypatch.setattr("tune.study.budget.Budget.out_of_time", property(lambda budget: next(up, True)))
     config = small_search(trials=2, search_seconds=60)
     run_search(config, log_json=True)
     [event] = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -88,7 +88,7 @@ def test_suspended_trials_go_on_from_their_checkpoints(
 ) -> None:
     config = small_search(trials=1, search_seconds=0.1, training=LONG | {"epochs": 30})
     # The first suggestion comes in time, however busy the machine.
-    monkeypatch.setattr("tune.budget.Budget.out_of_time", property(lambda budget: len(trials_of(config)) == 1))
+    monkeypatch.setattr("tune.study.budget.Budget.out_of_time", property(lambda budget: len(trials_of(config)) == 1))
     run_search(config)
     [suspended] = trials_of(config)
     assert suspended.state == TrialState.RUNNING

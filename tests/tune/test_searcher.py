@@ -16,20 +16,20 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
 from benchmarks.postgres import Server
-from hcvae import patience
+from hcvae import retrying
 from hcvae.errors import StorageError
 from hcvae.interruption import remembered_ctrl_c
-from tune.budget import Budget
 from tune.config import SearchConfig
-from tune.database import Database
-from tune.folder_lock import locked_folder
-from tune.front import Front
-from tune.outcome import Outcome
-from tune.ownership import claim_of
-from tune.progress import JsonProgress
+from tune.report.progress import JsonProgress
 from tune.searcher import EndOfTrials, StudySearcher, _reason
-from tune.study import open_study
-from tune.study_folder import StudyFolder
+from tune.study.budget import Budget
+from tune.study.database import Database
+from tune.study.folder import StudyFolder
+from tune.study.leases import lease_of
+from tune.study.lock import locked_folder
+from tune.study.opening import open_study
+from tune.study.pareto_archive import Front
+from tune.trial.outcome import Outcome
 
 
 class Search:
@@ -49,7 +49,7 @@ class Search:
 
 @pytest.fixture
 def search(small_search: Callable[..., SearchConfig], monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
-    monkeypatch.setattr(patience, "RETRY_S", 0.05)
+    monkeypatch.setattr(retrying, "RETRY_EVERY_S", 0.05)
     config = small_search()
     with locked_folder(config) as folder:
         yield Search(folder, config)
@@ -60,7 +60,7 @@ def test_a_trial_that_cannot_be_written_is_left_for_the_next_start_and_ends_the_
     search.searcher.tell("a", outcome)
     [trial] = search.study.trials
     assert trial.state == TrialState.RUNNING
-    assert claim_of(trial).owner is None
+    assert lease_of(trial).owner is None
     assert "failure" not in trial.user_attrs
     assert "deaths" not in trial.user_attrs
     assert search.events()[-1]["event"] == "suspended"
@@ -82,19 +82,19 @@ def test_ctrl_c_ends_the_search_though_a_library_drops_its_interrupt(search: Sea
 def test_a_death_is_counted_once_however_often_it_must_be_written(
     search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release, refusals = search.searcher.ownership.release, [StorageInternalError("database or disk is full")]
+    release, refusals = search.searcher.leases.release, [StorageInternalError("database or disk is full")]
 
     def refused_once(trial: Any) -> None:
         if refusals:
             raise refusals.pop()
         release(trial)
 
-    monkeypatch.setattr(search.searcher.ownership, "release", refused_once)
+    monkeypatch.setattr(search.searcher.leases, "release", refused_once)
     search.searcher.died("a", "killed")
     assert search.searcher.broken is None
     [trial] = search.study.trials
     assert trial.user_attrs["deaths"] == ["killed"]
-    assert claim_of(trial).owner is None
+    assert lease_of(trial).owner is None
 
 
 def test_a_trial_that_ends_while_the_front_cannot_be_written_is_shown_once_it_can(search: Search) -> None:

@@ -10,7 +10,7 @@ from hcvae.command_line import Command, parse
 from hcvae.config import Config
 from hcvae.errors import UserError
 from tune.config import BEST_PRACTICE_SPACE, Choice, SearchConfig
-from tune.space import GLOBAL, LOCAL, apply, check_space, searchable_fields, suggest
+from tune.space.search_space import GLOBAL, LOCAL, apply, check_space, searchable_fields, suggest
 
 
 def config_of(space: dict[str, Any], **model: Any) -> SearchConfig:

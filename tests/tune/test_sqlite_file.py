@@ -17,9 +17,9 @@ from hcvae.errors import UserError
 from jobs import dashboard, pull, report, search, train
 from jobs.arguments import main
 from tune.config import SearchConfig
-from tune.folder_lock import locked_folder
-from tune.results import SearchResult
-from tune.study import open_study
+from tune.report.results import SearchResult
+from tune.study.lock import locked_folder
+from tune.study.opening import open_study
 
 Damage = Callable[[Path], None]
 TRIALS = 30

@@ -8,20 +8,20 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hcvae.errors import UserError
 from tune.config import SearchConfig
-from tune.folder_lock import locked_folder
-from tune.front import Front
-from tune.ownership import OUTSIDE_BUDGET
-from tune.results import SearchResult
-from tune.samplers import ask
-from tune.space import GLOBAL, LOCAL
-from tune.starts import (
+from tune.report.results import SearchResult
+from tune.space.search_space import GLOBAL, LOCAL
+from tune.study.initial_trials import (
     add_earlier_trials,
     check_first_trials,
     default_trials,
     earlier_trials,
     enqueue_first_trials,
 )
-from tune.study import n_finished, open_study
+from tune.study.leases import OUTSIDE_BUDGET
+from tune.study.lock import locked_folder
+from tune.study.opening import n_finished, open_study
+from tune.study.pareto_archive import Front
+from tune.study.samplers import ask
 
 SmallSearch = Callable[..., SearchConfig]
 RATIO, KL, LOCAL_KL = "model.early_signal_ratio", "training.loss_weights.global_kl", "training.loss_weights.local_kl"

@@ -16,8 +16,8 @@ from hcvae.data.streaming import Stream, directly
 from hcvae.training import fit
 from jobs import train
 from tune.config import SearchConfig
+from tune.placement.streaming import prepare
 from tune.search import run_search
-from tune.streaming import prepare
 
 Large = Callable[[int], dict[str, Any]]
 

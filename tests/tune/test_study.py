@@ -15,11 +15,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from benchmarks.postgres import Server
 from hcvae.errors import UserError
 from tune.config import SearchConfig
-from tune.folder_lock import locked_folder
-from tune.ownership import Ownership
-from tune.space import suggest
-from tune.study import git_revision, n_finished, open_study
-from tune.study_folder import StudyFolder
+from tune.space.search_space import suggest
+from tune.study.folder import StudyFolder
+from tune.study.leases import Leases
+from tune.study.lock import locked_folder
+from tune.study.opening import git_revision, n_finished, open_study
 
 SmallSearch = Callable[..., SearchConfig]
 
@@ -170,7 +170,7 @@ def test_other_choices_cannot_be_allowed(small_search: SmallSearch) -> None:
 def test_a_second_process_is_refused(small_search: SmallSearch, tmp_path: Path) -> None:
     config = small_search()
     other = (
-        "import sys; from tune.config import SearchConfig; from tune.folder_lock import locked_folder\n"
+        "import sys; from tune.config import SearchConfig; from tune.study.lock import locked_folder\n"
         "with locked_folder(SearchConfig.model_validate_json(sys.argv[1])): pass"
     )
     command = [sys.executable, "-c", other, config.model_dump_json()]
@@ -219,19 +219,19 @@ def test_interrupted_trials_come_back_with_number_and_parameters(
         study = open_study(folder, config, "data")
         first, second, third = (study.ask() for _ in range(3))
         drawn = suggest(second, config)
-        Ownership(study).take(second, 0, adopted=False)
+        Leases(study).take(second, 0, adopted=False)
         tell_trained(study, first, (0.5, 0.1))
         tell_trained(study, third)
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
-        [frozen] = Ownership(study, alone=True).reclaimable(study.get_trials())
+        [frozen] = Leases(study, alone=True).reclaimable(study.get_trials())
         again = Trial(study, frozen._trial_id)
         assert again.number == 1
         assert suggest(again, config) == drawn
         assert n_finished(study) == 2
         tell_trained(study, again, (0.4, 0.2))
         assert n_finished(study) == 3
-        assert Ownership(study, alone=True).reclaimable(study.get_trials()) == []
+        assert Leases(study, alone=True).reclaimable(study.get_trials()) == []
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -268,9 +268,9 @@ def test_the_revision_of_a_checkout_of_another_user_is_recorded(
     revision = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     refused = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-    assert "dubious ownership" in refused.stderr
+    assert "dubious leases" in refused.stderr
     monkeypatch.delenv("HOME")
-    monkeypatch.setattr("tune.study.__file__", str(tmp_path / "tune" / "study.py"))
+    monkeypatch.setattr("tune.study.opening.__file__", str(tmp_path / "tune" / "study.py"))
     assert git_revision() == revision
     (tmp_path / "tune" / "study.py").write_text("changed")
     assert git_revision() == f"{revision}-dirty"

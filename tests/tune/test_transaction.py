@@ -11,17 +11,17 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial, TrialState
 
 from benchmarks.postgres import Server
-from tune.budget import Budget
 from tune.config import SearchConfig
-from tune.database import Database, patiently
-from tune.folder_lock import locked_folder
-from tune.front import Front
-from tune.outcome import Outcome
-from tune.progress import Progress
+from tune.report.progress import Progress
 from tune.searcher import StudySearcher
-from tune.study import open_study
-from tune.study_folder import StudyFolder
-from tune.transaction import transaction
+from tune.study.budget import Budget
+from tune.study.database import Database, retry
+from tune.study.folder import StudyFolder
+from tune.study.lock import locked_folder
+from tune.study.opening import open_study
+from tune.study.pareto_archive import Front
+from tune.study.transaction import transaction
+from tune.trial.outcome import Outcome
 
 SmallSearch = Callable[..., SearchConfig]
 
@@ -102,7 +102,7 @@ def test_a_server_that_restarts_within_it_leaves_one_trial(
                 trial.set_user_attr("kept", True)
             return trial
 
-        assert patiently(hand_out).number == 0
+        assert retry(hand_out).number == 0
         [seen] = folder.load().trials
         assert (seen.number, list(seen.params), seen.user_attrs) == (0, ["x"], {"kept": True})
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 import optuna
 import pytest
 
-from tune.artifacts import HISTORY, history_of, upload_texts
 from tune.config import SearchConfig
-from tune.decisions import reported_at_rungs
-from tune.folder_lock import locked_folder
-from tune.study import open_study
-from tune.study_folder import StudyFolder
-from tune.trial_attributes import MAX_SHOWN, attributes_of, record
-from tune.trial_record import summarize
+from tune.early_stopping.actor import reported_at_rungs
+from tune.study.artifacts import HISTORY, history_of, upload_texts
+from tune.study.folder import StudyFolder
+from tune.study.lock import locked_folder
+from tune.study.opening import open_study
+from tune.study.trial_attributes import MAX_SHOWN, attributes_of, record
+from tune.study.trial_summary import summarize
 
 FAILURE = "RuntimeError: " + "the loss of the last epoch is not a number " * 9
 HISTORY_OF_9 = [

@@ -19,19 +19,19 @@ import hcvae
 from benchmarks.kills import Search
 from benchmarks.postgres import Server
 from tune.config import SearchConfig
-from tune.ownership import claim_of
-from tune.report import html_report
-from tune.results import SearchResult
-from tune.study_folder import StudyFolder
-from tune.trial_attributes import attributes_of
+from tune.report.html import html_report
+from tune.report.results import SearchResult
+from tune.study.folder import StudyFolder
+from tune.study.leases import lease_of
+from tune.study.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services
 SmallSearch = Callable[..., SearchConfig]
 ROOT = Path(__file__).resolve().parents[2]
 IMPATIENT = """
 import sys
-import tune.ownership
-tune.ownership.HEARTBEAT_S, tune.ownership.SILENCE_S = 1, 4
+import tune.study.leases
+tune.study.leases.HEARTBEAT_S, tune.study.leases.EXPIRY_S = 1, 4
 from jobs import search
 sys.exit(search.run(sys.argv[1:]))
 """
@@ -109,8 +109,8 @@ def test_two_searches_share_a_budget_outlive_a_restart_of_the_database_and_show_
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 7
     assert [trial.number for trial in trials] == list(range(7))
     assert len({str(trial.params) for trial in trials}) == 7
-    assert {claim_of(trial).attempt for trial in trials} == {1}
-    assert {claim.owner.process for trial in trials if (claim := claim_of(trial)).owner} == {s.pid for s in searches}
+    assert {lease_of(trial).attempt for trial in trials} == {1}
+    assert {claim.owner.process for trial in trials if (claim := lease_of(trial)).owner} == {s.pid for s in searches}
     result = SearchResult.open(folder.path)
     assert {bundle.name for bundle in folder.best.path.iterdir()} == {
         f"trial-{trial.number}" for trial in result.pareto
@@ -170,7 +170,7 @@ def test_a_search_that_was_silent_has_lost_its_trial(
     assert "lost" in told
     trials = StudyFolder(tmp_path / "silent").load().trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
-    claim = claim_of(trials[0])
+    claim = lease_of(trials[0])
     assert claim.owner
     assert (claim.attempt, claim.owner.process) == (2, second.process.pid)
     assert [epoch["epoch"] for epoch in attributes_of(trials[0])["epochs_reported"]] == list(range(1, 61))

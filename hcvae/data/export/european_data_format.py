@@ -23,10 +23,10 @@ from hcvae.errors import UserError
 
 START = dt.date(1985, 1, 1)  # the earliest that EDF can say: no date of the table, so that bytes repeat
 FIELD_CHARACTERS = 8  # of a number in the header
-LARGEST_RECORD_BYTES = 61_440
+MAX_RECORD_BYTES = 61_440
 TIMEKEEPING_BYTES = 64  # of the two times in each record's annotations
-LARGEST_UV = 9_999_999
-SMALLEST_UV = 1e-4  # a smaller one would need more characters than its field has
+MAX_UV = 9_999_999
+MIN_UV = 1e-4  # a smaller one would need more characters than its field has
 STEPS = 32_767
 
 
@@ -89,18 +89,18 @@ def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
 def _limit_uv(contents: Contents, path: Path) -> float:
     """Largest absolute value, rounded up to what the header can say with a minus sign before it."""
     largest = float(np.abs(contents.signals).max())
-    if not largest <= LARGEST_UV:  # NaN, too
-        raise UserError(f"{path}: EDF holds finite values up to {LARGEST_UV:,} uV, but got {largest:g}")
+    if not largest <= MAX_UV:  # NaN, too
+        raise UserError(f"{path}: EDF holds finite values up to {MAX_UV:,} uV, but got {largest:g}")
     decimals = max(0, FIELD_CHARACTERS - 2 - len(str(int(largest))))
     scale = 10.0**decimals
-    return max(SMALLEST_UV, math.ceil(largest * scale) / scale)
+    return max(MIN_UV, math.ceil(largest * scale) / scale)
 
 
 def _check_record_size(texts: list[str], samples: int, path: Path) -> None:
     longest = max(range(len(texts)), key=lambda row: len(texts[row].encode()))
     size = 2 * samples + len(texts[longest].encode()) + TIMEKEEPING_BYTES
-    if size > LARGEST_RECORD_BYTES:
+    if size > MAX_RECORD_BYTES:
         raise UserError(
-            f"{path}: an EDF record must not exceed {LARGEST_RECORD_BYTES:,} bytes, but row {longest} (from 0) needs "
+            f"{path}: an EDF record must not exceed {MAX_RECORD_BYTES:,} bytes, but row {longest} (from 0) needs "
             f"{size:,} with its columns; leave out long texts, or write .parquet, .csv or .mat"
         )

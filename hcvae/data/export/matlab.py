@@ -18,8 +18,8 @@ from hcvae.data.export.contents import Contents
 from hcvae.data.table import WAVES, scalar_column
 from hcvae.errors import UserError
 
-LONGEST_NAME = 63  # namelengthmax of MATLAB; scipy's `long_field_names`
-LARGEST_BYTES = 2**31 - 1  # of a variable in a v5 file
+MAX_NAME_LENGTH = 63  # namelengthmax of MATLAB; scipy's `long_field_names`
+MAX_BYTES = 2**31 - 1  # of a variable in a v5 file
 IDENTIFIER = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
@@ -40,17 +40,18 @@ def write_mat(table: pa.Table, path: Path) -> None:
     abr |= {name: _scalar(contents.scalars[name], name, path) for name in contents.scalars.column_names}
     abr |= {name: _waves(values) for name, values in contents.waves.items()}
     size = sum(np.asarray(values).nbytes for values in abr.values())
-    if size > LARGEST_BYTES:
+    if size > MAX_BYTES:
         raise UserError(f"{path}: a MATLAB v5 file holds up to 2 GiB, but got {size / 2**30:.1f}; write .parquet")
     with written_whole(path) as temporary:
         savemat(temporary, {"abr": abr}, appendmat=False, long_field_names=True, oned_as="column")
 
 
 def _check_name(name: str, taken: dict[str, Any], path: Path) -> None:
-    if len(name) > LONGEST_NAME or not IDENTIFIER.fullmatch(name) or name in taken:
+    if len(name) > MAX_NAME_LENGTH or not IDENTIFIER.fullmatch(name) or name in taken:
         raise UserError(
-            f"{path}: column {name!r}: a MATLAB field name has up to {LONGEST_NAME} letters, digits and underscores, "
-            f"begins with a letter and is none of {', '.join(list(taken)[:3])}; rename the column, or write .parquet"
+            f"{path}: column {name!r}: a MATLAB field name has up to {MAX_NAME_LENGTH} letters, digits and "
+            f"underscores, begins with a letter and is none of {', '.join(list(taken)[:3])}; rename the "
+            "column, or write .parquet"
         )
 
 

@@ -4,14 +4,13 @@ Shapes: N real rows, M generated rows, F features (or the T samples of a wavefor
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
 
-Floats = NDArray[np.float64]
 
-
-def checked_rows(name: str, values: ArrayLike, at_least: int = 2) -> Floats:
+def checked_rows(name: str, values: ArrayLike, at_least: int = 2) -> FloatArray:
     """The values as finite float64 [N, F].
 
     Raises:
@@ -25,7 +24,7 @@ def checked_rows(name: str, values: ArrayLike, at_least: int = 2) -> Floats:
     return rows
 
 
-def checked_pair(real: ArrayLike, generated: ArrayLike, at_least: int = 2) -> tuple[Floats, Floats]:
+def checked_pair(real: ArrayLike, generated: ArrayLike, at_least: int = 2) -> tuple[FloatArray, FloatArray]:
     """Both as finite float64, [N, F] and [M, F].
 
     Raises:
@@ -40,7 +39,7 @@ def checked_pair(real: ArrayLike, generated: ArrayLike, at_least: int = 2) -> tu
     return first, second
 
 
-def checked_column(name: str, values: ArrayLike, length: int) -> Floats:
+def checked_column(name: str, values: ArrayLike, length: int) -> FloatArray:
     """The values as finite float64 [N].
 
     Raises:
@@ -54,7 +53,7 @@ def checked_column(name: str, values: ArrayLike, length: int) -> Floats:
     return column
 
 
-def standardised(real: ArrayLike, generated: ArrayLike) -> tuple[Floats, Floats]:
+def standardised(real: ArrayLike, generated: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Both in units of the real features' standard deviations from their means, so that features of any unit compare.
 
     Args:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import linregress, spearmanr
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
-from hcvae.metrics.generation.arrays import Floats, checked_column
+from hcvae.metrics.generation.arrays import checked_column
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,12 @@ def conditional_consistency(
     )
 
 
-def _mean_by_level(level: Floats, latency: Floats, shared: Floats) -> Floats:
+def _mean_by_level(level: FloatArray, latency: FloatArray, shared: FloatArray) -> FloatArray:
     """[L]."""
     return np.array([latency[level == at].mean() for at in shared])
 
 
-def _relation(level: Floats, latency: Floats, shared: Floats) -> LevelLatency:
+def _relation(level: FloatArray, latency: FloatArray, shared: FloatArray) -> LevelLatency:
     rows = np.isin(level, shared)
     varies = np.ptp(latency[rows]) > 0
     spearman = float(spearmanr(level[rows], latency[rows]).statistic) if varies else 0.0

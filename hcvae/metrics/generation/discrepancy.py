@@ -10,7 +10,7 @@ from scipy.spatial.distance import pdist, squareform
 from hcvae.errors import UserError
 from hcvae.metrics.generation.arrays import checked_pair
 
-MOST_ROWS = 2000
+MAX_ROWS = 2000
 
 
 def maximum_mean_discrepancy(real: ArrayLike, generated: ArrayLike, *, seed: int = 0) -> float:
@@ -41,4 +41,4 @@ def maximum_mean_discrepancy(real: ArrayLike, generated: ArrayLike, *, seed: int
 
 
 def _some(rows: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    return rows if len(rows) <= MOST_ROWS else rows[random.choice(len(rows), MOST_ROWS, replace=False)]
+    return rows if len(rows) <= MAX_ROWS else rows[random.choice(len(rows), MAX_ROWS, replace=False)]

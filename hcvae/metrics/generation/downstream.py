@@ -12,8 +12,9 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
-from hcvae.metrics.generation.arrays import Floats, checked_column, checked_rows
+from hcvae.metrics.generation.arrays import checked_column, checked_rows
 
 COMPONENTS = 32
 CHANCE = 0.5
@@ -23,9 +24,9 @@ CHANCE = 0.5
 class Labelled:
     """Waveforms and what is to be learned of them; raises UserError where the shapes do not fit."""
 
-    signals: Floats
+    signals: FloatArray
     """[N, T]."""
-    level: Floats
+    level: FloatArray
     """Stimulus level, dB, [N]."""
     group: NDArray[Any] | None = None
     """A group of subjects that each row belongs to, such as sex or age group, [N]."""
@@ -122,7 +123,7 @@ def _group_scores(train: Labelled, test: Labelled, seed: int) -> tuple[float, fl
     return float(np.mean(areas)), float(balanced_accuracy_score(test.group, classifier.predict(held_out)))
 
 
-def _components(train: Labelled, test: Labelled, seed: int) -> tuple[Floats, Floats]:
+def _components(train: Labelled, test: Labelled, seed: int) -> tuple[FloatArray, FloatArray]:
     components = PCA(min(COMPONENTS, *train.signals.shape), random_state=seed).fit(train.signals)
     return components.transform(train.signals), components.transform(test.signals)
 

@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.fft import dct
 from scipy.ndimage import minimum_filter1d
 
+from hcvae.arrays import FloatArray
 from hcvae.data.local_maxima import local_maxima
 from hcvae.errors import UserError
-from hcvae.metrics.generation.arrays import Floats, checked_rows
+from hcvae.metrics.generation.arrays import checked_rows
 
 # Human clicks of 40 dB nHL and above. The windows were set on simulated waveforms (docs/simulator.md), where they hold
 # 99, 91 and 99.8 % of the labelled peaks: wider ones would more often take wave II for I, and wave IV for III.
@@ -30,7 +31,7 @@ def physiological_features(
     signals_uv: ArrayLike,
     sampling_rate_hz: float,
     windows_ms: Mapping[str, tuple[float, float]] = HUMAN_CLICK_WINDOWS_MS,
-) -> tuple[Floats, tuple[str, ...]]:
+) -> tuple[FloatArray, tuple[str, ...]]:
     """Latencies, amplitudes, intervals between waves, band powers and offset.
 
     A wave is the largest local maximum inside its window, or the window's largest sample where there is none: below
@@ -69,7 +70,7 @@ def physiological_features(
 
 
 def _picked_samples(
-    signals: Floats, sampling_rate_hz: float, windows_ms: Mapping[str, tuple[float, float]]
+    signals: FloatArray, sampling_rate_hz: float, windows_ms: Mapping[str, tuple[float, float]]
 ) -> dict[str, NDArray[np.intp]]:
     """Index of each wave's peak, P times [N]."""
     times_ms = np.arange(signals.shape[1]) * 1000.0 / sampling_rate_hz
@@ -89,13 +90,13 @@ def _picked_samples(
     return picked
 
 
-def _peak_to_trough(signals: Floats, sampling_rate_hz: float) -> Floats:
+def _peak_to_trough(signals: FloatArray, sampling_rate_hz: float) -> FloatArray:
     """Each sample less the lowest from there to 1.5 ms later, [N, T]."""
     size = round(TROUGH_WITHIN_MS * sampling_rate_hz / 1000.0) + 1
     return signals - minimum_filter1d(signals, size, axis=1, origin=-(size // 2), mode="nearest")
 
 
-def _log_powers(signals: Floats, sampling_rate_hz: float) -> dict[str, Floats]:
+def _log_powers(signals: FloatArray, sampling_rate_hz: float) -> dict[str, FloatArray]:
     n_samples = signals.shape[1]
     power = dct(signals, type=2, norm="ortho", axis=1) ** 2 / n_samples
     frequency_hz = np.arange(n_samples) * sampling_rate_hz / (2 * n_samples)

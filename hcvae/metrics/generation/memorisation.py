@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import mannwhitneyu
 from sklearn.neighbors import NearestNeighbors
 
-from hcvae.metrics.generation.arrays import Floats, checked_pair
+from hcvae.arrays import FloatArray
+from hcvae.metrics.generation.arrays import checked_pair
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,6 @@ def memorisation(generated: ArrayLike, train: ArrayLike, held_out: ArrayLike) ->
     return Memorisation(share_nearer=1 - u / pairs, z=float((u - pairs / 2) / deviation))
 
 
-def _nearest(neighbours: NearestNeighbors, rows: Floats) -> NDArray[np.float64]:
+def _nearest(neighbours: NearestNeighbors, rows: FloatArray) -> NDArray[np.float64]:
     distances, _ = neighbours.kneighbors(rows)
     return np.asarray(distances[:, 0])

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import pairwise_distances_chunked
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
-from hcvae.metrics.generation.arrays import Floats, checked_pair
+from hcvae.metrics.generation.arrays import checked_pair
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,12 @@ def expected_coverage(n_real: int, n_generated: int, k: int = 5) -> float:
     return float(1 - np.prod((n_real - j) / (n_real + n_generated - j)))
 
 
-def _squared_radii(rows: Floats, k: int) -> Floats:
+def _squared_radii(rows: FloatArray, k: int) -> FloatArray:
     """Squared distance of each row to its k-th nearest neighbour, [N]; the row itself is the nearest, not counted."""
     return np.concatenate([np.partition(squared, k, axis=1)[:, k] for squared in _squared_distances(rows, rows)])
 
 
-def _squared_distances(first: Floats, second: Floats) -> Iterator[Floats]:
+def _squared_distances(first: FloatArray, second: FloatArray) -> Iterator[FloatArray]:
     """[n, M] for n rows of the first set after the other, as many as memory allows.
 
     As sums of squared differences (scipy's `cdist`), so that copies of a row have exactly the same distances.

@@ -31,7 +31,7 @@ LEAVES: tuple[Any, ...] = (
     *("../../etc/passwd", "/etc/passwd", "\x1b[2J", "x" * 10**5, "F32", "I64", "__class__"),
     *([0, 10**15], [2**62, 2**62]),
 )
-LONGEST_MESSAGE = 4000
+MAX_MESSAGE_LENGTH = 4000
 NAMED_BY_USE = ("model: must give finite waveforms", "history: each epoch must have")
 """What only using a bundle brings out."""
 
@@ -173,8 +173,8 @@ def main() -> None:
                 assert not (bundle / name).is_symlink(), (number, name)
             except UserError as error:
                 errors, said = errors + 1, str(error)
-                assert said.startswith((str(bundle), *NAMED_BY_USE)), said[:LONGEST_MESSAGE]
-                assert len(said) < LONGEST_MESSAGE, (number, name, said[:LONGEST_MESSAGE])
+                assert said.startswith((str(bundle), *NAMED_BY_USE)), said[:MAX_MESSAGE_LENGTH]
+                assert len(said) < MAX_MESSAGE_LENGTH, (number, name, said[:MAX_MESSAGE_LENGTH])
                 assert said.replace("\n", "").isprintable(), (number, name, said)
             except BaseException:
                 print(f"mutation {number} of {name}", file=sys.stderr)

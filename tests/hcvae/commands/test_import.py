@@ -22,7 +22,7 @@ def _own_key(monkeypatch, tmp_path):
 
 
 def run(*arguments) -> int:
-    return import_module("hcvae.commands.import").run([str(argument) for argument in arguments])
+    return import_module("hcvae.commands.import_recordings").run([str(argument) for argument in arguments])
 
 
 def smartep(path, identifier="id 7", acquisitions=2, samples=300, zero=45):

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from hcvae.data.static import Seen, StaticEncoder
+from hcvae.data.static import StaticEncoder, ValueRange
 from hcvae.errors import UserError
 
 TABLE = pa.table(
@@ -94,7 +94,7 @@ def test_what_rows_have_had_holds_and_says_its_range(name, words, held, outside)
 
 
 def test_rows_without_a_value_have_had_null_alone():
-    seen = Seen.of(TABLE["age_years"].take(pa.array([1, 3])))
+    seen = ValueRange.of(TABLE["age_years"].take(pa.array([1, 3])))
     assert str(seen) == "null"
     assert seen.holds(None)
     assert not seen.holds(30.0)

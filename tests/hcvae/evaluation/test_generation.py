@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from hcvae.evaluation.findings import Findings, names_of
-from hcvae.evaluation.generation import draw, generation_findings
+from hcvae.evaluation.generation import generation_findings, sample_conditions
 from hcvae.evaluation.rows import generated
 
 RATE_HZ = 20_000.0
@@ -74,7 +74,7 @@ def test_what_the_rows_cannot_support_is_left_out_by_name(compare, test_rows, tr
 
 def test_waveforms_are_drawn_from_the_prior_at_each_row_s_condition(trained_bundle, test_rows):
     part, preprocessing = test_rows.part, trained_bundle.preprocessing
-    drawn = [draw(trained_bundle.model, part, seed) for seed in (0, 0, 1)]
+    drawn = [sample_conditions(trained_bundle.model, part, seed) for seed in (0, 0, 1)]
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
     made = generated(test_rows.recorded, drawn[0], part, preprocessing)

@@ -12,7 +12,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.data.simulator import simulate
 from hcvae.data.table import signals_of, write_table
-from hcvae.generation import Recording, encode_recording
+from hcvae.generation import EncodedRecording, encode_recording
 from hcvae.models import build
 from hcvae.training.loop import resolve
 
@@ -56,7 +56,7 @@ def untrained_bundle():
 
 
 @pytest.fixture
-def two(bundle, grouped) -> tuple[Recording, Recording]:
+def two(bundle, grouped) -> tuple[EncodedRecording, EncodedRecording]:
     """A recording of a woman and one of a man, with latents as large as those of a trained model."""
     table = simulate(1000, 0)
     sexes = table["sex"].to_pylist()

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from hcvae.errors import UserError
+from hcvae.importers.file_result import ImportOptions
 from hcvae.importers.files import companions_of
-from hcvae.importers.importing import Wishes, read_file
+from hcvae.importers.importing import read_file
 from hcvae.importers.registry import MODULES, format_named, recognise
 from tests.hcvae.hostile import MAX_BYTES, Watch, deadline, mutated, peak_bytes
 
@@ -21,7 +22,7 @@ def main() -> None:
         format_named(name)
     content = original.read_bytes()
     companions = {path.name: path.read_bytes() for path in companions_of(original)}
-    read_file(original, Wishes())  # imports what is imported late
+    read_file(original, ImportOptions())  # imports what is imported late
     watch = Watch(folder)
     random, errors = np.random.default_rng(seed), 0
     for number in range(count):
@@ -31,7 +32,7 @@ def main() -> None:
         for name, held in whole.items():
             (folder / name).write_bytes(mutated(held, random) if name == victim.name else held)
         with deadline():
-            result = read_file(copy, Wishes())
+            result = read_file(copy, ImportOptions())
         if result.error is not None:
             errors += 1
             assert str(copy) in result.error or str(victim) in result.error, result.error

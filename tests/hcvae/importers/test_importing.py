@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from hcvae.importers.file_result import ImportOptions
 from hcvae.importers.files import files_in
-from hcvae.importers.importing import Wishes, read_file, table_of
+from hcvae.importers.importing import read_file, table_of
 from hcvae.importers.provenance import METADATA
 
 KEY = bytes(32)
@@ -25,9 +26,9 @@ def imported(recordings) -> dict[str, list[dict]]:
     """Rows by format."""
     files, companions = files_in([recordings / "raw"])
     assert [path.name.rpartition("-")[2] for path in companions] == ["analyzed.txt"] * 2
-    results = [read_file(path, Wishes()) for path in files]
+    results = [read_file(path, ImportOptions()) for path in files]
     assert [result.error for result in results] == [None] * 7
-    table = table_of(results, Wishes(), KEY)
+    table = table_of(results, ImportOptions(), KEY)
     formats = {file["sha256"][:12]: file["format"] for file in json.loads(table.schema.metadata[METADATA])["files"]}
     rows = defaultdict(list)
     for row in table.to_pylist():

@@ -5,7 +5,7 @@ import pytest
 
 from hcvae.importers.averages import Blocks, Row, with_noise_of_halves
 from hcvae.importers.recording import Averaging, Recording
-from hcvae.importers.steps import Grid, LeftOut, Steps, on_grid
+from hcvae.importers.steps import Grid, RecordingSkipped, Steps, on_grid
 
 
 def recording(signal_of, *, rate_hz=20_000.0, start_ms=-5.0, end_ms=20.0, **fields) -> Recording:
@@ -57,7 +57,7 @@ def test_inverted_recordings_are_turned():
     ],
 )
 def test_what_cannot_be_used_is_left_out_with_the_reason(fields, reason):
-    with pytest.raises(LeftOut, match=reason):
+    with pytest.raises(RecordingSkipped, match=reason):
         on_grid(recording(**{"signal_of": sine, **fields}), Steps())
 
 

@@ -11,12 +11,12 @@ import pytest
 from hcvae import cli
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
-from hcvae.data.readiness import unmeasured
 from hcvae.data.simulator import simulate
 from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.inspection import read
 from hcvae.inspection.trainability import trainability
+from hcvae.training.readiness import unmeasured
 
 COLUMNS = ["record_id", "subject_id", "stimulus_level_db", "recording_index", "n_averages", "sex", "signal"]
 

@@ -8,9 +8,9 @@ import shutil
 import pytest
 import torch
 
-from hcvae import patience
+from hcvae import retrying
 from hcvae.errors import StorageError
-from hcvae.storage import Place
+from hcvae.storage import StoragePath
 from hcvae.training.checkpoint import TENSORS, TrainingState, copy_newest, load_checkpoint, save_checkpoint
 
 IDENTITY = {"config": {}, "data": "abc"}
@@ -40,7 +40,7 @@ def test_an_earlier_whole_checkpoint_is_taken_where_the_newest_is_damaged(tmp_pa
         file.unlink()
     else:
         os.truncate(file, file.stat().st_size - 1)
-    places = [Place.of(tmp_path / "2"), Place.of(tmp_path / "1")]
+    places = [StoragePath.of(tmp_path / "2"), StoragePath.of(tmp_path / "1")]
     assert copy_newest(places, tmp_path / "3", IDENTITY) == tmp_path / "3" / "epoch-0002"
     assert [entry.name for entry in (tmp_path / "3").iterdir()] == ["epoch-0002"]
     assert weight_in(tmp_path / "3") == 2
@@ -49,12 +49,15 @@ def test_an_earlier_whole_checkpoint_is_taken_where_the_newest_is_damaged(tmp_pa
 def test_nothing_is_taken_where_nothing_is_whole(tmp_path):
     checkpoint(tmp_path / "1", 2)
     os.truncate(tmp_path / "1" / "epoch-0002" / "model.safetensors", 100)
-    assert copy_newest([Place.of(tmp_path / "1"), Place.of(tmp_path / "nowhere")], tmp_path / "2", IDENTITY) is None
+    assert (
+        copy_newest([StoragePath.of(tmp_path / "1"), StoragePath.of(tmp_path / "nowhere")], tmp_path / "2", IDENTITY)
+        is None
+    )
     assert list((tmp_path / "2").glob("*")) == []
 
 
 def test_a_folder_that_is_deleted_while_it_is_written_is_written_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(patience, "RETRY_S", 0)
+    monkeypatch.setattr(retrying, "RETRY_EVERY_S", 0)
     folder = tmp_path / "trial" / "checkpoint"
     checkpoint(folder, 1)
 
@@ -72,7 +75,7 @@ def test_a_folder_that_is_deleted_while_it_is_written_is_written_again(tmp_path,
 
 def test_a_checkpoint_that_is_refused_leaves_the_one_before_and_takes_no_room(tmp_path, monkeypatch):
     """By a limit on the size of files: a model of 16 kB is too large for it."""
-    monkeypatch.setattr(patience, "PATIENCE_S", 0)
+    monkeypatch.setattr(retrying, "RETRY_FOR_S", 0)
     checkpoint(tmp_path, 1)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8000, before[1]))
@@ -92,7 +95,7 @@ def test_the_same_data_under_another_path_are_the_same_training(tmp_path):
     content = json.loads(state.read_text())
     content["identity"]["config"] = {"data": {"tables": ["table.parquet"]}}
     state.write_text(json.dumps(content))
-    places = [Place.of(tmp_path / "1")]
+    places = [StoragePath.of(tmp_path / "1")]
     moved = {"data": {"tables": ["/elsewhere/table.parquet"]}}
     assert copy_newest(places, tmp_path / "2", {"config": moved, "data": "abc"}) is not None
     assert copy_newest(places, tmp_path / "3", {"config": moved, "data": "abd"}) is None

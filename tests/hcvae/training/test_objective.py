@@ -78,7 +78,7 @@ def test_another_average_of_the_response_may_be_the_target(data):
 
 def test_swaps_exchange_one_latent_with_a_neighbours(data):
     module, batch, noise, (total, components) = one_step(data, config({"batch_norm": False}))
-    latents = module.model.draw(module.model.encode(batch.signals, batch.static), noise)
+    latents = module.model.sample_posterior(module.model.encode(batch.signals, batch.static), noise)
     order = [31, *range(31)]
     z_global, z_local = latents["z_global"], latents["z_local"]
     exchanged_global = module.model.decode(z_global[order], z_local, batch.static)["recon_signal"]

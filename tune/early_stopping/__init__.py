@@ -1,0 +1,1 @@
+"""Which running trials to stop: the rule (`moasha`) and the actor that applies it."""

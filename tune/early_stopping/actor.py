@@ -1,0 +1,181 @@
+"""Whether a running trial goes on: one actor knows all trials, each training asks it after every epoch.
+
+Stopping is by agreement: the loop asks, is told to stop, and returns. Tune's own schedulers kill, which leaks the
+workers of Ray Train; Tune stays first in, first out.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import optuna
+import ray
+
+from hcvae.config import Section
+from hcvae.errors import UserError
+from hcvae.training.precision import PrecisionChoice
+from tune.config import SearchConfig
+from tune.early_stopping.moasha import MOASHA, first_rung, rungs_of
+from tune.pareto import OBJECTIVES, Point
+from tune.study.trial_attributes import attributes_of
+
+logger = logging.getLogger("hcvae")
+Metrics = dict[str, float]
+Reported = Mapping[int, Mapping[int, Point]]
+"""Objectives by trial and epoch."""
+SCHEDULE = ("training.epochs", "training.phases.reconstruction", "training.phases.warmup")
+"""What decides in which phase an epoch lies."""
+
+
+class Stop(Section):
+    """Why a trial is not to go on, and what becomes of it."""
+
+    state: Literal["pruned", "suspended"]
+    """`pruned`: it has ended; `suspended`: the search has, and the next start goes on with it from its checkpoint."""
+    reason: str
+    """In one line."""
+
+
+Ask = Callable[[Metrics], Stop | None]
+"""Asked after each epoch of a trial; None: go on."""
+
+
+class Decisions:
+    """The rule and the clocks. Made before the first trial starts; what trials reported before is replayed."""
+
+    def __init__(self, config: SearchConfig, reported: Reported) -> None:
+        self._settings = config.search
+        self._started = time.monotonic()
+        self._stopped: dict[tuple[int, int], Stop] = {}
+        early = config.search.early_stopping
+        self._rule = MOASHA(early, config.training) if early else None
+        for trial, points in reported.items():
+            for epoch, point in points.items():
+                if self._rule:
+                    self._rule.replay(trial, epoch, point)
+
+    def decide(self, trial: int, attempt: int, metrics: Metrics) -> Stop | None:
+        """Take in the metrics of an epoch; None where this attempt at `trial` is to go on. A stop is final."""
+        stop = self._stopped.get((trial, attempt)) or self._by_rule(trial, metrics) or self._by_time(metrics)
+        if stop:
+            self._stopped[trial, attempt] = stop
+        return stop
+
+    def end(self, trial: int, attempt: int, reason: str) -> None:
+        """Stop an attempt after its epoch: what becomes of its trial has been decided elsewhere."""
+        self._stopped[trial, attempt] = Stop(state="suspended", reason=reason)
+
+    def _by_rule(self, trial: int, metrics: Metrics) -> Stop | None:
+        epoch, point = int(metrics["epoch"]), [metrics[name] for name in OBJECTIVES]
+        if self._rule is None or self._rule.report(trial, epoch, point):
+            return None
+        best = f"the best 1/{self._rule.eta} of the trials that reached epoch {epoch}"
+        return Stop(state="pruned", reason=f"search.early_stopping: not among {best}")
+
+    def _by_time(self, metrics: Metrics) -> Stop | None:
+        settings, seconds = self._settings, metrics["seconds_so_far"]
+        if settings.trial_seconds is not None and seconds > settings.trial_seconds:
+            reason = f"search.trial_seconds: {seconds:.0f} s of training, more than {settings.trial_seconds:g}"
+            return Stop(state="pruned", reason=reason)
+        if settings.search_seconds is not None and time.monotonic() - self._started > settings.search_seconds:
+            return Stop(state="suspended", reason=f"search.search_seconds: the {settings.search_seconds:g} s are over")
+        return None
+
+
+class Listener:
+    """What a training reports to: passes each epoch on, asks whether to go on, remembers the history and the answer."""
+
+    def __init__(
+        self,
+        tell: Callable[[Metrics], object],
+        ask: Ask | None = None,
+        chosen: Callable[[PrecisionChoice], object] | None = None,
+    ) -> None:
+        self.history: list[Metrics] = []
+        self.stop: Stop | None = None
+        self.chosen = chosen
+        """Called with the precision before the first epoch."""
+        self._tell = tell
+        self._ask = ask
+
+    def __call__(self, metrics: Metrics) -> bool:
+        """Whether to go on, as `hcvae.training.fit` asks."""
+        self.history.append(metrics)
+        self._tell(metrics)
+        self.stop = self._ask(metrics) if self._ask else None
+        return self.stop is None
+
+
+def start_decisions(config: SearchConfig, study: optuna.Study) -> Any:
+    """The actor, without CPUs of its own.
+
+    Started again after its process died, it has what was reported before the search began, and the clocks run anew.
+    """
+    reported = reported_at_rungs(study, rungs(config))
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Decisions)
+    return actor.remote(config, reported)
+
+
+def ask_of(decisions: Any, trial: int, attempt: int) -> Ask:
+    """The question of one attempt at a trial to the actor; can be sent to the workers of Ray Train."""
+
+    def ask(metrics: Metrics) -> Stop | None:
+        stop: Stop | None = ray.get(decisions.decide.remote(trial, attempt, metrics))
+        return stop
+
+    return ask
+
+
+def rungs(config: SearchConfig) -> tuple[int, ...]:
+    """Epochs at which trials are compared."""
+    early = config.search.early_stopping
+    return rungs_of(early, config.training) if early else ()
+
+
+def reported_at_rungs(study: optuna.Study, rungs: tuple[int, ...]) -> dict[int, dict[int, Point]]:
+    """What the trials of a study reported at `rungs`; finished ones have recorded all their epochs.
+
+    An interruption may swallow a verdict that was given, but not yet recorded: that trial is judged at its next rung.
+    What another program has replaced by something else is left out.
+    """
+    found: dict[int, dict[int, Point]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        recorded = attributes_of(trial)
+        # Earlier versions recorded `history` in the end, and `rungs` before.
+        epochs = recorded.get("epochs_reported") or recorded.get("history") or recorded.get("rungs") or ()
+        try:
+            found[trial.number] = dict(_points(epochs, rungs))
+        except (KeyError, TypeError, ValueError):
+            logger.warning("trial %d: another program has replaced what it reported at rungs", trial.number)
+    return found
+
+
+def check_early_stopping(config: SearchConfig) -> None:
+    """Check that trials can be compared at some epoch.
+
+    Raises:
+        UserError: no rung lies before the last epoch, or trials would differ in the schedule of their training.
+    """
+    early = config.search.early_stopping
+    if early is None:
+        return
+    if not rungs(config):
+        raise UserError(
+            f"search.early_stopping.min_epochs: must be below training.epochs, {config.training.epochs}, "
+            f"but got {first_rung(early, config.training)}"
+        )
+    searched = [path for path in SCHEDULE if path in config.search.space]
+    if searched:
+        raise UserError(
+            f"search.early_stopping: compares trials in the same epoch of one schedule, but {', '.join(searched)} "
+            "is searched; take it out of search.space, or search without early stopping"
+        )
+
+
+def _points(epochs: Any, rungs: tuple[int, ...]) -> Iterator[tuple[int, Point]]:
+    for metrics in epochs:
+        if metrics["epoch"] in rungs:
+            nmse, disentanglement = (math.nan if metrics[name] is None else metrics[name] for name in OBJECTIVES)
+            yield int(metrics["epoch"]), (nmse, disentanglement)

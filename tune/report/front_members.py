@@ -1,0 +1,76 @@
+"""What a report shows of each model of the front: test figures, pictures, and the command that fetches it."""
+
+import shlex
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial
+from pydantic_core import from_json
+
+from hcvae.bundle.model_card import REPORTED
+from tune.study.artifacts import images
+from tune.study.folder import StudyFolder
+from tune.study.pareto_archive import model_of, stored_models
+from tune.study.trial_summary import TrialSummary
+
+Metrics = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric of a model."""
+
+    name: str
+    validation: float | None
+    test: float | None
+    interval: tuple[float, float] | None
+    """Of the test part, 95 %."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial of the front."""
+
+    summary: TrialSummary
+    metrics: list[MetricRow]
+    """Empty where the study holds no model of the trial."""
+    figures: dict[str, str]
+    """Pictures as data URIs, by file name."""
+    command: str
+    """Copies the model, or trains one again where the study holds none."""
+
+
+def front_members(
+    folder: StudyFolder, study: optuna.Study, trials: Iterable[tuple[FrozenTrial, TrialSummary]]
+) -> list[Member]:
+    """The models of the front's `trials`, in their order."""
+    stored = stored_models(folder)
+    members = []
+    for trial, summary in trials:
+        place = model_of(summary, stored)
+        metrics = [] if place is None else _metrics(from_json((place / "metrics.json").read_text()))
+        job = ["jobs.train", "--study"] if place is None else ["jobs.pull"]
+        number = str(summary.number)
+        command = ["python", "-m", *job, str(folder), "--trial", number, "--out", f"model-{number}"]
+        members.append(Member(summary, metrics, _data_uris(images(folder, study, trial)), shlex.join(command)))
+    return members
+
+
+def _metrics(metrics: Metrics) -> list[MetricRow]:
+    lower, upper = metrics.get("test_lower", {}), metrics.get("test_upper", {})
+    return [
+        MetricRow(
+            meaning,
+            metrics["validation"].get(name),
+            metrics["test"].get(name),
+            (lower[name], upper[name]) if name in lower and name in upper else None,
+        )
+        for name, meaning in REPORTED.items()
+        if name in metrics["test"]
+    ]
+
+
+def _data_uris(pictures: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: f"data:image/png;base64,{b64encode(content).decode()}" for name, content in pictures.items()}

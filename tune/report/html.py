@@ -1,0 +1,128 @@
+"""A study as one HTML page that needs nothing else: no server, no network, no file beside it.
+
+Jinja escapes all that the template is given; what is markup already (Plotly's program, charts as JSON in which Plotly
+escapes `<`) says so.
+"""
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import optuna
+import plotly.graph_objects as go
+from markupsafe import Markup
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial
+from plotly.offline import get_plotlyjs
+
+from tune.pareto import DIRECTIONS, OBJECTIVES, compromise, pareto_front
+from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
+from tune.report.front_members import front_members
+from tune.study.folder import StudyFolder
+from tune.study.trial_summary import TrialSummary, summarize
+
+BEST_SHARE, MIN_TRIALS = 0.25, 20
+"""PED-ANOVA compares the best quarter of the trials with all, and wants five trials in it."""
+
+
+def html_report(folder: StudyFolder) -> str:
+    """The page of a study, which may be under way or hold no complete trial.
+
+    Raises:
+        UserError: the folder holds no study.
+    """
+    record, study = folder.read_record(), folder.load()
+    trials = study.get_trials(deepcopy=False)
+    summaries = [summarize(trial, record.identity) for trial in trials]
+    complete = [trial for trial, summary in zip(trials, summaries, strict=True) if summary.point]
+    members = pareto_front({summary.number: summary.point for summary in summaries if summary.point})
+    own = [trial for trial, summary in zip(trials, summaries, strict=True) if not summary.outside_budget]
+    content = {
+        "record": record,
+        "made": datetime.now().astimezone(),
+        "states": Counter(trial.state.name.lower() for trial in trials),
+        "complete": len(complete),
+        "budget": record.config.search.trials,
+        "objectives": dict(zip(OBJECTIVES, DIRECTIONS, strict=True)),
+        "fewest": MIN_TRIALS,
+        "members": members,
+        "trials": sorted(zip(summaries, map(_seconds, trials), strict=True), key=lambda row: _place(row[0], members)),
+        "params": list(dict.fromkeys(name for trial in trials for name in trial.params)),
+        **(_content_of(folder, study, Timeline.of(complete, _begun(own)), summaries, members) if complete else {}),
+    }
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template("report.html.jinja").render(content)
+
+
+def param_importances(complete: Sequence[FrozenTrial]) -> dict[str, dict[str, float]] | None:
+    """PED-ANOVA's importances of the parameters by objective; None where there are too few trials to compare.
+
+    Watanabe et al. 2023, PED-ANOVA (arXiv 2304.10255). It draws no random numbers.
+    """
+    if len(complete) < MIN_TRIALS:
+        return None
+    study = optuna.create_study(directions=DIRECTIONS)
+    study.add_trials(complete)
+    signs = {"minimize": 1, "maximize": -1}
+    importances = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a reminder that the target must be minimised, as it is here
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE)
+        for index, (name, direction) in enumerate(zip(OBJECTIVES, DIRECTIONS, strict=True)):
+
+            def loss(trial: FrozenTrial, index: int = index, sign: int = signs[direction]) -> float:
+                return sign * float(trial.values[index])
+
+            importances[name] = get_param_importances(study, evaluator=evaluator, target=loss)
+    return importances
+
+
+def _content_of(
+    folder: StudyFolder,
+    study: optuna.Study,
+    timeline: Timeline,
+    summaries: Sequence[TrialSummary],
+    front: Sequence[int],
+) -> dict[str, Any]:
+    """What a page shows of the complete trials of this search, of which there is at least one."""
+    complete = {trial.number: trial for trial in timeline.trials}
+    summary_of = {summary.number: summary for summary in summaries}
+    importances = param_importances(timeline.trials)
+    shared = set.intersection(*(set(trial.params) for trial in complete.values()))
+    return {
+        "plotly": Markup(get_plotlyjs()),
+        "pareto_chart": _embedded("pareto", pareto_chart(timeline)),
+        "hypervolume_chart": _embedded("hypervolume", hypervolume_chart(timeline)),
+        "importance_chart": importances and _embedded("importances", importance_chart(importances)),
+        "parallel_chart": _embedded("parallel", parallel_chart(timeline, sorted(shared))),
+        "conditional": sorted({name for trial in complete.values() for name in trial.params} - shared),
+        "chosen": compromise(timeline.points),
+        "front": front_members(folder, study, [(complete[number], summary_of[number]) for number in front]),
+    }
+
+
+def _begun(trials: Sequence[FrozenTrial]) -> datetime:
+    return min(trial.datetime_start for trial in trials if trial.datetime_start)
+
+
+def _seconds(trial: FrozenTrial) -> float | None:
+    """From the start of a trial to its end; None where it has not ended, or the clock was set back meanwhile."""
+    seconds = trial.duration.total_seconds() if trial.duration else -1.0
+    return seconds if seconds >= 0 else None
+
+
+def _place(summary: TrialSummary, members: Sequence[int]) -> tuple[bool, float, int]:
+    """In the table of all trials: the front first, then by rising NMSE, those without one last."""
+    nmse = summary.reconstruction_nmse
+    return summary.number not in members, math.inf if nmse is None else nmse, summary.number
+
+
+def _embedded(name: str, chart: go.Figure) -> Markup:
+    config = {"displaylogo": False, "responsive": True}
+    return Markup(chart.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config))

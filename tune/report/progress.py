@@ -1,0 +1,242 @@
+"""What a person, or a machine, sees of a running search: a live view, plain lines, or JSON lines.
+
+The searcher tells of each event; the view shows trials by state, epochs, both objectives of the front, hypervolume
+and the time left.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from hcvae.progress_lines import clock, line_a_minute
+from hcvae.terminal import TerminalTable
+from hcvae.training.precision import PrecisionChoice
+from tune.config import SearchConfig
+from tune.pareto import DIRECTIONS, OBJECTIVES
+from tune.report.results import pareto_table
+from tune.space.search_space import ParameterValue
+from tune.study.pareto_archive import Front
+from tune.study.trial_summary import TrialSummary
+
+MAX_LISTED = 8
+"""Running trials in one line."""
+
+
+class Progress:
+    """The state of a search as its events tell it. This base shows nothing; subclasses show each event."""
+
+    def __init__(self, config: SearchConfig, front: Front, finished: Counter[str]) -> None:
+        self.budget = config.search.trials
+        self.epochs = config.training.epochs
+        self.front = front
+        self.counts = finished
+        """Finished trials by state, those of earlier starts included."""
+        self.running: dict[int, dict[str, float]] = {}
+        """Metrics of the latest epoch of each running trial."""
+        self._precisions: set[tuple[object, ...]] = set()
+        self._at_start = finished.total()
+        self._first_epoch: dict[int, float] = {}  # where a continued trial went on from
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        pass
+
+    def started(self, number: int, params: dict[str, ParameterValue]) -> None:
+        """A trial was handed out."""
+        self.running[number] = {}
+        self.show("started", trial=number, params=params)
+
+    def precision(self, number: int, choice: PrecisionChoice) -> None:
+        """A trial has chosen its precision. Shown once for each precision and warning: trials of one node are alike."""
+        kind = (choice.used, choice.before, choice.warning is None)
+        if kind not in self._precisions:
+            self._precisions.add(kind)
+            self.show("precision", trial=number, text=str(choice), **choice.model_dump(mode="json"))
+
+    def epoch(self, number: int, metrics: dict[str, float]) -> None:
+        """A running trial has finished an epoch."""
+        self._first_epoch.setdefault(number, metrics["epoch"] - 1)
+        self.running[number] = metrics
+        self.show("epoch", trial=number, metrics=metrics)
+
+    def finished(self, trial: TrialSummary) -> None:
+        """A trial has ended, and the study and the front know it."""
+        self._runs_no_more(trial.number)
+        self.counts[trial.state] += 1
+        front = [member.number for member in self.front.members]
+        self.show("finished", **trial.model_dump(), hypervolume=self.front.hypervolume, front=front, left_s=self.left_s)
+
+    def suspended(self, number: int, reason: str) -> None:
+        """A running trial was left for the next start of the search."""
+        self._runs_no_more(number)
+        self.show("suspended", trial=number, reason=reason)
+
+    def died(self, number: int, reason: str) -> None:
+        """The process of a running trial died; the trial is handed out again."""
+        self._runs_no_more(number)
+        self.show("died", trial=number, reason=reason)
+
+    def lost(self, number: int) -> None:
+        """A running trial was adopted by another process: what this one found is dropped."""
+        self._runs_no_more(number)
+        self.show("lost", trial=number)
+
+    def waiting(self, numbers: Sequence[int]) -> None:
+        """Nothing is left but the trials `numbers` of other processes, which may end or have to be adopted."""
+        self.show("waiting", trials=list(numbers))
+
+    def ended(self, reason: str) -> None:
+        """The search has ended; `reason` names the budget that is spent."""
+        self.show("ended", reason=reason)
+
+    def show(self, event: str, **fields: Any) -> None:
+        """Show one event."""
+
+    def _runs_no_more(self, number: int) -> None:
+        self.running.pop(number, None)
+        self._first_epoch.pop(number, None)
+
+    @property
+    def left_s(self) -> float | None:
+        """Expected time to the end of the search in seconds, from the share of its epochs done since the start."""
+        ended = self.counts.total() - self._at_start
+        under_way = sum(self.running[number]["epoch"] - first for number, first in self._first_epoch.items())
+        done = ended + under_way / self.epochs
+        left = self.budget - self._at_start - done
+        return (time.monotonic() - self._started) * max(0.0, left) / done if done else None
+
+    @property
+    def headline(self) -> str:
+        """Trials by state, hypervolume and time, in one line."""
+        states = [f"{len(self.running)} running", f"{self.counts.total()}/{self.budget} finished"]
+        states += [f"{count} {state}" for state, count in sorted(self.counts.items())]
+        area = f"hypervolume {self.front.hypervolume:.4f}"
+        times = f"elapsed {clock(time.monotonic() - self._started)}, left {clock(self.left_s)}"
+        return "; ".join([", ".join(states), area, times])
+
+
+class LineProgress(Progress):
+    """A line for each trial that ends, and one a minute: for logs."""
+
+    def __init__(self, config: SearchConfig, front: Front, finished: Counter[str], console: Console) -> None:
+        super().__init__(config, front, finished)
+        self._console = console
+        self._lines = line_a_minute(console, self.under_way)
+
+    def __enter__(self) -> Self:
+        self._lines.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._lines.__exit__(kind, error, at)
+
+    def under_way(self) -> str:
+        """The epochs of the running trials, and the best of each objective so far."""
+        latest = [(number, found.get("epoch", 0)) for number, found in list(self.running.items())]
+        epochs = [f"trial {number} epoch {epoch:.0f}/{self.epochs}" for number, epoch in latest]
+        running = ", ".join(epochs[:MAX_LISTED]) or "no trial"
+        if len(epochs) > MAX_LISTED:
+            running += f" and {len(epochs) - MAX_LISTED} more"
+        points = [member.point for member in self.front.members if member.point]
+        best = [
+            f"{name} {(min if way == 'minimize' else max)(point[index] for point in points):.4f}"
+            for index, (name, way) in enumerate(zip(OBJECTIVES, DIRECTIONS, strict=True))
+            if points
+        ]
+        finished = f"{self.counts.total()}/{self.budget} trials finished"
+        return f"running: {running}; {finished}; best so far: {', '.join(best) or 'none'}"
+
+    def show(self, event: str, **fields: Any) -> None:
+        """Print the precision and the end of a trial."""
+        if event == "precision":
+            self._console.print(precision_line(fields), highlight=False, markup=False, soft_wrap=True)
+        if event != "finished":
+            return
+        reason = fields["failure"] or fields["stopped"] or fields["foreign_values"]
+        values = [f"{name} {fields[name]:.4f}" for name in OBJECTIVES if fields[name] is not None]
+        said = reason or ", ".join(values) or "another program ended it"
+        if fields["figure_failure"]:
+            said += f" (without figures: {fields['figure_failure']})"
+        self._console.print(
+            f"trial {fields['number']} {fields['state']}: {said}; {self.headline}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+class JsonProgress(Progress):
+    """Each event as one JSON object a line."""
+
+    def __init__(self, config: SearchConfig, front: Front, finished: Counter[str], stream: TextIO) -> None:
+        super().__init__(config, front, finished)
+        self._stream = stream
+
+    def show(self, event: str, **fields: Any) -> None:
+        """Print the event."""
+        print(json.dumps({"event": event, "time": time.time(), **fields}), file=self._stream, flush=True)
+
+
+class LiveProgress(Progress):
+    """A view that is kept up to date on a terminal."""
+
+    def __init__(self, config: SearchConfig, front: Front, finished: Counter[str], console: Console) -> None:
+        super().__init__(config, front, finished)
+        self._failures: list[str] = []
+        self._live = Live(get_renderable=self.render, console=console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._live.stop()
+        self._live.console.print(Text("\n".join([*self._failures, self.headline])))
+
+    def show(self, event: str, **fields: Any) -> None:
+        """Print the precision, remember failures; the view itself is drawn from the state."""
+        if event == "precision":
+            self._live.console.print(Text(precision_line(fields)))
+        if event == "finished" and fields["failure"]:
+            self._failures.append(f"trial {fields['number']} failed: {fields['failure']}")
+        if event == "finished" and fields["figure_failure"]:
+            self._failures.append(f"trial {fields['number']} has no figures: {fields['figure_failure']}")
+
+    def render(self) -> RenderableType:
+        """The view."""
+        table = TerminalTable("Running", ("trial", "epoch", "phase", "validation loss", *OBJECTIVES))
+        for number, metrics in list(self.running.items()):
+            if metrics:
+                values = [f"{metrics[name]:.4f}" for name in ("validation_loss", *OBJECTIVES)]
+                epoch = f"{metrics['epoch']:.0f}/{self.epochs}"
+                table.rows.append((str(number), epoch, f"{metrics['phase']:.0f}", *values))
+            else:
+                table.rows.append((str(number), f"0/{self.epochs}", *("-" * 4)))
+        failures = [Text(line, style="red") for line in self._failures[-3:]]
+        return Group(Text(self.headline), table, pareto_table(self.front.members, self.front.hypervolume), *failures)
+
+
+def make_progress(
+    config: SearchConfig, front: Front, finished: Counter[str], console: Console, json_lines: TextIO | None
+) -> Progress:
+    """The view that suits where the search runs."""
+    if json_lines is not None:
+        return JsonProgress(config, front, finished, json_lines)
+    view = LiveProgress if console.is_terminal else LineProgress
+    return view(config, front, finished, console)
+
+
+def precision_line(fields: Mapping[str, Any]) -> str:
+    """In which precision a trial is trained, and what is wrong with that."""
+    warning = f"; warning: {fields['warning']}" if fields["warning"] else ""
+    return f"trial {fields['trial']} trains in {fields['text']}{warning}"

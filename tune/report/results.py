@@ -1,0 +1,227 @@
+"""What a search came to, read from the study's folder alone: no Ray, and no lock."""
+
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from hcvae.bundle import Bundle, load
+from hcvae.config import Config
+from hcvae.described import Described
+from hcvae.errors import UserError
+from hcvae.storage import StoragePath
+from hcvae.terminal import TerminalTable
+from hcvae.validation import explain
+from tune.pareto import DIRECTIONS, OBJECTIVES, Compromise, compromise, hypervolume, pareto_front
+from tune.space.search_space import apply
+from tune.study.folder import StudyFolder
+from tune.study.pareto_archive import model_of, stored_models
+from tune.study.trial_summary import TrialSummary, summarize
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, repr=False)
+class SearchResult(Described):
+    """The trials of a study and its Pareto set."""
+
+    folder: StoragePath
+    """The study's folder."""
+    trials: tuple[TrialSummary, ...]
+    """All trials, by number."""
+
+    def facts(self) -> dict[str, object]:
+        """The folder, the trials by state, and the front."""
+        states = sorted(Counter(trial.state for trial in self.trials).items())
+        return {
+            "folder": self.folder,
+            "trials": ", ".join(f"{count} {state}" for state, count in states),
+            "front": ", ".join(str(trial.number) for trial in self.pareto),
+            "hypervolume": self.hypervolume,
+        }
+
+    @classmethod
+    def open(cls, folder: str | Path | StoragePath) -> "SearchResult":
+        """Read a study's folder, a path or a URI.
+
+        Raises:
+            UserError: there is no study in it.
+        """
+        opened = StudyFolder(folder)
+        identity, trials = opened.read_record().identity, opened.load().get_trials(deepcopy=False)
+        return cls(opened.place, tuple(summarize(trial, identity) for trial in trials))
+
+    @property
+    def pareto(self) -> tuple[TrialSummary, ...]:
+        """The trials that no other dominates, by rising reconstruction_nmse."""
+        return tuple(self.trial(number) for number in pareto_front(self._points))
+
+    @property
+    def hypervolume(self) -> float:
+        """Area between the front and the reference point (1, 0)."""
+        return hypervolume(self._points)
+
+    @property
+    def models(self) -> dict[int, StoragePath]:
+        """Folder of each model under `best/`, by number of its trial."""
+        stored = stored_models(StudyFolder(self.folder))
+        found = {trial.number: model_of(trial, stored) for trial in self.trials}
+        return {number: place for number, place in found.items() if place is not None}
+
+    @property
+    def why_empty(self) -> str:
+        """Why there is no front, for a message: the states of the trials, and the latest failure."""
+        counts = Counter(trial.state for trial in self.trials if not trial.outside_budget)
+        if not counts:
+            return "no trial has completed; run the search first"
+        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        failures = [f"; trial {trial.number} failed: {trial.failure}" for trial in self.trials if trial.failure]
+        return f"no trial has completed ({states}){failures[-1] if failures else ''}"
+
+    def compromise(self) -> TrialSummary:
+        """The default choice: the knee of the front, or the point nearest to the ideal where there is no knee.
+
+        Raises:
+            UserError: no trial has completed.
+        """
+        return self.trial(self.choice.number)
+
+    @cached_property
+    def choice(self) -> Compromise:
+        """The number of the compromise, and the rule by which the front gives it.
+
+        Raises:
+            UserError: no trial has completed.
+        """
+        found = compromise(self._points)
+        if found is None:
+            raise UserError(f"{self.folder}: {self.why_empty}")
+        return found
+
+    def alternatives(self) -> dict[str, TrialSummary]:
+        """The trials of the front that are the best by one objective, by its name, without the compromise."""
+        ends = {name: self.best(by=name) for name in OBJECTIVES}
+        return {name: trial for name, trial in ends.items() if trial.number != self.choice.number}
+
+    def best(self, by: str) -> TrialSummary:
+        """The best completed trial by one objective.
+
+        Raises:
+            UserError: no such objective, or no trial has completed.
+        """
+        if by not in OBJECTIVES:
+            raise UserError(f"objective: must be one of {', '.join(OBJECTIVES)}, but got {by!r}")
+        if not self.pareto:
+            raise UserError(f"{self.folder}: {self.why_empty}")
+        return self.pareto[0 if by == OBJECTIVES[0] else -1]
+
+    def trial(self, number: int) -> TrialSummary:
+        """One trial by its number.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not self.trials:
+            raise UserError(f"{self.folder}: has no trials yet, but got trial {number}; run the search first")
+        found = self._by_number.get(number)
+        if found is None:
+            last = self.trials[-1].number
+            gaps = "" if last + 1 == len(self.trials) else ", with gaps"
+            raise UserError(f"{self.folder}: trials are numbered 0 to {last}{gaps}, but got {number}")
+        return found
+
+    def bundle(self, number: int) -> StoragePath:
+        """Folder of a trial's model bundle, found by the identifier of the trial.
+
+        Raises:
+            UserError: the trial has none; the message names the trials that have one.
+        """
+        summary, models = self.trial(number), self.models
+        if number not in models:
+            kept = ", ".join(map(str, models)) or "none there"
+            raise UserError(
+                f"trial {number} ({summary.state}) of {self.folder} has no model: {self._why_without(summary)}bundles "
+                f"are kept for the Pareto front ({kept}); `python -m jobs.train --study "
+                f"{shlex.quote(str(self.folder))} --trial {number} --out FOLDER` trains its parameters again"
+            )
+        return models[number]
+
+    def _why_without(self, summary: TrialSummary) -> str:
+        if summary.outside_budget or summary.foreign_values:
+            return f"{summary.outside_budget or summary.foreign_values}; "
+        place = StudyFolder(self.folder).exported(summary.number)
+        if summary.point and place.is_whole():
+            return f"{place} holds the model of another trial, or of other values or parameters of this one; "
+        return "its folder under best/ was removed; " if summary in self.pareto else ""
+
+    def config(self, number: int) -> Config:
+        """The configuration with which a trial of the study was trained, or would be.
+
+        Raises:
+            UserError: there is no such trial, or its parameters are not, or not all, those of the search.
+        """
+        summary, config = self.trial(number), StudyFolder(self.folder).read_record().config
+        if missing := sorted(config.search.space.keys() - summary.params):
+            raise UserError(
+                f"trial {number} ({summary.state}) of {self.folder}: has no value for {', '.join(missing)}; a trial "
+                "that waits, or failed before it was trained, has no parameters yet: name another trial"
+            )
+        try:
+            return apply(config, summary.params)
+        except ValidationError as error:
+            raise UserError(f"trial {number} of {self.folder}: {explain(error, Config)}") from None
+        except KeyError as error:
+            raise UserError(f"trial {number} of {self.folder}: the configuration has no section {error}") from None
+
+    def load(self, trial: TrialSummary | int) -> Bundle:
+        """The model bundle of a trial of the Pareto set, such as `result.load(result.compromise())`.
+
+        Raises:
+            UserError: as `bundle`.
+        """
+        return load(self.bundle(trial if isinstance(trial, int) else trial.number))
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """One row a trial; parameters are columns named by their dotted paths."""
+        import pandas as pd
+
+        rows = [summary.model_dump(exclude={"params"}) | summary.params for summary in self.trials]
+        return pd.DataFrame(rows).set_index("number") if rows else pd.DataFrame()
+
+    def table(self) -> TerminalTable:
+        """The Pareto front for a terminal."""
+        return pareto_table(self.pareto, self.hypervolume)
+
+    @cached_property
+    def _by_number(self) -> dict[int, TrialSummary]:
+        # Rows that somebody deletes from the database leave gaps.
+        return {trial.number: trial for trial in self.trials}
+
+    @property
+    def _points(self) -> dict[int, tuple[float, float]]:
+        return {summary.number: summary.point for summary in self.trials if summary.point}
+
+
+def pareto_table(members: tuple[TrialSummary, ...], area: float) -> TerminalTable:
+    """Both objectives and the parameters of each member of a front; `*` marks the compromise."""
+    best = compromise({member.number: member.point for member in members if member.point})
+    arrows = {"minimize": "v", "maximize": "^"}
+    objectives = [f"{name} {arrows[way]}" for name, way in zip(OBJECTIVES, DIRECTIONS, strict=True)]
+    names = list(dict.fromkeys(name for member in members for name in member.params))
+    headers = ("trial", *objectives, *(name.rpartition(".")[2] for name in names))
+    caption = f"* {best}" if best else ""
+    table = TerminalTable(f"Pareto front, hypervolume {area:.4f}", headers, caption=caption)
+    for member in members:
+        label = f"{member.number}{' *' if best and member.number == best.number else ''}"
+        values = [f"{value:.4f}" for value in member.point or ()]
+        table.rows.append((label, *values, *(_short(member.params.get(name)) for name in names)))
+    return table
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

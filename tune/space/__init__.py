@@ -1,0 +1,1 @@
+"""The search space: its parameters, their combinations, and values that a person has chosen."""

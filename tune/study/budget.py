@@ -1,0 +1,55 @@
+"""When a search hands out no more trials: its time is over, or the front has stopped growing."""
+
+import time
+from datetime import datetime
+
+import optuna
+
+from tune.config import SearchSettings
+from tune.pareto import Point, hypervolume, pareto_front
+from tune.study.leases import study_id
+from tune.study.opening import finished_trials
+from tune.study.trial_summary import summarize
+
+
+class Budget:
+    """The budgets of one start of a search, besides the number of trials.
+
+    The time counts from here: the same command again has all of it again. The standstill counts over the whole study.
+    """
+
+    def __init__(self, settings: SearchSettings, study: optuna.Study) -> None:
+        self._settings = settings
+        self._started = time.monotonic()
+        self._front: dict[int, Point] = {}
+        self._standstill = 0
+        identity = study_id(study)
+        for trial in sorted(finished_trials(study), key=lambda trial: trial.datetime_complete or datetime.max):
+            self.count(trial.number, summarize(trial, identity).point)
+
+    def count(self, number: int, point: Point | None) -> None:
+        """A trial has finished; `point` is None where it did not complete."""
+        before = hypervolume(self._front)
+        if point is not None:
+            points = {**self._front, number: point}
+            self._front = {member: points[member] for member in pareto_front(points)}
+        self._standstill = 0 if hypervolume(self._front) > before else self._standstill + 1
+
+    @property
+    def spent(self) -> str | None:
+        """Which budget is spent, and how to go on; None while trials may be handed out."""
+        seconds, stall = self._settings.search_seconds, self._settings.stall_trials
+        if self.out_of_time:
+            return f"search.search_seconds: {seconds:g} s are over; the same command goes on for as long again"
+        if stall is not None and self._standstill >= stall:
+            return (
+                f"search.stall_trials: the hypervolume has not grown for {self._standstill} finished trials; "
+                "a larger stall_trials, or null, goes on"
+            )
+        return None
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether `search.search_seconds` are over."""
+        seconds = self._settings.search_seconds
+        return seconds is not None and time.monotonic() - self._started > seconds

@@ -1,0 +1,177 @@
+"""The folder of a study, which anyone may read, and the record in it of what is searched.
+
+<storage>/<study>/   study.json  study.db  pareto.json  trials/<number>/attempt-<k>/  best/trial-<number>/
+                     artifacts/  tensorboard/<study>-trial-<number>-attempt-<k>/
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+from pydantic import ValidationError
+
+from hcvae.config import Section
+from hcvae.errors import UserError
+from hcvae.storage import StoragePath
+from tune.config import SearchConfig
+from tune.study.database import SQLITE, Database
+from tune.study.lookup import find_study
+
+TENSORBOARD = "tensorboard"
+LOCK = ".lock"
+"""File that the processes that search hold."""
+
+
+class Change(Section):
+    """A change of a study that was allowed when it was continued."""
+
+    time: datetime
+    """When."""
+    differences: dict[str, tuple[Any, Any]]
+    """Before and after, by dotted path; `data (fingerprint)` where the data changed."""
+
+
+class StudyRecord(Section):
+    """What `study.json` holds."""
+
+    format_version: int = 1
+    config: SearchConfig
+    """The configuration of the latest start."""
+    data_fingerprint: str
+    """Of the prepared data set, see `hcvae.data.dataset`."""
+    versions: dict[str, str]
+    """Of the interpreter and the packages that started the study."""
+    git_revision: str | None
+    """Of the checkout that started the study; null outside a checkout."""
+    created: datetime
+    """Time of the first start."""
+    changes: tuple[Change, ...] = ()
+    """What `--allow-change` allowed."""
+
+    @property
+    def identity(self) -> str:
+        """Identifier of the study, in its database as in this record, whatever the study is called."""
+        return self.created.isoformat()
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Where the parts of a study lie, on a disk or in an object store."""
+
+    where: str | Path | StoragePath
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+    @cached_property
+    def place(self) -> StoragePath:
+        """The folder of the study."""
+        return StoragePath.of(self.where)
+
+    @property
+    def path(self) -> Path:
+        """The folder as a path of this machine.
+
+        Raises:
+            ValueError: it lies in an object store.
+        """
+        return self.place.path
+
+    @property
+    def record(self) -> StoragePath:
+        """The study's JSON record."""
+        return self.place / "study.json"
+
+    @property
+    def pareto(self) -> StoragePath:
+        """The Pareto set as JSON."""
+        return self.place / "pareto.json"
+
+    @property
+    def best(self) -> StoragePath:
+        """Folder of the Pareto set's model bundles."""
+        return self.place / "best"
+
+    @property
+    def scratch(self) -> StoragePath:
+        """Ray's own bookkeeping during a search, a folder a process; never read back."""
+        return self.place / ".ray"
+
+    @property
+    def artifacts(self) -> StoragePath:
+        """Optuna's artifact store: the figures of the finished trials."""
+        return self.place / "artifacts"
+
+    @property
+    def trials(self) -> StoragePath:
+        """Folder of the trials."""
+        return self.place / "trials"
+
+    def trial(self, number: int) -> StoragePath:
+        """Folder of one trial."""
+        return self.trials / str(number)
+
+    def attempt(self, number: int, attempt: int) -> StoragePath:
+        """Folder of one attempt at a trial: checkpoints, figures and, until it is judged, its bundle."""
+        return self.trial(number) / f"attempt-{attempt}"
+
+    @property
+    def tensorboard(self) -> StoragePath:
+        """Folder of the TensorBoard events; earlier versions left them in the folders of the attempts."""
+        return self.place / TENSORBOARD
+
+    def events(self, number: int, attempt: int) -> StoragePath:
+        """Folder of the TensorBoard events of one attempt at a trial; TensorBoard shows its name."""
+        return self.tensorboard / f"{self.place.name}-trial-{number:04}-attempt-{attempt}"
+
+    def exported(self, number: int) -> StoragePath:
+        """Where the bundle of a trial of the Pareto set lies."""
+        return self.best / f"trial-{number}"
+
+    def attempts(self, number: int) -> list[int]:
+        """Numbers of the attempts at a trial that have a folder, rising; those of another trial of this number too."""
+        names = [name.removeprefix("attempt-") for name in self.trial(number).names()]
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def read_record(self) -> StudyRecord:
+        """The study's record.
+
+        Raises:
+            UserError: the folder holds no study, or an unreadable one.
+        """
+        if not self.record.is_file():
+            raise UserError(f"{self}: no study here; name a folder that holds a study.json")
+        try:
+            return StudyRecord.model_validate_json(self.record.read_text())
+        except ValidationError as error:
+            raise UserError(f"{self.record}: not a study record of this version: {error}") from None
+
+    def load(self, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
+        """The Optuna study.
+
+        Raises:
+            UserError: there is no study, or its database cannot be had, or holds it no more.
+        """
+        record = self.read_record()
+        database = Database.of(record.config.search, self.place)
+        database.check()
+        storage = database.storage()
+        name = find_study(storage, database.study, record.identity, private=not database.shared)
+        if name is None:
+            raise UserError(self.study_is_gone(database.study))
+        return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+
+    def study_is_gone(self, name: str) -> str:
+        """What to do where the database no longer holds the study of this folder."""
+        return (
+            f"search.database: does not hold the study {name!r} of {self}: another program has deleted it, or it lies "
+            "in another database; restore a copy of the database, name the right one with search.database, or choose "
+            f"another search.study; its models are still under {self.best}"
+        )
+
+    def foreign(self) -> str | None:
+        """The name of something in the folder that is neither a lock nor a database; None where there is nothing."""
+        return next((name for name in self.place.names() if not name.startswith((LOCK, SQLITE))), None)

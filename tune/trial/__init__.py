@@ -1,0 +1,1 @@
+"""One trial: a training in a process of Ray, and its outcome."""

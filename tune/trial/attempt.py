@@ -1,0 +1,111 @@
+"""One attempt at a training: where it works, and where what it leaves is kept.
+
+On a disk that all nodes share both are one folder. With an object store each worker works in a folder of its own node,
+and the first one copies every checkpoint, and in the end the bundle, to the store.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from hcvae.config import Config
+from hcvae.data.dataset import Dataset
+from hcvae.errors import UserError
+from hcvae.retrying import retry
+from hcvae.storage import StoragePath
+from hcvae.training import take_over, train_bundle
+from hcvae.training.loop import CHECKPOINTS, TENSORBOARD
+from hcvae.training.workers import Workers
+from tune.early_stopping.actor import Listener
+from tune.study.trial_identity import TrialIdentity
+from tune.trial.figures import FIGURES, illustrate
+from tune.trial.outcome import Outcome
+
+PARTS = ("bundle", FIGURES)
+"""What an attempt leaves beside its checkpoints and events."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt at a training, and the earlier ones that it may go on from."""
+
+    place: StoragePath
+    earlier: tuple[StoragePath, ...] = ()
+    identity: TrialIdentity | None = None
+    """Of the trial of a study; None: this is no trial."""
+    events: StoragePath | None = None
+    """Folder of its TensorBoard events, whose name is what TensorBoard calls the training; None: in `place`."""
+
+    def train(self, config: Config, data: Dataset, listener: Listener) -> Outcome:
+        """Train, from the newest checkpoint where there is one, keep what it leaves, and say what it came to.
+
+        Every data-parallel worker calls it, with `torch.distributed` initialised.
+
+        Raises:
+            UserError, TrainingDiverged, StorageError: as `hcvae.training.fit`.
+        """
+        workers = Workers.current()
+        with self._workspace() as folder:
+            self._begin(config, data, folder, workers)
+            try:
+                keep = partial(self._keep, folder)
+                events = self._kept_events.path if self.place.is_local else folder / TENSORBOARD
+                result = train_bundle(config, data, folder, listener, keep, listener.chosen, events)
+                outcome = Outcome.of(result, listener.stop)
+                if not workers.first:
+                    return outcome
+                if self.identity is not None and outcome.state == "complete":
+                    identified = self.identity.model_copy(update={"values": outcome.values})
+                    identified.write(StoragePath.of(folder / "bundle"))
+                return illustrate(outcome, data.validation, folder)
+            finally:
+                if workers.first:
+                    self._keep(folder)
+
+    @property
+    def _kept_events(self) -> StoragePath:
+        return self.events or self.place / TENSORBOARD
+
+    @contextmanager
+    def _workspace(self) -> Iterator[Path]:
+        if self.place.is_local:
+            yield self.place.path
+            return
+        with tempfile.TemporaryDirectory(prefix="hcvae-attempt-") as folder:
+            yield Path(folder)
+
+    def _begin(self, config: Config, data: Dataset, folder: Path, workers: Workers) -> None:
+        # An earlier attempt may still be writing: the first worker chooses its checkpoint for all.
+        if workers.first:
+            if self.identity is not None:
+                self.identity.write(self.place)
+            own = () if self.place.is_local else (self.place,)
+            taken = take_over(config, data, folder, (*own, *self.earlier), workers.size)
+            if taken is not None:
+                self._keep(folder, taken)
+            elif own and (self.place / CHECKPOINTS).names():
+                raise UserError(f"{self.place} holds another training, or a damaged one; use an empty folder")
+        workers.share(None)
+        if not workers.first and not self.place.is_local:
+            take_over(config, data, folder, (self.place,), workers.size)
+
+    def _keep(self, folder: Path, checkpoint: Path | None = None) -> None:
+        """Copy what is new in `folder` to where it is kept; older checkpoints go once the new one is there."""
+        if not self.place.is_local:
+            retry(lambda: self._copy(folder, checkpoint), f"cannot write {self.place}")
+
+    def _copy(self, folder: Path, checkpoint: Path | None) -> None:
+        for part in PARTS:
+            if (folder / part).is_dir():
+                (self.place / part).put(folder / part)
+        if (folder / TENSORBOARD).is_dir():
+            self._kept_events.put(folder / TENSORBOARD)
+        if checkpoint is not None:
+            kept = self.place / checkpoint.parent.name
+            (kept / checkpoint.name).put(checkpoint)
+            for name in kept.names():
+                if name != checkpoint.name:
+                    (kept / name).remove()
