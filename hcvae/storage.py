@@ -108,7 +108,7 @@ class StoragePath:
         """Whether a file is here."""
         return bool(self.file_system.get_file_info(self.key).type == pa.fs.FileType.File)
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether a folder is here, complete."""
         return self.path.is_dir() if self.is_local else (self / MARKER).is_file()
 
@@ -118,7 +118,7 @@ class StoragePath:
             return self.path.samefile(other.path)
         return self == other
 
-    def names(self) -> list[str]:
+    def listdir(self) -> list[str]:
         """Names of what lies in this folder, sorted; none where there is no folder."""
         selector = pa.fs.FileSelector(self.key, allow_not_found=True)
         return sorted(info.base_name for info in self.file_system.get_file_info(selector) if info.base_name)
@@ -152,7 +152,7 @@ class StoragePath:
         temporary.write_bytes(content)
         os.replace(temporary, self.path)
 
-    def put(self, folder: Path) -> None:
+    def upload(self, folder: Path) -> None:
         """Copy a local folder here, in place of what is here: whole, or not there."""
         self.remove()
         if self.is_local:

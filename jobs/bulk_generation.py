@@ -71,7 +71,7 @@ def begin(order: Order, out: StoragePath) -> list[dict[str, int]]:
     Raises:
         UserError: `out` holds something else, or was begun with another order; the difference is named.
     """
-    wanted, manifest, there = order.manifest(), out / MANIFEST, set(out.names())
+    wanted, manifest, there = order.manifest(), out / MANIFEST, set(out.listdir())
     if MANIFEST in there:
         begun = json.loads(manifest.read_text())
         changed = sorted(name for name in wanted.keys() | begun.keys() if wanted.get(name) != begun.get(name))
@@ -124,7 +124,7 @@ class _Writer:
 
 def rows_of(out: StoragePath) -> int:
     """Waveforms in the files of `out`, by their footers."""
-    files = [out / name for name in out.names() if name.startswith("part-")]
+    files = [out / name for name in out.listdir() if name.startswith("part-")]
     return sum(pq.read_metadata(file.key, filesystem=file.file_system).num_rows for file in files)
 
 

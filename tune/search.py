@@ -222,7 +222,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
         # An actor may still write there for a moment: what is left is removed by the next process without company.
         with suppress(OSError):
             scratch.remove()
-            if not search.folder.scratch.names():
+            if not search.folder.scratch.listdir():
                 search.folder.scratch.remove()
     if searcher.running:
         raise KeyboardInterrupt  # SIGUSR1, at which Tune ends, too

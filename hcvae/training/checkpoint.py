@@ -111,7 +111,7 @@ def copy_newest(folders: Iterable[StoragePath], target: Path, identity: dict[str
     """
     folders = list(folders)
     for _ in range(LOOKS):
-        names = [(name, folder / name) for folder in folders for name in folder.names() if CHECKPOINT.fullmatch(name)]
+        names = [(name, folder / name) for folder in folders for name in folder.listdir() if CHECKPOINT.fullmatch(name)]
         for name, checkpoint in sorted(names, key=itemgetter(0), reverse=True):
             try:
                 if _is_same(_state_in((checkpoint / "state.json").read_text()), identity):
