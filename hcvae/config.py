@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from hcvae.described import one_line, small_table
-from hcvae.storage import StoragePath
+from hcvae.locations import absolute
 from hcvae.validation import HIDDEN_INPUT, SECRET_ADVICE, shows_secret
 
 MAX_DIMENSIONS = 2**14
@@ -20,7 +20,7 @@ MAX_DIMENSIONS = 2**14
 def _absolute(path: str) -> str:
     if shows_secret(path):
         raise PydanticCustomError(HIDDEN_INPUT, "{advice}", {"advice": SECRET_ADVICE})
-    return str(StoragePath.of(path))
+    return absolute(path)
 
 
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import hcvae
+from hcvae.atomic import atomic_write
 from hcvae.bundle import Bundle
-from hcvae.data.atomic import written_whole
 from hcvae.data.static import StaticColumn
 from hcvae.errors import PackageMissing, UserError
 from hcvae.portable import PortableDecoder, PortableEncoder, PortablePrior
@@ -77,7 +77,7 @@ def export(bundle: Bundle, path: Path) -> dict[Path, float]:
     with ExitStack() as stack:
         for part, (network, inputs) in parts.items():
             target = path.with_name(f"{path.stem}-{part}{SUFFIX}")
-            temporary = stack.enter_context(written_whole(target))
+            temporary = stack.enter_context(atomic_write(target))
             _write(temporary, network.eval(), inputs, _metadata(bundle, part))
             differences[target] = _largest_difference(temporary, network, inputs)
             if not differences[target] <= TOLERANCE:

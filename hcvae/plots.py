@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hcvae.data.atomic import written_whole
+from hcvae.atomic import atomic_write
 from hcvae.figure_parts import (
     EXCHANGED,
     LARGE,
@@ -226,7 +226,7 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
     Raises:
         UserError: `path` cannot be written.
     """
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hcvae import command_line
 from hcvae.errors import UserError
-from hcvae.storage import is_uri
+from hcvae.locations import is_uri
 
 CONFIG_HELP = (
     "JSON configuration file; options on the command line override its keys. Its input paths (data.tables, "

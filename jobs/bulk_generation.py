@@ -6,7 +6,6 @@ what was there before.
 Legend: P parts.
 """
 
-import hashlib
 import json
 import logging
 import math
@@ -24,6 +23,7 @@ import torch
 
 import hcvae
 from hcvae.data.preprocessing import ConditionValue
+from hcvae.digests import sha256_of_stream
 from hcvae.errors import UserError
 from hcvae.generation import generate
 from hcvae.storage import StoragePath
@@ -58,7 +58,7 @@ class Order:
     def manifest(self) -> dict[str, Any]:
         """All that the bytes of the files depend on, as JSON."""
         with (StoragePath.of(self.bundle) / "model.safetensors").open() as file:
-            weights = hashlib.sha256(file.read()).hexdigest()
+            weights = sha256_of_stream(file)
         wanted = {name: value for name, value in asdict(self).items() if name != "bundle"}
         versions = {"hcvae": hcvae.__version__, "torch": torch.__version__, "pyarrow": version("pyarrow")}
         content = {"model_sha256": weights, **wanted, "versions": versions}

@@ -41,9 +41,10 @@ class Evaluate(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     command = command_line.parse(Evaluate, arguments)
+    from hcvae.atomic import write_json
     from hcvae.bundle import load
     from hcvae.evaluation import own_rows, rows_of_tables
-    from hcvae.evaluation.comparison import Comparison, folder_names, write_json
+    from hcvae.evaluation.comparison import Comparison, folder_names
     from hcvae.evaluation.figures import Illustrator
     from hcvae.plots import save_figure
 

@@ -125,7 +125,7 @@ class Import(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     command = command_line.parse(Import, _quoted(arguments))
-    from hcvae.data.atomic import check_writable
+    from hcvae.atomic import check_writable
     from hcvae.data.table import write_table
     from hcvae.importers import pseudonyms
     from hcvae.importers.importing import table_of

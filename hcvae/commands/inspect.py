@@ -1,6 +1,5 @@
 """`hcvae inspect`: what a waveform table or a model bundle holds, and what in it looks wrong."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from hcvae import command_line
+from hcvae.atomic import write_json
 from hcvae.errors import UserError
 
 
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
     console = Console()
     content = _bundle(command, console) if Path(command.path).is_dir() else _table(command, console)
     if command.as_json is not None:
-        _write_json(content, command.as_json)
+        write_json(content, command.as_json)
         console.print(f"all of it in {command.as_json}", highlight=False)
     return 0
 
@@ -107,10 +107,3 @@ def _bundle(command: Inspect, console: Console) -> dict[str, Any]:
         "summary": asdict(summary),
         "findings": [asdict(finding) for finding in findings],
     }
-
-
-def _write_json(content: dict[str, Any], path: str) -> None:
-    from hcvae.data.atomic import written_whole
-
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False))

@@ -3,7 +3,6 @@
 Legend: N rows, T samples.
 """
 
-import difflib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from hcvae.atomic import atomic_write
 from hcvae.config import DataConfig
-from hcvae.data.atomic import written_whole
 from hcvae.errors import UserError
+from hcvae.suggest import did_you_mean
 
 WAVES = ("I", "II", "III", "IV", "V")
 PEAK_COLUMNS = ("peak_latency_ms", "peak_amplitude_uv", "peak_valid")
@@ -202,7 +202,7 @@ def write_table(table: pa.Table, path: str | Path) -> None:
     Raises:
         UserError: `path` cannot be written.
     """
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         pq.write_table(table, temporary)
 
 
@@ -253,11 +253,10 @@ def _columns(present: Sequence[str], config: DataConfig, where: str, waveforms: 
     wanted = [name for name in wanted_columns(config, waveforms) if labelled or name not in PEAK_COLUMNS]
     for name in wanted:
         if name not in present:
-            close = difflib.get_close_matches(name, present, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {sorted(present)}"
+            hint = did_you_mean(name, present) or f"; it has {sorted(present)}"
             if name in config.static:
                 hint += "; data.static names the columns that condition the model"
-            raise UserError(f"{where}: column {name!r} is missing; {hint}")
+            raise UserError(f"{where}: column {name!r} is missing{hint}")
     return wanted
 
 

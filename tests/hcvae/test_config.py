@@ -1,4 +1,7 @@
-"""What the model's options refuse."""
+"""What the model's options refuse, and what importing the configuration loads."""
+
+import subprocess
+import sys
 
 import pytest
 from pydantic import ValidationError
@@ -41,3 +44,9 @@ def test_options_go_together():
     ModelConfig(intermediate_levels=2, attention=True, local_segments=4)
     ModelConfig(local_segments=5, local_latent_dim=35)
     ModelConfig(model_type="standard", intermediate_levels=0, attention=False, local_segments=1)
+
+
+def test_the_configuration_loads_neither_torch_nor_pyarrow():
+    program = "import sys, hcvae.config; print(sorted({'numpy', 'pyarrow', 'torch'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

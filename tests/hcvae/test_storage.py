@@ -180,15 +180,15 @@ def test_a_marker_that_names_files_elsewhere_is_refused(
 ) -> None:
     remote.upload(folder)
     (remote / MARKER).write(json.dumps(names).encode())
-    with pytest.raises(UserError, match="must name files"):
+    with pytest.raises(UserError, match="must list files"):
         hcvae.load(str(remote))
-    with pytest.raises(UserError, match="must name files"):
+    with pytest.raises(UserError, match="must list files"):
         remote.move(StoragePath.of(f"{remote}-moved"))
 
 
 def test_a_marker_that_is_nested_without_end_is_refused(remote: StoragePath, folder: Path, tmp_path: Path) -> None:
     remote.upload(folder)
     (remote / MARKER).write(b"[" * 10**5)
-    with pytest.raises(UserError, match="this folder is none of ours"):
+    with pytest.raises(UserError, match="hcvae did not write this folder"):
         remote.fetch(tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
-from hcvae.data.atomic import written_whole
+from hcvae.atomic import atomic_write
 from hcvae.data.export.contents import Contents
 from hcvae.data.table import WAVES
 from hcvae.errors import UserError
@@ -30,5 +30,5 @@ def write_csv(table: pa.Table, path: Path) -> None:
     }
     if clashing := columns.keys() & (samples.keys() | waves.keys()):
         raise UserError(f"{path}: CSV needs the column names {sorted(clashing)} for waveforms or waves; rename yours")
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         pyarrow.csv.write_csv(pa.table(columns | samples | waves), temporary)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hcvae.data.atomic import written_whole
+from hcvae.atomic import atomic_write
 from hcvae.data.export.contents import Contents
 from hcvae.errors import UserError
 
@@ -59,7 +59,7 @@ def write_edf(table: pa.Table, path: Path) -> None:
         data_record_duration=duration_s,
         annotations=list(map(EdfAnnotation, _starts_s(len(texts), duration_s), repeat(None), texts)),
     )
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         edf.write(temporary)
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from hcvae.data.atomic import written_whole
+from hcvae.atomic import atomic_write
 from hcvae.data.export.contents import Contents
 from hcvae.data.table import WAVES, scalar_column
 from hcvae.errors import UserError
@@ -42,7 +42,7 @@ def write_mat(table: pa.Table, path: Path) -> None:
     size = sum(np.asarray(values).nbytes for values in abr.values())
     if size > MAX_BYTES:
         raise UserError(f"{path}: a MATLAB v5 file holds up to 2 GiB, but got {size / 2**30:.1f}; write .parquet")
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         savemat(temporary, {"abr": abr}, appendmat=False, long_field_names=True, oned_as="column")
 
 
