@@ -1,6 +1,8 @@
 """Atomic writes of files and folders."""
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,20 @@ import pytest
 from hcvae.atomic import atomic_folder, atomic_write, new_folder, write_json
 from hcvae.errors import UserError
 
+FolderWriter = Callable[[Path], AbstractContextManager[Path]]
+
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(RuntimeError), atomic_write(path) as temporary:
-        temporary.write_text("new")
-        raise RuntimeError
+
+    def fail() -> None:
+        with atomic_write(path) as temporary:
+            temporary.write_text("new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -27,16 +36,20 @@ def test_a_written_file_replaces_the_old_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_missing_folder_is_an_error_of_the_user(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="missing/file: cannot be written"):
         write_json({}, tmp_path / "missing" / "file")
 
 
 @pytest.mark.parametrize("make", [atomic_folder, new_folder])
-def test_a_failed_folder_is_removed(make, tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), make(tmp_path / "folder") as temporary:
-        (temporary / "file").write_text("half")
-        raise RuntimeError
+def test_a_folder_whose_writing_failed_is_removed(make: FolderWriter, tmp_path: Path) -> None:
+    def fail() -> None:
+        with make(tmp_path / "folder") as temporary:
+            (temporary / "file").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert list(tmp_path.iterdir()) == []
 
 
