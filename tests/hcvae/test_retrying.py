@@ -48,7 +48,9 @@ def test_patience_ends_with_the_first_cause(tmp_path):
         except OSError as error:
             raise OSError("somewhere") from error
 
-    with pytest.raises(StorageError, match=r"^cannot write it: \[Errno 27\] File too large; tried for .*goes on$"):
+    with pytest.raises(
+        StorageError, match=r"^cannot write it: \[Errno 27\] File too large; retried for .*the same command continues$"
+    ):
         retry(write, "cannot write it")
 
 
