@@ -5,7 +5,7 @@ import pytest
 from hcvae.data.simulator import simulate
 from hcvae.figure_parts import NO_BREAK, RECORDED
 from hcvae.generation import encode_recording, generate, interpolate, swap, vary
-from hcvae.generation_figure import MAX_DRAWN, MAX_PANELS, generation_figure
+from hcvae.generation_figure import MAX_PLOTTED, MAX_PANELS, generation_figure
 
 LEVEL = "stimulus_level_db"
 
@@ -34,15 +34,15 @@ def test_every_condition_has_a_panel_and_what_they_share_is_in_the_title(trained
     assert np.array_equal([line for axis in figure.axes for line in lines_of(axis)], signals)
 
 
-def test_what_is_not_drawn_is_named(trained_bundle):
+def test_what_is_not_plotted_is_named(trained_bundle):
     levels = [float(level) for level in range(20, 20 + MAX_PANELS + 2)]
-    table = generate(trained_bundle, [{LEVEL: level} for level in levels], MAX_DRAWN + 5)
+    table = generate(trained_bundle, [{LEVEL: level} for level in levels], MAX_PLOTTED + 5)
     figure, (conditions, waveforms) = generation_figure(trained_bundle, table, [LEVEL], {}, "Generated")
     drawn = {axis.get_title().replace(NO_BREAK, " ") for axis in figure.axes}
     count, _, named = conditions.partition(": ")
-    assert count == f"2 of {MAX_PANELS + 2} conditions not drawn"
+    assert count == f"2 of {MAX_PANELS + 2} conditions not plotted"
     assert {*named.split("; ")} == {f"{level:g} dB" for level in levels} - drawn
-    assert waveforms == f"{MAX_DRAWN} of {MAX_DRAWN + 5} waveforms of each condition drawn"
+    assert waveforms == f"{MAX_PLOTTED} of {MAX_PLOTTED + 5} waveforms of each condition plotted"
     assert count in figure.get_suptitle()
     assert waveforms in figure.get_suptitle()
 
@@ -72,6 +72,6 @@ def test_a_long_interpolation_is_drawn_from_end_to_end(trained_bundle, two):
     figure, notes = generation_figure(trained_bundle, made, [], {}, "From one to another")
     signals = np.stack(made["signal"].to_numpy())
     drawn = lines_of(figure.axes[0])
-    assert len(drawn) == MAX_DRAWN
+    assert len(drawn) == MAX_PLOTTED
     assert np.array_equal([drawn[0], drawn[-1]], signals[[0, -1]])
-    assert notes == [f"{MAX_DRAWN} of 100 waveforms of each condition drawn"]
+    assert notes == [f"{MAX_PLOTTED} of 100 waveforms of each condition plotted"]

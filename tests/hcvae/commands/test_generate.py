@@ -75,8 +75,8 @@ def test_the_figure_is_drawn_where_asked(made, tmp_path, capsys):
     made("--condition", "stimulus_level_db=20:76:2", "--samples", 2, "--figure", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr().out
-    assert f"drawn to {tmp_path / 'a.png'}" in said
-    assert "5 of 29 conditions not drawn: " in said
+    assert f"figure written to {tmp_path / 'a.png'}" in said
+    assert "5 of 29 conditions not plotted: " in said
     with pytest.raises(UserError, match=r"--figure .*a\.pdf: the name must end in \.png"):
         made("--figure", tmp_path / "a.pdf")
 

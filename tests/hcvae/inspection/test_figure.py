@@ -56,9 +56,9 @@ def test_stimuli_that_find_no_panel_are_named(make_table):
     assert len(figure.axes) == MAX_PANELS == 12
     assert titles(figure)[0] == "species 00\nno stimulus type"
     (note,) = not_plotted(recordings)
-    assert note.startswith("4 of 16 stimuli not drawn: species 12, no stimulus type (3 rows); ")
+    assert note.startswith("4 of 16 stimuli not plotted: species 12, no stimulus type (3 rows); ")
     assert "species 15" in note
-    assert "4 of 16 stimuli not drawn" in figure.get_suptitle()
+    assert "4 of 16 stimuli not plotted" in figure.get_suptitle()
     assert labels(figure.axes[0]) == ["no level (3)"]
 
 
@@ -93,7 +93,7 @@ def test_more_levels_than_find_room_are_named(make_table):
     (axis,) = grand_averages(Recordings.of(table)).axes
     assert len(labels(axis)) == MAX_LEVELS == 40
     (note,) = not_plotted(Recordings.of(table))
-    assert note.startswith("8 of 48 levels not drawn")
+    assert note.startswith("8 of 48 levels not plotted")
 
 
 def test_time_and_unit_are_those_of_the_table(make_table):
@@ -116,7 +116,7 @@ def test_rows_without_a_waveform_are_left_out_and_told(make_table):
     recordings = Recordings.of(make_table(signal=list(signals), stimulus_level_db=None))
     (axis,) = grand_averages(recordings).axes
     assert np.allclose(axis.get_lines()[0].get_ydata(), signals[1] - signals[1].mean(), atol=1e-6)
-    assert not_plotted(recordings) == ["1 of 48 rows not drawn: they hold no waveform, or NaN"]
+    assert not_plotted(recordings) == ["1 of 48 rows not plotted: they hold no waveform, or NaN"]
     with pytest.raises(UserError, match="no figure without waveforms"):
         grand_averages(Recordings.of(make_table(signal=[[np.nan] * 64] * 48)))
 
