@@ -33,7 +33,7 @@ class DashboardCommand(command_line.Command):
     """Folder of the study, a path or a URI."""
     port: int = Field(0, ge=0, le=65535)
     """Port of the dashboard; 0 takes a free one."""
-    tensorboard_port: int = Field(0, ge=0, le=65535, validation_alias="tensorboard-port")
+    tensorboard_port: int = Field(0, ge=0, le=65535)
     """Port of TensorBoard; 0 takes a free one."""
 
 

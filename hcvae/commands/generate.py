@@ -69,7 +69,7 @@ class Generate(command_line.Command):
     """Factor on the spread of the latents that are drawn."""
     seed: int = Field(0, ge=0)
     """Seed; the same seed and bundle give the same waveforms."""
-    residual_noise: bool = Field(False, validation_alias="residual-noise")
+    residual_noise: bool = False
     """As averages of a recorder look; default: expected responses."""
 
 

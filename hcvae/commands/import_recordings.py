@@ -63,30 +63,30 @@ class Import(command_line.Command):
     hcvae of your configuration (~/.config)."""
     samples: int = Field(200, ge=2, le=100_000)
     """Samples of a waveform."""
-    rate_hz: float = Field(20_000.0, gt=0, le=1e6, validation_alias="rate-hz")
+    rate_hz: float = Field(20_000.0, gt=0, le=1e6)
     """Sampling rate of the table."""
-    start_ms: float = Field(0.0, ge=-1000, le=1000, validation_alias="start-ms")
+    start_ms: float = Field(0.0, ge=-1000, le=1000)
     """Time of the first sample from stimulus onset."""
-    band_hz: tuple[float, float] | Literal["usual"] | None = Field("usual", validation_alias="band-hz")
+    band_hz: tuple[float, float] | Literal["usual"] | None = "usual"
     """Zero-phase band-pass, such as 100,3000; null for none. usual: that of the format (docs/import.md)."""
     invert: bool = False
     """Invert the polarity of all recordings, where electrodes were exchanged: vertex-positive must be up."""
-    reject_before_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-before-uv")
+    reject_before_uv: float | Literal["usual"] | None = "usual"
     """Leave out single sweeps that exceed this before the band-pass; null for none."""
-    reject_after_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-after-uv")
+    reject_after_uv: float | Literal["usual"] | None = "usual"
     """Leave out single sweeps that exceed this after the band-pass; null for none."""
-    block_sweeps: list[int] = Field([], validation_alias="block-sweeps")
+    block_sweeps: list[int] = Field([])
     """Consecutive sweeps of each independent average; several (8 16 32, or 8,16,32) are taken in turn. Default: of the
     format."""
-    max_residual_noise_uv: float | None = Field(None, gt=0, validation_alias="max-residual-noise-uv")
+    max_residual_noise_uv: float | None = Field(None, gt=0)
     """Leave out waveforms whose estimated noise is larger."""
-    max_artifact_share: float | None = Field(None, ge=0, le=1, validation_alias="max-artifact-share")
+    max_artifact_share: float | None = Field(None, ge=0, le=1)
     """Leave out recordings of which the device rejected more than this part of the sweeps."""
     licence: str | None = None
     """Licence of the recordings; the card of a model that is trained on the table repeats it."""
-    hide_names: bool = Field(False, validation_alias="hide-names")
+    hide_names: bool = False
     """Call the files `file 1`, `file 2`, ... in all messages: names of files can name patients."""
-    dry_run: bool = Field(False, validation_alias="dry-run")
+    dry_run: bool = False
     """Read everything and show what would be written; write nothing."""
 
     @field_validator("band_hz", "reject_before_uv", "reject_after_uv", mode="before")

@@ -32,12 +32,12 @@ class Inspect(command_line.Command):
     """File to write everything to, as JSON."""
     figure: str | None = Field(None)
     """PNG to draw the grand averages of each level to, a panel for each stimulus; tables only."""
-    subject_column: str = Field("subject_id", validation_alias="subject-column")
+    subject_column: str = "subject_id"
     """Column that names the subject; tables only."""
-    average_columns: list[str] = Field([], validation_alias="average-columns")
+    average_columns: list[str] = Field([])
     """Rows that agree in these are independent averages of one response; tables only. Default: all columns but those
     that differ between averages (record_id, recording_index, half, n_averages, n_artifacts, residual_noise_uv)."""
-    sampling_rate_hz: float | None = Field(None, gt=0, validation_alias="sampling-rate-hz")
+    sampling_rate_hz: float | None = Field(None, gt=0)
     """Sampling rate of a table whose metadata do not say it."""
 
 

@@ -110,6 +110,17 @@ def test_the_version_is_shown():
     assert shown == [f"hcvae {version('hcvae')}\n"] * 2
 
 
+def test_python_m_hcvae_is_the_command():
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "hcvae", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+    assert run("--version").stdout == f"hcvae {version('hcvae')}\n"
+    assert run("inspect", "--help").stdout.startswith("usage: hcvae inspect ")
+    refused = run("genrate")
+    assert refused.returncode == 2
+    assert refused.stderr == "error: genrate: unknown command; did you mean 'generate'?\n"
+
+
 def test_mistakes_exit_with_2_and_one_message(tmp_path):
     for arguments, message in [
         (["genrate"], "genrate: unknown command; did you mean 'generate'?"),

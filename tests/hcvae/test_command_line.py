@@ -17,7 +17,7 @@ class Train(Config, Command):
       train --model.width 0.5
     """
 
-    dry_run: bool = Field(False, validation_alias="dry-run")
+    dry_run: bool = Field(False)
     """Do nothing."""
 
 
@@ -114,7 +114,7 @@ class Convert(Command):
     """Files."""
     to: str
     """The file to write."""
-    rows_per_file: int = Field(5, ge=1, validation_alias="rows-per-file")
+    rows_per_file: int = Field(5, ge=1)
     """Rows."""
     columns: list[int] = Field([])
     """Columns."""
@@ -173,7 +173,11 @@ def test_help_is_short_and_help_all_is_whole(option, shown, capsys):
 
 @pytest.mark.parametrize(
     ("module", "typed"),
-    [("hcvae.commands.inspect", "hcvae inspect"), ("jobs.search", "python -m jobs.search")],
+    [
+        ("hcvae.commands.inspect", "hcvae inspect"),
+        ("hcvae.commands.import_recordings", "hcvae import"),
+        ("jobs.search", "python -m jobs.search"),
+    ],
 )
 def test_a_program_is_named_as_it_is_typed(module, typed, monkeypatch):
     monkeypatch.setattr(Convert, "__module__", module)
@@ -183,7 +187,7 @@ def test_a_program_is_named_as_it_is_typed(module, typed, monkeypatch):
 class Average(Command):
     """Average."""
 
-    block_sweeps: list[int] = Field([], validation_alias="block-sweeps")
+    block_sweeps: list[int] = Field([])
     seed: int = 0
 
 

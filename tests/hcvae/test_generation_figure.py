@@ -5,7 +5,7 @@ import pytest
 from hcvae.data.simulator import simulate
 from hcvae.figure_parts import NO_BREAK, RECORDED
 from hcvae.generation import encode_recording, generate, interpolate, swap, vary
-from hcvae.generation_figure import MAX_PLOTTED, MAX_PANELS, generation_figure
+from hcvae.generation_figure import MAX_PANELS, MAX_PLOTTED, generation_figure
 
 LEVEL = "stimulus_level_db"
 
