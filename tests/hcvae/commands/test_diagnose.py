@@ -70,7 +70,7 @@ def test_a_healthy_training_exits_with_0_and_says_what_was_examined(healthy, cap
 
 def test_what_could_not_be_judged_is_not_called_healthy(trained, tmp_path, capsys):
     assert cli.run(["diagnose", bundle_of(tmp_path / "unfinished", trained, phase=2)]) == 0
-    assert capsys.readouterr().out.count("not judged: ") == 2
+    assert capsys.readouterr().out.count("not checked: ") == 2
 
 
 def test_json_has_findings_and_figures(troubled, healthy, capsys):

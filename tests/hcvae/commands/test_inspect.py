@@ -81,7 +81,7 @@ def test_a_table_without_second_averages_says_which_columns_tell_them_apart(make
     write_table(make_table(time=[f"at {row}" for row in range(48)]), tmp_path / "a.parquet")
     assert cli.run(["inspect", str(tmp_path / "a.parquet")]) == 0
     said = capsys.readouterr().out
-    assert "No independent averages: no two rows agree in subject_id, stimulus_level_db, sex, time" in said
+    assert "no independent averages: no two rows agree in subject_id, stimulus_level_db, sex, time" in said
 
 
 def test_a_bundle_is_told(trained, tmp_path, capsys, wide):
@@ -100,7 +100,7 @@ def test_a_bundle_is_told(trained, tmp_path, capsys, wide):
     [
         (["nowhere.parquet"], "no such file"),
         (["."], "not a model bundle"),
-        ([".", "--figure", "a.png"], "draws waveform tables"),
+        ([".", "--figure", "a.png"], "is for waveform tables"),
     ],
 )
 def test_what_is_neither_table_nor_bundle_is_refused(tmp_path, arguments, message):
