@@ -107,7 +107,7 @@ def not_plotted(recordings: Recordings) -> list[str]:
                 f"{stimulus.name} is"
             )
     if left_out := int(np.sum(~recordings.finite)):
-        notes.append(f"{left_out} of {len(recordings)} rows not drawn: they hold no waveform, or NaN")
+        notes.append(f"{left_out} of {len(recordings)} rows not drawn: they have no waveform, or NaN")
     return notes
 
 

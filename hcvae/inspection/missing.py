@@ -18,14 +18,14 @@ def check(recordings: Recordings) -> list[Finding]:
     levels = recordings.scalars[LEVEL] if LEVEL in recordings.scalars.column_names else None
     textual = pa.types.is_string(levels.type) if levels is not None else False
     cases = [
-        (absent, "hold no waveform (null)", "remove the rows: training refuses them"),
+        (absent, "have no waveform (null)", "remove the rows: training refuses them"),
         (
             ~absent & ~recordings.finite,
-            "hold NaN or infinite samples",
+            "contain NaN or infinite samples",
             "remove the rows, or record them again: training refuses them",
         ),
         (recordings.finite & ~recordings.usable, "are constant", "remove the rows: no electrode was connected"),
-        (unnamed, "name no subject", "give each row a subject: the split needs it"),
+        (unnamed, "have no subject", "give each row a subject: the split needs it"),
         (
             np.full(len(recordings), textual),
             f"have text as {LEVEL}",

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from hcvae.data.split import row_codes
 from hcvae.data.table import (
     as_lists,
+    check_unique_names,
+    decoded_column,
     list_column,
-    refuse_doubled_names,
     sampling_rate_of,
     scalar_column,
     signals_of,
-    stored,
     text_column,
 )
 from hcvae.described import Described
@@ -78,7 +78,7 @@ class Recordings(Described):
             UserError: no rows, two columns of one name, no `signal` of one length, no such column, infinite numbers,
                 text that is not UTF-8, text in place of numbers, or no sampling rate.
         """
-        refuse_doubled_names(table.column_names, path)
+        check_unique_names(table.column_names, path)
         if not table.num_rows:
             raise UserError(f"{path}: a waveform table must hold rows, but got none")
         for name in ("signal", subject_column, *(average_columns or ())):
@@ -89,7 +89,7 @@ class Recordings(Described):
             {
                 name: scalar_column(column, f"{path}: column {name!r}")
                 for name, column in zip(table.column_names, table.columns, strict=True)
-                if name in named or not pa.types.is_nested(stored(column).type)
+                if name in named or not pa.types.is_nested(decoded_column(column).type)
             }
         )
         if NOISE in scalars.column_names and pa.types.is_string(scalars[NOISE].type):

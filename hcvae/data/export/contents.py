@@ -43,7 +43,7 @@ class Contents:
                 waves[name] = column.combine_chunks().flatten()
             elif pa.types.is_nested(column.type):
                 raise UserError(
-                    f"{where}: column {name!r} must hold one value a row, or one for each of waves I to V, "
+                    f"{where}: column {name!r} must have one value per row, or one for each of waves I to V, "
                     f"but got type {column.type}; write .parquet, or leave the column out"
                 )
             else:

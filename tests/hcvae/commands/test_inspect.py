@@ -40,7 +40,7 @@ def test_a_table_is_told_with_warnings_and_exit_code_0(table, tmp_path, capsys, 
         "64 waveforms of 2 subjects, 200 samples at 20000 Hz (10 ms)",
         "Rows by level",
         "Spearman-Brown",
-        "warning: rows hold NaN or infinite samples: 1 of 64 rows: 5 (sim-00000005)",
+        "warning: rows contain NaN or infinite samples: 1 of 64 rows: 5 (sim-00000005)",
         "warning: amplitudes are too small for human: 2 of 2 subjects",
         "they fit volts taken for uV",
         "what to do: ",
@@ -50,7 +50,7 @@ def test_a_table_is_told_with_warnings_and_exit_code_0(table, tmp_path, capsys, 
     written = json.loads((tmp_path / "a.json").read_text())
     assert written["summary"]["rows"] == 64
     assert [finding["trouble"] for finding in written["findings"]] == [
-        "rows hold NaN or infinite samples",
+        "rows contain NaN or infinite samples",
         "amplitudes are too small for human",
     ]
     assert written["independent_averages"][-1]["responses"] == 31

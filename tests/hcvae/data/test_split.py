@@ -58,7 +58,7 @@ def test_the_subject_is_the_unit_from_five_on(make_table, subjects, unit):
 def test_either_unit_can_be_forced_and_the_explanation_says_what_it_means(make_table, unit, subjects, meaning):
     split = split_rows(make_table(subjects), config(unit=unit))
     assert split.unit == unit
-    assert "data.split.unit says so" in split.explanation
+    assert "set by data.split.unit" in split.explanation
     assert meaning in split.explanation
     assert " / ".join(str(split.n_units[part]) for part in PARTS) in split.explanation
 
@@ -77,7 +77,7 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order_of_the_rows(make_tab
         (2, 9, {"unit": "subject"}, "each part needs a subject, but got 2 in all .*use unit 'recording'"),
         (1, 2, {}, "each part needs a recording, but got 2 in all .*check data.recording_columns"),
         (1, 2, {"unit": "recording"}, "each part needs a recording, but got 2 in all"),
-        (5, 2, {"validation": 0.55, "test": 0.44}, "but got 5 in all for validation=0.55 and test=0.44"),
+        (5, 2, {"validation": 0.55, "test": 0.44}, "but got 5 in total for validation=0.55 and test=0.44"),
     ],
 )
 def test_a_split_that_cannot_be_is_refused(make_table, subjects, recordings, split, message):

@@ -89,7 +89,7 @@ def test_a_budget_is_exceeded_by_the_waveforms(config: Config) -> None:
     assert not exceeds_budget(within(None))
     assert not exceeds_budget(within(ROWS * 800 / 1e9))
     assert exceeds_budget(within(ROWS * 799 / 1e9))
-    with pytest.raises(UserError, match=r"data\.split: the validation and test parts must fit .* but take 0\.00036 GB"):
+    with pytest.raises(UserError, match=r"data\.split: the validation and test parts must fit .* but need 0\.00036 GB"):
         prepare_stream(within(0.0003))
 
 
@@ -112,6 +112,6 @@ def test_a_mistake_in_a_file_is_named_with_its_row(config: Config, simulated: pa
         simulated.schema.get_field_index("signal"), "signal", pa.FixedSizeListArray.from_arrays(signals.ravel(), 200)
     )
     pq.write_table(changed.slice(950), config.data.tables[1], row_group_size=100)
-    message = r"b\.parquet, from row 1250: column 'signal': 1 of 100 rows hold NaN .* the rows are 12 \(from 0\)"
+    message = r"b\.parquet, from row 1250: column 'signal': 1 of 100 rows contain NaN .* the rows are 12 \(from 0\)"
     with pytest.raises(UserError, match=message):
         prepare_stream(config)

@@ -109,17 +109,23 @@ def test_text_in_one_file_and_numbers_in_the_other_are_refused(make_table, tmp_p
         ({"signal": None}, "column 'signal' is missing"),
         ({"subject_id": None}, "column 'subject_id' is missing"),
         ({"recording_index": None}, "column 'recording_index' is missing"),
-        ({"subject_id": ["s1"] * 7 + [None] + ["s2"] * 40}, r"1 of 48 rows name no subject; the rows are 7 \("),
+        ({"subject_id": ["s1"] * 7 + [None] + ["s2"] * 40}, r"1 of 48 rows have no subject; the rows are 7 \("),
         ({"signal": range(48)}, "must hold lists of 64 values, but got type int64"),
         ({"signal": [["x"] * 64] * 48}, "must hold lists of float, but got type list<item: string>"),
         ({"signal": [[0.0] * 64] * 47 + [[0.0] * 50]}, r"1 of 48 rows must hold 64 values, but got \[50\]; .* are 47"),
-        ({"signal": [[0.0] * 64] * 47 + [None]}, "1 of 48 rows hold no waveform; the rows are 47"),
-        ({"signal": [[0.0] * 64] * 47 + [[None] * 64]}, "1 of 48 rows hold NaN or infinite samples; the rows are 47"),
-        ({"signal": signals_with([3, 5], 9, np.nan)}, "2 of 48 rows hold NaN or infinite samples; the rows are 3, 5"),
-        ({"signal": signals_with([4], [0, 1], [np.inf, -np.inf])}, "1 of 48 rows hold NaN or inf.* the rows are 4"),
+        ({"signal": [[0.0] * 64] * 47 + [None]}, "1 of 48 rows have no waveform; the rows are 47"),
+        (
+            {"signal": [[0.0] * 64] * 47 + [[None] * 64]},
+            "1 of 48 rows contain NaN or infinite samples; the rows are 47",
+        ),
+        (
+            {"signal": signals_with([3, 5], 9, np.nan)},
+            "2 of 48 rows contain NaN or infinite samples; the rows are 3, 5",
+        ),
+        ({"signal": signals_with([4], [0, 1], [np.inf, -np.inf])}, "1 of 48 rows contain NaN or inf.* the rows are 4"),
         ({"signal": signals_with(range(30), 0, np.nan)}, r"30 of 48 rows .* the rows are 0, 1, 2, 3, 4, \.\.\."),
         ({"stimulus_level_db": [np.inf] + [1.0] * 47}, "column 'stimulus_level_db': 1 of 48 rows are infinite"),
-        ({"sex": [["F"]] * 48}, "column 'sex': must hold one number or text a row, but got type list"),
+        ({"sex": [["F"]] * 48}, "column 'sex': must have one number or text per row, but got type list"),
         ({"peak_valid": [[True] * 5] * 48}, "column 'peak_latency_ms' is missing"),
     ],
 )
@@ -130,7 +136,7 @@ def test_bad_columns_are_refused_by_name_and_row(make_table, columns, message):
 
 def test_rows_are_counted_over_the_whole_table_and_not_its_pieces(make_table):
     table = pa.concat_tables([make_table(), make_table(signal=signals_with(2, 0, np.nan))])
-    with pytest.raises(UserError, match="1 of 96 rows hold NaN or infinite samples; the rows are 50"):
+    with pytest.raises(UserError, match="1 of 96 rows contain NaN or infinite samples; the rows are 50"):
         check_table(table, CONFIG, 64, "lab")
 
 
@@ -152,8 +158,8 @@ def test_the_same_file_twice_is_refused(make_table, tmp_path):
     ("settings", "message"),
     [
         ({"static": ("sex", "sex")}, r"data\.static: each column must be named once, but got \['sex', 'sex'\]"),
-        ({"static": ("sex", "signal")}, r"must hold one value a row, but got \['signal'\]"),
-        ({"subject_column": "signal"}, r"must hold one value a row, but got \['signal'\]"),
+        ({"static": ("sex", "signal")}, r"must have one value per row, but got \['signal'\]"),
+        ({"subject_column": "signal"}, r"must have one value per row, but got \['signal'\]"),
     ],
 )
 def test_columns_that_the_config_cannot_name_are_refused(make_table, settings, message):
@@ -182,7 +188,7 @@ def test_nan_in_a_static_column_is_a_null(make_table):
 @pytest.mark.parametrize(
     ("stored", "given", "message"),
     [
-        (None, None, "no sampling_rate_hz in the metadata; give data.sampling_rate_hz"),
+        (None, None, "no sampling_rate_hz in the metadata; set data.sampling_rate_hz"),
         ("fast", None, "must be a positive number, but got 'fast'"),
         ("-1", None, "must be a positive number, but got '-1'"),
         ("nan", None, "must be a positive number, but got 'nan'"),

@@ -136,17 +136,17 @@ def test_as_the_subject(make_table, kind):
     table = make_table(subject_id=PLAIN[kind]())
     found = Recordings.of(table)
     assert len(np.unique(found.subject)) == len(set(table["subject_id"].to_pylist()))
-    assert [finding.trouble for finding in find(found) if "subject" in finding.trouble] == ["rows name no subject"]
-    assert "name no subject" in trains(table)
+    assert [finding.trouble for finding in find(found) if "subject" in finding.trouble] == ["rows have no subject"]
+    assert "have no subject" in trains(table)
 
 
 @pytest.mark.parametrize("kind", SEVERAL_VALUES)
 def test_several_values_a_row_name_no_subject_and_condition_nothing(make_table, kind):
     table = make_table(extra=SEVERAL_VALUES[kind](), subject_id=SEVERAL_VALUES[kind]())
-    with pytest.raises(UserError, match="column 'subject_id': must hold one number or text a row"):
+    with pytest.raises(UserError, match="column 'subject_id': must have one number or text per row"):
         Recordings.of(table)
-    assert "must hold one number or text a row" in trains(table)
-    assert "must hold one number or text a row" in trains(table, subject_column="recording_index", static=("extra",))
+    assert "must have one number or text per row" in trains(table)
+    assert "must have one number or text per row" in trains(table, subject_column="recording_index", static=("extra",))
 
 
 @pytest.mark.parametrize("kind", SIGNALS)
@@ -196,9 +196,9 @@ def test_text_that_is_not_utf_8(make_table):
 def test_two_columns_of_one_name(make_table, doubled):
     table = make_table(extra=column([1.0]))
     table = table.append_column(doubled, table[doubled])
-    with pytest.raises(UserError, match=rf"names of columns must differ, but \['{doubled}'\] are there twice"):
+    with pytest.raises(UserError, match=rf"column names must differ, but \['{doubled}'\] occur twice"):
         Recordings.of(table)
-    assert f"['{doubled}'] are there twice" in trains(table)
+    assert f"['{doubled}'] occur twice" in trains(table)
 
 
 def test_text_where_numbers_are_calculated_with(make_table):

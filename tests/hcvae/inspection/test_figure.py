@@ -116,7 +116,7 @@ def test_rows_without_a_waveform_are_left_out_and_told(make_table):
     recordings = Recordings.of(make_table(signal=list(signals), stimulus_level_db=None))
     (axis,) = grand_averages(recordings).axes
     assert np.allclose(axis.get_lines()[0].get_ydata(), signals[1] - signals[1].mean(), atol=1e-6)
-    assert not_plotted(recordings) == ["1 of 48 rows not plotted: they hold no waveform, or NaN"]
+    assert not_plotted(recordings) == ["1 of 48 rows not plotted: they have no waveform, or NaN"]
     with pytest.raises(UserError, match="no figure without waveforms"):
         grand_averages(Recordings.of(make_table(signal=[[np.nan] * 64] * 48)))
 

@@ -20,8 +20,8 @@ def test_broken_rows_are_named_by_what_is_wrong(make_table):
     )
     found = {finding.trouble: finding.evidence for finding in check(Recordings.of(table))}
     assert found == {
-        "rows hold no waveform (null)": "2 of 48 rows: 20 (r20), 40 (r40)",
-        "rows hold NaN or infinite samples": "2 of 48 rows: 3 (r3), 9 (r9)",
+        "rows have no waveform (null)": "2 of 48 rows: 20 (r20), 40 (r40)",
+        "rows contain NaN or infinite samples": "2 of 48 rows: 3 (r3), 9 (r9)",
         "rows are constant": "1 of 48 rows: 11 (r11)",
-        "rows name no subject": "2 of 48 rows: 0 (r0), 47 (r47)",
+        "rows have no subject": "2 of 48 rows: 0 (r0), 47 (r47)",
     }

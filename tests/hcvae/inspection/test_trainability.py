@@ -95,7 +95,7 @@ def test_rows_without_a_waveform_keep_a_table_from_training(make_table):
 @pytest.mark.parametrize(
     ("signals", "levels", "said"),
     [
-        (np.ones((48, 64)), [10, 20], "must vary, but got 1 uV throughout"),
+        (np.ones((48, 64)), [10, 20], "must vary, but all samples are 1 uV"),
         (3e30 * np.random.default_rng(0).normal(size=(48, 64)), [10, 20], "must have a scale from 1e-30 to 1e\\+30 uV"),
         (
             np.random.default_rng(0).normal(size=(48, 2)),

@@ -62,5 +62,5 @@ def test_a_missing_folder_is_a_user_error(table, tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["csv", "mat", "edf"])
 def test_lists_of_another_length_are_refused_by_name(table, tmp_path, add, suffix):
-    with pytest.raises(UserError, match="column 'pair' must hold one value a row, or one for each of waves"):
+    with pytest.raises(UserError, match="column 'pair' must have one value per row, or one for each of waves"):
         write_table(add(table, "pair", [[1, 2]] * len(table)), tmp_path / f"a.{suffix}")
