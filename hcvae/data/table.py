@@ -135,14 +135,17 @@ def text_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     column = _plain(column, where)
     tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
     if any(test(column.type) for test in tests):
-        digits = [value and value.hex() for value in column.to_pylist()]
-        return pa.chunked_array([digits], pa.string())
+        return pa.chunked_array([list(map(_hexadecimal, column.to_pylist()))], pa.string())
     try:
         text = column.cast(pa.string())
         text.validate(full=True)
     except pa.ArrowException as error:
         raise UserError(f"{where}: must hold numbers or text in UTF-8, but got type {column.type} ({error})") from error
     return text
+
+
+def _hexadecimal(value: bytes | None) -> str | None:
+    return None if value is None else value.hex()
 
 
 def checked_signal(column: pa.ChunkedArray, length: int, where: str) -> pa.ChunkedArray:
