@@ -1,8 +1,8 @@
 """Published normative latencies and amplitudes of the click-evoked auditory brainstem response of adults.
 
 Shapes: N recordings; columns of [N, 5] are waves I to V. Latencies in ms, amplitudes in uV (peak to the trough that
-follows), levels in dB nHL, hearing loss in dB HL, rates in clicks per second. docs/simulator.md
-lists the source of each value and whether it is published, rounded or chosen here.
+follows), levels in dB nHL, hearing loss in dB HL, rates in clicks per second. For the source of each
+value, and whether it is published, rounded or chosen here, see docs/simulator.md.
 """
 
 from dataclasses import dataclass

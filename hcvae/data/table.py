@@ -85,7 +85,7 @@ def check_table(
             that are not finite, rows without a subject, no sampling rate. The message starts with `where`.
     """
     if not table.num_rows:
-        raise UserError(f"{where}: a waveform table must hold rows, but got none")
+        raise UserError(f"{where}: a waveform table must have rows, but got none")
     columns = {}
     for name in _columns(table.column_names, config, where, waveforms):
         at = f"{where}: column {name!r}"

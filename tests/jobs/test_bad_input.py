@@ -121,7 +121,7 @@ def one_recording(table: pa.Table) -> pa.Table:
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        (lambda t: t.slice(0, 0), [], r"table\.parquet: a waveform table must hold rows, but got none"),
+        (lambda t: t.slice(0, 0), [], r"table\.parquet: a waveform table must have rows, but got none"),
         (lambda t: t.drop_columns("age_years"), [], r"table\.parquet: column 'age_years' is missing; it has \["),
         (lambda t: t.drop_columns("signal"), [], r"table\.parquet: column 'signal' is missing"),
         (lambda t: t.drop_columns("subject_id"), [], r"table\.parquet: column 'subject_id' is missing"),

@@ -42,7 +42,7 @@ def test_a_table_is_told_with_warnings_and_exit_code_0(table, tmp_path, capsys, 
         "Spearman-Brown",
         "warning: rows contain NaN or infinite samples: 1 of 64 rows: 5 (sim-00000005)",
         "warning: amplitudes are too small for human: 2 of 2 subjects",
-        "they fit volts taken for uV",
+        "they fit values in volts stored as uV",
         "what to do: ",
     ):
         assert words in said
@@ -60,7 +60,7 @@ def test_a_table_in_order_says_so(tmp_path, capsys, wide):
     write_table(simulate(200, 1), tmp_path / "a.parquet")
     assert cli.run(["inspect", str(tmp_path / "a.parquet")]) == 0
     said = capsys.readouterr().out
-    assert "nothing looks wrong" in said
+    assert "no problems found" in said
     assert "warning" not in said
 
 

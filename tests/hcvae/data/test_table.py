@@ -168,7 +168,7 @@ def test_columns_that_the_config_cannot_name_are_refused(make_table, settings, m
 
 
 def test_an_empty_table_is_refused(make_table):
-    with pytest.raises(UserError, match="lab: a waveform table must hold rows, but got none"):
+    with pytest.raises(UserError, match="lab: a waveform table must have rows, but got none"):
         check_table(make_table().slice(0, 0), CONFIG, 64, "lab")
 
 

@@ -113,7 +113,7 @@ def test_the_command_takes_columns_of_all_types_at_once(make_table, tmp_path, ca
     columns = {name: make() for name, make in {**PLAIN, **SEVERAL_VALUES}.items()}
     assert inspect(make_table(**columns), tmp_path / "a.parquet") == (0, "")
     said = " ".join(capsys.readouterr().out.split())
-    assert said.count("not looked at") == len(SEVERAL_VALUES)
+    assert said.count("not inspected") == len(SEVERAL_VALUES)
     config = TRAINING.model_copy(update={"tables": (str(tmp_path / "a.parquet"),)})
     assert read_tables(config, SAMPLES).num_rows == ROWS
 
@@ -202,7 +202,7 @@ def test_two_columns_of_one_name(make_table, doubled):
 
 
 def test_text_where_numbers_are_calculated_with(make_table):
-    with pytest.raises(UserError, match="'residual_noise_uv' must hold numbers, but got text"):
+    with pytest.raises(UserError, match="'residual_noise_uv' must have numbers, but got text"):
         Recordings.of(make_table(residual_noise_uv=["low"] * ROWS))
     levels = find(Recordings.of(make_table(stimulus_level_db=["loud", "soft"] * 24)))
     assert "rows have text as stimulus_level_db" in [finding.trouble for finding in levels]

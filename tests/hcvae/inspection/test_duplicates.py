@@ -42,7 +42,7 @@ def test_copies_are_found_with_their_originals(with_signals):
 
     exact, scaled = check(with_signals(change))
     assert exact.trouble == "rows repeat other rows"
-    assert exact.evidence.startswith("2 of 480 waveforms are exact copies, 2 of them of another subject's: 100 ")
+    assert exact.evidence.startswith("2 of 480 waveforms are exact copies, 2 of them from another subject: 100 ")
     assert "100 (sim-00000100) repeats 3 (sim-00000003)" in exact.evidence
     assert scaled.evidence.startswith("1 of 480 waveforms, 1 of them inverted: 300 ")
     assert "is -1000 times 5 (sim-00000005)" in scaled.evidence

@@ -106,7 +106,7 @@ def test_time_and_unit_are_those_of_the_table(make_table):
     assert axis.get_lines()[0].get_xdata()[[0, 40]] == pytest.approx([-2, 0])
     assert axis.texts[0].get_text().endswith(" mV")
     broken = Recordings.of(table.replace_schema_metadata({**metadata, b"hcvae_import": b"[1]"}))
-    with pytest.raises(UserError, match="hcvae_import in the metadata is no record of an import"):
+    with pytest.raises(UserError, match="hcvae_import in the metadata is not from an import"):
         grand_averages(broken)
 
 
@@ -117,7 +117,7 @@ def test_rows_without_a_waveform_are_left_out_and_told(make_table):
     (axis,) = grand_averages(recordings).axes
     assert np.allclose(axis.get_lines()[0].get_ydata(), signals[1] - signals[1].mean(), atol=1e-6)
     assert not_plotted(recordings) == ["1 of 48 rows not plotted: they have no waveform, or NaN"]
-    with pytest.raises(UserError, match="no figure without waveforms"):
+    with pytest.raises(UserError, match="nothing to plot"):
         grand_averages(Recordings.of(make_table(signal=[[np.nan] * 64] * 48)))
 
 

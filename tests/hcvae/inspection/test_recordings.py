@@ -51,10 +51,10 @@ def test_the_columns_of_one_response_can_be_named(simulated):
         ({"signal": None}, {}, "column 'signal' is missing"),
         ({}, {"subject_column": "subject"}, "column 'subject' is missing; did you mean 'subject_id'"),
         ({}, {"average_columns": ["level"]}, "column 'level' is missing"),
-        ({"signal": range(48)}, {}, "must hold lists of samples, but got type int64"),
+        ({"signal": range(48)}, {}, "must have lists of samples, but got type int64"),
         ({"signal": [[0.0] * 64] * 47 + [[0.0] * 50]}, {}, r"one length, but got \(samples: rows\) \{64: 47, 50: 1\}"),
         ({"stimulus_level_db": [np.inf] * 48}, {}, "'stimulus_level_db': 48 of 48 rows are infinite"),
-        ({"rate_hz": None}, {}, "no sampling_rate_hz in the metadata; give --sampling-rate-hz"),
+        ({"rate_hz": None}, {}, "no sampling_rate_hz in the metadata; set --sampling-rate-hz"),
     ],
 )
 def test_what_is_no_waveform_table_is_refused(make_table, columns, options, message):

@@ -21,10 +21,10 @@ def test_simulated_recordings_have_ordinary_amplitudes(simulated):
 @pytest.mark.parametrize(
     ("factor", "trouble", "guess"),
     [
-        (1e-6, "amplitudes are too small for human", "they fit volts taken for uV"),
-        (1e-3, "amplitudes are too small for human", "they fit millivolts taken for uV, or a gain of 1000"),
-        (1000, "amplitudes are too large for human", "they fit nanovolts taken for uV"),
-        (20, "amplitudes are too large for human", "would make them ordinary"),
+        (1e-6, "amplitudes are too small for human", "they fit values in volts stored as uV"),
+        (1e-3, "amplitudes are too small for human", "they fit values in millivolts stored as uV, or a gain of 1000"),
+        (1000, "amplitudes are too large for human", "they fit values in nanovolts stored as uV"),
+        (20, "amplitudes are too large for human", "would bring them into the range"),
     ],
 )
 def test_units_and_gains_are_found_and_named(with_signals, factor, trouble, guess):
@@ -36,7 +36,9 @@ def test_units_and_gains_are_found_and_named(with_signals, factor, trouble, gues
 
 def test_the_factors_that_are_offered_contain_the_right_one(with_signals):
     (finding,) = check(with_signals(scaled(1 / 30)))
-    low, high = finding.evidence.split("; times ")[1].removesuffix(" would make them ordinary").split(" to ")
+    low, high = (
+        finding.evidence.split("; a factor of ")[1].removesuffix(" would bring them into the range").split(" to ")
+    )
     assert float(low) < 30 < float(high)
 
 
@@ -88,7 +90,9 @@ def test_the_recording_of_forgotten_gain_is_found_and_named(recordings):
     (finding,) = find(read(str(recordings / "mouse_tone_stankovic.parquet")))
     assert finding.trouble == "amplitudes are too small for mouse"
     assert "S1" in finding.evidence
-    low, high = finding.evidence.split("; times ")[1].removesuffix(" would make them ordinary").split(" to ")
+    low, high = (
+        finding.evidence.split("; a factor of ")[1].removesuffix(" would bring them into the range").split(" to ")
+    )
     assert float(low) < 20 < float(high)  # the gain that the file states
 
 

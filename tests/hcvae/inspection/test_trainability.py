@@ -76,7 +76,7 @@ def test_the_waveforms_that_are_missing_are_counted(own):
 @pytest.mark.parametrize(
     ("rows", "without", "said"),
     [
-        (2, (), "no column varies that could condition a model, such as stimulus_level_db"),
+        (2, (), "no column that could condition a model varies, such as stimulus_level_db"),
         (4, (), "3 are needed at least"),
         (40, ("stimulus_level_db", "sex", "n_averages"), "no column varies"),
     ],
@@ -121,8 +121,8 @@ def test_the_command_says_it_and_writes_it(own, tmp_path, capsys):
     path = own(40)
     assert cli.run(["inspect", path, "--json", str(tmp_path / "a.json")]) == 0
     said = capsys.readouterr().out
-    assert f"can be trained on: python -m jobs.train --data.tables '[\"{path}\"]' --data.static" in said
-    assert "cannot be searched on as it is: disentanglement cannot be measured" in said
+    assert f"ready for training: python -m jobs.train --data.tables '[\"{path}\"]' --data.static" in said
+    assert "not ready for a search: disentanglement cannot be measured" in said
     assert json.loads((tmp_path / "a.json").read_text())["training"]["remedy"].startswith("--data.static")
 
 

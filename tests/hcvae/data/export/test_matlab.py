@@ -50,5 +50,5 @@ def test_a_name_of_63_characters_is_kept(table, tmp_path, add):
 
 def test_more_than_the_format_holds_is_refused(table, tmp_path, monkeypatch):
     monkeypatch.setattr(matlab, "MAX_BYTES", 7 * 64 * 4)  # the waveforms alone, without the columns
-    with pytest.raises(UserError, match="MATLAB v5 file holds up to 2 GiB"):
+    with pytest.raises(UserError, match="MATLAB v5 file is limited to 2 GiB"):
         write_table(table, tmp_path / "a.mat")
