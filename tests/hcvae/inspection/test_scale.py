@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,9 +38,7 @@ def test_units_and_gains_are_found_and_named(with_signals, factor, trouble, gues
 
 def test_the_factors_that_are_offered_contain_the_right_one(with_signals):
     (finding,) = check(with_signals(scaled(1 / 30)))
-    low, high = (
-        finding.evidence.split("; a factor of ")[1].removesuffix(" would bring them into the range").split(" to ")
-    )
+    low, high = re.search(r"a factor of (\S+) to (\S+) would", finding.evidence).groups()
     assert float(low) < 30 < float(high)
 
 
@@ -90,9 +90,7 @@ def test_the_recording_of_forgotten_gain_is_found_and_named(recordings):
     (finding,) = find(read(str(recordings / "mouse_tone_stankovic.parquet")))
     assert finding.trouble == "amplitudes are too small for mouse"
     assert "S1" in finding.evidence
-    low, high = (
-        finding.evidence.split("; a factor of ")[1].removesuffix(" would bring them into the range").split(" to ")
-    )
+    low, high = re.search(r"a factor of (\S+) to (\S+) would", finding.evidence).groups()
     assert float(low) < 20 < float(high)  # the gain that the file states
 
 
