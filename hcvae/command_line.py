@@ -91,8 +91,10 @@ def parse(command: type[AnyCommand], arguments: Sequence[str], base: Mapping[str
 def program_name(command: type[BaseSettings]) -> str:
     """Return the command as a user types it, such as `hcvae inspect` or `python -m jobs.search`."""
     module = command.__module__
-    if module == "__main__" and (spec := sys.modules[module].__spec__) is not None:
-        module = spec.name
+    if module == "__main__":
+        spec = sys.modules[module].__spec__
+        if spec is not None:
+            module = spec.name
     return PROGRAMS.get(module, f"python -m {module}")
 
 

@@ -4,6 +4,7 @@ Every section is frozen and refuses unknown keys. JSON goes in and out:
 `Config.model_validate_json(text)` and `config.model_dump_json(indent=2)`.
 """
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -111,11 +112,13 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _segments_share_the_local_latent_equally(self) -> Self:
-        n, dim = self.local_segments, self.local_latent_dim
-        if dim % n:
+        segments = self.local_segments
+        dim = self.local_latent_dim
+        if dim % segments:
+            multiple = math.ceil(dim / segments) * segments
             raise ValueError(
                 "local_latent_dim must be a multiple of local_segments, but got "
-                f"(local_latent_dim={dim}, local_segments={n}); local_latent_dim={-(-dim // n) * n} would be right"
+                f"(local_latent_dim={dim}, local_segments={segments}); local_latent_dim={multiple} would be right"
             )
         return self
 

@@ -33,11 +33,10 @@ def one_line(described: object, facts: Mapping[str, object]) -> str:
 
 def small_table(described: object, facts: Mapping[str, object]) -> str:
     """Format `facts` as an HTML table with all text escaped."""
-    rows = "".join(
-        f"<tr><th style='text-align: left'>{escape(name)}</th>"
-        f"<td style='text-align: left'>{escape(shortened(_text(value), MAX_VALUE))}</td></tr>"
-        for name, value in facts.items()
-    )
+    rows = ""
+    for name, value in facts.items():
+        text = escape(shortened(_text(value), MAX_VALUE))
+        rows += f"<tr><th style='text-align: left'>{escape(name)}</th><td style='text-align: left'>{text}</td></tr>"
     return f"<table><caption>{escape(type(described).__name__)}</caption>{rows}</table>"
 
 

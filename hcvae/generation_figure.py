@@ -35,7 +35,7 @@ def generation_figure(
     found = list(families(table))
     names = names or [name for name in STIMULUS if found[0].condition.get(name) is not None]
     shown = [int(k) for k in np.unique(np.linspace(0, len(found) - 1, MAX_PANELS).round())]
-    varied = [name for name in names if len({family.condition[name] for family in found}) > 1]
+    varied = [name for name in names if _varies(found, name)]
     labels = [_labelled(family.condition, varied) for family in found]
     shares: list[str] = []
     if "share" in table.column_names:
@@ -71,7 +71,7 @@ def _recordings_alone(
     panels: Sequence[Panel], recorded: Mapping[str, EncodedRecording], group: str | None
 ) -> list[Panel]:
     """Return a panel for each recording whose normalisation group is in no other panel."""
-    shown = {name for panel in panels for name in panel.recorded}
+    shown: set[str] = set().union(*(panel.recorded for panel in panels))
     alone: list[Panel] = []
     for name, recording in recorded.items():
         if name not in shown:
@@ -79,6 +79,10 @@ def _recordings_alone(
             scale = _scale(recording.condition, group)
             alone.append(Panel(name, signal_uv[None][:0], scale=scale, recorded={name: signal_uv}))
     return alone
+
+
+def _varies(found: Sequence[Family], name: str) -> bool:
+    return len({family.condition[name] for family in found}) > 1
 
 
 def _scale(condition: Mapping[str, ConditionValue], group: str | None) -> ConditionValue:

@@ -142,7 +142,7 @@ def _difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> fl
 def _metadata(bundle: Bundle, part: str) -> dict[str, str]:
     preprocessing = bundle.preprocessing
     columns = [_described_column(column) for column in preprocessing.static.columns]
-    peaks = [f"{quantity}_{wave}" for quantity in ("latency_ms", "amplitude_uv") for wave in MODEL_WAVES]
+    peaks = [f"latency_ms_{wave}" for wave in MODEL_WAVES] + [f"amplitude_uv_{wave}" for wave in MODEL_WAVES]
     return {
         "hcvae_version": hcvae.__version__,
         "part": part,

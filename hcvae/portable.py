@@ -122,11 +122,8 @@ class PortableDecoder(nn.Module):
         self.output_names = ["signal", "static"]
         if self.has_peaks:
             self.output_names.append("peaks")
-        units = {
-            column.name: (column.mean, column.std)
-            for column in preprocessing.static.columns
-            if column.kind == "number"  # the encoded number has the column's name
-        }
+        numbers = [column for column in preprocessing.static.columns if column.kind == "number"]
+        units = {column.name: (column.mean, column.std) for column in numbers}
         shifts = torch.tensor([units.get(name, (0.0, 1.0)) for name in preprocessing.static.names], dtype=torch.float32)
         self.register_buffer("shift", shifts[:, 0])
         self.register_buffer("scale", shifts[:, 1])

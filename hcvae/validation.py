@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -105,13 +106,14 @@ def _merged(details: Sequence[Any], model: type[BaseModel]) -> Iterator[tuple[_W
     for detail in map(_of_whole_list, details):
         where = _Where.of(detail["loc"], model)
         by_place.setdefault(where.keys, []).append((where, detail | {"msg": plain(detail)}))
-    above = {keys[:end] for keys in by_place for end in range(1, len(keys))}
     for keys, found in by_place.items():
-        if keys in above:
-            continue
+        if any(len(other) > len(keys) and other[: len(keys)] == keys for other in by_place):
+            continue  # an error inside this place is more specific
         where, detail = found[0]
-        wanted = dict.fromkeys(re.sub("^(must|input should) be ", "", other["msg"]) for _, other in found)
-        yield where, detail if len(wanted) == 1 else detail | {"msg": f"must be {' or '.join(wanted)}"}
+        allowed = dict.fromkeys(re.sub("^(must|input should) be ", "", other["msg"]) for _, other in found)
+        if len(allowed) > 1:
+            detail = detail | {"msg": f"must be {' or '.join(allowed)}"}
+        yield where, detail
 
 
 def _of_whole_list(detail: Any) -> Any:
@@ -137,7 +139,7 @@ def _explain_one(where: _Where, detail: Any, arguments: Sequence[str] | None) ->
         return f"{place}: is required"
     if kind == "extra_forbidden":
         of = f" of a {where.chosen!r}" if where.chosen else ""
-        known = [name for model in where.models for name in model.model_fields]
+        known = [*chain.from_iterable(model.model_fields for model in where.models)]
         return f"{place}: unknown key{of}{did_you_mean(where.keys[-1], known)}"
     if kind.startswith("union_tag"):
         types = ", ".join(filter(None, map(_type_of, where.models)))
@@ -170,8 +172,12 @@ def _type_of(model: type[BaseModel]) -> str | None:
 
 def shortened(text: str, most: int = MAX_CHARACTERS) -> str:
     """Return at most `most` characters of `text`, with control characters escaped."""
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: most + 1])
+    shown = "".join(map(_printable, text[: most + 1]))
     return shown if len(text) <= most else f"{shown[:most]}..."
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 def kinds_of(annotation: Any) -> Iterator[type]:

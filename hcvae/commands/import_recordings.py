@@ -187,7 +187,8 @@ def _quoted(arguments: Sequence[str]) -> list[str]:
     """Quote file names and single pairs that pydantic-settings would split, such as at commas."""
     quoted: list[str] = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
-        option, text = before, argument
+        option = before
+        text = argument
         if argument.startswith(("--map=", "--value=")):
             option, text = argument.split("=", 1)
         is_pair = option in ("--map", "--value") and not all(PAIR.match(part) for part in text.split(","))

@@ -248,7 +248,10 @@ class StaticEncoder(Section):
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the S encoded parameters."""
-        return tuple(name for column in self.columns for name in column.names)
+        names: list[str] = []
+        for column in self.columns:
+            names += column.names
+        return tuple(names)
 
     @property
     def dim(self) -> int:

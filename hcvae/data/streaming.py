@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -243,7 +244,7 @@ def _scan(
     labelled = np.zeros(6, np.int64)
     digest = hashlib.sha256()
     tables: list[pa.Table] = []
-    for first, block in (found for group in groups for found in _tables(config, group)):
+    for first, block in chain.from_iterable(_tables(config, group) for group in groups):
         end = first + block.num_rows
         signals = signals_of(block)
         peaks, mask = peaks_of(block, last_sample_ms(signals.shape[1], rate_hz))

@@ -115,11 +115,8 @@ def scalar_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
         UserError: nested values, infinite numbers, or text that is not UTF-8.
     """
     column = _plain(column, where)
-    is_number = any(
-        test(column.type)
-        for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
-    )
-    if not is_number:
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    if not any(test(column.type) for test in tests):
         return column if pa.types.is_null(column.type) else text_column(column, where)
     numbers = column.cast(pa.float64(), safe=False)  # integers above 2^53 are rounded
     _refuse_rows(pc.is_inf(numbers), where, "are infinite")
@@ -164,11 +161,10 @@ def checked_signal(column: pa.ChunkedArray, length: int, where: str) -> pa.Chunk
 
 def signals_of(table: pa.Table) -> NDArray[np.float32]:
     """Return the waveforms [N, T] in uV, without a copy if the table has one chunk."""
-    chunks = [
-        chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1)
-        for chunk in table["signal"].chunks
-        if len(chunk)
-    ]
+    chunks: list[NDArray[Any]] = []
+    for chunk in table["signal"].chunks:
+        if len(chunk):
+            chunks.append(chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1))
     signals = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     return signals.astype(np.float32, copy=False)
 
@@ -257,8 +253,8 @@ def _columns(present: Sequence[str], config: DataConfig, where: str, waveforms: 
     check_unique_names(present, where)
     if len(set(config.static)) < len(config.static):
         raise UserError(f"data.static: each column must be named once, but got {list(config.static)}")
-    scalars = {config.subject_column, *config.recording_columns, *config.static}
-    if lists := scalars & {"signal", *PEAK_COLUMNS}:
+    lists = {config.subject_column, *config.recording_columns, *config.static} & {"signal", *PEAK_COLUMNS}
+    if lists:
         raise UserError(
             f"data: subject, recording and static columns must have one value per row, but got {sorted(lists)}"
         )

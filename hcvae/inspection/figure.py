@@ -131,7 +131,10 @@ def means_by_level(recordings: Recordings, among: Mask) -> list[tuple[float, int
 def _panel(axis: Axes, recordings: Recordings, title: str, means: list[tuple[float, int, NDArray[np.float64]]]) -> None:
     even = np.unique(np.linspace(0, len(means) - 1, MAX_LEVELS).round().astype(int))
     shown = [means[number] for number in even[::-1]]
-    labels = [f"{f'{level:g} dB' if np.isfinite(level) else 'no level'} ({rows})" for level, rows, _ in shown]
+    labels: list[str] = []
+    for level, rows, _ in shown:
+        level_label = f"{level:g} dB" if np.isfinite(level) else "no level"
+        labels.append(f"{level_label} ({rows})")
     waveforms = [mean for _, _, mean in shown]
     add_waterfall(axis, recordings.times_ms, waveforms, labels, ordered_colors(len(shown))[::-1], recordings.unit)
     axis.set_title(filled(title, PANEL_WIDTH, MEDIUM), fontsize=MEDIUM)

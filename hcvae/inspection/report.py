@@ -109,7 +109,7 @@ def show_trainability(ready: "Trainability", console: Console) -> None:
 
 def _levels(summary: Summary) -> TerminalTable:
     """Return a table of the rows at each level, in total and, if there are few subjects, of each."""
-    subjects = sorted({subject for counts in summary.rows_by_level.values() for subject in counts})
+    subjects = sorted(set().union(*summary.rows_by_level.values()))
     shown = subjects if len(subjects) <= MAX_SUBJECTS else []
     table = TerminalTable("Rows by level", ("level, dB", "rows", "subjects", *shown))
     for level, counts in summary.rows_by_level.items():

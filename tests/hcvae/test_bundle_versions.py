@@ -12,8 +12,8 @@ import torch
 import hcvae
 from hcvae import cli
 from hcvae.bundle import save_bundle
-from hcvae.bundle.reading import sha256_of
 from hcvae.bundle.versions import FORMAT_VERSION, UPGRADES
+from hcvae.digests import sha256_of_file
 from hcvae.errors import UserError
 from hcvae.generation import families, generate
 
@@ -31,7 +31,7 @@ def older(request, bundle) -> Path:
     """A bundle of each version before possible latencies."""
     assert json.loads((VERSION_1 / "config.json").read_text())["format_version"] == 1
     if request.param == 2:
-        with_keys(bundle, format_version=2, hcvae_version="0.1.0", weights_sha256=sha256_of(bundle / WEIGHTS))
+        with_keys(bundle, format_version=2, hcvae_version="0.1.0", weights_sha256=sha256_of_file(bundle / WEIGHTS))
     return bundle
 
 

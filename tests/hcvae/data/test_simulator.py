@@ -12,7 +12,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import PolynomialFeatures
 
 from hcvae.config import DataConfig
-from hcvae.data.normative import Condition, wave_amplitude_uv, wave_latency_ms, wave_width
+from hcvae.data.normative import RecordingConditions, wave_amplitude_uv, wave_latency_ms, wave_width
 from hcvae.data.simulator import COARSE_FACTORS, FACTORS, FINE_FACTORS, TREND_SHAPE, simulate
 from hcvae.data.synthesis import noise_waveforms, read_peaks, response_waveforms
 from hcvae.errors import UserError
@@ -44,9 +44,9 @@ def conditions(table: pa.Table) -> np.ndarray:
     return np.column_stack([*(column(table, name) for name in CONDITION_COLUMNS), women]).astype(float)
 
 
-def adult(level_db: list[float], *, female: bool = True, loss_db: float = 0.0) -> Condition:
+def adult(level_db: list[float], *, female: bool = True, loss_db: float = 0.0) -> RecordingConditions:
     n = len(level_db)
-    return Condition(
+    return RecordingConditions(
         np.array(level_db), np.full(n, 11.1), np.full(n, 30.0), np.full(n, loss_db), np.full(n, female, dtype=bool)
     )
 
@@ -107,7 +107,7 @@ def test_waves_come_later_and_smaller_with_age(table: pa.Table) -> None:
     assert 0.1 <= 30 * effect_of(table, latency[:, 4], rows)["age"] <= 0.25
     both = rows & np.isfinite(latency[:, 0])
     assert abs(30 * effect_of(table, latency[:, 4] - latency[:, 0], both)["age"]) < 0.06
-    young, old = adult([80.0]), Condition(*(np.array([x]) for x in (80.0, 11.1, 60.0, 0.0, True)))
+    young, old = adult([80.0]), RecordingConditions(*(np.array([x]) for x in (80.0, 11.1, 60.0, 0.0, True)))
     assert (wave_amplitude_uv(old) / wave_amplitude_uv(young))[0, 4] == pytest.approx(0.9, abs=0.01)
 
 
