@@ -34,13 +34,13 @@ from hcvae.validation import explain
         ),
     ],
 )
-def test_options_that_do_not_fit_are_refused_with_what_would_be_right(fields, message):
+def test_inconsistent_options_are_refused_with_what_would_be_right(fields, message):
     with pytest.raises(ValidationError) as error:
         ModelConfig.model_validate(fields)
     assert explain(error.value, ModelConfig).startswith(message)
 
 
-def test_options_go_together():
+def test_options_can_be_combined():
     ModelConfig(intermediate_levels=2, attention=True, local_segments=4)
     ModelConfig(local_segments=5, local_latent_dim=35)
     ModelConfig(model_type="standard", intermediate_levels=0, attention=False, local_segments=1)

@@ -52,7 +52,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_folder_comes_back_as_it_was_put(place: StoragePath, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_is_fetched_as_uploaded(place: StoragePath, folder: Path, tmp_path: Path) -> None:
     target = place / "trials" / "3"
     assert (target.is_complete(), target.listdir(), place.listdir()) == (False, [], [])
     target.upload(folder)
@@ -65,7 +65,7 @@ def test_a_folder_comes_back_as_it_was_put(place: StoragePath, folder: Path, tmp
         assert (local == target.path) if place.is_local else (local.name == "3")
 
 
-def test_what_was_there_is_replaced_whole(place: StoragePath, folder: Path, tmp_path: Path) -> None:
+def test_an_upload_replaces_the_old_folder(place: StoragePath, folder: Path, tmp_path: Path) -> None:
     place.upload(folder)
     place.upload(made(tmp_path / "other", {"README.md": b"another"}))
     place.fetch(tmp_path / "copy")
@@ -81,7 +81,7 @@ def test_a_moved_folder_is_at_its_target_only(place: StoragePath, folder: Path, 
     assert content(tmp_path / "copy") == FILES
 
 
-def test_what_is_removed_is_gone_and_may_be_removed_again(place: StoragePath, folder: Path) -> None:
+def test_remove_is_idempotent(place: StoragePath, folder: Path) -> None:
     (place / "one").upload(folder)
     (place / "file").write(b"x")
     for name in ("one", "one", "file", "file", "never"):
@@ -90,7 +90,7 @@ def test_what_is_removed_is_gone_and_may_be_removed_again(place: StoragePath, fo
     assert not (place / "one").is_complete()
 
 
-def test_a_file_is_replaced_whole(place: StoragePath) -> None:
+def test_a_file_is_replaced_atomically(place: StoragePath) -> None:
     file = place / "deep" / "study.json"
     assert not file.is_file()
     with pytest.raises(FileNotFoundError):
@@ -101,13 +101,13 @@ def test_a_file_is_replaced_whole(place: StoragePath) -> None:
     assert (place / "deep").listdir() == ["study.json"]
 
 
-def test_nothing_is_fetched_where_nothing_whole_is(place: StoragePath, tmp_path: Path) -> None:
+def test_fetching_an_incomplete_folder_fails(place: StoragePath, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         place.fetch(tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
 
 
-def test_a_folder_without_its_marker_is_not_there(remote: StoragePath, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_without_its_marker_is_ignored(remote: StoragePath, folder: Path, tmp_path: Path) -> None:
     remote.upload(folder)
     assert json.loads((remote / MARKER).read_text()) == {name: len(file) for name, file in FILES.items()}
     (remote / MARKER).remove()
@@ -117,9 +117,7 @@ def test_a_folder_without_its_marker_is_not_there(remote: StoragePath, folder: P
 
 
 @pytest.mark.parametrize("damage", ["removed", "shortened"])
-def test_a_folder_that_is_damaged_meanwhile_is_not_there(
-    damage: str, remote: StoragePath, folder: Path, tmp_path: Path
-) -> None:
+def test_a_damaged_folder_is_not_fetched(damage: str, remote: StoragePath, folder: Path, tmp_path: Path) -> None:
     remote.upload(folder)
     file = remote / "model.safetensors"
     file.remove() if damage == "removed" else file.write(b"half")
@@ -128,7 +126,7 @@ def test_a_folder_that_is_damaged_meanwhile_is_not_there(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
-def test_a_writer_that_is_killed_leaves_nothing_whole(remote: StoragePath, tmp_path: Path) -> None:
+def test_a_killed_upload_leaves_no_complete_folder(remote: StoragePath, tmp_path: Path) -> None:
     folder = made(tmp_path / "source", {f"part-{k}": os.urandom(8_000_000) for k in range(6)})
     program = "import sys, pathlib, hcvae.storage as s; s.StoragePath.of(sys.argv[1]).upload(pathlib.Path(sys.argv[2]))"
     writer = subprocess.Popen([sys.executable, "-c", program, str(remote), str(folder)])
@@ -145,7 +143,7 @@ def test_a_writer_that_is_killed_leaves_nothing_whole(remote: StoragePath, tmp_p
     assert content(tmp_path / "copy") == content(folder)
 
 
-def test_a_place_says_what_a_person_can_type(tmp_path: Path) -> None:
+def test_the_text_of_a_path_parses_to_the_same_path(tmp_path: Path) -> None:
     uri = "s3://bucket/studies?region=eu-central-1"
     assert str(StoragePath.of(uri) / "nightly" / "best") == "s3://bucket/studies/nightly/best?region=eu-central-1"
     assert StoragePath.of(str(StoragePath.of(uri) / "nightly")).name == "nightly"
@@ -167,7 +165,7 @@ def test_an_unknown_file_system_is_refused_by_name() -> None:
         StoragePath.of("nowhere://x").listdir()
 
 
-def test_a_bundle_that_is_not_there_is_said_to_be_so(remote: StoragePath) -> None:
+def test_a_missing_bundle_is_reported(remote: StoragePath) -> None:
     with pytest.raises(UserError, match="no whole model bundle"):
         hcvae.load(str(remote))
 
@@ -186,7 +184,7 @@ def test_a_marker_that_names_files_elsewhere_is_refused(
         remote.move(StoragePath.of(f"{remote}-moved"))
 
 
-def test_a_marker_that_is_nested_without_end_is_refused(remote: StoragePath, folder: Path, tmp_path: Path) -> None:
+def test_a_deeply_nested_marker_is_refused(remote: StoragePath, folder: Path, tmp_path: Path) -> None:
     remote.upload(folder)
     (remote / MARKER).write(b"[" * 10**5)
     with pytest.raises(UserError, match="hcvae did not write this folder"):

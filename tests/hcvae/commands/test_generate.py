@@ -41,7 +41,7 @@ def test_ranges_and_lists_are_combined(made, capsys):
     assert "sex = F, M\n" in said
 
 
-def test_beyond_the_training_range_only_where_told(made, trained_bundle):
+def test_conditions_outside_the_training_range_need_an_option(made, trained_bundle):
     level = trained_bundle.preprocessing.static.columns[0]
     assert (level.minimum, level.maximum) == (10, 90)
     with pytest.raises(UserError, match="trained on 10 to 90, but got 100"):
@@ -71,7 +71,7 @@ def test_with_a_second_recording(made, table, trained_bundle, tmp_path):
     assert_same(exchanged, swap(trained_bundle, first, second))
 
 
-def test_the_figure_is_drawn_where_asked(made, tmp_path, capsys):
+def test_the_figure_is_written_on_request(made, tmp_path, capsys):
     made("--condition", "stimulus_level_db=20:76:2", "--samples", 2, "--figure", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr().out
@@ -104,7 +104,7 @@ def assert_same(table, expected):
         (["--like", "a", "--fix", "shape"], "'global', 'local' or 'both'"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_written(made, tmp_path, words, message):
+def test_bad_options_are_refused_and_nothing_is_written(made, tmp_path, words, message):
     with pytest.raises(UserError, match=message):
         made(*words)
     assert list(tmp_path.iterdir()) == []

@@ -32,7 +32,7 @@ def table(tmp_path) -> Path:
     return tmp_path / "a.parquet"
 
 
-def test_a_table_is_told_with_warnings_and_exit_code_0(table, tmp_path, capsys, wide):
+def test_a_table_is_summarised_with_warnings_and_exit_code_0(table, tmp_path, capsys, wide):
     arguments = ["--figure", str(tmp_path / "a.png"), "--json", str(tmp_path / "a.json")]
     assert cli.run(["inspect", str(table), *arguments]) == 0
     said = capsys.readouterr().out
@@ -56,7 +56,7 @@ def test_a_table_is_told_with_warnings_and_exit_code_0(table, tmp_path, capsys, 
     assert written["independent_averages"][-1]["responses"] == 31
 
 
-def test_a_table_in_order_says_so(tmp_path, capsys, wide):
+def test_a_table_without_problems_is_reported(tmp_path, capsys, wide):
     write_table(simulate(200, 1), tmp_path / "a.parquet")
     assert cli.run(["inspect", str(tmp_path / "a.parquet")]) == 0
     said = capsys.readouterr().out
@@ -77,14 +77,14 @@ def test_other_columns_can_name_subjects_and_responses(make_table, tmp_path, cap
     assert written["independent_averages"][-1]["responses"] == 24
 
 
-def test_a_table_without_second_averages_says_which_columns_tell_them_apart(make_table, tmp_path, capsys, wide):
+def test_a_table_without_second_averages_is_reported_with_the_columns_compared(make_table, tmp_path, capsys, wide):
     write_table(make_table(time=[f"at {row}" for row in range(48)]), tmp_path / "a.parquet")
     assert cli.run(["inspect", str(tmp_path / "a.parquet")]) == 0
     said = capsys.readouterr().out
     assert "no independent averages: no two rows agree in subject_id, stimulus_level_db, sex, time" in said
 
 
-def test_a_bundle_is_told(trained, tmp_path, capsys, wide):
+def test_a_bundle_is_summarised(trained, tmp_path, capsys, wide):
     assert cli.run(["inspect", str(trained), "--json", str(tmp_path / "b.json")]) == 0
     said = capsys.readouterr().out
     assert "hierarchical conditional VAE" in said
@@ -103,7 +103,7 @@ def test_a_bundle_is_told(trained, tmp_path, capsys, wide):
         ([".", "--figure", "a.png"], "is for waveform tables"),
     ],
 )
-def test_what_is_neither_table_nor_bundle_is_refused(tmp_path, arguments, message):
+def test_other_files_are_refused(tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
         cli.run(["inspect", str(tmp_path / arguments[0]), *arguments[1:]])
 

@@ -51,7 +51,7 @@ def test_a_large_offset_costs_no_precision():
     assert scaling.groups[""].std_uv == pytest.approx(signals.std(dtype=np.float64), rel=1e-6)
 
 
-def test_groups_that_cannot_be_are_refused():
+def test_invalid_groups_are_refused():
     scaling = SignalNormalization.fit(SIGNALS, SPECIES, "species")
     with pytest.raises(UserError, match=r"'species' must be one of the training part's \['human', 'mouse'\].* 'cat'"):
         scaling.index(pa.table({"species": ["human", "cat"]}))
@@ -63,7 +63,7 @@ def test_groups_that_cannot_be_are_refused():
         SignalNormalization.fit(np.where(np.arange(5)[:, None] % 2, np.float32(0.1), SIGNALS), SPECIES, "species")
 
 
-def test_json_brings_the_scales_back_in_their_order():
+def test_scales_survive_json_in_order():
     scaling = SignalNormalization.fit(SIGNALS, SPECIES, "species")
     again = SignalNormalization.model_validate_json(scaling.model_dump_json())
     assert again == scaling

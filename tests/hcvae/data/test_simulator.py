@@ -281,7 +281,7 @@ def test_a_regressor_reads_every_coarse_and_fine_factor() -> None:
 # --- waveforms and peaks against scipy -------------------------------------------------------------------------------
 
 
-def test_noise_is_pink_noise_seen_through_the_bandpass() -> None:
+def test_noise_is_band_passed_pink_noise() -> None:
     rng = np.random.default_rng(0)
     n = 2**22
     spectrum = np.fft.rfft(rng.standard_normal(n))
@@ -373,7 +373,7 @@ def test_schema(table: pa.Table) -> None:
     assert np.isfinite(matrix(table, "signal")).all()
 
 
-def test_recording_columns_name_a_recording() -> None:
+def test_recording_columns_identify_a_recording() -> None:
     table = simulate(2_001, seed=2)
     keys = list(zip(*(table[name].to_pylist() for name in DataConfig().recording_columns), strict=True))
     halves = table["half"].to_pylist()
@@ -384,7 +384,7 @@ def test_recording_columns_name_a_recording() -> None:
     assert len(set(table["subject_id"].to_pylist())) >= 40
 
 
-def test_the_seed_decides_everything() -> None:
+def test_the_seed_determines_everything() -> None:
     first, second = simulate(501, seed=4), simulate(501, seed=4)
     for name in first.column_names:  # numpy, because to Arrow an absent label (NaN) is unlike itself
         flat = [table[name].combine_chunks() for table in (first, second)]

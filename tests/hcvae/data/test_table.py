@@ -49,7 +49,7 @@ def test_tables_are_read_as_one_whatever_their_number_types_and_extra_columns(ma
     assert signals_of(result).shape == (32, 64)
 
 
-def test_licences_of_all_tables_are_known_with_whom_they_ask_to_name(make_table, tmp_path):
+def test_licences_and_attributions_of_all_tables_are_kept(make_table, tmp_path):
     rate = {"sampling_rate_hz": "20000"}
     for name, metadata in (
         ("a", rate | {"licence": "Apache-2.0", "attribution": "Wang et al. (2021)"}),
@@ -140,7 +140,7 @@ def test_rows_are_counted_over_the_whole_table_and_not_its_pieces(make_table):
         check_table(table, CONFIG, 64, "lab")
 
 
-def test_a_wrong_signal_length_says_both_lengths(make_table):
+def test_a_wrong_signal_length_is_reported_with_both_lengths(make_table):
     with pytest.raises(
         UserError,
         match=r"column 'signal' \(model.signal_length=200\): 48 of 48 rows must hold 200 values, but got \[64\]",
@@ -162,7 +162,7 @@ def test_the_same_file_twice_is_refused(make_table, tmp_path):
         ({"subject_column": "signal"}, r"must have one value per row, but got \['signal'\]"),
     ],
 )
-def test_columns_that_the_config_cannot_name_are_refused(make_table, settings, message):
+def test_columns_that_cannot_have_their_role_are_refused(make_table, settings, message):
     with pytest.raises(UserError, match=message):
         check_table(make_table(), CONFIG.model_copy(update=settings), 64, "lab")
 
@@ -195,13 +195,13 @@ def test_nan_in_a_static_column_is_a_null(make_table):
         (20000, 40000.0, "recorded at 20000 Hz, but got data.sampling_rate_hz=40000"),
     ],
 )
-def test_a_sampling_rate_that_cannot_be_is_refused(make_table, stored, given, message):
+def test_an_invalid_sampling_rate_is_refused(make_table, stored, given, message):
     config = CONFIG.model_copy(update={"sampling_rate_hz": given})
     with pytest.raises(UserError, match=f"lab: .*{message}"):
         check_table(make_table(rate_hz=stored), config, 64, "lab")
 
 
-def test_the_config_gives_the_sampling_rate_where_the_metadata_is_silent(make_table):
+def test_the_configuration_gives_a_missing_sampling_rate(make_table):
     config = CONFIG.model_copy(update={"sampling_rate_hz": 24414.0625})
     assert sampling_rate_of(check_table(make_table(rate_hz=None), config, 64, "lab")) == 24414.0625
 

@@ -33,7 +33,7 @@ def test_each_level_has_its_mean(simulated):
         assert np.allclose(mean, signals[levels == level].mean(axis=0), atol=1e-6)
 
 
-def test_the_figure_has_a_scale_bar_and_a_line_a_level_the_highest_on_top(simulated):
+def test_the_figure_has_a_scale_bar_and_a_line_per_level_the_highest_on_top(simulated):
     (axis,) = grand_averages(Recordings.of(simulated)).axes
     assert axis.get_xlabel() == "ms after stimulus onset"
     assert axis.get_title() == "simulator, human\nclick"
@@ -49,7 +49,7 @@ def test_the_figure_has_a_scale_bar_and_a_line_a_level_the_highest_on_top(simula
     assert all(contrast(line.get_color()) >= 3 for line in lines)
 
 
-def test_stimuli_that_find_no_panel_are_named(make_table):
+def test_stimuli_without_a_panel_are_listed(make_table):
     species = [f"species {number // 3:02}" for number in range(48)]
     recordings = Recordings.of(make_table(species=species, stimulus_level_db=None))
     figure = grand_averages(recordings)
@@ -88,7 +88,7 @@ def test_every_dataset_and_frequency_of_real_recordings_has_its_panel_and_scale(
     assert stankovic < 0.1 < humans < 1 < mouse
 
 
-def test_more_levels_than_find_room_are_named(make_table):
+def test_omitted_levels_are_listed(make_table):
     table = make_table(stimulus_level_db=np.arange(48) / 7)
     (axis,) = grand_averages(Recordings.of(table)).axes
     assert len(labels(axis)) == MAX_LEVELS == 40
@@ -110,7 +110,7 @@ def test_time_and_unit_are_those_of_the_table(make_table):
         grand_averages(broken)
 
 
-def test_rows_without_a_waveform_are_left_out_and_told(make_table):
+def test_rows_without_a_waveform_are_left_out_and_reported(make_table):
     signals = np.tile(np.sin(np.arange(64)), (48, 1))
     signals[0] = np.nan
     recordings = Recordings.of(make_table(signal=list(signals), stimulus_level_db=None))
