@@ -123,7 +123,7 @@ def test_a_static_dim_that_differs_is_refused_with_the_encoded_columns(make_tabl
 def test_a_peak_window_other_than_the_waveforms_is_refused(make_table, written):
     path = written(make_table())
     assert prepare(config(path, peak_window_ms=3.15)).preprocessing.window_ms == 3.15  # 64 samples at 20 kHz
-    with pytest.raises(UserError, match=r"model\.peak_window_ms: must be 3\.15, .* but got 10\.0; null takes it"):
+    with pytest.raises(UserError, match=r"model\.peak_window_ms: must be 3\.15, .* but got 10\.0; null: from the data"):
         prepare(config(path, peak_window_ms=10.0))
 
 

@@ -53,7 +53,7 @@ def test_the_subject_is_the_unit_from_five_subjects_on(make_table, subjects, uni
 
 @pytest.mark.parametrize(
     ("unit", "subjects", "meaning"),
-    [("subject", 3, "subjects that the model has not seen"), ("recording", 9, "say nothing about other subjects")],
+    [("subject", 3, "subjects that the model has not seen"), ("recording", 9, "not for other subjects")],
 )
 def test_either_unit_can_be_set_and_is_explained(make_table, unit, subjects, meaning):
     split = split_rows(make_table(subjects), config(unit=unit))
@@ -74,9 +74,9 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order_of_the_rows(make_tab
 @pytest.mark.parametrize(
     ("subjects", "recordings", "split", "message"),
     [
-        (2, 9, {"unit": "subject"}, "each part needs a subject, but got 2 in all .*use unit 'recording'"),
-        (1, 2, {}, "each part needs a recording, but got 2 in all .*check data.recording_columns"),
-        (1, 2, {"unit": "recording"}, "each part needs a recording, but got 2 in all"),
+        (2, 9, {"unit": "subject"}, "each part needs a subject, but got 2 in total .*use unit 'recording'"),
+        (1, 2, {}, "each part needs a recording, but got 2 in total .*check data.recording_columns"),
+        (1, 2, {"unit": "recording"}, "each part needs a recording, but got 2 in total"),
         (5, 2, {"validation": 0.55, "test": 0.44}, "but got 5 in total for validation=0.55 and test=0.44"),
     ],
 )

@@ -112,6 +112,6 @@ def test_an_error_in_a_file_is_reported_with_its_row(config: Config, simulated: 
         simulated.schema.get_field_index("signal"), "signal", pa.FixedSizeListArray.from_arrays(signals.ravel(), 200)
     )
     pq.write_table(changed.slice(950), config.data.tables[1], row_group_size=100)
-    message = r"b\.parquet, from row 1250: column 'signal': 1 of 100 rows contain NaN .* the rows are 12 \(from 0\)"
+    message = r"b\.parquet, from row 1250 on: column 'signal': 1 of 100 rows contain NaN .* the rows are 12 \(from 0\)"
     with pytest.raises(UserError, match=message):
         prepare_stream(config)

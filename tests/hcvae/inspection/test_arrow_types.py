@@ -218,5 +218,5 @@ def test_peaks_of_another_type(make_table, tmp_path, valid):
 
 def test_no_rows_and_no_columns(tmp_path, make_table):
     code, message = inspect(make_table().slice(0, 0), tmp_path / "a.parquet")
-    assert (code, message.endswith("must hold rows, but got none")) == (2, True)
+    assert (code, message.endswith("must have rows, but got none")) == (2, True)
     assert inspect(pa.table({}), tmp_path / "a.parquet")[0] == 2

@@ -77,8 +77,8 @@ def test_the_waveforms_that_are_missing_are_counted(own):
     ("rows", "without", "said"),
     [
         (2, (), "no column that could condition a model varies, such as stimulus_level_db"),
-        (4, (), "3 are needed at least"),
-        (40, ("stimulus_level_db", "sex", "n_averages"), "no column varies"),
+        (4, (), "at least 3 are needed"),
+        (40, ("stimulus_level_db", "sex", "n_averages"), "no column that could condition"),
     ],
 )
 def test_what_is_missing_for_training(own, rows, without, said):
