@@ -5,22 +5,11 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from hcvae import __version__
-from hcvae.commands import MODULES
+from hcvae.command_table import COMMANDS
 from hcvae.errors import USER_ERROR, UserError
 from hcvae.interruption import guard_program
 from hcvae.suggest import did_you_mean
 
-COMMANDS = {
-    "simulate": "write a table of simulated recordings with known factors",
-    "import": "read recordings of devices and programs into one waveform table",
-    "inspect": "summarise a waveform table or a model bundle and report problems",
-    "generate": "generate waveforms with a model bundle",
-    "explore": "vary conditions and latents of a model bundle in the browser",
-    "export": "write a model bundle as ONNX files, for other languages and runtimes",
-    "evaluate": "evaluate model bundles and compare them with baselines",
-    "diagnose": "report problems in the training of a model bundle, with remedies",
-}
-"""Summary of each command."""
 HELP = """usage: hcvae COMMAND [options]
 
 commands:
@@ -45,9 +34,9 @@ def run(arguments: Sequence[str]) -> int:
     if name == "--version":
         print(f"hcvae {__version__}")
         return 0
-    if name not in MODULES:
-        raise UserError(f"{name}: unknown command{did_you_mean(name, list(MODULES))}")
-    status: int = import_module(MODULES[name]).run(rest)
+    if name not in COMMANDS:
+        raise UserError(f"{name}: unknown command{did_you_mean(name, list(COMMANDS))}")
+    status: int = import_module(COMMANDS[name].module).run(rest)
     return status
 
 
@@ -60,7 +49,8 @@ def main() -> None:
 
 
 def _help() -> str:
-    return HELP.format(commands="\n".join(f"  {name:10} {summary}" for name, summary in COMMANDS.items()))
+    lines = [f"  {name:10} {entry.summary}" for name, entry in COMMANDS.items()]
+    return HELP.format(commands="\n".join(lines))
 
 
 if __name__ == "__main__":

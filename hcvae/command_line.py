@@ -21,7 +21,7 @@ from pydantic_settings import (
 )
 
 from hcvae import __version__
-from hcvae.commands import MODULES
+from hcvae.command_table import COMMANDS
 from hcvae.errors import USER_ERROR, UserError
 from hcvae.interruption import end_interrupted, interruptible
 from hcvae.suggest import did_you_mean
@@ -31,7 +31,8 @@ NUMBER = re.compile(r"\d+(\.\d+)?")
 OPTION_WITH_NUMBERS = re.compile(r"(?:^| )--([\w.-]+)[ =][\d.,]+$")
 
 
-PROGRAMS = {module: f"hcvae {name}" for name, module in MODULES.items()}
+PROGRAMS = {entry.module: f"hcvae {name}" for name, entry in COMMANDS.items()}
+"""Commands as users type them, by module."""
 
 
 def kebab_case(name: str) -> str:

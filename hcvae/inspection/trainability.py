@@ -15,7 +15,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
 from hcvae.inspection.recordings import LEVEL, Recordings
-from hcvae.training.readiness import ROW, remedy, unmeasured
+from hcvae.readiness import ROW, remedy, unmeasured
 
 CONDITIONS = (
     LEVEL,

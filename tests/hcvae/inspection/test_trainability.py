@@ -16,7 +16,7 @@ from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.inspection import read
 from hcvae.inspection.trainability import trainability
-from hcvae.training.readiness import unmeasured
+from hcvae.readiness import unmeasured
 
 COLUMNS = ["record_id", "subject_id", "stimulus_level_db", "recording_index", "n_averages", "sex", "signal"]
 
