@@ -60,7 +60,7 @@ def _panel(
     steps: list[str] = []
     if shares:
         rows = np.unique(np.linspace(0, count - 1, MAX_PLOTTED).round().astype(int))
-        steps = [shares[row] for row in rows]
+        steps = [shares[int(row)] for row in rows]
     compared = {
         name: recording.signal_uv for name, recording in recorded.items() if _scale(recording.condition, group) == scale
     }

@@ -122,7 +122,7 @@ def generated(shown: Sequence[Panel], times_ms: Array, title: str = "Generated w
     titles = [panel.title for panel in shown]
     figure, axes = panels(*grid_of(len(shown)), scales, titles, (3.2, 2.3))
     looks: dict[str, dict[str, object]] = {}
-    marked = [np.empty((0, 3))]
+    marked: list[Array] = [np.empty((0, 3))]
     for axis, panel in zip(axes, shown, strict=True):
         looks |= _plot_panel(axis, times_ms, panel)
         if panel.latency_ms is not None:
