@@ -116,8 +116,10 @@ def scalar_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     """
     column = _plain(column, where)
     tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    if pa.types.is_null(column.type):
+        return column
     if not any(test(column.type) for test in tests):
-        return column if pa.types.is_null(column.type) else text_column(column, where)
+        return text_column(column, where)
     numbers = column.cast(pa.float64(), safe=False)  # integers above 2^53 are rounded
     _refuse_rows(pc.is_inf(numbers), where, "are infinite")
     return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)

@@ -64,8 +64,10 @@ def stimuli(recordings: Recordings) -> list[Stimulus]:
         for size, members in classes:
             mask = np.zeros(len(recordings), bool)
             mask[members] = True
-            suffix = f"\npeak to peak about {float(f'{size:.1g}'):g} {recordings.unit}" if len(classes) > 1 else ""
-            found.append(Stimulus(title + suffix, mask, (*_sort_key(values), size)))
+            class_title = title
+            if len(classes) > 1:
+                class_title += f"\npeak to peak about {float(f'{size:.1g}'):g} {recordings.unit}"
+            found.append(Stimulus(class_title, mask, (*_sort_key(values), size)))
     return sorted(found, key=lambda stimulus: -int(stimulus.rows.sum()))
 
 
@@ -122,7 +124,10 @@ def means_by_level(recordings: Recordings, among: Mask) -> list[tuple[float, int
     """Return the levels in dB (NaN: unknown) of the rows `among` [N], each with its number of rows and mean [T]."""
     result = []
     for level in np.unique(recordings.levels_db[among]):  # all NaN are one value
-        of_level = among & (np.isnan(recordings.levels_db) if np.isnan(level) else recordings.levels_db == level)
+        of_level = recordings.levels_db == level
+        if np.isnan(level):
+            of_level = np.isnan(recordings.levels_db)
+        of_level &= among
         mean = recordings.signals_uv[of_level].mean(axis=0, dtype=np.float64)
         result.append((float(level), int(of_level.sum()), mean))
     return result
@@ -173,7 +178,9 @@ def _by_amplitude(recordings: Recordings, rows: NDArray[np.int64]) -> list[tuple
     typical = np.empty(subject.max() + 1)
     for number, own in enumerate(groups(subject)):
         loudest = own[highest[own]]
-        typical[number] = np.median(size[loudest if loudest.size else own])
+        if not loudest.size:
+            loudest = own
+        typical[number] = np.median(size[loudest])
     order = np.argsort(typical)
     rising = np.maximum(typical[order], np.finfo(float).tiny)
     classes = np.split(order, np.flatnonzero(rising[1:] > AMPLITUDE_GAP * rising[:-1]) + 1)

@@ -59,13 +59,15 @@ def _subjects(recordings: Recordings) -> list[Finding]:
 def _amplitudes(recordings: Recordings) -> tuple[dict[str, float], dict[str, str]]:
     """Return the median peak-to-peak amplitude in uV at the highest levels, and the species, of each subject."""
     _, subject = np.unique(recordings.subject, return_inverse=True)
-    known = recordings.scalars[SPECIES] if SPECIES in recordings.scalars.column_names else None
+    known: list[str | None] = [None] * len(recordings)
+    if SPECIES in recordings.scalars.column_names:
+        known = recordings.scalars[SPECIES].to_pylist()
     amplitude = {}
     species = {}
     for rows in groups(subject, recordings.highest(subject)):
         name = str(recordings.subject[rows[0]])
         amplitude[name] = float(np.median(np.ptp(recordings.signals_uv[rows], axis=1)))
-        species[name] = str(known[int(rows[0])].as_py() or "") if known else ""
+        species[name] = str(known[rows[0]] or "")
     return amplitude, species
 
 

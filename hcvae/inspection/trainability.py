@@ -93,7 +93,7 @@ def _settings(
     others: dict[str, tuple[Any, Any]] = {
         "data.subject_column": (subject_column, defaults.subject_column),
         "data.recording_columns": (key, list(defaults.recording_columns)),
-        "data.average_columns": (list(average_columns) if average_columns else None, None),
+        "data.average_columns": (list(average_columns or ()), []),
         "data.sampling_rate_hz": (sampling_rate_hz, None),
         "model.signal_length": (recordings.signals_uv.shape[1], Config().model.signal_length),
     }
