@@ -295,7 +295,7 @@ def test_an_impossible_model_is_refused_before_memory_is_allocated(bundle, chang
         (lambda c: c["static"]["columns"][0].update(std=0), "must have minimum <= maximum, std > 0"),
         (lambda c: c["static"]["columns"][0].update(mean=1e31), r"mean: input should be less than"),
         (lambda c: c["static"]["columns"][1].update(name="stimulus_level_db"), "names must differ"),
-        (lambda c: c["signal"]["groups"].update(M={"mean_uv": 0, "std_uv": 1}), "one without a name otherwise"),
+        (lambda c: c["signal"]["groups"].update(M={"mean_uv": 0, "std_uv": 1}), "else there must be one group named"),
         (lambda c: c["signal"]["groups"][""].update(std_uv=0), "std_uv: input should be greater than"),
         (lambda c: c["signal"]["groups"][""].update(std_uv="1"), "std_uv: must be a number"),
         (lambda c: c["typical"][""].update(sex="X"), "but got 'X' for column 'sex'"),

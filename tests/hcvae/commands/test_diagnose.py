@@ -89,5 +89,5 @@ def test_help_has_the_exit_codes_and_examples(capsys):
     with pytest.raises(SystemExit):
         cli.run(["diagnose", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "0 when there are none, 1 when there are, 2 on bad input" in said
+    assert "0 without problems, 1 with problems, 2 on bad input" in said
     assert "hcvae diagnose results/model" in said.split("examples:")[1]
