@@ -21,7 +21,7 @@ from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.peaks import valid_waves
 
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ModelFigures:
     preprocessing: Preprocessing
     part: Part
 
-    def reconstructions(self, rows: Rows) -> Figure:
+    def reconstructions(self, rows: RowNumbers) -> Figure:
         """Plot rows [R] and their reconstructions."""
         part = self.part
         waveforms, predicted_ms = self.decode(self.latents(rows), self.static[rows])
@@ -42,7 +42,7 @@ class ModelFigures:
         scales = part.group[rows].tolist()
         return plots.reconstructions(recorded_uv, waveforms, self.times_ms, picked_ms, predicted_ms, titles, scales)
 
-    def swap_grid(self, rows: Rows) -> Figure:
+    def swap_grid(self, rows: RowNumbers) -> Figure:
         """Plot z_global of each row [R] combined with z_local of each, under the condition of the first row."""
         pairs = np.array(list(product(rows, rows)))
         latents = self.latents(pairs[:, 0]) | {"local": self.latents(pairs[:, 1])["local"]}
@@ -63,7 +63,7 @@ class ModelFigures:
             kl[block] = (-0.5 * (1 + logvar - mu.square() - logvar.exp())).mean(dim=0).numpy()
         return plots.latent_use(variances, kl)
 
-    def conditions(self, rows: Rows) -> list[str]:
+    def conditions(self, rows: RowNumbers) -> list[str]:
         """Return titles for rows [R]: their source and stimulus, or all static columns if there is no such column."""
         conditions = [self.preprocessing.static.decode(self.part.static[row]) for row in rows]
         names = [name for name in STIMULUS if name in conditions[0]] or list(conditions[0])
@@ -73,7 +73,7 @@ class ModelFigures:
             titles.append(listed([label_of(name, condition[name]) for name in known]))
         return titles
 
-    def latents(self, rows: Rows) -> dict[str, Tensor]:
+    def latents(self, rows: RowNumbers) -> dict[str, Tensor]:
         """Return the posterior means of rows [R], by block."""
         return {block: self._posterior[f"mu_{block}"][rows] for block in self.model.latent_dims}
 

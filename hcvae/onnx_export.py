@@ -37,7 +37,7 @@ BATCHES = (1, 3, 64)
 TRACED_ROWS = 2
 """Batch size at which the network is traced; not in `BATCHES`."""
 
-Rows = Callable[[int], NDArray[np.float64]]
+RowSource = Callable[[int], NDArray[np.float64]]
 """Generates the given number of rows of an input."""
 
 
@@ -77,13 +77,13 @@ def export(bundle: Bundle, path: Path) -> dict[Path, float]:
     return differences
 
 
-def _parts(bundle: Bundle) -> dict[str, tuple[Any, dict[str, Rows]]]:
+def _parts(bundle: Bundle) -> dict[str, tuple[Any, dict[str, RowSource]]]:
     """Return the network of each file, with generators of its inputs by name."""
     random = np.random.default_rng(0)
     signal = partial(_signals, bundle, random)
     condition = partial(_conditions, bundle, random)
-    latents: dict[str, Rows] = {}
-    noise: dict[str, Rows] = {}
+    latents: dict[str, RowSource] = {}
+    noise: dict[str, RowSource] = {}
     for block, dim in bundle.model.latent_dims.items():
         latents[f"z_{block}"] = noise[f"noise_{block}"] = partial(_normal, dim, random)
     return {
@@ -93,7 +93,7 @@ def _parts(bundle: Bundle) -> dict[str, tuple[Any, dict[str, Rows]]]:
     }
 
 
-def _write(path: Path, network: Any, inputs: dict[str, Rows], metadata: dict[str, str]) -> None:
+def _write(path: Path, network: Any, inputs: dict[str, RowSource], metadata: dict[str, str]) -> None:
     onnx = _library("onnx")
     arguments = tuple(_tensor(make(TRACED_ROWS)) for make in inputs.values())
     rows = {0: torch.export.Dim("batch")}
@@ -118,7 +118,7 @@ def _write(path: Path, network: Any, inputs: dict[str, Rows], metadata: dict[str
     onnx.save_model(model, path)
 
 
-def _largest_difference(path: Path, network: nn.Module, inputs: dict[str, Rows]) -> float:
+def _largest_difference(path: Path, network: nn.Module, inputs: dict[str, RowSource]) -> float:
     session = _library("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
     differences = []
     for rows in BATCHES:

@@ -170,10 +170,10 @@ def _type_of(model: type[BaseModel]) -> str | None:
     return None if field is None else str(field.default)
 
 
-def shortened(text: str, most: int = MAX_CHARACTERS) -> str:
-    """Return at most `most` characters of `text`, with control characters escaped."""
-    shown = "".join(map(_printable, text[: most + 1]))
-    return shown if len(text) <= most else f"{shown[:most]}..."
+def shortened(text: str, max_length: int = MAX_CHARACTERS) -> str:
+    """Return at most `max_length` characters of `text`, with control characters escaped."""
+    shown = "".join(map(_printable, text[: max_length + 1]))
+    return shown if len(text) <= max_length else f"{shown[:max_length]}..."
 
 
 def _printable(character: str) -> str:

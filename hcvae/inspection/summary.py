@@ -18,7 +18,7 @@ WAVEFORM_COLUMNS = ("signal", *PEAK_COLUMNS)
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnSummary:
     """A column with one value per row."""
 
     name: str
@@ -42,7 +42,7 @@ class Summary(Described):
     samples: int
     sampling_rate_hz: float
     duration_ms: float
-    columns: list[Column]
+    columns: list[ColumnSummary]
     rows_by_level: dict[str, dict[str, int]]
     """Number of rows of each subject at each level in dB; empty if no level is known."""
     rms_uv: dict[str, float]
@@ -77,26 +77,26 @@ def summarise(recordings: Recordings) -> Summary:
     )
 
 
-def _column(recordings: Recordings, name: str) -> Column:
+def _column(recordings: Recordings, name: str) -> ColumnSummary:
     stored = recordings.table[name]
     type_name = str(stored.type)
     if name not in recordings.scalars.column_names:
-        return Column(name, type_name, stored.null_count, 0, "not inspected: several values per row", None, None)
+        return ColumnSummary(name, type_name, stored.null_count, 0, "not inspected: several values per row", None, None)
     column = recordings.scalars[name]
     known = column.drop_null()
     exact = stored if pa.types.is_integer(stored.type) else column  # float64 would round large integers
     distinct = len(pc.unique(exact.drop_null()))
     if not distinct:
-        return Column(name, type_name, column.null_count, distinct, "", None, None)
+        return ColumnSummary(name, type_name, column.null_count, distinct, "", None, None)
     if pa.types.is_float64(column.type):
         lowest, highest = (float(value) for value in pc.min_max(known).as_py().values())
         shown = f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
-        return Column(name, type_name, column.null_count, distinct, shown, lowest, highest)
+        return ColumnSummary(name, type_name, column.null_count, distinct, shown, lowest, highest)
     counts = sorted(pc.value_counts(known).to_pylist(), key=lambda entry: -entry["counts"])
     values = [str(entry["values"]) for entry in counts[:MAX_LISTED_VALUES]]
     if distinct > MAX_LISTED_VALUES:
         values.append("...")
-    return Column(name, type_name, column.null_count, distinct, ", ".join(values), None, None)
+    return ColumnSummary(name, type_name, column.null_count, distinct, ", ".join(values), None, None)
 
 
 def _rows_by_level(recordings: Recordings) -> dict[str, dict[str, int]]:
