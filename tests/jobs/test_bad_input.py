@@ -168,7 +168,7 @@ def one_recording(table: pa.Table) -> pa.Table:
         (
             lambda t: t.replace_schema_metadata(None),
             [],
-            r"table\.parquet: no sampling_rate_hz in the metadata; give data\.sampling_rate_hz",
+            r"table\.parquet: no sampling_rate_hz in the metadata; set data\.sampling_rate_hz",
         ),
         (lambda t: t, ["--data.sampling_rate_hz=10000"], r"recorded at 20000 Hz, but got data\.sampling_rate_hz=10000"),
     ],

@@ -667,7 +667,7 @@ class TestRights:
         assert "--key" in said
         assert "recordings" not in said
         said = told(path, *mapped("layout=columns"), out=locked / "o.parquet")
-        assert "no folder that you may write to" in said
+        assert "not a folder that you may write to" in said
         assert "recordings" not in said
 
     def test_a_key_that_may_not_be_reached(self, tmp_path, told, locked):
