@@ -31,9 +31,9 @@ from benchmarks.science import ROOT, as_json
 from benchmarks.science_report import between, spread
 from benchmarks.science_runs import RECORDED_TABLES, merged
 from hcvae import command_line
+from hcvae.atomic import atomic_write
 from hcvae.bundle import Bundle, load
 from hcvae.config import Config
-from hcvae.data.atomic import written_whole
 from hcvae.data.dataset import next_in_cycle, prepare
 from hcvae.data.simulator import simulate
 from hcvae.data.split import row_codes
@@ -139,7 +139,7 @@ def run(arguments: Sequence[str]) -> int:
             progress.update(task, description=f"{name}, {subject} held out, seed {seed}")
             record = bench.measure(WAYS[name], subject, seed)
             path = _path(seed, name, subject)
-            with written_whole(path) as temporary:
+            with atomic_write(path) as temporary:
                 temporary.write_text(json.dumps({"way": name, "subject": subject, "seed": seed, **record}, indent=1))
             console.print(f"{path.stem}: {record['measures']['cross_average_nmse']:.3f}", highlight=False)
             progress.advance(task)

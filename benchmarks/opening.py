@@ -52,7 +52,7 @@ class Opening(command_line.Command):
 
     rows: int = Field(5_000_000, ge=GROUP_ROWS)
     """Waveforms of the table."""
-    memory_rows: int = Field(200_000, ge=GROUP_ROWS, validation_alias="memory-rows")
+    memory_rows: int = Field(200_000, ge=GROUP_ROWS)
     """Waveforms of the table in memory."""
     batches: int = Field(800, ge=1)
     """Batches after the first that are timed."""

@@ -29,9 +29,9 @@ from benchmarks.processor import processor, without_slow
 from benchmarks.science_report import write_report
 from benchmarks.science_runs import Run, runs
 from hcvae import command_line
+from hcvae.atomic import atomic_write
 from hcvae.bundle import load
 from hcvae.config import Config
-from hcvae.data.atomic import written_whole
 from hcvae.data.dataset import prepare
 from hcvae.evaluation import (
     Findings,
@@ -174,7 +174,7 @@ def portable(item: Run) -> dict[str, Any]:
 
 def write(item: Run, record: dict[str, Any]) -> None:
     """Write the record."""
-    with written_whole(RESULTS / f"{item.key}.json") as temporary:
+    with atomic_write(RESULTS / f"{item.key}.json") as temporary:
         temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 

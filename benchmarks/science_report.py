@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from hcvae.data.atomic import written_whole
+from hcvae.atomic import atomic_write
 
 COLUMNS = {
     "r2": "R2",
@@ -38,7 +38,7 @@ def write_report(results: Path, page: Path) -> None:
         text = between(text, group, table(records, COLUMNS))
         text = between(text, f"{group} peaks", table(records, PEAKS))
         text = between(text, f"{group} cost", cost(records))
-    with written_whole(page) as temporary:
+    with atomic_write(page) as temporary:
         temporary.write_text(text)
 
 

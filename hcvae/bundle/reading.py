@@ -2,7 +2,6 @@
 is read outside the bundle's folder.
 """
 
-import hashlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic_core import from_json, to_json
 from safetensors import SafetensorError, safe_open
 
 from hcvae.config import Section
+from hcvae.digests import sha256_of_file
 from hcvae.errors import UserError
 from hcvae.models import MAX_WEIGHTS
 from hcvae.validation import explain, shortened
@@ -116,12 +116,6 @@ def read_weights(
     return tensors
 
 
-def sha256_of(path: Path) -> str:
-    """Digest of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _own_file(folder: Path, name: str, most_bytes: int) -> Path:
     path = folder / name
     try:
@@ -167,5 +161,5 @@ def _compare(path: Path, wanted: Mapping[str, torch.Tensor], found: Mapping[str,
 
 
 def _check_digest(path: Path, sha256: str | None) -> None:
-    if sha256 is not None and sha256_of(path) != sha256:
+    if sha256 is not None and sha256_of_file(path) != sha256:
         raise UserError(f"{path}: is not the file that config.json was written with (SHA-256); pull the bundle again")

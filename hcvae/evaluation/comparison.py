@@ -1,7 +1,5 @@
 """Several bundles and the baselines beside them, as columns of one table and as JSON."""
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,22 +112,6 @@ class Comparison(Described):
     def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
-
-
-def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write JSON under a temporary name, then rename.
-
-    Raises:
-        UserError: `path` cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False))
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error}; name a folder that you may write to") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def folder_names(paths: Sequence[str]) -> list[str]:

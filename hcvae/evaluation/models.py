@@ -25,9 +25,9 @@ from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.models.condition import ConditionRegression
 from hcvae.models.pca import PrincipalComponents
+from hcvae.readiness import routing_data
 from hcvae.training.evaluation import evaluate, learnt_peaks
 from hcvae.training.objective import Objective
-from hcvae.training.readiness import routing_data
 from hcvae.training.tensors import PartTensors
 
 RECONSTRUCTION = ("reconstruction_nmse", "r2", "correlation")

@@ -4,7 +4,6 @@ Legend: B batch, T samples, S static parameters, G global and L local latent dim
 """
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from hcvae.errors import UserError
 from hcvae.losses.kl import Number, gaussian_kl
+from hcvae.suggest import did_you_mean
 
 DEFAULT_WEIGHTS: dict[str, float] = {
     "reconstruction": 1.0,
@@ -182,9 +182,7 @@ def _one_if_zero(count: Number) -> Number:
 def _complete(weights: Mapping[str, Number] | None) -> dict[str, Number]:
     for name in weights or {}:
         if name not in DEFAULT_WEIGHTS:
-            close = get_close_matches(name, DEFAULT_WEIGHTS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"the components are {', '.join(DEFAULT_WEIGHTS)}"
-            raise UserError(f"loss_weights.{name}: unknown component; {hint}")
+            raise UserError(f"loss_weights.{name}: unknown component{did_you_mean(name, list(DEFAULT_WEIGHTS))}")
     return {**DEFAULT_WEIGHTS, **(weights or {})}
 
 

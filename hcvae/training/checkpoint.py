@@ -22,8 +22,8 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from hcvae.atomic import atomic_folder
 from hcvae.config import Config, Precision
-from hcvae.data.atomic import folder_written_whole
 from hcvae.retrying import retry
 from hcvae.storage import StoragePath
 
@@ -65,7 +65,7 @@ def save_checkpoint(
     target = folder / f"epoch-{state.epoch:04d}"
 
     def write() -> None:
-        with folder_written_whole(target) as temporary:
+        with atomic_folder(target) as temporary:
             save_file(model.state_dict(), temporary / "model.safetensors")
             save_file(_optimizer_tensors(optimizer), temporary / "optimizer.safetensors")
             save_file(best, temporary / "best.safetensors")
@@ -111,7 +111,7 @@ def copy_newest(folders: Iterable[StoragePath], target: Path, identity: dict[str
     """
     folders = list(folders)
     for _ in range(LOOKS):
-        names = [(name, folder / name) for folder in folders for name in folder.names() if CHECKPOINT.fullmatch(name)]
+        names = [(name, folder / name) for folder in folders for name in folder.listdir() if CHECKPOINT.fullmatch(name)]
         for name, checkpoint in sorted(names, key=itemgetter(0), reverse=True):
             try:
                 if _is_same(_state_in((checkpoint / "state.json").read_text()), identity):

@@ -39,7 +39,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Measure `model` on `part` from posterior means, in eval mode, with `bf16` its networks under autocast.
 
-    `routing` is the result of `hcvae.training.readiness.routing_data` for `part`; with None, disentanglement and the
+    `routing` is the result of `hcvae.readiness.routing_data` for `part`; with None, disentanglement and the
     metrics that belong to it are left out.
 
     Returns `reconstruction_nmse` and `disentanglement` (the search's objectives), `validation_loss` (of

@@ -16,6 +16,7 @@ from hcvae.data.dataset import Dataset
 from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.models import Model, build, outline
+from hcvae.readiness import routing_or_none
 from hcvae.retrying import retry
 from hcvae.storage import StoragePath
 from hcvae.training.checkpoint import TrainingState, copy_newest, load_checkpoint, save_checkpoint
@@ -25,7 +26,6 @@ from hcvae.training.memory import memory_kept
 from hcvae.training.monitor import Monitor
 from hcvae.training.objective import Objective
 from hcvae.training.precision import PrecisionChoice, choose, tf32
-from hcvae.training.readiness import routing_or_none
 from hcvae.training.schedule import Phase, component_weights, plan_epoch
 from hcvae.training.start import starting_weights
 from hcvae.training.tensors import PartTensors

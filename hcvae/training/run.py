@@ -9,12 +9,12 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.data.streaming import SAMPLE_ROWS
 from hcvae.models import build, outline
+from hcvae.readiness import routing_or_none, unmeasured
 from hcvae.retrying import retry
 from hcvae.training.diagnosis import diagnose
 from hcvae.training.evaluation import evaluate, intervals, sampled_peaks
 from hcvae.training.loop import Chosen, FitResult, Report, Saved, fit, pick_device, resolve
 from hcvae.training.objective import Objective
-from hcvae.training.readiness import routing_or_none, unmeasured
 from hcvae.training.start import starting_weights
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers

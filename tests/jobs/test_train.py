@@ -111,7 +111,7 @@ def test_out_in_an_object_store(
         assert train.run(command) == 0
         assert f"model                 {StoragePath.of(out) / 'bundle'}\n" in capsys.readouterr().out
     assert hcvae.load(str(StoragePath.of(out) / "bundle")).config.training.epochs == 1
-    assert (StoragePath.of(out) / "figures").is_whole()
+    assert (StoragePath.of(out) / "figures").is_complete()
     with pytest.raises(UserError, match=r"holds another training, or a damaged one; use an empty folder"):
         train.run([*command, "--training.seed=1"])
     with pytest.raises(UserError, match=r"--out: cannot write to s3://elsewhere/trained"):

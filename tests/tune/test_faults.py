@@ -153,7 +153,7 @@ def test_a_search_outlives_full_disks_memory_that_is_out_and_folders_that_are_de
     said = errors.read_text().splitlines()[-1]
     assert said.startswith("error: the study cannot be written: ")
     assert "disk is full" in said
-    assert said.endswith("the same command goes on")
+    assert said.endswith("the same command continues")
     assert json.loads(folder.pareto.read_text())["trials"] == []
     disk.empty()
     assert [trial.state for trial in folder.load().trials].count(TrialState.RUNNING) == 1

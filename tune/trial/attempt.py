@@ -86,7 +86,7 @@ class Attempt:
             taken = take_over(config, data, folder, (*own, *self.earlier), workers.size)
             if taken is not None:
                 self._keep(folder, taken)
-            elif own and (self.place / CHECKPOINTS).names():
+            elif own and (self.place / CHECKPOINTS).listdir():
                 raise UserError(f"{self.place} holds another training, or a damaged one; use an empty folder")
         workers.share(None)
         if not workers.first and not self.place.is_local:
@@ -100,12 +100,12 @@ class Attempt:
     def _copy(self, folder: Path, checkpoint: Path | None) -> None:
         for part in PARTS:
             if (folder / part).is_dir():
-                (self.place / part).put(folder / part)
+                (self.place / part).upload(folder / part)
         if (folder / TENSORBOARD).is_dir():
-            self._kept_events.put(folder / TENSORBOARD)
+            self._kept_events.upload(folder / TENSORBOARD)
         if checkpoint is not None:
             kept = self.place / checkpoint.parent.name
-            (kept / checkpoint.name).put(checkpoint)
-            for name in kept.names():
+            (kept / checkpoint.name).upload(checkpoint)
+            for name in kept.listdir():
                 if name != checkpoint.name:
                     (kept / name).remove()

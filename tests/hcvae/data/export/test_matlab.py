@@ -7,7 +7,7 @@ from hcvae.data.simulator import simulate
 from hcvae.errors import UserError
 
 
-def test_the_struct_has_the_agreed_fields(table, signals, tmp_path):
+def test_the_struct_has_the_documented_fields(table, signals, tmp_path):
     write_table(table, tmp_path / "a.mat")
     content = loadmat(tmp_path / "a.mat")
     abr = content["abr"]
@@ -48,7 +48,7 @@ def test_a_name_of_63_characters_is_kept(table, tmp_path, add):
     assert list(abr["c" * 63]) == list(range(7))
 
 
-def test_more_than_the_format_holds_is_refused(table, tmp_path, monkeypatch):
+def test_a_table_too_large_for_the_format_is_refused(table, tmp_path, monkeypatch):
     monkeypatch.setattr(matlab, "MAX_BYTES", 7 * 64 * 4)  # the waveforms alone, without the columns
-    with pytest.raises(UserError, match="MATLAB v5 file holds up to 2 GiB"):
+    with pytest.raises(UserError, match="MATLAB v5 file is limited to 2 GiB"):
         write_table(table, tmp_path / "a.mat")

@@ -9,7 +9,7 @@ import numpy as np
 from hcvae.config import DataConfig
 from hcvae.data.dataset import Dataset, Part
 from hcvae.data.preprocessing import Preprocessing
-from hcvae.data.table import opened
+from hcvae.data.table import open_parquet
 from hcvae.errors import NotMeasurable
 from hcvae.metrics.routing_data import RoutingData
 
@@ -75,7 +75,7 @@ def has_row_names(config: DataConfig) -> bool:
     """Whether the tables have a column `record_id`; the simulator's has."""
     schemas = []
     for path in config.tables:
-        with opened(path) as file:
+        with open_parquet(path) as file:
             schemas.append(file.schema_arrow.names)
     return all(ROW in names for names in schemas)
 
