@@ -1,6 +1,6 @@
-"""Loss components: the specification's, and those that this product adds to them."""
+"""Loss components: those of the specification, and the additional ones of this product."""
 
-from hcvae.losses.kl import free_bits, gaussian_kl, gaussian_kl_of_dimensions, hierarchical_kl_loss
+from hcvae.losses.kl import free_bits, gaussian_kl, gaussian_kl_of_dimensions
 from hcvae.losses.scales import LearnedScales
 from hcvae.losses.specification import (
     DEFAULT_WEIGHTS,
@@ -8,6 +8,7 @@ from hcvae.losses.specification import (
     alignment_loss,
     enhanced_hierarchical_cvae_loss,
     equivalent_beta,
+    hierarchical_kl_loss,
     masked_peak_loss,
 )
 from hcvae.losses.swap_consistency import SwapConsistency

@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcvae.errors import NotMeasurable, UserError
-from hcvae.metrics.attributes import COARSE, FINE, AttributeReader
 from hcvae.metrics.checks import require_finite, to_numpy
 from hcvae.metrics.fidelity import SUFFICIENT, Attributes, IndependentReference, InputReference, Reliability
 from hcvae.metrics.regression import ConditionResidual
+from hcvae.waveform_attributes import COARSE, FINE, NEGLIGIBLE_BAND, AttributeReader
 
 if TYPE_CHECKING:
     import torch
 
-NEGLIGIBLE_BAND = 1e-3  # of the waveforms' variance
 
 
 @dataclass(frozen=True)

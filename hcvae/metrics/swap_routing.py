@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from hcvae.errors import UserError
-from hcvae.metrics.attributes import COARSE, FINE
 from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder
 from hcvae.metrics.fidelity import Reliability
 from hcvae.metrics.routing_data import RoutingData
 from hcvae.metrics.swap_shares import LevelShares, level_shares
+from hcvae.waveform_attributes import COARSE, FINE
 
 NEGLIGIBLE_EFFECT = 1e-4  # of the attribute's variance beyond the condition
 FULL_WEIGHT_FIDELITY = 0.25

@@ -8,12 +8,12 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from hcvae.errors import UserError
-from hcvae.losses.kl import hierarchical_kl_loss
 from hcvae.losses.specification import (
     ROWS_AT_ONCE,
     alignment_loss,
     enhanced_hierarchical_cvae_loss,
     equivalent_beta,
+    hierarchical_kl_loss,
     masked_peak_loss,
 )
 

@@ -5,7 +5,7 @@ import torch
 
 from hcvae.data.simulator import simulate
 from hcvae.losses.swap_consistency import SwapConsistency
-from hcvae.metrics.attributes import AttributeReader
+from hcvae.waveform_attributes import AttributeReader
 
 RATE = 20_000.0
 
