@@ -8,6 +8,7 @@ from hcvae.losses.specification import (
     alignment_loss,
     enhanced_hierarchical_cvae_loss,
     equivalent_beta,
+    loss_components,
     masked_peak_loss,
 )
 from hcvae.losses.swap_consistency import SwapConsistency
@@ -25,6 +26,7 @@ __all__ = [
     "gaussian_kl",
     "gaussian_kl_of_dimensions",
     "hierarchical_kl_loss",
+    "loss_components",
     "masked_peak_loss",
     "total_correlation",
 ]

@@ -117,26 +117,57 @@ def enhanced_hierarchical_cvae_loss(
         UserError: shapes differ, or a weight has an unknown name.
     """
     weights = _complete(loss_weights)
-    rows = recon_signal.shape[0] if n_rows is None else n_rows
-    components = {
-        "reconstruction": _row_squared_error("recon_signal", recon_signal, "signals", signals).sum() / rows,
-        "static": _row_squared_error("recon_static_params", recon_static_params, "static_params", static_params).sum()
-        / rows,
-        "global_kl": gaussian_kl(mu_global, logvar_global).sum() / rows,
-        "local_kl": gaussian_kl(mu_local, logvar_local).sum() / rows,
-        "peak": recon_signal.new_zeros(())
-        if predicted_peaks is None or target_peaks is None
-        else masked_peak_loss(predicted_peaks, target_peaks, peak_mask, n_peaks=n_peaks),
-        "alignment": alignment_loss(recon_signal, signals).sum() / rows,
+    output = {
+        "recon_signal": recon_signal,
+        "recon_static_params": recon_static_params,
+        "mu_global": mu_global,
+        "logvar_global": logvar_global,
+        "mu_local": mu_local,
+        "logvar_local": logvar_local,
     }
+    if predicted_peaks is not None:
+        output["predicted_peaks"] = predicted_peaks
     if recon_static_from_latents is not None:
-        error = _row_squared_error(
-            "recon_static_from_latents", recon_static_from_latents, "static_params", static_params
-        )
-        components["static_from_latents"] = error.sum() / rows
+        output["recon_static_from_latents"] = recon_static_from_latents
         weights["static_from_latents"] = weights["static"]
+    components = loss_components(
+        output, signals, static_params, target_peaks, peak_mask, n_rows=n_rows, n_peaks=n_peaks
+    )
     total = torch.stack([weights[name] * value for name, value in components.items()]).sum()
     return total, components
+
+
+def loss_components(
+    output: Mapping[str, Tensor],
+    signals: Tensor,
+    static_params: Tensor,
+    target_peaks: Tensor | None,
+    peak_mask: Tensor | None,
+    *,
+    n_rows: Number | None = None,
+    n_peaks: Number | None = None,
+) -> dict[str, Tensor]:
+    """Return the unweighted components for the outputs of a model's `encode` and `decode` together, by their names.
+
+    Targets, denominators and errors are those of `enhanced_hierarchical_cvae_loss`.
+    """
+    rows = len(signals) if n_rows is None else n_rows
+    components = {
+        "reconstruction": _mean_error("recon_signal", output, "signals", signals, rows),
+        "static": _mean_error("recon_static_params", output, "static_params", static_params, rows),
+        "global_kl": gaussian_kl(output["mu_global"], output["logvar_global"]).sum() / rows,
+        "local_kl": gaussian_kl(output["mu_local"], output["logvar_local"]).sum() / rows,
+    }
+    if "predicted_peaks" in output and target_peaks is not None:
+        components["peak"] = masked_peak_loss(output["predicted_peaks"], target_peaks, peak_mask, n_peaks=n_peaks)
+    else:
+        components["peak"] = output["recon_signal"].new_zeros(())
+    components["alignment"] = alignment_loss(output["recon_signal"], signals).sum() / rows
+    if "recon_static_from_latents" in output:
+        components["static_from_latents"] = _mean_error(
+            "recon_static_from_latents", output, "static_params", static_params, rows
+        )
+    return components
 
 
 def equivalent_beta(weight: float, n_samples: int, residual_variance: float) -> float:
@@ -158,9 +189,10 @@ def equivalent_beta(weight: float, n_samples: int, residual_variance: float) -> 
     return weight * n_samples / (2 * residual_variance)
 
 
-def _row_squared_error(name: str, value: Tensor, target_name: str, target: Tensor) -> Tensor:
-    _check_same_shape(name, value, target_name, target)
-    return (value - target).square().mean(dim=1)
+def _mean_error(name: str, output: Mapping[str, Tensor], target_name: str, target: Tensor, rows: Number) -> Tensor:
+    """Return the squared error of an output, averaged over its columns and `rows`."""
+    _check_same_shape(name, output[name], target_name, target)
+    return (output[name] - target).square().mean(dim=1).sum() / rows
 
 
 def _best_start(padded: Tensor, target: Tensor) -> Tensor:
