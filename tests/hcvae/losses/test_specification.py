@@ -8,14 +8,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from hcvae.errors import UserError
-from hcvae.losses.specification import (
-    ROWS_AT_ONCE,
-    alignment_loss,
-    enhanced_hierarchical_cvae_loss,
-    equivalent_beta,
-    hierarchical_kl_loss,
-    masked_peak_loss,
-)
+from hcvae.losses.components import ROWS_AT_ONCE, alignment_loss, masked_peak_loss
+from hcvae.losses.kl import equivalent_beta
+from hcvae.losses.specification import enhanced_hierarchical_cvae_loss, hierarchical_kl_loss
 
 WEIGHTS = {"reconstruction": 2.0, "static": 0.5, "global_kl": 0.03, "local_kl": 0.07, "peak": 1.5, "alignment": 0.2}
 
