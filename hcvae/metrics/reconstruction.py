@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
 
 WAVES = ("I", "III", "V")
@@ -138,7 +139,7 @@ def _nmse(predicted: NDArray[Any], recorded: NDArray[Any], where: str) -> float:
     return float(np.mean((predicted - recorded) ** 2) / variance)
 
 
-def _pair(prediction: ArrayLike, target: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _pair(prediction: ArrayLike, target: ArrayLike) -> tuple[FloatArray, FloatArray]:
     first, second = np.asarray(prediction, dtype=np.float64), np.asarray(target, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 2:
         raise UserError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import NotMeasurable, UserError
 from hcvae.metrics.checks import require_finite, to_numpy
 from hcvae.metrics.fidelity import SUFFICIENT, Attributes, IndependentReference, InputReference, Reliability
@@ -18,7 +19,6 @@ from hcvae.waveform_attributes import COARSE, FINE, NEGLIGIBLE_BAND, AttributeRe
 
 if TYPE_CHECKING:
     import torch
-
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _reference(
     independent_signals: "NDArray[Any] | torch.Tensor | None",
     shape: tuple[int, ...],
     read: AttributeReader,
-    conditions: NDArray[np.float64],
+    conditions: FloatArray,
     measured: Attributes,
     variances: dict[str, float],
 ) -> InputReference | IndependentReference:

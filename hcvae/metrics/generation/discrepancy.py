@@ -4,9 +4,10 @@ Shapes: N real rows, M generated rows, F features.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist, squareform
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
 from hcvae.metrics.generation.arrays import checked_pair
 
@@ -40,5 +41,5 @@ def maximum_mean_discrepancy(real: ArrayLike, generated: ArrayLike, *, seed: int
     return float(within - 2 * kernel[:n, n:].mean())
 
 
-def _some(rows: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+def _some(rows: FloatArray, random: np.random.Generator) -> FloatArray:
     return rows if len(rows) <= MAX_ROWS else rows[random.choice(len(rows), MAX_ROWS, replace=False)]

@@ -4,9 +4,10 @@ Shapes: N real rows, M generated rows, F features.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import qr
 
+from hcvae.arrays import FloatArray
 from hcvae.metrics.generation.arrays import checked_pair
 
 
@@ -35,7 +36,7 @@ def frechet_distance(real: ArrayLike, generated: ArrayLike) -> float:
     return max(0.0, float(means + traces - 2 * shared))
 
 
-def _covariance_root(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _covariance_root(rows: FloatArray) -> FloatArray:
     """R [min(N, F), F] with R'R = the unbiased covariance."""
     (root,) = qr((rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1), mode="r")
     return np.asarray(root[: rows.shape[1]])

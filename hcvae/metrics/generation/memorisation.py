@@ -6,7 +6,7 @@ Shapes: M generated rows, N training rows, H held-out rows, F features (or the T
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import mannwhitneyu
 from sklearn.neighbors import NearestNeighbors
 
@@ -51,6 +51,6 @@ def memorisation(generated: ArrayLike, train: ArrayLike, held_out: ArrayLike) ->
     return Memorisation(share_nearer=1 - u / pairs, z=float((u - pairs / 2) / deviation))
 
 
-def _nearest(neighbours: NearestNeighbors, rows: FloatArray) -> NDArray[np.float64]:
+def _nearest(neighbours: NearestNeighbors, rows: FloatArray) -> FloatArray:
     distances, _ = neighbours.kneighbors(rows)
     return np.asarray(distances[:, 0])
