@@ -4,7 +4,7 @@ Shapes: N rows, D coordinates of an attribute. Residuals are those of the regres
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,8 @@ class InputReference:
     """Attributes of the encoded waveforms, each [N, D]."""
     variances: dict[str, float]
     """The variances of the attributes beyond the condition, by name."""
+    n_pairs: ClassVar[int] = 0
+    """There are no independent averages."""
 
     def reliability(self, name: str) -> Reliability | None:
         """Return None: one average does not show how much of it is noise."""
@@ -70,6 +72,11 @@ class IndependentReference:
     """Residuals of the encoded waveforms' attributes, each [N, D]."""
     independent: Attributes
     """Residuals of the independent averages' attributes, each [N, D]."""
+
+    @property
+    def n_pairs(self) -> int:
+        """N, the number of rows with an independent average."""
+        return int(self.rows.sum())
 
     def reliability(self, name: str) -> Reliability:
         """Return how well the two averages agree."""

@@ -11,7 +11,7 @@ from hcvae.metrics.checks import checked_table
 
 
 def gaussian_total_correlation(codes: ArrayLike) -> float:
-    """Return the total correlation in nats of a Gaussian with the codes' covariance: -0.5 ln det R, R their correlations.
+    """Return the total correlation in nats of a Gaussian with the codes' correlations R, -0.5 ln det R.
 
     It is 0 for uncorrelated codes and infinite if one is a linear function of the others. Constant codes add nothing.
     It is computed from the singular values of the standardised codes, which have twice as many digits as those of R.
