@@ -85,7 +85,7 @@ class GroundTruthRouting:
     """Which latent controls the simulator's factors."""
 
     signed: float
-    """J_gt, the mean of coarse and fine: 1 for the intended routing, -1 for the reverse; compare it with the oracle's."""
+    """J_gt, the mean of coarse and fine: 1 for the intended routing, -1 for the reverse. Compare with the oracle's."""
     coarse: float
     """Mean of global minus local share over the coarse factors."""
     fine: float

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from hcvae.metrics.fidelity import IndependentReference
-from hcvae.metrics.regression import ConditionRegression
+from hcvae.metrics.regression import ConditionResidual
 
 
 def reference(first, second):
-    regression = ConditionRegression.fit(np.ones((len(first), 1)))
+    regression = ConditionResidual.fit(np.ones((len(first), 1)))
     rows = np.ones(len(first), dtype=bool)
     return IndependentReference(rows, regression, {"a": regression.residual(first)}, {"a": regression.residual(second)})
 
@@ -36,7 +36,7 @@ def test_chance_is_that_of_drawn_permutations():
 def test_noise_exceeds_chance_in_one_of_741_cases_however_few_the_rows(rows):
     """Beyond a condition of two or three terms, which leaves fewer degrees of freedom than there are rows."""
     random = np.random.default_rng(rows)
-    regression = ConditionRegression.fit(np.resize([0.0, 1.0, 2.0][: 2 + (rows > 6)], (rows, 1)))
+    regression = ConditionResidual.fit(np.resize([0.0, 1.0, 2.0][: 2 + (rows > 6)], (rows, 1)))
     all_rows, above = np.ones(rows, bool), 0
     for _ in range(10_000):
         first, second = (regression.residual(random.standard_normal((rows, 1))) for _ in range(2))

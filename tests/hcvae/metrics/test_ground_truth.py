@@ -113,5 +113,5 @@ def test_rows_without_factors_are_refused(rows):
         factors_of(rows.table.drop_columns("factor_gain"))
     with pytest.raises(UserError, match=r"\['sex'\] are missing"):
         condition_of(rows.table.drop_columns("sex"))
-    with pytest.raises(UserError, match="the same number of each"):
+    with pytest.raises(UserError, match="the same number of rows"):
         routing(rows, oracle_decode, rows.coarse[1:], rows.fine)

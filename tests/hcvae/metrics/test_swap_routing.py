@@ -232,7 +232,9 @@ def test_attributes_that_two_averages_do_not_share_are_left_out(data):
 
 def test_a_group_without_attributes_is_an_error(data):
     noise = np.random.default_rng(5).standard_normal((2, N, T))
-    with pytest.raises(UserError, match=r"no coarse attribute .* can be told from noise \(offset: .*gain: averages"):
+    with pytest.raises(
+        UserError, match=r"no coarse attribute .* is distinguishable from noise \(offset: .*gain: averages"
+    ):
         swap_routing_score(compose, data.coarse, data.shape, data.condition, noise[0], independent_signals=noise[1])
 
 
@@ -398,7 +400,7 @@ def test_the_result_cannot_be_changed(data):
     [
         ({"z_global": np.ones((5, 2))}, "z_global: .* 1500 signals, but got 5 rows"),
         ({"z_intermediate": np.ones((7, 2))}, "z_intermediate: .* 1500 signals, but got 7 rows"),
-        ({"condition": np.full((N, 1), np.nan)}, "condition: .* NaN or infinity in 1500 rows, first 0"),
+        ({"condition": np.full((N, 1), np.nan)}, "condition: .* NaN or infinity in 1500 of 1500 rows, first 0"),
         ({"independent_signals": np.ones((N, 10))}, r"independent_signals: .* \(1500, 200\), but got \(1500, 10\)"),
         ({"independent_signals": np.where(np.arange(T) > 5, 1.0, np.nan) * np.ones((N, 1))}, "independent_signals: "),
     ],

@@ -47,7 +47,7 @@ def test_bad_input_is_refused():
     level = np.array([10.0, 20, 30])
     with pytest.raises(UserError, match=r"at least 2 levels .* got \[30\.0\] of \[10\.0, 20\.0, 30\.0\]"):
         conditional_consistency(level, level, level + 20, level)
-    with pytest.raises(UserError, match="wave_v_ms_generated: one value for each of the 3 rows"):
+    with pytest.raises(UserError, match="wave_v_ms_generated: must have one value for each of the 3 rows"):
         conditional_consistency(level, level[:2], level, level)
     with pytest.raises(UserError, match="wave_v_ms_reference: must be finite"):
         conditional_consistency(level, level, level, level * np.nan)

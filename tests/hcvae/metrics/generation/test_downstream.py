@@ -73,13 +73,13 @@ def test_a_level_that_cannot_be_learned_has_no_ratio():
 
 def test_bad_input_is_refused():
     good = linear(50, 0)
-    with pytest.raises(UserError, match="level: one value for each of the 50 rows"):
+    with pytest.raises(UserError, match="level: must have one value for each of the 50 rows"):
         replace(good, level=good.level[:20])
-    with pytest.raises(UserError, match="group: one for each of the 50 rows"):
+    with pytest.raises(UserError, match="group: must have one for each of the 50 rows"):
         replace(good, group=good.group[:20])
-    with pytest.raises(UserError, match="signals: all must be of one length"):
+    with pytest.raises(UserError, match="signals: must all have the same length"):
         train_on_synthetic(replace(good, signals=np.ones((50, 6))), good, good)
-    with pytest.raises(UserError, match="group: all three sets must hold the same groups"):
+    with pytest.raises(UserError, match="group: must have the same groups in all three sets"):
         train_on_synthetic(replace(good, group=np.full(50, "a")), good, good)
-    with pytest.raises(UserError, match="group: two groups or more"):
+    with pytest.raises(UserError, match="group: must have two groups or more"):
         train_on_synthetic(*[replace(good, group=np.full(50, "a"))] * 3)
