@@ -1,4 +1,4 @@
-"""What all metrics with known factors share: what they must not depend on, and what they refuse."""
+"""Properties of all metrics with known factors: what they must not depend on, and which tables they refuse."""
 
 from dataclasses import astuple
 
@@ -49,7 +49,7 @@ def test_order_of_the_factors_does_not_matter(with_factors):
     assert with_factors(CODES, FACTORS[:, [2, 0, 1]]) == pytest.approx(with_factors(CODES, FACTORS), abs=1e-9)
 
 
-def test_shuffled_rows_share_nothing():
+def test_shuffled_rows_share_no_information():
     shuffled = np.random.default_rng(1).permutation(CODES)
     assert mutual_information_gap(shuffled, FACTORS) < 0.05
     assert separated_attribute_predictability(shuffled, FACTORS) < 0.02

@@ -24,7 +24,7 @@ def test_only_shared_levels_enter_the_relations():
     assert result.mean_difference_ms == 0
 
 
-def test_a_latency_that_never_changes_correlates_with_nothing():
+def test_a_constant_latency_has_no_correlation():
     level = np.array([10.0, 20, 30])
     result = conditional_consistency(level, np.full(3, 6.0), level, 8 - level / 10)
     assert (result.generated.spearman, result.generated.slope_ms_per_10_db) == (0, 0)
