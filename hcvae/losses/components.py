@@ -33,7 +33,7 @@ def loss_components(
     Args:
         output: what `encode` and `decode` return together: recon_signal [B, T], recon_static_params [B, S], mu_global,
             logvar_global [B, G], mu_local, logvar_local [B, L]; predicted_peaks [B, 6] with a peak head;
-            recon_static_from_latents [B, S] with that head.
+            recon_static_from_latents [B, S] with the head on the latents.
         signals: targets, [B, T].
         static_params: targets, [B, S].
         target_peaks: [B, 6]; None: the peak component is 0, as without a peak head.

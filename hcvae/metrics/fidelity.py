@@ -29,7 +29,7 @@ class Reliability(NamedTuple):
     correlation: float
     """Correlation of the two averages."""
     chance: float
-    """The value that the correlation of permuted pairs exceeds with `CHANCE_PROBABILITY`."""
+    """The value that the correlation of permuted pairs exceeds in 1 of 741 cases."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class InputReference:
     def fidelity(self, name: str, reconstructed: FloatArray) -> float:
         """Return 1 - MSE / variance, between 0 and 1; 0 without variance."""
         variance = self.variances[name]
-        if variance <= 0:
+        if not variance > 0:
             return 0.0
         error = float(np.sum((reconstructed - self.attributes[name]) ** 2) / len(reconstructed))
         return float(np.clip(1 - error / variance, 0, 1))

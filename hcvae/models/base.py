@@ -75,8 +75,8 @@ class Model(nn.Module, ABC):
 
         Returns:
             recon_signal [B, T] and recon_static_params [B, S] in the standardised units of the inputs; with a peak
-            head, predicted_peaks [B, 6]: latencies of waves I, III, V in ms, then their amplitudes in uV; with that
-            head, recon_static_from_latents [B, S].
+            head, predicted_peaks [B, 6]: latencies of waves I, III, V in ms, then their amplitudes in uV; with the
+            head on the latents, recon_static_from_latents [B, S].
 
         Raises:
             UserError: a tensor has the wrong shape, or z_intermediate is missing or not accepted.
@@ -89,7 +89,7 @@ class Model(nn.Module, ABC):
         numbers, so that data-parallel workers can key them by row.
 
         Raises:
-            UserError: a tensor has the wrong shape, or `noise` has not one tensor for each block.
+            UserError: a tensor has the wrong shape, or `noise` is not one tensor for each block.
         """
         posterior = self.encode(signals, static_params)
         if noise is None:
@@ -101,7 +101,7 @@ class Model(nn.Module, ABC):
         """Return `z_` of each block [B, D] for the outputs of `encode` and standard-normal noise for each block.
 
         Raises:
-            UserError: `noise` has not one tensor for each block.
+            UserError: `noise` is not one tensor for each block.
         """
         if len(noise) != len(self.latent_dims):
             raise UserError(

@@ -50,7 +50,7 @@ class ConditionRegression(nn.Module):
         self.centres.copy_(_farthest_points(static_params, N_CENTRES))
         gaps = torch.cdist(self.centres, self.centres)
         gaps = gaps.masked_fill(gaps == 0, torch.inf).amin(dim=1)
-        if gaps.isfinite().any():  # none where all rows have one condition
+        if gaps.isfinite().any():  # none if all rows have one condition
             self.reach.copy_(REACH * gaps[gaps.isfinite()].median())
         if held_out is None:
             (best,) = self._solutions(static_params, values, RIDGES[:1])

@@ -106,7 +106,7 @@ class HierarchicalDecoder(nn.Module):
         """Return the outputs by name for z_global [B, G], z_local [B, L], static_params [B, S], z_intermediate [B, M].
 
         recon_signal [B, T], recon_static_params [B, S] (standardised), predicted_peaks [B, 6] with a peak head,
-        recon_static_from_latents [B, S] with that head.
+        recon_static_from_latents [B, S] with the head on the latents.
         """
         steering = [z_global]
         if z_intermediate is not None:
