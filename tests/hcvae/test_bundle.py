@@ -394,5 +394,5 @@ def test_a_model_with_infinite_waveforms_is_reported(bundle):
     model = load(bundle).model
     with torch.no_grad():
         model.get_submodule("decoder.layers.3.0").weight.fill_(3e38)
-    with pytest.raises(UserError, match="model: must give finite waveforms"):
+    with pytest.raises(UserError, match="model: generated waveforms must be finite"):
         model.sample()

@@ -33,7 +33,7 @@ def test_a_training_runs_without_disentanglement_and_says_so_once(
     assert train.run([f"--data.tables={table}", "--data.static=stimulus_level_db", *TINY, "--out", str(out)]) == 0
     said = capsys.readouterr().out
     assert said.count("the training runs, but disentanglement cannot be measured on the validation part") == 1
-    assert "no fine attribute of the waveforms can be told from noise" in said
+    assert "no fine attribute of the waveforms is distinguishable from noise" in said
     assert "34 waveforms show a correlation of 0.5" in said
     assert "disentanglement not measured (validation part, best epoch)" in said
     bundle, card = hcvae.load(out / "bundle"), (out / "bundle" / "README.md").read_text()

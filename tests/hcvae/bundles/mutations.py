@@ -32,7 +32,7 @@ LEAVES: tuple[Any, ...] = (
     *([0, 10**15], [2**62, 2**62]),
 )
 MAX_MESSAGE_LENGTH = 4000
-NAMED_BY_USE = ("model: must give finite waveforms", "history: each epoch must have")
+NAMED_BY_USE = ("model: generated waveforms must be finite", "history: each epoch must have")
 """What only using a bundle brings out."""
 
 

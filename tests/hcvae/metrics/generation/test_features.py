@@ -62,7 +62,7 @@ def test_a_cosine_has_its_power_in_its_band(coefficient, band):
     assert list(powers.values()) == pytest.approx([1e-12] * 4)
 
 
-def test_offset_moves_nothing_but_the_offset():
+def test_an_offset_changes_only_the_offset():
     signals = np.random.default_rng(1).normal(size=(20, 200))
     before, after = read(signals), read(signals + 5)
     after["offset_uv"] -= 5
