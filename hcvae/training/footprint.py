@@ -7,7 +7,7 @@ import torch
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.models import build
-from hcvae.training.loop import resolve
+from hcvae.training.configuration import resolve
 from hcvae.training.schedule import component_weights
 from hcvae.training.step import TrainingStep
 from hcvae.training.tensors import PartTensors
