@@ -1,6 +1,6 @@
 """The figures of an evaluation: what the model makes of some of the evaluated rows.
 
-Legend: R rows shown.
+Shapes: R rows shown.
 """
 
 from collections.abc import Iterator

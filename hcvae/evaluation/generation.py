@@ -1,6 +1,6 @@
 """Generated waveforms beside recorded ones, by every measure of `hcvae.metrics.generation`.
 
-Legend: N rows, T samples, F features.
+Shapes: N rows, T samples, F features.
 """
 
 from collections.abc import Sequence

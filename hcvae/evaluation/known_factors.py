@@ -1,6 +1,6 @@
 """Disentanglement against known factors: J_gt, and the field's single-latent metrics as diagnostics.
 
-Legend: N rows, T samples, S static parameters, D latent dimensions of all blocks.
+Shapes: N rows, T samples, S static parameters, D latent dimensions of all blocks.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Every measure of one bundle, and of the baselines beside it.
 
-Legend: N rows, T samples.
+Shapes: N rows, T samples.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
 """The waveforms that a bundle is evaluated on, with all that their table says of them.
 
-Legend: N rows, T samples.
+Shapes: N rows, T samples.
 """
 
 from collections.abc import Sequence

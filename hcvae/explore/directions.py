@@ -1,6 +1,6 @@
 """The directions of a latent that change the waveform most: what the sliders of the latents move along.
 
-Legend: D dimensions of a latent block, K directions, T samples.
+Shapes: D dimensions of a latent block, K directions, T samples.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """From a setting of the page to the waveforms that it shows, as a waveform table.
 
-Legend: T samples.
+Shapes: T samples.
 """
 
 import math

@@ -1,6 +1,6 @@
 """What the page draws, as plain data of plotly, and its table of peaks.
 
-Legend: N waveforms, T samples.
+Shapes: N waveforms, T samples.
 """
 
 import itertools

@@ -1,6 +1,6 @@
 """Waveforms decoded from the latents of recordings: reconstruction, interpolation, exchange. Nothing is drawn.
 
-Legend: N waveforms, D dimensions of a latent block.
+Shapes: N waveforms, D dimensions of a latent block.
 """
 
 from collections.abc import Mapping, Sequence

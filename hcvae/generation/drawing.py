@@ -1,6 +1,6 @@
 """Waveforms drawn from a model: from the prior alone, or with latents of a recording.
 
-Legend: C conditions, N waveforms (n_samples for each condition), T samples.
+Shapes: C conditions, N waveforms (n_samples for each condition), T samples.
 """
 
 from collections.abc import Mapping, Sequence

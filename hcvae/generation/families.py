@@ -1,6 +1,6 @@
 """The waveforms of a generated table by condition, for pictures.
 
-Legend: N waveforms of a family, T samples.
+Shapes: N waveforms of a family, T samples.
 """
 
 from collections.abc import Iterator, Mapping

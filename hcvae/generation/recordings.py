@@ -1,6 +1,6 @@
 """Recordings as a model sees them: their condition and their latents.
 
-Legend: T samples, D dimensions of a latent block.
+Shapes: T samples, D dimensions of a latent block.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """What a model decodes, as a waveform table in uV and ms.
 
-Legend: N waveforms, T samples.
+Shapes: N waveforms, T samples.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """A part of the split on the device that trains.
 
-Legend: N rows, T samples, S static parameters.
+Shapes: N rows, T samples, S static parameters.
 """
 
 import warnings
