@@ -36,8 +36,8 @@ SMALL_SHARE_OF_UNITS = 0.1
 """A latent of few nats is collapsed if few of its dimensions are active. Few active units alone are no trouble: offset,
 trend and gain are 4 numbers, and z_global may have 64 dimensions."""
 FAR_FROM_MAXIMUM_MS = 0.2
-"""Median distance of a predicted wave from the nearest maximum of its decoded waveform. Maxima are 1 to 1.5 ms apart, so
-random latencies are 0.3 ms from one; the models of the quickstart reach 0.03 to 0.05 ms."""
+"""Median distance of a predicted wave from the nearest maximum of its decoded waveform. Maxima are 1 to 1.5 ms apart,
+so random latencies are 0.3 ms from one; the models of the quickstart reach 0.03 to 0.05 ms."""
 MANY_FAR = 0.05
 """Share of predicted waves farther than 1 ms from every maximum of their waveform."""
 
@@ -49,8 +49,8 @@ class Diagnosis:
     findings: tuple[Finding, ...]
     """Troubles, in the order of `TROUBLES`; empty for a healthy training."""
     figures: Mapping[Trouble, str | None]
-    """The numbers behind the judgement, by trouble; None if the training was too short to judge. Peaks are included only if
-    they are predicted and labelled."""
+    """The numbers behind the judgement, by trouble; None if the training was too short to judge. Peaks are included
+    only if they are predicted and labelled."""
 
 
 def diagnose(
@@ -98,11 +98,7 @@ def _examine(
 ) -> Diagnosis:
     epochs = [_with_nan(epoch) for epoch in history]
     best = _judged_epoch(config, epochs)
-    figures: dict[Trouble, str | None] = {
-        "poor disentanglement": None,
-        "training instability": _losses(epochs[-1]) if epochs else None,
-        "collapse": None,
-    }
+    figures: dict[Trouble, str | None] = dict.fromkeys(TROUBLES[:3])
     findings = []
     collapsed = _collapsed(config, best) if best else ()
     if best and "disentanglement" in best:
@@ -111,6 +107,8 @@ def _examine(
             remedy = remedies.against_poor_disentanglement(config, bool(collapsed))
             findings.append(Finding("poor disentanglement", _routing(best), remedy))
     signs = signs_of_instability(epochs, diverged, config.training.learned_scales != "none")
+    if epochs:
+        figures["training instability"] = _losses(epochs[-1])
     if signs:
         findings.append(Finding("training instability", "; ".join(signs), remedies.against_instability(config)))
     if best:
@@ -136,9 +134,8 @@ def kl_balance(metrics: Mapping[str, float]) -> float:
 
 
 def _share_of_kl(metrics: Metrics, level: Level) -> float:
-    nats = {"global": metrics["global_kl"], "local": metrics["local_kl"]}
-    if "intermediate_kl" in metrics:
-        nats["intermediate"] = metrics["intermediate_kl"]
+    levels = LEVELS if "intermediate_kl" in metrics else ("global", "local")
+    nats = {level: metrics[f"{level}_kl"] for level in levels}
     total = sum(nats.values())
     return nats[level] / total if total else 1 / len(nats)
 

@@ -241,7 +241,7 @@ SPIKED = changed(e17={"train_loss": 9.0})
             ["loss_weights.global_kl (now 0.2)", "loss_weights.local_kl (now 0.03)", "early_signal_ratio (now 0.3)"],
             ["collapse"],
         ),
-        (ROUTED_WRONGLY, {"model": {"use_film": False}}, ["condition the decoder by FiLM: model.use_film (now false)"], []),
+        (ROUTED_WRONGLY, {"model": {"use_film": False}}, ["condition the decoder by FiLM: model.use_film (now f"], []),
         (
             ROUTED_WRONGLY,
             {"training": {"use_hierarchical_loss": False}},
