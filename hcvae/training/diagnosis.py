@@ -98,7 +98,11 @@ def _examine(
 ) -> Diagnosis:
     epochs = [_with_nan(epoch) for epoch in history]
     best = _judged_epoch(config, epochs)
-    figures: dict[Trouble, str | None] = dict.fromkeys(TROUBLES[:3])
+    figures: dict[Trouble, str | None] = {
+        "poor disentanglement": None,
+        "training instability": None,
+        "collapse": None,
+    }
     findings = []
     collapsed = _collapsed(config, best) if best else ()
     if best and "disentanglement" in best:
@@ -135,7 +139,7 @@ def kl_balance(metrics: Mapping[str, float]) -> float:
 
 def _share_of_kl(metrics: Metrics, level: Level) -> float:
     levels = LEVELS if "intermediate_kl" in metrics else ("global", "local")
-    nats = {level: metrics[f"{level}_kl"] for level in levels}
+    nats = {each: metrics[f"{each}_kl"] for each in levels}
     total = sum(nats.values())
     return nats[level] / total if total else 1 / len(nats)
 

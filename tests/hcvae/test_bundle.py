@@ -222,7 +222,7 @@ def test_conditions_and_weights_must_agree(bundle):
     edit(bundle / "config.json", lambda content: content["data"].update(static=["age_years"]))
     for part in ("typical", "seen"):
         edit(bundle / "normalization.json", lambda content, part=part: [g.pop("sex") for g in content[part].values()])
-    with pytest.raises(UserError, match=r"model.static_dim: config.json says 7, but normalization.json has 5"):
+    with pytest.raises(UserError, match=r"model.static_dim: config.json has 7, but normalization.json has 5"):
         load(bundle)
 
 
@@ -246,7 +246,7 @@ def test_weights_must_be_finite(bundle, value):
     tensors["decoder.layers.0.0.weight"][0, 0] = value
     save_file(tensors, bundle / "model.safetensors")
     give_right_digest(bundle)
-    with pytest.raises(UserError, match=r"tensor decoder\.layers\.0\.0\.weight: must hold finite numbers only"):
+    with pytest.raises(UserError, match=r"tensor decoder\.layers\.0\.0\.weight: must have finite numbers only"):
         load(bundle)
 
 
@@ -300,7 +300,7 @@ def test_a_model_that_cannot_be_is_refused_before_memory_is_taken(bundle, change
         (lambda c: c["signal"]["groups"][""].update(std_uv="1"), "std_uv: must be a number"),
         (lambda c: c["typical"][""].update(sex="X"), "but got 'X' for column 'sex'"),
         (lambda c: c["typical"].clear(), "but got 'nothing'"),
-        (lambda c: c.update(signal_length=201), r"model.signal_length: config.json says 200, but .* has 201"),
+        (lambda c: c.update(signal_length=201), r"model.signal_length: config.json has 200, but .* has 201"),
         (lambda c: c.update(labelled_waves=["VI"]), r"labelled_waves\.0: input should be 'I', 'III' or 'V'"),
     ],
 )
@@ -368,7 +368,7 @@ def test_tensors_that_overlap_or_leave_the_file_are_refused(bundle):
 def test_a_link_out_of_the_folder_is_refused(trained, bundle, name):
     (bundle / name).unlink()
     (bundle / name).symlink_to(trained / name)
-    with pytest.raises(UserError, match="must lie in the bundle's folder, but is a link to"):
+    with pytest.raises(UserError, match="must be in the bundle's folder, but is a link to"):
         load(bundle)
     (bundle / name).unlink()
     (bundle / name).symlink_to(Path("..") / bundle.name / name)  # to itself

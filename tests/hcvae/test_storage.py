@@ -168,7 +168,7 @@ def test_an_unknown_file_system_is_refused_by_name() -> None:
 
 
 def test_a_bundle_that_is_not_there_is_said_to_be_so(remote: StoragePath) -> None:
-    with pytest.raises(UserError, match="no whole model bundle"):
+    with pytest.raises(UserError, match="cannot read a complete model bundle"):
         hcvae.load(str(remote))
 
 
