@@ -62,7 +62,10 @@ class Bundle(Described):
 
 def nonfinite_to_none(history: Iterable[Mapping[str, float | None]]) -> History:
     """Return `history` with None instead of the numbers that JSON cannot hold."""
-    return [{name: _finite_or_none(value) for name, value in epoch.items()} for epoch in history]
+    finite: History = []
+    for epoch in history:
+        finite.append({name: _finite_or_none(value) for name, value in epoch.items()})
+    return finite
 
 
 def _finite_or_none(value: float | None) -> float | None:

@@ -103,7 +103,9 @@ def _conditions(bundle: Bundle) -> list[str]:
     preprocessing = bundle.preprocessing
     groups = list(preprocessing.seen) or [""]
     by_group = [preprocessing.ranges(group) for group in groups]
-    titles = ["trained on" + (f", {preprocessing.signal.group_by}={group}" if group else "") for group in groups]
+    titles = ["trained on"]
+    if groups != [""]:
+        titles = [f"trained on, {preprocessing.signal.group_by}={group}" for group in groups]
     lines = [f"| condition | {' | '.join(titles)} |", "| --- |" + " --- |" * len(groups)]
     for column in preprocessing.static.columns:
         lines.append(f"| {column.name} | {' | '.join(str(ranges[column.name]) for ranges in by_group)} |")

@@ -1,5 +1,6 @@
 """The measures of an evaluation by name, and a reason for each one that is missing."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -78,12 +79,13 @@ SECTIONS: dict[str, dict[str, str]] = {
 }
 """Names and meanings of the measures, in the order of the table."""
 OBJECTIVES = ("reconstruction_nmse", "disentanglement")
-MEASURES = {name: meaning for section in SECTIONS.values() for name, meaning in section.items()}
+MEASURES = dict(itertools.chain.from_iterable(section.items() for section in SECTIONS.values()))
+"""Names and meanings of all measures."""
 
 
 def names_of(*sections: str) -> tuple[str, ...]:
     """Return the names of the measures of these sections."""
-    return tuple(name for section in sections for name in SECTIONS[section])
+    return tuple(itertools.chain.from_iterable(SECTIONS[section] for section in sections))
 
 
 @dataclass(repr=False)

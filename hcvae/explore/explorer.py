@@ -120,7 +120,7 @@ class Explorer:
         return pa.Table.from_pylist(rows, _with_peaks(decoded.schema))
 
     def changes_uv(self, page: Page) -> dict[str, list[float]]:
-        """Return the root mean square change by one standard deviation along each direction, under the page's condition."""
+        """Return the root mean square change by one standard deviation along each direction."""
         condition = complete_condition(self.bundle, page.setting.condition)
         directions = self.directions(self._group(condition))
         changes = {}
@@ -156,16 +156,17 @@ class Explorer:
     def _leading_directions(self, group: str) -> dict[str, Tensor]:
         """Return the directions of each latent block at the typical condition of a normalisation group."""
         typical = self.bundle.preprocessing.typical[group]
-        return {
-            block: leading_directions(self.bundle, block, typical, count)
-            for block, count in self.direction_counts.items()
-        }
+        directions = {}
+        for block, count in self.direction_counts.items():
+            directions[block] = leading_directions(self.bundle, block, typical, count)
+        return directions
 
     def _recorded(self, row: int) -> dict[str, object]:
         """Return waveform and labelled peaks of a row of the table."""
         table = self._row(row)
         names = [name for name in ("signal", *PEAK_COLUMNS) if name in table.column_names]
-        return {name: value for name in names if (value := table[name][0].as_py()) is not None}
+        values = {name: table[name][0].as_py() for name in names}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _read(self, row: int) -> pa.Table:
         assert self.data is not None, "the page offers rows only where there is a table"
@@ -173,7 +174,7 @@ class Explorer:
 
 
 def _with_peaks(schema: pa.Schema) -> pa.Schema:
-    """The schema with the columns of peaks, which tables of models without a peak head do not have."""
+    """Add the columns of peaks to a schema, which models without a peak head lack."""
     for name in PEAK_COLUMNS:
         if name not in schema.names:
             kind = pa.bool_() if name == "peak_valid" else pa.float32()

@@ -79,7 +79,9 @@ def read_page(explorer: Explorer, form: Form) -> Page:
             return None
 
     condition = {column: read(named) for column, named in conditions(explorer, group).items()}
-    shifts = {block: [read(named) for named in found] for block, found in latents(explorer).items()}
+    shifts = {}
+    for block, directions in latents(explorer).items():
+        shifts[block] = [read(named) for named in directions]
     if problems:
         raise InvalidForm(problems)
     group_by = explorer.bundle.preprocessing.signal.group_by

@@ -170,7 +170,11 @@ def _fetch(checkpoint: StoragePath, target: Path) -> None:
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
     """Return the optimiser's state as tensors named by parameter number and slot, such as `3.exp_avg`."""
     slots = optimizer.state_dict()["state"]
-    return {f"{index}.{key}": tensor for index, slot in slots.items() for key, tensor in slot.items()}
+    tensors = {}
+    for index, slot in slots.items():
+        for key, tensor in slot.items():
+            tensors[f"{index}.{key}"] = tensor
+    return tensors
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:

@@ -129,7 +129,10 @@ def _examine(
 
 
 def _with_nan(epoch: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: math.nan if value is None else value for name, value in epoch.items()}
+    numbers = {}
+    for name, value in epoch.items():
+        numbers[name] = math.nan if value is None else value
+    return numbers
 
 
 def kl_balance(metrics: Mapping[str, float]) -> float:
@@ -237,9 +240,10 @@ def _losses(last: Metrics) -> str:
 
 
 def _latent_use(config: Config, best: Metrics) -> str:
-    latents = [
-        f"z_{level} has {best[f'{level}_active_units']:.0f} of {_dimensions(config, level)} units active and "
-        f"{best[f'{level}_kl']:.2g} nats (weight acts like beta {best[f'{level}_beta']:.2g})"
-        for level in _levels(config)
-    ]
+    latents = []
+    for level in _levels(config):
+        latents.append(
+            f"z_{level} has {best[f'{level}_active_units']:.0f} of {_dimensions(config, level)} units active and "
+            f"{best[f'{level}_kl']:.2g} nats (weight acts like beta {best[f'{level}_beta']:.2g})"
+        )
     return f"{', '.join(latents)} in epoch {best['epoch']:.0f}; KL balance {kl_balance(best):.0%} global"

@@ -94,7 +94,8 @@ class EpochTrainer:
         terms = self.backward(n_rows, batch, epoch, step, weights)
         gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        if (limit := self.config.gradient_clip_norm) is not None:
+        limit = self.config.gradient_clip_norm
+        if limit is not None:
             # As clip_grad_norm_, but the fused optimiser divides, which saves a pass over the gradients.
             self.optimizer.grad_scale = ((norm + 1e-6) / limit).clamp(min=1)  # type: ignore[attr-defined]
         terms["train_gradient_norm"] = norm

@@ -125,7 +125,10 @@ def _reconstruct(model: Model, tensors: PartTensors) -> dict[str, Tensor]:
         posterior = model.encode(part.signals, part.static)
         means = {f"z_{block}": posterior[f"mu_{block}"] for block in model.latent_dims}
         outputs.append(posterior | model.decode(**means, static_params=part.static))
-    return {key: torch.cat([chunk[key] for chunk in outputs]) for key in outputs[0]}
+    joined = {}
+    for name in outputs[0]:
+        joined[name] = torch.cat([chunk[name] for chunk in outputs])
+    return joined
 
 
 def _decoder(model: Model, device: torch.device, bf16: bool) -> Decode[Tensor]:

@@ -66,10 +66,10 @@ def remedy(data: Dataset, has_row_names: bool) -> str:
         has_row_names: whether the tables have a column `record_id`.
     """
     names = [column.name for column in data.preprocessing.static.columns]
-    choices = [names]
+    subsets = [names]
     if len(names) > 1:
-        choices += [[name] for name in names]
-    for static in choices:
+        subsets += [[name] for name in names]
+    for static in subsets:
         for apart in (False, True):
             if (not apart or has_row_names) and _is_measurable(data, static, apart):
                 return " ".join(_options(static if static != names else None, apart))
@@ -98,7 +98,7 @@ def _missing(data: Dataset, has_row_names: bool) -> str:
 
 
 def _is_measurable(data: Dataset, static: list[str], apart: bool) -> bool:
-    """Return whether the columns `static` suffice, with other averages or, if `apart`, with the waveforms alone."""
+    """Return whether the columns `static` suffice, with independent averages or, if `apart`, without them."""
     part = data.validation
     chosen: list[int] = []
     offset = 0

@@ -7,7 +7,7 @@ from hcvae.config import Config
 
 
 def against_poor_disentanglement(config: Config, collapsed: bool) -> str:
-    """Stronger swap consistency, KL weights further apart, another input for the local encoder, FiLM."""
+    """Advise stronger swap consistency, KL weights further apart, another input for the local encoder, FiLM."""
     steps = ["fix the collapse first"] if collapsed else []
     if config.model.model_type == "standard":
         return _joined([*steps, f"use the hierarchical model: {now(config, 'model.model_type')}"])
@@ -25,7 +25,7 @@ def against_poor_disentanglement(config: Config, collapsed: bool) -> str:
 
 
 def against_instability(config: Config) -> str:
-    """A lower learning rate, lower KL weights at first, clipped gradients."""
+    """Advise a lower learning rate, lower KL weights at first, clipped gradients."""
     clip = "clip gradients" if config.training.gradient_clip_norm is None else "clip more tightly"
     return _joined(
         [
@@ -38,7 +38,7 @@ def against_instability(config: Config) -> str:
 
 
 def against_collapse(config: Config, levels: Sequence[str]) -> str:
-    """Balanced KL weights, lower for the collapsed latents, by `levels`; more dimensions, regularisation."""
+    """Advise lower KL weights for the collapsed latents, those of `levels`, more dimensions, regularisation."""
     latents = " and ".join(f"z_{level}" for level in levels)
     dimensions = " and ".join(now(config, f"model.{level}_latent_dim") for level in levels)
     return _joined(
@@ -51,7 +51,7 @@ def against_collapse(config: Config, levels: Sequence[str]) -> str:
 
 
 def against_misplaced_peaks(config: Config) -> str:
-    """A peak head limited to possible latencies, a stronger peak loss, a longer training, or no peak head."""
+    """Advise a peak head limited to possible latencies, a stronger peak loss, a longer training, or no peak head."""
     steps = []
     if config.model.peak_window_ms is None:
         steps.append("train again: this older peak head may predict any latency")

@@ -80,7 +80,9 @@ def _regroup(blocks: Iterator[Block], counts: Sequence[int]) -> Iterator[Block]:
                 raise UserError("data.tables: a file has fewer rows than before the training; start a new training")
             waiting.append(block)
             n_waiting += len(block["signals"])
-        joined = {name: np.concatenate([block[name] for block in waiting]) for name in waiting[0]}
+        joined = {}
+        for name in waiting[0]:
+            joined[name] = np.concatenate([block[name] for block in waiting])
         yield {name: array[:count] for name, array in joined.items()}
         waiting = [{name: array[count:] for name, array in joined.items()}]
         n_waiting -= count
