@@ -184,8 +184,8 @@ def _check_header_size(path: Path) -> None:
         raise UserError(f"{path}: the header must have at most {MAX_HEADER_BYTES} bytes, but claims {size}")
 
 
-def _described(file: safe_open) -> dict[str, tuple[str, list[int]]]:
-    """Return the type and shape of each tensor of a file."""
+def _described(file: Any) -> dict[str, tuple[str, list[int]]]:
+    """Return the type and shape of each tensor of an open safetensors file."""
     found = {}
     for key in file.keys():  # noqa: SIM118 - not a dict
         tensor = file.get_slice(key)

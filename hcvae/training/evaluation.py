@@ -192,7 +192,7 @@ def _latent_metrics(
     part: Part,
 ) -> dict[str, float]:
     residual_variance = float(np.mean((output["recon_signal"].numpy() - part.signals) ** 2))
-    metrics = {}
+    metrics: dict[str, float] = {}
     for block in model.latent_dims:
         means = output[f"mu_{block}"].numpy()
         metrics |= {
