@@ -134,13 +134,13 @@ class Explorer:
         return scale.mean_uv - 2.5 * scale.std_uv, scale.mean_uv + 2.5 * scale.std_uv
 
     def _decoded(self, references: Sequence[Reference]) -> pa.Table:
+        """Return the waveforms of the references, with a column `name`."""
         latents = {}
         for block in self.bundle.model.latent_dims:
             latents[block] = torch.tensor([reference.latents[block] for reference in references])
         conditions = [reference.condition for reference in references]
-        return decode(
-            self.bundle, conditions, latents, {"name": np.array([reference.name for reference in references])}
-        )
+        names = np.array([reference.name for reference in references])
+        return decode(self.bundle, conditions, latents, {"name": names})
 
     def _latent(self, page: Page, block: str, mean: Tensor) -> Tensor:
         """Return the latent [1, D] of a block at the page's setting."""

@@ -64,8 +64,11 @@ def figure(table: pa.Table, span_uv: tuple[float, float]) -> dict[str, Any]:
     """
     rows = table.to_pylist()
     times_ms = (np.arange(len(rows[0]["signal"])) * 1e3 / sampling_rate_of(table)).tolist()
-    lines = [_line(row, times_ms, number) for number, row in enumerate(rows)]
-    marks = [_marks(row, times_ms, number) for number, row in enumerate(rows)]
+    lines = []
+    marks = []
+    for number, row in enumerate(rows):
+        lines.append(_line(row, times_ms, number))
+        marks.append(_marks(row, times_ms, number))
     lowest = min(min(row["signal"]) for row in rows)
     highest = max(max(row["signal"]) for row in rows)
     layout = _layout(times_ms, (min(span_uv[0], lowest), max(span_uv[1], highest)))
@@ -97,13 +100,14 @@ def _marks(row: dict[str, Any], times_ms: list[float], number: int) -> dict[str,
     """Mark the waveform at each peak's latency; the marks of the first waveform have names and values."""
     peaks = peaks_of(row)
     color, _ = _style(number)
+    latencies_ms = [peak.latency_ms for peak in peaks]
     return {
         "type": "scatter",
         "mode": "markers" if number else "markers+text",
         "name": f"{row['name']}, peaks",
         "showlegend": False,
-        "x": [peak.latency_ms for peak in peaks],
-        "y": np.interp([peak.latency_ms for peak in peaks], times_ms, row["signal"]).tolist(),
+        "x": latencies_ms,
+        "y": np.interp(latencies_ms, times_ms, row["signal"]).tolist(),
         "text": [f"<b>{p.wave}</b><br>{p.latency_ms:.2f} ms<br>{_uv(p.amplitude_uv)} µV" for p in peaks],
         "textposition": "top center",
         "cliponaxis": False,

@@ -276,7 +276,7 @@ def test_a_pickle_is_no_file_of_weights(bundle, tmp_path):
         ({"signal_length": 10**12}, r"model\.signal_length: "),
         ({"width": 10**6}, r"model\.width: "),
         ({"global_latent_dim": 2**14, "local_latent_dim": 2**14}, r"must have at most 201,326,592 weights, but got 5"),
-        ({"static_dim": None}, r"model\.static_dim: config\.json says None"),
+        ({"static_dim": None}, r"model\.static_dim: config\.json has None"),
         ({"local_latent_dim": 6}, r"model\.safetensors: tensor .*config\.json asks for \('F32', \["),
         ({"width": "0.05"}, r"model\.width: must be a number, but got '0\.05'"),
         ({"use_film": 1}, r"model\.use_film: must be true or false, but got 1"),

@@ -30,7 +30,7 @@ CONFIG = Config.model_validate(
 
 
 def first_gradient(out: Path) -> None:
-    """Write the gradient of the first step, and its losses, as this worker knows them."""
+    """Write the gradient of the first step, and this worker's losses."""
     data = prepare(CONFIG)
     workers = Workers.current()
     config = resolve(CONFIG, data, workers.size)
