@@ -27,8 +27,8 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.data.streaming import prepare_stream
 from hcvae.models import build
+from hcvae.training.configuration import resolve
 from hcvae.training.epoch import EpochTrainer
-from hcvae.training.loop import resolve
 from hcvae.training.memory import memory_kept
 from hcvae.training.streaming import Batch
 from hcvae.training.tensors import PartTensors

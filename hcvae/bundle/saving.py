@@ -20,8 +20,8 @@ def save_bundle(
 ) -> None:
     """Write `bundle` to `folder`, replacing what is there.
 
-    The model card names `split`, how the data were divided, in words; `findings`, the troubles of the training; and
-    `precision`, in which it was trained and why (None: as the configuration has it).
+    The model card contains `split`, a description of how the data were divided, `findings`, the troubles of the
+    training, and `precision`, that of the training and why (None: the configuration's).
     """
     with atomic_folder(folder) as temporary:
         weights = temporary / "model.safetensors"

@@ -166,7 +166,7 @@ def test_an_unknown_file_system_is_refused_by_name() -> None:
 
 
 def test_a_missing_bundle_is_reported(remote: StoragePath) -> None:
-    with pytest.raises(UserError, match="no whole model bundle"):
+    with pytest.raises(UserError, match="cannot read a complete model bundle"):
         hcvae.load(str(remote))
 
 

@@ -55,14 +55,14 @@ class Attempt:
                 events = self._kept_events.path if self.place.is_local else folder / TENSORBOARD
                 result = train_bundle(config, data, folder, listener, keep, listener.chosen, events)
                 outcome = Outcome.of(result, listener.stop)
-                if not workers.first:
+                if not workers.is_rank_0:
                     return outcome
                 if self.identity is not None and outcome.state == "complete":
                     identified = self.identity.model_copy(update={"values": outcome.values})
                     identified.write(StoragePath.of(folder / "bundle"))
                 return illustrate(outcome, data.validation, folder)
             finally:
-                if workers.first:
+                if workers.is_rank_0:
                     self._keep(folder)
 
     @property
@@ -79,7 +79,7 @@ class Attempt:
 
     def _begin(self, config: Config, data: Dataset, folder: Path, workers: Workers) -> None:
         # An earlier attempt may still be writing: the first worker chooses its checkpoint for all.
-        if workers.first:
+        if workers.is_rank_0:
             if self.identity is not None:
                 self.identity.write(self.place)
             own = () if self.place.is_local else (self.place,)
@@ -89,7 +89,7 @@ class Attempt:
             elif own and (self.place / CHECKPOINTS).listdir():
                 raise UserError(f"{self.place} holds another training, or a damaged one; use an empty folder")
         workers.share(None)
-        if not workers.first and not self.place.is_local:
+        if not workers.is_rank_0 and not self.place.is_local:
             take_over(config, data, folder, (self.place,), workers.size)
 
     def _keep(self, folder: Path, checkpoint: Path | None = None) -> None:

@@ -104,7 +104,7 @@ def damaged_weights(content: bytes, random: np.random.Generator) -> bytes:
 
 
 def damage(bundle: Path, original: Path, random: np.random.Generator) -> str:
-    """Damage a file of `bundle`, and tell which."""
+    """Damage a file of `bundle` and return which."""
     name = FILES[min(random.integers(7), 4)]  # weights as often as config and normalisation together, and more
     path = bundle / name
     if random.random() < 0.05:

@@ -123,7 +123,7 @@ def test_a_range_holds_both_ends(bundle, text, values):
         (["age_years=20:80:0"], "a range must be FIRST:LAST:STEP"),
         (["age_years=20:80:-10"], "with a step from the first to the last"),
         (["age_years=20:85:10"], "but got '20:85:10'; 20:80:10 would be right"),
-        (["age_years=0:1:1e-40"], "a range may hold 10,000 values"),
+        (["age_years=0:1:1e-40"], "a range may have at most 10,000 values"),
         (["age_years"], "must be COLUMN=VALUE"),
         (["30"], "must be COLUMN=VALUE"),
         (["=30"], "must be COLUMN=VALUE"),

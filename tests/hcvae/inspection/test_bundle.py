@@ -54,4 +54,4 @@ def test_peaks_of_an_older_bundle_are_sampled_for_its_diagnosis():
         assert figures.startswith(f"{share} of the generated waveforms have an impossible peak; ")
     [finding] = [finding for finding in find_in_bundle(bundle) if finding.trouble == "misplaced peaks"]
     assert finding.evidence == figures
-    assert finding.remedy.startswith("train again, as this peak head predicts any latency")
+    assert finding.remedy.startswith("train again: this older peak head may predict any latency")
