@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hcvae.importers.biosig_variables import stimulus_of
-from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
 MAX_GROUPS, MAX_RECORDS = 200, 2000
@@ -60,8 +60,8 @@ class _File:
         self.file, self.path = file, path
         self.size = file.seek(0, 2)
 
-    def error(self, at: int, found: str, right: str) -> FileError:
-        return FileError(self.path, f"byte {at}", found, right)
+    def error(self, at: int, found: str, expected: str) -> FileError:
+        return FileError(self.path, f"byte {at}", found, expected)
 
     def take(self, at: int, length: int, what: str) -> bytes:
         if not 0 <= at <= self.size - length:
@@ -80,7 +80,7 @@ class _File:
 @dataclass(frozen=True)
 class _Group:
     subject: str | None
-    values: dict[str, Value]
+    values: dict[str, CellValue]
     stimulus_files: str
     variables: list[tuple[str, str]]  # name and unit of each stimulus variable
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hcvae.importers.recording import Peaks, Recording, Value
+from hcvae.importers.recording import CellValue, Peaks, Recording
 
 PER_RECORD = ("recording_index", "n_artifacts", "n_averages", "half")
 
@@ -20,7 +20,7 @@ class Row:
 
     signal_uv: NDArray[np.float64]
     """[N]."""
-    values: Mapping[str, Value]
+    values: Mapping[str, CellValue]
     subject: str | None
     peaks: Peaks | None
     record_id: str | None = None
@@ -70,7 +70,7 @@ def with_noise_of_halves(rows: list[Row]) -> list[Row]:
     return rows
 
 
-def row_of(recording: Recording, signal_uv: NDArray[np.float64], values: Mapping[str, Value]) -> Row:
+def row_of(recording: Recording, signal_uv: NDArray[np.float64], values: Mapping[str, CellValue]) -> Row:
     """A row with the recording's identity and peaks."""
     return Row(signal_uv, values, recording.subject, recording.peaks, recording.record_id)
 

@@ -21,7 +21,7 @@ from hcvae.importers.biosig_variables import stimulus_of
 from hcvae.importers.cells import is_null
 from hcvae.importers.columns import UV_PER_UNIT, as_number
 from hcvae.importers.lines import lines_of, number_in, numbers_in, text_or_none, whole_in, whole_or_none
-from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 from hcvae.importers.units import uv_per
 
@@ -86,8 +86,8 @@ def _columns_of(titles: list[str], number: int, path: Path) -> _Columns:
         raise FileError(path, f"line {number}", f"the columns {', '.join(twice)} more than once", "each name once")
     scale = uv_per(DATA.sub(r"\1", titles[data]))
     if scale is None:
-        right = f"Data(...) with one of {', '.join(UV_PER_UNIT)}"
-        raise FileError(path, f"line {number}", f"the column {titles[data]!r}", right)
+        expected = f"Data(...) with one of {', '.join(UV_PER_UNIT)}"
+        raise FileError(path, f"line {number}", f"the column {titles[data]!r}", expected)
     return _Columns({name: at for at, name in reversed([*enumerate(named)])}, variables, data + 1, scale)
 
 
@@ -115,7 +115,7 @@ def _recording(cells: list[str], line: int, columns: _Columns, options: ReadOpti
     for name, text in variables:
         if not is_null(text):
             number_in(text, path, line, name)
-    values: dict[str, Value] = stimulus_of(variables, "", options) | {
+    values: dict[str, CellValue] = stimulus_of(variables, "", options) | {
         "n_averages": whole_or_none(*field("No. Avgs")),
         "n_artifacts": whole_or_none(*field("No. Arts")),
         "recording_index": whole_in(*field("Rec No.")),

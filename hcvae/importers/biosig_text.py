@@ -16,7 +16,7 @@ import numpy as np
 from hcvae.importers.biosig_variables import stimulus_of
 from hcvae.importers.cells import number_of
 from hcvae.importers.lines import lines_of, number_in, text_or_none, whole_in, whole_or_none
-from hcvae.importers.recording import Averaging, FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import Averaging, CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
 GROUP, RECORD = "ABR Group Header", "Record Number"
@@ -69,10 +69,10 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             record = _Record() if name == RECORD else record
             _add_field(name, text, group, record, path, number)
         elif line.strip() and not line.startswith("---"):
-            right = "a header line 'Name: value'"
+            expected = "a header line 'Name: value'"
             if record is not None and record.samples:
-                right = f"{record.points} samples, as 'No. Points' says"
-            raise FileError(path, f"line {number}", "a line that is no part of a record", right)
+                expected = f"{record.points} samples, as 'No. Points' says"
+            raise FileError(path, f"line {number}", "a line that is no part of a record", expected)
     if record is None:
         raise FileError(path, "whole file", f"no {RECORD!r}", "a group with one record or more")
     yield _recording(group, record, path, options)
@@ -88,15 +88,15 @@ def _add_field(name: str, text: str, group: Fields, record: _Record | None, path
         record.points = min(whole_in(text, path, number, name), MAX_POINTS)
     fields = group if record is None else record.fields
     if fields.setdefault(name, (number, text))[1] != text:
-        right = f"the one of line {fields[name][0]} only"
-        raise FileError(path, f"line {number}", "a field for the second time", right)
+        expected = f"the one of line {fields[name][0]} only"
+        raise FileError(path, f"line {number}", "a field for the second time", expected)
 
 
 def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions) -> Recording:
     def given(name: str) -> tuple[str, Path, int, str]:
         if name not in record.fields:
-            right = "a whole header of a record"
-            raise FileError(path, f"line {record.fields[RECORD][0]}", f"a record without {name!r}", right)
+            expected = "a whole header of a record"
+            raise FileError(path, f"line {record.fields[RECORD][0]}", f"a record without {name!r}", expected)
         line, text = record.fields[name]
         return text, path, line, name
 
@@ -116,7 +116,7 @@ def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions)
         line = record.fields["Aqu. Duration"][0]
         raise FileError(path, f"line {line}", f"{duration_ms:g} ms for {points} points", "0.1 us to 10 ms a point")
     files = " ".join(text for name, (_, text) in group.items() if name.startswith("SigGen File"))
-    values: dict[str, Value] = stimulus_of(record.variables, files, options) | {
+    values: dict[str, CellValue] = stimulus_of(record.variables, files, options) | {
         "n_averages": whole_or_none(*given("No. Averages")),
         "n_artifacts": whole_or_none(*given("No. Artifacts")),
         "recording_index": whole_in(*given(RECORD)),

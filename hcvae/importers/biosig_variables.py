@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from hcvae.importers.cells import number_of
-from hcvae.importers.recording import ReadOptions, Value
+from hcvae.importers.recording import CellValue, ReadOptions
 from hcvae.importers.units import decibels_in, hertz_in, level_reference_in
 
 STIMULUS = r"(tone|stim(ulus)?|click|carrier|cent(er|re)|test|pip|burst|sound)?"
@@ -29,7 +29,7 @@ class _Read:
     """Whether an unread variable speaks against a click."""
 
 
-def stimulus_of(variables: Iterable[tuple[str, str]], files: str, options: ReadOptions) -> dict[str, Value]:
+def stimulus_of(variables: Iterable[tuple[str, str]], files: str, options: ReadOptions) -> dict[str, CellValue]:
     """Type, frequency and level of a stimulus; None, and a note, where they are not understood.
 
     Args:
@@ -40,7 +40,7 @@ def stimulus_of(variables: Iterable[tuple[str, str]], files: str, options: ReadO
     read = _read(tuple(variables))
     tones = read.frequencies_hz - {0.0}
     kind = _type(files.lower(), tones, hints=read.hints)
-    values: dict[str, Value] = {"stimulus_type": kind, "stimulus_frequency_hz": None, "stimulus_level_db": None}
+    values: dict[str, CellValue] = {"stimulus_type": kind, "stimulus_frequency_hz": None, "stimulus_level_db": None}
     if len(tones) == 1 and kind != "click":
         values["stimulus_frequency_hz"] = next(iter(tones))
     elif tones:

@@ -53,8 +53,10 @@ def one_channel(recordings: Iterator[Recording], choice: str, wanted: str | None
         seen.add(recording.channel)
         if wanted is None and len(seen) > 1:
             names = _names(seen.union(one.channel for one in recordings))
-            right = f"one, as channels of one response are no independent averages; --map {choice}={names[0]} reads one"
-            raise FileError(path, "channels", ", ".join(names), right)
+            expected = (
+                f"one, as channels of one response are no independent averages; --map {choice}={names[0]} reads one"
+            )
+            raise FileError(path, "channels", ", ".join(names), expected)
         if wanted is None or recording.channel == wanted:
             yield recording
     if wanted is not None and wanted not in seen:

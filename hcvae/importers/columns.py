@@ -20,7 +20,7 @@ from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
 from hcvae.importers.cells import is_null, number_of
 from hcvae.importers.channels import CHANNEL, channel_column, is_channel
-from hcvae.importers.recording import Averaging, Band, FileError, Peaks, ReadOptions, Recording, Value
+from hcvae.importers.recording import Averaging, Band, CellValue, FileError, Peaks, ReadOptions, Recording
 from hcvae.importers.time_axis import axis_of, spells_times
 from hcvae.suggest import did_you_mean
 
@@ -193,8 +193,8 @@ def check_samples(samples: Sequence[str], pattern: str, path: Path) -> None:
     usual = max(shapes, key=shapes.count, default="")
     others = [name for name, shape in zip(samples, shapes, strict=True) if shape != usual]
     if "#" in usual and others:
-        right = f"samples numbered alike, as {usual!r}; narrow the pattern, or map the other columns"
-        raise FileError(path, f"columns like {pattern!r}", f"{others[:12]} among them", right)
+        expected = f"samples numbered alike, as {usual!r}; narrow the pattern, or map the other columns"
+        raise FileError(path, f"columns like {pattern!r}", f"{others[:12]} among them", expected)
 
 
 def with_times(columns: dict[str, Any], samples: Sequence[str], pattern: str) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def as_number(text: object) -> float | None:
     return number_of(text)
 
 
-def plain(value: Any) -> Value:
+def plain(value: Any) -> CellValue:
     """A value of a file as a Python number or text; None for NaN, empty text and words for nothing."""
     value = value.item() if isinstance(value, np.generic) else value
     if is_null(value):
@@ -232,8 +232,8 @@ def _unit(columns: Mapping[str, Any], path: Path) -> str:
     """The one unit of the file's column `unit`."""
     found = set(_column("unit", columns.get("unit", "uV"), len(columns["signal"]), path))
     if len(found) > 1 or not found <= UV_PER_UNIT.keys():
-        right = f"one of {', '.join(UV_PER_UNIT)} for all waveforms; give it with a mapping of unit"
-        raise FileError(path, "column 'unit'", f"{len(found)} texts, or another one", right)
+        expected = f"one of {', '.join(UV_PER_UNIT)} for all waveforms; give it with a mapping of unit"
+        raise FileError(path, "column 'unit'", f"{len(found)} texts, or another one", expected)
     return str(found.pop())
 
 
@@ -247,8 +247,8 @@ def _signal(columns: Mapping[str, Any], path: Path) -> Sequence[NDArray[Any]]:
         kinds, shape = {signal.dtype.kind}, signal.shape
     if len(shape) != 2 or 0 in shape or not kinds <= set("fiu"):
         found = f"values of type {', '.join(sorted(kinds))} and shape {shape}"
-        right = "a matrix of numbers, waveforms x samples; name it with a mapping of signal"
-        raise FileError(path, "signal", found, right)
+        expected = "a matrix of numbers, waveforms x samples; name it with a mapping of signal"
+        raise FileError(path, "signal", found, expected)
     return list(signal)
 
 
@@ -262,7 +262,7 @@ def _numbers(name: str, columns: Mapping[str, Any], n: int, path: Path) -> NDArr
     return np.array(numbers, dtype=np.float64)
 
 
-def _column(name: str, values: Any, n: int, path: Path) -> list[Value]:
+def _column(name: str, values: Any, n: int, path: Path) -> list[CellValue]:
     values = values.ravel().tolist() if isinstance(values, np.ndarray) else values
     values = values if isinstance(values, list) else [values]
     values = [value.item() if isinstance(value, np.ndarray) and value.size == 1 else value for value in values]

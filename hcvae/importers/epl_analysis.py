@@ -17,7 +17,7 @@ from hcvae.data.table import WAVES
 from hcvae.errors import UserError
 from hcvae.importers.columns import as_number
 from hcvae.importers.lines import lines_of, number_in
-from hcvae.importers.recording import FileError, Peaks, ReadOptions, Value
+from hcvae.importers.recording import CellValue, FileError, Peaks, ReadOptions
 
 STIMULI = {"click": "click", "clicks": "click", "noise": "noise", "chirp": "chirp", "chirps": "chirp"}
 """Stimulus type by the word in place of a frequency."""
@@ -33,7 +33,7 @@ class Analysis:
     threshold_db: float | None
 
 
-def analysis_of(path: Path, stimulus: Mapping[str, Value], options: ReadOptions) -> Analysis:
+def analysis_of(path: Path, stimulus: Mapping[str, CellValue], options: ReadOptions) -> Analysis:
     """What the analysed table of the run `path` and its stimulus holds; nothing where there is none.
 
     Raises:
@@ -57,7 +57,7 @@ def analysed_tables(path: Path) -> Iterator[tuple[Path, str, str]]:
                 yield table, (match["stimulus"] or "").lower(), match["rater"] or UNNAMED
 
 
-def _chosen_table(path: Path, values: Mapping[str, Value], options: ReadOptions) -> Path | None:
+def _chosen_table(path: Path, values: Mapping[str, CellValue], options: ReadOptions) -> Path | None:
     """The analysed table of this file and its stimulus; of the rater that the mapping names.
 
     Raises:
@@ -74,12 +74,12 @@ def _chosen_table(path: Path, values: Mapping[str, Value], options: ReadOptions)
         return raters[wanted]
     if wanted is not None or len(raters) > 1:
         known = ", ".join(sorted(raters)) or "nobody"
-        right = f"name one rater with --map rater={min(raters, default='NAME')}"
-        raise UserError(f"{path}: there are analysed tables of {known}; {right}")
+        expected = f"name one rater with --map rater={min(raters, default='NAME')}"
+        raise UserError(f"{path}: there are analysed tables of {known}; {expected}")
     return next(iter(raters.values()), None)
 
 
-def _is_of(stimulus: str, values: Mapping[str, Value]) -> bool:
+def _is_of(stimulus: str, values: Mapping[str, CellValue]) -> bool:
     khz, hz = as_number(stimulus), values["stimulus_frequency_hz"]
     if khz is None or not isinstance(hz, float):
         return not stimulus or STIMULI.get(stimulus) == values["stimulus_type"]

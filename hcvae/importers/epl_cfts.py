@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hcvae.importers.columns import as_number
 from hcvae.importers.epl_analysis import STIMULI, analysed_tables, analysis_of
 from hcvae.importers.lines import lines_of, numbers_in, text_of
-from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
 HEADER_BYTES = 8192
@@ -43,7 +43,7 @@ class _Run:
     columns: slice
     """Of the data, those of the levels."""
     n_columns: int
-    values: Mapping[str, Value]
+    values: Mapping[str, CellValue]
     """Columns of the waveform table that hold for all levels."""
 
 
@@ -150,11 +150,11 @@ def _require(fields: Mapping[str, str], names: Sequence[str], path: Path) -> Non
         raise FileError(path, "header", f"no {', '.join(sorted(missing))}", "a whole header of the EPL CFTS")
 
 
-def _stimulus(text: str, path: Path) -> dict[str, Value]:
+def _stimulus(text: str, path: Path) -> dict[str, CellValue]:
     khz = as_number(text)
     if khz is None and text.lower() not in STIMULI:
-        right = f"a frequency in kHz, or one of {', '.join(STIMULI)}"
-        raise FileError(path, "header", "another text as the stimulus (SW FREQ)", right)
+        expected = f"a frequency in kHz, or one of {', '.join(STIMULI)}"
+        raise FileError(path, "header", "another text as the stimulus (SW FREQ)", expected)
     if khz is None:
         return {"stimulus_type": STIMULI[text.lower()], "stimulus_frequency_hz": None}
     return {"stimulus_type": "tone_pip", "stimulus_frequency_hz": 1e3 * khz}
@@ -170,8 +170,8 @@ def _averages(text: str, of_all: str, levels: int, path: Path) -> list[int]:
     texts = re.split(r"[;,\s]+", text.strip("; ")) if text.strip("; ") else [of_all] * levels
     numbers = [_number({"number of averages": one}, "number of averages", path) for one in texts]
     if len(numbers) != levels or any(not 0 <= number < 2**31 or number % 1 for number in numbers):
-        right = f"{levels} whole numbers of 0 or more, one a level"
-        raise FileError(path, "header", f"{len(numbers)} numbers of averages", right)
+        expected = f"{levels} whole numbers of 0 or more, one a level"
+        raise FileError(path, "header", f"{len(numbers)} numbers of averages", expected)
     return [int(number) for number in numbers]
 
 
@@ -195,8 +195,8 @@ def _samples(path: Path, marker: str, run: _Run) -> NDArray[np.float64]:
         if not cells or (not rows and run.columns.start and as_number(cells[0]) is None):
             continue  # an empty line, or the titles of the columns
         if len(cells) != run.n_columns or len(rows) >= MAX_SAMPLES:
-            right = f"{run.n_columns}, in at most {MAX_SAMPLES} samples"
-            raise FileError(path, f"line {number}", f"{len(cells)} columns in sample {len(rows) + 1}", right)
+            expected = f"{run.n_columns}, in at most {MAX_SAMPLES} samples"
+            raise FileError(path, f"line {number}", f"{len(cells)} columns in sample {len(rows) + 1}", expected)
         rows.append(numbers_in(cells, path, number, "a sample"))
     if not rows:
         raise FileError(path, "whole file", "no samples", f"one line a sample after {marker!r}")

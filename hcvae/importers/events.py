@@ -19,7 +19,7 @@ from hcvae.importers.averages import PER_RECORD
 from hcvae.importers.cells import is_null
 from hcvae.importers.columns import SCALARS, as_number, plain
 from hcvae.importers.lines import lines_of
-from hcvae.importers.recording import FileError, ReadOptions, Value
+from hcvae.importers.recording import CellValue, FileError, ReadOptions
 from hcvae.suggest import did_you_mean
 
 MAX_TABLE_BYTES = 64 * 2**20
@@ -41,7 +41,7 @@ class Event:
     onset_s: float
     names: tuple[str, ...]
     """Of a table of events its trial type, its value, and both with a comma; else its annotation or its code."""
-    values: Mapping[str, Value]
+    values: Mapping[str, CellValue]
 
 
 def events_of(
@@ -95,7 +95,7 @@ def _kept_apart(events: list[Event], options: ReadOptions, where: Path) -> list[
         if missing := sum(event.values.get(column) is None for event in events):
             options.note(f"mapping of {column}: nothing found for {missing} of {len(events)} stimuli")
     apart, chosen = {*SCALARS} - {*PER_RECORD} - options.fixed, {*options.mapping.get("event", "").split("|")}
-    averaged: dict[frozenset[tuple[str, Value]], Counter[str]] = {}
+    averaged: dict[frozenset[tuple[str, CellValue]], Counter[str]] = {}
     unchosen = set()
     for event in events:
         condition = frozenset(item for item in event.values.items() if item[0] in apart and item[1] is not None)
@@ -173,7 +173,7 @@ def _columns(
     return columns, patterns
 
 
-def _found(patterns: Mapping[str, re.Pattern[str]], names: Sequence[str]) -> dict[str, Value]:
+def _found(patterns: Mapping[str, re.Pattern[str]], names: Sequence[str]) -> dict[str, CellValue]:
     """What the patterns find, in the last of the names that has it."""
     matches = {
         column: next(filter(None, map(pattern.search, reversed(names))), None) for column, pattern in patterns.items()
@@ -181,7 +181,7 @@ def _found(patterns: Mapping[str, re.Pattern[str]], names: Sequence[str]) -> dic
     return {column: _value(match[1]) for column, match in matches.items() if match}
 
 
-def conditions_of(text: str) -> dict[str, Value]:
+def conditions_of(text: str) -> dict[str, CellValue]:
     """Columns of the waveform table that a JSON object spells; none where it is no such object."""
     try:
         found = json.loads(text) if text.lstrip().startswith("{") else None
@@ -212,7 +212,7 @@ def _is_stimulus(names: Sequence[str], mapping: Mapping[str, str]) -> bool:
     return any(name == pattern or fnmatchcase(name, pattern) for name in names for pattern in wanted)
 
 
-def _value(text: str | None) -> Value:
+def _value(text: str | None) -> CellValue:
     if text is None or is_null(text):
         return None
     number = as_number(text)

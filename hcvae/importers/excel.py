@@ -87,8 +87,8 @@ def _check_sizes(path: Path) -> None:
         sizes = {part.filename: part.file_size for part in archive.infolist()}
     if sum(sizes.values()) > MAX_EXPANDED_BYTES or sizes.get(STRINGS, 0) > MAX_STRINGS_BYTES:
         found = f"{sum(sizes.values())} bytes once expanded, {sizes.get(STRINGS, 0)} of texts"
-        right = f"at most {MAX_EXPANDED_BYTES} and {MAX_STRINGS_BYTES}; save it as CSV or Parquet"
-        raise FileError(path, "whole file", found, right)
+        expected = f"at most {MAX_EXPANDED_BYTES} and {MAX_STRINGS_BYTES}; save it as CSV or Parquet"
+        raise FileError(path, "whole file", found, expected)
 
 
 def _lines(sheet: Any) -> Iterator[Line]:

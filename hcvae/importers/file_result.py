@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hcvae.importers.averages import Row
-from hcvae.importers.recording import Value
+from hcvae.importers.recording import CellValue
 from hcvae.importers.steps import Steps
 
 
@@ -18,7 +18,7 @@ class ImportOptions:
     format: str | None = None
     """Name of the format of all files; None: each is recognised."""
     mapping: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Value] = field(default_factory=dict)
+    values: Mapping[str, CellValue] = field(default_factory=dict)
     """Columns of one value for all waveforms, in place of what the files say."""
     subject: str | None = None
     """Identity of the one subject of all files."""

@@ -23,7 +23,7 @@ def library(name: str, path: Path) -> Any:
 
 
 @contextmanager
-def as_file_error(path: Path, right: str) -> Iterator[None]:
+def as_file_error(path: Path, expected: str) -> Iterator[None]:
     """Turn whatever a library raises about a damaged file into a FileError, as each raises other kinds.
 
     Of the library's message only the kind is passed on: it may repeat a header, and with it a name.
@@ -34,7 +34,7 @@ def as_file_error(path: Path, right: str) -> Iterator[None]:
         raise
     except Exception as error:
         found = f"content that cannot be read ({type(error).__name__})"
-        raise FileError(path, "whole file", found, right) from error
+        raise FileError(path, "whole file", found, expected) from error
 
 
 def same_stem(path: Path) -> list[Path]:

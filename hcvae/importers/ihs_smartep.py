@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hcvae.importers.cells import is_null
 from hcvae.importers.lines import lines_of, number_in, number_or_none, numbers_in, text_or_none, whole_in, whole_or_none
-from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
 COLUMNS = ("Average:", "Average(uV):", "Buffer1:", "Buffer1(uV):", "Buffer2:", "Buffer2(uV):")
@@ -95,8 +95,8 @@ def _acquisitions(cells: list[str], line: int, path: Path) -> int:
     titles = cells[:-1] if cells and not cells[-1] else cells
     acquisitions = len(titles) // len(COLUMNS)
     if tuple(titles) != COLUMNS * acquisitions or not 0 < acquisitions <= MAX_ACQUISITIONS:
-        right = f"{', '.join(COLUMNS)} for each of 1 to {MAX_ACQUISITIONS} acquisitions"
-        raise FileError(path, f"line {line}", "other column names", right)
+        expected = f"{', '.join(COLUMNS)} for each of 1 to {MAX_ACQUISITIONS} acquisitions"
+        raise FileError(path, f"line {line}", "other column names", expected)
     return acquisitions
 
 
@@ -113,8 +113,8 @@ def _samples(lines: Iterator[tuple[int, str]], header: _Header) -> NDArray[np.fl
             raise FileError(path, f"line {number}", found, f"{width} columns, in at most {MAX_SAMPLES} samples")
         rows.append(numbers_in(cells, path, number, "a sample"))
         if rows[-1][0] != len(rows) and not header.times_in_ms:
-            right = f"{len(rows)}; lines are missing or doubled"
-            raise FileError(path, f"line {number}", f"data point {rows[-1][0]:g}", right)
+            expected = f"{len(rows)}; lines are missing or doubled"
+            raise FileError(path, f"line {number}", f"data point {rows[-1][0]:g}", expected)
     if not rows:
         raise FileError(path, "whole file", "no samples", "one line a sample after the line 'Data Pnt:'")
     return np.array(rows)
@@ -127,21 +127,23 @@ def _recordings(
     period_us = number_in(*field("Smp. Period"))
     zero = whole_in(*field("Zero Position"))
     if not 0.1 <= period_us <= 1000:
-        right = "0.1 to 1000"
-        raise FileError(path, f"line {header.rows['Smp. Period'][0]}", f"a sampling period of {period_us:g} us", right)
+        expected = "0.1 to 1000"
+        raise FileError(
+            path, f"line {header.rows['Smp. Period'][0]}", f"a sampling period of {period_us:g} us", expected
+        )
     if not 1 <= zero <= len(samples):
-        where, right = f"line {header.rows['Zero Position'][0]}", f"1 to {len(samples)}, the samples of the file"
-        raise FileError(path, where, f"zero position {zero}", right)
+        where, expected = f"line {header.rows['Zero Position'][0]}", f"1 to {len(samples)}, the samples of the file"
+        raise FileError(path, where, f"zero position {zero}", expected)
     times_ms = (np.arange(len(samples)) - (zero - 1)) * period_us / 1e3
     if header.times_in_ms and not np.allclose(samples[:, 0], times_ms, rtol=0, atol=0.5 * period_us / 1e3):
-        right = "those of 'Zero Position' and 'Smp. Period'; lines are missing or doubled"
-        raise FileError(path, "column 'Data Pnt(ms):'", f"other times in acquisition {acquisition + 1}", right)
+        expected = "those of 'Zero Position' and 'Smp. Period'; lines are missing or doubled"
+        raise FileError(path, "column 'Data Pnt(ms):'", f"other times in acquisition {acquisition + 1}", expected)
     first = max(0, zero - 1 - round(BEFORE_STIMULUS_MS * 1e3 / period_us))
     frequency, sweeps = number_or_none(*field("Stim. Freq")), whole_or_none(*field("Sweeps"))
     ear = field("Ear")[0].upper() if "Ear" in header.rows else ""
     if ear not in EARS and not is_null(ear):
         options.note("an ear that is neither R nor L is not read")
-    values: dict[str, Value] = {
+    values: dict[str, CellValue] = {
         "ear": EARS.get(ear),
         "stimulus_type": None if frequency is None else "tone_pip" if frequency else "click",
         "stimulus_frequency_hz": frequency or None,

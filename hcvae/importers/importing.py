@@ -18,7 +18,7 @@ from hcvae.importers.columns import TYPES
 from hcvae.importers.file_result import FileResult, ImportOptions
 from hcvae.importers.provenance import METADATA, kept_record_id, kept_subject, provenance
 from hcvae.importers.pseudonyms import pseudonym
-from hcvae.importers.recording import Pseudonym, ReadOptions, Recording, Value
+from hcvae.importers.recording import CellValue, Pseudonym, ReadOptions, Recording
 from hcvae.importers.registry import Format, format_named, recognise
 from hcvae.importers.steps import USUAL, RecordingSkipped, Steps, on_grid
 from hcvae.importers.time_axis import check_rate
@@ -87,11 +87,11 @@ def _note_averaging(recording: Recording, steps: Steps, result: FileResult) -> N
         result.used_options |= {"--block-sweeps", "--reject-before-uv", "--reject-after-uv"}
     elif steps.block_sweeps != USUAL:
         known = recording.values.get("n_averages") is not None
-        right = "they are averages of as many sweeps" if known else "for single sweeps add --value n_averages=1"
-        result.notes[f"recordings that --block-sweeps leaves as they are: {right}"] += 1
+        expected = "they are averages of as many sweeps" if known else "for single sweeps add --value n_averages=1"
+        result.notes[f"recordings that --block-sweeps leaves as they are: {expected}"] += 1
 
 
-def _check_artifacts(values: Mapping[str, Value], options: ImportOptions, result: FileResult) -> None:
+def _check_artifacts(values: Mapping[str, CellValue], options: ImportOptions, result: FileResult) -> None:
     artifacts, averages = values.get("n_artifacts"), values.get("n_averages")
     if options.max_artifact_share is None:
         return

@@ -68,8 +68,8 @@ class Lines(Iterator[tuple[int, str]]):
         self._number += 1
         if len(line) > self._max_line or "\0" in line:
             found = f"more than {self._max_line} characters without a line end, or a NUL"
-            right = "a line of text in UTF-8, UTF-16 with its mark, or Latin-1"
-            raise FileError(self._path, f"line {self._number}", found, right)
+            expected = "a line of text in UTF-8, UTF-16 with its mark, or Latin-1"
+            raise FileError(self._path, f"line {self._number}", found, expected)
         return self._number, line.rstrip("\n")
 
     def numbers(self, count: int, what: str) -> list[float]:
@@ -92,8 +92,8 @@ class Lines(Iterator[tuple[int, str]]):
                 numbers.append(number_in(line, self._path, number, what))
             if len(numbers) == count:
                 return numbers
-        right = f"{count - len(numbers)} more lines, {what} each"
-        raise FileError(self._path, f"line {self._number}", "the end of the file", right)
+        expected = f"{count - len(numbers)} more lines, {what} each"
+        raise FileError(self._path, f"line {self._number}", "the end of the file", expected)
 
 
 def lines_of(path: Path, max_line: int = MAX_LINE, max_bytes: int | None = MAX_BYTES) -> Lines:

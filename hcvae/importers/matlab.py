@@ -64,13 +64,13 @@ def _columns(fields: Mapping[str, Any], options: ReadOptions, path: Path) -> dic
     mapping = {name: value for name, value in options.mapping.items() if name != "layout"}
     known = renamed(fields, mapping, path)
     if "signal" not in known:
-        right = "the name of the waveforms, by a mapping of signal"
-        raise FileError(path, "variables", f"{sorted(fields)[:12]}", right)
+        expected = "the name of the waveforms, by a mapping of signal"
+        raise FileError(path, "variables", f"{sorted(fields)[:12]}", expected)
     columns = {column: fields[name] if isinstance(name, str) else name for column, name in known.items()}
     for column in [column for column, value in columns.items() if value is None]:
         if column in ("signal", *mapping):
-            right = "numbers, text or cells; convert objects such as strings and tables in MATLAB, and save again"
-            raise FileError(path, f"variable {known[column]!r}", "an object, or complex or sparse numbers", right)
+            expected = "numbers, text or cells; convert objects such as strings and tables in MATLAB, and save again"
+            raise FileError(path, f"variable {known[column]!r}", "an object, or complex or sparse numbers", expected)
         del columns[column]
     note_unread(fields, {str(known[column]) for column in columns}, options, "variables")
     return columns

@@ -82,8 +82,8 @@ class _Reader:
         if self.bytes < 0:
             raise self.error(data.name, f"an array of {size} bytes", f"at most {MAX_BYTES} in all; split the file")
 
-    def error(self, where: str | None, found: str, right: str) -> FileError:
-        return FileError(self.path, str(where), found, right)
+    def error(self, where: str | None, found: str, expected: str) -> FileError:
+        return FileError(self.path, str(where), found, expected)
 
     def _is_object(self, item: Any) -> bool:
         """Whether MATLAB keeps what it is in its own groups; numbers here are only references to that."""

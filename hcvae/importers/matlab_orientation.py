@@ -61,8 +61,8 @@ def _layout(columns: Mapping[str, Any], signal: NDArray[Any], path: Path) -> str
     else:
         can_be_rows, can_be_columns = times == samples, times == n
     if can_be_rows and can_be_columns:
-        right = "known, with --map layout=rows (one waveform a row) or --map layout=columns"
-        raise FileError(path, "signal", f"a matrix of {n} x {samples}, either of which can be the time", right)
+        expected = "known, with --map layout=rows (one waveform a row) or --map layout=columns"
+        raise FileError(path, "signal", f"a matrix of {n} x {samples}, either of which can be the time", expected)
     return "columns" if can_be_columns else "rows"
 
 

@@ -105,8 +105,8 @@ def _edf_signals(wanted: str | None, header: EdfHeader) -> list[str]:
     for name in signals:
         if units[name] not in UNITS:
             found = f"the unit {units[name]!r}" if units[name] else "no unit"
-            right = "uV, mV or V; name a voltage with --map signal=NAME"
-            raise FileError(header.path, f"signal {name!r}", found, right)
+            expected = "uV, mV or V; name a voltage with --map signal=NAME"
+            raise FileError(header.path, f"signal {name!r}", found, expected)
     return signals
 
 
@@ -194,8 +194,8 @@ def _epochs(
         if begin >= 0 and end <= raw.n_times and not any(begin < stop and start < end for start, stop in bad):
             stimuli.append((begin, event))
     if not stimuli:
-        right = "stimuli in a table of events, annotations or triggers, with a whole epoch around one at least"
-        raise FileError(path, "whole file", "no stimulus with a whole epoch", right)
+        expected = "stimuli in a table of events, annotations or triggers, with a whole epoch around one at least"
+        raise FileError(path, "whole file", "no stimulus with a whole epoch", expected)
     for number, (event, samples) in enumerate(_cut(raw, signals, stimuli, last - first)):
         columns = dict(event.values) | {"n_averages": 1, "native_rate_hz": rate_hz, SUBJECT: subject}
         axis = {"signal": samples[None, :], "sampling_rate_hz": rate_hz, "start_ms": 1e3 * first / rate_hz - delay_ms}

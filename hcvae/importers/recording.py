@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from hcvae.errors import UserError
 
-Value = str | float | int | bool | None
+CellValue = str | float | int | bool | None
 Band = tuple[float, float]
 """Lower and upper edge in Hz."""
 
 
 class FileError(UserError):
-    """A file that cannot be read: names the file and the place, what was found there, and what would be right."""
+    """A file that cannot be read: names the file and the place, what was found there, and what was expected."""
 
-    def __init__(self, path: Path, where: str, found: str, right: str) -> None:
-        super().__init__(f"{path}: {where}: got {found}; must be {right}")
+    def __init__(self, path: Path, where: str, found: str, expected: str) -> None:
+        super().__init__(f"{path}: {where}: got {found}; must be {expected}")
 
 
 class Pseudonym(str):
@@ -86,7 +86,7 @@ class Recording:
     sampling_rate_hz: float
     start_ms: float
     """Time of the first sample from stimulus onset."""
-    values: Mapping[str, Value]
+    values: Mapping[str, CellValue]
     """Columns of the waveform table; None where the file does not say."""
     subject: str | None
     """Identity as the file has it; becomes a pseudonym."""

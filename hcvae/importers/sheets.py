@@ -40,7 +40,7 @@ from hcvae.importers.columns import (
     units_of,
     with_times,
 )
-from hcvae.importers.recording import FileError, NoWaveforms, ReadOptions, Recording, Value
+from hcvae.importers.recording import CellValue, FileError, NoWaveforms, ReadOptions, Recording
 from hcvae.importers.units import decibels_in, hertz_in, level_reference_in, uv_per
 
 Cells = Sequence[Any]
@@ -99,8 +99,8 @@ class _Sheet:
     def number(self, cell: Any) -> float | None:
         return number_of(cell, self.decimal)
 
-    def error(self, line: int, column: int, cell: Any, right: str) -> FileError:
-        return FileError(self.path, f"line {line}, column {column + 1}", what_is(cell), right)
+    def error(self, line: int, column: int, cell: Any, expected: str) -> FileError:
+        return FileError(self.path, f"line {line}, column {column + 1}", what_is(cell), expected)
 
     def samples(self, line: Line, places: Sequence[int], names: Sequence[str] = ()) -> NDArray[np.float64]:
         number, cells = line
@@ -108,11 +108,11 @@ class _Sheet:
         if None in values:
             bad = places[values.index(None)]
             under = f" under {names[bad]!r}" if names else ""
-            right = f"a sample{under}, a finite number such as 1234.5, without separators of thousands"
-            raise self.error(number, bad, cells[bad], right)
+            expected = f"a sample{under}, a finite number such as 1234.5, without separators of thousands"
+            raise self.error(number, bad, cells[bad], expected)
         return np.array(values, dtype=np.float64)
 
-    def value(self, name: str, line: Line, place: int) -> Value:
+    def value(self, name: str, line: Line, place: int) -> CellValue:
         """A cell of our column `name`."""
         cell = line[1][place]
         if is_null(cell):
@@ -157,8 +157,8 @@ def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     while batch := list(islice(lines, BATCH_ROWS)):
         for number, cells in batch:
             if len(cells) != len(names):
-                right = f"{len(names)}, as in the line of names"
-                raise FileError(path, f"line {number}", f"{len(cells)} cells", right)
+                expected = f"{len(names)}, as in the line of names"
+                raise FileError(path, f"line {number}", f"{len(cells)} cells", expected)
             if any(not name and not _is_empty(cell) for name, cell in zip(names, cells, strict=True)):
                 sheet.options.note("a cell below an empty column name is not read")
         columns: dict[str, Any] = {
@@ -184,14 +184,14 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
             return names
         above.append([name for name in names if name])
     widest = max(above, key=len, default=[])
-    right = (
+    expected = (
         "sample columns; give their names with one * as the mapping of signal, such as 'signal=t_ms=*', or "
         "layout=columns where each column is a waveform"
     )
     if 2 * sum(sheet.number(name) is not None for name in widest) > len(widest):
         widest = []  # values, of which one might be a name
     found = f"columns {widest[:12]}, none like {pattern!r}" if widest else "no line of names"
-    raise NoWaveforms(sheet.path, "line of column names", found, right)
+    raise NoWaveforms(sheet.path, "line of column names", found, expected)
 
 
 def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
@@ -208,16 +208,16 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
         width, first = width or len(_cut(cells, 0)), first or number
         cells = _cut(cells, width)
         if len(cells) != width or width < 2 or cells_left < 0:
-            right = f"{width}, as in line {first}, at least 2, and at most {MAX_CELLS} in all"
+            expected = f"{width}, as in line {first}, at least 2, and at most {MAX_CELLS} in all"
             kind = FileError if rows else NoWaveforms
-            raise kind(sheet.path, f"line {number}", f"{len(cells)} cells", right)
+            raise kind(sheet.path, f"line {number}", f"{len(cells)} cells", expected)
         if time is None:
             raise sheet.error(number, 0, cells[0], "a time, a number")
         times.append(time)
         rows.append(sheet.samples((number, cells), range(1, width)))
     if not rows:
-        right = "lines of a time and its samples"
-        raise NoWaveforms(sheet.path, "whole file", "no line that begins with a number", right)
+        expected = "lines of a time and its samples"
+        raise NoWaveforms(sheet.path, "whole file", "no line that begins with a number", expected)
     columns = _header_columns(_header_lines(header, width, sheet), sheet) | units_of(sheet.options.mapping)
     columns |= {"signal": np.stack(rows, axis=1), "time_ms": times}
     yield from recordings_of(columns, sheet.path, sheet.unit(columns))
@@ -232,8 +232,8 @@ def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str,
         if all(map(_is_empty, cells[1:])) or (len(cells) != width and name.startswith(("#", "%"))):
             sheet.options.note("a title or comment above the samples is not read")
         elif len(cells) != width:
-            right = f"{width}, as in the lines of samples"
-            raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", right)
+            expected = f"{width}, as in the lines of samples"
+            raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", expected)
         else:
             header.append((name or f"line {number}", (number, cells)))
     sheet.check_names([name for name, _ in header], "lines above the samples")
@@ -244,8 +244,8 @@ def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
     """Our columns from the lines above the samples: those that are mapped, and levels and units that they spell."""
     mapping = {name: value for name, value in sheet.options.mapping.items() if name != "layout"}
     if unused := [name for name in mapping if name in OWN_AXIS]:
-        right = "left out with layout=columns, where the first column holds the times and the others the samples"
-        raise UserError(f"{sheet.path}: mapping of {unused[0]}: must be {right}")
+        expected = "left out with layout=columns, where the first column holds the times and the others the samples"
+        raise UserError(f"{sheet.path}: mapping of {unused[0]}: must be {expected}")
     known = renamed(list(lines), mapping, sheet.path)
     known = {name: at for name, at in known.items() if name not in OWN_AXIS}  # which may stand in the corner
     columns: dict[str, Any] = {

@@ -17,7 +17,7 @@ import numpy as np
 
 from hcvae.importers.cells import is_null
 from hcvae.importers.lines import lines_of, number_in, number_or_none, numbers_in, whole_in, whole_or_none
-from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 from hcvae.importers.units import uv_per
 
@@ -83,8 +83,8 @@ def _trace_number(line: str, path: Path, number: int) -> int:
 def _add_samples(trace: _Trace, name: str, text: str, number: int) -> None:
     trace.data_lines += 1
     if name != f"{DATA}{trace.data_lines}" or len(trace.samples) > MAX_SAMPLES:
-        right = f"{DATA}{trace.data_lines}, and at most {MAX_SAMPLES} samples"
-        raise FileError(trace.path, f"line {number}", "another line of samples", right)
+        expected = f"{DATA}{trace.data_lines}, and at most {MAX_SAMPLES} samples"
+        raise FileError(trace.path, f"line {number}", "another line of samples", expected)
     trace.samples += numbers_in(text.split(","), trace.path, number, "a sample")
 
 
@@ -103,8 +103,8 @@ def _recordings(trace: _Trace | None, subject: str | None, options: ReadOptions)
     scale = uv_per(trace.part("TraceInfo", 1)[0].partition("/")[0])
     if points != len(trace.samples) or not points or not 1e-4 <= interval_ms <= 10 or scale is None:
         found = f"{len(trace.samples)} samples every {interval_ms:g} ms, {'in' if scale else 'not in'} V, mV, uV or nV"
-        right = f"{points} samples, as 'TraceInfo' says, every 0.0001 to 10 ms, in one of these units"
-        raise FileError(trace.path, f"line {trace.line}", found, right)
+        expected = f"{points} samples, as 'TraceInfo' says, every 0.0001 to 10 ms, in one of these units"
+        raise FileError(trace.path, f"line {trace.line}", found, expected)
     rate_hz = float(f"{1e3 / interval_ms:.9g}")
     yield Recording(
         signal_uv=np.array(trace.samples) * scale,
@@ -117,7 +117,7 @@ def _recordings(trace: _Trace | None, subject: str | None, options: ReadOptions)
     )
 
 
-def _values(trace: _Trace, frequency: float, options: ReadOptions) -> dict[str, Value]:
+def _values(trace: _Trace, frequency: float, options: ReadOptions) -> dict[str, CellValue]:
     is_brief = number_in(*trace.part("StimInfo_1", 1)) == 0
     kind: str | None = "click" if is_brief else "tone_pip"
     if is_brief != (frequency == CLICK_HZ):

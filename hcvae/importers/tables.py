@@ -81,8 +81,8 @@ def _check_lengths(schema: pa.Schema, path: Path) -> None:
     """Refuse rows so long that a batch of them would not fit, as a few bytes can stand for many equal values."""
     for field in schema:
         if pa.types.is_fixed_size_list(field.type) and field.type.list_size > MAX_SAMPLES:
-            right = f"at most {MAX_SAMPLES} samples a waveform"
-            raise FileError(path, f"column {field.name!r}", f"lists of {field.type.list_size} values", right)
+            expected = f"at most {MAX_SAMPLES} samples a waveform"
+            raise FileError(path, f"column {field.name!r}", f"lists of {field.type.list_size} values", expected)
 
 
 def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadOptions, path: Path) -> dict[str, Any]:
@@ -108,8 +108,8 @@ def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadO
 def _samples(array: pa.Array, name: str, path: Path) -> Any:
     """A column that holds one sample of each waveform."""
     if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type)):
-        right = "numbers, one sample a row; narrow the pattern of signal, or map the column to something else"
-        raise FileError(path, f"column {name!r}", f"values of type {array.type}", right)
+        expected = "numbers, one sample a row; narrow the pattern of signal, or map the column to something else"
+        raise FileError(path, f"column {name!r}", f"values of type {array.type}", expected)
     return array.to_numpy(zero_copy_only=False)
 
 

@@ -35,13 +35,15 @@ def check_rate(rate_hz: float, path: Path, can_map: bool) -> None:
     """
     if MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         return
-    right = f"{MIN_RATE_HZ:,.0f} to {MAX_RATE_HZ:,.0f} Hz, as ABRs are recorded"
+    expected = f"{MIN_RATE_HZ:,.0f} to {MAX_RATE_HZ:,.0f} Hz, as ABRs are recorded"
     if can_map and rate_hz > MAX_RATE_HZ:
-        right += "; for times in s: --map time_unit=s"
+        expected += "; for times in s: --map time_unit=s"
     elif can_map:
-        right += "; for times in us: --map time_unit=us; for a rate in kHz: --map rate_unit=kHz; for sample numbers: "
-        right += "--map time_unit=samples --map sampling_rate_hz=RATE"
-    raise FileError(path, "sampling rate", f"{rate_hz:g} Hz", right)
+        expected += (
+            "; for times in us: --map time_unit=us; for a rate in kHz: --map rate_unit=kHz; for sample numbers: "
+        )
+        expected += "--map time_unit=samples --map sampling_rate_hz=RATE"
+    raise FileError(path, "sampling rate", f"{rate_hz:g} Hz", expected)
 
 
 def spells_times(numbers: Sequence[float | None]) -> bool:
@@ -88,8 +90,8 @@ def axis_of(
         counted = 0.0 if numbers[0] == 1 else numbers[0]  # the first sample may be number 0 or 1
         return rates, counted * 1e3 / rates if starts_ms is None else starts_ms
     if time_unit is not None and time_unit not in MS_PER_UNIT:
-        right = f"must be one of {', '.join(MS_PER_UNIT)}, {SAMPLES}"
-        raise UserError(f"{path}: mapping of time_unit: {right}, but got {time_unit!r}")
+        expected = f"must be one of {', '.join(MS_PER_UNIT)}, {SAMPLES}"
+        raise UserError(f"{path}: mapping of time_unit: {expected}, but got {time_unit!r}")
     numbers = numbers * MS_PER_UNIT[time_unit or "ms"]
     rate_hz = even_rate_hz(numbers, path)
     _check_agreement(rates, starts_ms, rate_hz, numbers[0], path)
@@ -114,8 +116,8 @@ def _is_even(steps: NDArray[np.float64]) -> bool:
 
 def _scaled(rates: NDArray[np.float64], path: Path, unit: str | None) -> NDArray[np.float64]:
     if unit is not None and unit not in HZ_PER_UNIT:
-        right = f"must be one of {', '.join(HZ_PER_UNIT)}"
-        raise UserError(f"{path}: mapping of rate_unit: {right}, but got {unit!r}")
+        expected = f"must be one of {', '.join(HZ_PER_UNIT)}"
+        raise UserError(f"{path}: mapping of rate_unit: {expected}, but got {unit!r}")
     return rates * HZ_PER_UNIT[unit or "Hz"]
 
 
@@ -136,8 +138,8 @@ def _check_agreement(
     """Refuse a given rate or start that the times contradict."""
     if rates is not None and not np.allclose(rates, rate_hz, rtol=0.01):
         found = f"{rates[0]:g} Hz beside times at {rate_hz:g} Hz"
-        right = "left out, or the rate of the times, whose unit is s, us or samples with --map time_unit=UNIT"
-        raise FileError(path, "sampling_rate_hz", found, right)
+        expected = "left out, or the rate of the times, whose unit is s, us or samples with --map time_unit=UNIT"
+        raise FileError(path, "sampling_rate_hz", found, expected)
     if starts_ms is not None and not np.allclose(starts_ms, first_ms, atol=1e3 / rate_hz):
         found = f"{starts_ms[0]:g} ms beside times from {first_ms:g} ms on"
         raise FileError(path, "start_ms", found, "left out, or the first of the times")

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from hcvae.errors import UserError
 from hcvae.importers.columns import TYPES
-from hcvae.importers.recording import Band, Recording, Value
+from hcvae.importers.recording import Band, CellValue, Recording
 
 LETTERS = {
     "ear": {"l": "L", "left": "L", "r": "R", "right": "R"},
@@ -16,20 +16,20 @@ LETTERS = {
 
 
 def values_of(
-    recording: Recording, given: Mapping[str, Value], band_hz: Band | None, where: object
-) -> dict[str, Value]:
+    recording: Recording, given: Mapping[str, CellValue], band_hz: Band | None, where: object
+) -> dict[str, CellValue]:
     """Columns of a recording that gets a band-pass of `band_hz`; those that are `given` replace its own.
 
     Raises:
         UserError: see `column_value`.
     """
-    values: dict[str, Value] = {"half": 0, "native_rate_hz": recording.sampling_rate_hz, **recording.values}
+    values: dict[str, CellValue] = {"half": 0, "native_rate_hz": recording.sampling_rate_hz, **recording.values}
     if band_hz is not None:
         values |= {"highpass_hz": band_hz[0], "lowpass_hz": band_hz[1]}
     return {name: column_value(name, value, where) for name, value in {**values, **given}.items() if name in TYPES}
 
 
-def column_value(name: str, value: Value, where: object) -> Value:
+def column_value(name: str, value: CellValue, where: object) -> CellValue:
     """`value` as the type of the column `name`; the letters L, R and F, M for ear and sex.
 
     Raises:

@@ -21,7 +21,7 @@ from hcvae.errors import UserError
 from hcvae.importers.columns import SCALARS, SUBJECT, UV_PER_UNIT, as_number, recordings_of, renamed
 from hcvae.importers.events import NOT_CONDITIONS, Event, named_events
 from hcvae.importers.foreign import as_file_error, companion, library, same_stem
-from hcvae.importers.recording import EEG_AVERAGING, EEG_BAND_HZ, FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import EEG_AVERAGING, EEG_BAND_HZ, CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 from hcvae.importers.triggers import Runs, stimuli_in
 
@@ -128,22 +128,22 @@ def _signal(header: Any, wanted: str | None, path: Path) -> _Signal:
     channel = found[0]
     unit, gain = header.units[channel], header.adc_gain[channel]
     if unit not in UV_PER_UNIT or not gain > 0:
-        right = f"a positive gain, and a unit of {', '.join(UV_PER_UNIT)}"
-        raise FileError(path, f"signal {channel}", f"gain {gain} per {unit}", right)
+        expected = f"a positive gain, and a unit of {', '.join(UV_PER_UNIT)}"
+        raise FileError(path, f"signal {channel}", f"gain {gain} per {unit}", expected)
     scale = UV_PER_UNIT[unit]
     if scale / gain > MAX_STEP_UV:  # earndb's raw records give V per step where steps per nV should stand
         scale = 1e6 * gain**2
     return _Signal(channel, scale, triggers[0] if triggers else None)
 
 
-def _condition(record: str, comments: Mapping[str, str]) -> tuple[dict[str, Value], str | None]:
+def _condition(record: str, comments: Mapping[str, str]) -> tuple[dict[str, CellValue], str | None]:
     """Columns and subject, from the comment, and from the record's name where the comment is silent."""
     name = EARNDB.fullmatch(record) or EARH.fullmatch(record)
     if name is None and LEVEL not in comments:
         return {}, None
     said = {} if name is None else name.groupdict()
     khz, ear = as_number(comments.get(FREQUENCY, said.get("khz"))), comments.get(EAR, said.get("ear")) or ""
-    values: dict[str, Value] = {
+    values: dict[str, CellValue] = {
         "species": "human",
         "ear": {"l": "L", "r": "R"}.get(ear.lower()[:1]),
         "stimulus_type": "tone_pip",
@@ -179,8 +179,8 @@ def _trial_samples(
         if header.sig_len <= header.fs:  # no longer than a second: an average
             return int(header.sig_len)
     if length is None or not 2 <= length <= min(MAX_TRIAL_SAMPLES, header.sig_len):
-        right = "the number of samples from one stimulus to the next; give a mapping of trial_samples"
-        raise FileError(path, "comment", f"a trial length of {said}", right)
+        expected = "the number of samples from one stimulus to the next; give a mapping of trial_samples"
+        raise FileError(path, "comment", f"a trial length of {said}", expected)
     return int(length)
 
 
