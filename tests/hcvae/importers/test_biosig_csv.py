@@ -60,7 +60,7 @@ def test_clicks_of_rp_and_a_beginning_that_the_file_does_not_say(tmp_path):
         (",0.003,", ",ann,", "line 4: got no number as a sample"),
         (",40.960,", ",0,", "sampling period of 0 us"),
         (",20,512,", ",20,many,", "line 4: got no number as No. Avgs"),
-        ("3 months", '"3 months', "a line that is no CSV"),
+        ("3 months", '"3 months', "a line that is not CSV"),
     ],
 )
 def test_damage_is_named_with_its_line(tmp_path, old, new, said):
