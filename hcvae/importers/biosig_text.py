@@ -1,4 +1,4 @@
-"""TDT BioSig text exports: groups of records, each with a header and one sample in volts a line.
+"""TDT BioSig text exports: groups of records, each with a header and one sample in volts on each line.
 
 Checked against an export of a TDT BioSig system (Wang et al. 2021, iScience 24:103285, doi
 10.1016/j.isci.2021.103285).
@@ -19,7 +19,8 @@ from hcvae.importers.lines import lines_of, number_in, text_or_none, whole_in, w
 from hcvae.importers.recording import Averaging, CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
-GROUP, RECORD = "ABR Group Header", "Record Number"
+GROUP = "ABR Group Header"
+RECORD = "Record Number"
 FIELD = re.compile(r"([^:=]*)[:=](.*)")
 CHANNEL = re.compile(r"(AD )?Chan(nel)?\b", re.IGNORECASE)
 USUAL_BAND_HZ = (300.0, 3000.0)
@@ -31,51 +32,58 @@ Fields = dict[str, tuple[int, str]]
 
 @dataclass
 class _Record:
-    """What the lines of a record hold."""
+    """Content of the lines of a record."""
 
     fields: Fields = field(default_factory=dict)
     variables: list[tuple[str, str]] = field(default_factory=list)
-    """Of the stimulus: names, and values with their units."""
+    """Stimulus variables: names, and values with their units."""
     points: int = 0
-    """How many samples are to come, once the header has said it."""
+    """Number of samples that the header states; 0 before."""
     samples: list[float] = field(default_factory=list)
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Whether the text begins with the header of a group."""
+    """Return whether the text begins with the header of a group."""
     return head.lstrip().startswith(GROUP.encode())
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
-    """Every record, in the order of the file.
+    """Yield every record, in file order.
 
     Raises:
-        FileError: a field is missing, or is no number, or a record holds another number of points than it says.
+        FileError: a field is missing or is not a number, or a record does not have the stated number of points.
     """
     group: Fields = {}
     record: _Record | None = None
-    for number, line in (lines := lines_of(path)):
+    lines = lines_of(path)
+    for number, line in lines:
         if record is not None and record.points and not record.samples and number_of(line) is not None:
             what = f"one of {record.points} samples"
             record.samples = [number_in(line, path, number, what), *lines.numbers(record.points - 1, what)]
             continue
-        found = FIELD.fullmatch(line)
-        name, text = (part.strip() for part in found.groups()) if found else ("", "")
+        name, text = _field(line)
         if record is not None and (line.startswith(GROUP) or name == RECORD):
             yield _recording(group, record, path, options)
         if line.startswith(GROUP):
             group, record = {}, None
         elif name:
-            record = _Record() if name == RECORD else record
+            if name == RECORD:
+                record = _Record()
             _add_field(name, text, group, record, path, number)
         elif line.strip() and not line.startswith("---"):
             expected = "a header line 'Name: value'"
             if record is not None and record.samples:
-                expected = f"{record.points} samples, as 'No. Points' says"
+                expected = f"{record.points} samples, as 'No. Points' states"
             raise FileError(path, f"line {number}", "a line that is no part of a record", expected)
     if record is None:
         raise FileError(path, "whole file", f"no {RECORD!r}", "a group with one record or more")
     yield _recording(group, record, path, options)
+
+
+def _field(line: str) -> tuple[str, str]:
+    """Return name and text of a header line; empty if it is something else."""
+    found = FIELD.fullmatch(line)
+    return (found[1].strip(), found[2].strip()) if found else ("", "")
 
 
 def _add_field(name: str, text: str, group: Fields, record: _Record | None, path: Path, number: int) -> None:
@@ -106,10 +114,9 @@ def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions)
 
     points = whole_in(*given("No. Points"))
     if points != len(record.samples) or not points:
-        found = f"{len(record.samples)} samples"
-        raise FileError(
-            path, f"line {record.fields[RECORD][0]}", found, f"{points}, as in 'No. Points', and at least one"
-        )
+        where = f"line {record.fields[RECORD][0]}"
+        expected = f"{points}, as in 'No. Points', and at least one"
+        raise FileError(path, where, f"{len(record.samples)} samples", expected)
     duration_ms = milliseconds("Aqu. Duration")
     period_us = round(1e3 * duration_ms / points, 2)
     if not 0.1 <= period_us <= 10_000:
@@ -122,7 +129,7 @@ def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions)
         "recording_index": whole_in(*given(RECORD)),
         "native_rate_hz": 1e6 / period_us,
     }
-    subject = group.get("Subject ID", (0, ""))[1]
+    _, subject = group.get("Subject ID", (0, ""))
     return Recording(
         signal_uv=np.array(record.samples) * 1e6,
         sampling_rate_hz=1e6 / period_us,
@@ -137,8 +144,12 @@ def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions)
 
 
 def _channel(record: _Record) -> str | None:
-    named = [(name, text) for name, (_, text) in record.fields.items()] + record.variables
-    return next((text for name, text in named if CHANNEL.match(name) and text), None)
+    """Return the first channel among the fields and the stimulus variables."""
+    texts = [(name, text) for name, (_, text) in record.fields.items()]
+    for name, text in texts + record.variables:
+        if CHANNEL.match(name) and text:
+            return text
+    return None
 
 
 FORMAT = Format(
