@@ -83,7 +83,9 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
 def _field(line: str) -> tuple[str, str]:
     """Return name and text of a header line; empty if it is something else."""
     found = FIELD.fullmatch(line)
-    return (found[1].strip(), found[2].strip()) if found else ("", "")
+    if found is None:
+        return "", ""
+    return found[1].strip(), found[2].strip()
 
 
 def _add_field(name: str, text: str, group: Fields, record: _Record | None, path: Path, number: int) -> None:

@@ -233,7 +233,9 @@ def plain_value(value: Any) -> CellValue:
     if isinstance(value, bool | int):
         return value
     number = as_number(value)
-    return str(value) if number is None and not isinstance(value, float) else number
+    if number is None and not isinstance(value, float):
+        return str(value)
+    return number
 
 
 def _uv_per(columns: Mapping[str, Any], n: int, given: str | None, path: Path) -> float:
@@ -300,17 +302,23 @@ def _column(name: str, values: Any, n: int, path: Path) -> list[CellValue]:
     if len(values) != n:
         raise FileError(path, name, f"{len(values)} values", f"one value, or one for each of {n} waveforms")
     column = list(map(plain_value, values))
-    return list(map(_whole, column)) if name in INTEGERS else column
+    if name in INTEGERS:
+        column = list(map(_whole, column))
+    return column
 
 
 def _unwrapped(value: Any) -> Any:
     """Return the only element of an array of one; all other values as they are."""
-    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+    if isinstance(value, np.ndarray) and value.size == 1:
+        return value.item()
+    return value
 
 
 def _whole(value: CellValue) -> CellValue:
     """Return whole floats as integers: formats such as MATLAB's store all numbers as doubles."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def _text_or_none(value: CellValue) -> str | None:
@@ -318,7 +326,9 @@ def _text_or_none(value: CellValue) -> str | None:
 
 
 def _channel_text(channel: CellValue) -> str | None:
-    return f"{channel:g}" if isinstance(channel, float) else _text_or_none(channel)
+    if isinstance(channel, float):
+        return f"{channel:g}"
+    return _text_or_none(channel)
 
 
 def _check_no_text(values: Mapping[str, CellValue], where: str, path: Path) -> None:
@@ -343,4 +353,6 @@ def _peaks(columns: Mapping[str, Any], row: int) -> Peaks | None:
     present = np.isfinite(latencies)
     if valid is not None:
         present &= np.asarray(valid[row], dtype=bool)
-    return Peaks(latencies, amplitudes, present) if np.isfinite(latencies).any() else None
+    if not np.isfinite(latencies).any():
+        return None
+    return Peaks(latencies, amplitudes, present)

@@ -42,7 +42,9 @@ def analysis_of(path: Path, stimulus: Mapping[str, CellValue], options: ReadOpti
         UserError: tables of several raters, or no table of the rater that the mapping `rater` names.
     """
     table = _chosen_table(path, stimulus, options)
-    return _read_analysis(table) if table else Analysis({}, None)
+    if table is None:
+        return Analysis({}, None)
+    return _read_analysis(table)
 
 
 def analysed_tables(path: Path) -> Iterator[tuple[Path, str, str]]:

@@ -190,13 +190,18 @@ def _levels(text: str, path: Path) -> list[float | None]:
     """Return the levels in dB [L]; None without a stimulus."""
     levels: list[float | None] = []
     for level in _parts(text):
-        levels.append(None if level.lower() == NO_STIMULUS else _number({"level": level}, "level", path))
+        if level.lower() == NO_STIMULUS:
+            levels.append(None)
+        else:
+            levels.append(_number({"level": level}, "level", path))
     return levels
 
 
 def _averages(text: str, of_all: str, levels: int, path: Path) -> list[int]:
     """Return the sweeps of each level [L]; `of_all` if the file does not give them by level."""
-    texts = _parts(text) if text.strip("; ") else [of_all] * levels
+    texts = [of_all] * levels
+    if text.strip("; "):
+        texts = _parts(text)
     numbers = [_number({"number of averages": part}, "number of averages", path) for part in texts]
     if len(numbers) != levels or any(not 0 <= number < 2**31 or number % 1 for number in numbers):
         expected = f"{levels} whole numbers of 0 or more, one a level"

@@ -157,7 +157,7 @@ def _advice(mixed: Mapping[str, int], where: Path) -> str:
     if len(shown) < len(mixed):
         counts.append(f"{len(mixed) - len(shown)} others")
     names = list(shown) or ["NAME"]
-    together = "|".join(names[:2]) if len(names) > 1 else f"{names[0]}|OTHER"
+    together = "|".join([*names, "OTHER"][:2])
     return (
         f"{where}: stimuli of {len(mixed)} names would be averaged together: {', '.join(counts)}; choose one with "
         f"--map 'event={names[0]}', name those that are one stimulus with --map 'event={together}', or keep them apart "
@@ -201,7 +201,9 @@ def _names(line: Mapping[str, str | None]) -> tuple[str, ...]:
         text = line.get(title)
         if text and text != "n/a":
             names.append(text)
-    return tuple(names) if len(names) == 1 else (*names, ", ".join(names))
+    if len(names) != 1:
+        names.append(", ".join(names))
+    return tuple(names)
 
 
 def _columns(
@@ -273,4 +275,6 @@ def _value(text: str | None) -> CellValue:
     if text is None or is_null(text):
         return None
     number = as_number(text)
-    return plain_value(text) if number is None else number
+    if number is None:
+        return plain_value(text)
+    return number

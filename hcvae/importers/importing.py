@@ -185,7 +185,9 @@ def _scalar_columns(results: Sequence[FileResult], options: ImportOptions, key: 
             made = made_record_id(result.sha256, numbers[result.sha256])
             values["record_id"] = kept_record_id(row.record_id) or made
             identity = options.subject or row.subject or f"file {result.sha256}"
-            values["subject_id"] = identity if isinstance(identity, Pseudonym) else pseudonym(identity, key)
+            if not isinstance(identity, Pseudonym):
+                identity = pseudonym(identity, key)
+            values["subject_id"] = identity
             for name, column in columns.items():
                 column.append(values.get(name))
     return {name: pa.array(column, TYPES[name]) for name, column in columns.items()}

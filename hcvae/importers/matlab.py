@@ -73,7 +73,9 @@ def _columns(fields: Mapping[str, Any], options: ReadOptions, path: Path) -> dic
         raise FileError(path, "variables", f"{sorted(fields)[:12]}", expected)
     columns: dict[str, Any] = {}
     for column, name in known.items():
-        value = fields[name] if isinstance(name, str) else name
+        value: Any = name
+        if isinstance(name, str):
+            value = fields[name]
         if value is not None:
             columns[column] = value
         elif column in ("signal", *mapping):
@@ -93,7 +95,9 @@ def _variables(path: Path) -> dict[str, Any]:
     """Return the variables as arrays, text, lists (cells and struct arrays) and dicts (structs)."""
     with path.open("rb") as file:
         is_version_7_3 = file.read(len(VERSION_7_3)) == VERSION_7_3
-    return read_version_7_3(path) if is_version_7_3 else read_version_5(path)
+    if is_version_7_3:
+        return read_version_7_3(path)
+    return read_version_5(path)
 
 
 def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +132,9 @@ def _raveled(value: Any) -> Any:
 
 
 def _unwrapped(row: Any) -> Any:
-    return row[0] if isinstance(row, np.ndarray) and len(row) == 1 else row
+    if isinstance(row, np.ndarray) and len(row) == 1:
+        return row[0]
+    return row
 
 
 def _read_shipm(levels: list[dict[str, Any]], time: NDArray[Any] | None, path: Path) -> Iterator[Recording]:

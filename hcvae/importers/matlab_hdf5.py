@@ -61,7 +61,9 @@ class _Reader:
             if "MATLAB_sparse" in item.attrs or self._is_object(item):
                 return None
             fields = self.group(item, depth)
-            return _rows(fields) if self._is_struct_array(item) else fields
+            if self._is_struct_array(item):
+                return _rows(fields)
+            return fields
         return self.dataset(item, depth)
 
     def dataset(self, data: Any, depth: int) -> Any:
@@ -76,7 +78,9 @@ class _Reader:
             return [self.value(self.file[reference], depth + 1) for reference in np.ravel(content.T)]
         if data.attrs.get("MATLAB_class") == b"char":
             return "".join(map(chr, np.ravel(content)))
-        return content.T if isinstance(content, np.ndarray) else np.array([[content]])
+        if isinstance(content, np.ndarray):
+            return content.T
+        return np.array([[content]])
 
     def check(self, data: Any) -> None:
         """Refuse data in other files, and arrays or chunks that are too large."""

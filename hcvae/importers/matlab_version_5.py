@@ -86,7 +86,10 @@ class _Reader:
         for kind, payload in self.elements(content):
             if kind == _Element.COMPRESSED:
                 ((kind, payload),) = self.elements(self.expanded(payload))
-            yield self.array(payload, 0) if kind == _Element.MATRIX else ("", None)
+            if kind == _Element.MATRIX:
+                yield self.array(payload, 0)
+            else:
+                yield "", None
 
     def elements(self, content: memoryview) -> Iterator[tuple[int, memoryview]]:
         """Yield type and content of each element."""
@@ -119,7 +122,8 @@ class _Reader:
             return "", np.empty((0, 0))
         parts = self.elements(content)
         flags = self.part(parts, _Element.UINT32)
-        if flags and flags[0 if self.order == "<" else 3] == _Class.OPAQUE:  # a string or a table: it has no sizes
+        class_at = 0 if self.order == "<" else 3
+        if flags and flags[class_at] == _Class.OPAQUE:  # a string or a table: it has no sizes
             return bytes(self.part(parts, _Element.INT8)).decode("latin-1"), None
         sizes = self.part(parts, _Element.INT32)
         name = self.part(parts, _Element.INT8)
@@ -145,7 +149,9 @@ class _Reader:
         if len(numbers) != count:
             raise self.error(f"an array of {'x'.join(map(str, shape))} with {len(numbers)} numbers")
         numbers = numbers.reshape(shape, order="F")
-        return numbers.astype(np.bool_) if flag & LOGICAL else numbers
+        if flag & LOGICAL:
+            numbers = numbers.astype(np.bool_)
+        return numbers
 
     def structs(
         self, count: int, parts: Iterator[tuple[int, memoryview]], depth: int

@@ -294,7 +294,9 @@ def _cut(
         together = list(piece)
         begin, end = together[0][0], together[-1][0] + length
         data = raw.get_data(picks=list(signals), start=begin, stop=end)
-        signal = data[0] - data[1] if len(signals) == 2 else data[0]
+        signal = data[0]
+        if len(signals) == 2:
+            signal = data[0] - data[1]
         for at, event in together:
             yield event, signal[at - begin : at - begin + length]
 

@@ -123,8 +123,9 @@ class _Sheet:
         if is_null(cell):
             return None
         if is_text_column(name) or name == "subject_id":
-            is_whole = isinstance(cell, float) and cell.is_integer()
-            return str(int(cell) if is_whole else cell).strip()
+            if isinstance(cell, float) and cell.is_integer():
+                cell = int(cell)
+            return str(cell).strip()
         number = self.number(cell)
         if number is None and isinstance(cell, str) and name in QUANTITIES:
             number = QUANTITIES[name](cell)
@@ -170,7 +171,9 @@ def _columns_of_rows(
     place = {name: at for at, name in enumerate(names)}
     columns: dict[str, Any] = {}
     for name, at in known.items():
-        columns[name] = [sheet.value(name, line, place[at]) for line in batch] if isinstance(at, str) else at
+        columns[name] = at
+        if isinstance(at, str):
+            columns[name] = [sheet.value(name, line, place[at]) for line in batch]
     places = [place[name] for name in samples]
     columns["signal"] = np.stack([sheet.samples(line, places, names) for line in batch])
     return columns | _peaks(place, batch, sheet) | axis_units_of(sheet.options.mapping)
@@ -271,7 +274,7 @@ def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str,
     header: list[tuple[str, Line]] = []
     for number, uncut in lines:
         cells = _cut(uncut, width)
-        name = "" if _is_empty(cells[0]) else str(cells[0]).strip()
+        name = _text(cells[0]).strip()
         if all(map(_is_empty, cells[1:])) or (len(cells) != width and name.startswith(("#", "%"))):
             sheet.options.note("a title or comment above the samples is not read")
         elif len(cells) != width:
@@ -295,7 +298,9 @@ def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
         known.pop(name, None)
     columns: dict[str, Any] = {}
     for name, at in known.items():
-        columns[name] = _header_values(name, lines[at], sheet) if isinstance(at, str) else at
+        columns[name] = at
+        if isinstance(at, str):
+            columns[name] = _header_values(name, lines[at], sheet)
     for name in lines:
         if name not in known.values():
             columns |= _recognised(name, lines[name], columns, sheet)
@@ -316,7 +321,9 @@ def _recognised(name: str, line: Line, columns: Mapping[str, Any], sheet: _Sheet
     if found:
         sheet.options.note(f"{' and '.join(sorted(found))} taken from the header line {name[:MAX_NAME]!r}")
     elif any(texts):
-        hint = f"; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels" if len(name) <= MAX_NAME else ""
+        hint = ""
+        if len(name) <= MAX_NAME:
+            hint = f"; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels"
         sheet.options.note(f"header line {name[:MAX_NAME]!r} is not read{hint}")
     return found
 

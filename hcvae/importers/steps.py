@@ -59,7 +59,9 @@ class Steps:
 
     def band_of(self, recording: Recording) -> Band | None:
         """Return the edges of the band-pass in Hz; None: no filter."""
-        return recording.usual_band_hz if self.band_hz == USUAL else self.band_hz
+        if self.band_hz == USUAL:
+            return recording.usual_band_hz
+        return self.band_hz
 
     def blocks_of(self, recording: Recording) -> tuple[int, ...] | None:
         """Return the sweeps of the averages into which the recording goes; None if it is an average itself."""

@@ -100,7 +100,9 @@ def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadO
     note_unread(batch.schema.names, {*samples, *map(str, known.values())}, options)
     columns: dict[str, Any] = {}
     for name, at in known.items():
-        columns[name] = _values(batch[at], name, path) if isinstance(at, str) else at
+        columns[name] = at
+        if isinstance(at, str):
+            columns[name] = _values(batch[at], name, path)
     columns |= axis_units_of(options.mapping)
     stored = metadata.get(b"sampling_rate_hz")
     if stored is not None and "sampling_rate_hz" in columns:

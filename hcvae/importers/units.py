@@ -74,4 +74,6 @@ def decibels_in(text: str) -> float | None:
 def level_reference_in(text: str) -> str | None:
     """Return the reference of the level in dB in a text, such as `dB SPL`; None if it states none."""
     found = DECIBELS.search(text)
-    return REFERENCES.get(found[2].lower()) if found else None
+    if found is None:
+        return None
+    return REFERENCES.get(found[2].lower())

@@ -161,7 +161,12 @@ def _condition(record: str, comments: Mapping[str, str]) -> tuple[dict[str, Cell
     name = EARNDB.fullmatch(record) or EARH.fullmatch(record)
     if name is None and LEVEL not in comments:
         return {}, None
-    named = {} if name is None else name.groupdict()
+    named: dict[str, str | None] = {}
+    subject = number = None
+    if name is not None:
+        named = name.groupdict()
+        subject = name["subject"].upper()
+        number = int(name["number"])
     khz = as_number(comments.get(FREQUENCY, named.get("khz")))
     ear = comments.get(EAR, named.get("ear")) or ""
     values: dict[str, CellValue] = {
@@ -172,12 +177,11 @@ def _condition(record: str, comments: Mapping[str, str]) -> tuple[dict[str, Cell
         "stimulus_level_db": as_number(comments.get(LEVEL, named.get("level"))),
         "level_reference": "dB peSPL",
     }
-    number = None if name is None else int(name["number"])
     if named.get("kind") == "ave":  # the average of the trials of the first or the second half
         values |= {"half": number, "recording_index": 1}
     else:
         values |= {"n_averages": 1, "recording_index": number}
-    return values, None if name is None else name["subject"].upper()
+    return values, subject
 
 
 def _mapped(comments: Mapping[str, str], mapping: Mapping[str, str], path: Path) -> dict[str, Any]:
@@ -185,9 +189,10 @@ def _mapped(comments: Mapping[str, str], mapping: Mapping[str, str], path: Path)
     wanted = {name: at for name, at in mapping.items() if name not in NOT_CONDITIONS and "(" not in at}
     columns: dict[str, Any] = {}
     for name, at in columns_in_file(comments, wanted, path).items():
-        value = comments[at] if isinstance(at, str) else at
-        number = as_number(value)
-        columns[name] = value if number is None else number
+        columns[name] = at
+        if isinstance(at, str):
+            number = as_number(comments[at])
+            columns[name] = comments[at] if number is None else number
     return columns
 
 
@@ -260,13 +265,11 @@ def _starts(events: list[Event] | None, length: int | None, header: Any) -> tupl
     """Return the first samples of the trials, and their length: by default the shortest time between two trials."""
     n_samples = int(header.sig_len)
     if events is None:
-        step = n_samples if length is None else length
+        step = length or n_samples
         return np.arange(0, n_samples - step + 1, step), step
     starts = np.array([round(event.onset_s * header.fs) for event in events], np.int64)
-    step = n_samples
-    if length is not None:
-        step = length
-    elif len(starts) > 1:
+    step = length or n_samples
+    if length is None and len(starts) > 1:
         step = int(np.diff(starts).min())
     return starts[starts + step <= n_samples], step
 
