@@ -90,7 +90,7 @@ def _columns_of(titles: list[str], number: int, path: Path) -> _Columns:
     if data is None:
         missing.append("Data(uv)...")
     if data is None or missing:
-        raise FileError(path, where, f"no column {', '.join(missing)}", "a whole export of BioSig")
+        raise FileError(path, where, f"no column {', '.join(missing)}", "a complete BioSig export")
     variables = list(filter(_is_variable, named))
     used = (*REQUIRED, *variables)
     repeated = [name for name, times in Counter(named).items() if times > 1 and name in used]
@@ -127,7 +127,7 @@ def _cells(line: str, number: int, path: Path) -> list[str]:
 def _recording(cells: list[str], line: int, columns: _Columns, options: ReadOptions, path: Path) -> Recording:
     def field(name: str) -> tuple[str, Path, int, str]:
         if columns.place[name] >= len(cells):
-            raise FileError(path, f"line {line}", f"{len(cells)} cells, none of {name}", "a whole record")
+            raise FileError(path, f"line {line}", f"{len(cells)} cells, none of {name}", "a complete record")
         return cells[columns.place[name]].strip(), path, line, name
 
     samples = [cell for cell in cells[columns.first_sample :] if cell.strip()]

@@ -99,13 +99,13 @@ def _add_field(name: str, text: str, group: Fields, record: _Record | None, path
     fields = group if record is None else record.fields
     if fields.setdefault(name, (number, text))[1] != text:
         expected = f"the one of line {fields[name][0]} only"
-        raise FileError(path, f"line {number}", "a field for the second time", expected)
+        raise FileError(path, f"line {number}", "a repeated field", expected)
 
 
 def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions) -> Recording:
     def given(name: str) -> tuple[str, Path, int, str]:
         if name not in record.fields:
-            expected = "a whole header of a record"
+            expected = "a complete record header"
             raise FileError(path, f"line {record.fields[RECORD][0]}", f"a record without {name!r}", expected)
         line, text = record.fields[name]
         return text, path, line, name

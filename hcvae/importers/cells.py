@@ -41,7 +41,7 @@ def describe_cell(cell: Any) -> str:
     if is_null(cell):
         return "nothing"
     if isinstance(cell, str) and SEPARATED.fullmatch(cell.strip()):
-        return "a number with separators of thousands or with another decimal mark"
+        return "a number with thousands separators or another decimal mark"
     return "text"
 
 

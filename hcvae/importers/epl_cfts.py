@@ -76,7 +76,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         head = text_of(file.read(2 * HEADER_BYTES))
     header, marker, _ = re.split(r"(:DATA|\[DATA\])", head + ":DATA", maxsplit=1, flags=re.I)
     if len(header) == len(head):  # the marker is the one that was just added
-        raise FileError(path, "header", f"no data in the first {HEADER_BYTES} bytes", "a whole file of the EPL CFTS")
+        raise FileError(path, "header", f"no data in the first {HEADER_BYTES} bytes", "a complete EPL CFTS file")
     fields = _fields(header)
     read_run = _standard_run if head.startswith(STANDARD.decode()) else _run
     run = read_run(fields, path)
@@ -172,7 +172,7 @@ def _checked(run: _Run, path: Path) -> _Run:
 def _require(fields: Mapping[str, str], names: Sequence[str], path: Path) -> None:
     missing = [name for name in names if name not in fields]
     if missing:
-        raise FileError(path, "header", f"no {', '.join(sorted(missing))}", "a whole header of the EPL CFTS")
+        raise FileError(path, "header", f"no {', '.join(sorted(missing))}", "a complete EPL CFTS header")
 
 
 def _stimulus(text: str, path: Path) -> dict[str, CellValue]:

@@ -22,7 +22,7 @@ SUFFIXES = (".xlsx", ".xlsm")
 MAX_EXPANDED_BYTES = 256 * 2**20
 MAX_STRINGS_BYTES = 32 * 2**20  # all texts are held at once
 STRINGS = "xl/sharedStrings.xml"
-RIGHT = "a whole .xlsx workbook; save it again, or save it as CSV"
+EXPECTED = "a complete .xlsx workbook; save it again, or save it as CSV"
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -40,7 +40,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     openpyxl = library("openpyxl", path)
     mapping = dict(options.mapping)
     mapping.pop("sheet", None)
-    with as_file_error(path, RIGHT):
+    with as_file_error(path, EXPECTED):
         _check_sizes(path)
         workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
         with closing(workbook):

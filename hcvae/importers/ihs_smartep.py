@@ -48,7 +48,9 @@ class _Header:
     def field(self, acquisition: int, name: str) -> tuple[str, Path, int, str]:
         """Return the text of a field and its place, as arguments for `number_in` and its relatives."""
         if name not in self.rows:
-            raise FileError(self.path, "header", f"no one line {name!r}", "a whole SmartEP export with its header")
+            raise FileError(
+                self.path, "header", f"no single line {name!r}", "a complete SmartEP export with its header"
+            )
         line, cells = self.rows[name]
         at = acquisition * len(COLUMNS)
         if at >= len(cells):
@@ -92,7 +94,7 @@ def _header(lines: Iterator[tuple[int, str]], path: Path) -> _Header:
         name = name.rstrip(":.")
         if rows.setdefault(name, (number, cells))[1] != cells:
             ambiguous.add(name)
-    raise FileError(path, "header", "no line 'Data Pnt:' or 'Data Pnt(ms):'", "a whole SmartEP export")
+    raise FileError(path, "header", "no line 'Data Pnt:' or 'Data Pnt(ms):'", "a complete SmartEP export")
 
 
 def _acquisitions(cells: list[str], line: int, path: Path) -> int:
@@ -119,7 +121,7 @@ def _samples(lines: Iterator[tuple[int, str]], header: _Header) -> NDArray[np.fl
             raise FileError(path, f"line {number}", found, f"{width} columns, in at most {MAX_SAMPLES} samples")
         rows.append(numbers_in(cells, path, number, "a sample"))
         if rows[-1][0] != len(rows) and not header.times_in_ms:
-            expected = f"{len(rows)}; lines are missing or doubled"
+            expected = f"{len(rows)}; lines are missing or repeated"
             raise FileError(path, f"line {number}", f"data point {rows[-1][0]:g}", expected)
     if not rows:
         raise FileError(path, "whole file", "no samples", "one line a sample after the line 'Data Pnt:'")
@@ -133,7 +135,7 @@ def _recordings(
     period_us, zero = _axis(header, acquisition, len(samples))
     times_ms = (np.arange(len(samples)) - (zero - 1)) * period_us / 1e3
     if header.times_in_ms and not np.allclose(samples[:, 0], times_ms, rtol=0, atol=0.5 * period_us / 1e3):
-        expected = "those of 'Zero Position' and 'Smp. Period'; lines are missing or doubled"
+        expected = "those of 'Zero Position' and 'Smp. Period'; lines are missing or repeated"
         found = f"other times in acquisition {acquisition + 1}"
         raise FileError(header.path, "column 'Data Pnt(ms):'", found, expected)
     first = max(0, zero - 1 - round(BEFORE_STIMULUS_MS * 1e3 / period_us))

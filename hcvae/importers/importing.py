@@ -159,7 +159,7 @@ def table_of(results: Sequence[FileResult], options: ImportOptions, key: bytes) 
     for result in results:
         rows += result.rows
     if not rows:
-        raise UserError("no waveform is left of these files; see the reasons above")
+        raise UserError("no waveform is left to import; see the reasons above")
     labelled = any(row.peaks is not None for row in rows)
     grid = options.steps.grid
     schema = waveform_schema(TYPES, grid.samples, grid.rate_hz, peaks=labelled)

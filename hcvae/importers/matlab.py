@@ -24,7 +24,7 @@ from hcvae.importers.registry import Format
 
 VERSION_5 = b"MATLAB 5.0 MAT-file"
 VERSION_7_3 = b"MATLAB 7.3 MAT-file"
-EXPECTED = "a whole MATLAB file that holds waveforms; save it again"
+EXPECTED = "a complete MATLAB file with waveforms; save it again"
 SHIPM_BAND_HZ = (100.0, 1500.0)
 SHIPM_FIELDS = {"intensity", "sweeps", "sampP", "p"}
 SHIPM_RECORDED_SWEEPS = (500, 1000, 2000)

@@ -28,7 +28,7 @@ def read_version_7_3(path: Path) -> dict[str, Any]:
         UserError: h5py is not installed.
     """
     h5py = library("h5py", path)
-    with as_file_error(path, "a whole file of MATLAB version 7.3; save it again"), h5py.File(path, "r") as file:
+    with as_file_error(path, "a complete file of MATLAB version 7.3; save it again"), h5py.File(path, "r") as file:
         return _Reader(path, h5py, file).group(file, 0)
 
 

@@ -51,7 +51,7 @@ class _Class(IntEnum):
 NUMERIC = range(6, 16)
 COMPLEX = 0x800  # flag of an array
 LOGICAL = 0x200  # flag of an array
-EXPECTED = "a whole file of MATLAB version 5 to 7; save it again with save -v7"
+EXPECTED = "a complete file of MATLAB version 5 to 7; save it again with save -v7"
 
 
 def read_version_5(path: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ OWN_NAMES = frozenset(("signal", "event", "trigger", "trigger_idle", "epoch_star
 MAPPING_NAMES = OWN_NAMES.union(SCALARS) - {"n_averages", "native_rate_hz"}
 MAX_SHOWN = 12
 """Names of channels in a message."""
-EXPECTED = "a whole EDF, BDF or BrainVision recording"
+EXPECTED = "a complete EDF, BDF or BrainVision recording"
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -227,8 +227,8 @@ def _epochs(
     events = events_of(path, raw, partial(_triggers, header, options), options)
     stimuli = _complete(events, raw, rate_hz, first, last)
     if not stimuli:
-        expected = "stimuli in a table of events, annotations or triggers, with a whole epoch around one at least"
-        raise FileError(path, "whole file", "no stimulus with a whole epoch", expected)
+        expected = "stimuli in a table of events, annotations or triggers, at least one of them with a complete epoch"
+        raise FileError(path, "whole file", "no stimulus with a complete epoch", expected)
     for number, (event, samples) in enumerate(_cut(raw, signals, stimuli, last - first)):
         columns: dict[str, Any] = dict(event.values) | {
             "n_averages": 1,

@@ -21,9 +21,9 @@ def notes_on_all(results: Sequence[FileResult], options: ImportOptions, key: byt
             "subject, import them with --subject NAME"
         )
     for option in options_without_effect(results, options):
-        yield f"note: {option} had no effect: no recording of these files can use it"
+        yield f"note: {option} had no effect: it applies to no recording of these files"
     for name in sorted(options.mapping.keys() & options.values.keys()):
-        yield f"note: --map {name} had no effect: --value {name} holds for all waveforms"
+        yield f"note: --map {name} had no effect: --value {name} sets it for all waveforms"
     foreign = _subjects_of_other_keys(results, key)
     if foreign:
         yield (

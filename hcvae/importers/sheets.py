@@ -113,7 +113,7 @@ class _Sheet:
         if None in values:
             bad = places[values.index(None)]
             under = f" under {names[bad]!r}" if names else ""
-            expected = f"a sample{under}, a finite number such as 1234.5, without separators of thousands"
+            expected = f"a sample{under}, a finite number such as 1234.5, without thousands separators"
             raise self.error(number, bad, cells[bad], expected)
         return np.array(values, dtype=np.float64)
 

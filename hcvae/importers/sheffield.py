@@ -45,7 +45,7 @@ class _Trace:
         """Return a part of a field (`place` may be negative) and where it is, as arguments for `number_in`."""
         line, parts = self.fields.get(name, (self.line, []))
         if not -len(parts) <= place < len(parts):
-            raise FileError(self.path, f"line {line}", f"a trace without a whole {name!r}", "a whole file")
+            raise FileError(self.path, f"line {line}", f"a trace without a complete {name!r}", "a complete file")
         return parts[place], self.path, line, name
 
 
@@ -90,7 +90,7 @@ def _trace(line: str, path: Path, number: int) -> _Trace | None:
 
 def _add_field(trace: _Trace, name: str, text: str, number: int) -> None:
     if name in trace.fields:
-        raise FileError(trace.path, f"line {number}", "a field for the second time", "each field of a trace once")
+        raise FileError(trace.path, f"line {number}", "a repeated field", "each field of a trace once")
     trace.fields[name] = (number, [part.strip() for part in text.split(",")])
 
 

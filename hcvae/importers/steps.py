@@ -129,7 +129,7 @@ def _covered(first_ms: float, last_ms: float, grid: Grid) -> str:
         return ""
     start = f" --start-ms {start_ms:g}" if skipped else ""
     fewer = f" --samples {samples}" if samples < grid.samples else ""
-    return f";{start}{fewer} would take them"
+    return f";{start}{fewer} would include them"
 
 
 def _filtered(signal: NDArray[np.float64], rate_hz: float, band_hz: Band | None, grid_hz: float) -> NDArray[np.float64]:

@@ -35,7 +35,7 @@ PARQUET = b"PAR1"
 ARROW = b"ARROW1"
 BATCH_ROWS = 256
 MAX_SAMPLES = 2**17
-RIGHT = "a whole Parquet, Arrow IPC or Feather (version 2) file"
+EXPECTED = "a complete Parquet, Arrow IPC or Feather (version 2) file"
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -51,7 +51,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         UserError: a mapping that names something that is not there.
     """
     first = 0
-    with as_file_error(path, RIGHT):
+    with as_file_error(path, EXPECTED):
         for batch, metadata in _batches(path):
             if not first and b"licence" in metadata:
                 options.note("the licence in the table's metadata is not copied; state it with --licence")
@@ -136,7 +136,7 @@ def _values(array: pa.Array, name: str, path: Path) -> Any:
     lengths = pc.unique(pc.list_value_length(array)).to_pylist()
     if len(lengths) != 1 or lengths == [None]:
         raise FileError(
-            path, f"column {name!r}", f"lists of lengths {lengths[:5]}", "one list a row, all of one length"
+            path, f"column {name!r}", f"lists of lengths {lengths[:5]}", "one list for each row, all of one length"
         )
     return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), -1)
 

@@ -44,7 +44,7 @@ MAX_TRIAL_SAMPLES = 2**18
 MIN_MEAN_RUN = 4
 """A trigger channel with shorter runs of equal samples, on average, is a voltage instead of codes."""
 MAX_STEP_UV = 1e6  # no EEG amplifier has steps of 1 V between two values
-EXPECTED = "a whole WFDB record: a header (.hea) and its signal files"
+EXPECTED = "a complete WFDB record: a header (.hea) and its signal files"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             yield from recordings_of(columns, path, first=found, **usual)
             found += 1
         if not found:
-            raise FileError(path, "signal", "no trial", f"at least one whole trial of {length} valid samples")
+            raise FileError(path, "signal", "no trial", f"at least one complete trial of {length} valid samples")
 
 
 def _check(header: Any, path: Path) -> None:
@@ -227,7 +227,9 @@ def _stimuli(
     if len(names) > 1 or (marks and "event" in mapping):
         return named_events(marks, replace(options, mapping=mapping), path)
     if marks:
-        options.note("annotations of one name are not read: trials begin as the header or the trigger has it")
+        options.note(
+            "annotations of one name are not read: the header or the trigger channel gives the start of each trial"
+        )
     if length is not None:
         return None
     runs = _trigger_runs(wfdb, record, header.sig_len, signal.trigger or 0)

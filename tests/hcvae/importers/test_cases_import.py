@@ -199,15 +199,15 @@ class TestTimeAxis:
 
     def test_what_does_not_cover_the_grid_is_told_which_options_would(self, tmp_path, run, refused):
         path = in_columns(tmp_path / "short.csv", 0.5 + np.arange(150) / 24.4140625, [WAVE_UV[:150]])
-        assert "--start-ms 0.5 --samples 123 would take them" in refused(path, *mapped("layout=columns"))
+        assert "--start-ms 0.5 --samples 123 would include them" in refused(path, *mapped("layout=columns"))
         taken = ["--start-ms", "0.5", "--samples", "123"]
         assert len(run(path, *mapped("layout=columns"), *taken)[0][0]["signal"]) == 123
         whole = in_columns(tmp_path / "whole.csv", TIMES_MS)
-        assert "only; the grid needs -2 to 7.95; --start-ms 0 would take them" in refused(
+        assert "only; the grid needs -2 to 7.95; --start-ms 0 would include them" in refused(
             whole, *mapped("layout=columns"), "--start-ms", "-2"
         )
         more = [taken[0], taken[1], "--samples", "124"]
-        assert "123 would take them" in refused(path, *mapped("layout=columns"), *more)
+        assert "123 would include them" in refused(path, *mapped("layout=columns"), *more)
 
 
 class TestSampleColumns:

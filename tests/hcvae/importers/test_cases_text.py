@@ -172,7 +172,9 @@ class TestBioSigVariables:
 
 class TestThousands:
     def test_the_case(self, case, refused):
-        assert "a.csv: line 2, column 31: got a number with separators" in refused(case(7, "a.csv"), "--map", "unit=nV")
+        assert "a.csv: line 2, column 31: got a number with thousands separators" in refused(
+            case(7, "a.csv"), "--map", "unit=nV"
+        )
 
     @pytest.mark.parametrize(
         ("delimiter", "number", "decimal"),
@@ -187,7 +189,7 @@ class TestThousands:
         first, second, *rest = text.splitlines()
         second = delimiter.join([*second.split(delimiter)[:50], number, *second.split(delimiter)[51:]])
         (tmp_path / "a.csv").write_text("\n".join([first, second, *rest]))
-        assert "line 2, column 51: got a number with separators" in refused(tmp_path / "a.csv")
+        assert "line 2, column 51: got a number with thousands separators" in refused(tmp_path / "a.csv")
 
     def test_text_among_numbers_of_excel(self, refused, tmp_path):
         openpyxl = pytest.importorskip("openpyxl")
@@ -195,7 +197,7 @@ class TestThousands:
         book.active.append([f"t_ms={0.05 * k:.2f}" for k in range(200)])
         book.active.append([*range(100, 299), "5,178"])
         book.save(tmp_path / "a.xlsx")
-        assert "line 2, column 200: got a number with separators" in refused(tmp_path / "a.xlsx")
+        assert "line 2, column 200: got a number with thousands separators" in refused(tmp_path / "a.xlsx")
 
     @pytest.mark.parametrize(("delimiter", "form"), [(";", "{:.3f}"), ("\t", "{:.4f}")])
     def test_decimal_commas_with_three_digits_are_no_thousands(self, imported, tmp_path, delimiter, form):
@@ -328,7 +330,7 @@ class TestIhs:
             ("b.txt", "-6.40,", "-6.30,", "'Data Pnt(ms):': got other times in acquisition 1"),
             ("a.txt", "\n7,-0", "\n8,-0", "line 29: got data point 8"),
             ("a.txt", "Intensity:,80,,,,,,60,,,,,,", "Intensity:,80", "line 6: got no Intensity of acquisition 2"),
-            ("a.txt", "Comment:,", "Intensity:,90,,,,,,60,,,,,,", "no one line 'Intensity'"),
+            ("a.txt", "Comment:,", "Intensity:,90,,,,,,60,,,,,,", "no single line 'Intensity'"),
         ],
     )
     def test_lines_that_something_needs(self, case, refused, tmp_path, name, old, new, said):

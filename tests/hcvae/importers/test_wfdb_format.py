@@ -134,7 +134,7 @@ def test_files_elsewhere_are_refused(raw, tmp_path, name):
         ("2002", "99999", "trial length"),
         ("2.4011e-11/nV", "2.4011e-11/Pa", "one channel"),
         ("n8_evoked_raw_95_F1_R9 2", "n8_evoked_raw_95_F1_R9/3 2", "."),
-        (".dat", ".xyz", "that is not there"),
+        (".dat", ".xyz", "a missing file"),
     ],
 )
 def test_hostile_headers(raw, old, new, said):
