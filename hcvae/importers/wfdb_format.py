@@ -227,9 +227,7 @@ def _stimuli(
     if len(names) > 1 or (marks and "event" in mapping):
         return named_events(marks, replace(options, mapping=mapping), path)
     if marks:
-        options.note(
-            "annotations of one name are not read: the header or the trigger channel gives the start of each trial"
-        )
+        options.note("annotations of one name are not read: the header or the trigger gives the start of each trial")
     if length is not None:
         return None
     runs = _trigger_runs(wfdb, record, header.sig_len, signal.trigger or 0)
