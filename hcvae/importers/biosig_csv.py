@@ -44,6 +44,26 @@ class _Columns:
     uv_per_unit: float
 
 
+@dataclass(frozen=True)
+class _Record:
+    """Line of one record."""
+
+    cells: list[str]
+    line: int
+    columns: _Columns
+    path: Path
+
+    def field(self, name: str) -> tuple[str, Path, int, str]:
+        """Return the text of a field and its place, as arguments for `number_in` and its relatives."""
+        at = self.columns.place[name]
+        if at >= len(self.cells):
+            raise self.error(f"{len(self.cells)} cells, none of {name}", "a complete record")
+        return self.cells[at].strip(), self.path, self.line, name
+
+    def error(self, found: str, expected: str) -> FileError:
+        return FileError(self.path, f"line {self.line}", found, expected)
+
+
 def recognises(path: Path, head: bytes) -> bool:
     """Return whether one of the first lines has the column names."""
     return any(line.startswith(FIRST.encode()) for line in head.splitlines()[: MAX_TITLE_LINES + 1])
@@ -61,7 +81,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     found = False
     for number, line in lines:
         if line.strip():
-            yield _recording(_cells(line, number, path), number, columns, options, path)
+            yield _recording(_Record(_cells(line, number, path), number, columns, path), options)
             found = True
     if not found:
         raise FileError(path, "whole file", "no records", "one record a line after that of the column names")
@@ -124,39 +144,22 @@ def _cells(line: str, number: int, path: Path) -> list[str]:
         raise FileError(path, f"line {number}", "a line that is not CSV", "quoted text closed") from error
 
 
-def _recording(cells: list[str], line: int, columns: _Columns, options: ReadOptions, path: Path) -> Recording:
-    def field(name: str) -> tuple[str, Path, int, str]:
-        if columns.place[name] >= len(cells):
-            raise FileError(path, f"line {line}", f"{len(cells)} cells, none of {name}", "a complete record")
-        return cells[columns.place[name]].strip(), path, line, name
-
-    samples = [cell for cell in cells[columns.first_sample :] if cell.strip()]
-    points = whole_in(*field("No. Samps."))
-    if len(samples) != points or not samples:
-        raise FileError(path, f"line {line}", f"{len(samples)} samples", f"{points}, as 'No. Samps.' states")
-    period_us = number_in(*field("Samp. Per."))
+def _recording(record: _Record, options: ReadOptions) -> Recording:
+    samples = _samples(record)
+    period_us = number_in(*record.field("Samp. Per."))
     if not 0.1 <= period_us <= 10_000:
-        raise FileError(path, f"line {line}", f"a sampling period of {period_us:g} us", "0.1 to 10000")
-    variables = [(name, field(name)[0]) for name in columns.variables]
-    for name, text in variables:
-        if not is_null(text):
-            number_in(text, path, line, name)
-    values: dict[str, CellValue] = stimulus_of(variables, "", options) | {
-        "n_averages": whole_or_none(*field("No. Avgs")),
-        "n_artifacts": whole_or_none(*field("No. Arts")),
-        "recording_index": whole_in(*field("Rec No.")),
-        "native_rate_hz": 1e6 / period_us,
-    }
-    subject = text_or_none(field("Sub. ID")[0])
-    signal_uv = np.array(numbers_in(samples, path, line, "a sample")) * columns.uv_per_unit
+        raise record.error(f"a sampling period of {period_us:g} us", "0.1 to 10000")
+    values = _values(record, options) | {"native_rate_hz": 1e6 / period_us}
+    subject = text_or_none(record.field("Sub. ID")[0])
+    samples_uv = np.array(numbers_in(samples, record.path, record.line, "a sample")) * record.columns.uv_per_unit
     start_ms = as_number(options.mapping.get("start_ms"))
     if start_ms is None:
-        start_ms = number_in(*field("O.S. Time"))
+        start_ms = number_in(*record.field("O.S. Time"))
     channel = None
-    if "Chan" in columns.place:
-        channel = field("Chan")[0] or None
+    if "Chan" in record.columns.place:
+        channel = record.field("Chan")[0] or None
     return Recording(
-        signal_uv=signal_uv,
+        signal_uv=samples_uv,
         sampling_rate_hz=1e6 / period_us,
         start_ms=start_ms,
         values=values,
@@ -165,6 +168,28 @@ def _recording(cells: list[str], line: int, columns: _Columns, options: ReadOpti
         usual_band_hz=USUAL_BAND_HZ,
         channel=channel,
     )
+
+
+def _samples(record: _Record) -> list[str]:
+    """Return the texts of the samples, after a check of their number."""
+    samples = [cell for cell in record.cells[record.columns.first_sample :] if cell.strip()]
+    points = whole_in(*record.field("No. Samps."))
+    if len(samples) != points or not samples:
+        raise record.error(f"{len(samples)} samples", f"{points}, as 'No. Samps.' states")
+    return samples
+
+
+def _values(record: _Record, options: ReadOptions) -> dict[str, CellValue]:
+    """Return the columns of the waveform table."""
+    variables = [(name, record.field(name)[0]) for name in record.columns.variables]
+    for name, text in variables:
+        if not is_null(text):
+            number_in(text, record.path, record.line, name)
+    return stimulus_of(variables, "", options) | {
+        "n_averages": whole_or_none(*record.field("No. Avgs")),
+        "n_artifacts": whole_or_none(*record.field("No. Arts")),
+        "recording_index": whole_in(*record.field("Rec No.")),
+    }
 
 
 FORMAT = Format(

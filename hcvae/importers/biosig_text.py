@@ -41,6 +41,19 @@ class _Record:
     """Number of samples that the header states; 0 before."""
     samples: list[float] = field(default_factory=list)
 
+    def field(self, name: str, path: Path) -> tuple[str, Path, int, str]:
+        """Return the text of a field and its place, as arguments for `number_in` and its relatives."""
+        if name not in self.fields:
+            where = f"line {self.fields[RECORD][0]}"
+            raise FileError(path, where, f"a record without {name!r}", "a complete record header")
+        line, text = self.fields[name]
+        return text, path, line, name
+
+    def milliseconds(self, name: str, path: Path) -> float:
+        """Return a time such as `10 ms`."""
+        text, _, line, _ = self.field(name, path)
+        return number_in(text.removesuffix("ms").strip(), path, line, name)
+
 
 def recognises(path: Path, head: bytes) -> bool:
     """Return whether the text begins with the header of a group."""
@@ -65,7 +78,8 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         if record is not None and (line.startswith(GROUP) or name == RECORD):
             yield _recording(group, record, path, options)
         if line.startswith(GROUP):
-            group, record = {}, None
+            group = {}
+            record = None
         elif name:
             if name == RECORD:
                 record = _Record()
@@ -103,39 +117,13 @@ def _add_field(name: str, text: str, group: Fields, record: _Record | None, path
 
 
 def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions) -> Recording:
-    def given(name: str) -> tuple[str, Path, int, str]:
-        if name not in record.fields:
-            expected = "a complete record header"
-            raise FileError(path, f"line {record.fields[RECORD][0]}", f"a record without {name!r}", expected)
-        line, text = record.fields[name]
-        return text, path, line, name
-
-    def milliseconds(name: str) -> float:
-        text, _, line, _ = given(name)
-        return number_in(text.removesuffix("ms").strip(), path, line, name)
-
-    points = whole_in(*given("No. Points"))
-    if points != len(record.samples) or not points:
-        where = f"line {record.fields[RECORD][0]}"
-        expected = f"{points}, as in 'No. Points', and at least one"
-        raise FileError(path, where, f"{len(record.samples)} samples", expected)
-    duration_ms = milliseconds("Aqu. Duration")
-    period_us = round(1e3 * duration_ms / points, 2)
-    if not 0.1 <= period_us <= 10_000:
-        line = record.fields["Aqu. Duration"][0]
-        raise FileError(path, f"line {line}", f"{duration_ms:g} ms for {points} points", "0.1 us to 10 ms a point")
-    files = " ".join(text for name, (_, text) in group.items() if name.startswith("SigGen File"))
-    values: dict[str, CellValue] = stimulus_of(record.variables, files, options) | {
-        "n_averages": whole_or_none(*given("No. Averages")),
-        "n_artifacts": whole_or_none(*given("No. Artifacts")),
-        "recording_index": whole_in(*given(RECORD)),
-        "native_rate_hz": 1e6 / period_us,
-    }
+    period_us = _period_us(record, path)
+    values = _values(group, record, path, options) | {"native_rate_hz": 1e6 / period_us}
     _, subject = group.get("Subject ID", (0, ""))
     return Recording(
         signal_uv=np.array(record.samples) * 1e6,
         sampling_rate_hz=1e6 / period_us,
-        start_ms=milliseconds("Onset Delay"),
+        start_ms=record.milliseconds("Onset Delay", path),
         values=values,
         subject=text_or_none(subject),
         peaks=None,
@@ -143,6 +131,31 @@ def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions)
         usual_averaging=USUAL_AVERAGING,
         channel=_channel(record),
     )
+
+
+def _period_us(record: _Record, path: Path) -> float:
+    """Return the sampling period, after a check of the number of samples."""
+    points = whole_in(*record.field("No. Points", path))
+    if points != len(record.samples) or not points:
+        where = f"line {record.fields[RECORD][0]}"
+        expected = f"{points}, as in 'No. Points', and at least one"
+        raise FileError(path, where, f"{len(record.samples)} samples", expected)
+    duration_ms = record.milliseconds("Aqu. Duration", path)
+    period_us = round(1e3 * duration_ms / points, 2)
+    if not 0.1 <= period_us <= 10_000:
+        where = f"line {record.fields['Aqu. Duration'][0]}"
+        raise FileError(path, where, f"{duration_ms:g} ms for {points} points", "0.1 us to 10 ms a point")
+    return period_us
+
+
+def _values(group: Fields, record: _Record, path: Path, options: ReadOptions) -> dict[str, CellValue]:
+    """Return the columns of the waveform table."""
+    files = " ".join(text for name, (_, text) in group.items() if name.startswith("SigGen File"))
+    return stimulus_of(record.variables, files, options) | {
+        "n_averages": whole_or_none(*record.field("No. Averages", path)),
+        "n_artifacts": whole_or_none(*record.field("No. Artifacts", path)),
+        "recording_index": whole_in(*record.field(RECORD, path)),
+    }
 
 
 def _channel(record: _Record) -> str | None:

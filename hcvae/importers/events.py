@@ -149,7 +149,7 @@ def _advice(mixed: Mapping[str, int], where: Path) -> str:
 
     It leaves out long names and those that occur once without a digit, which may be remarks about a person.
     """
-    shown = {}
+    shown: dict[str, int] = {}
     for name, n in sorted(mixed.items(), key=lambda item: -item[1]):
         if len(name) <= MAX_NAME and (n > 1 or re.search(r"\d", name)) and len(shown) < MAX_NAMES:
             shown[name] = n

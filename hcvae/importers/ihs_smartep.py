@@ -80,7 +80,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
 def _header(lines: Iterator[tuple[int, str]], path: Path) -> _Header:
     """Read the lines up to the line of column names."""
     rows: dict[str, tuple[int, list[str]]] = {}
-    ambiguous = set()
+    ambiguous: set[str] = set()
     for number, line in lines:
         name, *cells = (cell.strip() for cell in line.split(","))
         found = POINTS.fullmatch(name)

@@ -292,7 +292,8 @@ def _cut(
     """Yield the epochs [T] in V; the recording is read in pieces."""
     for _, piece in itertools.groupby(stimuli, key=lambda stimulus: stimulus[0] // PIECE_SAMPLES):
         together = list(piece)
-        begin, end = together[0][0], together[-1][0] + length
+        begin = together[0][0]
+        end = together[-1][0] + length
         data = raw.get_data(picks=list(signals), start=begin, stop=end)
         signal = data[0]
         if len(signals) == 2:
