@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from hcvae.importers.file_result import FileResult, ImportOptions
-    from hcvae.importers.recording import Value
+    from hcvae.importers.recording import CellValue
 
 PARTLY = 3
 """Exit code if some files could not be read."""
@@ -247,7 +247,7 @@ def _import_options(command: Import) -> "ImportOptions":
     )
 
 
-def _column_values(texts: Sequence[str]) -> dict[str, "Value"]:
+def _column_values(texts: Sequence[str]) -> dict[str, "CellValue"]:
     from hcvae.importers.columns import SCALARS, SUBJECT, as_number
     from hcvae.importers.values import column_value
 

@@ -1,8 +1,8 @@
 """TDT BioSig binary files (.arf): averaged records in groups, as BioSigRZ and the older BioSigRP store them.
 
-The maker publishes no description; the layout is the one that published readers agree on (arfread.m of TDT, as used
-by AcousticPlotter, doi 10.5281/zenodo.7412173): a file header with the offsets of groups and records, then the groups,
-each a group header and its records one after another. Numbers are little-endian.
+The maker publishes no description. The layout is the one on which published readers agree (arfread.m of TDT, as used by
+AcousticPlotter, doi 10.5281/zenodo.7412173): a file header with the offsets of groups and records, then the groups,
+each with a group header and its records. Numbers are little-endian.
 
 Legend: T samples.
 """
@@ -10,7 +10,7 @@ Legend: T samples.
 import math
 import re
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,10 +18,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hcvae.importers.biosig_variables import stimulus_of
-from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
-MAX_GROUPS, MAX_RECORDS = 200, 2000
+MAX_GROUPS = 200
+MAX_RECORDS = 2000
 FILE_HEADER = struct.Struct(f"<3h{MAX_GROUPS}i{MAX_RECORDS}ii")  # type, groups, records, their offsets, end
 GROUP_COUNTS = struct.Struct("<3h")  # group number, first record, records
 GROUP_TEXTS = struct.Struct("<16s16s16s50s")  # ID, reference 1, reference 2, memo
@@ -33,7 +34,7 @@ USUAL_BAND_HZ = (300.0, 3000.0)
 
 @dataclass(frozen=True)
 class _Layout:
-    """The two generations differ in their times and in the sign of the number of points."""
+    """Layout of a generation of BioSig; they differ in the types of times and of the number of points."""
 
     times: str
     points: str
@@ -45,31 +46,33 @@ class _Layout:
 
     @property
     def record(self) -> struct.Struct:
-        """Number, group, time of the group, new group, stimulus, channel, type, points, onset delay in ms, duration in
-        ms, sampling period in us, artefact threshold, gain, coupling, averages, artefacts, begin, end, variables."""
+        """Layout of a record header, with the fields:
+
+        number, group, time of the group, new group, stimulus, channel, type, points, onset delay in ms, duration in ms,
+        sampling period in us, artefact threshold, gain, coupling, averages, artefacts, begin, end, variables.
+        """
         return struct.Struct(f"<2h{self.times}2hBc{self.points}5f3h2{self.times}10f")
 
 
-BIOSIG_RZ, BIOSIG_RP = _Layout(times="q", points="H"), _Layout(times="i", points="h")
+BIOSIG_RZ = _Layout(times="q", points="H")
+BIOSIG_RP = _Layout(times="i", points="h")
 
 
 class _File:
-    """An open file whose reads are checked against its length."""
+    """Open file whose reads are checked against its length."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
-        self.file, self.path = file, path
+        self.file = file
+        self.path = path
         self.size = file.seek(0, 2)
 
-    def error(self, at: int, found: str, right: str) -> FileError:
-        return FileError(self.path, f"byte {at}", found, right)
+    def error(self, at: int, found: str, expected: str) -> FileError:
+        return FileError(self.path, f"byte {at}", found, expected)
 
     def take(self, at: int, length: int, what: str) -> bytes:
         if not 0 <= at <= self.size - length:
-            raise self.error(
-                at,
-                f"{what} of {length} bytes in a file of {self.size}",
-                "a complete file; copy it from the device again",
-            )
+            found = f"{what} of {length} bytes in a file of {self.size}"
+            raise self.error(at, found, "a complete file; copy it from the device again")
         self.file.seek(at)
         return self.file.read(length)
 
@@ -80,13 +83,13 @@ class _File:
 @dataclass(frozen=True)
 class _Group:
     subject: str | None
-    values: dict[str, Value]
+    values: dict[str, CellValue]
     stimulus_files: str
     variables: list[tuple[str, str]]  # name and unit of each stimulus variable
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Whether the header's counts and first group offset are those of an arf file."""
+    """Return whether the counts and the first group offset in the header fit an arf file."""
     if len(head) < 10:
         return False
     _, groups, records, first = struct.unpack_from("<3hi", head)
@@ -94,7 +97,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
-    """Every record of the file, in the order of the file.
+    """Yield every record of the file, in file order.
 
     Raises:
         FileError: an offset or a size does not fit the file, or a record holds no sampling period or no finite signal.
@@ -102,7 +105,9 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     with path.open("rb") as handle:
         file = _File(handle, path)
         header = file.unpack(FILE_HEADER, 0, "a file header")
-        groups, offsets, first_record = header[1], header[3 : 3 + MAX_GROUPS], header[3 + MAX_GROUPS]
+        groups = header[1]
+        offsets = header[3 : 3 + MAX_GROUPS]
+        first_record = header[3 + MAX_GROUPS]
         if not 0 < groups <= MAX_GROUPS:
             raise file.error(2, f"{groups} groups", f"1 to {MAX_GROUPS}, as in a BioSig .arf file")
         layout = _layout(file, first_record - offsets[0])
@@ -114,6 +119,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
 
 
 def _layout(file: _File, group_bytes: int) -> _Layout:
+    """Return the layout whose group headers have `group_bytes` bytes."""
     for layout in (BIOSIG_RZ, BIOSIG_RP):
         if group_bytes == layout.group_bytes:
             return layout
@@ -133,10 +139,10 @@ def _read_group(file: _File, at: int, layout: _Layout, options: ReadOptions) -> 
 
 
 def _group(file: _File, at: int, layout: _Layout) -> _Group:
-    texts = [_text(raw) for raw in file.unpack(GROUP_TEXTS, at, "a group header")]
+    """Read the texts of a group header, which begin at `at`."""
+    texts = list(map(_text, file.unpack(GROUP_TEXTS, at, "a group header")))
     at += GROUP_TEXTS.size + struct.calcsize(f"<2{layout.times}")
-    stimuli = [_text(raw) for raw in file.unpack(VARIABLES, at, "a group header")]
-    names, units = stimuli[2:12], stimuli[12:]
+    stimuli = list(map(_text, file.unpack(VARIABLES, at, "a group header")))
     texts_of_group = " | ".join(texts)
     return _Group(
         subject=texts[0] or None,
@@ -145,13 +151,14 @@ def _group(file: _File, at: int, layout: _Layout) -> _Group:
             "sex": _word(texts_of_group, {"female": "F", "male": "M"}),
         },
         stimulus_files=" ".join(stimuli[:2]),
-        variables=list(zip(names, units, strict=True)),
+        variables=list(zip(stimuli[2:12], stimuli[12:], strict=True)),
     )
 
 
 def _read_record(file: _File, at: int, layout: _Layout, group: _Group, options: ReadOptions) -> tuple[Recording, int]:
+    """Return the record at `at`, and the offset after it."""
     fields = file.unpack(layout.record, at, "a record header")
-    number, channel, (points, delay_ms, _, period_us) = fields[0], fields[5], fields[7:11]
+    points, delay_ms, _, period_us = fields[7:11]
     averages, artifacts = fields[14:16]
     if points < 0 or not 0 < period_us < math.inf or not math.isfinite(delay_ms):
         found = f"{points} points of {period_us} us after {delay_ms} ms"
@@ -161,15 +168,9 @@ def _read_record(file: _File, at: int, layout: _Layout, group: _Group, options: 
     if not points or not np.isfinite(stored).all():
         raise file.error(at, f"a waveform of {points} points, not all finite", "finite volts")
     period_us = _shortest(period_us)
-    variables = [
-        (name, f"{_shortest(value):f} {unit}")
-        for (name, unit), value in zip(group.variables, fields[-10:], strict=True)
-        if math.isfinite(value)
-    ]
-    stimulus = stimulus_of(variables, group.stimulus_files, options)
-    values = group.values | {name: value for name, value in stimulus.items() if value is not None}
+    values = group.values | _stimulus(group, fields[-10:], options)
     values |= {"n_averages": averages if averages > 0 else None, "n_artifacts": artifacts}
-    values |= {"recording_index": number, "native_rate_hz": 1e6 / period_us}
+    values |= {"recording_index": fields[0], "native_rate_hz": 1e6 / period_us}
     recording = Recording(
         signal_uv=stored.astype(np.float64) * 1e6,
         sampling_rate_hz=1e6 / period_us,
@@ -178,13 +179,23 @@ def _read_record(file: _File, at: int, layout: _Layout, group: _Group, options: 
         values=values,
         subject=group.subject,
         peaks=None,
-        channel=str(channel),
+        channel=str(fields[5]),
     )
     return recording, at + 4 * points
 
 
+def _stimulus(group: _Group, variables: Sequence[float], options: ReadOptions) -> dict[str, CellValue]:
+    """Return the known columns of the stimulus from the values of the group's variables."""
+    texts = []
+    for (name, unit), value in zip(group.variables, variables, strict=True):
+        if math.isfinite(value):
+            texts.append((name, f"{_shortest(value):f} {unit}"))
+    stimulus = stimulus_of(texts, group.stimulus_files, options)
+    return {name: value for name, value in stimulus.items() if value is not None}
+
+
 def _shortest(value: float) -> float:
-    """A single-precision number as it was meant: 40.96, not 40.959999."""
+    """Return a single-precision number with the fewest digits: 40.96 instead of 40.959999."""
     return float(str(np.float32(value)))
 
 
@@ -193,9 +204,11 @@ def _text(raw: bytes) -> str:
 
 
 def _word(text: str, meanings: dict[str, str]) -> str | None:
-    """The meaning of the first of the words that occurs in `text`; None if none does."""
-    found = (meaning for word, meaning in meanings.items() if re.search(rf"\b{word}\b", text, re.IGNORECASE))
-    return next(found, None)
+    """Return the meaning of the first of the words that occurs in `text`; None if none does."""
+    for word, meaning in meanings.items():
+        if re.search(rf"\b{word}\b", text, re.IGNORECASE):
+            return meaning
+    return None
 
 
 FORMAT = Format(

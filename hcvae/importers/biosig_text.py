@@ -1,4 +1,4 @@
-"""TDT BioSig text exports: groups of records, each with a header and one sample in volts a line.
+"""TDT BioSig text exports: groups of records, each with a header and one sample in volts on each line.
 
 Checked against an export of a TDT BioSig system (Wang et al. 2021, iScience 24:103285, doi
 10.1016/j.isci.2021.103285).
@@ -16,10 +16,11 @@ import numpy as np
 from hcvae.importers.biosig_variables import stimulus_of
 from hcvae.importers.cells import number_of
 from hcvae.importers.lines import lines_of, number_in, text_or_none, whole_in, whole_or_none
-from hcvae.importers.recording import Averaging, FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import Averaging, CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
-GROUP, RECORD = "ABR Group Header", "Record Number"
+GROUP = "ABR Group Header"
+RECORD = "Record Number"
 FIELD = re.compile(r"([^:=]*)[:=](.*)")
 CHANNEL = re.compile(r"(AD )?Chan(nel)?\b", re.IGNORECASE)
 USUAL_BAND_HZ = (300.0, 3000.0)
@@ -31,51 +32,74 @@ Fields = dict[str, tuple[int, str]]
 
 @dataclass
 class _Record:
-    """What the lines of a record hold."""
+    """Content of the lines of a record."""
 
     fields: Fields = field(default_factory=dict)
     variables: list[tuple[str, str]] = field(default_factory=list)
-    """Of the stimulus: names, and values with their units."""
+    """Stimulus variables: names, and values with their units."""
     points: int = 0
-    """How many samples are to come, once the header has said it."""
+    """Number of samples that the header states; 0 before."""
     samples: list[float] = field(default_factory=list)
+
+    def field(self, name: str, path: Path) -> tuple[str, Path, int, str]:
+        """Return the text of a field and its place, as arguments for `number_in` and its relatives."""
+        if name not in self.fields:
+            where = f"line {self.fields[RECORD][0]}"
+            raise FileError(path, where, f"a record without {name!r}", "a complete record header")
+        line, text = self.fields[name]
+        return text, path, line, name
+
+    def milliseconds(self, name: str, path: Path) -> float:
+        """Return a time such as `10 ms`."""
+        text, _, line, _ = self.field(name, path)
+        return number_in(text.removesuffix("ms").strip(), path, line, name)
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Whether the text begins with the header of a group."""
+    """Return whether the text begins with the header of a group."""
     return head.lstrip().startswith(GROUP.encode())
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
-    """Every record, in the order of the file.
+    """Yield every record, in file order.
 
     Raises:
-        FileError: a field is missing, or is no number, or a record holds another number of points than it says.
+        FileError: a field is missing or is not a number, or a record does not have the stated number of points.
     """
     group: Fields = {}
     record: _Record | None = None
-    for number, line in (lines := lines_of(path)):
+    lines = lines_of(path)
+    for number, line in lines:
         if record is not None and record.points and not record.samples and number_of(line) is not None:
             what = f"one of {record.points} samples"
             record.samples = [number_in(line, path, number, what), *lines.numbers(record.points - 1, what)]
             continue
-        found = FIELD.fullmatch(line)
-        name, text = (part.strip() for part in found.groups()) if found else ("", "")
+        name, text = _field(line)
         if record is not None and (line.startswith(GROUP) or name == RECORD):
             yield _recording(group, record, path, options)
         if line.startswith(GROUP):
-            group, record = {}, None
+            group = {}
+            record = None
         elif name:
-            record = _Record() if name == RECORD else record
+            if name == RECORD:
+                record = _Record()
             _add_field(name, text, group, record, path, number)
         elif line.strip() and not line.startswith("---"):
-            right = "a header line 'Name: value'"
+            expected = "a header line 'Name: value'"
             if record is not None and record.samples:
-                right = f"{record.points} samples, as 'No. Points' says"
-            raise FileError(path, f"line {number}", "a line that is no part of a record", right)
+                expected = f"{record.points} samples, as 'No. Points' states"
+            raise FileError(path, f"line {number}", "a line that is no part of a record", expected)
     if record is None:
         raise FileError(path, "whole file", f"no {RECORD!r}", "a group with one record or more")
     yield _recording(group, record, path, options)
+
+
+def _field(line: str) -> tuple[str, str]:
+    """Return name and text of a header line; empty if it is something else."""
+    found = FIELD.fullmatch(line)
+    if found is None:
+        return "", ""
+    return found[1].strip(), found[2].strip()
 
 
 def _add_field(name: str, text: str, group: Fields, record: _Record | None, path: Path, number: int) -> None:
@@ -88,45 +112,18 @@ def _add_field(name: str, text: str, group: Fields, record: _Record | None, path
         record.points = min(whole_in(text, path, number, name), MAX_POINTS)
     fields = group if record is None else record.fields
     if fields.setdefault(name, (number, text))[1] != text:
-        right = f"the one of line {fields[name][0]} only"
-        raise FileError(path, f"line {number}", "a field for the second time", right)
+        expected = f"the one of line {fields[name][0]} only"
+        raise FileError(path, f"line {number}", "a repeated field", expected)
 
 
 def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions) -> Recording:
-    def given(name: str) -> tuple[str, Path, int, str]:
-        if name not in record.fields:
-            right = "a whole header of a record"
-            raise FileError(path, f"line {record.fields[RECORD][0]}", f"a record without {name!r}", right)
-        line, text = record.fields[name]
-        return text, path, line, name
-
-    def milliseconds(name: str) -> float:
-        text, _, line, _ = given(name)
-        return number_in(text.removesuffix("ms").strip(), path, line, name)
-
-    points = whole_in(*given("No. Points"))
-    if points != len(record.samples) or not points:
-        found = f"{len(record.samples)} samples"
-        raise FileError(
-            path, f"line {record.fields[RECORD][0]}", found, f"{points}, as in 'No. Points', and at least one"
-        )
-    duration_ms = milliseconds("Aqu. Duration")
-    period_us = round(1e3 * duration_ms / points, 2)
-    if not 0.1 <= period_us <= 10_000:
-        line = record.fields["Aqu. Duration"][0]
-        raise FileError(path, f"line {line}", f"{duration_ms:g} ms for {points} points", "0.1 us to 10 ms a point")
-    files = " ".join(text for name, (_, text) in group.items() if name.startswith("SigGen File"))
-    values: dict[str, Value] = stimulus_of(record.variables, files, options) | {
-        "n_averages": whole_or_none(*given("No. Averages")),
-        "n_artifacts": whole_or_none(*given("No. Artifacts")),
-        "recording_index": whole_in(*given(RECORD)),
-        "native_rate_hz": 1e6 / period_us,
-    }
-    subject = group.get("Subject ID", (0, ""))[1]
+    period_us = _period_us(record, path)
+    values = _values(group, record, path, options) | {"native_rate_hz": 1e6 / period_us}
+    _, subject = group.get("Subject ID", (0, ""))
     return Recording(
         signal_uv=np.array(record.samples) * 1e6,
         sampling_rate_hz=1e6 / period_us,
-        start_ms=milliseconds("Onset Delay"),
+        start_ms=record.milliseconds("Onset Delay", path),
         values=values,
         subject=text_or_none(subject),
         peaks=None,
@@ -136,9 +133,38 @@ def _recording(group: Fields, record: _Record, path: Path, options: ReadOptions)
     )
 
 
+def _period_us(record: _Record, path: Path) -> float:
+    """Return the sampling period, after a check of the number of samples."""
+    points = whole_in(*record.field("No. Points", path))
+    if points != len(record.samples) or not points:
+        where = f"line {record.fields[RECORD][0]}"
+        expected = f"{points}, as in 'No. Points', and at least one"
+        raise FileError(path, where, f"{len(record.samples)} samples", expected)
+    duration_ms = record.milliseconds("Aqu. Duration", path)
+    period_us = round(1e3 * duration_ms / points, 2)
+    if not 0.1 <= period_us <= 10_000:
+        where = f"line {record.fields['Aqu. Duration'][0]}"
+        raise FileError(path, where, f"{duration_ms:g} ms for {points} points", "0.1 us to 10 ms a point")
+    return period_us
+
+
+def _values(group: Fields, record: _Record, path: Path, options: ReadOptions) -> dict[str, CellValue]:
+    """Return the columns of the waveform table."""
+    files = " ".join(text for name, (_, text) in group.items() if name.startswith("SigGen File"))
+    return stimulus_of(record.variables, files, options) | {
+        "n_averages": whole_or_none(*record.field("No. Averages", path)),
+        "n_artifacts": whole_or_none(*record.field("No. Artifacts", path)),
+        "recording_index": whole_in(*record.field(RECORD, path)),
+    }
+
+
 def _channel(record: _Record) -> str | None:
-    named = [(name, text) for name, (_, text) in record.fields.items()] + record.variables
-    return next((text for name, text in named if CHANNEL.match(name) and text), None)
+    """Return the first channel among the fields and the stimulus variables."""
+    texts = [(name, text) for name, (_, text) in record.fields.items()]
+    for name, text in texts + record.variables:
+        if CHANNEL.match(name) and text:
+            return text
+    return None
 
 
 FORMAT = Format(

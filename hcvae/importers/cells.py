@@ -1,4 +1,4 @@
-"""Cells of tables: the words for nothing, and numbers as programs and countries write them."""
+"""Cells of tables: empty cells, and numbers as programs and countries write them."""
 
 import math
 import re
@@ -13,17 +13,18 @@ PLAIN = re.compile(r"[-+]?[1-9]\d*")
 MARKED = re.compile(r"[-+]?\d*([.,])\d+(?:[eE][-+]?\d+)?")
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}([.,])\d{3}")
 SEPARATED = re.compile(r"[-+]?\d[\d.,'_ \u2019\u00a0\u202f]*\d")
+OTHER_MARK = {".": ",", ",": "."}
 
 
 def is_null(cell: Any) -> bool:
-    """Whether a cell is empty, NaN, or holds a word for nothing."""
+    """Return whether a cell is empty, NaN, or holds a word for a missing value."""
     if isinstance(cell, str):
         return cell.strip().lower() in NULL_WORDS
     return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def number_of(cell: Any, decimal: str = ".") -> float | None:
-    """The finite number in a cell; None where there is none, or one with another decimal mark or separators."""
+    """Return the finite number in a cell; None for other content, another decimal mark or thousands separators."""
     if isinstance(cell, str):
         if "_" in cell or (decimal == "," and "." in cell):
             return None
@@ -35,25 +36,37 @@ def number_of(cell: Any, decimal: str = ".") -> float | None:
     return number if math.isfinite(number) else None
 
 
-def what_is(cell: Any) -> str:
-    """What stands in a cell that should hold a number, for messages; never its text."""
+def describe_cell(cell: Any) -> str:
+    """Describe, for messages, the content of a cell that should hold a number; never repeat its text."""
     if is_null(cell):
         return "nothing"
     if isinstance(cell, str) and SEPARATED.fullmatch(cell.strip()):
-        return "a number with separators of thousands or with another decimal mark"
+        return "a number with thousands separators or another decimal mark"
     return "text"
 
 
 def decimal_mark(cells: Iterable[Any]) -> str:
-    """The decimal mark of the numbers in `cells`, as text or as numbers.
+    """Return the decimal mark of the numbers in `cells`, which may be text or numbers.
 
-    `1,234` alone may be either; beside `0,5` its comma is a decimal mark; beside `895` it separates thousands, and the
-    mark is the other one, so that `number_of` refuses it.
+    `1,234` alone is ambiguous. Beside `0,5` its comma is a decimal mark. Beside `895` it separates thousands: the
+    decimal mark is then the other one, so `number_of` refuses `1,234`.
     """
-    texts = [str(cell).strip() for cell in cells if isinstance(cell, str | int | float)]
-    marked = [(text, found[1]) for text in texts if (found := MARKED.fullmatch(text))]
-    if sure := Counter(mark for text, mark in marked if not THOUSANDS.fullmatch(text)):
-        return sure.most_common(1)[0][0]
-    mark = marked[0][1] if marked else "."
-    separates = marked and any(PLAIN.fullmatch(text) for text in texts)
-    return {".": ",", ",": "."}[mark] if separates else mark
+    has_plain_integer = False
+    first_mark: str | None = None
+    certain_marks: Counter[str] = Counter()
+    for cell in cells:
+        if not isinstance(cell, str | int | float):
+            continue
+        text = str(cell).strip()
+        has_plain_integer |= PLAIN.fullmatch(text) is not None
+        marked = MARKED.fullmatch(text)
+        if marked is None:
+            continue
+        first_mark = first_mark or marked[1]
+        if not THOUSANDS.fullmatch(text):
+            certain_marks[marked[1]] += 1
+    if certain_marks:
+        return certain_marks.most_common(1)[0][0]
+    if first_mark is None:
+        return "."
+    return OTHER_MARK[first_mark] if has_plain_integer else first_mark

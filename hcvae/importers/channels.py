@@ -1,7 +1,7 @@
-"""Channels of one device: two electrodes record one response at the same time, and are no independent averages of it.
+"""Channels of one device: electrodes that record one response together do not give independent averages of it.
 
-One channel of a file is read. Where it holds several, a mapping names the one: `signal=1` for the formats of devices;
-`channel=1` for tables with a column named channel, and `channel=COLUMN=1` where it has another name.
+One channel of a file is read. If a file has several, a mapping names the one to read: `signal=1` for formats of
+devices, `channel=1` for tables with a column named channel, and `channel=COLUMN=1` if the column has another name.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -13,48 +13,53 @@ from hcvae.suggest import did_you_mean
 
 CHANNEL = "channel"
 COLUMNS = ("channel", "chan", "ch", "electrode", "kanal", "elektrode")
-"""Names of a column of channels, in lower case."""
+"""Usual names of a column of channels, in lower case."""
 
 
 def channel_column(names: Collection[str], mapping: Mapping[str, str], path: Path) -> str | None:
-    """The column that names the channel of each waveform; None where there is none.
+    """Return the column with the channel of each waveform; None if there is none.
 
     Raises:
-        UserError: the mapping names a column that is not there, or needs one.
+        UserError: the mapping names a missing column, or a channel in a file without such a column.
     """
     column, _, wanted = mapping.get(CHANNEL, "").rpartition("=")
-    found = [name for name in names if name == column or (not column and is_channel(name))]
+    found = list(filter(is_channel, names))
+    if column:
+        found = [name for name in names if name == column]
     if wanted and len(found) != 1:
         hint = did_you_mean(column or CHANNEL, sorted(names))
         raise UserError(f"{path}: mapping of {CHANNEL}: no such column; must be CHANNEL, or COLUMN=CHANNEL{hint}")
-    return found[0] if len(found) == 1 and found[0] not in mapping.values() else None
+    if len(found) != 1 or found[0] in mapping.values():
+        return None
+    return found[0]
 
 
 def is_channel(name: str) -> bool:
-    """Whether a column, or a field of a struct, has a name of channels."""
+    """Return whether a column, or a field of a struct, has a usual name for channels."""
     return name.rpartition(".")[2].strip().lower() in COLUMNS
 
 
 def one_channel(recordings: Iterator[Recording], choice: str, wanted: str | None, path: Path) -> Iterator[Recording]:
-    """The recordings of the channel `wanted`, or of the only one.
+    """Yield the recordings of the channel `wanted`, or of the only channel.
 
     Args:
-        recordings: of one file.
+        recordings: all recordings of one file.
         choice: left side of the mapping that names a channel, for messages.
-        wanted: name or number of a channel; None: the file must have one only.
+        wanted: name or number of a channel; None: the file must have only one.
         path: for messages.
 
     Raises:
-        FileError: several channels where none is wanted.
+        FileError: several channels, and `wanted` is None.
         UserError: no such channel.
     """
     seen: set[str | None] = set()
     for recording in recordings:
         seen.add(recording.channel)
         if wanted is None and len(seen) > 1:
-            names = _names(seen.union(one.channel for one in recordings))
-            right = f"one, as channels of one response are no independent averages; --map {choice}={names[0]} reads one"
-            raise FileError(path, "channels", ", ".join(names), right)
+            names = _names(seen.union(other.channel for other in recordings))
+            expected = "one, as channels of one response are not independent averages; "
+            expected += f"--map {choice}={names[0]} reads one"
+            raise FileError(path, "channels", ", ".join(names), expected)
         if wanted is None or recording.channel == wanted:
             yield recording
     if wanted is not None and wanted not in seen:

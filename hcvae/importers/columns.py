@@ -1,14 +1,15 @@
-"""Recordings from named columns: of a table, of a struct, or of whatever a mapping names.
+"""Recordings from named columns: of a table, of a struct, or of anything that a mapping names.
 
 A mapping gives, for a column of the waveform table or for one of `signal`, `time_ms`, `sampling_rate_hz` and
-`start_ms`, the name that the file uses, or a number that holds for all waveforms. `unit`, `time_unit` and `rate_unit`
-are units themselves; `channel` is the channel to read (see `channels`).
+`start_ms`, its name in the file, or a number for all waveforms. For `unit`, `time_unit` and `rate_unit` it gives the
+unit itself; for `channel` the channel to read (see `channels`).
 
 Legend: N waveforms, T samples.
 """
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
 from hcvae.importers.cells import is_null, number_of
 from hcvae.importers.channels import CHANNEL, channel_column, is_channel
-from hcvae.importers.recording import Averaging, Band, FileError, Peaks, ReadOptions, Recording, Value
-from hcvae.importers.time_axis import axis_of, spells_times
+from hcvae.importers.recording import Averaging, Band, CellValue, FileError, Peaks, ReadOptions, Recording
+from hcvae.importers.time_axis import axis_of, can_be_times
+from hcvae.importers.units import uv_per_given, uv_per_shared
 from hcvae.suggest import did_you_mean
 
-UV_PER_UNIT = {"V": 1e6, "mV": 1e3, "uV": 1.0, "µV": 1.0, "nV": 1e-3}
 AXIS = ("signal", "time_ms", "sampling_rate_hz", "start_ms", "unit", *PEAK_COLUMNS)
 SUBJECT = "subject_id"
 TYPES: dict[str, pa.DataType] = {
@@ -53,67 +54,66 @@ TYPES: dict[str, pa.DataType] = {
 }
 """Columns of one value a row, in the order of the imported table."""
 SCALARS = tuple(name for name in TYPES if name not in ("record_id", SUBJECT))
-UNITS = ("unit", "time_unit", "rate_unit")
+AXIS_UNITS = ("time_unit", "rate_unit")
+UNITS = ("unit", *AXIS_UNITS)
 MAPPING_NAMES = frozenset((*AXIS, *UNITS, CHANNEL, *SCALARS, SUBJECT))
-"""Left sides of a mapping for formats of named columns."""
-OURS = frozenset((*TYPES, *AXIS, *(f"{name}_{wave}" for name in PEAK_COLUMNS for wave in WAVES)))
-NOT_NOTED = frozenset(("record_id", *(f"{name}_{wave}" for name in PEAK_COLUMNS for wave in WAVES)))
+"""Left sides of a mapping for formats with named columns."""
+PEAK_CELLS = frozenset(map("_".join, product(PEAK_COLUMNS, WAVES)))
+"""Columns of one peak each, such as `peak_latency_ms_V`."""
+OURS = PEAK_CELLS.union(TYPES, AXIS)
+NOT_NOTED = PEAK_CELLS | {"record_id"}
 NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
 INTEGERS = tuple(name for name, kind in TYPES.items() if pa.types.is_integer(kind))
+MAX_SHOWN = 12
+"""Names of columns in a message."""
 
 
-def is_text(name: str) -> bool:
-    """Whether the column `name` holds text."""
+def is_text_column(name: str) -> bool:
+    """Return whether our column `name` holds text."""
     return name in ("unit", CHANNEL) or (name in TYPES and pa.types.is_string(TYPES[name]))
 
 
-def uv_per_unit(unit: str) -> float:
-    """Microvolts of one `unit`.
+def axis_units_of(mapping: Mapping[str, str]) -> dict[str, str]:
+    """Return the units of times and rates in a mapping, as columns for `recordings_of`."""
+    return {name: mapping[name] for name in AXIS_UNITS if name in mapping}
+
+
+def columns_in_file(names: Collection[str], mapping: Mapping[str, str], path: Path) -> dict[str, str | float]:
+    """Return, for each of our columns, its name in the file (one of `names`) or its constant value.
+
+    A name in the file that equals one of our columns stands for it, unless the mapping uses it otherwise. All other
+    content of the file is ignored, as it may name a person.
 
     Raises:
-        UserError: not a unit of voltage.
-    """
-    if unit not in UV_PER_UNIT:
-        raise UserError(f"mapping of unit: must be one of {', '.join(UV_PER_UNIT)}, but got {unit!r}")
-    return UV_PER_UNIT[unit]
-
-
-def units_of(mapping: Mapping[str, str]) -> dict[str, str]:
-    """The units that a mapping states, for the columns of `recordings_of`."""
-    return {name: mapping[name] for name in UNITS if name in mapping}
-
-
-def renamed(names: Collection[str], mapping: Mapping[str, str], path: Path) -> dict[str, str | float]:
-    """For each column, its name in the file (of `names`) or its constant value.
-
-    A name of the file that is itself one of our columns stands for it, unless the mapping says otherwise; all else in
-    the file is left there, as it may name a person.
-
-    Raises:
-        UserError: the mapping names what the file has not.
+        UserError: the mapping names something that is not in the file.
     """
     ours = {*AXIS, *TYPES}
     known: dict[str, str | float] = {name: name for name in names if name in ours and name not in mapping.values()}
-    if (channel := channel_column(names, mapping, path)) is not None:
+    channel = channel_column(names, mapping, path)
+    if channel is not None:
         known[CHANNEL] = channel
     for column, name in mapping.items():
-        number = as_number(name)
         if column in (*UNITS, CHANNEL):
             continue
         if name in names:
             known[column] = name
-        elif number is not None:
-            known[column] = number
-        else:
+            continue
+        number = as_number(name)
+        if number is None:
             raise UserError(f"{path}: mapping of {column}: no {name!r} in the file{did_you_mean(name, sorted(names))}")
+        known[column] = number
     return known
 
 
 def note_unread(names: Iterable[str], read: Collection[str], options: ReadOptions, what: str = "columns") -> None:
-    """Note the columns of a file that are neither `read` nor identifiers of records or peaks of ours."""
-    if unread := [name for name in names if name and name not in read and name not in NOT_NOTED]:
-        shown = ", ".join(repr(name[:40]) for name in unread[:12]) + (", ..." if len(unread) > 12 else "")
-        options.note(f"{what} that are not read: {shown}")
+    """Note the columns of a file that are not in `read`, except record identifiers and peaks with our names."""
+    unread = [name for name in names if name and name not in read and name not in NOT_NOTED]
+    if not unread:
+        return
+    shown = ", ".join(repr(name[:40]) for name in unread[:MAX_SHOWN])
+    if len(unread) > MAX_SHOWN:
+        shown += ", ..."
+    options.note(f"{what} that are not read: {shown}")
 
 
 def recordings_of(
@@ -125,99 +125,107 @@ def recordings_of(
     usual_band_hz: Band | None = None,
     usual_averaging: Averaging | None = None,
 ) -> Iterator[Recording]:
-    """The waveforms of columns with our names.
+    """Yield the waveforms of columns with our names.
 
     Args:
         columns: `signal`, [N, T] or a list of N vectors; `time_ms` [T] or `sampling_rate_hz` (and `start_ms`), a number
-            or [N]; `time_unit` and `rate_unit` of these, ms and Hz by default; `peak_*` [N, 5]; all others a value or
-            [N].
+            or [N]; `time_unit` and `rate_unit` for these, ms and Hz by default; `peak_*` [N, 5]; all other columns one
+            value or [N].
         path: for messages.
-        unit: of `signal`; None: that of the column `unit`, else uV.
+        unit: unit of `signal` from the mapping; None: the unit in the column `unit`, else uV.
         first: number of the first waveform in the file, for messages.
-        usual_band_hz, usual_averaging: of such recordings, see `Recording`.
+        usual_band_hz, usual_averaging: defaults for such recordings, see `Recording`.
 
     Raises:
-        FileError: no signal, columns of other lengths, samples that are not finite, or no even time axis.
+        FileError: no signal, columns of different lengths, samples that are not finite, or no even time axis.
+        UserError: an unknown unit.
     """
     signal = _signal(columns, path)
-    scale = uv_per_unit(unit or _unit(columns, path))
-    rate, start = (_numbers(name, columns, len(signal), path) for name in ("sampling_rate_hz", "start_ms"))
-    lengths = [len(row) for row in signal]
-    units = columns.get("time_unit"), columns.get("rate_unit")
-    rates, starts = axis_of(columns.get("time_ms"), rate, start, lengths, path, *units)
-    peaks = [_peaks(columns, row) for row in range(len(signal))]
-    others = {name: values for name, values in columns.items() if name not in (*AXIS, *UNITS)}
-    scalars = {name: _column(name, values, len(signal), path) for name, values in others.items()}
+    n = len(signal)
+    scale = _uv_per(columns, n, unit, path)
+    rates, starts = _time_axis(columns, signal, path)
+    peaks = [_peaks(columns, row) for row in range(n)]
+    scalars: dict[str, list[CellValue]] = {}
+    for name, values in columns.items():
+        if name not in (*AXIS, *UNITS):
+            scalars[name] = _column(name, values, n, path)
     for row, samples in enumerate(signal):
+        where = f"waveform {first + row} (from 0)"
         if not np.isfinite(samples).all():
-            raise FileError(path, f"waveform {first + row} (from 0)", "samples that are not finite", "numbers only")
+            raise FileError(path, where, "samples that are not finite", "numbers only")
         values = {name: column[row] for name, column in scalars.items()}
-        if texts := [name for name, value in values.items() if isinstance(value, str) and not is_text(name)]:
-            raise FileError(path, f"waveform {first + row} (from 0)", f"text as {texts[0]}", "a number, or nothing")
-        subject, channel, record = (values.pop(name, None) for name in (SUBJECT, CHANNEL, "record_id"))
+        _check_no_text(values, where, path)
         yield Recording(
             signal_uv=samples.astype(np.float64) * scale,
             sampling_rate_hz=float(rates[row]),
             start_ms=float(starts[row]),
+            subject=_text_or_none(values.pop(SUBJECT, None)),
+            channel=_channel_text(values.pop(CHANNEL, None)),
+            record_id=_text_or_none(values.pop("record_id", None)),
             values=values,
-            subject=None if subject is None else str(subject),
             peaks=peaks[row],
             usual_band_hz=usual_band_hz,
             usual_averaging=usual_averaging,
-            channel=None if channel is None else f"{channel:g}" if isinstance(channel, float) else str(channel),
-            record_id=None if record is None else str(record),
         )
 
 
 def sample_columns(names: Sequence[str], mapping: Mapping[str, str], pattern: str) -> list[str]:
-    """The columns that hold one sample each, in the file's order: those that `pattern`, which has one `*`, matches.
+    """Return, in file order, the columns of one sample each: those that match `pattern`, which has one `*`.
 
-    Columns that are ours, that hold channels, or that the mapping names for something else are none.
+    Columns with our names, columns of channels and columns that the mapping uses otherwise are left out.
     """
     before, star, after = pattern.partition("*")
     if not star:
         return []
-    length = len(before) + len(after)
-    matched = [name for name in names if name.startswith(before) and name.endswith(after) and len(name) > length]
-    taken = {*OURS, *mapping.values()}
-    return [name for name in matched if name not in taken and not is_channel(name)]
+    shortest = len(before) + len(after)
+    used = {*OURS, *mapping.values()}
+    samples = []
+    for name in names:
+        is_match = name.startswith(before) and name.endswith(after) and len(name) > shortest
+        if is_match and name not in used and not is_channel(name):
+            samples.append(name)
+    return samples
 
 
 def check_samples(samples: Sequence[str], pattern: str, path: Path) -> None:
-    """Check that sample columns are named alike.
+    """Check that sample columns have similar names.
 
     Raises:
-        FileError: most of them are numbered alike, and others are not: which are samples cannot be known.
+        FileError: most names are numbered in one way and some are not, so the samples cannot be told apart.
     """
     shapes = [NUMBER.sub("#", name) for name in samples]
     usual = max(shapes, key=shapes.count, default="")
-    others = [name for name, shape in zip(samples, shapes, strict=True) if shape != usual]
-    if "#" in usual and others:
-        right = f"samples numbered alike, as {usual!r}; narrow the pattern, or map the other columns"
-        raise FileError(path, f"columns like {pattern!r}", f"{others[:12]} among them", right)
+    different = [name for name, shape in zip(samples, shapes, strict=True) if shape != usual]
+    if "#" in usual and different:
+        expected = f"samples numbered alike, as {usual!r}; narrow the pattern, or map the other columns"
+        raise FileError(path, f"columns like {pattern!r}", f"{different[:MAX_SHOWN]} among them", expected)
 
 
 def with_times(columns: dict[str, Any], samples: Sequence[str], pattern: str) -> dict[str, Any]:
-    """`columns` with the times that the names of the sample columns spell.
+    """Return `columns` with the times in the names of the sample columns.
 
-    Beside a sampling rate, numbers that would give a rate at which no ABR is recorded only count the samples.
+    Beside a sampling rate, numbers that would give an implausible rate only count the samples, and are no times.
     """
     before, _, after = pattern.partition("*")
-    times = [as_number(name[len(before) : len(name) - len(after)].replace(",", ".")) for name in samples]
+    times = []
+    for name in samples:
+        text = name[len(before) : len(name) - len(after)]
+        times.append(as_number(text.replace(",", ".")))
     has_rate_only = "sampling_rate_hz" in columns and "time_unit" not in columns
-    if None in times or (has_rate_only and not spells_times(times)):
+    if None in times or (has_rate_only and not can_be_times(times)):
         return columns
     return columns | {"time_ms": times}
 
 
 def as_number(text: object) -> float | None:
-    """The finite number that `text` spells; None if it spells none."""
+    """Return the finite number in `text`; None if there is none."""
     return number_of(text)
 
 
-def plain(value: Any) -> Value:
-    """A value of a file as a Python number or text; None for NaN, empty text and words for nothing."""
-    value = value.item() if isinstance(value, np.generic) else value
+def plain_value(value: Any) -> CellValue:
+    """Return a value of a file as a Python number or text; None if `is_null`."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if is_null(value):
         return None
     if isinstance(value, str):
@@ -225,35 +233,49 @@ def plain(value: Any) -> Value:
     if isinstance(value, bool | int):
         return value
     number = as_number(value)
-    return str(value) if number is None and not isinstance(value, float) else number
+    if number is None and not isinstance(value, float):
+        return str(value)
+    return number
 
 
-def _unit(columns: Mapping[str, Any], path: Path) -> str:
-    """The one unit of the file's column `unit`."""
-    found = set(_column("unit", columns.get("unit", "uV"), len(columns["signal"]), path))
-    if len(found) > 1 or not found <= UV_PER_UNIT.keys():
-        right = f"one of {', '.join(UV_PER_UNIT)} for all waveforms; give it with a mapping of unit"
-        raise FileError(path, "column 'unit'", f"{len(found)} texts, or another one", right)
-    return str(found.pop())
+def _uv_per(columns: Mapping[str, Any], n: int, given: str | None, path: Path) -> float:
+    """Return the microvolts in one unit of the samples."""
+    if given:
+        return uv_per_given(given, path)
+    return uv_per_shared(_column("unit", columns.get("unit", "uV"), n, path), path)
 
 
 def _signal(columns: Mapping[str, Any], path: Path) -> Sequence[NDArray[Any]]:
-    """The waveforms [N] of [T]."""
+    """Return the waveforms [N] of [T]."""
     signal = columns.get("signal", ())
     if isinstance(signal, list) and signal and all(isinstance(row, np.ndarray) and row.ndim == 1 for row in signal):
-        kinds, shape = {row.dtype.kind for row in signal}, (len(signal), min(map(len, signal)))
+        kinds = {row.dtype.kind for row in signal}
+        shape: tuple[int, ...] = (len(signal), min(map(len, signal)))
     else:
         signal = np.asarray(signal)
-        kinds, shape = {signal.dtype.kind}, signal.shape
+        kinds = {signal.dtype.kind}
+        shape = signal.shape
     if len(shape) != 2 or 0 in shape or not kinds <= set("fiu"):
         found = f"values of type {', '.join(sorted(kinds))} and shape {shape}"
-        right = "a matrix of numbers, waveforms x samples; name it with a mapping of signal"
-        raise FileError(path, "signal", found, right)
+        expected = "a matrix of numbers, waveforms x samples; name it with a mapping of signal"
+        raise FileError(path, "signal", found, expected)
     return list(signal)
 
 
+def _time_axis(
+    columns: Mapping[str, Any], signal: Sequence[NDArray[Any]], path: Path
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the sampling rate in Hz and the time of the first sample in ms of each waveform [N]."""
+    rates = _numbers("sampling_rate_hz", columns, len(signal), path)
+    starts_ms = _numbers("start_ms", columns, len(signal), path)
+    lengths = [len(row) for row in signal]
+    time_unit = columns.get("time_unit")
+    rate_unit = columns.get("rate_unit")
+    return axis_of(columns.get("time_ms"), rates, starts_ms, lengths, path, time_unit, rate_unit)
+
+
 def _numbers(name: str, columns: Mapping[str, Any], n: int, path: Path) -> NDArray[np.float64] | None:
-    """A column of numbers [N]; None where there is no such column."""
+    """Return a column of numbers [N]; None if there is no such column."""
     if name not in columns:
         return None
     numbers = [as_number(value) for value in _column(name, columns[name], n, path)]
@@ -262,28 +284,75 @@ def _numbers(name: str, columns: Mapping[str, Any], n: int, path: Path) -> NDArr
     return np.array(numbers, dtype=np.float64)
 
 
-def _column(name: str, values: Any, n: int, path: Path) -> list[Value]:
-    values = values.ravel().tolist() if isinstance(values, np.ndarray) else values
-    values = values if isinstance(values, list) else [values]
-    values = [value.item() if isinstance(value, np.ndarray) and value.size == 1 else value for value in values]
+def _column(name: str, values: Any, n: int, path: Path) -> list[CellValue]:
+    """Return a column as N plain values; a single value is repeated.
+
+    Raises:
+        FileError: lists or structs as values, or another number of values.
+    """
+    if isinstance(values, np.ndarray):
+        values = values.ravel().tolist()
+    if not isinstance(values, list):
+        values = [values]
+    values = [_unwrapped(value) for value in values]
     if any(isinstance(value, list | dict | np.ndarray) for value in values):
         raise FileError(path, name, "lists or structs", "numbers or text")
     if len(values) == 1:
         values = values * n
     if len(values) != n:
         raise FileError(path, name, f"{len(values)} values", f"one value, or one for each of {n} waveforms")
-    plain_values = [plain(value) for value in values]
-    if name in INTEGERS:  # formats such as MATLAB's keep all numbers as doubles
-        return [int(value) if isinstance(value, float) and value.is_integer() else value for value in plain_values]
-    return plain_values
+    column = list(map(plain_value, values))
+    if name in INTEGERS:
+        column = list(map(_whole, column))
+    return column
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return the only element of an array of one; all other values as they are."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        return value.item()
+    return value
+
+
+def _whole(value: CellValue) -> CellValue:
+    """Return whole floats as integers: formats such as MATLAB's store all numbers as doubles."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _text_or_none(value: CellValue) -> str | None:
+    return None if value is None else str(value)
+
+
+def _channel_text(channel: CellValue) -> str | None:
+    if isinstance(channel, float):
+        return f"{channel:g}"
+    return _text_or_none(channel)
+
+
+def _check_no_text(values: Mapping[str, CellValue], where: str, path: Path) -> None:
+    """Refuse text in columns of numbers."""
+    for name, value in values.items():
+        if isinstance(value, str) and not is_text_column(name):
+            raise FileError(path, where, f"text as {name}", "a number, or nothing")
 
 
 def _peaks(columns: Mapping[str, Any], row: int) -> Peaks | None:
-    """Peaks of waves I to V where latencies are there; a peak without its validity is valid where it has a latency."""
+    """Return the peaks of waves I to V; None without latencies.
+
+    Without `peak_valid`, a peak is valid if it has a latency.
+    """
     latency, amplitude, valid = (columns.get(name) for name in PEAK_COLUMNS)
     if latency is None or np.shape(latency)[1:] != (len(WAVES),):
         return None
     latencies = np.asarray(latency[row], dtype=np.float64)
-    amplitudes = np.full(len(WAVES), np.nan) if amplitude is None else np.asarray(amplitude[row], dtype=np.float64)
-    present = np.isfinite(latencies) if valid is None else np.asarray(valid[row], dtype=bool) & np.isfinite(latencies)
-    return Peaks(latencies, amplitudes, present) if np.isfinite(latencies).any() else None
+    amplitudes = np.full(len(WAVES), np.nan)
+    if amplitude is not None:
+        amplitudes = np.asarray(amplitude[row], dtype=np.float64)
+    present = np.isfinite(latencies)
+    if valid is not None:
+        present &= np.asarray(valid[row], dtype=bool)
+    if not np.isfinite(latencies).any():
+        return None
+    return Peaks(latencies, amplitudes, present)

@@ -1,4 +1,4 @@
-"""CSV files: comma, semicolon or tab; the layouts are those of `sheets`."""
+"""CSV files with commas, semicolons or tabs; the layouts are those of `sheets`."""
 
 import csv
 import re
@@ -18,12 +18,12 @@ LOOSE_COMMA = re.compile(r"(?<!\d),|,(?!\d)")
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Whether the name says so, and the file begins with text."""
+    """Return whether the file has a suffix of CSV and begins with text."""
     return path.suffix.lower() in SUFFIXES and bool(head) and b"\0" not in head
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
-    """The waveforms of the table; see `sheets.recordings_of_sheet` for the layouts and what is raised."""
+    """Yield the waveforms of the table; see `sheets.recordings_of_sheet` for the layouts and the errors."""
     lines = lines_of(path, MAX_LINE, max_bytes=None)
     first = list(islice(lines, LOOKED_AT))
     delimiter = _delimiter([line for _, line in first])
@@ -32,21 +32,25 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """Semicolon or tab where most lines have it and it outnumbers the commas that are not inside numbers."""
+    """Return semicolon or tab if most lines have it and it outnumbers the commas outside numbers; else comma."""
     lines = [QUOTED.sub('""', line) for line in lines if line.strip()]
-    mark = max(";\t", key=lambda mark: sum(line.count(mark) for line in lines))
-    loose_commas = sum(len(LOOSE_COMMA.findall(line)) for line in lines)
-    is_usual = 2 * sum(mark in line for line in lines) > len(lines)
-    return mark if is_usual and sum(line.count(mark) for line in lines) > loose_commas else ","
+    text = "\n".join(lines)
+    mark = max(";\t", key=text.count)
+    lines_with_mark = [line for line in lines if mark in line]
+    loose_commas = len(LOOSE_COMMA.findall(text))
+    is_delimiter = 2 * len(lines_with_mark) > len(lines) and text.count(mark) > loose_commas
+    return mark if is_delimiter else ","
 
 
 def _cells(lines: Iterator[tuple[int, str]], delimiter: str, path: Path) -> Iterator[Line]:
-    """Cells line by line, so that no quotation mark can run over the whole file."""
+    """Yield the cells of each line, parsed by itself, so that no quotation mark can extend over the whole file."""
     for number, line in lines:
         try:
             yield number, next(csv.reader([line], delimiter=delimiter), [])
         except csv.Error as error:
-            raise FileError(path, f"line {number}", f"a line that is no CSV ({error})", "quoted text closed") from error
+            raise FileError(
+                path, f"line {number}", f"a line that is not CSV ({error})", "quoted text closed"
+            ) from error
 
 
 FORMAT = Format(name="csv", title="CSV", recognises=recognises, read=read, mapping_names=MAPPING_NAMES)

@@ -1,7 +1,8 @@
-"""The headers of EDF and BDF files, checked against the length of the file, and the values of their trigger channels.
+"""Headers of EDF and BDF files, checked against the length of the file, and values of their trigger channels.
 
 Format: Kemp et al. (1992), Electroenceph. clin. Neurophysiol. 82:391; EDF+: doi 10.1016/S1388-2457(03)00123-8; BDF is
-the same with 24-bit samples. The lower 16 bits of a BDF's Status are triggers, the others the amplifier's state.
+the same with 24-bit samples. The lower 16 bits of the Status of a BDF are triggers, the upper ones the amplifier's
+state.
 """
 
 import math
@@ -17,32 +18,36 @@ from numpy.typing import NDArray
 from hcvae.importers.columns import as_number
 from hcvae.importers.recording import FileError
 
-EDF, BDF = b"0       ", b"\xffBIOSEMI"
+EDF = b"0       "
+BDF = b"\xffBIOSEMI"
 FIXED_BYTES = SIGNAL_BYTES = 256
 MAX_SIGNALS = 2048
 ANNOTATIONS = ("EDF Annotations", "BDF Annotations")
-STATUS, TRIGGER_BITS = "status", 0xFFFF
+STATUS = "status"
+TRIGGER_BITS = 0xFFFF
 TRIGGERS = re.compile(r"status|trg|trig(ger)?s?|sti|stim(ul(us|i))?|markers?|events?|ttl", re.I)
-"""Labels of trigger channels, without a number at their end."""
-UNIT_AT, RANGES_AT, SAMPLES_AT = 96, 104, 216  # bytes a signal before the fields of units, ranges and samples a record
+"""Labels of trigger channels, without a number at the end."""
+UNIT_AT = 96  # bytes a signal before the fields of units
+RANGES_AT = 104  # the same, before physical and digital minimum and maximum
+SAMPLES_AT = 216  # the same, before the numbers of samples a record
 UNITS = ("uV", "\xb5V", "mV", "V")
-"""Of voltages, in Latin-1."""
+"""Units of voltage, in Latin-1."""
 PIECE_BYTES = 2**24
 
 
 @dataclass(frozen=True)
 class EdfSignal:
-    """One signal of the file."""
+    """Signal of the file."""
 
     name: str
-    """Its label; with a number from 0, such as `Cz-0`, where others have the same label."""
+    """Label, with a number from 0 if it is repeated, such as `Cz-0`."""
     label: str
     unit: str
     rate_hz: float
     first_byte: int
-    """In a data record."""
+    """Position in a data record."""
     samples: int
-    """In a data record."""
+    """Number of samples in a data record."""
     offset: float
     """Physical value of the digital 0."""
     step: float
@@ -50,27 +55,27 @@ class EdfSignal:
 
     @property
     def is_trigger(self) -> bool:
-        """Whether its label is that of a trigger channel."""
+        """Whether the label is one of a trigger channel."""
         return TRIGGERS.fullmatch(self.label.rstrip(" _-0123456789")) is not None
 
 
 @dataclass(frozen=True)
 class EdfHeader:
-    """What of the header is needed to choose channels, and to read triggers."""
+    """Fields of the header that are needed to choose channels and to read triggers."""
 
     path: Path
     is_bdf: bool
     patient: str
-    """As written in the file: may name a person."""
+    """As written in the file; may name a person."""
     records: int
     record_bytes: int
     first_byte: int
-    """Of the data records."""
+    """Position of the data records."""
     signals: tuple[EdfSignal, ...]
-    """Without annotations."""
+    """All signals but annotations."""
 
     def trigger_values(self, signal: EdfSignal) -> Iterator[NDArray[np.float64]]:
-        """The samples of a trigger channel, in pieces; of a BDF's Status its lower 16 bits."""
+        """Yield the samples of a trigger channel in pieces; of the Status of a BDF only the lower 16 bits."""
         records = max(1, PIECE_BYTES // self.record_bytes)
         with self.path.open("rb") as file:
             file.seek(self.first_byte)
@@ -84,7 +89,7 @@ class EdfHeader:
                     yield np.round(signal.offset + signal.step * digital.astype(np.float64), 6)
 
     def _digital(self, records: NDArray[np.uint8], signal: EdfSignal) -> NDArray[np.int32]:
-        """Little-endian samples of 16 or 24 bits, as the upper bits of 32, shifted down with their sign."""
+        """Return little-endian samples of 16 or 24 bits: put in the upper bits of 32, shifted down with sign."""
         width = 3 if self.is_bdf else 2
         raw = records[:, signal.first_byte : signal.first_byte + width * signal.samples].reshape(-1, width)
         wide = np.zeros((len(raw), 4), np.uint8)
@@ -96,7 +101,7 @@ def read_edf_header(path: Path) -> EdfHeader:
     """Read and check the header.
 
     Raises:
-        FileError: fields that are no numbers or do not fit the length of the file, or a recording with gaps.
+        FileError: fields that are not numbers or contradict the length of the file, or a recording with gaps.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -104,15 +109,17 @@ def read_edf_header(path: Path) -> EdfHeader:
         signals = _integer(fixed, 252, 4, path)
         if not 0 < signals <= MAX_SIGNALS or _integer(fixed, 184, 8, path) != FIXED_BYTES + SIGNAL_BYTES * signals:
             found = f"{signals} signals in a header of another size"
-            raise FileError(
-                path, "byte 184", found, f"1 to {MAX_SIGNALS} signals, and 256 bytes for each and 256 before"
-            )
+            expected = f"1 to {MAX_SIGNALS} signals, and 256 bytes for each and 256 before"
+            raise FileError(path, "byte 184", found, expected)
         variable = file.read(SIGNAL_BYTES * signals)
     is_bdf = fixed.startswith(BDF)
+    width = 3 if is_bdf else 2
     samples = [_integer(variable, SAMPLES_AT * signals + 8 * n, 8, path) for n in range(signals)]
-    record_bytes = sum(samples) * (3 if is_bdf else 2)
+    record_bytes = sum(samples) * width
     records = _integer(fixed, 236, 8, path)
-    present = (size - FIXED_BYTES - len(variable)) // record_bytes if min(samples) > 0 else 0
+    present = 0
+    if min(samples) > 0:
+        present = (size - FIXED_BYTES - len(variable)) // record_bytes
     if len(variable) < SIGNAL_BYTES * signals or present < max(records, 1):
         raise FileError(path, "byte 236", f"{records} records, of which {present} are there", "a complete file")
     if fixed[192:197] in (b"EDF+D", b"BDF+D"):
@@ -124,37 +131,57 @@ def read_edf_header(path: Path) -> EdfHeader:
         records=present if records < 0 else records,
         record_bytes=record_bytes,
         first_byte=FIXED_BYTES + len(variable),
-        signals=tuple(_signals(variable, samples, _number(fixed, 244, 8, path), 3 if is_bdf else 2)),
+        signals=tuple(_signals(variable, samples, _number(fixed, 244, 8, path), width)),
     )
 
 
 def unique_names(labels: Sequence[str]) -> list[str]:
-    """The labels; those that occur several times with a number from 0, as MNE names them."""
+    """Return the labels; repeated ones with a number from 0, as MNE names them."""
     names = list(labels)
-    for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
-        for number, at in enumerate(n for n, other in enumerate(labels) if other == label):
-            suffixes = (str(number), *string.ascii_lowercase)
-            names[at] = next((name for end in suffixes if (name := f"{label}-{end}") not in names), label)
+    for label in dict.fromkeys(labels):
+        places = [at for at, other in enumerate(labels) if other == label]
+        if len(places) > 1:
+            for number, at in enumerate(places):
+                names[at] = _unused_name(label, number, names)
     return names
 
 
+def _unused_name(label: str, number: int, names: Sequence[str]) -> str:
+    """Return the label with the number; with a letter instead if the name is in `names`, as in MNE."""
+    for end in (str(number), *string.ascii_lowercase):
+        name = f"{label}-{end}"
+        if name not in names:
+            return name
+    return label
+
+
 def _signals(variable: bytes, samples: Sequence[int], record_s: float, width: int) -> Iterator[EdfSignal]:
-    """The signals of the header's `variable` part."""
+    """Yield the signals of the header's `variable` part; `width` is the number of bytes of a sample."""
     number = len(samples)
-    labels, units = _texts(variable, 0, 16, number), _texts(variable, UNIT_AT * number, 8, number)
+    labels = _texts(variable, 0, 16, number)
+    units = _texts(variable, UNIT_AT * number, 8, number)
     ranges = [_texts(variable, (RANGES_AT + 8 * field) * number, 8, number) for field in range(4)]
     first_bytes = np.cumsum([0, *samples]) * width
     for n, name in enumerate(unique_names(labels)):
-        if labels[n] not in ANNOTATIONS:
-            offset, step = _scaling(*(as_number(texts[n]) for texts in ranges))
-            rate_hz = samples[n] / record_s
-            yield EdfSignal(name, labels[n], units[n], rate_hz, int(first_bytes[n]), samples[n], offset, step)
+        if labels[n] in ANNOTATIONS:
+            continue
+        offset, step = _scaling(*(as_number(texts[n]) for texts in ranges))
+        yield EdfSignal(
+            name=name,
+            label=labels[n],
+            unit=units[n],
+            rate_hz=samples[n] / record_s,
+            first_byte=int(first_bytes[n]),
+            samples=samples[n],
+            offset=offset,
+            step=step,
+        )
 
 
 def _scaling(
     low: float | None, high: float | None, digital_low: float | None, digital_high: float | None
 ) -> tuple[float, float]:
-    """Physical value of the digital 0, and of one step; 0 and 1 where the header gives no ranges."""
+    """Return the physical values of the digital 0 and of one step; 0 and 1 if the header gives no ranges."""
     if low is None or high is None or digital_low is None or digital_high is None or digital_low == digital_high:
         return 0.0, 1.0
     step = (high - low) / (digital_high - digital_low)

@@ -12,40 +12,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hcvae.data.table import WAVES
 from hcvae.errors import UserError
 from hcvae.importers.columns import as_number
-from hcvae.importers.lines import lines_of, number_in
-from hcvae.importers.recording import FileError, Peaks, ReadOptions, Value
+from hcvae.importers.lines import Lines, lines_of, number_in
+from hcvae.importers.recording import CellValue, FileError, Peaks, ReadOptions
 
 STIMULI = {"click": "click", "clicks": "click", "noise": "noise", "chirp": "chirp", "chirps": "chirp"}
-"""Stimulus type by the word in place of a frequency."""
+"""Stimulus type by the word in a file name instead of a frequency."""
 UNNAMED = "unnamed"
-"""The rater of a table that names none."""
+"""Rater of a table whose name gives none."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """Peaks by level in dB, and the threshold that a person set."""
+    """Peaks by level in dB, and the threshold that a rater set."""
 
     peaks: Mapping[float, Peaks]
     threshold_db: float | None
 
 
-def analysis_of(path: Path, stimulus: Mapping[str, Value], options: ReadOptions) -> Analysis:
-    """What the analysed table of the run `path` and its stimulus holds; nothing where there is none.
+def analysis_of(path: Path, stimulus: Mapping[str, CellValue], options: ReadOptions) -> Analysis:
+    """Read the analysed table of the run `path` and its stimulus; an empty result if there is none.
 
     Raises:
         FileError: the table is damaged.
-        UserError: tables of several raters, or none of the one that the mapping `rater` names.
+        UserError: tables of several raters, or no table of the rater that the mapping `rater` names.
     """
     table = _chosen_table(path, stimulus, options)
-    return _read_analysis(table) if table else Analysis({}, None)
+    if table is None:
+        return Analysis({}, None)
+    return _read_analysis(table)
 
 
 def analysed_tables(path: Path) -> Iterator[tuple[Path, str, str]]:
-    """The analysed tables of the run `path`: file, stimulus (a frequency in kHz or a word; may be empty), rater."""
+    """Yield the analysed tables of the run `path`: file, stimulus (in kHz, a word, or empty), rater."""
     for stem in dict.fromkeys((path.name, path.stem)):
         pattern = re.compile(
             rf"{re.escape(stem)}(-(?P<stimulus>[\d.]+(?=kHz)|{'|'.join(STIMULI)})(kHz)?)?(-(?P<rater>[^-]+))?-analyzed\.txt",
@@ -57,11 +60,11 @@ def analysed_tables(path: Path) -> Iterator[tuple[Path, str, str]]:
                 yield table, (match["stimulus"] or "").lower(), match["rater"] or UNNAMED
 
 
-def _chosen_table(path: Path, values: Mapping[str, Value], options: ReadOptions) -> Path | None:
-    """The analysed table of this file and its stimulus; of the rater that the mapping names.
+def _chosen_table(path: Path, values: Mapping[str, CellValue], options: ReadOptions) -> Path | None:
+    """Return the analysed table of the run and its stimulus, of the rater that the mapping names or the only one.
 
     Raises:
-        UserError: tables of several raters, or none of the one that the mapping names.
+        UserError: tables of several raters, or no table of the rater that the mapping names.
     """
     raters = {}
     for table, stimulus, rater in analysed_tables(path):
@@ -74,13 +77,15 @@ def _chosen_table(path: Path, values: Mapping[str, Value], options: ReadOptions)
         return raters[wanted]
     if wanted is not None or len(raters) > 1:
         known = ", ".join(sorted(raters)) or "nobody"
-        right = f"name one rater with --map rater={min(raters, default='NAME')}"
-        raise UserError(f"{path}: there are analysed tables of {known}; {right}")
+        expected = f"name one rater with --map rater={min(raters, default='NAME')}"
+        raise UserError(f"{path}: there are analysed tables of {known}; {expected}")
     return next(iter(raters.values()), None)
 
 
-def _is_of(stimulus: str, values: Mapping[str, Value]) -> bool:
-    khz, hz = as_number(stimulus), values["stimulus_frequency_hz"]
+def _is_of(stimulus: str, values: Mapping[str, CellValue]) -> bool:
+    """Return whether a stimulus in the name of a table is that of the run; an empty one fits any run."""
+    khz = as_number(stimulus)
+    hz = values["stimulus_frequency_hz"]
     if khz is None or not isinstance(hz, float):
         return not stimulus or STIMULI.get(stimulus) == values["stimulus_type"]
     return abs(1e3 * khz - hz) <= 50.0  # names have one decimal
@@ -88,16 +93,7 @@ def _is_of(stimulus: str, values: Mapping[str, Value]) -> bool:
 
 def _read_analysis(path: Path) -> Analysis:
     lines = lines_of(path)
-    threshold, titles = None, None
-    for number, line in lines:
-        if line.startswith("Threshold (dB SPL):"):
-            text = line.partition(":")[2].strip()
-            threshold = None if text in ("None", "nan", "inf", "-inf") else number_in(text, path, number, "a threshold")
-        if line.startswith("Level\t"):
-            titles = line.rstrip("\t").split("\t")
-            break
-    if titles is None:
-        raise FileError(path, "whole file", "no line that begins with 'Level'", "a table of analysed peaks")
+    threshold_db, titles = _header(lines, path)
     peaks = {}
     for number, line in lines:
         cells = line.rstrip("\t").split("\t")
@@ -107,12 +103,33 @@ def _read_analysis(path: Path) -> Analysis:
             raise FileError(path, f"line {number}", f"{len(cells)} columns", f"{len(titles)}, as in the line of titles")
         row = {name: number_in(cell, path, number, name[:20]) for name, cell in zip(titles, cells, strict=True)}
         peaks[row["Level"]] = _peaks(row)
-    return Analysis(peaks, threshold)
+    return Analysis(peaks, threshold_db)
+
+
+def _header(lines: Lines, path: Path) -> tuple[float | None, list[str]]:
+    """Read the lines up to the titles of the columns; return the threshold in dB and the titles."""
+    threshold_db = None
+    for number, line in lines:
+        if line.startswith("Threshold (dB SPL):"):
+            threshold_db = _threshold_db(line.partition(":")[2].strip(), path, number)
+        if line.startswith("Level\t"):
+            return threshold_db, line.rstrip("\t").split("\t")
+    raise FileError(path, "whole file", "no line that begins with 'Level'", "a table of analysed peaks")
+
+
+def _threshold_db(text: str, path: Path, line: int) -> float | None:
+    if text in ("None", "nan", "inf", "-inf"):
+        return None
+    return number_in(text, path, line, "a threshold")
 
 
 def _peaks(row: Mapping[str, float]) -> Peaks:
-    waves = range(1, len(WAVES) + 1)
-    latency = np.array([row.get(f"P{wave} Latency", np.nan) for wave in waves])
-    amplitude = np.array([row.get(f"P{wave} Amplitude", np.nan) for wave in waves])
+    latency = _of_waves(row, "Latency")
+    amplitude = _of_waves(row, "Amplitude")
     valid = (latency > 0) & np.isfinite(amplitude)
     return Peaks(np.where(valid, latency, np.nan), np.where(valid, amplitude, np.nan), valid)
+
+
+def _of_waves(row: Mapping[str, float], quantity: str) -> NDArray[np.float64]:
+    """Return a quantity of the peaks of waves I to V [5]; NaN where the table has no column."""
+    return np.array([row.get(f"P{wave} {quantity}", np.nan) for wave in range(1, len(WAVES) + 1)])

@@ -1,8 +1,9 @@
 """EPL Cochlear Function Test Suite: one run of levels as text, and the tables of analysed peaks beside it.
 
-The header's lines end in CR: `:RUN-3...`, `:SW EAR: R<tab>SW FREQ: 16.00...`, `:LEVELS:10;15;...`, then `:DATA` and one
-line a sample in uV, one column a level. From version 3 on it begins with `[STANDARD ABR]`, has `name=value` lines, and
-after `[DATA]` a line of titles and columns of the time, of the levels, and of the cochlear microphonic at each level.
+Header lines end in CR: `:RUN-3...`, `:SW EAR: R<tab>SW FREQ: 16.00...`, `:LEVELS:10;15;...`, then `:DATA` and one line
+for each sample in uV, with one column for each level. From version 3 on the file begins with `[STANDARD ABR]`, has
+`name=value` lines, and after `[DATA]` a line of titles and columns of the time, of the levels, and of the cochlear
+microphonic at each level.
 
 Legend: L levels, T samples.
 """
@@ -18,72 +19,85 @@ from numpy.typing import NDArray
 from hcvae.importers.columns import as_number
 from hcvae.importers.epl_analysis import STIMULI, analysed_tables, analysis_of
 from hcvae.importers.lines import lines_of, numbers_in, text_of
-from hcvae.importers.recording import FileError, ReadOptions, Recording, Value
+from hcvae.importers.recording import CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
 HEADER_BYTES = 8192
 USUAL_BAND_HZ = (100.0, 3000.0)
-MAX_LEVELS, MAX_SAMPLES = 200, 2**18
+MAX_LEVELS = 200
+MAX_SAMPLES = 2**18
 EARS = {"R": "R", "L": "L"}
 NO_STIMULUS = "-inf"
-RUN, STANDARD = b":RUN-", b"[STANDARD ABR]"
-STEP = 6.0
-"""Step between two halves of the samples, in usual steps; 9 to 12 in files with two."""
+RUN = b":RUN-"
+STANDARD = b"[STANDARD ABR]"
+MIN_STEP = 6.0
+"""Smallest step between two halves of the samples, in usual steps; it is 9 to 12 in files with two halves."""
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What the header says."""
+    """Content of the header."""
 
     levels: Sequence[float | None]
-    """In dB [L]; None where nothing was played."""
+    """In dB [L]; None without a stimulus."""
     n_averages: Sequence[int]
-    """[L]."""
+    """Sweeps of each level [L]."""
     period_us: float
     columns: slice
-    """Of the data, those of the levels."""
+    """Columns of the levels in the data."""
     n_columns: int
-    values: Mapping[str, Value]
-    """Columns of the waveform table that hold for all levels."""
+    """Number of all columns in the data."""
+    values: Mapping[str, CellValue]
+    """Columns of the waveform table with one value for all levels."""
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Whether the text begins with the header of a run and comes to its data."""
-    return (head.startswith(RUN) and b":DATA" in head[:HEADER_BYTES]) or head.startswith(STANDARD)
+    """Return whether the text begins with the header of a run, followed by its data."""
+    if head.startswith(STANDARD):
+        return True
+    return head.startswith(RUN) and b":DATA" in head[:HEADER_BYTES]
 
 
 def companions(path: Path) -> list[Path]:
-    """The tables of analysed peaks of this file."""
+    """Return the tables of analysed peaks of this file."""
     return sorted(table for table, _, _ in analysed_tables(path))
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
-    """One recording a level, with the peaks of the analysed table where one lies beside the file.
+    """Yield one recording for each level, with the peaks of an analysed table beside the file.
 
-    The mapping gives `rater`, the one whose table is read where there are several.
+    The mapping gives `rater`, whose table is read if there are several.
 
     Raises:
-        FileError: a header field or a sample is missing, or is no number, here or in the analysed table.
+        FileError: a header field or a sample is missing or is not a number, here or in the analysed table.
         UserError: tables of several raters.
     """
     with path.open("rb") as file:
         head = text_of(file.read(2 * HEADER_BYTES))
-    header, data, _ = re.split(r"(:DATA|\[DATA\])", head + ":DATA", maxsplit=1, flags=re.I)
-    if len(header) == len(head):
-        raise FileError(path, "header", f"no data in the first {HEADER_BYTES} bytes", "a whole file of the EPL CFTS")
+    header, marker, _ = re.split(r"(:DATA|\[DATA\])", head + ":DATA", maxsplit=1, flags=re.I)
+    if len(header) == len(head):  # the marker is the one that was just added
+        raise FileError(path, "header", f"no data in the first {HEADER_BYTES} bytes", "a complete EPL CFTS file")
     fields = _fields(header)
-    run = _standard_run(fields, path) if head.startswith(STANDARD.decode()) else _run(fields, path)
-    samples = _samples(path, data, run)[:, run.columns]
-    if half_ms := _second_half_ms(samples, run.period_us):
+    read_run = _standard_run if head.startswith(STANDARD.decode()) else _run
+    run = read_run(fields, path)
+    samples = _samples(path, marker, run)[:, run.columns]
+    half_ms = _second_half_ms(samples, run.period_us)
+    if half_ms is not None:
         options.note(
             f"the file has two halves: from {half_ms:g} ms on, CFTS keeps the difference of the polarities, which is "
-            "no part of the response; leave it out with --samples"
+            "not part of the response; leave it out with --samples"
         )
+    yield from _recordings(path, run, samples, options)
+
+
+def _recordings(path: Path, run: _Run, samples: NDArray[np.float64], options: ReadOptions) -> Iterator[Recording]:
+    """Yield the recordings of the samples [T, L], with the peaks and the threshold of an analysed table."""
     analysis = analysis_of(path, run.values, options)
     values = dict(run.values) | {"level_reference": "dB SPL", "native_rate_hz": 1e6 / run.period_us}
     if analysis.threshold_db is not None:
         values |= {"threshold_db": analysis.threshold_db, "threshold_source": "human-rated, from the analysed file"}
-    if unmatched := analysis.peaks.keys() - {*run.levels}:
+    unmatched = analysis.peaks.keys() - set(run.levels)
+    if unmatched:
         options.note(f"analysed table: peaks of {len(unmatched)} levels are not read, as the run has no such levels")
     for level, averages, signal in zip(run.levels, run.n_averages, samples.T, strict=True):
         if level is None:
@@ -101,15 +115,17 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
 
 
 def _fields(header: str) -> dict[str, str]:
-    """Text by name, of `:name: text` and of `section.name=text`."""
+    """Return texts by name, from `:name: text` and from `section.name=text`."""
     fields = {}
     for part in re.split(r"[\r\n\t]+", header):
         name, text = re.match(r"\s*:?([^:=]*)[:=]?(.*)", part).groups()  # type: ignore[union-attr] # matches any text
-        fields["SAMPLE" if name.startswith("SAMPLE") else name.strip()] = text.strip()
+        name = "SAMPLE" if name.startswith("SAMPLE") else name.strip()
+        fields[name] = text.strip()
     return fields
 
 
 def _run(fields: Mapping[str, str], path: Path) -> _Run:
+    """Return the run of a header before version 3."""
     _require(fields, ("LEVELS", "SAMPLE", "SW FREQ", "REP RATE (/sec)", "# AVERAGES"), path)
     if fields.get("Vary signal level", "true").lower() == "false":
         raise FileError(path, "header", "the levels of a masker (Vary signal level: false)", "levels of the stimulus")
@@ -122,23 +138,31 @@ def _run(fields: Mapping[str, str], path: Path) -> _Run:
         values |= {"threshold_db": threshold, "threshold_source": "automatic, in the header of the file"}
     levels = _levels(fields["LEVELS"], path)
     averages = _averages(fields.get("Avgs", ""), fields["# AVERAGES"], len(levels), path)
-    return _checked(_Run(levels, averages, _number(fields, "SAMPLE", path), slice(None), len(levels), values), path)
+    period_us = _number(fields, "SAMPLE", path)
+    return _checked(_Run(levels, averages, period_us, slice(None), len(levels), values), path)
 
 
 def _standard_run(fields: Mapping[str, str], path: Path) -> _Run:
-    """Of the header from version 3 on; its names have their section before them, as in `Stimulus.Waveform`."""
+    """Return the run of a header from version 3 on, whose names include their section, as in `Stimulus.Waveform`."""
     fields = {name.rpartition(".")[2]: text for name, text in fields.items()}
-    rate = next((name for name in ("Fs (Hz)", "Sampling rate (Hz)") if name in fields), "Response.Fs (Hz)")
+    rate = "Response.Fs (Hz)"  # for the message if there is none
+    for name in ("Sampling rate (Hz)", "Fs (Hz)"):
+        if name in fields:
+            rate = name
     _require(fields, ("Levels", "Avgs", rate), path)
     stimulus = fields.get("Waveform", "").lower()
-    values = _stimulus(stimulus if stimulus in STIMULI else fields.get("Frequency (kHz)", ""), path)
+    if stimulus not in STIMULI:
+        stimulus = fields.get("Frequency (kHz)", "")
+    values = _stimulus(stimulus, path)
     levels = _levels(fields["Levels"], path)
     averages = _averages(fields["Avgs"], "", len(levels), path)
-    period_us, n = 1e6 / (_number(fields, rate, path) or np.nan), len(levels)
+    period_us = 1e6 / (_number(fields, rate, path) or np.nan)
+    n = len(levels)
     return _checked(_Run(levels, averages, period_us, slice(1, 1 + n), 1 + 2 * n, values), path)
 
 
 def _checked(run: _Run, path: Path) -> _Run:
+    """Return the run after a check of its levels and its sampling period."""
     if not 0.1 <= run.period_us <= 1000 or not 0 < len(run.levels) <= MAX_LEVELS:
         found = f"{len(run.levels)} levels, one sample every {run.period_us:g} us"
         raise FileError(path, "header", found, f"1 to {MAX_LEVELS} levels, one sample every 0.1 to 1000 us")
@@ -146,33 +170,48 @@ def _checked(run: _Run, path: Path) -> _Run:
 
 
 def _require(fields: Mapping[str, str], names: Sequence[str], path: Path) -> None:
-    if missing := [name for name in names if name not in fields]:
-        raise FileError(path, "header", f"no {', '.join(sorted(missing))}", "a whole header of the EPL CFTS")
+    missing = [name for name in names if name not in fields]
+    if missing:
+        raise FileError(path, "header", f"no {', '.join(sorted(missing))}", "a complete EPL CFTS header")
 
 
-def _stimulus(text: str, path: Path) -> dict[str, Value]:
+def _stimulus(text: str, path: Path) -> dict[str, CellValue]:
+    """Return type and frequency of a stimulus: a word, or a frequency in kHz."""
     khz = as_number(text)
     if khz is None and text.lower() not in STIMULI:
-        right = f"a frequency in kHz, or one of {', '.join(STIMULI)}"
-        raise FileError(path, "header", "another text as the stimulus (SW FREQ)", right)
+        expected = f"a frequency in kHz, or one of {', '.join(STIMULI)}"
+        raise FileError(path, "header", "another text as the stimulus (SW FREQ)", expected)
     if khz is None:
         return {"stimulus_type": STIMULI[text.lower()], "stimulus_frequency_hz": None}
     return {"stimulus_type": "tone_pip", "stimulus_frequency_hz": 1e3 * khz}
 
 
 def _levels(text: str, path: Path) -> list[float | None]:
-    texts = re.split(r"[;,\s]+", text.strip("; "))
-    return [None if one.lower() == NO_STIMULUS else _number({"level": one}, "level", path) for one in texts]
+    """Return the levels in dB [L]; None without a stimulus."""
+    levels: list[float | None] = []
+    for level in _parts(text):
+        if level.lower() == NO_STIMULUS:
+            levels.append(None)
+        else:
+            levels.append(_number({"level": level}, "level", path))
+    return levels
 
 
 def _averages(text: str, of_all: str, levels: int, path: Path) -> list[int]:
-    """Sweeps of each level; `of_all` where the file does not give them by level."""
-    texts = re.split(r"[;,\s]+", text.strip("; ")) if text.strip("; ") else [of_all] * levels
-    numbers = [_number({"number of averages": one}, "number of averages", path) for one in texts]
+    """Return the sweeps of each level [L]; `of_all` if the file does not give them by level."""
+    texts = [of_all] * levels
+    if text.strip("; "):
+        texts = _parts(text)
+    numbers = [_number({"number of averages": part}, "number of averages", path) for part in texts]
     if len(numbers) != levels or any(not 0 <= number < 2**31 or number % 1 for number in numbers):
-        right = f"{levels} whole numbers of 0 or more, one a level"
-        raise FileError(path, "header", f"{len(numbers)} numbers of averages", right)
-    return [int(number) for number in numbers]
+        expected = f"{levels} whole numbers of 0 or more, one a level"
+        raise FileError(path, "header", f"{len(numbers)} numbers of averages", expected)
+    return list(map(int, numbers))
+
+
+def _parts(text: str) -> list[str]:
+    """Split a list with semicolons, commas or white space."""
+    return re.split(r"[;,\s]+", text.strip("; "))
 
 
 def _number(fields: Mapping[str, str], name: str, path: Path) -> float:
@@ -183,20 +222,20 @@ def _number(fields: Mapping[str, str], name: str, path: Path) -> float:
 
 
 def _samples(path: Path, marker: str, run: _Run) -> NDArray[np.float64]:
-    """All columns of the data [T, columns], in uV but for the time."""
+    """Return all columns of the data [T, columns]: in uV, except the time."""
     rows: list[list[float]] = []
     in_data = False
     for number, line in lines_of(path):
         if not in_data:
-            # The old header's lines end in CR, so that it is one line with the first samples.
+            # Lines of the old header end in CR, so it is one line with the first samples.
             _, found, line = line.partition(marker)
             in_data = bool(found)
         cells = line.split()
         if not cells or (not rows and run.columns.start and as_number(cells[0]) is None):
             continue  # an empty line, or the titles of the columns
         if len(cells) != run.n_columns or len(rows) >= MAX_SAMPLES:
-            right = f"{run.n_columns}, in at most {MAX_SAMPLES} samples"
-            raise FileError(path, f"line {number}", f"{len(cells)} columns in sample {len(rows) + 1}", right)
+            expected = f"{run.n_columns}, in at most {MAX_SAMPLES} samples"
+            raise FileError(path, f"line {number}", f"{len(cells)} columns in sample {len(rows) + 1}", expected)
         rows.append(numbers_in(cells, path, number, "a sample"))
     if not rows:
         raise FileError(path, "whole file", "no samples", f"one line a sample after {marker!r}")
@@ -204,10 +243,14 @@ def _samples(path: Path, marker: str, run: _Run) -> NDArray[np.float64]:
 
 
 def _second_half_ms(samples: NDArray[np.float64], period_us: float) -> float | None:
-    """Where the second half of the samples [T, L] begins, where a step between the halves shows that there are two."""
-    half, steps = len(samples) // 2, np.abs(np.diff(samples, axis=0))
-    usual = np.median(steps, axis=0) if len(steps) else np.zeros(1)
-    if half < 2 or not usual.any() or np.median(steps[half - 1, usual > 0] / usual[usual > 0]) < STEP:
+    """Return the start of the second half of the samples [T, L]; None without a large step between the halves."""
+    half = len(samples) // 2
+    if half < 2:
+        return None
+    steps = np.abs(np.diff(samples, axis=0))
+    usual = np.median(steps, axis=0)
+    varies = usual > 0
+    if not varies.any() or np.median(steps[half - 1, varies] / usual[varies]) < MIN_STEP:
         return None
     return half * period_us / 1e3
 

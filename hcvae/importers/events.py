@@ -1,7 +1,7 @@
-"""Stimuli of a continuous recording: when each began, and its condition.
+"""Stimuli of a continuous recording: onset and condition of each.
 
-From the file of events that BIDS puts beside a recording, else from its annotations, else from its trigger channel.
-Stimuli of different names are averaged together only where a mapping names them as one stimulus.
+They come from the table of events that BIDS puts beside a recording, else from its annotations, else from its trigger
+channel. Stimuli with different names are averaged together only if a mapping names them as one stimulus.
 """
 
 import csv
@@ -11,27 +11,43 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from hcvae.errors import UserError
 from hcvae.importers.averages import PER_RECORD
 from hcvae.importers.cells import is_null
-from hcvae.importers.columns import SCALARS, as_number, plain
+from hcvae.importers.columns import SCALARS, as_number, plain_value
 from hcvae.importers.lines import lines_of
-from hcvae.importers.recording import FileError, ReadOptions, Value
+from hcvae.importers.recording import CellValue, FileError, ReadOptions
 from hcvae.suggest import did_you_mean
 
 MAX_TABLE_BYTES = 64 * 2**20
 NO_STIMULI = ("bad*", "new segment*", "*/new segment*", "boundary", "edge*", "comment/*")
+"""Patterns of names that are not stimuli, in lower case."""
 NOT_CONDITIONS = (
-    *("event", "signal", "unit", "trigger", "trigger_idle", "trial_samples"),
-    *("epoch_start_ms", "epoch_end_ms", "delay_ms"),
+    "event",
+    "signal",
+    "unit",
+    "trigger",
+    "trigger_idle",
+    "trial_samples",
+    "epoch_start_ms",
+    "epoch_end_ms",
+    "delay_ms",
 )
+"""Left sides of a mapping that do not give a column of the stimuli."""
 BIDS_COLUMNS = ("onset", "duration", "trial_type", "value", "sample")
 MAX_UNREAD = 300
-MAX_NAME, MAX_NAMES = 32, 8
-"""Characters of a stimulus's name, and names, in a message."""
+"""Characters of a list of columns in a note."""
+MAX_NAME = 32
+"""Characters of a stimulus's name in a message."""
+MAX_NAMES = 8
+"""Names of stimuli in a message."""
+
+Patterns = Mapping[str, re.Pattern[str]]
+"""Regular expression with one group for each column that the names of stimuli give."""
 
 
 @dataclass(frozen=True)
@@ -40,105 +56,132 @@ class Event:
 
     onset_s: float
     names: tuple[str, ...]
-    """Of a table of events its trial type, its value, and both with a comma; else its annotation or its code."""
-    values: Mapping[str, Value]
+    """From a table of events: trial type, value, and both joined with a comma; else the annotation or the code."""
+    values: Mapping[str, CellValue]
+    """Columns of the waveform table."""
 
 
 def events_of(
     path: Path, raw: Any, triggers: Callable[[], Iterable[tuple[float, str]]], options: ReadOptions
 ) -> list[Event]:
-    """All stimuli in the order of time; only those whose name matches the mapping of `event`, if it has one.
+    """Return all stimuli sorted by time; with a mapping of `event`, only those whose name matches it.
 
     Args:
+        path: the recording.
         raw: MNE's recording, with its annotations.
-        triggers: gives time in s and code of the stimuli in the trigger channel.
+        triggers: returns time in s and code of the stimuli in the trigger channel.
+        options: mapping and notes.
 
     Raises:
-        FileError: a table of events that has no onsets.
-        UserError: a mapping that names no column of the table, or is no regular expression; stimuli of different names
-            that no column keeps apart.
+        FileError: a table of events without onsets.
+        UserError: a mapping that names no column of the table or is not a regular expression; stimuli with different
+            names that no column separates.
     """
-    table, marks = _table_beside(path), raw.annotations
+    marks = raw.annotations
+    table = _table_beside(path)
+    has_marks = any(_is_stimulus((text,), options.mapping) for text in marks.description)
     if table is not None:
-        if any(_is_stimulus((text,), options.mapping) for text in marks.description):
+        if has_marks:
             options.note("annotations are not read: the stimuli are those of the table of events")
-        return _kept_apart(list(_from_table(table, options)), options, table)
-    if any(_is_stimulus((text,), options.mapping) for text in marks.description):
+        return _separated(list(_from_table(table, options)), options, table)
+    if has_marks:
         return named_events(zip(marks.onset, marks.description, strict=True), options, path)
     return named_events(triggers(), options, path)
 
 
 def named_events(marks: Iterable[tuple[float, str]], options: ReadOptions, path: Path) -> list[Event]:
-    """The stimuli among times in s and names, in the order of time, each with what the mapping finds in its name.
+    """Return the stimuli among pairs of time in s and name, sorted by time, with the columns that the names give.
 
     Raises:
-        UserError: a mapping that is no regular expression, or stimuli of different names that no column keeps apart.
+        UserError: a mapping that is not a regular expression, or stimuli with different names that no column separates.
     """
-    patterns = {name: _pattern(name, text) for name, text in options.mapping.items() if name not in NOT_CONDITIONS}
-    events = [
-        Event(float(onset), (text,), conditions_of(text) | _found(patterns, (text,)))
-        for onset, text in marks
-        if _is_stimulus((text,), options.mapping)
-    ]
-    return _kept_apart(events, options, path)
+    patterns: dict[str, re.Pattern[str]] = {}
+    for column, text in options.mapping.items():
+        if column not in NOT_CONDITIONS:
+            patterns[column] = _pattern(column, text)
+    events = []
+    for onset, text in marks:
+        if _is_stimulus((text,), options.mapping):
+            events.append(Event(float(onset), (text,), conditions_of(text) | _found(patterns, (text,))))
+    return _separated(events, options, path)
 
 
 def bad_spans_s(raw: Any) -> list[tuple[float, float]]:
-    """Begin and end of what annotations call bad."""
+    """Return start and end of the spans that annotations mark as bad."""
     marks = zip(raw.annotations.onset, raw.annotations.duration, raw.annotations.description, strict=True)
     return [(onset, onset + duration) for onset, duration, text in marks if text.lower().startswith("bad")]
 
 
-def _kept_apart(events: list[Event], options: ReadOptions, where: Path) -> list[Event]:
-    """The events in the order of time, after a check that no average would hold stimuli of different names."""
-    for column in (name for name in options.mapping if name not in NOT_CONDITIONS):
-        if missing := sum(event.values.get(column) is None for event in events):
-            options.note(f"mapping of {column}: nothing found for {missing} of {len(events)} stimuli")
-    apart, chosen = {*SCALARS} - {*PER_RECORD} - options.fixed, {*options.mapping.get("event", "").split("|")}
-    averaged: dict[frozenset[tuple[str, Value]], Counter[str]] = {}
+def _separated(events: list[Event], options: ReadOptions, where: Path) -> list[Event]:
+    """Return the events sorted by time, after a check that no average would mix stimuli with different names."""
+    for column in options.mapping:
+        if column not in NOT_CONDITIONS:
+            missing = [event for event in events if event.values.get(column) is None]
+            if missing:
+                options.note(f"mapping of {column}: nothing found for {len(missing)} of {len(events)} stimuli")
+    separating = {*SCALARS}.difference(PER_RECORD, options.fixed)
+    chosen = {*options.mapping.get("event", "").split("|")}
+    names_of: dict[frozenset[tuple[str, CellValue]], Counter[str]] = {}
     unchosen = set()
     for event in events:
-        condition = frozenset(item for item in event.values.items() if item[0] in apart and item[1] is not None)
-        averaged.setdefault(condition, Counter())[event.names[-1]] += 1
-        if not chosen & {*event.names}:
+        condition = _condition(event, separating)
+        names_of.setdefault(condition, Counter())[event.names[-1]] += 1
+        if chosen.isdisjoint(event.names):
             unchosen.add(condition)
-    for condition, names in averaged.items():
+    is_mixed = False
+    for condition, names in names_of.items():
         if len(names) > 1 and condition in unchosen:
             raise UserError(_advice(names, where))
-    if any(len(names) > 1 for names in averaged.values()):
+        is_mixed |= len(names) > 1
+    if is_mixed:
         options.note("stimuli of several names are averaged together, as the mapping of event names them")
     return sorted(events, key=lambda event: event.onset_s)
 
 
+def _condition(event: Event, separating: set[str]) -> frozenset[tuple[str, CellValue]]:
+    """Return the known values of the columns in `separating`; events with equal ones are averaged together."""
+    items = event.values.items()
+    return frozenset(item for item in items if item[0] in separating and item[1] is not None)
+
+
 def _advice(mixed: Mapping[str, int], where: Path) -> str:
-    """The names, but for long ones and those that occur once, which may be remarks about a person."""
-    shown = {name: n for name, n in mixed.items() if len(name) <= MAX_NAME and (n > 1 or re.search(r"\d", name))}
-    first = dict(sorted(shown.items(), key=lambda item: -item[1])[:MAX_NAMES])
-    counts = [f"{name!r} ({n})" for name, n in first.items()]
-    if others := len(mixed) - len(first):
-        counts.append(f"{others} others")
-    one, *more = first or ("NAME",)
-    both = "|".join((one, *more[:1])) if more else f"{one}|OTHER"
+    """Return the message about stimuli that would be averaged together, by name and count.
+
+    It leaves out long names and those that occur once without a digit, which may be remarks about a person.
+    """
+    shown: dict[str, int] = {}
+    for name, n in sorted(mixed.items(), key=lambda item: -item[1]):
+        if len(name) <= MAX_NAME and (n > 1 or re.search(r"\d", name)) and len(shown) < MAX_NAMES:
+            shown[name] = n
+    counts = [f"{name!r} ({n})" for name, n in shown.items()]
+    if len(shown) < len(mixed):
+        counts.append(f"{len(mixed) - len(shown)} others")
+    names = list(shown) or ["NAME"]
+    together = "|".join([*names, "OTHER"][:2])
     return (
         f"{where}: stimuli of {len(mixed)} names would be averaged together: {', '.join(counts)}; choose one with "
-        f"--map 'event={one}', name those that are one stimulus with --map 'event={both}', or keep them apart by a "
-        "column: --map 'stimulus_level_db=(\\d+)' is a regular expression that finds it in the name, "
+        f"--map 'event={names[0]}', name those that are one stimulus with --map 'event={together}', or keep them apart "
+        "by a column: --map 'stimulus_level_db=(\\d+)' is a regular expression that finds it in the name, "
         "--map 'stimulus_type=(.*)' takes the name itself"
     )
 
 
 def _table_beside(path: Path) -> Path | None:
-    """BIDS: `sub-1_task-abr_eeg.edf` has its events in `sub-1_task-abr_events.tsv`."""
+    """Return the table of events: in BIDS `sub-1_task-abr_events.tsv` for `sub-1_task-abr_eeg.edf`."""
     name, suffix, _ = path.stem.rpartition("_eeg")
     table = path.with_name(f"{name}_events.tsv")
-    return table if suffix and table.is_file() and table.resolve().parent == path.parent.resolve() else None
+    if not suffix or not table.is_file() or table.resolve().parent != path.parent.resolve():
+        return None
+    return table
 
 
 def _from_table(table: Path, options: ReadOptions) -> Iterator[Event]:
     texts = (line for _, line in lines_of(table, max_bytes=MAX_TABLE_BYTES))
     lines = csv.DictReader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)
-    columns, patterns = _columns(list(lines.fieldnames or ()), options.mapping, table)
-    if unread := [name for name in lines.fieldnames or () if name not in (*BIDS_COLUMNS, *columns.values())]:
+    titles = list(lines.fieldnames or ())
+    columns, patterns = _columns(titles, options.mapping, table)
+    unread = [title for title in titles if title not in BIDS_COLUMNS and title not in columns.values()]
+    if unread:
         options.note(f"table of events: columns that are not read: {', '.join(unread)[:MAX_UNREAD]}")
     for line in lines:
         names = _names(line)
@@ -146,74 +189,92 @@ def _from_table(table: Path, options: ReadOptions) -> Iterator[Event]:
             continue
         onset = as_number(line.get("onset"))
         if onset is None:
-            raise FileError(table, f"line {lines.line_num}", "an onset that is no number", "a time in s")
-        values = {column: _value(line.get(at)) for column, at in columns.items()}
+            raise FileError(table, f"line {lines.line_num}", "an onset that is not a number", "a time in s")
+        values = {column: _value(line.get(title)) for column, title in columns.items()}
         yield Event(onset, names, values | _found(patterns, names))
 
 
 def _names(line: Mapping[str, str | None]) -> tuple[str, ...]:
-    found = [text for name in ("trial_type", "value") if (text := line.get(name)) and text != "n/a"]
-    return (*found, ", ".join(found)) if len(found) != 1 else (found[0],)
+    """Return the names of the stimulus in a line of the table: trial type, value, and both joined."""
+    names = []
+    for title in ("trial_type", "value"):
+        text = line.get(title)
+        if text and text != "n/a":
+            names.append(text)
+    if len(names) != 1:
+        names.append(", ".join(names))
+    return tuple(names)
 
 
 def _columns(
-    present: list[str], mapping: Mapping[str, str], table: Path
+    titles: list[str], mapping: Mapping[str, str], table: Path
 ) -> tuple[dict[str, str], dict[str, re.Pattern[str]]]:
-    """Columns of the table by ours, and the regular expressions for the names of stimuli."""
-    columns, patterns = {name: name for name in present if name in SCALARS}, {}
+    """Return titles in the table by our columns, and regular expressions for names of stimuli by our columns."""
+    columns = {title: title for title in titles if title in SCALARS}
+    patterns: dict[str, re.Pattern[str]] = {}
     for column, name in mapping.items():
         if column in NOT_CONDITIONS:
             continue
-        if name in present:
+        if name in titles:
             columns[column] = name
         elif "(" in name:
             patterns[column] = _pattern(column, name)
         else:
-            raise UserError(f"{table}: mapping of {column}: no column {name!r}{did_you_mean(name, present)}")
+            raise UserError(f"{table}: mapping of {column}: no column {name!r}{did_you_mean(name, titles)}")
     return columns, patterns
 
 
-def _found(patterns: Mapping[str, re.Pattern[str]], names: Sequence[str]) -> dict[str, Value]:
-    """What the patterns find, in the last of the names that has it."""
-    matches = {
-        column: next(filter(None, map(pattern.search, reversed(names))), None) for column, pattern in patterns.items()
-    }
-    return {column: _value(match[1]) for column, match in matches.items() if match}
+def _found(patterns: Patterns, names: Sequence[str]) -> dict[str, CellValue]:
+    """Return the columns that the patterns find, each in the last of the names that matches."""
+    found = {}
+    for column, pattern in patterns.items():
+        for name in reversed(names):
+            match = pattern.search(name)
+            if match:
+                found[column] = _value(match[1])
+                break
+    return found
 
 
-def conditions_of(text: str) -> dict[str, Value]:
-    """Columns of the waveform table that a JSON object spells; none where it is no such object."""
+def conditions_of(text: str) -> dict[str, CellValue]:
+    """Return the columns of the waveform table in a JSON object; none for other text."""
+    if not text.lstrip().startswith("{"):
+        return {}
     try:
-        found = json.loads(text) if text.lstrip().startswith("{") else None
+        fields = json.loads(text)
     except (ValueError, RecursionError):
-        found = None
-    return {name: plain(found[name]) for name in SCALARS if name in found} if isinstance(found, dict) else {}
+        return {}
+    if not isinstance(fields, dict):
+        return {}
+    return {name: plain_value(fields[name]) for name in SCALARS if name in fields}
 
 
-def _pattern(name: str, text: str) -> re.Pattern[str]:
-    """A regular expression with one group; for a file without a table of events."""
+def _pattern(column: str, text: str) -> re.Pattern[str]:
+    """Return the regular expression, with one group, that a mapping gives for `column`."""
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise UserError(f"mapping of {name}: must be a regular expression, but got {text!r} ({error})") from error
+        raise UserError(f"mapping of {column}: must be a regular expression, but got {text!r} ({error})") from error
     if pattern.groups != 1:
         raise UserError(
-            f"mapping of {name}: must be a regular expression with one group that finds the value in an annotation, "
+            f"mapping of {column}: must be a regular expression with one group that finds the value in an annotation, "
             f"such as '(\\d+) dB', but got {text!r}"
         )
     return pattern
 
 
 def _is_stimulus(names: Sequence[str], mapping: Mapping[str, str]) -> bool:
-    """Whether one of the names is wanted, and none says that this is no stimulus."""
-    if any(fnmatchcase(name.lower(), pattern) for name in names for pattern in NO_STIMULI):
+    """Return whether one of the names matches the mapping of `event`, and none matches `NO_STIMULI`."""
+    if any(fnmatchcase(name.lower(), pattern) for name, pattern in product(names, NO_STIMULI)):
         return False
     wanted = mapping.get("event", "*").split("|")
-    return any(name == pattern or fnmatchcase(name, pattern) for name in names for pattern in wanted)
+    return any(name == pattern or fnmatchcase(name, pattern) for name, pattern in product(names, wanted))
 
 
-def _value(text: str | None) -> Value:
+def _value(text: str | None) -> CellValue:
     if text is None or is_null(text):
         return None
     number = as_number(text)
-    return plain(text) if number is None else number
+    if number is None:
+        return plain_value(text)
+    return number

@@ -1,5 +1,6 @@
-"""Excel workbooks (.xlsx): all visible sheets, or the one that the mapping of `sheet` names; the layouts are those of
-`sheets`. Formulas count as the value that Excel stored with them.
+"""Excel workbooks (.xlsx): all visible sheets, or the one that the mapping of `sheet` names.
+
+The layouts are those of `sheets`. A formula is read as the value that Excel stored with it.
 """
 
 import zipfile
@@ -21,24 +22,25 @@ SUFFIXES = (".xlsx", ".xlsm")
 MAX_EXPANDED_BYTES = 256 * 2**20
 MAX_STRINGS_BYTES = 32 * 2**20  # all texts are held at once
 STRINGS = "xl/sharedStrings.xml"
-RIGHT = "a whole .xlsx workbook; save it again, or save it as CSV"
+EXPECTED = "a complete .xlsx workbook; save it again, or save it as CSV"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Whether the name says so, and the file begins as a zip archive."""
+    """Return whether the file has a suffix of Excel and begins as a zip archive."""
     return path.suffix.lower() in SUFFIXES and head.startswith(ZIP)
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
-    """The waveforms of each sheet in turn; sheets that are hidden, or without waveforms beside others, are noted.
+    """Yield the waveforms of each sheet in turn; note hidden sheets, and sheets without waveforms beside others.
 
     Raises:
         FileError: a damaged or too large workbook; see `sheets.recordings_of_sheet` for the rest.
         UserError: openpyxl is not installed, or no such sheet.
     """
     openpyxl = library("openpyxl", path)
-    mapping = {name: value for name, value in options.mapping.items() if name != "sheet"}
-    with as_file_error(path, RIGHT):
+    mapping = dict(options.mapping)
+    mapping.pop("sheet", None)
+    with as_file_error(path, EXPECTED):
         _check_sizes(path)
         workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
         with closing(workbook):
@@ -63,41 +65,52 @@ def _of_sheets(sheets: Sequence[Any], options: ReadOptions, path: Path) -> Itera
 
 
 def _chosen(workbook: Any, options: ReadOptions, path: Path) -> list[Any]:
-    """The sheet that the mapping names, else all that are visible."""
+    """Return the sheet that the mapping names, else all visible sheets."""
     name = options.mapping.get("sheet")
-    sheets = [sheet for sheet in workbook.worksheets if name in (None, sheet.title)]
+    if name is None and workbook.worksheets:
+        return _visible(workbook.worksheets, options)
+    sheets = [sheet for sheet in workbook.worksheets if sheet.title == name]
     if not sheets:
         titles = sorted(sheet.title for sheet in workbook.worksheets)
         raise UserError(f"{path}: mapping of sheet: no sheet {name!r}{did_you_mean(name or '', titles)}")
-    visible = [sheet for sheet in sheets if name is not None or sheet.sheet_state == "visible"]
+    return sheets
+
+
+def _visible(sheets: Sequence[Any], options: ReadOptions) -> list[Any]:
+    visible = []
     for sheet in sheets:
-        if sheet not in visible:
+        if sheet.sheet_state == "visible":
+            visible.append(sheet)
+        else:
             options.note(f"sheet {sheet.title!r} is hidden and not read; --map sheet=NAME reads it")
     return visible
 
 
 def _place(path: Path, sheet: Any, sheets: Sequence[Any]) -> Path:
-    """The file for messages, with the sheet where there are several."""
+    """Return the file for messages, with the sheet if there are several."""
     return path if len(sheets) == 1 else Path(f"{path}, sheet {sheet.title!r}")
 
 
 def _check_sizes(path: Path) -> None:
-    """Refuse what expands to more than fits, by the sizes at which the archive's reader stops."""
+    """Refuse archives that expand to too much; the reader of the archive stops at the sizes that it states."""
     with zipfile.ZipFile(path) as archive:
         sizes = {part.filename: part.file_size for part in archive.infolist()}
     if sum(sizes.values()) > MAX_EXPANDED_BYTES or sizes.get(STRINGS, 0) > MAX_STRINGS_BYTES:
         found = f"{sum(sizes.values())} bytes once expanded, {sizes.get(STRINGS, 0)} of texts"
-        right = f"at most {MAX_EXPANDED_BYTES} and {MAX_STRINGS_BYTES}; save it as CSV or Parquet"
-        raise FileError(path, "whole file", found, right)
+        expected = f"at most {MAX_EXPANDED_BYTES} and {MAX_STRINGS_BYTES}; save it as CSV or Parquet"
+        raise FileError(path, "whole file", found, expected)
 
 
 def _lines(sheet: Any) -> Iterator[Line]:
-    sheet.reset_dimensions()  # what the file claims may be wrong: rows cut short, or 16,384 cells each
+    """Yield the lines without empty cells at the end, but at least as wide as the first line that is not empty."""
+    sheet.reset_dimensions()  # the stored dimensions may be wrong: rows cut short, or 16,384 cells each
     width = 0
-    for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
-        last = max((place for place, cell in enumerate(cells, start=1) if cell is not None), default=0)
-        width = width or last
-        yield number, (*cells[:last], *[None] * (width - last))
+    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        cells = list(row)
+        while cells and cells[-1] is None:
+            cells.pop()
+        width = width or len(cells)
+        yield number, cells + [None] * (width - len(cells))
 
 
 FORMAT = Format(

@@ -1,4 +1,4 @@
-"""The files of an import: those that are named, and those of folders."""
+"""The files of an import: those given by name, and those in given folders."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -12,29 +12,33 @@ from hcvae.importers.registry import recognise
 def files_in(
     given: Sequence[Path], out: Path | None = None, note: Callable[[str], None] = lambda text: None
 ) -> tuple[list[Path], list[Path]]:
-    """The files to import, those of folders in the order of their names, and the files that are read with others.
+    """Return the files to import, sorted by name within folders, and the companion files that are read with them.
 
-    Hidden files, links and folders within a folder are passed over, and so is `out`, the table to be written; `note`
-    gets what is passed over.
+    Hidden files, links and folders within a folder are skipped, and so is `out`, the table to be written; `note`
+    receives a text about skipped files.
 
     Raises:
-        UserError: a path that is not there or may not be read, a folder without files, or `out` given as a file.
+        UserError: a path is missing or unreadable, a folder holds no files, or `out` is one of the given files.
     """
     files: list[Path] = []
-    within: set[Path] = set()
+    in_folders: set[Path] = set()
     for path in given:
         try:
             found = _files_of(path, out, note)
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}; name files, or folders, that you may read") from error
         files += found
-        within.update(file for file in found if file != path)
-    companions = {companion for path in files for companion in companions_of(path)} & within
+        if found != [path]:
+            in_folders.update(found)
+    companions: set[Path] = set()
+    for path in files:
+        companions.update(companions_of(path))
+    companions &= in_folders
     return [path for path in files if path not in companions], sorted(companions)
 
 
 def companions_of(path: Path) -> list[Path]:
-    """The files that are read with `path`; none where its format is not known, or its folder may not be listed."""
+    """Return the files that are read with `path`; none if its format is unknown or its folder cannot be listed."""
     try:
         return recognise(path).companions(path)
     except (FileError, OSError):
@@ -54,14 +58,14 @@ def _files_of(path: Path, out: Path | None, note: Callable[[str], None]) -> list
 def _files_within(folder: Path, out: Path | None, note: Callable[[str], None]) -> list[Path]:
     entries = sorted(entry for entry in folder.iterdir() if entry.name[0] != ".")
     files = [entry for entry in entries if entry.is_file() and not entry.is_symlink()]
-    others = [file for file in files if not _is_same(file, out)]
-    if not others:
+    to_read = [file for file in files if not _is_same(file, out)]
+    if not to_read:
         raise UserError(f"{folder}: a folder without files to read; name one that holds recordings")
     if len(files) < len(entries):
         note(f"{len(entries) - len(files)} folders or links within a folder are not read")
-    if len(others) < len(files):
+    if len(to_read) < len(files):
         note("the table to write, which is in a folder of the files, is not read")
-    return others
+    return to_read
 
 
 def _is_same(path: Path, out: Path | None) -> bool:

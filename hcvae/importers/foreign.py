@@ -1,4 +1,4 @@
-"""Other people's libraries for files from anywhere: where one is missing, and where it stumbles."""
+"""Third-party libraries on untrusted files: optional imports, their errors, and files beside a file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from hcvae.importers.recording import FileError
 
 
 def library(name: str, path: Path) -> Any:
-    """The module `name` of the extra `formats`.
+    """Import the module `name` from the extra `formats`, which reading `path` needs.
 
     Raises:
-        UserError: it is not installed.
+        PackageMissing: it is not installed.
     """
     try:
         return import_module(name)
@@ -23,10 +23,10 @@ def library(name: str, path: Path) -> Any:
 
 
 @contextmanager
-def as_file_error(path: Path, right: str) -> Iterator[None]:
-    """Turn whatever a library raises about a damaged file into a FileError, as each raises other kinds.
+def as_file_error(path: Path, expected: str) -> Iterator[None]:
+    """Convert any exception that a library raises on a damaged file to a FileError.
 
-    Of the library's message only the kind is passed on: it may repeat a header, and with it a name.
+    Only the type of the exception is reported: its message may quote a header, which may contain a person's name.
     """
     try:
         yield
@@ -34,23 +34,28 @@ def as_file_error(path: Path, right: str) -> Iterator[None]:
         raise
     except Exception as error:
         found = f"content that cannot be read ({type(error).__name__})"
-        raise FileError(path, "whole file", found, right) from error
+        raise FileError(path, "whole file", found, expected) from error
 
 
 def same_stem(path: Path) -> list[Path]:
-    """The other files beside `path` whose names differ in the suffix alone."""
-    return sorted(p for p in path.parent.iterdir() if p.stem == path.stem and p != path and not p.is_symlink())
+    """Return the other files in the same folder whose names differ only in the suffix."""
+
+    def is_companion(other: Path) -> bool:
+        return other.stem == path.stem and other != path and not other.is_symlink()
+
+    return sorted(filter(is_companion, path.parent.iterdir()))
 
 
 def companion(path: Path, name: str) -> Path:
-    """The file `name` beside `path`, which a header names.
+    """Return the file `name` in the folder of `path`, whose header refers to it.
 
     Raises:
-        FileError: it lies elsewhere, or is not there.
+        FileError: it is in another folder, or missing.
     """
     beside = path.parent / name
-    if Path(name).name != name or "\\" in name or ":" in name or beside.resolve().parent != path.parent.resolve():
+    is_plain_name = Path(name).name == name and "\\" not in name and ":" not in name
+    if not is_plain_name or beside.resolve().parent != path.parent.resolve():
         raise FileError(path, "header", "the name of a file elsewhere", "the name of a file in the same folder")
     if not beside.is_file():
-        raise FileError(path, "header", "the name of a file that is not there", "a file in the same folder")
+        raise FileError(path, "header", "the name of a missing file", "a file in the same folder")
     return beside

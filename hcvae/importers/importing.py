@@ -1,4 +1,7 @@
-"""Files in, one checked waveform table out, with its provenance; files that cannot be read do not stop the rest."""
+"""The import pipeline: files in, one checked waveform table with its provenance out.
+
+Files that cannot be read do not stop the rest.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +19,9 @@ from hcvae.importers.averages import Blocks, Row, row_of, with_noise_of_halves
 from hcvae.importers.channels import one_channel
 from hcvae.importers.columns import TYPES
 from hcvae.importers.file_result import FileResult, ImportOptions
-from hcvae.importers.provenance import METADATA, kept_record_id, kept_subject, provenance
+from hcvae.importers.provenance import METADATA, kept_record_id, kept_subject, made_record_id, provenance
 from hcvae.importers.pseudonyms import pseudonym
-from hcvae.importers.recording import Pseudonym, ReadOptions, Recording, Value
+from hcvae.importers.recording import CellValue, Pseudonym, ReadOptions, Recording
 from hcvae.importers.registry import Format, format_named, recognise
 from hcvae.importers.steps import USUAL, RecordingSkipped, Steps, on_grid
 from hcvae.importers.time_axis import check_rate
@@ -26,7 +29,7 @@ from hcvae.importers.values import values_of
 
 
 def read_file(path: Path, options: ImportOptions) -> FileResult:
-    """Rows of one file; an error is kept in the result, as the other files are to be read nevertheless."""
+    """Read the rows of one file; an error is stored in the result, so that the other files can still be read."""
     result = FileResult(path)
     try:
         known = format_named(options.format) if options.format else recognise(path)
@@ -35,14 +38,18 @@ def read_file(path: Path, options: ImportOptions) -> FileResult:
         result.companions = [sha256_of_file(companion) for companion in known.companions(path)]
         _read(known, options, result)
     except UserError as error:
-        result.error, result.rows = str(error), []
+        result.error = str(error)
+        result.rows = []
     except OSError as error:
-        result.error, result.rows = f"{path}: cannot be read: {error.strerror}; copy it from the device again", []
+        result.error = f"{path}: cannot be read: {error.strerror}; copy it from the device again"
+        result.rows = []
     return result
 
 
 def _read(known: Format, options: ImportOptions, result: FileResult) -> None:
-    blocks, rows = Blocks(), []
+    """Add the rows of the file to the result."""
+    blocks = Blocks()
+    rows: list[Row] = []
     for recording in _recordings(known, options, result):
         try:
             _check_artifacts(recording.values, options, result)
@@ -51,60 +58,81 @@ def _read(known: Format, options: ImportOptions, result: FileResult) -> None:
             result.left_out[str(reason)] += 1
             continue
         block_sweeps = options.steps.blocks_of(recording)
-        rows += [row] if block_sweeps is None else list(blocks.add(row, block_sweeps))
+        if block_sweeps is None:
+            rows.append(row)
+        else:
+            rows += blocks.add(row, block_sweeps)
     if blocks.unused:
         result.left_out["too few sweeps for a last block (--block-sweeps)"] += blocks.unused
     result.rows += [row for row in with_noise_of_halves(rows) if not _is_too_noisy(row, options, result)]
 
 
 def _recordings(known: Format, options: ImportOptions, result: FileResult) -> Iterator[Recording]:
-    """The recordings of a file with the columns that they will have, as the options say; counted."""
-    for name in sorted(options.mapping.keys() - known.mapping_names):
-        result.notes[f"--map {name} has no meaning for files of format {known.name}"] += 1
-    choice = known.channel_choice if known.channel_choice in known.mapping_names else None
-    mapping = {name: value for name, value in options.mapping.items() if name in known.mapping_names}
-    wanted = mapping.get(choice or "", "").rpartition("=")[2] or None
-    found = known.read(result.path, ReadOptions(mapping, result.notes, frozenset(options.values)))
+    """Yield the recordings of a file with their final columns, and count them in the result."""
     subjects = set()
-    for recording in one_channel(found, choice or "signal", wanted, result.path):
+    for recording in _of_one_channel(known, options, result):
         check_rate(recording.sampling_rate_hz, result.path, "time_unit" in known.mapping_names)
         result.recordings += 1
         result.names_subject &= recording.subject is not None or options.subject is not None
         subjects.add(recording.subject)
         result.channels.add(recording.channel)
-        band_hz = options.steps.band_of(recording)
-        subject = recording.subject if isinstance(recording.subject, Pseudonym) else kept_subject(recording, {})
-        values = values_of(recording, options.values, band_hz, result.path)
-        recording = replace(recording, values=values, subject=subject)
+        recording = _with_options(recording, options, result.path)
         _note_averaging(recording, options.steps, result)
         yield recording
     if options.subject is not None and len(subjects) > 1:
         result.notes[f"--subject replaces the {len(subjects)} subjects of the file"] += 1
 
 
+def _of_one_channel(known: Format, options: ImportOptions, result: FileResult) -> Iterator[Recording]:
+    """Return the recordings of a file as stored, of the channel that the mapping names or of the only one."""
+    for name in sorted(options.mapping.keys() - known.mapping_names):
+        result.notes[f"--map {name} has no meaning for files of format {known.name}"] += 1
+    mapping = {name: value for name, value in options.mapping.items() if name in known.mapping_names}
+    choice = "signal"
+    wanted = None
+    if known.channel_choice in known.mapping_names:
+        choice = known.channel_choice
+        wanted = mapping.get(choice, "").rpartition("=")[2] or None
+    found = known.read(result.path, ReadOptions(mapping, result.notes, frozenset(options.values)))
+    return one_channel(found, choice, wanted, result.path)
+
+
+def _with_options(recording: Recording, options: ImportOptions, path: Path) -> Recording:
+    """Return a recording with the columns and the subject that it gets in the table."""
+    values = values_of(recording, options.values, options.steps.band_of(recording), path)
+    subject = recording.subject
+    if not isinstance(subject, Pseudonym):
+        subject = kept_subject(recording, {})
+    return replace(recording, values=values, subject=subject)
+
+
 def _note_averaging(recording: Recording, steps: Steps, result: FileResult) -> None:
     if steps.blocks_of(recording) is not None:
         result.used_options |= {"--block-sweeps", "--reject-before-uv", "--reject-after-uv"}
     elif steps.block_sweeps != USUAL:
-        known = recording.values.get("n_averages") is not None
-        right = "they are averages of as many sweeps" if known else "for single sweeps add --value n_averages=1"
-        result.notes[f"recordings that --block-sweeps leaves as they are: {right}"] += 1
+        expected = "they are averages of as many sweeps"
+        if recording.values.get("n_averages") is None:
+            expected = "for single sweeps add --value n_averages=1"
+        result.notes[f"recordings that --block-sweeps leaves as they are: {expected}"] += 1
 
 
-def _check_artifacts(values: Mapping[str, Value], options: ImportOptions, result: FileResult) -> None:
-    artifacts, averages = values.get("n_artifacts"), values.get("n_averages")
+def _check_artifacts(values: Mapping[str, CellValue], options: ImportOptions, result: FileResult) -> None:
+    """Skip a recording of which the device rejected too many sweeps."""
     if options.max_artifact_share is None:
         return
+    artifacts = values.get("n_artifacts")
+    averages = values.get("n_averages")
     if not isinstance(artifacts, int) or not isinstance(averages, int):
         result.notes["recordings without a number of artefacts or sweeps, which --max-artifact-share keeps"] += 1
         return
     result.used_options.add("--max-artifact-share")
-    sweeps = averages * (2 if values.get("half") in (1, 2) else 1)
+    sweeps = 2 * averages if values.get("half") in (1, 2) else averages
     if artifacts > options.max_artifact_share * sweeps:
         raise RecordingSkipped(f"artefacts in more than {options.max_artifact_share:.0%} of the sweeps")
 
 
 def _is_too_noisy(row: Row, options: ImportOptions, result: FileResult) -> bool:
+    """Return whether to leave out a row for its noise, and count it in the result."""
     noise = row.values.get("residual_noise_uv")
     if options.max_residual_noise_uv is None:
         return False
@@ -119,51 +147,62 @@ def _is_too_noisy(row: Row, options: ImportOptions, result: FileResult) -> bool:
 
 
 def table_of(results: Sequence[FileResult], options: ImportOptions, key: bytes) -> pa.Table:
-    """The waveform table of the rows of all files, in their order, with the provenance in its metadata.
+    """Return the waveform table of the rows of all files, in their order, with the provenance in its metadata.
 
-    A file that names no subject counts as a subject of its own. Subjects and records of tables that an earlier import
-    wrote keep their pseudonyms and identifiers.
+    All rows of a file without subjects get one subject. Subjects and records of tables that an earlier import wrote
+    keep their pseudonyms and identifiers.
 
     Raises:
         UserError: no rows.
     """
-    rows = [(result, row) for result in results for row in result.rows]
+    rows: list[Row] = []
+    for result in results:
+        rows += result.rows
     if not rows:
-        raise UserError("no waveform is left of these files; see the reasons above")
-    numbers: Counter[str] = Counter()
-    columns: dict[str, list[Any]] = {name: [] for name in TYPES}
-    for result, row in rows:
-        identity = options.subject or row.subject or f"file {result.sha256}"
-        numbers[result.sha256] += 1
-        values = dict(row.values) | {
-            "record_id": kept_record_id(row.record_id) or f"{result.sha256[:12]}-{numbers[result.sha256]}",
-            "subject_id": identity if isinstance(identity, Pseudonym) else pseudonym(identity, key),
-        }
-        for name, column in columns.items():
-            column.append(values.get(name))
-    labelled = any(row.peaks is not None for _, row in rows)
+        raise UserError("no waveform is left to import; see the reasons above")
+    labelled = any(row.peaks is not None for row in rows)
     grid = options.steps.grid
     schema = waveform_schema(TYPES, grid.samples, grid.rate_hz, peaks=labelled)
-    arrays = {name: pa.array(column, TYPES[name]) for name, column in columns.items()}
-    signals = np.concatenate([row.signal_uv for _, row in rows]).astype(np.float32)
+    arrays = _scalar_columns(results, options, key)
+    signals = np.concatenate([row.signal_uv for row in rows]).astype(np.float32)
     arrays["signal"] = pa.FixedSizeListArray.from_arrays(signals, grid.samples)
     if labelled:
-        arrays |= _peak_columns([row for _, row in rows])
+        arrays |= _peak_columns(rows)
     metadata = schema.metadata | {METADATA: provenance(results, options, key).encode()}
     if options.licence:
         metadata |= {"licence": options.licence}
     return pa.table(arrays, schema=schema.with_metadata(metadata))
 
 
+def _scalar_columns(results: Sequence[FileResult], options: ImportOptions, key: bytes) -> dict[str, pa.Array]:
+    """Return the columns of one value a row, with identifiers of the records and pseudonyms of the subjects."""
+    numbers: Counter[str] = Counter()
+    columns: dict[str, list[Any]] = {name: [] for name in TYPES}
+    for result in results:
+        for row in result.rows:
+            numbers[result.sha256] += 1
+            values = dict(row.values)
+            made = made_record_id(result.sha256, numbers[result.sha256])
+            values["record_id"] = kept_record_id(row.record_id) or made
+            identity = options.subject or row.subject or f"file {result.sha256}"
+            if not isinstance(identity, Pseudonym):
+                identity = pseudonym(identity, key)
+            values["subject_id"] = identity
+            for name, column in columns.items():
+                column.append(values.get(name))
+    return {name: pa.array(column, TYPES[name]) for name, column in columns.items()}
+
+
 def _peak_columns(rows: Sequence[Row]) -> dict[str, pa.Array]:
-    latency, amplitude = np.full((2, len(rows), len(WAVES)), np.nan, np.float32)
+    latency = np.full((len(rows), len(WAVES)), np.nan, np.float32)
+    amplitude = np.full_like(latency, np.nan)
     valid = np.zeros((len(rows), len(WAVES)), bool)
     for number, row in enumerate(rows):
         if row.peaks is not None:
-            latency[number], amplitude[number], valid[number] = (
-                row.peaks.latency_ms,
-                row.peaks.amplitude_uv,
-                row.peaks.valid,
-            )
-    columns = zip(PEAK_COLUMNS, (latency, amplitude, valid), strict=True)
-    return {name: pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), len(WAVES)) for name, values in columns}
+            latency[number] = row.peaks.latency_ms
+            amplitude[number] = row.peaks.amplitude_uv
+            valid[number] = row.peaks.valid
+    columns = {}
+    for name, values in zip(PEAK_COLUMNS, (latency, amplitude, valid), strict=True):
+        columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), len(WAVES))
+    return columns

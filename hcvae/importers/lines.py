@@ -1,6 +1,7 @@
-"""Text files of devices and programs, line by line, within bounds.
+"""Text files of devices and programs, line by line, within size limits.
 
-The encoding is UTF-8, or UTF-16 with a byte order mark; bytes that are no UTF-8 count as Latin-1, which devices write.
+The encoding is UTF-8, or UTF-16 with a byte order mark; bytes that are not UTF-8 are read as Latin-1, which devices
+write.
 """
 
 import codecs
@@ -16,8 +17,9 @@ from hcvae.importers.recording import FileError
 MAX_LINE = 2**16  # characters
 MAX_BYTES = 2**28
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-"""Byte order mark to encoding."""
+"""Encoding by byte order mark."""
 LATIN_1 = "hcvae.latin-1"
+"""Name of the error handler that decodes invalid bytes as Latin-1."""
 
 
 def _as_latin_1(error: UnicodeError) -> tuple[str, int]:
@@ -30,32 +32,37 @@ codecs.register_error(LATIN_1, _as_latin_1)
 
 
 def encoding_of(head: bytes) -> str:
-    """The encoding of a text that begins with `head`."""
-    return next((encoding for mark, encoding in MARKS.items() if head.startswith(mark)), "utf-8")
+    """Return the encoding of a text that begins with `head`."""
+    for mark, encoding in MARKS.items():
+        if head.startswith(mark):
+            return encoding
+    return "utf-8"
 
 
 def text_of(content: bytes) -> str:
-    """`content` as text, without its byte order mark."""
+    """Decode `content`, without its byte order mark."""
     return content.decode(encoding_of(content), LATIN_1)
 
 
 class Lines(Iterator[tuple[int, str]]):
-    """Number (from 1) and text of each line, without its end, which is LF, CR LF or CR.
+    """Number (from 1) and text of each line of a file; LF, CR LF and CR end lines.
 
     Raises:
-        FileError: a line that is too long or holds NUL, as in binary files and UTF-16 without its mark, or a file that
-            is too large.
+        FileError: a line that is too long or contains NUL, as in binary files and UTF-16 without its mark, or a file
+            that is too large.
     """
 
     def __init__(self, path: Path, max_line: int = MAX_LINE, max_bytes: int | None = MAX_BYTES) -> None:
         size = path.stat().st_size
         if max_bytes is not None and size > max_bytes:
             raise FileError(path, "whole file", f"{size} bytes", f"at most {max_bytes}")
-        self._path, self._max_line, self._number = path, max_line, 0
+        self._path = path
+        self._max_line = max_line
+        self._number = 0
         self._lines = self._open()
 
     def _open(self) -> Iterator[str]:
-        """Pieces of at most one character more than a line may have, so that no line is held as a whole."""
+        """Yield lines, cut one character after the longest valid line, so that no huge line is loaded."""
         with self._path.open("rb") as file:
             encoding = encoding_of(file.read(4))
         with self._path.open(encoding=encoding, errors=LATIN_1) as text:
@@ -68,22 +75,16 @@ class Lines(Iterator[tuple[int, str]]):
         self._number += 1
         if len(line) > self._max_line or "\0" in line:
             found = f"more than {self._max_line} characters without a line end, or a NUL"
-            right = "a line of text in UTF-8, UTF-16 with its mark, or Latin-1"
-            raise FileError(self._path, f"line {self._number}", found, right)
+            expected = "a line of text in UTF-8, UTF-16 with its mark, or Latin-1"
+            raise FileError(self._path, f"line {self._number}", found, expected)
         return self._number, line.rstrip("\n")
 
     def numbers(self, count: int, what: str) -> list[float]:
-        """The next `count` lines, each a finite number; blank lines are passed over."""
+        """Return the next `count` finite numbers, one a line; blank lines are skipped."""
         block = list(islice(self._lines, count))
-        try:
-            numbers = list(map(float, block))
-        except ValueError:
-            numbers = []
-        if (
-            len(numbers) == count
-            and all(map(math.isfinite, numbers))
-            and max(map(len, block), default=0) < self._max_line
-        ):
+        numbers = _floats(block)
+        is_short = max(map(len, block), default=0) < self._max_line
+        if numbers is not None and len(numbers) == count and is_short:
             self._number += count
             return numbers
         numbers = []
@@ -92,20 +93,20 @@ class Lines(Iterator[tuple[int, str]]):
                 numbers.append(number_in(line, self._path, number, what))
             if len(numbers) == count:
                 return numbers
-        right = f"{count - len(numbers)} more lines, {what} each"
-        raise FileError(self._path, f"line {self._number}", "the end of the file", right)
+        expected = f"{count - len(numbers)} more lines, {what} each"
+        raise FileError(self._path, f"line {self._number}", "the end of the file", expected)
 
 
 def lines_of(path: Path, max_line: int = MAX_LINE, max_bytes: int | None = MAX_BYTES) -> Lines:
-    """The lines of a text file; see `Lines`."""
+    """Return the lines of a text file; see `Lines`."""
     return Lines(path, max_line, max_bytes)
 
 
 def number_in(text: str, path: Path, line: int, what: str) -> float:
-    """The number that a field spells; its text, which might be a name, is in no message.
+    """Return the number in a field; messages never repeat the text, which may be a name.
 
     Raises:
-        FileError: it spells none, or one that is not finite.
+        FileError: no number, or one that is not finite.
     """
     number = number_of(text)
     if number is None:
@@ -114,21 +115,18 @@ def number_in(text: str, path: Path, line: int, what: str) -> float:
 
 
 def numbers_in(texts: Sequence[str], path: Path, line: int, what: str) -> list[float]:
-    """The numbers that the fields of a line spell; see `number_in`."""
-    try:
-        numbers = list(map(float, texts))
-    except ValueError:
-        numbers = [math.nan]
-    if all(map(math.isfinite, numbers)):
+    """Return the numbers in the fields of a line; see `number_in`."""
+    numbers = _floats(texts)
+    if numbers is not None:
         return numbers
     return [number_in(text, path, line, what) for text in texts]
 
 
 def whole_in(text: str, path: Path, line: int, what: str) -> int:
-    """The whole number of 0 or more that a field spells.
+    """Return the whole number of 0 or more in a field.
 
     Raises:
-        FileError: it spells none.
+        FileError: other content.
     """
     number = number_in(text, path, line, what)
     if number < 0 or not number.is_integer() or number > 2**31 - 1:
@@ -137,15 +135,28 @@ def whole_in(text: str, path: Path, line: int, what: str) -> int:
 
 
 def number_or_none(text: str, path: Path, line: int, what: str) -> float | None:
-    """As `number_in`; None where the field is empty, or holds a word for nothing."""
-    return None if is_null(text) else number_in(text, path, line, what)
+    """Return the number in a field as `number_in`; None if `is_null`."""
+    if is_null(text):
+        return None
+    return number_in(text, path, line, what)
 
 
 def text_or_none(text: str) -> str | None:
-    """The text of a field; None where it is empty, or holds a word for nothing."""
+    """Return the text of a field; None if `is_null`."""
     return None if is_null(text) else text
 
 
 def whole_or_none(text: str, path: Path, line: int, what: str) -> int | None:
-    """As `whole_in`; None where the field is empty, or holds a word for nothing."""
-    return None if is_null(text) else whole_in(text, path, line, what)
+    """Return the whole number in a field as `whole_in`; None if `is_null`."""
+    if is_null(text):
+        return None
+    return whole_in(text, path, line, what)
+
+
+def _floats(texts: Sequence[str]) -> list[float] | None:
+    """Return the texts as finite numbers, the fast way; None if any of them needs a closer look."""
+    try:
+        numbers = list(map(float, texts))
+    except ValueError:
+        return None
+    return numbers if all(map(math.isfinite, numbers)) else None

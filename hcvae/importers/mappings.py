@@ -1,6 +1,6 @@
-"""Which formats use a mapping: one that nothing reads is a mistake, and is named before any file is read."""
+"""Checks of the mappings before any file is read: a mapping that no format uses is a mistake."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from hcvae.errors import UserError
 from hcvae.importers.columns import SCALARS
@@ -9,32 +9,44 @@ from hcvae.suggest import did_you_mean
 
 
 def check_names(mapping: Mapping[str, str]) -> None:
-    """Check the left sides.
+    """Check the left sides of the mappings.
 
     Raises:
-        UserError: one that no format reads.
+        UserError: one that no format uses.
     """
-    known = sorted(frozenset.union(*(format_named(name).mapping_names for name in MODULES)))
+    known = sorted(_left_sides(map(format_named, MODULES)))
     for name in mapping:
         if name not in known:
             raise UserError(f"--map {name}: no such column{did_you_mean(name, known)}")
 
 
 def check_use(mapping: Mapping[str, str], formats: Collection[Format]) -> None:
-    """Check that each mapping is read from one of the files, which have `formats`.
+    """Check that at least one of the `formats` of the files uses each mapping.
 
     Raises:
-        UserError: one that none of them reads.
+        UserError: a mapping that none of them uses.
     """
-    used = frozenset[str]().union(*(known.mapping_names for known in formats))
-    unused = [name for name in mapping if name not in used] if formats else []
-    if not unused:
-        return
+    used = _left_sides(formats)
+    unused = [name for name in mapping if name not in used]
+    if formats and unused:
+        raise UserError(_unused(unused[0], used, formats))
+
+
+def _unused(name: str, used: set[str], formats: Collection[Format]) -> str:
+    """Return the message about the mapping of `name`, which none of the formats uses."""
     present = ", ".join(sorted({known.name for known in formats}))
-    left_sides = ", ".join(sorted(used - {*SCALARS})) or "none"
-    readers = ", ".join(name for name in MODULES if unused[0] in format_named(name).mapping_names)
-    also = f"; --value {unused[0]}=VALUE sets it for all waveforms" if unused[0] in SCALARS else ""
-    raise UserError(
-        f"--map {unused[0]}: not read from files of format {present} (left sides there: {left_sides}), only from "
+    left_sides = ", ".join(sorted(used.difference(SCALARS))) or "none"
+    readers = ", ".join(other for other in MODULES if name in format_named(other).mapping_names)
+    also = f"; --value {name}=VALUE sets it for all waveforms" if name in SCALARS else ""
+    return (
+        f"--map {name}: not read from files of format {present} (left sides there: {left_sides}), only from "
         f"{readers}{also}"
     )
+
+
+def _left_sides(formats: Iterable[Format]) -> set[str]:
+    """Return the left sides of mappings that at least one of the formats uses."""
+    used: set[str] = set()
+    for known in formats:
+        used |= known.mapping_names
+    return used

@@ -1,4 +1,4 @@
-"""Waveforms of MATLAB variables: programs keep one a row, or one a column, or one a cell.
+"""Orientation of waveforms in MATLAB variables: one in each row, column or cell.
 
 Legend: N waveforms, T samples.
 """
@@ -14,20 +14,22 @@ from hcvae.errors import UserError
 from hcvae.importers.recording import FileError
 from hcvae.importers.sheets import LAYOUTS
 
-MIN_SAMPLES, MIN_MS = 32, 5.0
-"""Of an ABR: with fewer samples nothing can be filtered, and wave V comes after 5 ms."""
+MIN_SAMPLES = 32
+"""Of an ABR: fewer samples cannot be filtered."""
+MIN_MS = 5.0
+"""Of an ABR: wave V comes later."""
 
 
 def waveforms_in_rows(columns: Mapping[str, Any], layout: str | None, path: Path) -> Any:
-    """`columns["signal"]` with one waveform a row: a matrix, or a list of vectors.
+    """Return `columns["signal"]` with one waveform in each row: a matrix, or a list of vectors.
 
     Args:
-        columns: the variables by our names.
-        layout: what the mapping says: rows, columns, or None.
+        columns: our columns of the variables.
+        layout: rows or columns from the mapping, or None.
         path: for messages.
 
     Raises:
-        FileError: cells that are no vectors, or a matrix of which both dimensions could be the time.
+        FileError: cells that are not vectors, or a matrix of which both dimensions could be time.
         UserError: an unknown layout.
     """
     if layout is not None and layout not in LAYOUTS:
@@ -39,30 +41,46 @@ def waveforms_in_rows(columns: Mapping[str, Any], layout: str | None, path: Path
         return signal
     if 1 in signal.shape:
         return signal.reshape(1, -1)
-    return signal.T if (layout or _layout(columns, signal, path)) == "columns" else signal
+    if layout is None:
+        layout = _layout(columns, signal, path)
+    return signal.T if layout == "columns" else signal
 
 
 def _of_cells(cells: list[Any], path: Path) -> list[NDArray[Any]]:
-    cells = [cell for cell in cells if not (isinstance(cell, np.ndarray) and not cell.size)]
-    if not cells or any(not isinstance(cell, np.ndarray) or max(cell.shape) != cell.size for cell in cells):
-        raise FileError(path, "signal", "cells that are no vectors of numbers", "one waveform in each cell")
-    return [np.ravel(cell) for cell in cells]
+    """Return the vectors in cells, without empty cells."""
+    error = FileError(path, "signal", "cells that are no vectors of numbers", "one waveform in each cell")
+    vectors = []
+    for cell in cells:
+        if not isinstance(cell, np.ndarray) or (cell.size and max(cell.shape) != cell.size):
+            raise error
+        if cell.size:
+            vectors.append(np.ravel(cell))
+    if not vectors:
+        raise error
+    return vectors
 
 
 def _layout(columns: Mapping[str, Any], signal: NDArray[Any], path: Path) -> str:
-    """What the times, the other columns or the sampling rate tell of a matrix."""
-    n, samples = signal.shape
-    times = np.size(columns["time_ms"]) if "time_ms" in columns else None
-    if times is None:
-        others = {_length(value) for name, value in columns.items() if name != "signal"} - {1}
-        can_be_rows, can_be_columns = n in others, samples in others
-        if can_be_rows == can_be_columns:
-            can_be_columns, can_be_rows = (_can_be_time(length, columns) for length in signal.shape)
+    """Return the layout of a matrix, from the number of times, the other columns or the sampling rate.
+
+    Raises:
+        FileError: both layouts are possible.
+    """
+    height, width = signal.shape
+    if "time_ms" in columns:
+        times = np.size(columns["time_ms"])
+        can_be_rows = times == width
+        can_be_columns = times == height
     else:
-        can_be_rows, can_be_columns = times == samples, times == n
+        lengths = {_length(value) for name, value in columns.items() if name != "signal"} - {1}
+        can_be_rows = height in lengths
+        can_be_columns = width in lengths
+        if can_be_rows == can_be_columns:
+            can_be_rows = _can_be_time(width, columns)
+            can_be_columns = _can_be_time(height, columns)
     if can_be_rows and can_be_columns:
-        right = "known, with --map layout=rows (one waveform a row) or --map layout=columns"
-        raise FileError(path, "signal", f"a matrix of {n} x {samples}, either of which can be the time", right)
+        expected = "known, with --map layout=rows (one waveform a row) or --map layout=columns"
+        raise FileError(path, "signal", f"a matrix of {height} x {width}, either of which can be the time", expected)
     return "columns" if can_be_columns else "rows"
 
 
@@ -71,6 +89,9 @@ def _length(value: Any) -> int:
 
 
 def _can_be_time(samples: int, columns: Mapping[str, Any]) -> bool:
+    """Return whether a dimension is long enough for the time of an ABR."""
+    if samples < MIN_SAMPLES:
+        return False
     rate_hz = np.ravel(columns.get("sampling_rate_hz", 0))
-    is_number = rate_hz.size == 1 and rate_hz.dtype.kind in "fiu" and rate_hz[0] > 0
-    return samples >= MIN_SAMPLES and (not is_number or samples * 1e3 / float(rate_hz[0]) >= MIN_MS)
+    is_rate = rate_hz.size == 1 and rate_hz.dtype.kind in "fiu" and rate_hz[0] > 0
+    return bool(not is_rate or samples * 1e3 / float(rate_hz[0]) >= MIN_MS)

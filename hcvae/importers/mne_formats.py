@@ -1,6 +1,6 @@
 """EDF, BDF and BrainVision through MNE: epochs of a continuous recording, or the waveforms of our own EDF export.
 
-One recording a stimulus, `n_averages` 1: averaging is the pipeline's task. Data are read in pieces.
+Each stimulus gives one recording with `n_averages` 1; the pipeline averages them. Data are read in pieces.
 
 Legend: T samples.
 """
@@ -29,46 +29,54 @@ from hcvae.importers.triggers import Runs, stimuli_in
 
 BRAINVISION = (b"Brain Vision Data Exchange Header File", b"BrainVision Data Exchange Header File")
 EXPORTED_CHANNEL = "ABR"
-EPOCH_MS = (-5.0, 20.0)
+EPOCH_START_MS = "-5.0"
+EPOCH_END_MS = "20.0"
 PIECE_SAMPLES = 2**20
 MAX_ASCII_BYTES = 64 * 2**20
-NOBODY = re.compile(r"[X\s]*(Startdate.*)?")  # EDF+ writes X for each field that is unknown or left out
-MAPPING_NAMES = frozenset(
-    {"signal", "event", "trigger", "trigger_idle", "epoch_start_ms", "epoch_end_ms", "delay_ms", *SCALARS}
-    - {"n_averages", "native_rate_hz"}
-)
-RIGHT = "a whole EDF, BDF or BrainVision recording"
+NOBODY = re.compile(r"[X\s]*(Startdate.*)?")  # EDF+ writes X for each unknown field
+OWN_NAMES = frozenset(("signal", "event", "trigger", "trigger_idle", "epoch_start_ms", "epoch_end_ms", "delay_ms"))
+MAPPING_NAMES = OWN_NAMES.union(SCALARS) - {"n_averages", "native_rate_hz"}
+MAX_SHOWN = 12
+"""Names of channels in a message."""
+EXPECTED = "a complete EDF, BDF or BrainVision recording"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Whether the file begins as one of the three do."""
-    return head.startswith((BDF, *BRAINVISION)) or (head.startswith(EDF) and path.suffix.lower() in (".edf", ".rec"))
+    """Return whether the file begins like one of the three formats."""
+    if head.startswith(EDF):
+        return path.suffix.lower() in (".edf", ".rec")
+    return head.startswith((BDF, *BRAINVISION))
 
 
 def companions(path: Path) -> list[Path]:
-    """Data and markers of a BrainVision header, and the tables and descriptions that BIDS puts beside a recording."""
-    data = same_stem(path) if path.suffix.lower() == ".vhdr" else []
+    """Return data and markers of a BrainVision header, and the BIDS tables and descriptions of a recording."""
+    found: set[Path] = set()
+    if path.suffix.lower() == ".vhdr":
+        found.update(same_stem(path))
     name, is_bids, _ = path.stem.rpartition("_eeg")
-    beside = [p for p in path.parent.iterdir() if is_bids and p.name.startswith(f"{name}_") and not p.is_symlink()]
-    return sorted({*data, *(p for p in beside if p.suffix in (".tsv", ".json"))})
+    for beside in path.parent.iterdir():
+        is_of_recording = is_bids and beside.name.startswith(f"{name}_") and beside.suffix in (".tsv", ".json")
+        if is_of_recording and not beside.is_symlink():
+            found.add(beside)
+    return sorted(found)
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
-    """The waveforms of our own export; of any other recording one epoch a stimulus.
+    """Yield the waveforms of our own export; from any other recording one epoch for each stimulus.
 
-    The mapping gives `signal` (a channel, or the difference of two as `Cz-A1`), `event` (a pattern such as `click*` of
-    the stimuli's names, or several names as `A|B` that are one stimulus), `trigger` (the channel of triggers) and
+    The mapping gives `signal` (a channel, or the difference of two as `Cz-A1`), `event` (a pattern such as `click*` for
+    the names of stimuli, or several names as `A|B` that are one stimulus), `trigger` (the channel of triggers) and
     `trigger_idle` (its value between stimuli), `epoch_start_ms` and `epoch_end_ms` from the trigger (-5 and 20 by
     default), `delay_ms` from trigger to stimulus (0), and for columns of the waveform table a column of the table of
-    events, or a regular expression with one group to search in the stimuli's names.
+    events, or a regular expression with one group to search in the names of stimuli.
 
     Raises:
         FileError: a damaged file, or one without stimuli.
-        UserError: MNE is not installed, a mapping that names what is not there, or stimuli of different names that no
-            column keeps apart.
+        UserError: MNE is not installed, a mapping names something that is not there, or stimuli have different names
+            that no column separates.
     """
-    library("mne", path)  # before the file is looked at: what is missing is no fault of the file
-    with as_file_error(path, RIGHT):
+    library("mne", path)  # first, as a missing package is no fault of the file
+    with as_file_error(path, EXPECTED):
         header = None if path.suffix.lower() == ".vhdr" else read_edf_header(path)
         if header is None:
             labels = _brainvision_channels(path)
@@ -83,7 +91,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
 
 
 def _open(path: Path, header: EdfHeader | None, signals: Sequence[str]) -> Any:
-    """The recording, no samples read yet; of an EDF only the channels that are needed, as MNE gives all one rate."""
+    """Open the recording without reading samples; of an EDF only `signals`, as MNE resamples all to one rate."""
     mne = library("mne", path)
     if header is None:
         return mne.io.read_raw_brainvision(path, verbose="ERROR")
@@ -92,126 +100,176 @@ def _open(path: Path, header: EdfHeader | None, signals: Sequence[str]) -> Any:
 
 
 def _edf_signals(wanted: str | None, header: EdfHeader) -> list[str]:
-    """The channels of the ABR; without a mapping the one voltage.
+    """Return the channels of the ABR; without a mapping the only voltage.
 
     Raises:
-        FileError: a signal that is wanted is no voltage.
-        UserError: as `_signals`.
+        FileError: a chosen signal is not a voltage.
+        UserError: see `_signals`.
     """
-    units = {signal.name: signal.unit for signal in header.signals if not signal.is_trigger}
-    labels = {signal.name: signal.label for signal in header.signals if not signal.is_trigger}
+    units: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    for signal in header.signals:
+        if not signal.is_trigger:
+            units[signal.name] = signal.unit
+            labels[signal.name] = signal.label
     voltages = {name: label for name, label in labels.items() if units[name] in UNITS}
-    signals = _signals(wanted, voltages if wanted is None and voltages else labels, header.path)
+    channels = voltages if wanted is None and voltages else labels
+    signals = _signals(wanted, channels, header.path)
     for name in signals:
         if units[name] not in UNITS:
             found = f"the unit {units[name]!r}" if units[name] else "no unit"
-            right = "uV, mV or V; name a voltage with --map signal=NAME"
-            raise FileError(header.path, f"signal {name!r}", found, right)
+            expected = "uV, mV or V; name a voltage with --map signal=NAME"
+            raise FileError(header.path, f"signal {name!r}", found, expected)
     return signals
 
 
 def _brainvision_channels(path: Path) -> list[str]:
-    """Names of the channels, after a check of the files that the header names."""
+    """Return the names of the channels, after a check of the files that the header refers to."""
     text = text_of(path.read_bytes()[: 2**20])
     ini = configparser.ConfigParser(interpolation=None, strict=False, comment_prefixes=(";",), delimiters=("=",))
     ini.optionxform = str  # type: ignore[assignment, method-assign]
     ini.read_string("[" + text.partition("[")[2].partition("[Comment]")[0])
     data = companion(path, ini["Common Infos"]["DataFile"])
-    if marker := ini["Common Infos"].get("MarkerFile"):
+    marker = ini["Common Infos"].get("MarkerFile")
+    if marker:
         companion(path, marker)
-    if ini["Common Infos"].get("DataFormat", "BINARY").upper() == "ASCII" and data.stat().st_size > MAX_ASCII_BYTES:
-        raise FileError(data, "whole file", f"{data.stat().st_size} bytes of text", "binary data; export it so")
-    channels = ini["Channel Infos"].items()
-    labels = [value.split(",")[0].replace("\\1", ",") for name, value in channels if name[:2] == "Ch"]
-    if doubled := sorted({label for label in labels if labels.count(label) > 1}):  # MNE reads none of its channels then
-        raise FileError(path, "Channel Infos", f"several channels called {doubled[0]!r}", "names that differ; edit one")
+    is_text = ini["Common Infos"].get("DataFormat", "BINARY").upper() == "ASCII"
+    if is_text and data.stat().st_size > MAX_ASCII_BYTES:
+        raise FileError(data, "whole file", f"{data.stat().st_size} bytes of text", "binary data; export it as binary")
+    labels = []
+    for name, value in ini["Channel Infos"].items():
+        if name.startswith("Ch"):
+            labels.append(value.split(",")[0].replace("\\1", ","))
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:  # MNE would read none of the channels
+        raise FileError(
+            path, "Channel Infos", f"several channels called {repeated[0]!r}", "names that differ; edit one"
+        )
     return labels
 
 
 def _signals(wanted: str | None, channels: Mapping[str, str], path: Path) -> list[str]:
-    """One channel, or two of which the difference is wanted; `channels` has the label of each name."""
+    """Return one channel, or two whose difference is wanted; `channels` has the label of each name.
+
+    Raises:
+        UserError: no such channel, several with its label, or no name where there are several channels.
+    """
     if wanted is None:
-        if len(channels) == 1 or EXPORTED_CHANNEL in channels:
-            return [EXPORTED_CHANNEL if EXPORTED_CHANNEL in channels else next(iter(channels))]
-        known = ", ".join([*channels][:12]) + (", ..." if len(channels) > 12 else "")
-        raise UserError(
-            f"{path}: {len(channels)} channels ({known}); name one, or two as A-B, with a mapping of signal"
-        )
+        return [_only_channel(channels, path)]
     if wanted in channels:
         return [wanted]
     pairs = [[wanted[:at], wanted[at + 1 :]] for at, letter in enumerate(wanted) if letter == "-"]
-    found = [pair for pair in pairs if set(pair) <= set(channels)]
-    if found:
-        return found[0]
-    for label in (wanted, *itertools.chain(*pairs)):
-        same = [name for name, its in channels.items() if its == label]
+    for pair in pairs:
+        if channels.keys() >= set(pair):
+            return pair
+    for label in itertools.chain([wanted], *pairs):
+        same = [name for name, other in channels.items() if other == label]
         if len(same) > 1:
             raise UserError(
                 f"{path}: mapping of signal: {len(same)} channels are called {label!r}; name one as {' or '.join(same)}"
             )
-    raise UserError(f"{path}: mapping of signal: no channel {wanted!r}; known are {', '.join([*channels][:12])}")
+    known = ", ".join(itertools.islice(channels, MAX_SHOWN))
+    raise UserError(f"{path}: mapping of signal: no channel {wanted!r}; known are {known}")
+
+
+def _only_channel(channels: Mapping[str, str], path: Path) -> str:
+    if EXPORTED_CHANNEL in channels:
+        return EXPORTED_CHANNEL
+    if len(channels) == 1:
+        return next(iter(channels))
+    known = ", ".join(itertools.islice(channels, MAX_SHOWN))
+    if len(channels) > MAX_SHOWN:
+        known += ", ..."
+    raise UserError(f"{path}: {len(channels)} channels ({known}); name one, or two as A-B, with a mapping of signal")
 
 
 def _subject(path: Path, header: EdfHeader | None) -> str | None:
-    """The label of a BIDS file name, or the patient of the header."""
-    if label := re.match(r"sub-([A-Za-z0-9]+)_", path.name):
+    """Return the label of a BIDS file name, or the patient of the header; None if there is neither."""
+    label = re.match(r"sub-([A-Za-z0-9]+)_", path.name)
+    if label:
         return label[1]
-    return header.patient if header is not None and not NOBODY.fullmatch(header.patient) else None
+    if header is None or NOBODY.fullmatch(header.patient):
+        return None
+    return header.patient
 
 
 def _is_exported(raw: Any, header: EdfHeader) -> bool:
+    """Return whether there is one JSON object for each data record, as in our own export."""
     texts = raw.annotations.description
     return len(texts) == header.records and all(text.startswith("{") for text in texts)
 
 
 def _exported(raw: Any, path: Path) -> Iterator[Recording]:
-    """One waveform a data record, its columns as JSON in the annotation at its start."""
-    texts, rate_hz = raw.annotations.description, raw.info["sfreq"]
+    """Yield one waveform for each data record; its columns are JSON in the annotation at its start."""
+    texts = raw.annotations.description
     length = raw.n_times // len(texts)
     for row, text in enumerate(texts):
         fields = json.loads(text)
-        columns = conditions_of(text) | {
-            "sampling_rate_hz": rate_hz,
+        columns: dict[str, Any] = conditions_of(text) | {
+            "sampling_rate_hz": raw.info["sfreq"],
             "start_ms": as_number(fields.get("start_ms")) or 0.0,
+            "signal": raw.get_data(start=row * length, stop=(row + 1) * length),
+            SUBJECT: fields.get(SUBJECT),
         }
-        columns |= {SUBJECT: fields.get(SUBJECT), "signal": raw.get_data(start=row * length, stop=(row + 1) * length)}
         yield from recordings_of(columns, path, "V", row)
 
 
 def _epochs(
     raw: Any, header: EdfHeader | None, path: Path, signals: Sequence[str], options: ReadOptions
 ) -> Iterator[Recording]:
-    rate_hz, mapping, subject = float(raw.info["sfreq"]), options.mapping, _subject(path, header)
-    first, last = _window(mapping, rate_hz, path)
-    delay_ms = as_number(mapping.get("delay_ms", "0"))
+    """Yield one recording for each stimulus with a complete epoch outside the bad spans."""
+    rate_hz = float(raw.info["sfreq"])
+    subject = _subject(path, header)
+    first, last = _window(options.mapping, rate_hz, path)
+    delay_ms = as_number(options.mapping.get("delay_ms", "0"))
     if delay_ms is None:
-        raise UserError(f"{path}: mapping of delay_ms: must be a time in ms, but got {mapping['delay_ms']!r}")
-    bad = [(int(begin * rate_hz), int(end * rate_hz)) for begin, end in bad_spans_s(raw)]
-    stimuli = []
-    for event in events_of(path, raw, partial(_triggers, header, options), options):
-        at = round(event.onset_s * rate_hz)
-        begin, end = at + first, at + last
-        if begin >= 0 and end <= raw.n_times and not any(begin < stop and start < end for start, stop in bad):
-            stimuli.append((begin, event))
+        raise UserError(f"{path}: mapping of delay_ms: must be a time in ms, but got {options.mapping['delay_ms']!r}")
+    events = events_of(path, raw, partial(_triggers, header, options), options)
+    stimuli = _complete(events, raw, rate_hz, first, last)
     if not stimuli:
-        right = "stimuli in a table of events, annotations or triggers, with a whole epoch around one at least"
-        raise FileError(path, "whole file", "no stimulus with a whole epoch", right)
+        expected = "stimuli in a table of events, annotations or triggers, at least one of them with a complete epoch"
+        raise FileError(path, "whole file", "no stimulus with a complete epoch", expected)
     for number, (event, samples) in enumerate(_cut(raw, signals, stimuli, last - first)):
-        columns = dict(event.values) | {"n_averages": 1, "native_rate_hz": rate_hz, SUBJECT: subject}
-        axis = {"signal": samples[None, :], "sampling_rate_hz": rate_hz, "start_ms": 1e3 * first / rate_hz - delay_ms}
-        yield from recordings_of(
-            columns | axis, path, "V", number, usual_band_hz=EEG_BAND_HZ, usual_averaging=EEG_AVERAGING
-        )
+        columns: dict[str, Any] = dict(event.values) | {
+            "n_averages": 1,
+            "native_rate_hz": rate_hz,
+            "signal": samples[None, :],
+            "sampling_rate_hz": rate_hz,
+            "start_ms": 1e3 * first / rate_hz - delay_ms,
+            SUBJECT: subject,
+        }
+        yield from recordings_of(columns, path, "V", number, usual_band_hz=EEG_BAND_HZ, usual_averaging=EEG_AVERAGING)
+
+
+def _complete(events: Sequence[Event], raw: Any, rate_hz: float, first: int, last: int) -> list[tuple[int, Event]]:
+    """Return the events whose epochs are within the recording and outside bad spans, each with its first sample."""
+    bad = [(int(start * rate_hz), int(stop * rate_hz)) for start, stop in bad_spans_s(raw)]
+    complete = []
+    for event in events:
+        onset = round(event.onset_s * rate_hz)
+        begin = onset + first
+        end = onset + last
+        is_inside = begin >= 0 and end <= raw.n_times
+        if is_inside and not any(begin < stop and start < end for start, stop in bad):
+            complete.append((begin, event))
+    return complete
 
 
 def _triggers(header: EdfHeader | None, options: ReadOptions) -> list[tuple[float, str]]:
-    """Time in s and code of each stimulus in the trigger channel of an EDF or BDF; none without such a channel."""
-    wanted = options.mapping.get("trigger")
+    """Return time in s and code of each stimulus in the trigger channel of an EDF or BDF; none without such a channel.
+
+    Raises:
+        UserError: several trigger channels, or none with the name that the mapping gives.
+    """
     if header is None:
         return []
-    signals = [one for one in header.signals if (one.is_trigger if wanted is None else one.name == wanted)]
-    if not signals and wanted is None:
-        return []
+    wanted = options.mapping.get("trigger")
+    if wanted is None:
+        signals = [signal for signal in header.signals if signal.is_trigger]
+        if not signals:
+            return []
+    else:
+        signals = [signal for signal in header.signals if signal.name == wanted]
     if len(signals) != 1:
         known = ", ".join(signal.name for signal in signals or header.signals)[:300]
         raise UserError(f"{header.path}: must have one trigger channel; give --map trigger=NAME, one of {known}")
@@ -220,8 +278,8 @@ def _triggers(header: EdfHeader | None, options: ReadOptions) -> list[tuple[floa
 
 
 def _window(mapping: Mapping[str, str], rate_hz: float, path: Path) -> tuple[int, int]:
-    """First sample of an epoch, and that after its last, from the stimulus."""
-    texts = [mapping.get(f"epoch_{side}_ms", str(ms)) for side, ms in zip(("start", "end"), EPOCH_MS, strict=True)]
+    """Return the first sample of an epoch and the sample after its last, relative to the trigger."""
+    texts = [mapping.get("epoch_start_ms", EPOCH_START_MS), mapping.get("epoch_end_ms", EPOCH_END_MS)]
     start_ms, end_ms = map(as_number, texts)
     if start_ms is None or end_ms is None or not start_ms < end_ms <= start_ms + 10_000:
         raise UserError(f"{path}: mapping of epoch_start_ms, epoch_end_ms: must be two rising times, but got {texts}")
@@ -231,12 +289,15 @@ def _window(mapping: Mapping[str, str], rate_hz: float, path: Path) -> tuple[int
 def _cut(
     raw: Any, signals: Sequence[str], stimuli: Sequence[tuple[int, Event]], length: int
 ) -> Iterator[tuple[Event, NDArray[np.float64]]]:
-    """Epochs [T] in V, read a piece of the recording at a time."""
+    """Yield the epochs [T] in V; the recording is read in pieces."""
     for _, piece in itertools.groupby(stimuli, key=lambda stimulus: stimulus[0] // PIECE_SAMPLES):
         together = list(piece)
-        begin, end = together[0][0], together[-1][0] + length
+        begin = together[0][0]
+        end = together[-1][0] + length
         data = raw.get_data(picks=list(signals), start=begin, stop=end)
-        signal = data[0] - data[1] if len(signals) == 2 else data[0]
+        signal = data[0]
+        if len(signals) == 2:
+            signal = data[0] - data[1]
         for at, event in together:
             yield event, signal[at - begin : at - begin + length]
 

@@ -1,4 +1,4 @@
-"""What an import reports of more than one file, and messages without the names of files."""
+"""Notes of an import about all files together, and messages without the names of files."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,32 +13,33 @@ SHEET = re.compile(r"""sheet (["']).*?\1""")
 
 
 def notes_on_all(results: Sequence[FileResult], options: ImportOptions, key: bytes) -> Iterator[str]:
-    """One line for each thing."""
-    nameless = sum(1 for result in results if result.rows and not result.names_subject)
+    """Yield one line for each note."""
+    nameless = [result for result in results if result.rows and not result.names_subject]
     if nameless:
         yield (
-            f"{nameless} files name no subject: each counts as a subject of its own; where they are of one subject, "
-            "import them with --subject NAME"
+            f"{len(nameless)} files name no subject: each counts as a subject of its own; where they are of one "
+            "subject, import them with --subject NAME"
         )
     for option in options_without_effect(results, options):
-        yield f"note: {option} had no effect: no recording of these files can use it"
+        yield f"note: {option} had no effect: it applies to no recording of these files"
     for name in sorted(options.mapping.keys() & options.values.keys()):
-        yield f"note: --map {name} had no effect: --value {name} holds for all waveforms"
-    if others := _subjects_of_other_keys(results, key):
+        yield f"note: --map {name} had no effect: --value {name} sets it for all waveforms"
+    foreign = _subjects_of_other_keys(results, key)
+    if foreign:
         yield (
-            f"note: {others} subjects keep pseudonyms of another or an unknown key: in other files they count as other "
-            "people"
+            f"note: {foreign} subjects keep pseudonyms of another or an unknown key: in other files they count as "
+            "other people"
         )
-    channels = sorted({channel for result in results if result.rows for channel in result.channels if channel})
+    channels = _channels(results)
     if len(channels) > 1:
         yield (
-            f"note: the files are of channels {', '.join(channels)}: channels of one response are no independent "
+            f"note: the files are of channels {', '.join(channels)}: channels of one response are not independent "
             f"averages; --map signal={channels[0]} (or channel={channels[0]}) reads one"
         )
 
 
 def options_without_effect(results: Sequence[FileResult], options: ImportOptions) -> list[str]:
-    """Options that were given and that no recording of the files that were read could use."""
+    """Return the given options that had no effect on any recording."""
     steps = options.steps
     given = {
         "--block-sweeps": steps.block_sweeps != USUAL,
@@ -47,19 +48,33 @@ def options_without_effect(results: Sequence[FileResult], options: ImportOptions
         "--max-residual-noise-uv": options.max_residual_noise_uv is not None,
         "--max-artifact-share": options.max_artifact_share is not None,
     }
-    used = set[str]().union(*(result.used_options for result in results))
+    used: set[str] = set()
+    for result in results:
+        used |= result.used_options
     return [option for option, is_given in given.items() if is_given and option not in used]
 
 
 def without_names(message: str, path: Path, number: int) -> str:
-    """A message about file `number` without its name, and without the titles of its sheets."""
+    """Return a message about file `number` without its name and without the titles of its sheets."""
     for name in (str(path.resolve()), str(path), str(path.parent.resolve()), path.name, path.stem):
         message = message.replace(name, f"file {number}")
     return SHEET.sub("a sheet", message)
 
 
 def _subjects_of_other_keys(results: Sequence[FileResult], key: bytes) -> int:
-    """Subjects that keep pseudonyms of another key, beside subjects whose pseudonyms are made with `key`."""
-    subjects = {row.subject for result in results for row in result.rows}
-    others = {one for one in subjects if isinstance(one, Pseudonym) and one.key != fingerprint(key)}
-    return len(others) if others < subjects else 0
+    """Return the number of subjects with pseudonyms of another key, if other subjects get pseudonyms of `key`."""
+    subjects: set[str | None] = set()
+    for result in results:
+        subjects.update(row.subject for row in result.rows)
+    own_key = fingerprint(key)
+    foreign = {subject for subject in subjects if isinstance(subject, Pseudonym) and subject.key != own_key}
+    return len(foreign) if foreign < subjects else 0
+
+
+def _channels(results: Sequence[FileResult]) -> list[str]:
+    """Return the known channels of the files that gave waveforms, sorted."""
+    channels: set[str] = set()
+    for result in results:
+        if result.rows:
+            channels.update(filter(None, result.channels))
+    return sorted(channels)

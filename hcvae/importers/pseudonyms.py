@@ -1,4 +1,4 @@
-"""Subjects get pseudonyms, which are the same for the same key file, and which nobody without it can undo.
+"""Pseudonyms of subjects: the same with the same key, and irreversible without it.
 
 HMAC-SHA-256 (RFC 2104) of the identity under a random key of 256 bits, cut to 60 bits: two of a million subjects share
 one with a probability of 4e-7.
@@ -16,12 +16,12 @@ from hcvae.atomic import atomic_write, check_writable
 from hcvae.errors import UserError
 
 KEY_BYTES = 32
-LENGTH = 12  # of 5 bits each
+LENGTH = 12  # characters of 5 bits
 OF_USER = Path("hcvae", "pseudonyms.key")
 
 
 def default_key_file() -> Path:
-    """The user's own: `pseudonyms.key` in the folder hcvae of the user's configuration (XDG base directories).
+    """Return the user's key file: `hcvae/pseudonyms.key` in the configuration folder (XDG base directories).
 
     Raises:
         UserError: the user has no home folder.
@@ -33,12 +33,12 @@ def default_key_file() -> Path:
 
 
 def key_in(path: Path, *, keep: bool) -> tuple[bytes, bool]:
-    """The key in a file, and False; where there is no such file a new key, and True.
+    """Return the key in a file, or a new key if there is no such file, and whether it is new.
 
-    With `keep`, a new key is made only where it can be kept.
+    With `keep`, check first that a new key can be written there.
 
     Raises:
-        UserError: as `read_key`, or a new key could not be kept there.
+        UserError: see `read_key`, or a new key cannot be written there.
     """
     try:
         if path.exists():
@@ -54,20 +54,20 @@ def key_in(path: Path, *, keep: bool) -> tuple[bytes, bool]:
 
 
 def new_key() -> bytes:
-    """A random key."""
+    """Return a random key."""
     return secrets.token_bytes(KEY_BYTES)
 
 
 def fingerprint(key: bytes) -> str:
-    """What tells keys apart and does not give them away."""
+    """Return a short hash that distinguishes keys without revealing them."""
     return hashlib.sha256(b"hcvae pseudonyms" + key).hexdigest()[:12]
 
 
 def read_key(path: Path) -> bytes:
-    """The key in a file.
+    """Read the key in a file.
 
     Raises:
-        UserError: it cannot be read, others may read it, or it holds no key.
+        UserError: it cannot be read, other users may read it, or it holds no key.
     """
     try:
         is_open = bool(path.stat().st_mode & 0o077)
@@ -84,7 +84,7 @@ def read_key(path: Path) -> bytes:
 
 
 def write_key(key: bytes, path: Path) -> None:
-    """Keep a new key, readable by its owner alone.
+    """Write a new key to a file that only its owner can read.
 
     Raises:
         UserError: the file cannot be written.
@@ -96,7 +96,7 @@ def write_key(key: bytes, path: Path) -> None:
 
 
 def pseudonym(identity: str, key: bytes) -> str:
-    """The pseudonym of an identity; case, width and outer blanks of the identity do not count."""
+    """Return the pseudonym of an identity, ignoring case, character width and surrounding spaces."""
     normal = unicodedata.normalize("NFKC", identity).strip().casefold()
     digest = hmac.new(key, normal.encode(), hashlib.sha256).digest()
     return "s" + base64.b32encode(digest).decode("ascii")[:LENGTH].lower()

@@ -1,4 +1,4 @@
-"""What every reader gives: recordings as the device stored them.
+"""Recordings as the device stored them, which every reader yields.
 
 Legend: T samples, 5 waves I to V.
 """
@@ -13,27 +13,28 @@ from numpy.typing import NDArray
 
 from hcvae.errors import UserError
 
-Value = str | float | int | bool | None
+CellValue = str | float | int | bool | None
+"""Value of a column of the waveform table; None where it is unknown."""
 Band = tuple[float, float]
 """Lower and upper edge in Hz."""
 
 
 class FileError(UserError):
-    """A file that cannot be read: names the file and the place, what was found there, and what would be right."""
+    """Unreadable file: the message names the file, the place, what was found there and what was expected."""
 
-    def __init__(self, path: Path, where: str, found: str, right: str) -> None:
-        super().__init__(f"{path}: {where}: got {found}; must be {right}")
+    def __init__(self, path: Path, where: str, found: str, expected: str) -> None:
+        super().__init__(f"{path}: {where}: got {found}; must be {expected}")
 
 
 class Pseudonym(str):
-    """The subject of a table that an earlier import wrote: already a pseudonym, so that it is kept."""
+    """Subject from a table that an earlier import wrote: already a pseudonym, so it stays unchanged."""
 
     key: str | None = None
-    """Fingerprint of the key that it was made with; None where the table does not hold it."""
+    """Fingerprint of the key that made it; None where the table does not record it."""
 
 
 class NoWaveforms(FileError):
-    """A sheet or a part of a file that has no place for waveforms, such as one of notes."""
+    """Sheet or part of a file that cannot hold waveforms, such as a sheet of notes."""
 
 
 @dataclass(frozen=True)
@@ -47,55 +48,56 @@ class Peaks:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the user says about a file."""
+    """Options that the user gives for one file."""
 
     mapping: Mapping[str, str] = field(default_factory=dict)
-    """Our name to the file's."""
+    """Our name for a column to the name in the file."""
     notes: Counter[str] = field(default_factory=Counter)
-    """What of the file was not used or not understood, and how often; shown to the user."""
+    """Unused or unrecognised content of the file, with counts; shown to the user."""
     fixed: frozenset[str] = frozenset()
-    """Columns that the user gives one value for all recordings: they keep none apart."""
+    """Columns that the user sets to one value for all recordings, so they cannot separate conditions."""
 
     def note(self, text: str) -> None:
-        """Report something of the file that is not used or not understood; `text` must not repeat its values."""
+        """Record that some content of the file is unused or unrecognised; `text` must not contain its values."""
         self.notes[text] += 1
 
 
 @dataclass(frozen=True)
 class Averaging:
-    """How single sweeps become averages where the user says nothing."""
+    """Default way of averaging single sweeps."""
 
     block_sweeps: tuple[int, ...]
-    """Consecutive accepted sweeps of the averages, in turn; no sweep is in two."""
+    """Number of consecutive accepted sweeps in each average, used in turn; no sweep is in two averages."""
     reject_before_uv: float | None
-    """Sweeps that exceed this before the band-pass are left out; None: none are."""
+    """Leave out sweeps that exceed this before the band-pass; None: keep all."""
     reject_after_uv: float | None
+    """The same, after the band-pass."""
 
 
 EEG_BAND_HZ: Band = (100.0, 3000.0)
 EEG_AVERAGING = Averaging(block_sweeps=(500,), reject_before_uv=None, reject_after_uv=40.0)
-"""Of single sweeps that an amplifier of brain signals recorded."""
+"""For single sweeps from EEG amplifiers."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One averaged trace, or one sweep, as the device stored it."""
+    """Averaged trace or single sweep, as the device stored it."""
 
     signal_uv: NDArray[np.float64]
     """[T], vertex-positive as stored."""
     sampling_rate_hz: float
     start_ms: float
     """Time of the first sample from stimulus onset."""
-    values: Mapping[str, Value]
-    """Columns of the waveform table; None where the file does not say."""
+    values: Mapping[str, CellValue]
+    """Columns of the waveform table; None where the file does not give one."""
     subject: str | None
-    """Identity as the file has it; becomes a pseudonym."""
+    """Identity as in the file; replaced by a pseudonym later."""
     peaks: Peaks | None
     usual_band_hz: Band | None = None
-    """Band-pass that such recordings are given where the user names none; None: they stay as they are."""
+    """Default band-pass of this format; None: no filter."""
     usual_averaging: Averaging | None = None
-    """For recordings of few sweeps, which are to be averaged; None: they are averages."""
+    """Default averaging for recordings of few sweeps; None: recordings are averages already."""
     channel: str | None = None
-    """Channel of the device; None where the file does not say."""
+    """Channel of the device; None where the file does not give one."""
     record_id: str | None = None
-    """The identifier that a table has for it; None where there is none."""
+    """Identifier from a table; None where there is none."""

@@ -1,4 +1,4 @@
-"""The formats that can be read, and which of them a file is."""
+"""The formats that can be read, and the detection of the format of a file."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -27,27 +27,27 @@ MODULES = {
     "sheffield": "sheffield",
     "csv": "comma_separated",
 }
-"""Name of a format to its module, in the order of asking; `csv` is known by its name alone, so it comes last."""
+"""Module by name of the format, in the order of detection; `csv` comes last, as only its suffix identifies it."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A file format: how to know it by its path and first 64 KiB (texts in UTF-8 or Latin-1), and how to read it."""
+    """File format: detection by the path and first 64 KiB (text in UTF-8 or Latin-1), and reading."""
 
     name: str
     title: str
     recognises: Callable[[Path, bytes], bool]
     read: Callable[[Path, ReadOptions], Iterator[Recording]]
     companions: Callable[[Path], list[Path]] = lambda path: []
-    """Other files that are read with this one."""
+    """Returns other files that are read with this one."""
     mapping_names: frozenset[str] = frozenset()
     """Left sides of a mapping that `read` uses."""
     channel_choice: str = CHANNEL
-    """The left side among them that names the channel to read, where `read` gives recordings of several."""
+    """The left side that names the channel to read, if `read` yields recordings of several channels."""
 
 
 def format_named(name: str) -> Format:
-    """The format `name`.
+    """Return the format `name`.
 
     Raises:
         UserError: no such format.
@@ -61,7 +61,7 @@ def format_named(name: str) -> Format:
 
 
 def formats_of(files: Iterable[Path]) -> list[Format]:
-    """The formats of those files that are recognised."""
+    """Return the formats of the files, without the files of unknown format."""
     found = []
     for path in files:
         with suppress(FileError):
@@ -70,7 +70,7 @@ def formats_of(files: Iterable[Path]) -> list[Format]:
 
 
 def recognise(path: Path) -> Format:
-    """The format of a file, by its content.
+    """Detect the format of a file by its content.
 
     Raises:
         FileError: an empty file, one that cannot be opened, or one of no known format.
@@ -85,7 +85,8 @@ def recognise(path: Path) -> Format:
     if not head:
         raise FileError(path, "byte 0", "an empty file", "a recording; copy it from the device again")
     for name in MODULES:
-        if (found := format_named(name)).recognises(path, head):
-            return found
+        known = format_named(name)
+        if known.recognises(path, head):
+            return known
     titles = ", ".join(format_named(name).title for name in MODULES)
     raise FileError(path, "byte 0", "content of no known format", f"one of: {titles}; or force one with --format")

@@ -1,13 +1,13 @@
 """Tables of cells, as in CSV and Excel files, in two layouts.
 
-Rows (the default): a line of column names, then one waveform a line; the sample columns match the pattern that the
-mapping gives for `signal` (`t_ms=*` by default, as our own export names them). What `*` stands for is the time in ms,
-unless the mapping gives `sampling_rate_hz` and it is no time. Columns that are ours, or that the mapping names for
-something else, hold no samples.
+Rows (the default): a line of column names, then one waveform a line. The sample columns match the pattern that the
+mapping gives for `signal` (`t_ms=*` by default, as in our own export). The part that `*` matches is the time in ms,
+unless the mapping gives `sampling_rate_hz` and that part cannot be a time. Columns with our names, and columns that
+the mapping uses otherwise, hold no samples.
 
 Columns (mapping `layout=columns`): one waveform a column. The first column holds the names of the header lines, which
-the mapping can use (`line 3` where the third line of the file has no name), and below them the times in ms, or in
-the unit that the mapping gives as `time_unit`.
+the mapping can use (`line 3` if the third line of the file has no name), and below them the times in ms, or in the
+unit that the mapping gives as `time_unit`.
 
 Legend: N waveforms, T samples.
 """
@@ -17,7 +17,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,20 @@ from numpy.typing import NDArray
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
-from hcvae.importers.cells import decimal_mark, is_null, number_of, what_is
+from hcvae.importers.cells import decimal_mark, describe_cell, is_null, number_of
 from hcvae.importers.columns import MAPPING_NAMES as COLUMN_NAMES
 from hcvae.importers.columns import (
-    UV_PER_UNIT,
+    MAX_SHOWN,
+    axis_units_of,
     check_samples,
-    is_text,
+    columns_in_file,
+    is_text_column,
     note_unread,
     recordings_of,
-    renamed,
     sample_columns,
-    units_of,
     with_times,
 )
-from hcvae.importers.recording import FileError, NoWaveforms, ReadOptions, Recording, Value
+from hcvae.importers.recording import CellValue, FileError, NoWaveforms, ReadOptions, Recording
 from hcvae.importers.units import decibels_in, hertz_in, level_reference_in, uv_per
 
 Cells = Sequence[Any]
@@ -51,46 +51,51 @@ LAYOUTS = ("rows", "columns")
 OWN_SAMPLES = "t_ms=*"
 LEVEL = "stimulus_level_db"
 QUANTITIES = {LEVEL: decibels_in, "stimulus_frequency_hz": hertz_in}
-"""Columns whose cells may bear their unit."""
+"""Columns whose cells may include their unit."""
 OWN_AXIS = ("signal", "time_ms", *PEAK_COLUMNS)
-"""Names that are ours, but that a line of cells cannot hold."""
-MAPPING_NAMES = (COLUMN_NAMES - {*OWN_AXIS}) | {"signal", "layout"}
+"""Columns of ours that one line of cells cannot hold."""
+MAPPING_NAMES = COLUMN_NAMES.difference(OWN_AXIS) | {"signal", "layout"}
 BRACKETED = re.compile(r".*[(\[]([^()\[\]]*)[)\]]\s*")
-TRUE, FALSE = ("true", "1", "1.0", "yes", "wahr"), ("false", "0", "0.0", "no", "falsch")
+TRUE = ("true", "1", "1.0", "yes", "wahr")
+FALSE = ("false", "0", "0.0", "no", "falsch")
 BATCH_ROWS = 256
 LOOKED_AT = 64
-"""First lines from which delimiter and decimal mark are taken, and among which a table must begin."""
+"""First lines, which determine delimiter and decimal mark, and among which a table must begin."""
 MAX_CELLS = 16 * 2**20  # of the layout by columns, which is read as a whole: 128 MiB
+MAX_NAME = 40
+"""Characters of the name of a header line in a message."""
 
 
 def recordings_of_sheet(
     lines: Iterator[Line], options: ReadOptions, path: Path, decimal: str | None = None
 ) -> Iterator[Recording]:
-    """The waveforms of a table of cells.
+    """Yield the waveforms of a table of cells.
 
     Args:
-        lines: of the table, from its first.
+        lines: all lines of the table.
         options: mapping and notes.
         path: for messages.
-        decimal: the decimal mark of numbers in text; None: the one that the first lines show.
+        decimal: decimal mark of numbers in text; None: detect it in the first lines.
 
     Raises:
-        FileError: cells that are not numbers where samples must be, names that occur twice, lines that are too long or
-            too short.
-        UserError: an unknown layout, or a mapping that names what is not there.
+        FileError: samples that are not numbers, repeated names, lines that are too long or too short.
+        UserError: an unknown layout, or a mapping that names something that is not there.
     """
     layout = options.mapping.get("layout", LAYOUTS[0])
     if layout not in LAYOUTS:
         raise UserError(f"{path}: mapping of layout: must be one of {', '.join(LAYOUTS)}, but got {layout!r}")
-    filled = ((number, cells) for number, cells in lines if any(not _is_empty(cell) for cell in cells))
+    filled = (line for line in lines if not all(map(_is_empty, line[1])))
     first = list(islice(filled, LOOKED_AT))
-    sheet = _Sheet(path, options, decimal or decimal_mark(cell for _, cells in first for cell in cells))
-    yield from (_by_rows if layout == "rows" else _by_columns)(chain(first, filled), sheet)
+    if decimal is None:
+        decimal = decimal_mark(chain.from_iterable(cells for _, cells in first))
+    sheet = _Sheet(path, options, decimal)
+    read = _by_rows if layout == "rows" else _by_columns
+    yield from read(chain(first, filled), sheet)
 
 
 @dataclass(frozen=True)
 class _Sheet:
-    """How the cells of a file are read."""
+    """How to read the cells of a file."""
 
     path: Path
     options: ReadOptions
@@ -99,8 +104,8 @@ class _Sheet:
     def number(self, cell: Any) -> float | None:
         return number_of(cell, self.decimal)
 
-    def error(self, line: int, column: int, cell: Any, right: str) -> FileError:
-        return FileError(self.path, f"line {line}, column {column + 1}", what_is(cell), right)
+    def error(self, line: int, column: int, cell: Any, expected: str) -> FileError:
+        return FileError(self.path, f"line {line}, column {column + 1}", describe_cell(cell), expected)
 
     def samples(self, line: Line, places: Sequence[int], names: Sequence[str] = ()) -> NDArray[np.float64]:
         number, cells = line
@@ -108,17 +113,19 @@ class _Sheet:
         if None in values:
             bad = places[values.index(None)]
             under = f" under {names[bad]!r}" if names else ""
-            right = f"a sample{under}, a finite number such as 1234.5, without separators of thousands"
-            raise self.error(number, bad, cells[bad], right)
+            expected = f"a sample{under}, a finite number such as 1234.5, without thousands separators"
+            raise self.error(number, bad, cells[bad], expected)
         return np.array(values, dtype=np.float64)
 
-    def value(self, name: str, line: Line, place: int) -> Value:
-        """A cell of our column `name`."""
+    def value(self, name: str, line: Line, place: int) -> CellValue:
+        """Return a cell of our column `name`."""
         cell = line[1][place]
         if is_null(cell):
             return None
-        if is_text(name) or name == "subject_id":
-            return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
+        if is_text_column(name) or name == "subject_id":
+            if isinstance(cell, float) and cell.is_integer():
+                cell = int(cell)
+            return str(cell).strip()
         number = self.number(cell)
         if number is None and isinstance(cell, str) and name in QUANTITIES:
             number = QUANTITIES[name](cell)
@@ -127,113 +134,152 @@ class _Sheet:
         return number
 
     def check_names(self, names: Iterable[str], where: str) -> None:
-        twice = [name for name, times in Counter(names).items() if name and times > 1]
-        if twice:
-            found = f"{', '.join(map(repr, twice[:12]))} more than once"
+        repeated = [name for name, times in Counter(names).items() if name and times > 1]
+        if repeated:
+            found = f"{', '.join(map(repr, repeated[:MAX_SHOWN]))} more than once"
             raise FileError(self.path, where, found, "each name once")
-
-    def unit(self, columns: Mapping[str, Any]) -> str:
-        """The unit of the samples: that of the mapping, else that of the file, else uV."""
-        if "unit" in self.options.mapping:
-            return self.options.mapping["unit"]
-        units = {unit for unit in columns.get("unit", ()) if unit is not None} or {"uV"}
-        scales = {uv_per(unit) for unit in units}
-        if len(scales) > 1 or None in scales:
-            found = f"{len(scales)} units" if len(scales) > 1 else "another unit"
-            raise FileError(self.path, "unit", found, f"one of {', '.join(UV_PER_UNIT)} for all waveforms")
-        return next(name for name, scale in UV_PER_UNIT.items() if scale in scales)
 
 
 def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
-    path, pattern = sheet.path, sheet.options.mapping.get("signal", OWN_SAMPLES)
+    pattern = sheet.options.mapping.get("signal", OWN_SAMPLES)
     names = _column_names(lines, pattern, sheet)
-    samples, first = sample_columns(names, sheet.options.mapping, pattern), 0
-    check_samples(samples, pattern, path)
-    place = {name: at for at, name in enumerate(names)}
+    samples = sample_columns(names, sheet.options.mapping, pattern)
+    check_samples(samples, pattern, sheet.path)
     mapping = {name: value for name, value in sheet.options.mapping.items() if name not in ("layout", "signal")}
-    known = renamed([name for name in names if name], mapping, path)
-    known = {name: at for name, at in known.items() if name not in OWN_AXIS}
+    known = columns_in_file(list(filter(None, names)), mapping, sheet.path)
+    for name in OWN_AXIS:
+        known.pop(name, None)
     note_unread(names, {*samples, *map(str, known.values())}, sheet.options)
+    first = 0
     while batch := list(islice(lines, BATCH_ROWS)):
-        for number, cells in batch:
-            if len(cells) != len(names):
-                right = f"{len(names)}, as in the line of names"
-                raise FileError(path, f"line {number}", f"{len(cells)} cells", right)
-            if any(not name and not _is_empty(cell) for name, cell in zip(names, cells, strict=True)):
-                sheet.options.note("a cell below an empty column name is not read")
-        columns: dict[str, Any] = {
-            name: [sheet.value(name, line, place[at]) for line in batch] if isinstance(at, str) else at
-            for name, at in known.items()
-        }
-        columns["signal"] = np.stack([sheet.samples(line, [place[name] for name in samples], names) for line in batch])
-        columns |= _peaks(place, batch, sheet) | units_of(sheet.options.mapping)
+        columns = _columns_of_rows(batch, names, samples, known, sheet)
         columns = with_times(columns, samples, pattern)
-        yield from recordings_of(columns, path, sheet.unit(columns), first)
+        yield from recordings_of(columns, sheet.path, sheet.options.mapping.get("unit"), first)
         first += len(batch)
 
 
+def _columns_of_rows(
+    batch: Sequence[Line],
+    names: Sequence[str],
+    samples: Sequence[str],
+    known: Mapping[str, str | float],
+    sheet: _Sheet,
+) -> dict[str, Any]:
+    """Return our columns of a batch of lines: signal [N, T], and others [N] or constant."""
+    for line in batch:
+        _check_cells(line, names, sheet)
+    place = {name: at for at, name in enumerate(names)}
+    columns: dict[str, Any] = {}
+    for name, at in known.items():
+        columns[name] = at
+        if isinstance(at, str):
+            columns[name] = [sheet.value(name, line, place[at]) for line in batch]
+    places = [place[name] for name in samples]
+    columns["signal"] = np.stack([sheet.samples(line, places, names) for line in batch])
+    return columns | _peaks(place, batch, sheet) | axis_units_of(sheet.options.mapping)
+
+
+def _check_cells(line: Line, names: Sequence[str], sheet: _Sheet) -> None:
+    """Check that a line has one cell for each name, and note cells without a name."""
+    number, cells = line
+    if len(cells) != len(names):
+        expected = f"{len(names)}, as in the line of names"
+        raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", expected)
+    if any(not name and not _is_empty(cell) for name, cell in zip(names, cells, strict=True)):
+        sheet.options.note("a cell below an empty column name is not read")
+
+
 def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[str]:
-    """The names of the first line that has sample columns; the lines above are titles."""
+    """Return the names in the first line that has sample columns; the lines above are titles."""
     above: list[list[str]] = []
     for number, cells in islice(lines, LOOKED_AT):
-        names = ["" if cell is None else str(cell).strip() for cell in cells]
+        names = [_text(cell).strip() for cell in cells]
         if len(sample_columns(names, sheet.options.mapping, pattern)) > 1:
             sheet.check_names(names, f"line {number}")
             for _ in above:
                 sheet.options.note("a line above the column names is not read")
             return names
-        above.append([name for name in names if name])
-    widest = max(above, key=len, default=[])
-    right = (
+        above.append(list(filter(None, names)))
+    raise _no_column_names(max(above, key=len, default=[]), pattern, sheet)
+
+
+def _no_column_names(widest: Sequence[str], pattern: str, sheet: _Sheet) -> NoWaveforms:
+    """Return the error for a table without sample columns; `widest` are the texts of its widest line."""
+    expected = (
         "sample columns; give their names with one * as the mapping of signal, such as 'signal=t_ms=*', or "
         "layout=columns where each column is a waveform"
     )
-    if 2 * sum(sheet.number(name) is not None for name in widest) > len(widest):
-        widest = []  # values, of which one might be a name
-    found = f"columns {widest[:12]}, none like {pattern!r}" if widest else "no line of names"
-    raise NoWaveforms(sheet.path, "line of column names", found, right)
+    numbers = [name for name in widest if sheet.number(name) is not None]
+    found = "no line of names"
+    if widest and 2 * len(numbers) <= len(widest):  # else a line of values, one of which might be a person's name
+        found = f"columns {widest[:MAX_SHOWN]}, none like {pattern!r}"
+    return NoWaveforms(sheet.path, "line of column names", found, expected)
+
+
+@dataclass
+class _SampleLines:
+    """Lines of the layout by columns, each with a time and one sample of each waveform."""
+
+    sheet: _Sheet
+    width: int = 0
+    """Cells of each line; 0 before the first."""
+    first: int = 0
+    """Number of the first line."""
+    times: list[float] = field(default_factory=list)
+    rows: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def add(self, line: Line, time: float | None, is_too_large: bool) -> None:
+        """Add a line.
+
+        Raises:
+            NoWaveforms: the first line is too short, or the table too large.
+            FileError: no time, or another number of cells than in the first line.
+        """
+        number, cells = line
+        self.width = self.width or len(_cut(cells, 0))
+        self.first = self.first or number
+        cells = _cut(cells, self.width)
+        if len(cells) != self.width or self.width < 2 or is_too_large:
+            expected = f"{self.width}, as in line {self.first}, at least 2, and at most {MAX_CELLS} in all"
+            kind = FileError if self.rows else NoWaveforms
+            raise kind(self.sheet.path, f"line {number}", f"{len(cells)} cells", expected)
+        if time is None:
+            raise self.sheet.error(number, 0, cells[0], "a time, a number")
+        self.times.append(time)
+        self.rows.append(self.sheet.samples((number, cells), range(1, self.width)))
 
 
 def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     header: list[Line] = []
-    times: list[float] = []
-    rows: list[NDArray[np.float64]] = []
-    width, first, cells_left = 0, 0, MAX_CELLS
+    body = _SampleLines(sheet)
+    cells_left = MAX_CELLS
     for number, cells in lines:
         cells_left -= len(cells)
         time = sheet.number(cells[0])
-        if time is None and not rows and cells_left >= 0:
+        if time is None and not body.rows and cells_left >= 0:
             header.append((number, cells))
-            continue
-        width, first = width or len(_cut(cells, 0)), first or number
-        cells = _cut(cells, width)
-        if len(cells) != width or width < 2 or cells_left < 0:
-            right = f"{width}, as in line {first}, at least 2, and at most {MAX_CELLS} in all"
-            kind = FileError if rows else NoWaveforms
-            raise kind(sheet.path, f"line {number}", f"{len(cells)} cells", right)
-        if time is None:
-            raise sheet.error(number, 0, cells[0], "a time, a number")
-        times.append(time)
-        rows.append(sheet.samples((number, cells), range(1, width)))
-    if not rows:
-        right = "lines of a time and its samples"
-        raise NoWaveforms(sheet.path, "whole file", "no line that begins with a number", right)
-    columns = _header_columns(_header_lines(header, width, sheet), sheet) | units_of(sheet.options.mapping)
-    columns |= {"signal": np.stack(rows, axis=1), "time_ms": times}
-    yield from recordings_of(columns, sheet.path, sheet.unit(columns))
+        else:
+            body.add((number, cells), time, cells_left < 0)
+    if not body.rows:
+        expected = "lines of a time and its samples"
+        raise NoWaveforms(sheet.path, "whole file", "no line that begins with a number", expected)
+    columns = _header_columns(_header_lines(header, body.width, sheet), sheet)
+    columns |= axis_units_of(sheet.options.mapping)
+    columns |= {"signal": np.stack(body.rows, axis=1), "time_ms": body.times}
+    yield from recordings_of(columns, sheet.path, sheet.options.mapping.get("unit"))
 
 
 def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str, Line]:
-    """The lines above the samples by their names, without titles and comments."""
+    """Return the lines above the samples by their names, without titles and comments."""
     header: list[tuple[str, Line]] = []
-    for number, whole in lines:
-        cells = _cut(whole, width)
-        name = "" if _is_empty(cells[0]) else str(cells[0]).strip()
+    for number, uncut in lines:
+        cells = _cut(uncut, width)
+        name = _text(cells[0]).strip()
         if all(map(_is_empty, cells[1:])) or (len(cells) != width and name.startswith(("#", "%"))):
             sheet.options.note("a title or comment above the samples is not read")
         elif len(cells) != width:
-            right = f"{width}, as in the lines of samples"
-            raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", right)
+            expected = f"{width}, as in the lines of samples"
+            raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", expected)
         else:
             header.append((name or f"line {number}", (number, cells)))
     sheet.check_names([name for name, _ in header], "lines above the samples")
@@ -241,50 +287,80 @@ def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str,
 
 
 def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
-    """Our columns from the lines above the samples: those that are mapped, and levels and units that they spell."""
+    """Return our columns from the lines above the samples: those that are mapped, and levels and units in the rest."""
     mapping = {name: value for name, value in sheet.options.mapping.items() if name != "layout"}
-    if unused := [name for name in mapping if name in OWN_AXIS]:
-        right = "left out with layout=columns, where the first column holds the times and the others the samples"
-        raise UserError(f"{sheet.path}: mapping of {unused[0]}: must be {right}")
-    known = renamed(list(lines), mapping, sheet.path)
-    known = {name: at for name, at in known.items() if name not in OWN_AXIS}  # which may stand in the corner
-    columns: dict[str, Any] = {
-        name: [sheet.value(name, lines[at], place) for place in range(1, len(lines[at][1]))]
-        if isinstance(at, str)
-        else at
-        for name, at in known.items()
-    }
-    for name in (name for name in lines if name not in known.values()):
-        texts = ["" if cell is None else str(cell) for cell in lines[name][1][1:]]
-        if spelt := _spelt(texts, columns):
-            sheet.options.note(f"{' and '.join(sorted(spelt))} taken from the header line {name[:40]!r}")
-            columns |= spelt
-        elif any(texts):
-            hint = f"; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels" if len(name) <= 40 else ""
-            sheet.options.note(f"header line {name[:40]!r} is not read{hint}")
+    for name in mapping:
+        if name in OWN_AXIS:
+            expected = "left out with layout=columns, where the first column holds the times and the others the samples"
+            raise UserError(f"{sheet.path}: mapping of {name}: must be {expected}")
+    known = columns_in_file(list(lines), mapping, sheet.path)
+    for name in OWN_AXIS:  # which may be in the corner cell
+        known.pop(name, None)
+    columns: dict[str, Any] = {}
+    for name, at in known.items():
+        columns[name] = at
+        if isinstance(at, str):
+            columns[name] = _header_values(name, lines[at], sheet)
+    for name in lines:
+        if name not in known.values():
+            columns |= _recognised(name, lines[name], columns, sheet)
     return columns
 
 
-def _spelt(texts: Sequence[str], columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Levels and units of samples that the cells of a header line spell, such as `20 dB SPL` and `Cz (mV)`."""
-    levels, references = [decibels_in(text) for text in texts], [level_reference_in(text) for text in texts]
-    units = [found[1] if (found := BRACKETED.fullmatch(text)) else text for text in texts]
-    spelt: dict[str, Any] = {}
+def _header_values(name: str, line: Line, sheet: _Sheet) -> list[CellValue]:
+    """Return our column `name` [N] from the cells of a header line."""
+    return [sheet.value(name, line, place) for place in range(1, len(line[1]))]
+
+
+def _recognised(name: str, line: Line, columns: Mapping[str, Any], sheet: _Sheet) -> dict[str, Any]:
+    """Return the columns that an unmapped header line gives by its cells, with a note of what is (not) read."""
+    texts = list(map(_text, line[1][1:]))
+    found = _levels_and_units(texts)
+    for column in columns.keys() & found.keys():
+        del found[column]
+    if found:
+        sheet.options.note(f"{' and '.join(sorted(found))} taken from the header line {name[:MAX_NAME]!r}")
+    elif any(texts):
+        hint = ""
+        if len(name) <= MAX_NAME:
+            hint = f"; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels"
+        sheet.options.note(f"header line {name[:MAX_NAME]!r} is not read{hint}")
+    return found
+
+
+def _levels_and_units(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the levels and the units of samples in the cells of a header line, such as `20 dB SPL` and `Cz (mV)`."""
+    found: dict[str, Any] = {}
+    levels = list(map(decibels_in, texts))
     if None not in levels:
-        spelt |= {LEVEL: levels} | ({} if None in references else {"level_reference": references})
+        found[LEVEL] = levels
+        references = list(map(level_reference_in, texts))
+        if None not in references:
+            found["level_reference"] = references
+    units = list(map(_bracketed, texts))
     if None not in map(uv_per, units):
-        spelt["unit"] = units
-    return {name: values for name, values in spelt.items() if name not in columns}
+        found["unit"] = units
+    return found
+
+
+def _bracketed(text: str) -> str:
+    """Return the text in brackets at the end of `text`; all of it without brackets."""
+    found = BRACKETED.fullmatch(text)
+    return found[1] if found else text
 
 
 def _peaks(place: Mapping[str, int], batch: Sequence[Line], sheet: _Sheet) -> dict[str, Any]:
-    """Columns `<peak column>_<wave>` as matrices [N, 5]."""
+    """Return columns `<peak column>_<wave>` as matrices [N, 5]."""
     peaks = {}
     for name in PEAK_COLUMNS:
-        places = [place[f"{name}_{wave}"] for wave in WAVES if f"{name}_{wave}" in place]
-        if len(places) == len(WAVES):
-            read = _truth if name == "peak_valid" else _number_or_nan
-            peaks[name] = np.array([[read(line, at, sheet) for at in places] for line in batch])
+        cells = [f"{name}_{wave}" for wave in WAVES]
+        if not all(cell in place for cell in cells):
+            continue
+        read = _truth if name == "peak_valid" else _number_or_nan
+        rows = []
+        for line in batch:
+            rows.append([read(line, place[cell], sheet) for cell in cells])
+        peaks[name] = np.array(rows)
     return peaks
 
 
@@ -302,7 +378,7 @@ def _truth(line: Line, place: int, sheet: _Sheet) -> bool:
 
 
 def _cut(cells: Cells, width: int) -> Cells:
-    """The cells without empty ones at the end, but at least `width` of them where they are there."""
+    """Return the cells without empty ones at the end, but at least the first `width`."""
     end = len(cells)
     while end > width and _is_empty(cells[end - 1]):
         end -= 1
@@ -311,3 +387,7 @@ def _cut(cells: Cells, width: int) -> Cells:
 
 def _is_empty(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else str(cell)

@@ -1,4 +1,4 @@
-"""From a recording as the device stored it to the grid of the waveform table.
+"""Processing steps from a stored recording to the grid of the waveform table.
 
 Order: polarity, band-pass, rejection of sweeps, resampling. The filter is a second-order Butterworth band-pass applied
 forward and backward (zero phase: scipy's `sosfiltfilt`); resampling is by cubic spline.
@@ -20,18 +20,18 @@ from hcvae.importers.recording import Band, Recording
 
 USUAL: Literal["usual"] = "usual"
 ANTI_ALIAS = 0.4
-"""Low-pass, in parts of the new sampling rate, where a recording without a band-pass is sampled at a lower rate."""
+"""Cut-off of the low-pass before downsampling without a band-pass, as a fraction of the new sampling rate."""
 MAX_UV = 1e9  # 1000 V: the file is damaged
 MIN_SAMPLES = 32  # samples: the filters pad by up to 15
 
 
 class RecordingSkipped(Exception):
-    """A recording that cannot be used; the message is the reason, without anything of the file."""
+    """Recording that cannot be used; the message is the reason, without any content of the file."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Times of the samples of every waveform."""
+    """Sample times of every waveform in the table."""
 
     samples: int = 200
     rate_hz: float = 20_000.0
@@ -39,53 +39,71 @@ class Grid:
 
     @property
     def times_ms(self) -> NDArray[np.float64]:
-        """[N], from stimulus onset."""
+        """Times [N] from stimulus onset."""
         return np.asarray(self.start_ms + np.arange(self.samples) * 1e3 / self.rate_hz, dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What is done to each recording; `usual`: what recordings of its format are given."""
+    """Processing of each recording; `usual` stands for the default of its format."""
 
     grid: Grid = field(default_factory=Grid)
     band_hz: Band | Literal["usual"] | None = USUAL
     invert: bool = False
     reject_before_uv: float | Literal["usual"] | None = USUAL
-    """Single sweeps with a larger absolute value before the band-pass are left out."""
+    """Leave out single sweeps with a larger absolute value before the band-pass."""
     reject_after_uv: float | Literal["usual"] | None = USUAL
+    """The same, after the band-pass."""
     block_sweeps: tuple[int, ...] | Literal["usual"] = USUAL
-    """Consecutive accepted sweeps of the averages, in turn."""
+    """Number of consecutive accepted sweeps in each average, used in turn."""
 
     def band_of(self, recording: Recording) -> Band | None:
-        """Edges of the band-pass in Hz."""
-        return recording.usual_band_hz if self.band_hz == USUAL else self.band_hz
+        """Return the edges of the band-pass in Hz; None: no filter."""
+        if self.band_hz == USUAL:
+            return recording.usual_band_hz
+        return self.band_hz
 
     def blocks_of(self, recording: Recording) -> tuple[int, ...] | None:
-        """Sweeps of the averages that the recording is to be a part of; None where it is an average itself."""
-        usual = recording.usual_averaging
-        blocks = (usual.block_sweeps if usual else ()) if self.block_sweeps == USUAL else self.block_sweeps
+        """Return the sweeps of the averages into which the recording goes; None if it is an average itself."""
         sweeps = recording.values.get("n_averages")
-        return blocks if blocks and isinstance(sweeps, int) and sweeps < min(blocks) else None
+        blocks: tuple[int, ...] = ()
+        if self.block_sweeps != USUAL:
+            blocks = self.block_sweeps
+        elif recording.usual_averaging is not None:
+            blocks = recording.usual_averaging.block_sweeps
+        is_part = isinstance(sweeps, int) and len(blocks) > 0 and sweeps < min(blocks)
+        return blocks if is_part else None
+
+    def rejection_of(self, recording: Recording) -> tuple[float | None, float | None]:
+        """Return the largest absolute values in uV of a sweep before and after the band-pass; None: no limit."""
+        usual = recording.usual_averaging
+        before_uv = self.reject_before_uv
+        if before_uv == USUAL:
+            before_uv = usual.reject_before_uv if usual else None
+        after_uv = self.reject_after_uv
+        if after_uv == USUAL:
+            after_uv = usual.reject_after_uv if usual else None
+        return before_uv, after_uv
 
 
 def on_grid(recording: Recording, steps: Steps) -> NDArray[np.float64]:
-    """The waveform [N] in uV on the grid.
+    """Return the processed waveform [N] in uV on the grid.
 
     Raises:
-        RecordingSkipped: it does not cover the grid, is too short for a filter or sampled too slowly for the band, is a
-            rejected sweep, or holds no voltages.
+        RecordingSkipped: it does not cover the grid, is too short for a filter, is sampled too slowly for the band, is
+            a rejected sweep, or has impossible voltages.
     """
     signal = -recording.signal_uv if steps.invert else recording.signal_uv
     if not np.abs(signal).max() <= MAX_UV:
         raise RecordingSkipped(f"samples of more than {MAX_UV:g} uV")
     _check_cover(recording, steps.grid)
     is_sweep = steps.blocks_of(recording) is not None
-    usual = recording.usual_averaging
+    max_before_uv, max_after_uv = steps.rejection_of(recording)
     if is_sweep:
-        _reject(signal, usual.reject_before_uv if usual else None, steps.reject_before_uv, "before the band-pass")
+        _reject(signal, max_before_uv, "before the band-pass")
     signal = _filtered(signal, recording.sampling_rate_hz, steps.band_of(recording), steps.grid.rate_hz)
     if is_sweep:
-        _reject(signal, usual.reject_after_uv if usual else None, steps.reject_after_uv, "after the band-pass")
+        _reject(signal, max_after_uv, "after the band-pass")
     times_ms = recording.start_ms + np.arange(len(signal)) * 1e3 / recording.sampling_rate_hz
     resampled: NDArray[np.float64] = CubicSpline(times_ms, signal)(steps.grid.times_ms)
     return resampled
@@ -93,7 +111,8 @@ def on_grid(recording: Recording, steps: Steps) -> NDArray[np.float64]:
 
 def _check_cover(recording: Recording, grid: Grid) -> None:
     step_ms = 1e3 / recording.sampling_rate_hz
-    first, last = recording.start_ms, recording.start_ms + (len(recording.signal_uv) - 1) * step_ms
+    first = recording.start_ms
+    last = first + (len(recording.signal_uv) - 1) * step_ms
     margin = 1e-6 * step_ms
     if first > grid.times_ms[0] + margin or last < grid.times_ms[-1] - margin:
         needed = f"the grid needs {grid.times_ms[0]:g} to {grid.times_ms[-1]:g}"
@@ -101,7 +120,7 @@ def _check_cover(recording: Recording, grid: Grid) -> None:
 
 
 def _covered(first_ms: float, last_ms: float, grid: Grid) -> str:
-    """The options whose grid a recording covers, as the end of a message; nothing where it holds fewer than two."""
+    """Return the end of a message: options with a grid that the recording covers; empty if none has two samples."""
     step_ms = 1e3 / grid.rate_hz
     skipped = max(0, math.ceil((first_ms - grid.start_ms) / step_ms - 1e-6))
     start_ms = grid.start_ms + skipped * step_ms
@@ -110,7 +129,7 @@ def _covered(first_ms: float, last_ms: float, grid: Grid) -> str:
         return ""
     start = f" --start-ms {start_ms:g}" if skipped else ""
     fewer = f" --samples {samples}" if samples < grid.samples else ""
-    return f";{start}{fewer} would take them"
+    return f";{start}{fewer} would include them"
 
 
 def _filtered(signal: NDArray[np.float64], rate_hz: float, band_hz: Band | None, grid_hz: float) -> NDArray[np.float64]:
@@ -126,15 +145,12 @@ def _filtered(signal: NDArray[np.float64], rate_hz: float, band_hz: Band | None,
 
 @lru_cache
 def _sections(rate_hz: float, band_hz: Band | None, grid_hz: float) -> NDArray[np.float64]:
-    """The filter, which takes longer to design than to apply, as second-order sections."""
+    """Return the filter as second-order sections; cached, as its design takes longer than its use."""
     if band_hz is None:
         return butter(4, ANTI_ALIAS * grid_hz, "lowpass", fs=rate_hz, output="sos")
     return butter(2, band_hz, "bandpass", fs=rate_hz, output="sos")
 
 
-def _reject(
-    signal: NDArray[np.float64], usual_uv: float | None, given_uv: float | Literal["usual"] | None, where: str
-) -> None:
-    limit_uv = usual_uv if given_uv == USUAL else given_uv
+def _reject(signal: NDArray[np.float64], limit_uv: float | None, where: str) -> None:
     if limit_uv is not None and np.abs(signal).max() > limit_uv:
         raise RecordingSkipped(f"sweep of more than {limit_uv:g} uV {where}")

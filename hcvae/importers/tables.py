@@ -1,4 +1,4 @@
-"""Arrow tables (Parquet, Arrow IPC, Feather): waveform tables as they are, other ones through a mapping.
+"""Arrow tables (Parquet, Arrow IPC, Feather): our own waveform tables, and other tables through a mapping.
 
 Legend: N waveforms, T samples.
 """
@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.importers.columns import (
     MAPPING_NAMES,
+    axis_units_of,
     check_samples,
+    columns_in_file,
     note_unread,
     recordings_of,
-    renamed,
     sample_columns,
-    units_of,
     with_times,
 )
 from hcvae.importers.foreign import as_file_error
@@ -31,36 +31,40 @@ from hcvae.importers.provenance import kept_subject
 from hcvae.importers.recording import FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 
-PARQUET, ARROW = b"PAR1", b"ARROW1"
+PARQUET = b"PAR1"
+ARROW = b"ARROW1"
 BATCH_ROWS = 256
 MAX_SAMPLES = 2**17
-RIGHT = "a whole Parquet, Arrow IPC or Feather (version 2) file"
+EXPECTED = "a complete Parquet, Arrow IPC or Feather (version 2) file"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Whether the file begins as Parquet, or as the file format of Arrow, which Feather 2 is."""
+    """Return whether the file begins as Parquet, or as an Arrow file, which Feather version 2 is too."""
     return head.startswith((PARQUET, ARROW))
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
-    """The waveforms of the table, batch by batch; those of an imported table keep their pseudonyms.
+    """Yield the waveforms of the table, batch by batch; subjects of an imported table keep their pseudonyms.
 
     Raises:
         FileError: a damaged file, or columns that hold no waveforms.
-        UserError: a mapping that names what is not there.
+        UserError: a mapping that names something that is not there.
     """
     first = 0
-    with as_file_error(path, RIGHT):
+    with as_file_error(path, EXPECTED):
         for batch, metadata in _batches(path):
             if not first and b"licence" in metadata:
                 options.note("the licence in the table's metadata is not copied; state it with --licence")
-            columns = _columns(batch, metadata, options if not first else replace(options, notes=Counter()), path)
-            for recording in recordings_of(columns, path, first=first):
+            columns = _columns(batch, metadata, options, path)
+            for recording in recordings_of(columns, path, options.mapping.get("unit"), first):
                 yield replace(recording, subject=kept_subject(recording, metadata))
             first += batch.num_rows
+            if first:
+                options = replace(options, notes=Counter())  # all batches have the same columns: note them once
 
 
 def _batches(path: Path) -> Iterator[tuple[pa.RecordBatch, dict[bytes, bytes]]]:
+    """Yield the batches of the table, each with the table's metadata."""
     with path.open("rb") as file:
         is_parquet = file.read(4) == PARQUET
     if is_parquet:
@@ -78,22 +82,28 @@ def _batches(path: Path) -> Iterator[tuple[pa.RecordBatch, dict[bytes, bytes]]]:
 
 
 def _check_lengths(schema: pa.Schema, path: Path) -> None:
-    """Refuse rows so long that a batch of them would not fit, as a few bytes can stand for many equal values."""
+    """Refuse rows that are too long for a batch to fit in memory: a few bytes can encode many equal values."""
     for field in schema:
         if pa.types.is_fixed_size_list(field.type) and field.type.list_size > MAX_SAMPLES:
-            right = f"at most {MAX_SAMPLES} samples a waveform"
-            raise FileError(path, f"column {field.name!r}", f"lists of {field.type.list_size} values", right)
+            expected = f"at most {MAX_SAMPLES} samples a waveform"
+            raise FileError(path, f"column {field.name!r}", f"lists of {field.type.list_size} values", expected)
 
 
 def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadOptions, path: Path) -> dict[str, Any]:
     pattern = options.mapping.get("signal", "")
     samples = sample_columns(batch.schema.names, options.mapping, pattern)
     check_samples(samples, pattern, path)
-    mapping = {name: at for name, at in options.mapping.items() if name != "signal" or not samples}
-    known = renamed(batch.schema.names, mapping, path)
+    mapping = dict(options.mapping)
+    if samples:
+        mapping.pop("signal", None)
+    known = columns_in_file(batch.schema.names, mapping, path)
     note_unread(batch.schema.names, {*samples, *map(str, known.values())}, options)
-    columns = {name: _values(batch[at], name, path) if isinstance(at, str) else at for name, at in known.items()}
-    columns |= units_of(options.mapping)
+    columns: dict[str, Any] = {}
+    for name, at in known.items():
+        columns[name] = at
+        if isinstance(at, str):
+            columns[name] = _values(batch[at], name, path)
+    columns |= axis_units_of(options.mapping)
     stored = metadata.get(b"sampling_rate_hz")
     if stored is not None and "sampling_rate_hz" in columns:
         options.note("the sampling rate of the mapping, or of a column, replaces that of the metadata")
@@ -106,24 +116,28 @@ def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadO
 
 
 def _samples(array: pa.Array, name: str, path: Path) -> Any:
-    """A column that holds one sample of each waveform."""
+    """Return a column that holds one sample of each waveform."""
     if not (pa.types.is_floating(array.type) or pa.types.is_integer(array.type)):
-        right = "numbers, one sample a row; narrow the pattern of signal, or map the column to something else"
-        raise FileError(path, f"column {name!r}", f"values of type {array.type}", right)
+        expected = "numbers, one sample a row; narrow the pattern of signal, or map the column to something else"
+        raise FileError(path, f"column {name!r}", f"values of type {array.type}", expected)
     return array.to_numpy(zero_copy_only=False)
 
 
 def _values(array: pa.Array, name: str, path: Path) -> Any:
-    """A column as a list, or as a matrix where it holds lists."""
+    """Return a column as a list or a vector, or as a matrix if it holds lists."""
     if isinstance(array, pa.DictionaryArray):
         array = array.dictionary_decode()
+    if pa.types.is_floating(array.type):
+        return array.to_numpy(zero_copy_only=False)
     if not pa.types.is_nested(array.type):
-        return array.to_numpy(zero_copy_only=False) if pa.types.is_floating(array.type) else array.to_pylist()
+        return array.to_pylist()
     if name in PEAK_COLUMNS and array.null_count:
         return np.array([row or [math.nan] * len(WAVES) for row in array.to_pylist()])
     lengths = pc.unique(pc.list_value_length(array)).to_pylist()
     if len(lengths) != 1 or lengths == [None]:
-        raise FileError(path, f"column {name!r}", f"lists of lengths {lengths[:5]}", "one list a row, all as long")
+        raise FileError(
+            path, f"column {name!r}", f"lists of lengths {lengths[:5]}", "one list for each row, all of one length"
+        )
     return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), -1)
 
 

@@ -1,7 +1,7 @@
 """Sampling rate and time of the first sample, from times or from a rate, in the units that a file uses.
 
-ABRs are recorded at 5 to 200 kHz: the waves have parts up to 2 kHz. What comes out below 2 kHz (20 samples in 10 ms) or
-above 1 MHz has been read in another unit than the file's.
+ABRs are recorded at 5 to 200 kHz, as the waves have components up to 2 kHz. A result below 2 kHz (20 samples in 10 ms)
+or above 1 MHz means that the file uses another unit.
 
 Legend: N waveforms, T samples.
 """
@@ -16,36 +16,39 @@ from numpy.typing import NDArray
 from hcvae.errors import UserError
 from hcvae.importers.recording import FileError
 
-MIN_RATE_HZ, MAX_RATE_HZ = 2e3, 1e6
+MIN_RATE_HZ = 2e3
+MAX_RATE_HZ = 1e6
 MS_PER_UNIT = {"s": 1e3, "ms": 1.0, "us": 1e-3, "µs": 1e-3}
 SAMPLES = "samples"
 HZ_PER_UNIT = {"Hz": 1.0, "kHz": 1e3}
 
 
 def check_rate(rate_hz: float, path: Path, can_map: bool) -> None:
-    """Refuse a sampling rate that no ABR has.
+    """Refuse a sampling rate at which no ABR is recorded.
 
     Args:
-        rate_hz: of a recording.
+        rate_hz: rate of a recording.
         path: for the message.
-        can_map: the format's mapping states the units of times and rates.
+        can_map: whether the format's mapping can state the units of times and rates.
 
     Raises:
         FileError: the message names the units that would give a usual rate.
     """
     if MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
         return
-    right = f"{MIN_RATE_HZ:,.0f} to {MAX_RATE_HZ:,.0f} Hz, as ABRs are recorded"
+    expected = f"{MIN_RATE_HZ:,.0f} to {MAX_RATE_HZ:,.0f} Hz, as ABRs are recorded"
     if can_map and rate_hz > MAX_RATE_HZ:
-        right += "; for times in s: --map time_unit=s"
+        expected += "; for times in s: --map time_unit=s"
     elif can_map:
-        right += "; for times in us: --map time_unit=us; for a rate in kHz: --map rate_unit=kHz; for sample numbers: "
-        right += "--map time_unit=samples --map sampling_rate_hz=RATE"
-    raise FileError(path, "sampling rate", f"{rate_hz:g} Hz", right)
+        expected += (
+            "; for times in us: --map time_unit=us; for a rate in kHz: --map rate_unit=kHz; for sample numbers: "
+            "--map time_unit=samples --map sampling_rate_hz=RATE"
+        )
+    raise FileError(path, "sampling rate", f"{rate_hz:g} Hz", expected)
 
 
-def spells_times(numbers: Sequence[float | None]) -> bool:
-    """Whether numbers are times in ms of an ABR, so far as one can see: evenly spaced, at a rate that ABRs have."""
+def can_be_times(numbers: Sequence[float | None]) -> bool:
+    """Return whether numbers can be times of an ABR in ms: evenly spaced, at a plausible sampling rate."""
     steps = np.diff(np.array(numbers, dtype=np.float64))
     return bool(_is_even(steps) and MIN_RATE_HZ <= 1e3 / steps.mean() <= MAX_RATE_HZ)
 
@@ -59,14 +62,14 @@ def axis_of(
     time_unit: str | None,
     rate_unit: str | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sampling rate in Hz and time of the first sample in ms, of each waveform [N].
+    """Return the sampling rate in Hz and the time of the first sample in ms of each waveform [N].
 
     Args:
-        times: [T], of all waveforms; None where the file has only rates.
-        rates, starts_ms: [N]; None where they are not given.
+        times: [T], for all waveforms; None if the file has only rates.
+        rates, starts_ms: [N]; None if not given.
         lengths: samples of each waveform [N].
         path: for messages.
-        time_unit, rate_unit: of `times` and `rates`; None: ms and Hz.
+        time_unit, rate_unit: units of `times` and `rates`; None: ms and Hz.
 
     Raises:
         FileError: neither times nor rates, uneven times, or times that contradict a given rate or start.
@@ -76,28 +79,52 @@ def axis_of(
         rates = _scaled(rates, path, rate_unit)
     elif rate_unit is not None:
         raise UserError(f"{path}: mapping of rate_unit: needs a mapping of sampling_rate_hz")
-    if times is None:
-        if time_unit is not None:
-            raise UserError(f"{path}: mapping of time_unit: no times in the file; needs a mapping of time_ms")
-        return _given(rates, path), np.zeros(len(lengths)) if starts_ms is None else starts_ms
-    numbers = np.asarray(times, dtype=np.float64).ravel()
-    if set(lengths) != {len(numbers)}:
-        raise FileError(path, "time_ms", f"{len(numbers)} times for {max(lengths)} samples", "one time a sample")
-    if time_unit == SAMPLES:
-        rates = _given(rates, path) * even_rate_hz(numbers, path) / 1e3
-        counted = 0.0 if numbers[0] == 1 else numbers[0]  # the first sample may be number 0 or 1
-        return rates, counted * 1e3 / rates if starts_ms is None else starts_ms
-    if time_unit is not None and time_unit not in MS_PER_UNIT:
-        right = f"must be one of {', '.join(MS_PER_UNIT)}, {SAMPLES}"
-        raise UserError(f"{path}: mapping of time_unit: {right}, but got {time_unit!r}")
-    numbers = numbers * MS_PER_UNIT[time_unit or "ms"]
-    rate_hz = even_rate_hz(numbers, path)
-    _check_agreement(rates, starts_ms, rate_hz, numbers[0], path)
-    return np.full(len(lengths), rate_hz), np.full(len(lengths), numbers[0])
+    if times is not None:
+        numbers = np.asarray(times, dtype=np.float64).ravel()
+        if set(lengths) != {len(numbers)}:
+            raise FileError(path, "time_ms", f"{len(numbers)} times for {max(lengths)} samples", "one time a sample")
+        if time_unit == SAMPLES:
+            return _axis_of_sample_numbers(numbers, rates, starts_ms, path)
+        return _axis_of_times(numbers, rates, starts_ms, len(lengths), path, time_unit)
+    if time_unit is not None:
+        raise UserError(f"{path}: mapping of time_unit: no times in the file; needs a mapping of time_ms")
+    rates = _given(rates, path)
+    if starts_ms is None:
+        starts_ms = np.zeros(len(lengths))
+    return rates, starts_ms
+
+
+def _axis_of_sample_numbers(
+    numbers: NDArray[np.float64], rates: NDArray[np.float64] | None, starts_ms: NDArray[np.float64] | None, path: Path
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return rates and starts [N] where the times [T] count samples; the first may be number 0 or 1."""
+    rates = _given(rates, path) * even_rate_hz(numbers, path) / 1e3
+    if starts_ms is None:
+        skipped = 0.0 if numbers[0] == 1 else numbers[0]
+        starts_ms = skipped * 1e3 / rates
+    return rates, starts_ms
+
+
+def _axis_of_times(
+    numbers: NDArray[np.float64],
+    rates: NDArray[np.float64] | None,
+    starts_ms: NDArray[np.float64] | None,
+    n: int,
+    path: Path,
+    unit: str | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return rates and starts [N] where the times [T] have the unit `unit`, ms by default."""
+    if unit is not None and unit not in MS_PER_UNIT:
+        expected = f"must be one of {', '.join(MS_PER_UNIT)}, {SAMPLES}"
+        raise UserError(f"{path}: mapping of time_unit: {expected}, but got {unit!r}")
+    times_ms = numbers * MS_PER_UNIT[unit or "ms"]
+    rate_hz = even_rate_hz(times_ms, path)
+    _check_agreement(rates, starts_ms, rate_hz, times_ms[0], path)
+    return np.full(n, rate_hz), np.full(n, times_ms[0])
 
 
 def even_rate_hz(times_ms: NDArray[np.float64], path: Path) -> float:
-    """Sampling rate of an even time axis [T], to nine digits.
+    """Return the sampling rate of an even time axis [T], to nine digits.
 
     Raises:
         FileError: fewer than two times, or steps that differ by more than 1 %.
@@ -114,15 +141,22 @@ def _is_even(steps: NDArray[np.float64]) -> bool:
 
 def _scaled(rates: NDArray[np.float64], path: Path, unit: str | None) -> NDArray[np.float64]:
     if unit is not None and unit not in HZ_PER_UNIT:
-        right = f"must be one of {', '.join(HZ_PER_UNIT)}"
-        raise UserError(f"{path}: mapping of rate_unit: {right}, but got {unit!r}")
+        expected = f"must be one of {', '.join(HZ_PER_UNIT)}"
+        raise UserError(f"{path}: mapping of rate_unit: {expected}, but got {unit!r}")
     return rates * HZ_PER_UNIT[unit or "Hz"]
 
 
 def _given(rates: NDArray[np.float64] | None, path: Path) -> NDArray[np.float64]:
-    if rates is None or not (rates > 0).all():
-        found = "none" if rates is None else f"{rates.min():g}"
-        raise FileError(path, "sampling_rate_hz", found, "a positive rate; give it, or time_ms, with a mapping")
+    """Return the rates.
+
+    Raises:
+        FileError: no rates, or one that is not positive.
+    """
+    expected = "a positive rate; give it, or time_ms, with a mapping"
+    if rates is None:
+        raise FileError(path, "sampling_rate_hz", "none", expected)
+    if not (rates > 0).all():
+        raise FileError(path, "sampling_rate_hz", f"{rates.min():g}", expected)
     return rates
 
 
@@ -136,8 +170,8 @@ def _check_agreement(
     """Refuse a given rate or start that the times contradict."""
     if rates is not None and not np.allclose(rates, rate_hz, rtol=0.01):
         found = f"{rates[0]:g} Hz beside times at {rate_hz:g} Hz"
-        right = "left out, or the rate of the times, whose unit is s, us or samples with --map time_unit=UNIT"
-        raise FileError(path, "sampling_rate_hz", found, right)
+        expected = "left out, or the rate of the times, whose unit is s, us or samples with --map time_unit=UNIT"
+        raise FileError(path, "sampling_rate_hz", found, expected)
     if starts_ms is not None and not np.allclose(starts_ms, first_ms, atol=1e3 / rate_hz):
         found = f"{starts_ms[0]:g} ms beside times from {first_ms:g} ms on"
         raise FileError(path, "start_ms", found, "left out, or the first of the times")

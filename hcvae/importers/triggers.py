@@ -1,4 +1,4 @@
-"""Stimuli in a trigger channel: changes from its idle value to a code, found in runs of equal samples.
+"""Stimuli in a trigger channel: changes from the idle value to a code, found in runs of equal samples.
 
 Legend: R runs.
 """
@@ -14,68 +14,79 @@ from hcvae.errors import UserError
 from hcvae.importers.columns import as_number
 from hcvae.importers.recording import ReadOptions
 
-SETTLING = 2  # samples: lines of one code do not all switch at once
-LEAST_IDLE, SURELY_IDLE = 0.5, 0.9
-"""Share of the time that the idle value must take: where the recording begins with it, and where it does not."""
+SETTLING = 2  # samples: the lines of one code do not all switch at once
+MIN_IDLE_AT_START = 0.5
+"""Smallest share of the time at the idle value, if the recording begins with it."""
+MIN_IDLE = 0.9
+"""The same, if it begins with another value."""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """A channel as runs of equal samples."""
+    """Channel as runs of equal samples."""
 
     starts: NDArray[np.int64]
     """First sample of each run [R]."""
     values: NDArray[np.float64]
-    """[R]."""
+    """Value of each run [R]."""
     n_samples: int
 
     @classmethod
     def of(cls, pieces: Iterable[NDArray[np.generic]]) -> "Runs":
-        """The runs of a channel that comes in pieces."""
-        starts, values, passed = [], [], 0
+        """Return the runs of a channel that comes in pieces."""
+        starts = [np.empty(0, np.int64)]
+        values = [np.empty(0)]
+        passed = 0
         for piece in pieces:
             first = np.flatnonzero(np.diff(piece, prepend=np.nan) != 0)
             starts.append(first + passed)
             values.append(np.asarray(piece[first], np.float64))
             passed += len(piece)
-        start, value = np.concatenate([np.empty(0, np.int64), *starts]), np.concatenate([np.empty(0), *values])
-        new = np.diff(value, prepend=np.nan) != 0  # a run may go on in the next piece
+        start = np.concatenate(starts)
+        value = np.concatenate(values)
+        new = np.diff(value, prepend=np.nan) != 0  # a run may continue in the next piece
         return cls(start[new], value[new], passed)
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Samples of each run [R]."""
+        """Number of samples of each run [R]."""
         return np.diff(self.starts, append=self.n_samples)
 
 
 def stimuli_in(runs: Runs, path: Path, options: ReadOptions) -> list[tuple[int, str]]:
-    """First sample and code of each stimulus: of each change from the idle value, the first code that lasts.
+    """Return first sample and code of each stimulus: of each change from the idle value, the first code that lasts.
 
-    The idle value is the most frequent one, or that of the mapping `trigger_idle`; it is reported. So are changes from
-    one code to another, which are no stimuli.
+    The idle value is the most frequent value, or that of the mapping `trigger_idle`; a note reports it. Another note
+    reports changes from one code to another, which are not stimuli.
 
     Raises:
-        UserError: no value can be told to be the idle one, or `trigger_idle` is no value of the channel.
+        UserError: the idle value is uncertain, or `trigger_idle` does not occur in the channel.
     """
     if not runs.n_samples:
         return []
     idle = _idle(runs, path, options)
-    away, lengths = runs.values != idle, runs.lengths
+    away = runs.values != idle
+    lengths = runs.lengths
     excursion = np.cumsum(away & ~np.append(away[:1], away[:-1]))  # 0: before the first change from the idle value
     counted = np.flatnonzero(away & (excursion > 0))
-    excursions = np.split(counted, np.flatnonzero(np.diff(excursion[counted])) + 1) if len(counted) else []
-    codes = [inside[np.argmax(np.minimum(lengths[inside], SETTLING + 1))] for inside in excursions]
+    excursions: list[NDArray[np.intp]] = []
+    if len(counted):
+        excursions = np.split(counted, np.flatnonzero(np.diff(excursion[counted])) + 1)
+    codes = []
+    for inside in excursions:
+        first_lasting = np.argmax(np.minimum(lengths[inside], SETTLING + 1))
+        codes.append(inside[first_lasting])
     others = int(np.sum(np.delete(away & (lengths > SETTLING), codes)))
     options.note(f"triggers: idle value {idle:.6g}, {len(codes)} changes from it are stimuli")
     if others:
         options.note(f"triggers: {others} codes do not follow the idle value {idle:.6g}: they are no stimuli")
-    return [
-        (int(runs.starts[inside[0]]), f"{runs.values[code]:.6g}")
-        for inside, code in zip(excursions, codes, strict=True)
-    ]
+    starts = [int(runs.starts[inside[0]]) for inside in excursions]
+    names = [f"{runs.values[code]:.6g}" for code in codes]
+    return list(zip(starts, names, strict=True))
 
 
 def _idle(runs: Runs, path: Path, options: ReadOptions) -> float:
+    """Return the idle value, of the mapping or the most frequent one."""
     if "trigger_idle" in options.mapping:
         given = as_number(options.mapping["trigger_idle"])
         if given is None or given not in runs.values:
@@ -84,8 +95,10 @@ def _idle(runs: Runs, path: Path, options: ReadOptions) -> float:
     values, number = np.unique(runs.values, return_inverse=True)
     samples = np.bincount(number, runs.lengths)
     most = int(np.argmax(samples))
-    share, first = samples[most] / runs.n_samples, runs.values[0]
-    if share < (LEAST_IDLE if values[most] == first else SURELY_IDLE):
+    share = samples[most] / runs.n_samples
+    first = runs.values[0]
+    min_share = MIN_IDLE_AT_START if values[most] == first else MIN_IDLE
+    if share < min_share:
         raise UserError(
             f"{path}: trigger channel: must rest at one value between stimuli, but begins with {first:.6g} and has "
             f"{values[most]:.6g} for {share:.0%} of the time; give the idle value, as --map trigger_idle={first:.6g}"

@@ -1,4 +1,4 @@
-"""Reads damaged copies of a real file in a process of its own: `python mutations.py FILE FOLDER COUNT SEED`.
+"""Read damaged copies of a real file in a separate process: `python mutations.py FILE FOLDER COUNT SEED`.
 
 Ends with 0 if each gave a clear error or waveforms; with a traceback otherwise, or where a file elsewhere was opened.
 """

@@ -51,7 +51,7 @@ def arf(path: Path, *, rp: bool = False, groups: int = 2, records: int = 2, poin
     return path
 
 
-def test_every_record_is_that_of_the_published_table(real, recordings):
+def test_every_record_equals_the_published_table(real, recordings):
     table = pq.read_table(recordings / "mouse_tone_stankovic.parquet").to_pylist()
     condition = ("ear", "stimulus_frequency_hz", "stimulus_level_db")
     got = {
@@ -68,7 +68,7 @@ def test_every_record_is_that_of_the_published_table(real, recordings):
         np.testing.assert_allclose(on_grid(np.arange(200) * 0.05), row["signal"], atol=1e-6 * np.ptp(row["signal"]))
 
 
-def test_the_real_file_is_recognised_and_whole(real):
+def test_the_real_file_is_recognised_and_complete(real):
     assert FORMAT.recognises(real, real.read_bytes()[:4096])
     found = read(real)
     assert len(found) == 131  # the header's count
@@ -104,7 +104,7 @@ def test_truncated(real, tmp_path, length):
 
 
 @pytest.mark.parametrize(
-    ("at", "value", "said"),
+    ("at", "value", "message"),
     [
         (2, struct.pack("<h", 201), "201 groups"),
         (2, struct.pack("<h", -1), "-1 groups"),
@@ -118,12 +118,12 @@ def test_truncated(real, tmp_path, length):
         (RECORDS_AT + 462, struct.pack("<f", np.inf), "not all finite"),
     ],
 )
-def test_hostile_numbers(real, tmp_path, at, value, said):
+def test_hostile_numbers(real, tmp_path, at, value, message):
     content = bytearray(real.read_bytes())
     content[at : at + len(value)] = value
     path = tmp_path / "hostile.arf"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         read(path)
 
 

@@ -45,14 +45,14 @@ def test_records_of_rz(tmp_path):
     }  # fmt: skip
 
 
-def test_clicks_of_rp_and_a_beginning_that_the_file_does_not_say(tmp_path):
+def test_clicks_of_rp_and_a_start_time_that_the_file_lacks(tmp_path):
     first, _ = read(export(tmp_path / "x.csv", rp=True, samples=488, title=""), start_ms="-10")
     assert (first.values["stimulus_type"], first.values["stimulus_frequency_hz"]) == ("click", None)
     assert (first.start_ms, len(first.signal_uv)) == (-10, 488)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("No. Arts,Time", "No. Arts,T", None),
         ("Samp. Per.", "Period", "no column Samp. Per."),
@@ -60,15 +60,15 @@ def test_clicks_of_rp_and_a_beginning_that_the_file_does_not_say(tmp_path):
         (",0.003,", ",ann,", "line 4: got no number as a sample"),
         (",40.960,", ",0,", "sampling period of 0 us"),
         (",20,512,", ",20,many,", "line 4: got no number as No. Avgs"),
-        ("3 months", '"3 months', "a line that is no CSV"),
+        ("3 months", '"3 months', "a line that is not CSV"),
     ],
 )
-def test_damage_is_named_with_its_line(tmp_path, old, new, said):
+def test_errors_name_the_damaged_line(tmp_path, old, new, message):
     path = export(tmp_path / "x.csv")
     path.write_text(path.read_text().replace(old, new))
-    if said is None:
+    if message is None:
         assert len(read(path)) == 2
         return
-    with pytest.raises(UserError, match=said) as error:
+    with pytest.raises(UserError, match=message) as error:
         read(path)
     assert "ann" not in str(error.value).replace(str(tmp_path), "").replace("channel", "")

@@ -1,4 +1,4 @@
-"""Cases in which an import was silently wrong or ended in a traceback, run as a user would, and relatives of each."""
+"""Cases in which an import was silently wrong or ended in a traceback, and similar ones, on the command line."""
 
 import json
 import os
@@ -30,14 +30,11 @@ WITHOUT_RIGHTS = [
 
 
 @pytest.fixture
-def case() -> Callable[[str], Path]:
-    """The folder of a case by its number; the folder of all is named by HCVAE_CASES."""
-    folder = Path(os.environ.get("HCVAE_CASES", ROOT.parent / "shared" / "cases")) / "import"
-    if not folder.is_dir():
-        pytest.skip(f"no cases in {folder}; name their folder in the environment variable HCVAE_CASES")
+def case(cases) -> Callable[[str], Path]:
+    """A function that finds the folder of a case by its number."""
 
     def find(number: str) -> Path:
-        [found] = folder.glob(f"{number}-*")
+        [found] = cases.glob(f"{number}-*")
         return found
 
     return find
@@ -45,7 +42,7 @@ def case() -> Callable[[str], Path]:
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[list[dict], str]]:
-    """`hcvae import` with its exit code 0: the rows of the table, and what it printed."""
+    """Run `hcvae import`, which must return 0; return the rows of the table and the output."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
 
     def run(*arguments, status=0, out=tmp_path / "out.parquet"):
@@ -57,7 +54,7 @@ def run(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[list[dict], str]]:
 
 @pytest.fixture
 def refused(run, capsys) -> Callable[..., str]:
-    """`hcvae import` with its exit code 2: what it printed, the error included."""
+    """Run `hcvae import`, which must return 2; return the output with the error."""
 
     def refused(*arguments):
         capsys.readouterr()
@@ -92,7 +89,7 @@ def assert_first_is(rows: list[dict], wave=WAVE_UV, atol=2e-5) -> None:
 
 
 class TestOptions:
-    """Case 01: words that options are documented to take."""
+    """Case 01: words that options accept according to their documentation."""
 
     def test_a_band_pass_of_null(self, case, run):
         rows, _ = run(case("01") / "a.csv", "--band-hz", "null")
@@ -124,10 +121,10 @@ class TestOptions:
             (["--value", "subject_id=Ann"], "use --subject"),
         ],
     )
-    def test_others_are_refused_in_one_line(self, tmp_path, refused, options, message):
-        said = refused(in_columns(tmp_path / "a.csv", TIMES_MS), *options)
-        assert message in said
-        assert said.count("but got") <= 1
+    def test_other_values_are_refused_in_one_line(self, tmp_path, refused, options, message):
+        output = refused(in_columns(tmp_path / "a.csv", TIMES_MS), *options)
+        assert message in output
+        assert output.count("but got") <= 1
 
     def test_the_message_about_the_suffix_names_the_file_once(self, tmp_path, run):
         with pytest.raises(UserError, match=r"must end in \.parquet, but got '[^']*t\.mat'$"):
@@ -145,9 +142,9 @@ class TestTimeAxis:
     def test_a_rate_that_no_abr_has_is_refused_with_its_likely_unit(self, case, refused):
         for name, unit in (("time_index.csv", "time_unit=samples"), ("time_s.csv", "time_unit=s")):
             assert f"--map {unit}" in refused(case("03") / name, *mapped("layout=columns"))
-        said = refused(case("03") / "fs_khz.mat", *mapped("signal=waves", "sampling_rate_hz=fs"))
-        assert "got 20 Hz" in said
-        assert "rate_unit=kHz" in said
+        output = refused(case("03") / "fs_khz.mat", *mapped("signal=waves", "sampling_rate_hz=fs"))
+        assert "got 20 Hz" in output
+        assert "rate_unit=kHz" in output
 
     def test_the_unit_can_be_mapped(self, case, run):
         in_s, _ = run(case("03") / "time_s.csv", *mapped("layout=columns", "time_unit=s"))
@@ -173,15 +170,15 @@ class TestTimeAxis:
         assert_first_is(run(numbered, *mapped("signal=s*", "sampling_rate_hz=20", "rate_unit=kHz"))[0])
 
     @pytest.mark.parametrize("first", [0, 1, -100])
-    def test_sample_numbers_from_where_they_begin(self, tmp_path, run, first):
-        """Numbers that begin with 1 count from the stimulus too; negative ones lie before it."""
+    def test_sample_numbers_from_the_first(self, tmp_path, run, first):
+        """Numbers that begin with 1 also count from the stimulus; negative ones are before it."""
         wave = WAVE_UV if first >= 0 else np.concatenate([np.zeros(100), WAVE_UV])
         path = in_columns(tmp_path / "n.csv", range(first, first + len(wave)), [wave])
         rows, _ = run(path, *mapped("layout=columns", "time_unit=samples", "sampling_rate_hz=20000"))
         assert_first_is(rows)
 
     @pytest.mark.parametrize("pair", ["sampling_rate_hz=40000", "start_ms=-2"])
-    def test_what_contradicts_the_times_is_refused(self, tmp_path, run, refused, pair):
+    def test_contradictions_to_the_times_are_refused(self, tmp_path, run, refused, pair):
         columns = in_columns(tmp_path / "c.csv", TIMES_MS)
         rows = in_rows(tmp_path / "r.csv", [f"t_ms={ms:g}" for ms in TIMES_MS])
         assert "beside times" in refused(columns, *mapped("layout=columns", pair))
@@ -189,7 +186,7 @@ class TestTimeAxis:
         same = mapped("layout=columns", "sampling_rate_hz=20000", "start_ms=0")
         assert_first_is(run(columns, *same)[0])
 
-    def test_units_of_what_is_not_there(self, tmp_path, refused):
+    def test_units_of_missing_columns(self, tmp_path, refused):
         path = in_rows(tmp_path / "n.csv", [f"s{k}" for k in range(241)])
         assert "needs a mapping of sampling_rate_hz" in refused(path, *mapped("signal=s*", "rate_unit=kHz"))
         savemat(tmp_path / "m.mat", {"w": WAVE_UV})
@@ -197,21 +194,21 @@ class TestTimeAxis:
         assert "needs a mapping of time_ms" in refused(tmp_path / "m.mat", *no_times)
         assert "must be one of s, ms, us" in refused(path, *mapped("signal=s*", "time_unit=min"))
 
-    def test_what_does_not_cover_the_grid_is_told_which_options_would(self, tmp_path, run, refused):
+    def test_too_short_recordings_come_with_options_that_include_them(self, tmp_path, run, refused):
         path = in_columns(tmp_path / "short.csv", 0.5 + np.arange(150) / 24.4140625, [WAVE_UV[:150]])
-        assert "--start-ms 0.5 --samples 123 would take them" in refused(path, *mapped("layout=columns"))
+        assert "--start-ms 0.5 --samples 123 would include them" in refused(path, *mapped("layout=columns"))
         taken = ["--start-ms", "0.5", "--samples", "123"]
         assert len(run(path, *mapped("layout=columns"), *taken)[0][0]["signal"]) == 123
         whole = in_columns(tmp_path / "whole.csv", TIMES_MS)
-        assert "only; the grid needs -2 to 7.95; --start-ms 0 would take them" in refused(
+        assert "only; the grid needs -2 to 7.95; --start-ms 0 would include them" in refused(
             whole, *mapped("layout=columns"), "--start-ms", "-2"
         )
         more = [taken[0], taken[1], "--samples", "124"]
-        assert "123 would take them" in refused(path, *mapped("layout=columns"), *more)
+        assert "123 would include them" in refused(path, *mapped("layout=columns"), *more)
 
 
 class TestSampleColumns:
-    """A pattern takes no column that is ours or is mapped as samples, and none of another kind without a word."""
+    """Columns that are ours or mapped are no samples, and different columns are refused."""
 
     NAMES = tuple(f"{ms:g}" for ms in TIMES_MS)
 
@@ -235,9 +232,9 @@ class TestSampleColumns:
 
     def test_text_in_a_sample_column_is_named(self, tmp_path, refused):
         in_rows(tmp_path / "a.csv", ["s0", "s1", "s2"], [["Ann", 1, 2]])
-        said = refused(tmp_path / "a.csv", *mapped("signal=s*", "sampling_rate_hz=20000"))
-        assert "'s0'" in said
-        assert "Ann" not in said
+        output = refused(tmp_path / "a.csv", *mapped("signal=s*", "sampling_rate_hz=20000"))
+        assert "'s0'" in output
+        assert "Ann" not in output
         pq.write_table(pa.table({"s0": ["Ann"], "s1": [1.0]}), tmp_path / "a.parquet")
         assert "column 's0'" in refused(tmp_path / "a.parquet", *mapped("signal=s*", "sampling_rate_hz=20000"))
 
@@ -273,13 +270,13 @@ class TestExcelSheets:
         return [header, *([level, *([subject] if subject else []), *(level / 100 * WAVE_UV)] for level in levels)]
 
     def test_all_sheets(self, case, run):
-        rows, said = run(case("09") / "a.xlsx")
+        rows, output = run(case("09") / "a.xlsx")
         assert len(rows) == 6
-        assert "the sheets name no subject and count as one" in said
+        assert "the sheets name no subject and count as one" in output
 
     def test_a_hidden_first_sheet(self, case, run):
-        rows, said = run(case("09") / "hidden_first.xlsx")
-        assert "sheet 'old' is hidden and not read" in said
+        rows, output = run(case("09") / "hidden_first.xlsx")
+        assert "sheet 'old' is hidden and not read" in output
         assert len(rows) == 3
         assert len(run(case("09") / "hidden_first.xlsx", *mapped("sheet=old"))[0]) != 0
 
@@ -287,11 +284,11 @@ class TestExcelSheets:
         path = book(
             {"notes": [["made by"], ["us"]], "A": self.rows_of(80, 70, subject="a"), "B": self.rows_of(60, subject="b")}
         )
-        rows, said = run(path)
+        rows, output = run(path)
         assert [row["stimulus_level_db"] for row in rows] == [80, 70, 60]
         assert len({row["subject_id"] for row in rows}) == 2
-        assert "sheet 'notes' has no waveforms" in said
-        assert "count as one" not in said
+        assert "sheet 'notes' has no waveforms" in output
+        assert "count as one" not in output
 
     def test_an_error_names_the_sheet(self, book, refused):
         bad = self.rows_of(60)
@@ -299,9 +296,9 @@ class TestExcelSheets:
         assert "sheet 'B': line 2, column 6" in refused(book({"A": self.rows_of(80), "B": bad}))
 
     def test_titles_are_hidden_as_names_of_files_are(self, book, run):
-        _, said = run(book({"Ann": self.rows_of(80), "O'Neil": [["x"]], "Bob": [["x"]]}, ["Bob"]), "--hide-names")
-        assert "a sheet has no waveforms" in said
-        assert not [name for name in ("Ann", "Neil", "Bob") if name in said]
+        _, output = run(book({"Ann": self.rows_of(80), "O'Neil": [["x"]], "Bob": [["x"]]}, ["Bob"]), "--hide-names")
+        assert "a sheet has no waveforms" in output
+        assert not [name for name in ("Ann", "Neil", "Bob") if name in output]
 
     def test_a_workbook_without_waveforms(self, book, refused):
         assert "none like 't_ms=*'" in refused(book({"A": [["x"]], "B": self.rows_of(80)}, hidden=["B"]))
@@ -322,10 +319,10 @@ class TestOptionsWithoutEffect:
         np.testing.assert_allclose(rows[1]["signal"], stored[10:].mean(axis=0), atol=1e-5)
 
     def test_without_a_number_of_sweeps(self, case, run):
-        rows, said = run(case("10") / "a.csv", "--block-sweeps", "10")
+        rows, output = run(case("10") / "a.csv", "--block-sweeps", "10")
         assert len(rows) == 20
-        assert "--value n_averages=1" in said
-        assert "--block-sweeps had no effect" in said
+        assert "--value n_averages=1" in output
+        assert "--block-sweeps had no effect" in output
 
     @pytest.mark.parametrize("given", [["4", "6", "10"], ["4,6,10"], ["4", "--block-sweeps", "6", "10"]])
     def test_several_in_turn(self, tmp_path, run, given):
@@ -335,21 +332,21 @@ class TestOptionsWithoutEffect:
         assert [row["n_averages"] for row in rows] == [4, 6, 10]
         assert_first_is(rows[2:], np.mean(sweeps[10:], axis=0))
 
-    def test_all_that_had_none(self, tmp_path, run):
+    def test_all_options_without_effect(self, tmp_path, run):
         path = in_columns(tmp_path / "a.csv", TIMES_MS)
         options = ["--reject-before-uv", "40", "--reject-after-uv", "null", "--max-residual-noise-uv", "1"]
-        _, said = run(
+        _, output = run(
             path, *mapped("layout=columns"), *options, "--max-artifact-share", "0.1", "--value", "n_averages=500"
         )
         for option in ("--reject-before-uv", "--reject-after-uv", "--max-residual-noise-uv", "--max-artifact-share"):
-            assert f"{option} had no effect" in said
-        assert "waveforms without an estimate of noise, which --max-residual-noise-uv keeps (2 times)" in said
+            assert f"{option} had no effect" in output
+        assert "waveforms without an estimate of noise, which --max-residual-noise-uv keeps (2 times)" in output
 
     def test_a_mapping_beside_a_value(self, tmp_path, run):
         path = in_rows(tmp_path / "a.csv", [f"t_ms={ms:g}" for ms in TIMES_MS], dB=[80, 70])
-        rows, said = run(path, *mapped("stimulus_level_db=dB"), "--value", "stimulus_level_db=60")
+        rows, output = run(path, *mapped("stimulus_level_db=dB"), "--value", "stimulus_level_db=60")
         assert [row["stimulus_level_db"] for row in rows] == [60, 60]
-        assert "--map stimulus_level_db had no effect" in said
+        assert "--map stimulus_level_db had no effect" in output
 
     def test_trials_of_a_wfdb_record(self, tmp_path, run):
         wfdb = pytest.importorskip("wfdb")
@@ -361,21 +358,21 @@ class TestOptionsWithoutEffect:
         assert [row["n_averages"] for row in rows] == [4, 4]
         assert_first_is(rows, 1.5 * WAVE_UV, 1e-3)
 
-    def test_one_subject_in_place_of_several(self, tmp_path, run):
+    def test_one_subject_instead_of_several(self, tmp_path, run):
         path = in_rows(tmp_path / "a.csv", [f"t_ms={ms:g}" for ms in TIMES_MS], subject_id=["a", "b"])
-        rows, said = run(path, "--subject", "c")
+        rows, output = run(path, "--subject", "c")
         assert len({row["subject_id"] for row in rows}) == 1
-        assert "--subject replaces the 2 subjects of the file" in said
+        assert "--subject replaces the 2 subjects of the file" in output
 
 
 class TestChannels:
-    """Case 11: channels of one device are no independent averages."""
+    """Case 11: channels of one device are not independent averages."""
 
-    def test_one_is_chosen(self, case, run, refused):
+    def test_one_channel_is_chosen(self, case, run, refused):
         path = case("11") / "a.txt"
-        said = refused(path)
-        assert "channels: got 1, 2" in said
-        assert "--map signal=1" in said
+        output = refused(path)
+        assert "channels: got 1, 2" in output
+        assert "--map signal=1" in output
         assert [row["recording_index"] for row in run(path, *mapped("signal=1"))[0]] == [1, 1, 3, 3]
         assert [row["recording_index"] for row in run(path, *mapped("signal=2"))[0]] == [2, 2, 4, 4]
         assert "no channel '3'; must be one of 1, 2" in refused(path, *mapped("signal=3"))
@@ -394,8 +391,8 @@ class TestChannels:
         first = struct.unpack_from("<i", content, 6 + 4 * 200)[0]  # offset of the first record
         content[first + 2 * 2 + 8 + 2 * 2] = 7  # its channel
         (tmp_path / "a.arf").write_bytes(content)
-        said = refused(tmp_path / "a.arf")
-        assert "channels: got" in said
+        output = refused(tmp_path / "a.arf")
+        assert "channels: got" in output
         assert len(run(tmp_path / "a.arf", *mapped("signal=7"))[0]) == 1
 
     @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".mat"])
@@ -427,36 +424,36 @@ class TestChannels:
                 for line in text.split("\n")
             ]
             (tmp_path / f"{channel}.txt").write_text("\n".join(lines))
-        _, said = run(tmp_path / "1.txt", tmp_path / "2.txt")
-        assert "the files are of channels 1, 2" in said
+        _, output = run(tmp_path / "1.txt", tmp_path / "2.txt")
+        assert "the files are of channels 1, 2" in output
 
 
 class TestMappings:
     """Case 12: a mapping that no format or no file uses."""
 
     def test_a_column_that_does_not_exist(self, case, refused):
-        said = refused(case("12") / "a.mat", *mapped("signal=waves", "time_ms=t", "level=levels"))
-        assert "--map level: no such column" in said
-        assert "stimulus_level_db" in said
+        output = refused(case("12") / "a.mat", *mapped("signal=waves", "time_ms=t", "level=levels"))
+        assert "--map level: no such column" in output
+        assert "stimulus_level_db" in output
 
     def test_it_is_refused_before_anything_is_read(self, tmp_path, refused):
         assert "did you mean 'stimulus_rate_hz'" in refused(tmp_path / "missing.csv", *mapped("stimulus_rate=x"))
 
     def test_one_that_the_format_never_reads(self, case, refused):
-        said = refused(case("11") / "a.txt", *mapped("signal=1", "unit=nV"))
-        assert "--map unit: not read from files of format ihs-smartep (left sides there: signal)" in said
-        assert "matlab" in said
+        output = refused(case("11") / "a.txt", *mapped("signal=1", "unit=nV"))
+        assert "--map unit: not read from files of format ihs-smartep (left sides there: signal)" in output
+        assert "matlab" in output
         assert "--value ear=VALUE" in refused(case("01") / "a.csv", *mapped("ear=Ear"))
 
     def test_one_that_some_of_the_files_do_not_read(self, case, tmp_path, run):
         path = in_columns(tmp_path / "c.csv", TIMES_MS)
-        rows, said = run(case("01") / "a.csv", path, *mapped("layout=columns"))
+        rows, output = run(case("01") / "a.csv", path, *mapped("layout=columns"))
         assert len(rows) == 5
-        assert "--map layout has no meaning for files of format biosig-csv" in said
+        assert "--map layout has no meaning for files of format biosig-csv" in output
 
 
 class TestImportedAgain:
-    """A table that an import wrote keeps its subjects, and its records are known again."""
+    """A table from an earlier import keeps its subjects, and its records are recognised."""
 
     @pytest.fixture
     def first(self, tmp_path, run):
@@ -479,14 +476,14 @@ class TestImportedAgain:
     def test_another_key_is_reported(self, tmp_path, run, first):
         path, rows = first
         other = in_rows(tmp_path / "b.csv", [f"t_ms={ms:g}" for ms in TIMES_MS], [WAVE_UV], subject_id=["Ann"])
-        again, said = run(path, other, "--key", tmp_path / "other.key")
+        again, output = run(path, other, "--key", tmp_path / "other.key")
         assert [row["subject_id"] for row in again[:2]] == [row["subject_id"] for row in rows]
-        assert "2 subjects keep pseudonyms of another or an unknown key" in said
+        assert "2 subjects keep pseudonyms of another or an unknown key" in output
         assert "unknown key" not in run(path, other)[1]
 
     @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
     def test_a_copy_by_another_program(self, tmp_path, run, first, suffix):
-        """pandas writes no metadata: the identifiers of the records show where the subjects are from."""
+        """pandas writes no metadata: the identifiers of the records show that the subjects are pseudonyms."""
         path, rows = first
         frame = pq.read_table(path).to_pandas()
         if suffix == ".csv":
@@ -499,7 +496,7 @@ class TestImportedAgain:
         assert [row["subject_id"] for row in again] == [row["subject_id"] for row in rows]
         assert "also in file 1" in run(path, tmp_path / f"b{suffix}", *rate, status=3)[1]
 
-    def test_names_that_were_put_in_later_become_pseudonyms(self, tmp_path, run, first):
+    def test_names_that_were_added_later_become_pseudonyms(self, tmp_path, run, first):
         table = pq.read_table(first[0])
         changed = table.set_column(table.schema.get_field_index("subject_id"), "subject_id", pa.array(["Ann", "Bob"]))
         pq.write_table(changed, tmp_path / "c.parquet")
@@ -509,16 +506,16 @@ class TestImportedAgain:
     def test_a_folder_into_itself(self, tmp_path, run, first):
         folder = tmp_path / "in"
         folder.joinpath("first.parquet").rename(folder / "all.parquet")
-        rows, said = run(folder, out=folder / "all.parquet")
-        assert "the table to write, which is in a folder of the files, is not read" in said
+        rows, output = run(folder, out=folder / "all.parquet")
+        assert "the table to write, which is in a folder of the files, is not read" in output
         assert [row["record_id"] for row in rows] == [row["record_id"] for row in first[1]]
         with pytest.raises(UserError, match="is also the file to write"):
             run(folder / "all.parquet", out=folder / "all.parquet")
 
     def test_the_same_records_in_two_files(self, tmp_path, run, first):
         path, _ = first
-        _, said = run(tmp_path / "in", status=3)  # the recordings and the table that was made of them
-        assert "waveforms that are also in file 1" in said
+        _, output = run(tmp_path / "in", status=3)  # the recordings and the table that was made of them
+        assert "waveforms that are also in file 1" in output
         pq.write_table(pq.read_table(path).slice(1), tmp_path / "part.parquet")
         assert len(run(path, tmp_path / "part.parquet", status=3)[0]) == 2
 
@@ -526,9 +523,9 @@ class TestImportedAgain:
         table = pq.read_table(recordings / "mouse_tone_stankovic.parquet")
         for name, part in (("a", table.slice(0, 20)), ("b", table.slice(10, 30)), ("c", table.slice(40))):
             pq.write_table(part, tmp_path / f"{name}.parquet")
-        rows, said = run(*(tmp_path / f"{name}.parquet" for name in "abc"), status=3)
+        rows, output = run(*(tmp_path / f"{name}.parquet" for name in "abc"), status=3)
         assert len(rows) == 20 + 90
-        assert f"{tmp_path}/b.parquet: waveforms that are also in file 1" in said
+        assert f"{tmp_path}/b.parquet: waveforms that are also in file 1" in output
 
 
 class TestMatlab:
@@ -547,9 +544,9 @@ class TestMatlab:
         np.testing.assert_allclose([row["signal"] for row in rows], stored[:, :200], atol=1e-5)
 
     def test_either_dimension_may_be_the_time(self, case, refused):
-        said = refused(case("22") / "sweeps.mat", *mapped("signal=s", "sampling_rate_hz=fs"))
-        assert "a matrix of 241 x 300" in said
-        assert "--map layout=columns" in said
+        output = refused(case("22") / "sweeps.mat", *mapped("signal=s", "sampling_rate_hz=fs"))
+        assert "a matrix of 241 x 300" in output
+        assert "--map layout=columns" in output
 
     @pytest.mark.parametrize("turned", [False, True])
     def test_the_rate_decides_where_one_dimension_is_too_short(self, tmp_path, run, turned):
@@ -586,11 +583,11 @@ class TestMatlab:
         reference = element(14, reference + element(6, struct.pack("<I", 0xDD000000)))
         with (tmp_path / "m.mat").open("ab") as file:
             file.write(element(14, element(6, struct.pack("<II", 17, 0)) + names + reference))
-        rows, said = run(tmp_path / "m.mat", *mapped("signal=w", "sampling_rate_hz=fs"))
+        rows, output = run(tmp_path / "m.mat", *mapped("signal=w", "sampling_rate_hz=fs"))
         assert_first_is(rows)
-        assert "variables that are not read: 'species'" in said
-        said = refused(tmp_path / "m.mat", *mapped("signal=w", "sampling_rate_hz=fs", "ear=species"))
-        assert "variable 'species': got an object" in said
+        assert "variables that are not read: 'species'" in output
+        output = refused(tmp_path / "m.mat", *mapped("signal=w", "sampling_rate_hz=fs", "ear=species"))
+        assert "variable 'species': got an object" in output
 
     def test_version_7_3(self, tmp_path, run, refused):
         h5py = pytest.importorskip("h5py")
@@ -616,11 +613,11 @@ class TestMatlab:
 
 
 class TestRights:
-    """Case 19: what may not be read or written is one message, and exit code 2."""
+    """Case 19: files that cannot be read or written give one message, and exit code 2."""
 
     @pytest.fixture
     def told(self, tmp_path):
-        """`hcvae import` in a process without root's rights: what it printed; its exit code must be 2."""
+        """Run `hcvae import` without root's rights, which must return 2; return its output."""
 
         if os.geteuid() == 0 and shutil.which("setpriv") is None:
             pytest.skip("root can read and write everything here; needs setpriv")
@@ -663,14 +660,14 @@ class TestRights:
     def test_writing_is_tried_before_anything_is_read(self, tmp_path, told, locked):
         path = in_columns(tmp_path / "b.csv", TIMES_MS)
         locked.chmod(0o555)
-        said = told(path, *mapped("layout=columns"), XDG_CONFIG_HOME=str(locked))
-        assert "--key" in said
-        assert "recordings" not in said
-        said = told(path, *mapped("layout=columns"), out=locked / "o.parquet")
-        assert "not a folder that you may write to" in said
-        assert "recordings" not in said
+        output = told(path, *mapped("layout=columns"), XDG_CONFIG_HOME=str(locked))
+        assert "--key" in output
+        assert "recordings" not in output
+        output = told(path, *mapped("layout=columns"), out=locked / "o.parquet")
+        assert "not a folder that you may write to" in output
+        assert "recordings" not in output
 
-    def test_a_key_that_may_not_be_reached(self, tmp_path, told, locked):
+    def test_an_inaccessible_key(self, tmp_path, told, locked):
         path = in_columns(tmp_path / "b.csv", TIMES_MS)
         assert "--key" in told(path, *mapped("layout=columns"), "--key", locked / "k.key")
 
@@ -680,14 +677,14 @@ class TestRights:
         assert "no such file" in refused(tmp_path / "f" / "gone.csv")
         assert "a folder without files" in refused(tmp_path / "f")
         in_columns(tmp_path / "f" / "a.csv", TIMES_MS)
-        _, said = run(tmp_path / "f", *mapped("layout=columns"))
-        assert "2 folders or links within a folder are not read" in said
+        _, output = run(tmp_path / "f", *mapped("layout=columns"))
+        assert "2 folders or links within a folder are not read" in output
         (tmp_path / "d.parquet").mkdir()
         with pytest.raises(UserError, match="is a folder"):
             run(tmp_path / "f", *mapped("layout=columns"), out=tmp_path / "d.parquet")
 
     def test_a_full_disk(self, tmp_path, run):
-        """A limit of the size of files is what a full disk is: the last write fails, and nothing is left."""
+        """A limit of the file size acts like a full disk: the last write fails, and nothing is left."""
         path = in_columns(tmp_path / "b.csv", TIMES_MS)
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))

@@ -1,7 +1,6 @@
-"""Text files of the field that were once misread, and their relatives, imported as a user does."""
+"""Users' text files that were once misread, and similar files, imported on the command line."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,17 +11,14 @@ from scipy.signal import butter, sosfiltfilt
 from hcvae import cli
 from hcvae.errors import UserError
 
-CASES = Path(__file__).resolve().parents[4] / "shared" / "cases" / "import"
 TDT_HZ = 1e6 / 40.96
 NULL = "NA", "n/a", "NaN", "null", "None", "-", ".", "#N/A", "missing", "empty", ""
 
 
 @pytest.fixture
-def case():
+def case(cases):
     """A function that finds a file of a case by its number."""
-    if not CASES.is_dir():
-        pytest.skip(f"no cases in {CASES}")
-    return lambda number, name: next(CASES.glob(f"{number:02}-*")) / name
+    return lambda number, name: next(cases.glob(f"{number:02}-*")) / name
 
 
 @pytest.fixture
@@ -60,7 +56,7 @@ def signals(rows):
 
 
 def on_grid(uv, rate_hz=TDT_HZ, band_hz=(300, 3000), start_ms=0.0):
-    """What the documentation promises: a zero-phase band-pass of second order, then a cubic spline."""
+    """The documented steps: a zero-phase band-pass of second order, then a cubic spline."""
     filtered = sosfiltfilt(butter(2, band_hz, "bandpass", fs=rate_hz, output="sos"), uv)
     return CubicSpline(start_ms + np.arange(np.shape(uv)[-1]) * 1e3 / rate_hz, filtered, axis=-1)(np.arange(200) * 0.05)
 
@@ -140,16 +136,14 @@ class TestBioSigVariables:
             ("Clicks", "Polarity = 1", "click", "Polarity"),
         ],
     )
-    def test_a_click_only_where_nothing_hints_at_a_frequency(
-        self, case, imported, tmp_path, file, variable, kind, unread
-    ):
+    def test_a_click_only_without_hints_at_a_frequency(self, case, imported, tmp_path, file, variable, kind, unread):
         pairs = ("Tone_NH", file), ("Freq = 8000 Hz", variable), ("Level = ", "Attenuation = ")
-        rows, said = imported(changed(tmp_path, case(4, "b.txt"), *pairs))
+        rows, output = imported(changed(tmp_path, case(4, "b.txt"), *pairs))
         assert column(rows, "stimulus_type") == [kind] * 3
         assert column(rows, "stimulus_frequency_hz") == column(rows, "stimulus_level_db") == [None] * 3
-        assert re.search(f"note: .*{unread}", said)
-        assert re.search("note: .*Attenuation", said)
-        assert "8000" not in said
+        assert re.search(f"note: .*{unread}", output)
+        assert re.search("note: .*Attenuation", output)
+        assert "8000" not in output
 
     def test_other_spellings_in_csv(self, case, imported, tmp_path):
         path = changed(
@@ -165,14 +159,16 @@ class TestBioSigVariables:
         rows, _ = imported(changed(tmp_path, case(4, "a.csv"), (",,8000,", f",,{frequency},")))
         assert column(rows, "stimulus_type") == [kind] * 3
 
-    def test_a_variable_that_is_there_twice(self, case, refused, tmp_path):
-        said = refused(changed(tmp_path, case(4, "a.csv"), ("Intensity(dB),..........()", "Level(dB),Level(dB)")))
-        assert "line 1: got the columns Level(dB) more than once" in said
+    def test_a_repeated_variable(self, case, refused, tmp_path):
+        output = refused(changed(tmp_path, case(4, "a.csv"), ("Intensity(dB),..........()", "Level(dB),Level(dB)")))
+        assert "line 1: got the columns Level(dB) more than once" in output
 
 
 class TestThousands:
     def test_the_case(self, case, refused):
-        assert "a.csv: line 2, column 31: got a number with separators" in refused(case(7, "a.csv"), "--map", "unit=nV")
+        assert "a.csv: line 2, column 31: got a number with thousands separators" in refused(
+            case(7, "a.csv"), "--map", "unit=nV"
+        )
 
     @pytest.mark.parametrize(
         ("delimiter", "number", "decimal"),
@@ -187,7 +183,7 @@ class TestThousands:
         first, second, *rest = text.splitlines()
         second = delimiter.join([*second.split(delimiter)[:50], number, *second.split(delimiter)[51:]])
         (tmp_path / "a.csv").write_text("\n".join([first, second, *rest]))
-        assert "line 2, column 51: got a number with separators" in refused(tmp_path / "a.csv")
+        assert "line 2, column 51: got a number with thousands separators" in refused(tmp_path / "a.csv")
 
     def test_text_among_numbers_of_excel(self, refused, tmp_path):
         openpyxl = pytest.importorskip("openpyxl")
@@ -195,10 +191,10 @@ class TestThousands:
         book.active.append([f"t_ms={0.05 * k:.2f}" for k in range(200)])
         book.active.append([*range(100, 299), "5,178"])
         book.save(tmp_path / "a.xlsx")
-        assert "line 2, column 200: got a number with separators" in refused(tmp_path / "a.xlsx")
+        assert "line 2, column 200: got a number with thousands separators" in refused(tmp_path / "a.xlsx")
 
     @pytest.mark.parametrize(("delimiter", "form"), [(";", "{:.3f}"), ("\t", "{:.4f}")])
-    def test_decimal_commas_with_three_digits_are_no_thousands(self, imported, tmp_path, delimiter, form):
+    def test_decimal_commas_with_three_digits_are_not_thousands(self, imported, tmp_path, delimiter, form):
         text = waveform_rows(delimiter, ["stimulus_level_db"], ["80,5"], ["70"], decimal=",", form=form)
         (tmp_path / "a.csv").write_text(text)
         rows, _ = imported(tmp_path / "a.csv")
@@ -221,8 +217,8 @@ class TestUnitsOfBioSigCsv:
 
     @pytest.mark.parametrize("unit", ["pV", ""])
     def test_an_unknown_unit(self, case, refused, tmp_path, unit):
-        said = refused(changed(tmp_path, case(4, "a.csv"), ("Data(uv)...", f"Data({unit})...")))
-        assert f"line 1: got the column 'Data({unit})...'; must be Data(...) with one of V, mV, uV" in said
+        output = refused(changed(tmp_path, case(4, "a.csv"), ("Data(uv)...", f"Data({unit})...")))
+        assert f"line 1: got the column 'Data({unit})...'; must be Data(...) with one of V, mV, uV" in output
 
 
 class TestEncodings:
@@ -281,9 +277,9 @@ class TestWordsForNothing:
         assert column(rows, "peak_valid") == [[False] * 5, [True, False, False, False, False]]
 
     def test_a_text_among_numbers_is_named(self, case, refused, tmp_path):
-        said = refused(changed(tmp_path, case(16, "a.csv"), ("\n80,", "\nAnn,")))
-        assert "line 3, column 1: got text; must be a number as stimulus_level_db, or nothing" in said
-        assert "Ann" not in said
+        output = refused(changed(tmp_path, case(16, "a.csv"), ("\n80,", "\nAnn,")))
+        assert "line 3, column 1: got text; must be a number as stimulus_level_db, or nothing" in output
+        assert "Ann" not in output
 
     def test_ihs(self, case, imported, tmp_path):
         rows, _ = imported(changed(tmp_path, case(23, "a.txt"), ("Intensity:,80", "Intensity:,n/a")))
@@ -313,26 +309,26 @@ class TestIhs:
             ("Identifier:", "\nIdentifier:"),
         ],
     )
-    def test_lines_that_nothing_needs(self, case, imported, tmp_path, pair):
+    def test_optional_lines(self, case, imported, tmp_path, pair):
         rows, _ = imported(changed(tmp_path, case(23, "a.txt"), pair))
         np.testing.assert_allclose(signals(rows), self.expected(case(23, "a.txt"), 22), atol=1e-6)
 
-    def test_an_ear_that_is_not_understood_is_told(self, case, imported, tmp_path):
-        rows, said = imported(changed(tmp_path, case(23, "a.txt"), ("Ear:,R,,,,,,R", "Ear:,left,,,,,,Both")))
+    def test_an_unrecognised_ear_is_noted(self, case, imported, tmp_path):
+        rows, output = imported(changed(tmp_path, case(23, "a.txt"), ("Ear:,R,,,,,,R", "Ear:,left,,,,,,Both")))
         assert column(rows, "ear") == ["L", "L", None, None]
-        assert "note: an ear that is neither R nor L is not read\n" in said
+        assert "note: an ear that is neither R nor L is not read\n" in output
 
     @pytest.mark.parametrize(
-        ("name", "old", "new", "said"),
+        ("name", "old", "new", "message"),
         [
             ("b.txt", "-6.40,", "-6.30,", "'Data Pnt(ms):': got other times in acquisition 1"),
             ("a.txt", "\n7,-0", "\n8,-0", "line 29: got data point 8"),
             ("a.txt", "Intensity:,80,,,,,,60,,,,,,", "Intensity:,80", "line 6: got no Intensity of acquisition 2"),
-            ("a.txt", "Comment:,", "Intensity:,90,,,,,,60,,,,,,", "no one line 'Intensity'"),
+            ("a.txt", "Comment:,", "Intensity:,90,,,,,,60,,,,,,", "no single line 'Intensity'"),
         ],
     )
-    def test_lines_that_something_needs(self, case, refused, tmp_path, name, old, new, said):
-        assert said in refused(changed(tmp_path, case(23, name), (old, new)))
+    def test_required_lines(self, case, refused, tmp_path, name, old, new, message):
+        assert message in refused(changed(tmp_path, case(23, name), (old, new)))
 
 
 class TestLocalesOfCsv:
@@ -347,14 +343,14 @@ class TestLocalesOfCsv:
         np.testing.assert_allclose(signals(rows), self.waves(case(24, "headerless.csv"), ";"))
         assert column(rows, "native_rate_hz") == [20_000] * 2
 
-    def test_a_header_without_a_name_is_told_and_can_be_mapped(self, case, imported):
+    def test_a_header_without_a_name_is_noted_and_can_be_mapped(self, case, imported):
         path = case(24, "blank_corner.csv")
-        rows, said = imported(path, "--map", "layout=columns")
+        rows, output = imported(path, "--map", "layout=columns")
         np.testing.assert_allclose(signals(rows), self.waves(path, ","))
-        assert "note: header line 'line 1' is not read; --map 'stimulus_level_db=line 1'" in said
-        rows, said = imported(path, "--map", "layout=columns", "--map", "stimulus_level_db=line 1")
+        assert "note: header line 'line 1' is not read; --map 'stimulus_level_db=line 1'" in output
+        rows, output = imported(path, "--map", "layout=columns", "--map", "stimulus_level_db=line 1")
         assert column(rows, "stimulus_level_db") == [90, 70]
-        assert "note" not in said
+        assert "note" not in output
 
     def test_decimal_commas_in_names(self, case, imported):
         rows, _ = imported(case(24, "names.tsv"), "--map", "signal=* ms")
@@ -362,15 +358,15 @@ class TestLocalesOfCsv:
         np.testing.assert_allclose(signals(rows), np.array(values, dtype=float))
         assert column(rows, "stimulus_level_db") == [90, 70]
 
-    def test_a_title_is_skipped_and_told(self, case, imported):
-        rows, said = imported(case(24, "title.csv"))
+    def test_a_title_is_skipped_and_noted(self, case, imported):
+        rows, output = imported(case(24, "title.csv"))
         np.testing.assert_allclose(signals(rows), np.array([r[1:201] for r in cells(case(24, "title.csv"), 2)], float))
-        assert "note: a line above the column names is not read" in said
-        assert "exported" not in said
+        assert "note: a line above the column names is not read" in output
+        assert "exported" not in output
 
-    def test_a_doubled_name(self, case, refused):
-        said = refused(case(24, "level_twice.csv"))
-        assert "line 1: got 'stimulus_level_db' more than once; must be each name once" in said
+    def test_a_repeated_name(self, case, refused):
+        output = refused(case(24, "level_twice.csv"))
+        assert "line 1: got 'stimulus_level_db' more than once; must be each name once" in output
 
     @pytest.mark.parametrize(
         ("header", "expected"),
@@ -386,12 +382,12 @@ class TestLocalesOfCsv:
         lines = [f"{0.05 * k:.2f};{np.sin(k / 9):.4f};{2 * np.sin(k / 9):.4f}".replace(".", ",") for k in range(200)]
         (tmp_path / "a.csv").write_text("\n".join([header, *lines]))
         given = ["--map", "stimulus_level_db=Level"] if header.startswith("Level") else []
-        rows, said = imported(tmp_path / "a.csv", "--map", "layout=columns", *given)
+        rows, output = imported(tmp_path / "a.csv", "--map", "layout=columns", *given)
         np.testing.assert_allclose(signals(rows), SINES, atol=6e-5)
         for name, values in expected.items():
             assert column(rows, name) == values
-        assert given or "note: " in said
-        assert "Ann" not in said
+        assert given or "note: " in output
+        assert "Ann" not in output
 
     def test_delimiters_at_the_end_of_lines(self, imported, tmp_path):
         lines = [f"{0.05 * k:.2f},{np.sin(k / 9):.4f},{2 * np.sin(k / 9):.4f},," for k in range(200)]
@@ -406,35 +402,35 @@ class TestLocalesOfCsv:
         for row in (["ms", "20 dB", "30 dB"], *([0.05 * k, *SINES[:, k]] for k in range(200))):
             book.active.append(row)
         book.save(tmp_path / "a.xlsx")
-        rows, said = imported(tmp_path / "a.xlsx", "--map", "layout=columns")
+        rows, output = imported(tmp_path / "a.xlsx", "--map", "layout=columns")
         np.testing.assert_allclose(signals(rows), SINES, atol=1e-6)
         assert column(rows, "stimulus_level_db") == [20, 30]
-        assert "note: stimulus_level_db taken from the header line 'ms'" in said
+        assert "note: stimulus_level_db taken from the header line 'ms'" in output
 
     @pytest.mark.parametrize(
-        ("header", "said"),
+        ("header", "message"),
         [
             ("20 dB,30 dB", "line 1: got 2 cells; must be 3"),
             ("Ann,Ann,Ann\nAnn,Ann,Ann", "'Ann' more than once"),
             ("ms,20 dB,30 dB\nend", None),
         ],
     )
-    def test_headers_that_do_not_fit(self, refused, imported, tmp_path, header, said):
+    def test_headers_that_do_not_fit(self, refused, imported, tmp_path, header, message):
         lines = [f"{0.05 * k:.2f},{np.sin(k / 9):.4f},{2 * np.sin(k / 9):.4f}" for k in range(200)]
         (tmp_path / "a.csv").write_text("\n".join([header, *lines]))
-        if said is None:
+        if message is None:
             assert "title or comment" in imported(tmp_path / "a.csv", "--map", "layout=columns")[1]
         else:
-            assert said in refused(tmp_path / "a.csv", "--map", "layout=columns")
+            assert message in refused(tmp_path / "a.csv", "--map", "layout=columns")
 
     def test_the_line_of_names_is_counted_from_the_first_of_the_file(self, refused, tmp_path):
         text = waveform_rows(",", ["ear", "ear"], ["L", "L"], ["R", "R"])
         (tmp_path / "a.csv").write_text("Session\n\n" + text)
         assert "line 3: got 'ear' more than once" in refused(tmp_path / "a.csv")
         (tmp_path / "b.csv").write_text("\n".join(text.splitlines()[1:]).replace("L,L", "Ann,L"))
-        said = refused(tmp_path / "b.csv")
-        assert "got no line of names; must be sample columns" in said
-        assert "Ann" not in said
+        output = refused(tmp_path / "b.csv")
+        assert "got no line of names; must be sample columns" in output
+        assert "Ann" not in output
 
     def test_units_above_the_samples(self, imported, refused, tmp_path):
         lines = [f"{0.05 * k:.2f},{np.sin(k / 9):.7f},{2 * np.sin(k / 9):.7f}" for k in range(200)]
@@ -448,11 +444,11 @@ class TestLocalesOfCsv:
     def test_names_of_rows(self, imported, refused, tmp_path):
         text = waveform_rows(",", ["", "subject_id", "comment", "unit"], ["0", "007", "a", "mV"], ["1", "7", "b", "mV"])
         (tmp_path / "a.csv").write_text(text)
-        rows, said = imported(tmp_path / "a.csv")
+        rows, output = imported(tmp_path / "a.csv")
         np.testing.assert_allclose(signals(rows), 1e3 * SINES, atol=6e-2)
         assert len(set(column(rows, "subject_id"))) == 2
-        assert "note: a cell below an empty column name is not read (2 times)" in said
-        assert "note: columns that are not read: 'comment'" in said
+        assert "note: a cell below an empty column name is not read (2 times)" in output
+        assert "note: columns that are not read: 'comment'" in output
         (tmp_path / "b.csv").write_text(text.replace("comment", "t_ms=0.05"))
         assert "got 't_ms=0.05' more than once" in refused(tmp_path / "b.csv")
 
@@ -472,7 +468,7 @@ class TestSheffield:
         return recordings / "raw_more" / "sheffield_mouse_A1_click.csv"
 
     def test_the_file(self, file, imported):
-        rows, said = imported(file)
+        rows, output = imported(file)
         traces = file.read_text().split("[Trace_")[2:]
         uv = [np.array(", ".join(re.findall(r"TraceData_\d+ = (.*)", t)).split(", "), dtype=float) for t in traces]
         np.testing.assert_allclose(signals(rows), on_grid(np.array(uv), 1e3 / 0.01024003), atol=1e-6)
@@ -481,24 +477,24 @@ class TestSheffield:
         assert column(rows, "stimulus_frequency_hz") == [None] * 4
         assert column(rows, "n_averages") == [256] * 4
         assert column(rows, "recording_index") == [8, 12, 16, 20]
-        assert "note: a calibration (not over time) is left out" in said
+        assert "note: a calibration (not over time) is left out" in output
         assert 1.5 < 0.05 * np.argmax(signals(rows)[3][:46]) < 2.0  # wave I of a mouse, and 0.5 ms of sound on its way
 
     def test_steps_of_tones(self, file, imported, tmp_path):
-        """The name of a trace holds what StimInfo gives for the first step only."""
+        """The name of a trace gives the values that StimInfo has only for the first step."""
         pairs = (
             ("A1 ABR, 100, 80", "A1, ABR, 36000, 75"), ("0, 0, 0, 80, 100, 90", "0, 5, 1, 80, 42000, 90"),
             ("A1 ABR, 100, 60", "A1 ABR, 42001, 0"), ("0, 0, 0, 40, 100, 90", "0, 5, 1, 40, 100, 90"),
         )  # fmt: skip
-        rows, said = imported(changed(tmp_path, file, *pairs))
+        rows, output = imported(changed(tmp_path, file, *pairs))
         assert column(rows, "stimulus_type") == ["click", None, "tone_pip"]
         assert column(rows, "stimulus_frequency_hz") == [None, None, 36000]
         assert column(rows, "stimulus_level_db") == [20, 40, 75]
-        assert "note: a trace of 42001 Hz" in said
-        assert "note: neither click nor tone is certain" in said
+        assert "note: a trace of 42001 Hz" in output
+        assert "note: neither click nor tone is certain" in output
 
     @pytest.mark.parametrize(
-        ("old", "new", "said"),
+        ("old", "new", "message"),
         [
             ("TraceData_2", "TraceData_3", "line 40: got another line of samples; must be TraceData_2"),
             ("T, uV / sweep", "T, Pa", "line 29: got 1953 samples every 0.01024 ms, not in V, mV, uV or nV"),
@@ -506,7 +502,7 @@ class TestSheffield:
             ("0.1427194", "Ann", "line 40: got no number as a sample"),
         ],
     )
-    def test_damage(self, file, refused, tmp_path, old, new, said):
+    def test_damage(self, file, refused, tmp_path, old, new, message):
         text = refused(changed(tmp_path, file, (old, new)))
-        assert said in text
+        assert message in text
         assert "Ann" not in text.rpartition(".csv:")[2]

@@ -91,7 +91,7 @@ def test_cfts_gives_the_published_waveforms_and_labels(imported, recordings):
 
 
 def test_labels_lie_within_a_sample_of_an_extremum_but_for_five_near_threshold(imported):
-    """At 15 and 20 dB five labels lie 0.06 to 0.18 ms off: no filter that was tried puts a peak under all of them."""
+    """At 15 and 20 dB five labels are off by 0.06 to 0.18 ms with every filter that was tried."""
     off = []
     for row in imported["epl-cfts"]:
         signal = np.array(row["signal"])
@@ -102,8 +102,8 @@ def test_labels_lie_within_a_sample_of_an_extremum_but_for_five_near_threshold(i
     assert sorted(off) == [15, 15, 15, 15, 20]
 
 
-def test_the_digest_agrees_where_its_missing_beginning_no_longer_counts(imported, recordings):
-    """It has no samples before the stimulus, so that the filter begins otherwise; 6 ms later that has died away."""
+def test_the_digest_agrees_after_the_effect_of_its_missing_start(imported, recordings):
+    """It has no samples before the stimulus, so the filter starts differently; 6 ms later the effect is gone."""
     halves = defaultdict(list)
     for row in published(recordings, "human_click_shipm"):
         if row["subject_id"] == "H1":

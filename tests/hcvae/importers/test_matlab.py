@@ -103,7 +103,7 @@ def test_mapping_of_a_struct_array(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mapping", "said"),
+    ("mapping", "message"),
     [
         ({}, "signal"),
         ({"signal": "waves"}, "did you mean 'wave'"),
@@ -115,10 +115,10 @@ def test_mapping_of_a_struct_array(tmp_path):
         ({"signal": "wave", "time_ms": "uneven"}, "uneven steps"),
     ],
 )
-def test_mappings_that_do_not_fit(tmp_path, mapping, said):
+def test_mappings_that_do_not_fit(tmp_path, mapping, message):
     content = {"wave": np.ones((2, 20)), "five": np.ones(5), "nan": np.full((2, 20), np.nan)}
     savemat(tmp_path / "m.mat", content | {"uneven": np.arange(20.0) ** 2})
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         read(tmp_path / "m.mat", **mapping)
 
 
@@ -149,7 +149,7 @@ def nested(levels: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (nested(20), "levels of cells"),
         (matrix(6, (2**30, 2**30), element(9, bytes(8))), "an array of"),
@@ -164,15 +164,15 @@ def nested(levels: int) -> bytes:
     ],
     ids=["depth", "numbers", "cells", "expansion", "zlib", "size", "end", "text", "type", "fields"],
 )
-def test_hostile_version_5(tmp_path, monkeypatch, content, said):
+def test_hostile_version_5(tmp_path, monkeypatch, content, message):
     monkeypatch.setattr(matlab_version_5, "MAX_BYTES", 2 * 2**20)
     (tmp_path / "h.mat").write_bytes(HEADER + content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         read(tmp_path / "h.mat")
 
 
 def test_100_000_nested_cells(tmp_path):
-    """scipy's reader ends the process here."""
+    """scipy's reader crashes the process here."""
     parts, size = [], len(nested(0)) - 8
     for _ in range(100_000):
         held = element(6, struct.pack("<II", 1, 0)) + element(5, struct.pack("<2i", 1, 1)) + element(1, b"")
@@ -210,7 +210,7 @@ def test_values_are_those_that_scipy_wrote(tmp_path, compress):
 
 @pytest.mark.parametrize("seed", range(200))
 def test_damaged_bytes(tmp_path_factory, seed):
-    """Any byte may be wrong: a user's error, or waveforms, but never anything else."""
+    """With any byte wrong: a UserError or waveforms, never anything else."""
     folder = tmp_path_factory.getbasetemp()
     path, _ = exported(folder / "damaged.mat")
     random, content = np.random.default_rng(seed), bytearray(path.read_bytes())
@@ -272,7 +272,7 @@ class TestVersion73:
             np.testing.assert_array_equal(mine.signal_uv, same.signal_uv)
             assert mine.values == same.values
 
-    def test_data_elsewhere_is_refused(self, make, h5py, tmp_path):
+    def test_data_in_other_files_are_refused(self, make, h5py, tmp_path):
         with h5py.File(tmp_path / "other.h5", "w") as other:
             other["secret"] = np.ones((5, 2))
 
@@ -299,8 +299,8 @@ class TestVersion73:
             cell = file.create_dataset("w", (1, 1), h5py.ref_dtype)
             cell[0, 0] = cell.ref
 
-        for fill, said in ((huge, "split the file"), (circle, "levels")):
-            with pytest.raises(UserError, match=said):
+        for fill, message in ((huge, "split the file"), (circle, "levels")):
+            with pytest.raises(UserError, match=message):
                 read(make(fill), signal="w", sampling_rate_hz="1")
 
     @pytest.mark.parametrize("length", [100, 520, 1500])

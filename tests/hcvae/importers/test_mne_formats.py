@@ -67,7 +67,7 @@ def test_a_difference_of_channels_and_another_window(tmp_path):
     assert "Ann" not in str([r.values for r in found])
 
 
-def test_only_the_stimuli_asked_for_and_no_bad_ones(tmp_path):
+def test_only_the_mapped_stimuli_and_no_bad_ones(tmp_path):
     texts = ["click", "tone", "click", "click", "click"]
     path = write_edf(tmp_path / "a.edf", texts, Cz=CZ)
     with pytest.raises(UserError, match=r"stimuli of 2 names would be averaged together: 'click' \(4\), 1 others"):
@@ -81,7 +81,7 @@ def test_only_the_stimuli_asked_for_and_no_bad_ones(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["boundary", "New Segment/", "BAD boundary", "Comment/eyes open"])
-def test_marks_that_are_no_stimuli(tmp_path, text):
+def test_annotations_that_are_not_stimuli(tmp_path, text):
     path = write_edf(tmp_path / "a.edf", ["click", "click", text, "click", "click"], Cz=CZ)
     np.testing.assert_allclose([r.signal_uv for r in read(path)], epochs(CZ, [0.1, 0.3]), atol=0.002)
 
@@ -138,7 +138,7 @@ def test_brainvision(brainvision):
 
 @pytest.mark.parametrize("name", ["../b.eeg", "/etc/passwd", "link.eeg", "none.eeg"])
 @pytest.mark.parametrize("entry", ["DataFile=b.eeg", "MarkerFile=b.vmrk"])
-def test_brainvision_files_elsewhere_are_refused(brainvision, tmp_path_factory, entry, name):
+def test_brainvision_files_in_other_folders_are_refused(brainvision, tmp_path_factory, entry, name):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "x"
     elsewhere.write_bytes(b"0" * 1000)
     (brainvision.parent / "link.eeg").symlink_to(elsewhere)
@@ -163,7 +163,7 @@ def test_own_edf_needs_no_options(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mapping", "said"),
+    ("mapping", "message"),
     [
         ({}, "2 channels"),
         ({"signal": "Fz"}, "no channel 'Fz'"),
@@ -174,14 +174,14 @@ def test_own_edf_needs_no_options(tmp_path):
         ({"signal": "Cz", "delay_ms": "soon"}, "time in ms"),
     ],
 )
-def test_mappings_that_do_not_fit(tmp_path, mapping, said):
+def test_mappings_that_do_not_fit(tmp_path, mapping, message):
     path = write_edf(tmp_path / "a.edf", ["click"] * 5)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         read(path, **mapping)
 
 
 @pytest.mark.parametrize(
-    ("at", "text", "said"),
+    ("at", "text", "message"),
     [
         (184, "99999999", "signals in a header"),
         (236, "99999999", "of which"),
@@ -193,12 +193,12 @@ def test_mappings_that_do_not_fit(tmp_path, mapping, said):
         (256 + 216 * 3, "0       ", "of which"),
     ],
 )
-def test_hostile_headers(tmp_path, at, text, said):
+def test_hostile_headers(tmp_path, at, text, message):
     path = write_edf(tmp_path / "a.edf", ["click"] * 5)
     content = bytearray(path.read_bytes())
     content[at : at + len(text)] = text.encode()
     path.write_bytes(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         read(path, signal="Cz")
 
 
@@ -223,7 +223,7 @@ def test_other_files_are_not_recognised(recordings):
     assert not FORMAT.recognises(Path("a.edf"), b"")
 
 
-def test_what_bids_puts_beside_a_recording_goes_with_it(tmp_path):
+def test_bids_files_beside_a_recording_are_companions(tmp_path):
     beside = {f"sub-1_task-abr_{name}" for name in ("events.tsv", "channels.tsv", "eeg.json")}
     others = {"sub-1_task-abr_eeg.edf", "sub-2_task-abr_events.tsv", "participants.tsv"}
     for name in beside | others:

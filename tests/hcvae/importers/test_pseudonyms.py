@@ -19,14 +19,14 @@ def test_it_is_the_hmac_of_the_identity():
     assert pseudonyms.pseudonym(data, b"Jefe") == "s" + base64.b32encode(published).decode()[:12].lower()
 
 
-def test_writing_differences_do_not_count_and_keys_do():
+def test_spelling_does_not_change_pseudonyms_and_keys_do():
     key, other = pseudonyms.new_key(), pseudonyms.new_key()
     assert pseudonyms.pseudonym(" ANN Example", key) == pseudonyms.pseudonym("Ann example ", key)
     assert pseudonyms.pseudonym("Ann", key) != pseudonyms.pseudonym("Ann", other)
     assert pseudonyms.pseudonym("Ann", key) != pseudonyms.pseudonym("Anna", key)
 
 
-def test_a_key_file_is_the_owners_alone(tmp_path):
+def test_only_the_owner_can_read_a_key_file(tmp_path):
     path, key = tmp_path / "new" / "key", pseudonyms.new_key()
     pseudonyms.write_key(key, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -37,7 +37,7 @@ def test_a_key_file_is_the_owners_alone(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "secret", "00" * 31])
-def test_what_is_no_key_is_refused_without_showing_it(tmp_path, content):
+def test_an_invalid_key_is_refused_without_showing_it(tmp_path, content):
     path = tmp_path / "key"
     path.write_text(content)
     path.chmod(0o600)

@@ -1,4 +1,4 @@
-"""CSV and Excel: both layouts, and what a table of cells can have wrong."""
+"""CSV and Excel: both layouts, and malformed tables."""
 
 import sys
 import zipfile
@@ -58,7 +58,7 @@ def read(saved, **mapping):
     return list(form.read(path, ReadOptions(mapping=mapping)))
 
 
-def test_a_waveform_a_row(save):
+def test_one_waveform_a_row(save):
     first, second = read(save(ROWS), stimulus_level_db="dB", unit="mV")
     np.testing.assert_allclose(first.signal_uv, [1500, 2000, -3000])
     np.testing.assert_allclose(second.signal_uv, [0, 250, 1])
@@ -66,7 +66,7 @@ def test_a_waveform_a_row(save):
     assert [r.values for r in (first, second)] == [{"stimulus_level_db": 80}, {"stimulus_level_db": None}]
 
 
-def test_a_waveform_a_column(save):
+def test_one_waveform_a_column(save):
     first, second = read(save(COLUMNS), layout="columns", stimulus_level_db="Level", ear="Ear", n_averages="250")
     np.testing.assert_allclose([first.signal_uv, second.signal_uv], [[0.1, 0.3, 0.5], [0.2, 0.4, 0.6]])
     assert (first.sampling_rate_hz, first.start_ms, first.subject) == (20000.0, 1.0, None)
@@ -74,7 +74,7 @@ def test_a_waveform_a_column(save):
 
 
 @pytest.mark.parametrize(
-    ("rows", "mapping", "said"),
+    ("rows", "mapping", "message"),
     [
         ([["a", "b"], [1, 2]], {}, "none like"),
         ([*ROWS, ["c", 1, 2, 3, "x"]], {}, "line 4, column 5: got text"),
@@ -89,8 +89,8 @@ def test_a_waveform_a_column(save):
         ([*COLUMNS, [1.15, 1, 2, 3]], {"layout": "columns"}, "line 7.*4 cells"),
     ],
 )
-def test_cells_that_do_not_fit(save, rows, mapping, said):
-    with pytest.raises(UserError, match=said):
+def test_cells_that_do_not_fit(save, rows, mapping, message):
+    with pytest.raises(UserError, match=message):
         read(save(rows), **mapping)
 
 

@@ -1,4 +1,4 @@
-"""The way of a recording onto the grid, against closed forms."""
+"""Processing of a recording up to the grid, against closed forms."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def sine(times_ms, hz=800.0):
 
 
 @pytest.mark.parametrize(("rate_hz", "start_ms"), [(20_000.0, 0.0), (24_414.0625, -2.2), (48_000.0, -1.013), (1e5, 0)])
-def test_other_rates_and_beginnings_come_onto_one_grid(rate_hz, start_ms):
+def test_other_rates_and_start_times_come_onto_one_grid(rate_hz, start_ms):
     got = on_grid(recording(sine, rate_hz=rate_hz, start_ms=start_ms), Steps())
     inside = slice(20, 180)  # the low-pass of faster recordings starts up at their ends
     np.testing.assert_allclose(got[inside], sine(Grid().times_ms)[inside], atol=2e-3)
@@ -40,7 +40,7 @@ def test_fast_recordings_are_not_aliased():
     assert np.abs(got[20:180]).max() < 0.01  # 800 Hz at full height, if every fifth sample were taken
 
 
-def test_inverted_recordings_are_turned():
+def test_invert_changes_the_sign():
     one = recording(sine)
     np.testing.assert_array_equal(on_grid(one, Steps(invert=True)), -on_grid(one, Steps()))
 
@@ -56,7 +56,7 @@ def test_inverted_recordings_are_turned():
         ({"usual_averaging": Averaging((4,), None, 0.5)}, "sweep of more than 0.5 uV after"),
     ],
 )
-def test_what_cannot_be_used_is_left_out_with_the_reason(fields, reason):
+def test_unusable_recordings_are_left_out_with_the_reason(fields, reason):
     with pytest.raises(RecordingSkipped, match=reason):
         on_grid(recording(**{"signal_of": sine, **fields}), Steps())
 
@@ -85,7 +85,7 @@ def test_blocks_take_consecutive_sweeps_of_one_condition_in_turn():
     assert rows[2].values["residual_noise_uv"] == pytest.approx(np.sqrt(4 / 3))
 
 
-def test_halves_tell_their_noise():
+def test_residual_noise_of_halves():
     noise = np.random.default_rng(0).normal(0, 0.3, (2, 20_000))
     rows = [
         Row(np.sin(np.arange(20_000)) + noise[half - 1], {"half": half, "recording_index": 1}, "a", None)

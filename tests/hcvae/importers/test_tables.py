@@ -1,4 +1,4 @@
-"""Arrow tables: our own, and others through a mapping."""
+"""Arrow tables: our own, and other tables through a mapping."""
 
 import numpy as np
 import pyarrow as pa
@@ -63,7 +63,7 @@ def test_the_real_tables(recordings):
         assert [r.peaks is not None for r in found] == [any(valid) for valid in table["peak_valid"].to_pylist()]
 
 
-def test_a_sample_a_column(tmp_path):
+def test_one_sample_a_column(tmp_path):
     table = pa.table({"dB": [50] * 300} | {f"s{n}": WAVES[:, n] for n in range(16)})
     path = write(table, tmp_path / "t.parquet")
     found = read(path, signal="s*", sampling_rate_hz="16000", unit="mV", stimulus_level_db="dB")
@@ -73,7 +73,7 @@ def test_a_sample_a_column(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("columns", "mapping", "said"),
+    ("columns", "mapping", "message"),
     [
         ({"wave": [[1.0, 2.0]]}, {}, "mapping of signal"),
         ({"signal": [[1.0, 2.0]]}, {}, "sampling_rate_hz"),
@@ -85,8 +85,8 @@ def test_a_sample_a_column(tmp_path):
         ({"signal": [[1.0, 2.0]]}, {"sampling_rate_hz": "1", "ear": "eear"}, "no 'eear'"),
     ],
 )
-def test_columns_that_do_not_fit(tmp_path, columns, mapping, said):
-    with pytest.raises(UserError, match=said):
+def test_columns_that_do_not_fit(tmp_path, columns, mapping, message):
+    with pytest.raises(UserError, match=message):
         read(write(pa.table(columns), tmp_path / "t.parquet"), **mapping)
 
 

@@ -111,7 +111,7 @@ def test_other_records_by_a_mapping(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../{}", "/etc/passwd", "C:\\x.dat", "sub/x.dat", "s3://bucket/x.dat", "link.dat"])
-def test_files_elsewhere_are_refused(raw, tmp_path, name):
+def test_files_in_other_folders_are_refused(raw, tmp_path, name):
     path, _ = raw
     (tmp_path / "below").mkdir()
     outside = tmp_path / "n8_evoked_raw_95_F1_R9.dat"
@@ -124,7 +124,7 @@ def test_files_elsewhere_are_refused(raw, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("10710", "107100000000", "but a data file of"),
         ("10710", "0", "no signals or samples"),
@@ -134,13 +134,13 @@ def test_files_elsewhere_are_refused(raw, tmp_path, name):
         ("2002", "99999", "trial length"),
         ("2.4011e-11/nV", "2.4011e-11/Pa", "one channel"),
         ("n8_evoked_raw_95_F1_R9 2", "n8_evoked_raw_95_F1_R9/3 2", "."),
-        (".dat", ".xyz", "that is not there"),
+        (".dat", ".xyz", "a missing file"),
     ],
 )
-def test_hostile_headers(raw, old, new, said):
+def test_hostile_headers(raw, old, new, message):
     path, _ = raw
     path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         list(FORMAT.read(path, ReadOptions()))
 
 
@@ -177,7 +177,7 @@ def marked(tmp_path):
     return path, (abr / 10).reshape(8, TRIAL)
 
 
-def test_annotations_of_different_names_are_kept_apart(marked):
+def test_annotations_with_different_names_are_separated(marked):
     path, trials = marked
     with pytest.raises(UserError, match=r"stimuli of 2 names .*'high 70' \(4\), 'low 30' \(4\)"):
         read(path, trial_samples=str(TRIAL))
@@ -189,7 +189,7 @@ def test_annotations_of_different_names_are_kept_apart(marked):
 
 
 @pytest.mark.parametrize("idle", [0, 5])
-def test_codes_of_a_trigger_are_kept_apart(tmp_path, idle):
+def test_codes_of_a_trigger_are_separated(tmp_path, idle):
     trigger, abr = np.full(300 + 4 * TRIAL, idle), RANDOM.integers(-1000, 1000, 300 + 4 * TRIAL)
     for number, start in enumerate(300 + TRIAL * np.arange(4)):
         trigger[start : start + 50] = idle + 1 + number % 2
