@@ -3,12 +3,9 @@
 python -m benchmarks.kills --rounds 20     # goes on where it ended; writes the table that docs/resume.md quotes
 """
 
-import contextlib
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,9 +19,10 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 from rich.console import Console
 
-from benchmarks.postgres import postgres_server
 from hcvae import command_line
 from hcvae.bundle import load
+from tests.fixtures.postgres import postgres_server
+from tests.fixtures.running_search import RunningSearch, newest_checkpoint
 from tune.report.results import SearchResult
 from tune.study.folder import StudyFolder
 from tune.study.leases import lease_of
@@ -32,7 +30,6 @@ from tune.study.trial_attributes import attributes_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "kills"
-MARK = "HCVAE_KILLS_ROUND"
 EPOCHS = 6
 CHECKS = ("finished", "none running", "numbers", "continued", "own folders", "histories", "bundles")
 
@@ -80,7 +77,7 @@ def one_round(database: str, index: int, url: str | None, folder: Path, trials: 
     with_ray, epochs = bool(index % 2), draw.randrange(1, trials * EPOCHS - 1)
     config = folder / "config.json"
     config.write_text(json.dumps(_config(f"round-{index}", folder, url, trials)))
-    search = Search(config)
+    search = RunningSearch(config)
     try:
         search.wait_for_epochs(epochs)
         time.sleep(draw.random())
@@ -91,7 +88,7 @@ def one_round(database: str, index: int, url: str | None, folder: Path, trials: 
             for trial in running_trials(study)
         }
         started = time.perf_counter()
-        again = Search(config)
+        again = RunningSearch(config)
         first = again.first_epochs()
         code = again.process.wait()
         seconds = time.perf_counter() - started
@@ -147,73 +144,10 @@ class Interrupted:
     """Of its newest checkpoint; 0 for none."""
 
 
-class Search:
-    """A search in processes of its own, and what it says."""
-
-    def __init__(
-        self, config: Path, program: Sequence[str] = ("-m", "jobs.search"), errors: str | Path = os.devnull
-    ) -> None:
-        self._mark = f"{config}:{time.monotonic()}"
-        with open(errors, "w") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, *program, "--config", str(config), "--log-json"],
-                cwd=ROOT,
-                env={**os.environ, MARK: self._mark, "OMP_NUM_THREADS": "1"},
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-            )
-
-    def events(self) -> Iterator[dict[str, Any]]:
-        """What it tells as it goes on."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            yield json.loads(line)
-
-    def wait_for_epochs(self, number: int) -> None:
-        """Until all trials together have told of `number` epochs."""
-        told = 0
-        for event in self.events():
-            told += event["event"] == "epoch"
-            if told == number:
-                return
-        raise RuntimeError(f"the search ended after {told} epochs")
-
-    def first_epochs(self) -> dict[int, float]:
-        """To its end: the first epoch that each trial tells of."""
-        first: dict[int, float] = {}
-        for event in self.events():
-            if event["event"] == "epoch":
-                first.setdefault(event["trial"], event["metrics"]["epoch"])
-        return first
-
-    def kill(self, with_ray: bool) -> None:
-        """SIGKILL for the driver, and for all that it started or for nothing else."""
-        self.process.kill()
-        self.process.wait()
-        for number in self._started() if with_ray else ():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
-
-    def _started(self) -> list[int]:
-        found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and f"{MARK}={self._mark}".encode() in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-        return found
-
-
 def running_trials(study: Path) -> list[FrozenTrial]:
     """Trials of a study that have not ended."""
     found: list[FrozenTrial] = StudyFolder(study).load().get_trials(states=(TrialState.RUNNING,))
     return found
-
-
-def newest_checkpoint(study: Path, number: int) -> int:
-    """The newest checkpointed epoch of a trial; 0 for none."""
-    found = study.glob(f"trials/{number}/attempt-*/checkpoint/epoch-????")
-    return max((int(checkpoint.name.removeprefix("epoch-")) for checkpoint in found), default=0)
 
 
 def make_table(rows: Sequence[Row]) -> str:

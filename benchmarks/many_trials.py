@@ -28,13 +28,13 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 import tune.search
 from benchmarks.many_trials_clock import Times, resident_mib, watched
 from benchmarks.many_trials_report import Row, Run, Snapshot, write_report
-from benchmarks.postgres import postgres_server
 from benchmarks.processor import processor
 from benchmarks.science import revision
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.training import fit
+from tests.fixtures.postgres import postgres_server
 from tune.config import SearchConfig
 from tune.pareto import OBJECTIVES, Point
 from tune.placement.resources import trial_resources

@@ -16,8 +16,8 @@ from hcvae.bundle.reading import sha256_of
 from hcvae.bundle.versions import FORMAT_VERSION, UPGRADES
 from hcvae.errors import UserError
 from hcvae.generation import families, generate
+from tests.fixtures.bundles import VERSION_1
 
-VERSION_1 = Path(__file__).parent / "bundles" / "version-1"
 WEIGHTS = "model.safetensors"
 
 

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 import hcvae
-from benchmarks.object_store import ObjectStore
 from hcvae.bundle import Bundle, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -25,6 +24,7 @@ from hcvae.generation import generate as draw
 from hcvae.models import build
 from hcvae.storage import StoragePath
 from jobs import generate
+from tests.fixtures.object_store import ObjectStore
 
 ROOT = Path(__file__).resolve().parents[2]
 

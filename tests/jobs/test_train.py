@@ -14,13 +14,13 @@ import torch
 from rich.console import Console
 
 import hcvae
-from benchmarks.object_store import ObjectStore
 from hcvae.config import Config
 from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.evaluation import own_rows
 from hcvae.storage import StoragePath
 from jobs import train
+from tests.fixtures.object_store import ObjectStore
 from tune.report.results import SearchResult
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

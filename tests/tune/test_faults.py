@@ -15,9 +15,9 @@ from ray._common.utils import get_system_memory
 from ray._private.utils import get_used_memory
 
 import hcvae
-from benchmarks.kills import Search, newest_checkpoint
 from hcvae.errors import UserError
-from tune.config import SearchConfig
+from tests.fixtures.running_search import RunningSearch, newest_checkpoint
+from tests.fixtures.studies import SmallSearch
 from tune.report.results import SearchResult
 from tune.study.folder import StudyFolder
 from tune.study.leases import lease_of
@@ -25,7 +25,6 @@ from tune.study.lock import locked_folder
 from tune.study.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services
-SmallSearch = Callable[..., SearchConfig]
 EPOCHS = 40
 PROGRAM = """
 import sys
@@ -69,11 +68,11 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def start(config: Path, errors: Path, patience_s: float = 60) -> Search:
-    return Search(config, ("-c", PROGRAM.format(patience_s=patience_s)), errors)
+def start(config: Path, errors: Path, patience_s: float = 60) -> RunningSearch:
+    return RunningSearch(config, ("-c", PROGRAM.format(patience_s=patience_s)), errors)
 
 
-def actor(search: Search) -> psutil.Process:
+def actor(search: RunningSearch) -> psutil.Process:
     """The process that trains."""
     started = psutil.Process(search.process.pid).children(recursive=True)
     [found] = [process for process in started if process.name().startswith("ray::ImplicitFun")]
@@ -86,7 +85,7 @@ def refusals(what: Path, since: float) -> int:
     return sum(log.read_text().count(f"cannot write {what}") for log in logs)
 
 
-def refuse(disk: Disk, search: Search, what: Path, since: float) -> None:
+def refuse(disk: Disk, search: RunningSearch, what: Path, since: float) -> None:
     """Fill the disk until the trial cannot write to `what`; it stands still while there is room."""
     before, process = refusals(what, since), actor(search)
     process.suspend()
@@ -112,7 +111,7 @@ def take_memory(limit: float, until: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def wait_for_epoch(search: Search, trial: int, epoch: int) -> None:
+def wait_for_epoch(search: RunningSearch, trial: int, epoch: int) -> None:
     for event in search.events():
         if event["event"] == "epoch" and event["trial"] == trial and event["metrics"]["epoch"] >= epoch:
             return
@@ -202,7 +201,7 @@ def test_a_trial_of_two_workers_outlives_its_leader(small_search: SmallSearch, t
     config = small_search(trials=1, workers=2, training=training)
     file = tmp_path / "config.json"
     file.write_text(config.model_dump_json())
-    search = Search(file)
+    search = RunningSearch(file)
     wait_for_epoch(search, 0, 3)
     for process in psutil.Process(search.process.pid).children(recursive=True):
         if process.name().startswith("ray::ImplicitFu"):

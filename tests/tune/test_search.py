@@ -17,6 +17,7 @@ import hcvae
 from hcvae.errors import UserError
 from hcvae.training.diagnosis import diagnose
 from hcvae.training.precision import PrecisionChoice
+from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.report.results import SearchResult
 from tune.search import plan_search, run_search
@@ -27,8 +28,6 @@ from tune.study.opening import git_revision
 from tune.study.trial_attributes import attributes_of
 
 ROOT = Path(__file__).resolve().parents[2]
-
-SmallSearch = Callable[..., SearchConfig]
 
 
 @pytest.mark.usefixtures("cluster")

@@ -1,7 +1,6 @@
 """Searches that stop trials, or themselves, before the end."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -9,13 +8,13 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 import hcvae
+from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.early_stopping.moasha import MOASHA
 from tune.search import plan_search, run_search
 from tune.study.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.usefixtures("cluster")
-SmallSearch = Callable[..., SearchConfig]
 EARLY = {"eta": 2, "min_epochs": 1}
 LONG = {"epochs": 8, "early_stopping_patience": None, "checkpoint_every_epochs": 100}
 

@@ -7,6 +7,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from hcvae.errors import UserError
+from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.report.results import SearchResult
 from tune.space.search_space import GLOBAL, LOCAL
@@ -23,7 +24,6 @@ from tune.study.opening import n_finished, open_study
 from tune.study.pareto_archive import Front
 from tune.study.samplers import ask
 
-SmallSearch = Callable[..., SearchConfig]
 RATIO, KL, LOCAL_KL = "model.early_signal_ratio", "training.loss_weights.global_kl", "training.loss_weights.local_kl"
 SWAP = "training.loss_weights.swap"
 

@@ -16,8 +16,9 @@ import pytest
 from optuna.trial import TrialState
 
 import hcvae
-from benchmarks.kills import Search
-from benchmarks.postgres import Server
+from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.running_search import RunningSearch
+from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.report.html import html_report
 from tune.report.results import SearchResult
@@ -26,7 +27,6 @@ from tune.study.leases import lease_of
 from tune.study.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services
-SmallSearch = Callable[..., SearchConfig]
 ROOT = Path(__file__).resolve().parents[2]
 IMPATIENT = """
 import sys
@@ -50,12 +50,12 @@ def written(tmp_path: Path) -> Callable[[SearchConfig], Path]:
 
 
 @pytest.fixture
-def search() -> Iterator[Callable[[Path], Search]]:
+def search() -> Iterator[Callable[[Path], RunningSearch]]:
     """Starts searches that soon take silence for death, and ends what they leave behind."""
-    searches: list[Search] = []
+    searches: list[RunningSearch] = []
 
-    def start(config: Path) -> Search:
-        searches.append(Search(config, ("-c", IMPATIENT)))
+    def start(config: Path) -> RunningSearch:
+        searches.append(RunningSearch(config, ("-c", IMPATIENT)))
         return searches[-1]
 
     yield start
@@ -76,7 +76,7 @@ def test_two_searches_share_a_budget_outlive_a_restart_of_the_database_and_show_
     small_search: SmallSearch,
     written: Callable[[SearchConfig], Path],
     tmp_path: Path,
-    postgres: Server,
+    postgres: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HCVAE_TEST_URL", postgres.secret_url)
@@ -145,9 +145,9 @@ def test_two_searches_share_a_budget_outlive_a_restart_of_the_database_and_show_
 def test_a_search_that_was_silent_has_lost_its_trial(
     small_search: SmallSearch,
     written: Callable[[SearchConfig], Path],
-    search: Callable[[Path], Search],
+    search: Callable[[Path], RunningSearch],
     tmp_path: Path,
-    postgres: Server,
+    postgres: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its driver is stopped for a while. Its actor goes on with it, into the folder of its own attempt."""
@@ -183,9 +183,9 @@ def test_a_search_that_was_silent_has_lost_its_trial(
 def test_a_search_that_waits_for_another_s_trial_or_for_the_database_can_be_stopped(
     small_search: SmallSearch,
     written: Callable[[SearchConfig], Path],
-    search: Callable[..., Search],
+    search: Callable[..., RunningSearch],
     tmp_path: Path,
-    postgres: Server,
+    postgres: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
@@ -194,7 +194,7 @@ def test_a_search_that_waits_for_another_s_trial_or_for_the_database_can_be_stop
     first = search(config)
     first.wait_for_epochs(1)
     for number in (signal.SIGTERM, signal.SIGINT):
-        second = Search(config, errors=tmp_path / "errors")
+        second = RunningSearch(config, errors=tmp_path / "errors")
         assert any(event["event"] == "waiting" for event in second.events())
         if number == signal.SIGINT:
             postgres.control("stop", "--mode=immediate")
