@@ -23,6 +23,7 @@ from rich.console import Console
 from benchmarks.early_stopping_replay import ARMS, Curve, replays
 from benchmarks.early_stopping_report import Live, write_report
 from benchmarks.processor import processor
+from benchmarks.records import RESULTS
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -33,8 +34,8 @@ from tune.early_stopping.moasha import MOASHA
 from tune.space.search_space import ParameterValue, apply, suggest
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "early-stopping"
-CURVES, LIVE = RESULTS / "curves.jsonl", RESULTS / "live.jsonl"
+EARLY_STOPPING = RESULTS / "early-stopping"
+CURVES, LIVE = EARLY_STOPPING / "curves.jsonl", EARLY_STOPPING / "live.jsonl"
 RECORDED_BASE = "base-"
 """Before the name of a base configuration, in the name of the file that holds it."""
 SEEDS = range(5)
@@ -156,7 +157,7 @@ def fingerprint() -> str:
     Options that came later than a recorded one count as left at their defaults there.
     """
     base = _base()
-    for file in sorted(RESULTS.glob(f"{RECORDED_BASE}*.json")):
+    for file in sorted(EARLY_STOPPING.glob(f"{RECORDED_BASE}*.json")):
         with suppress(ValidationError):  # of an option that there is no longer
             if Config.model_validate_json(file.read_text()) == Config.model_validate(base):
                 return file.stem.removeprefix(RECORDED_BASE)
@@ -165,8 +166,8 @@ def fingerprint() -> str:
 
 def keep_base() -> None:
     """Record the base configuration beside its results."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    file = RESULTS / f"{RECORDED_BASE}{fingerprint()}.json"
+    EARLY_STOPPING.mkdir(parents=True, exist_ok=True)
+    file = EARLY_STOPPING / f"{RECORDED_BASE}{fingerprint()}.json"
     if not file.exists():
         file.write_text(json.dumps(_base(), indent=1, sort_keys=True) + "\n")
 

@@ -1,6 +1,6 @@
-"""Does a search survive the death of its processes? Kills searches at random moments, and repeats their commands.
+"""Does a search survive the death of its processes? Kills searches at random moments and repeats their commands.
 
-python -m benchmarks.kills --rounds 20     # goes on where it ended; writes the table that docs/resume.md quotes
+python -m benchmarks.kills --rounds 20     # continues where it ended; prints the table that docs/resume.md quotes
 """
 
 import json
@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 from rich.console import Console
 
+from benchmarks.records import RESULTS
 from hcvae import command_line
 from hcvae.bundle import load
 from tests.fixtures.postgres import postgres_server
@@ -29,7 +30,7 @@ from tune.study.leases import lease_of
 from tune.study.trial_attributes import attributes_of
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "kills"
+KILLS = RESULTS / "kills.jsonl"
 EPOCHS = 6
 CHECKS = ("finished", "none running", "numbers", "continued", "own folders", "histories", "bundles")
 
@@ -49,11 +50,9 @@ class Kills(command_line.Command):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the rounds that are not recorded yet, then write the table."""
+    """Run the rounds that are not recorded yet, then print the table."""
     command = command_line.parse(Kills, arguments)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    record = RESULTS / "rounds.jsonl"
-    rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    rows = recorded()
     known = {(row["database"], row["round"]) for row in rows}
     with postgres_server() as server:
         os.environ["PGPASSFILE"] = str(server.password_file)
@@ -63,12 +62,16 @@ def run(arguments: Sequence[str]) -> int:
                 if (database, index) not in known:
                     with tempfile.TemporaryDirectory() as folder:
                         rows.append(one_round(database, index, url, Path(folder)))
-                    record.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+                    KILLS.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
                     Console().print(rows[-1], highlight=False)
     table = make_table(rows)
-    (RESULTS / "table.md").write_text(table)
     print(table)
     return 0 if all(not row["failed"] for row in rows) else 1
+
+
+def recorded() -> list[Row]:
+    """Return the recorded rounds."""
+    return [json.loads(line) for line in KILLS.read_text().splitlines()] if KILLS.exists() else []
 
 
 def one_round(database: str, index: int, url: str | None, folder: Path, trials: int = 12) -> Row:

@@ -26,9 +26,11 @@ from rich.console import Console
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import tune.search
+from benchmarks import records
 from benchmarks.many_trials_clock import Times, resident_mib, watched
 from benchmarks.many_trials_report import Row, Run, Snapshot, write_report
 from benchmarks.processor import processor
+from benchmarks.records import RESULTS
 from benchmarks.science import revision
 from hcvae import command_line
 from hcvae.config import Config
@@ -45,7 +47,7 @@ from tune.trial.outcome import Message, Outcome
 from tune.trial.trainable import make_trainable
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "many-trials"
+MANY_TRIALS = RESULTS / "many-trials.jsonl"
 FIRST_STEPS = "first-steps"
 """Folder with a file for each trial: when its training took its first step, or its trial that does not train began."""
 BASE = SearchConfig.model_validate(
@@ -89,12 +91,11 @@ class ManyTrials(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Run the benchmark."""
     command = command_line.parse(ManyTrials, arguments)
-    RESULTS.mkdir(parents=True, exist_ok=True)
     measured_on, measured = processor(), revision()
 
     def keep(rows: Sequence[Row]) -> None:
         made = Run(name=command.name, machine=measured_on, revision=measured, rows=tuple(rows))
-        (RESULTS / f"{made.name}.json").write_text(made.model_dump_json(indent=1) + "\n")
+        records.write(MANY_TRIALS, made.model_dump(mode="json"), key="name")
         Console().print(f"{rows[-1].trials} trials, {rows[-1].elapsed_ms:.0f} ms each", highlight=False)
 
     storage = Path(tempfile.mkdtemp(prefix="many-trials-"))
@@ -103,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
             search(command, storage, url, keep)
     finally:
         shutil.rmtree(storage)
-    write_report(ROOT / "docs" / "benchmarks.md", RESULTS)
+    write_report(ROOT / "docs" / "benchmarks.md", MANY_TRIALS)
     return 0
 
 

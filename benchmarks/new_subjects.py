@@ -1,17 +1,17 @@
-"""How well is a subject reconstructed that no training saw? Writes its table into docs/science.md.
+"""How well is a subject reconstructed whom no training has seen? Writes its table into docs/science.md.
 
-python -m benchmarks.new_subjects     # goes on where it was interrupted; half an hour on 2 cores
+python -m benchmarks.new_subjects     # continues where it was interrupted; half an hour on 2 cores
 
 Each human of the recordings is held out in turn; the models see the other one, the mouse, the simulator.
 One human alone is no training set: coarse and fine cannot be told apart where only noise differs.
 """
 
-import json
 import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,15 @@ from rich.console import Console
 from rich.progress import Progress
 from sklearn.decomposition import PCA
 
+from benchmarks import records
 from benchmarks.processor import processor
+from benchmarks.records import RESULTS, Record
 from benchmarks.science import ROOT, as_json
 from benchmarks.science_report import between, spread
 from benchmarks.science_runs import RECORDED_TABLES, merged
 from hcvae import command_line
 from hcvae.bundle import Bundle, load
 from hcvae.config import Config
-from hcvae.data.atomic import written_whole
 from hcvae.data.dataset import next_in_cycle, prepare
 from hcvae.data.simulator import simulate
 from hcvae.data.split import row_codes
@@ -42,7 +43,7 @@ from hcvae.evaluation import evaluate_bundle, rows_of_tables
 from hcvae.metrics.reconstruction import cross_average_nmse, nmse
 from hcvae.training import preflight, train_bundle
 
-RESULTS = ROOT / "benchmarks" / "results" / "new-subjects"
+NEW_SUBJECTS = RESULTS / "new-subjects.jsonl"
 HUMAN, MOUSE = RECORDED_TABLES
 SUBJECTS = ("H1", "H3")
 MOUSE_SUBJECT = "M1"
@@ -124,24 +125,19 @@ def run(arguments: Sequence[str]) -> int:
     command = command_line.parse(NewSubjects, arguments)
     torch.set_num_threads(1)
     recordings, console = Path(os.environ.get("HCVAE_REAL_DATA", command.recordings)), Console()
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    todo = [
-        (seed, name, subject)
-        for seed in range(command.seeds)
-        for name in WAYS
-        for subject in SUBJECTS
-        if not _path(seed, name, subject).exists()
-    ]
+    done = records.read(NEW_SUBJECTS)
+    runs = product(range(command.seeds), WAYS, SUBJECTS)
+    todo = [one for one in runs if _key(*one) not in done]
     with tempfile.TemporaryDirectory() as scratch, Progress(console=console) as progress:
         bench = Bench(recordings, Path(scratch))
         task = progress.add_task("", total=len(todo))
         for seed, name, subject in todo:
             progress.update(task, description=f"{name}, {subject} held out, seed {seed}")
-            record = bench.measure(WAYS[name], subject, seed)
-            path = _path(seed, name, subject)
-            with written_whole(path) as temporary:
-                temporary.write_text(json.dumps({"way": name, "subject": subject, "seed": seed, **record}, indent=1))
-            console.print(f"{path.stem}: {record['measures']['cross_average_nmse']:.3f}", highlight=False)
+            key = _key(seed, name, subject)
+            record = {"key": key, "way": name, "subject": subject, "seed": seed}
+            record |= bench.measure(WAYS[name], subject, seed)
+            records.write(NEW_SUBJECTS, record)
+            console.print(f"{key}: {record['measures']['cross_average_nmse']:.3f}", highlight=False)
             progress.advance(task)
         found = table(bench)
     page = ROOT / "docs" / "science.md"
@@ -157,7 +153,7 @@ class Bench:
     recordings: Path
     scratch: Path
 
-    def measure(self, way: Way, subject: str, seed: int) -> dict[str, Any]:
+    def measure(self, way: Way, subject: str, seed: int) -> Record:
         """Train one model and evaluate it on `subject`."""
         bundle = self.train(way, subject, seed)
         rows = rows_of_tables(bundle, [str(self.of_one(subject))])
@@ -229,11 +225,11 @@ class Bench:
         }
 
 
-def trained_rows(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A row for each way of training: mean and standard deviation over the seeds, for each held-out human."""
+def trained_rows(recorded: Sequence[Record]) -> list[str]:
+    """Return a row for each way of training: mean and standard deviation over the seeds, for each held-out human."""
     rows = []
     for way in WAYS:
-        found = [record for record in records if record["way"] == way]
+        found = [record for record in recorded if record["way"] == way]
         seeds = len({record["seed"] for record in found})
         cells = [spread([r["measures"][name] for r in found if r["subject"] == subject]) for subject, name in COLUMNS]
         rows.append(f"| {way} ({seeds}) | {' | '.join(cells)} |")
@@ -241,12 +237,12 @@ def trained_rows(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def table(bench: Bench) -> str:
-    """What was trained, and below it what needs no training."""
-    records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    """Return the table: what was trained, and below it what needs no training."""
+    recorded = [*records.read(NEW_SUBJECTS).values()]
     lines = [
         f"| trained on (seeds) | {' | '.join(f'{subject}: {SHOWN[name]}' for subject, name in COLUMNS)} |",
         f"| --- |{' --- |' * len(COLUMNS)}",
-        *trained_rows(records),
+        *trained_rows(recorded),
     ]
     dims = Config.model_validate(BASE).model
     baselines = {
@@ -255,7 +251,7 @@ def table(bench: Bench) -> str:
     for name in baselines[SUBJECTS[0]]:
         cells = [f"{baselines[subject][name][measure]:.3f}" for subject, measure in COLUMNS]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    machines = sorted({record["machine"] for record in records})
+    machines = sorted({record["machine"] for record in recorded})
     return "\n".join([*lines, "", f"Measured on {'; '.join(machines)}."])
 
 
@@ -281,9 +277,9 @@ def _train(config: Mapping[str, Any], folder: Path) -> None:
     train_bundle(parsed, data, folder)
 
 
-def _path(seed: int, name: str, subject: str) -> Path:
+def _key(seed: int, name: str, subject: str) -> str:
     words = "".join(letter if letter.isalnum() else "-" for letter in name)
-    return RESULTS / f"{words}--{subject}--{seed}.json"
+    return f"{words}--{subject}--{seed}"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from benchmarks.records import RESULTS
 from tune.pareto import Point, compromise, pareto_front
 
 SEEDS = range(5)
@@ -22,7 +23,7 @@ PLAIN: dict[str, Any] = {"training": {"loss_weights": {"swap": 0.0, "global_kl":
 STANDARD: dict[str, Any] = {"model": {"model_type": "standard"}, "training": {"loss_weights": {"kl": 0.01}}}
 """The specification's standard CVAE."""
 MAIN = {"recommended": RECOMMENDED, "plain": PLAIN, "standard": STANDARD}
-SEARCHED = Path(__file__).parent / "results" / "science-search" / "trials.jsonl"
+SEARCHED = RESULTS / "science-search.jsonl"
 """The trials of `benchmarks/science_search.py`."""
 RECORDED_TABLES = ("human_click_shipm.parquet", "mouse_tone_shipm.parquet")
 
@@ -101,7 +102,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """A file name for it."""
+        """The name of the run in its file of records."""
         words = "".join(letter if letter.isalnum() or letter == "." else "-" for letter in self.name)
         return f"{self.group}--{words}--{self.seed}"
 

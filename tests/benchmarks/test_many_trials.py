@@ -43,11 +43,10 @@ def test_a_row_holds_milliseconds_a_trial(tmp_path: Path) -> None:
     assert (row.elapsed_ms, row.process_cpu_ms) == pytest.approx((200, 400))
     assert row.start_ms == pytest.approx((50, 95, 100))
 
-    page, results = tmp_path / "page.md", tmp_path / "results"
-    results.mkdir()
+    page, results = tmp_path / "page.md", tmp_path / "results.jsonl"
     first = Row.between(snapshot(0, 0.0, {}), before, [0.5])
     run = Run(name="sqlite", machine="two cores", revision="abc", rows=(first, row))
-    (results / "sqlite.json").write_text(run.model_dump_json())
+    results.write_text(run.model_dump_json() + "\n")
     page.write_text("before\n<!-- table: sqlite -->\nold\n<!-- end -->\nafter\n")
     write_report(page, results)
     text = page.read_text()

@@ -56,7 +56,7 @@ def exported(folder: StudyFolder) -> set[str]:
     return {bundle.name for bundle in folder.best.path.iterdir()}
 
 
-def test_the_front_is_exported_after_each_trial(opened: OpenedStudy) -> None:
+def test_the_models_of_the_front_are_exported_after_each_trial(opened: OpenedStudy) -> None:
     folder, study = opened
     front = Front(folder, study)
     finish(opened, front, (0.5, 0.1))
@@ -65,16 +65,32 @@ def test_the_front_is_exported_after_each_trial(opened: OpenedStudy) -> None:
     assert exported(folder) == {"trial-0", "trial-1"}
     assert parts_of(folder, 1) == {"checkpoint", "tensorboard"}
 
-    finish(opened, front, (0.4, 0.2))  # dominates trial 0
+
+def test_a_model_that_is_dominated_later_is_deleted(opened: OpenedStudy) -> None:
+    folder, study = opened
+    front = Front(folder, study)
+    for values in ((0.5, 0.1), (0.6, 0.3), (0.4, 0.2)):
+        finish(opened, front, values)
     assert exported(folder) == {"trial-1", "trial-2"}
     assert (folder.exported(2) / "model.safetensors").read_text() == "(0.4, 0.2)"
     assert parts_of(folder, 0) == {"tensorboard"}
 
-    finish(opened, front, (0.7, 0.2))  # is dominated
-    finish(opened, front, None)  # failed
-    assert exported(folder) == {"trial-1", "trial-2"}
-    assert parts_of(folder, 3) == parts_of(folder, 4) == {"tensorboard"}
 
+@pytest.mark.parametrize("values", [(0.7, 0.2), None])
+def test_a_dominated_or_failed_trial_keeps_no_model(opened: OpenedStudy, values: tuple[float, float] | None) -> None:
+    folder, study = opened
+    front = Front(folder, study)
+    finish(opened, front, (0.6, 0.3))
+    number = finish(opened, front, values)
+    assert exported(folder) == {"trial-0"}
+    assert parts_of(folder, number) == {"tensorboard"}
+
+
+def test_the_front_is_written_as_a_file(opened: OpenedStudy) -> None:
+    folder, study = opened
+    front = Front(folder, study)
+    for values in ((0.5, 0.1), (0.6, 0.3), (0.4, 0.2), (0.7, 0.2), None):
+        finish(opened, front, values)
     content = json.loads(folder.pareto.read_text())
     assert content["objectives"] == {"reconstruction_nmse": "minimize", "disentanglement": "maximize"}
     assert [trial["number"] for trial in content["trials"]] == [2, 1]
@@ -162,26 +178,24 @@ def test_the_model_of_a_trial_is_loaded(result: SearchResult) -> None:
         result.load(3)
 
 
-def test_choices_from_the_front(result: SearchResult) -> None:
+def test_the_front_and_the_knee_are_the_choices_of_a_result(result: SearchResult) -> None:
     assert [trial.number for trial in result.pareto] == [0, 2, 4]
     assert result.compromise().number == 2
     assert result.choice == (2, "knee")
-    assert {name: trial.number for name, trial in result.alternatives().items()} == {
-        "reconstruction_nmse": 0,
-        "disentanglement": 4,
-    }
+    assert (result.bundle(2) / "model.safetensors").is_file()
+
+
+def test_the_best_in_one_objective_is_an_alternative(result: SearchResult) -> None:
+    alternatives = {name: trial.number for name, trial in result.alternatives().items()}
+    assert alternatives == {"reconstruction_nmse": 0, "disentanglement": 4}
     assert result.best("reconstruction_nmse").number == 0
     assert result.best("disentanglement").number == 4
+
+
+def test_a_result_has_the_states_of_all_trials(result: SearchResult) -> None:
+    states = [trial.state for trial in result.trials]
+    assert states == ["complete", "fail", "complete", "complete", "complete", "running"]
     assert result.trial(1).failure == "TrainingDiverged: loss is nan"
-    assert [trial.state for trial in result.trials] == [
-        "complete",
-        "fail",
-        "complete",
-        "complete",
-        "complete",
-        "running",
-    ]
-    assert (result.bundle(2) / "model.safetensors").is_file()
 
 
 def test_what_is_not_there_is_refused(result: SearchResult) -> None:
