@@ -81,7 +81,7 @@ def cost(found: Sequence[Record]) -> str:
 
 
 def measures(found: Record) -> dict[str, float]:
-    """Return the measures of a record, with the R2 of a regressor trained on synthetic waveforms relative to real ones."""
+    """Return the measures of a record, and the R2 of training on synthetic waveforms over that of real ones."""
     values: dict[str, float] = dict(found["measures"])
     if values.get("level_r2_real", 0) > 0 and "level_r2_synthetic" in values:
         values["level_ratio"] = values["level_r2_synthetic"] / values["level_r2_real"]
