@@ -29,7 +29,6 @@ from tune.study.folder import StudyFolder
 from tune.study.leases import lease_of
 from tune.study.trial_attributes import attributes_of
 
-ROOT = Path(__file__).resolve().parents[1]
 KILLS = RESULTS / "kills.jsonl"
 EPOCHS = 6
 CHECKS = ("finished", "none running", "numbers", "continued", "own folders", "histories", "bundles")
@@ -77,7 +76,8 @@ def recorded() -> list[Row]:
 def one_round(database: str, index: int, url: str | None, folder: Path, trials: int = 12) -> Row:
     """Start a search, kill it after a random number of epochs, repeat its command, and check the study."""
     draw = random.Random(f"{database} {index}")
-    with_ray, epochs = bool(index % 2), draw.randrange(1, trials * EPOCHS - 1)
+    with_ray = bool(index % 2)
+    epochs = draw.randrange(1, trials * EPOCHS - 1)
     config = folder / "config.json"
     config.write_text(json.dumps(_config(f"round-{index}", folder, url, trials)))
     search = RunningSearch(config)
@@ -112,27 +112,23 @@ def one_round(database: str, index: int, url: str | None, folder: Path, trials: 
 
 
 def check(study: Path, trials: int, before: "Mapping[int, Interrupted]", first: Mapping[int, float]) -> Iterator[bool]:
-    """Whether each of `CHECKS` holds in the end.
+    """Yield whether each of `CHECKS` holds at the end.
 
     Args:
         study: its folder.
         trials: its budget.
         before: the trials that were running after the kill.
-        first: the first epoch of each trial that the second process told of.
+        first: the first epoch of each trial that the second process reported.
     """
     found = StudyFolder(study).load().get_trials(deepcopy=False)
     yield sum(trial.state == TrialState.COMPLETE for trial in found) == trials
     yield not running_trials(study)
     yield [trial.number for trial in found] == list(range(trials))
-    # A trial whose training had ended already tells of no epoch again.
+    # A trial whose training had ended already reports no epoch again.
     yield all(first.get(number, EPOCHS) > trial.epoch for number, trial in before.items() if trial.epoch < EPOCHS)
-    yield all(_written_by_one(StudyFolder(study), attempt) for attempt in study.glob("trials/*/attempt-*")) and all(
-        lease_of(trial).attempt == before.get(trial.number, Interrupted(0, 0)).attempt + 1 for trial in found
-    )
-    yield all(
-        [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]] == list(range(1, EPOCHS + 1))
-        for trial in found
-    )
+    own = all(_written_by_one(StudyFolder(study), attempt) for attempt in study.glob("trials/*/attempt-*"))
+    yield own and all(_attempt_follows(trial, before) for trial in found)
+    yield all(_epochs_of(trial) == list(range(1, EPOCHS + 1)) for trial in found)
     result = SearchResult.open(study)
     yield bool(result.pareto) and all(load(result.bundle(trial.number)) for trial in result.pareto)
 
@@ -148,13 +144,13 @@ class Interrupted:
 
 
 def running_trials(study: Path) -> list[FrozenTrial]:
-    """Trials of a study that have not ended."""
+    """Return the trials of a study that have not ended."""
     found: list[FrozenTrial] = StudyFolder(study).load().get_trials(states=(TrialState.RUNNING,))
     return found
 
 
 def make_table(rows: Sequence[Row]) -> str:
-    """What came out, by database and by what was killed, as a table for a page."""
+    """Return the results by database and by what was killed, as a table for a page."""
     lines = [
         "| database | killed | rounds | passed | trials interrupted | with a checkpoint | seconds of the rerun |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -179,8 +175,18 @@ def _config(study: str, storage: Path, url: str | None, trials: int) -> dict[str
     }
 
 
+def _attempt_follows(trial: FrozenTrial, before: "Mapping[int, Interrupted]") -> bool:
+    """Return whether the last attempt of a trial is the one after its interrupted attempt, or the first."""
+    interrupted = before.get(trial.number, Interrupted(0, 0))
+    return lease_of(trial).attempt == interrupted.attempt + 1
+
+
+def _epochs_of(trial: FrozenTrial) -> list[float]:
+    return [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]]
+
+
 def _written_by_one(folder: StudyFolder, attempt: Path) -> bool:
-    """TensorBoard's files bear the id of the process that wrote them."""
+    """Return whether one process wrote an attempt: TensorBoard's files bear the id of their process."""
     events = folder.events(int(attempt.parent.name), int(attempt.name.removeprefix("attempt-"))).path
     return len({file.name.split(".")[-2] for file in events.glob("events.out.tfevents.*")}) <= 1
 

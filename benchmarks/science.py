@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks import records
+from benchmarks.pages import ROOT
 from benchmarks.processor import processor, without_slow
 from benchmarks.records import RESULTS, Record
 from benchmarks.science_report import write_report
@@ -44,7 +45,6 @@ from hcvae.evaluation import (
 )
 from hcvae.training import train_bundle
 
-ROOT = Path(__file__).resolve().parents[1]
 SCIENCE = RESULTS / "science.jsonl"
 BASELINE_OF = "recommended"
 """The run of a group, with seed 0, beside which the group's baselines are measured."""

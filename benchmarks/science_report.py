@@ -1,12 +1,11 @@
 """Tables of docs/science.md from the records of `benchmarks.science`."""
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
 
 from benchmarks import records
+from benchmarks.pages import replace_table, spread
 from benchmarks.records import Record
 from hcvae.data.atomic import written_whole
 
@@ -26,23 +25,17 @@ PEAKS = {f"peak_latency_error_ms_{wave}": f"wave {wave}" for wave in ("I", "III"
 
 
 def write_report(results: Path, page: Path) -> None:
-    """Put a table for each group of records between its markers in `page`."""
+    """Replace the tables of each group of records in `page`."""
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records.read(results).values():
         groups[record["group"]].append(record)
     text = page.read_text()
     for group, found in groups.items():
-        text = between(text, group, table(found, COLUMNS))
-        text = between(text, f"{group} peaks", table(found, PEAKS))
-        text = between(text, f"{group} cost", cost(found))
+        text = replace_table(text, group, table(found, COLUMNS))
+        text = replace_table(text, f"{group} peaks", table(found, PEAKS))
+        text = replace_table(text, f"{group} cost", cost(found))
     with written_whole(page) as temporary:
         temporary.write_text(text)
-
-
-def between(text: str, name: str, content: str) -> str:
-    """Return `text` with `content` between the markers of `name`, if it has them."""
-    pattern = re.compile(rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
-    return pattern.sub(lambda found: f"{found[1]}{content}\n{found[2]}", text)
 
 
 def table(found: Sequence[Record], columns: Mapping[str, str]) -> str:
@@ -50,20 +43,24 @@ def table(found: Sequence[Record], columns: Mapping[str, str]) -> str:
     by_name: dict[str, list[Record]] = defaultdict(list)
     for record in found:
         by_name[record["name"]].append(record)
-    rows = [(f"{name} ({len(runs)})", [measures(run) for run in runs]) for name, runs in by_name.items()]
+    rows = [(f"{name} ({len(runs)})", list(map(measures, runs))) for name, runs in by_name.items()]
     for record in found:
         rows += [(name, [measures(baseline)]) for name, baseline in record.get("baselines", {}).items()]
-    measured = {name for _, runs in rows for run in runs for name in run}
+    measured = set().union(*(run for _, runs in rows for run in runs))
     shown = [name for name in columns if name in measured]
     lines = [
         f"| model (seeds) | {' | '.join(columns[name] for name in shown)} |",
         f"| --- |{' --- |' * len(shown)}",
     ]
     for title, runs in rows:
-        cells = [spread([run[name] for run in runs if name in run]) for name in shown]
+        cells = [_cell(runs, name) for name in shown]
         if any(cell != "-" for cell in cells):
             lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _cell(runs: Sequence[Mapping[str, float]], name: str) -> str:
+    return spread([run[name] for run in runs if name in run])
 
 
 def cost(found: Sequence[Record]) -> str:
@@ -86,15 +83,3 @@ def measures(found: Record) -> dict[str, float]:
     if values.get("level_r2_real", 0) > 0 and "level_r2_synthetic" in values:
         values["level_ratio"] = values["level_r2_synthetic"] / values["level_r2_real"]
     return values
-
-
-def spread(values: Sequence[float]) -> str:
-    """Format mean and, of several values, standard deviation; three digits, or whole numbers."""
-    if not values:
-        return "-"
-    deviation = f" ± {_digits(stdev(values), 2)}" if len(values) > 1 else ""
-    return f"{_digits(mean(values), 3)}{deviation}"
-
-
-def _digits(value: float, count: int) -> str:
-    return f"{value:.{count}g}" if abs(value) < 10 ** (count - 1) else f"{value:,.0f}"

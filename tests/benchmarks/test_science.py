@@ -6,7 +6,8 @@ from statistics import mean, stdev
 import pytest
 
 from benchmarks import records
-from benchmarks.science_report import spread, write_report
+from benchmarks.pages import spread
+from benchmarks.science_report import write_report
 from benchmarks.science_runs import runs
 from hcvae.config import Config
 
