@@ -138,7 +138,7 @@ def run(arguments: Sequence[str]) -> int:
         for seed, name, subject in todo:
             progress.update(task, description=f"{name}, {subject} held out, seed {seed}")
             key = _key(seed, name, subject)
-            record = {"key": key, "way": name, "subject": subject, "seed": seed}
+            record: Record = {"key": key, "way": name, "subject": subject, "seed": seed}
             record |= bench.measure(WAYS[name], subject, seed)
             records.write(NEW_SUBJECTS, record)
             console.print(f"{key}: {record['measures']['cross_average_nmse']:.3f}", highlight=False)

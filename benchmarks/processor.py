@@ -57,7 +57,7 @@ def slow() -> dict[Precision, float]:
 
 def without_slow(ways: Mapping[str, T], precisions: Mapping[str, str], console: Console) -> dict[str, T]:
     """Return the ways whose precision is not slow here; print a line about each of the others."""
-    factors: dict[str, float] = dict(slow())
+    factors = {str(name): factor for name, factor in slow().items()}
     left: dict[str, T] = {}
     for name, way in ways.items():
         precision = precisions[name]
