@@ -52,8 +52,9 @@ docs: $(VENV)/.dev
 BENCH_COPY := build/bench
 BENCH := cd $(BENCH_COPY) && $(CURDIR)/$(BIN)/python -m
 bench: $(VENV)/.dev
-	@rm -rf $(BENCH_COPY) && mkdir -p $(BENCH_COPY)
+	@rm -rf $(BENCH_COPY) && mkdir -p $(BENCH_COPY)/tests
 	@cp -r hcvae tune jobs cluster benchmarks configs docs $(BENCH_COPY)
+	@cp -r tests/fixtures $(BENCH_COPY)/tests
 	@$(BENCH) benchmarks.ceilings --rounds 3
 	@$(BENCH) benchmarks.training_step --rounds 1 --rows 8000 --epochs 1
 	@$(BENCH) benchmarks.training_operators --rounds 1

@@ -1,1 +1,1 @@
-"""Measurements that the docs quote; each script writes its results and tables."""
+"""Measurements that the docs quote; each script writes its own results and tables."""

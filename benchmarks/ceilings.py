@@ -1,4 +1,4 @@
-"""What this machine can do at all: matrix products and memory. Writes its table into docs/benchmarks.md.
+"""The limits of this machine: matrix products and memory. Writes its table into docs/benchmarks.md.
 
 python -m benchmarks.ceilings     # a minute
 """
@@ -10,22 +10,20 @@ from functools import partial
 
 import torch
 from pydantic import Field
-from rich.console import Console
 
+from benchmarks.pages import publish, spread
 from benchmarks.processor import machine
-from benchmarks.science import ROOT
-from benchmarks.science_report import between, spread
 from hcvae import command_line
 
 SIDES = (1024, 2048)
-"""Of square matrices; the faster one counts."""
+"""Rows of the square matrices; the faster product counts."""
 COPIED_MIB = 256
 MAX_S = 2.0
-"""Of the calls of a measurement."""
+"""Limit for the calls of a measurement."""
 
 
 class Ceilings(command_line.Command):
-    """Measure the machine's own limits, against which the other figures are read.
+    """Measure the machine's limits, with which the other results are compared.
 
     examples:
       python -m benchmarks.ceilings
@@ -41,16 +39,15 @@ def run(arguments: Sequence[str]) -> int:
     command = command_line.parse(Ceilings, arguments)
     rounds = [measure() for _ in range(command.rounds)]
     lines = ["| | ceiling |", "| --- | --- |"]
-    lines += [f"| {name} | {spread([one[name] for one in rounds])} |" for name in rounds[0]]
+    for name in rounds[0]:
+        lines.append(f"| {name} | {spread([one[name] for one in rounds])} |")
     lines += ["", f"{command.rounds} rounds, {torch.get_num_threads()} threads; {machine()}."]
-    path = ROOT / "docs" / "benchmarks.md"
-    path.write_text(between(path.read_text(), "ceilings", "\n".join(lines)))
-    Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("benchmarks.md", "ceilings", lines)
     return 0
 
 
 def measure() -> dict[str, float]:
-    """The ceilings of one round."""
+    """Return the ceilings of one round."""
     source = torch.ones(COPIED_MIB * 2**18)
     target = torch.empty_like(source)
     seconds = best(partial(target.copy_, source))
@@ -62,17 +59,18 @@ def measure() -> dict[str, float]:
 
 
 def product_gflops(dtype: torch.dtype) -> float:
-    """Of the faster of two square products; the larger one only where the smaller one is quick."""
+    """Return the rate of the faster of two square products; the larger one is tried if the smaller one is quick."""
     rates: list[float] = []
     for side in SIDES:
         if not rates or 2 * side**3 / rates[0] / 1e9 < MAX_S:
-            left, right = torch.randn(side, side).to(dtype), torch.randn(side, side).to(dtype)
+            left = torch.randn(side, side).to(dtype)
+            right = torch.randn(side, side).to(dtype)
             rates.append(2 * side**3 / best(partial(torch.mm, left, right)) / 1e9)
     return max(rates)
 
 
 def best(call: Callable[[], object], times: int = 10) -> float:
-    """Seconds of the fastest of several calls after a first one; slow calls are fewer, but two at least."""
+    """Return the seconds of the fastest of several calls after a first one; slow calls are repeated less often."""
     found: list[float] = []
     while len(found) < 2 or (len(found) <= times and sum(found) < MAX_S):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Trains a small model on human recordings and the simulator, and draws the pictures and the table of docs/control.md.
+"""Train a small model on human recordings and the simulator; draw the pictures and write the table of docs/control.md.
 
 python -m benchmarks.control_figures     # minutes
 """
@@ -15,11 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from matplotlib.figure import Figure
-from rich.console import Console
 
+from benchmarks.pages import DOCS, publish
 from benchmarks.processor import machine
-from benchmarks.science import ROOT
-from benchmarks.science_report import between
 from hcvae import command_line, plots
 from hcvae.bundle import Bundle, load
 from hcvae.config import Config
@@ -29,9 +27,12 @@ from hcvae.data.table import write_table
 from hcvae.generation import EncodedRecording, Family, encode_recording, families, interpolate, swap, vary
 from hcvae.training import train_bundle
 
-PAGE, PICTURES = ROOT / "docs" / "control.md", ROOT / "docs" / "control"
+PICTURES = DOCS / "control"
 HUMAN = "human_click_shipm.parquet"
-DRAWN, MEASURED, STEPS, DPI = 12, 500, 9, 100
+DRAWN = 12
+MEASURED = 500
+STEPS = 9
+DPI = 100
 LEVELS_DB = (20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0)
 
 
@@ -43,7 +44,7 @@ class ControlFigures(command_line.Command):
     """
 
     recordings: str = "../shared/data"
-    """Folder of the real recordings; the environment variable HCVAE_REAL_DATA goes first."""
+    """Folder of the real recordings; the environment variable HCVAE_REAL_DATA overrides it."""
     rows: int = 3000
     """Simulated waveforms beside the recordings."""
     epochs: int = 60
@@ -53,10 +54,9 @@ class ControlFigures(command_line.Command):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Train, draw, write."""
+    """Train, draw and write."""
     command = command_line.parse(ControlFigures, arguments)
     torch.set_num_threads(command.threads)
-    console = Console()
     human = Path(os.environ.get("HCVAE_REAL_DATA", command.recordings)) / HUMAN
     with tempfile.TemporaryDirectory() as folder:
         write_table(simulate(command.rows, 0), Path(folder) / "simulated.parquet")
@@ -74,13 +74,12 @@ def run(arguments: Sequence[str]) -> int:
     for name, figure in pictures(bundle, found):
         plots.save_figure(figure, PICTURES / f"{name}.png", DPI)
     lines = report(bundle, found[0], table, rows, seconds, command)
-    PAGE.write_text(between(PAGE.read_text(), "control", "\n".join(lines)))
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("control.md", "control", lines)
     return 0
 
 
 def configuration(tables: Sequence[Path], epochs: int) -> Config:
-    """Width 0.25; a KL weight that keeps the model from copying noise, see docs/own-data.md."""
+    """Return the configuration: width 0.25 and a KL weight that prevents copying of noise, see docs/own-data.md."""
     return Config.model_validate(
         {
             "model": {"width": 0.25, "global_latent_dim": 8, "local_latent_dim": 16},
@@ -101,7 +100,7 @@ def configuration(tables: Sequence[Path], epochs: int) -> Config:
 
 
 def loudest(table: pa.Table, rows: Sequence[int]) -> list[int]:
-    """The loudest of some rows of each subject, of the most averages; the subject with the louder one first."""
+    """Return the loudest row of each subject, with the most averages; the subject with the louder row first."""
     described = table.select(["subject_id", "stimulus_level_db", "n_averages"]).to_pylist()
     ordered = sorted(rows, key=lambda row: (-described[row]["stimulus_level_db"], -described[row]["n_averages"], row))
     first: dict[str, int] = {}
@@ -111,7 +110,7 @@ def loudest(table: pa.Table, rows: Sequence[int]) -> list[int]:
 
 
 def pictures(bundle: Bundle, recordings: Sequence[EncodedRecording]) -> Sequence[tuple[str, Figure]]:
-    """Each picture with its name."""
+    """Return the pictures with their names."""
     first, second = recordings[:2]
     times_ms = np.arange(bundle.preprocessing.signal_length) * 1e3 / bundle.preprocessing.sampling_rate_hz
     titles = ("--fix global: z_local drawn", "--fix local: z_global drawn")
@@ -147,7 +146,7 @@ def pictures(bundle: Bundle, recordings: Sequence[EncodedRecording]) -> Sequence
 
 
 def family(table: pa.Table) -> Family:
-    """All rows of a table as one family."""
+    """Return all rows of a table as one family."""
     found = list(families(table))
     return Family(
         {}, np.concatenate([one.signals_uv for one in found]), np.concatenate([one.latency_ms for one in found])
@@ -162,14 +161,15 @@ def report(
     seconds: float,
     command: ControlFigures,
 ) -> list[str]:
-    """What varies where one latent is kept, and what it was measured with, as Markdown."""
+    """Return as Markdown what varies while one latent is fixed, and how it was measured."""
     lines = [
         "| kept | offset: SD of the mean, uV | gain: SD of peak to peak, uV | SD of wave V's latency, ms |",
         "| --- | --- | --- | --- |",
     ]
     for fix in ("global", "local"):
         drawn = family(vary(bundle, first, fix, MEASURED))
-        mean_uv, peak_to_peak_uv = drawn.signals_uv.mean(axis=1), np.ptp(drawn.signals_uv, axis=1)
+        mean_uv = drawn.signals_uv.mean(axis=1)
+        peak_to_peak_uv = np.ptp(drawn.signals_uv, axis=1)
         lines.append(
             f"| z_{fix} | {mean_uv.std():.3f} | {peak_to_peak_uv.std():.3f} | {drawn.latency_ms[:, 2].std():.3f} |"
         )

@@ -24,9 +24,8 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.pages import ROOT, publish, spread
 from benchmarks.processor import machine, without_slow
-from benchmarks.science import ROOT
-from benchmarks.science_report import between, spread
 from benchmarks.science_runs import PLAIN, merged
 from hcvae import command_line
 from hcvae.config import Config
@@ -43,7 +42,7 @@ WORKERS = 2
 BATCHES = (256, 512, 1024)
 PRECISIONS = {"fp32": "fp32", "bf16": "bf16"}
 WORKER_FILE = "HCVAE_BENCHMARK_FILE"
-"""Variable that names the file that the first worker writes what it found to."""
+"""Environment variable: the file to which the first worker writes its result."""
 
 
 class DataParallel(command_line.Command):
@@ -59,7 +58,7 @@ class DataParallel(command_line.Command):
     rows: int = Field(12_000, ge=2000)
     """Simulated waveforms, of which 70 % are trained on."""
     precisions: tuple[str, ...] = ()
-    """In which to train; by default fp32, and bf16 where that is not slower here."""
+    """Precisions to train in; by default fp32, and bf16 if it is not slower here."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -85,14 +84,12 @@ def run(arguments: Sequence[str]) -> int:
         ratios = [pair / single for single, pair in rates]
         lines.append(f"| {name} | {spread(one)} | {spread(two)} | {spread(ratios)} |")
     lines += ["", f"{command.rounds} rounds; {machine()}."]
-    path = ROOT / "docs" / "benchmarks.md"
-    path.write_text(between(path.read_text(), "data parallel", "\n".join(lines)))
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("benchmarks.md", "data parallel", lines)
     return 0
 
 
 def answer_of(module: str, words: Sequence[str], workers: int) -> dict[str, float]:
-    """What rank 0 of so many new processes, which run `module` and share two threads, writes to its file."""
+    """Run `module` in new processes that share two threads; return what rank 0 writes to its file."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "answer.json"
         variables = {
@@ -107,15 +104,15 @@ def answer_of(module: str, words: Sequence[str], workers: int) -> dict[str, floa
         ]
         codes = [process.wait() for process in processes]
         if any(codes):
-            raise RuntimeError(f"a worker of {workers} failed; it said why")
+            raise RuntimeError(f"a worker of {workers} failed; see its message above")
         return dict(json.loads(file.read_text()))
 
 
 def answer(file: Path, measure: Callable[[Workers], dict[str, float]]) -> None:
-    """Measure as one worker of the group; rank 0 writes what it found to `file`.
+    """Measure as one worker of the group; rank 0 writes the result to `file`.
 
-    Nothing of what was measured outlives `measure`, so that the group's threads end with it: one that still runs while
-    Python ends may abort the process (PyTorch issue 190489).
+    No object of the measurement outlives `measure`, so that the threads of the group end with it: a thread that still
+    runs while Python exits may abort the process (PyTorch issue 190489).
     """
     torch.distributed.init_process_group(
         "gloo",
@@ -131,7 +128,7 @@ def answer(file: Path, measure: Callable[[Workers], dict[str, float]]) -> None:
 
 
 def epoch_rates(rows: int, workers: Workers, precisions: Sequence[str]) -> dict[str, float]:
-    """Waveforms/s of an epoch of each kind, after a first one that is not timed."""
+    """Return waveforms/s of an epoch of each kind, after a first epoch that is not timed."""
     base: dict[str, Any] = merged(PLAIN, {"data": {"simulator": {"rows": rows}}})
     data = prepare(Config.model_validate(base))
     train = PartTensors.of(data.train, torch.device("cpu"))

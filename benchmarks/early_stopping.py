@@ -1,8 +1,8 @@
-"""Does early stopping find a better front in the same time? Records learning curves, replays searches on them.
+"""Does early stopping find a better front in the same time? Record learning curves and replay searches on them.
 
-python -m benchmarks.early_stopping --record --configurations 200   # goes on where it ended
+python -m benchmarks.early_stopping --record --configurations 200   # continues where it ended
 python -m benchmarks.early_stopping                                 # replays, writes docs/early-stopping.md
-python -m benchmarks.early_stopping --live 600                      # besides, a real search an arm, 10 minutes each
+python -m benchmarks.early_stopping --live 600                      # also one real search per arm, 10 minutes each
 """
 
 import hashlib
@@ -22,7 +22,9 @@ from rich.console import Console
 
 from benchmarks.early_stopping_replay import ARMS, Curve, replays
 from benchmarks.early_stopping_report import Live, write_report
+from benchmarks.pages import ROOT
 from benchmarks.processor import processor
+from benchmarks.records import RESULTS
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -32,11 +34,11 @@ from tune.config import EarlyStopping, SearchConfig
 from tune.early_stopping.moasha import MOASHA
 from tune.space.search_space import ParameterValue, apply, suggest
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "early-stopping"
-CURVES, LIVE = RESULTS / "curves.jsonl", RESULTS / "live.jsonl"
+EARLY_STOPPING = RESULTS / "early-stopping"
+CURVES = EARLY_STOPPING / "curves.jsonl"
+LIVE = EARLY_STOPPING / "live.jsonl"
 RECORDED_BASE = "base-"
-"""Before the name of a base configuration, in the name of the file that holds it."""
+"""Prefix of the name of a file that holds a base configuration."""
 SEEDS = range(5)
 FIRST_RUNGS = (2, 4, 6, 9)
 BASE = SearchConfig.model_validate(
@@ -52,7 +54,7 @@ BASE = SearchConfig.model_validate(
         },
     }
 )
-"""What every configuration shares; the search space is the default one."""
+"""What all configurations share; the search space is the default one."""
 
 
 class EarlyStoppingBenchmark(command_line.Command):
@@ -134,7 +136,7 @@ def record(configurations: int, console: Console) -> None:
 
 
 def recorded() -> list[Curve]:
-    """The curves of this base configuration, by index; a line that an interruption cut short is left out."""
+    """Return the curves of this base configuration, by index; a line that an interruption truncated is skipped."""
     curves = []
     for line in _lines(CURVES):
         try:
@@ -145,19 +147,19 @@ def recorded() -> list[Curve]:
 
 
 def draws(n: int) -> list[dict[str, ParameterValue]]:
-    """The first `n` random draws from the default space; always the same."""
+    """Return the first `n` random samples from the default space; always the same ones."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     return [suggest(study.ask(), BASE) for _ in range(n)]
 
 
 def fingerprint() -> str:
-    """The name of the base configuration: that of a recorded one that is the same.
+    """Return the name of the base configuration: that of an equal recorded one, if there is one.
 
-    Options that came later than a recorded one count as left at their defaults there.
+    Options that were added after a configuration was recorded count as left at their defaults in it.
     """
     base = _base()
-    for file in sorted(RESULTS.glob(f"{RECORDED_BASE}*.json")):
-        with suppress(ValidationError):  # of an option that there is no longer
+    for file in sorted(EARLY_STOPPING.glob(f"{RECORDED_BASE}*.json")):
+        with suppress(ValidationError):  # recorded with an option that was removed
             if Config.model_validate_json(file.read_text()) == Config.model_validate(base):
                 return file.stem.removeprefix(RECORDED_BASE)
     return hashlib.sha256(json.dumps(base, sort_keys=True).encode()).hexdigest()[:12]
@@ -165,19 +167,19 @@ def fingerprint() -> str:
 
 def keep_base() -> None:
     """Record the base configuration beside its results."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    file = RESULTS / f"{RECORDED_BASE}{fingerprint()}.json"
+    EARLY_STOPPING.mkdir(parents=True, exist_ok=True)
+    file = EARLY_STOPPING / f"{RECORDED_BASE}{fingerprint()}.json"
     if not file.exists():
         file.write_text(json.dumps(_base(), indent=1, sort_keys=True) + "\n")
 
 
 def _base() -> dict[str, Any]:
-    """What is trained, without its licence, which changes no number."""
+    """Return the configuration without its licence, which changes no number."""
     return BASE.model_dump(mode="json", include=set(Config.model_fields), exclude={"data": {"licence"}})
 
 
 def search_live(early: EarlyStopping, seconds: float, console: Console) -> None:
-    """One real search an arm, each for `seconds`; a line of results for each."""
+    """Run one real search per arm, each for `seconds`, and record a line of results for each."""
     from tune.search import run_search
 
     keep_base()

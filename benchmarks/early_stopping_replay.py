@@ -1,7 +1,7 @@
 """Searches replayed on recorded learning curves, under a simulated clock.
 
 A recording holds, for each of many configurations drawn at random, both objectives after every epoch and the seconds
-that the epoch took. A replay hands out configurations to workers, lets their epochs take the recorded time, and asks
+that the epoch took. A replay gives configurations to workers, lets their epochs take the recorded time, and asks
 the rule of `tune.early_stopping.moasha` as a search does. A sampler suggests freely; the replay trains the nearest
 recorded configuration that it has not used yet, and reports that one to the sampler.
 """
@@ -31,9 +31,9 @@ class Curve(Section):
     """One recorded training."""
 
     index: int
-    """Of the draw."""
+    """Index of the sample."""
     params: dict[str, int | float]
-    """What was drawn, by dotted path."""
+    """The sampled parameters, by dotted path."""
     points: tuple[Point, ...]
     """Both objectives after each epoch."""
     seconds: tuple[float, ...]
@@ -41,7 +41,7 @@ class Curve(Section):
     best_epoch: int
     """Epoch, from 1, whose objectives are the trial's."""
     base: str
-    """Which base configuration was trained, see `benchmarks.early_stopping.fingerprint`."""
+    """The base configuration, see `benchmarks.early_stopping.fingerprint`."""
 
     @property
     def value(self) -> Point:
@@ -68,7 +68,7 @@ ARMS = (
 
 @dataclass
 class Replay:
-    """What came of one replay."""
+    """The result of one replay."""
 
     times: list[float]
     """Ends of complete trials in seconds of the simulated clock, rising."""
@@ -78,12 +78,12 @@ class Replay:
     pruned: int = 0
 
     def at(self, seconds: float) -> float:
-        """The hypervolume at a time."""
+        """Return the hypervolume at a time."""
         done = int(np.searchsorted(self.times, seconds, side="right"))
         return self.hypervolumes[done - 1] if done else 0.0
 
     def reaches(self, area: float) -> float:
-        """When the hypervolume first was `area`; infinite where it never was."""
+        """Return when the hypervolume first reached `area`; infinity if it never did."""
         return next(
             (time for time, reached in zip(self.times, self.hypervolumes, strict=True) if reached >= area), math.inf
         )
@@ -102,7 +102,7 @@ class Pool:
         return bool(self._free.any())
 
     def take_nearest(self, params: Mapping[str, float]) -> Curve:
-        """The free configuration nearest to `params`, in units of the ranges, on a log scale where drawn on one."""
+        """Remove and return the unused configuration nearest to `params`, in units of the (log) ranges."""
         distances = np.linalg.norm(self._places - self._place(params), axis=1)
         nearest = int(np.argmin(np.where(self._free, distances, np.inf)))
         self._free[nearest] = False
@@ -119,8 +119,10 @@ def replay(
     settings = config.search.model_copy(update={"seed": seed, "early_stopping": early})
     config = config.model_copy(update={"search": settings})
     rule = MOASHA(early, config.training) if early else None
-    study, pool = _study(config), Pool(curves, settings.space)
-    found, front = Replay([], []), dict[int, Point]()
+    study = _study(config)
+    pool = Pool(curves, settings.space)
+    found = Replay([], [])
+    front = dict[int, Point]()
     running: list[tuple[float, int, int, Trial, Curve]] = []  # end of the epoch, number, epoch, ...
     for _ in range(min(WORKERS, len(curves))):
         heapq.heappush(running, _start(study, pool, config, 0.0))
@@ -152,7 +154,7 @@ def replays(
     seeds: range,
     arms: Sequence[Arm] = ARMS,
 ) -> Iterator[tuple[Arm, list[Replay]]]:
-    """Each of `arms` with every seed."""
+    """Yield each of `arms` with its replays, one per seed."""
     for arm in arms:
         settings = config.search.model_copy(update={"sampler": arm.sampler})
         base = config.model_copy(update={"search": settings})
@@ -177,7 +179,10 @@ def _start(study: optuna.Study, pool: Pool, config: SearchConfig, now: float) ->
 
 
 def _share(parameter: Parameter, value: float) -> float:
-    low, high = float(parameter.low), float(parameter.high)  # type: ignore[union-attr] # the default space has ranges only
+    low = float(parameter.low)  # type: ignore[union-attr] # the default space has ranges only
+    high = float(parameter.high)  # type: ignore[union-attr]
     if parameter.log:  # type: ignore[union-attr]
-        low, high, value = math.log(low), math.log(high), math.log(value)
+        low = math.log(low)
+        high = math.log(high)
+        value = math.log(value)
     return (value - low) / (high - low)

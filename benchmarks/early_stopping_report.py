@@ -10,18 +10,18 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from benchmarks.early_stopping_replay import WORKERS, Arm, Curve, Replay
-from benchmarks.science_report import between, spread
+from benchmarks.pages import replace_table, spread
 from hcvae.config import Section
 from tune.early_stopping.moasha import MOASHA
 from tune.pareto import OBJECTIVES, hypervolume
 
 Found = Mapping[Arm, Sequence[Replay]]
 SHARE = 0.95
-"""Of the hypervolume of all recorded configurations: how soon it is reached is one measure."""
+"""Share of the hypervolume of all recorded configurations; the time to reach it is one measure."""
 
 
 class Live(Section):
-    """What one real search came to."""
+    """The result of one real search."""
 
     arm: str
     seconds: float
@@ -30,7 +30,7 @@ class Live(Section):
     pruned: int
     machine: str
     base: str
-    """Which base configuration was trained."""
+    """The base configuration."""
 
 
 def write_report(
@@ -42,23 +42,23 @@ def write_report(
     by_first_rung: Mapping[int, Found],
     lives: Sequence[Live],
 ) -> None:
-    """Put the tables between their markers in `docs`/early-stopping.md, and plot_results the figure beside it."""
+    """Replace the tables of `docs`/early-stopping.md, and plot the figure beside it."""
     page = docs / "early-stopping.md"
     text = page.read_text()
-    text = between(text, "setting", setting(curves, rule, horizon))
-    text = between(text, "replays", table(curves, horizon, found))
-    text = between(text, "verdict", verdict(horizon, found))
-    text = between(text, "ranks", ranks(curves, rule))
-    text = between(text, "first rungs", first_rungs(horizon, by_first_rung))
-    text = between(text, "live", live_table(lives))
-    text = between(text, "figure", "![Hypervolume over simulated time](figures/early-stopping.svg)")
+    text = replace_table(text, "setting", setting(curves, rule, horizon))
+    text = replace_table(text, "replays", table(curves, horizon, found))
+    text = replace_table(text, "verdict", verdict(horizon, found))
+    text = replace_table(text, "ranks", ranks(curves, rule))
+    text = replace_table(text, "first rungs", first_rungs(horizon, by_first_rung))
+    text = replace_table(text, "live", live_table(lives))
+    text = replace_table(text, "figure", "![Hypervolume over simulated time](figures/early-stopping.svg)")
     page.write_text(text)
     (docs / "figures").mkdir(exist_ok=True)
     plot_results(docs / "figures" / "early-stopping.svg", horizon, found)
 
 
 def setting(curves: Sequence[Curve], rule: MOASHA, horizon: float) -> str:
-    """What was recorded and replayed, in a sentence."""
+    """Return a sentence about what was recorded and replayed."""
     epochs = len(curves[0].points)
     cost = spread([sum(curve.seconds) for curve in curves])
     rungs = ", ".join(map(str, rule.rungs))
@@ -69,7 +69,7 @@ def setting(curves: Sequence[Curve], rule: MOASHA, horizon: float) -> str:
 
 
 def table(curves: Sequence[Curve], horizon: float, found: Found) -> str:
-    """A row an arm: means and standard deviations over the seeds."""
+    """Return a table with a row per arm: means and standard deviations over the seeds."""
     best = hypervolume({curve.index: curve.value for curve in curves})
     lines = [
         f"| search | hypervolume at {horizon / 4:.0f} s | at {horizon / 2:.0f} s | at {horizon:.0f} s "
@@ -77,16 +77,19 @@ def table(curves: Sequence[Curve], horizon: float, found: Found) -> str:
         "| --- |" + " --- |" * 6,
     ]
     for arm, runs in found.items():
-        areas = [spread([run.at(horizon * share) for run in runs]) for share in (0.25, 0.5, 1)]
-        reached = [time for run in runs if math.isfinite(time := run.reaches(SHARE * best))]
-        soon = f"{spread(reached)} ({len(reached)} of {len(runs)})"
-        counts = [spread([run.complete for run in runs]), spread([run.pruned for run in runs])]
-        lines.append(f"| {arm.name} | {' | '.join([*areas, soon, *counts])} |")
+        cells = [arm.name]
+        for share in (0.25, 0.5, 1):
+            cells.append(spread([run.at(horizon * share) for run in runs]))
+        reached = [time for time in (run.reaches(SHARE * best) for run in runs) if math.isfinite(time)]
+        cells.append(f"{spread(reached)} ({len(reached)} of {len(runs)})")
+        cells.append(spread([run.complete for run in runs]))
+        cells.append(spread([run.pruned for run in runs]))
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def verdict(horizon: float, found: Found) -> str:
-    """For each sampler: what stopping early changed, seed by seed."""
+    """Return what early stopping changed for each sampler, seed by seed."""
     lines = []
     for stopping in (arm for arm in found if arm.stops):
         [plain] = [arm for arm in found if arm.sampler == stopping.sampler and not arm.stops]
@@ -111,7 +114,7 @@ def verdict(horizon: float, found: Found) -> str:
 
 
 def ranks(curves: Sequence[Curve], rule: MOASHA) -> str:
-    """How well an epoch ranks the trials as their end does: Spearman's correlation, by epoch and objective."""
+    """Return Spearman's correlation of the ranks at an epoch and at the end, by epoch and objective."""
     epochs = len(curves[0].points)
     shown = sorted({*rule.rungs, *range(2, epochs + 1, max(1, epochs // 8))})
     ends = np.array([curve.value for curve in curves])
@@ -124,7 +127,7 @@ def ranks(curves: Sequence[Curve], rule: MOASHA) -> str:
 
 
 def first_rungs(horizon: float, by_first_rung: Mapping[int, Found]) -> str:
-    """A row a first rung: the hypervolume at the end, and how many trials were tried for it."""
+    """Return a table with a row per first rung: the hypervolume at the end and the number of trials."""
     names = [arm.name for arm in next(iter(by_first_rung.values()))]
     lines = [
         f"| first rung | {' | '.join(f'{name}: hypervolume at {horizon:.0f} s | trials' for name in names)} |",
@@ -140,7 +143,7 @@ def first_rungs(horizon: float, by_first_rung: Mapping[int, Found]) -> str:
 
 
 def live_table(lives: Sequence[Live]) -> str:
-    """A row a real search."""
+    """Return a table with a row per real search."""
     if not lives:
         return "No live searches have been run."
     lines = ["| search | seconds | hypervolume | complete | pruned |", "| --- | --- | --- | --- | --- |"]
@@ -151,7 +154,7 @@ def live_table(lives: Sequence[Live]) -> str:
 
 
 def plot_results(path: Path, horizon: float, found: Found) -> None:
-    """Mean hypervolume over the simulated time; the band holds all seeds."""
+    """Plot the mean hypervolume over the simulated time; the band covers all seeds."""
     times = np.linspace(0, horizon, 200)
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()

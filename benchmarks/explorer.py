@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 from pydantic_settings import CliPositionalArg
-from rich.console import Console
 
+from benchmarks.pages import ROOT, publish
 from benchmarks.processor import machine
-from benchmarks.science import ROOT
-from benchmarks.science_report import between
 from hcvae import command_line
 from hcvae.bundle import load
 from hcvae.data.simulator import simulate
@@ -35,11 +33,11 @@ WATCH = """() => {
     document.addEventListener("keydown", () => { window.pressed = performance.now(); }, true);
     graph.on("plotly_afterplot", () => requestAnimationFrame(note));
 }"""
-"""From the key to the frame that follows the plot's redraw."""
+"""JavaScript that measures the time from a key to the frame after the redraw of the plot."""
 
 
 class ExplorerBenchmark(command_line.Command):
-    """Move the level slider of the page by keys, in a browser without a window, and time each redraw.
+    """Move the level slider of the page by keys, in a headless browser, and time each redraw.
 
     examples:
       python -m benchmarks.explorer quarter/bundle full/bundle
@@ -47,7 +45,7 @@ class ExplorerBenchmark(command_line.Command):
     """
 
     bundles: CliPositionalArg[list[str]]
-    """Model bundles, one a row of the table."""
+    """Model bundles, one per row of the table."""
     moves: int = 50
     """Keys pressed, each after the redraw of the one before."""
     screenshot: str | None = None
@@ -74,15 +72,13 @@ def run(arguments: Sequence[str]) -> int:
             lines.append(f"| {parameters:,} | {median:.0f} | {low:.0f} to {high:.0f} | {largest:.0f} |")
     load_average = os.getloadavg()[0]
     lines += ["", f"{command.moves} moves each, on {machine()}, load average {load_average:.1f} at the end."]
-    path = ROOT / "docs" / "benchmarks.md"
-    path.write_text(between(path.read_text(), "explorer", "\n".join(lines)))
-    Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("benchmarks.md", "explorer", lines)
     return 0
 
 
 @contextmanager
 def served(bundle: str, data: str) -> Iterator[str]:
-    """The address of the page, from a process of its own."""
+    """Serve the page from a process of its own; yield its address."""
     command = [sys.executable, "-m", "hcvae.cli", "explore", bundle, "--data", data]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -93,7 +89,7 @@ def served(bundle: str, data: str) -> Iterator[str]:
 
 
 def redraws(page: Page, moves: int) -> list[float]:
-    """Milliseconds from each key, up and down in turn, to its redraw."""
+    """Return the milliseconds from each key, up and down in turn, to its redraw."""
     page.get_by_role("slider", name=LEVEL).focus()
     page.evaluate(WATCH)
     for number in range(moves):
@@ -104,7 +100,7 @@ def redraws(page: Page, moves: int) -> list[float]:
 
 
 def picture(page: Page, path: str) -> None:
-    """The page with a frozen waveform, a recording, and the current waveform at a lower level."""
+    """Save the page with a frozen waveform, a recording, and the current waveform at a lower level."""
     for button, rows in (("Freeze current", 2), ("Add recording", 3)):
         page.get_by_role("button", name=button).click()
         page.locator("#peaks tbody tr").nth(rows - 1).wait_for()

@@ -17,11 +17,9 @@ from pathlib import Path
 import torch
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
-from rich.console import Console
 
+from benchmarks.pages import ROOT, publish, spread
 from benchmarks.processor import machine
-from benchmarks.science import ROOT
-from benchmarks.science_report import between, spread
 from hcvae import command_line
 from hcvae.bundle import load
 from hcvae.data.table import write_table
@@ -59,13 +57,15 @@ def run(arguments: Sequence[str]) -> int:
     command = command_line.parse(Generation, arguments)
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        plain, forward = plain_rates(command, scratch), forward_rates(command)
+        plain = plain_rates(command, scratch)
+        forward = forward_rates(command)
         seconds = job(command, command.samples, scratch / "many")
         shutil.rmtree(scratch / "many")
         plain += plain_rates(command, scratch)
         forward += forward_rates(command)
         same, resumed = compared(command, scratch)
-    rate, parameters = command.samples / seconds, sum(p.numel() for p in load(command.bundle).model.parameters())
+    rate = command.samples / seconds
+    parameters = sum(p.numel() for p in load(command.bundle).model.parameters())
     ratios = [rate / one for one in plain]
     workers = os.cpu_count() or 1
     shares = [rate / (workers * one) for one in forward]
@@ -84,16 +84,15 @@ def run(arguments: Sequence[str]) -> int:
         "",
         f"A model of {parameters:,} parameters; {machine()}, load average {os.getloadavg()[0]:.1f} at the end.",
     ]
-    path = ROOT / "docs" / "benchmarks.md"
-    path.write_text(between(path.read_text(), "generation", "\n".join(lines)))
-    Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("benchmarks.md", "generation", lines)
     return 0 if same and resumed else 1
 
 
 def plain_rates(command: Generation, scratch: Path) -> list[float]:
-    """Waveforms per second of a loop that draws and writes file after file."""
+    """Return waveforms per second of a loop that samples and writes file after file."""
     torch.set_num_threads(1)
-    bundle, rates = load(command.bundle), []
+    bundle = load(command.bundle)
+    rates = []
     for seed in range(PLAIN_ROUNDS):
         started = time.perf_counter()
         table = generate(bundle, [{LEVEL: 60.0}], command.rows_per_file, seed)
@@ -104,9 +103,10 @@ def plain_rates(command: Generation, scratch: Path) -> list[float]:
 
 @torch.inference_mode()
 def forward_rates(command: Generation) -> list[float]:
-    """Waveforms per second of the decoder's forward pass: nothing is drawn, scaled back or written."""
+    """Return waveforms per second of the decoder's forward pass, without sampling, scaling and writing."""
     torch.set_num_threads(1)
-    bundle, rates = load(command.bundle), []
+    bundle = load(command.bundle)
+    rates = []
     condition = condition_table(bundle, [complete_condition(bundle, {LEVEL: 60.0})])
     static = torch.from_numpy(bundle.preprocessing.static.encode(condition)).expand(command.rows_per_file, -1)
     latents = {f"z_{block}": torch.randn(len(static), dim) for block, dim in bundle.model.latent_dims.items()}
@@ -119,14 +119,14 @@ def forward_rates(command: Generation) -> list[float]:
 
 
 def job(command: Generation, samples: int, out: Path, *more: str) -> float:
-    """Seconds of `jobs.generate` in processes of its own."""
+    """Return the seconds of `jobs.generate` in processes of its own."""
     started = time.perf_counter()
     subprocess.run(_command(command, samples, out, *more), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
 def compared(command: Generation, scratch: Path) -> tuple[bool, bool]:
-    """Whether 2 workers write the files of 1; whether they do where they are killed halfway and started again."""
+    """Return whether 2 workers write the same files as 1, undisturbed and after a kill halfway."""
     job(command, command.compared, scratch / "one", "--workers", "1")
     job(command, command.compared, scratch / "two", "--workers", "2")
     whole = hashes(scratch / "one")
@@ -141,7 +141,7 @@ def compared(command: Generation, scratch: Path) -> tuple[bool, bool]:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file of waveforms."""
+    """Return the SHA-256 of each file of waveforms."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("part-*.parquet")}
 
 

@@ -1,14 +1,11 @@
-"""Does a search survive the death of its processes? Kills searches at random moments, and repeats their commands.
+"""Does a search survive the death of its processes? Kills searches at random moments and repeats their commands.
 
-python -m benchmarks.kills --rounds 20     # goes on where it ended; writes the table that docs/resume.md quotes
+python -m benchmarks.kills --rounds 20     # continues where it ended; prints the table that docs/resume.md quotes
 """
 
-import contextlib
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,17 +19,17 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 from rich.console import Console
 
-from benchmarks.postgres import postgres_server
+from benchmarks.records import RESULTS
 from hcvae import command_line
 from hcvae.bundle import load
+from tests.fixtures.postgres import postgres_server
+from tests.fixtures.running_search import RunningSearch, newest_checkpoint
 from tune.report.results import SearchResult
 from tune.study.folder import StudyFolder
 from tune.study.leases import lease_of
 from tune.study.trial_attributes import attributes_of
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "kills"
-MARK = "HCVAE_KILLS_ROUND"
+KILLS = RESULTS / "kills.jsonl"
 EPOCHS = 6
 CHECKS = ("finished", "none running", "numbers", "continued", "own folders", "histories", "bundles")
 
@@ -52,11 +49,9 @@ class Kills(command_line.Command):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the rounds that are not recorded yet, then write the table."""
+    """Run the rounds that are not recorded yet, then print the table."""
     command = command_line.parse(Kills, arguments)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    record = RESULTS / "rounds.jsonl"
-    rows = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    rows = recorded()
     known = {(row["database"], row["round"]) for row in rows}
     with postgres_server() as server:
         os.environ["PGPASSFILE"] = str(server.password_file)
@@ -66,21 +61,26 @@ def run(arguments: Sequence[str]) -> int:
                 if (database, index) not in known:
                     with tempfile.TemporaryDirectory() as folder:
                         rows.append(one_round(database, index, url, Path(folder)))
-                    record.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+                    KILLS.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
                     Console().print(rows[-1], highlight=False)
     table = make_table(rows)
-    (RESULTS / "table.md").write_text(table)
     print(table)
     return 0 if all(not row["failed"] for row in rows) else 1
+
+
+def recorded() -> list[Row]:
+    """Return the recorded rounds."""
+    return [json.loads(line) for line in KILLS.read_text().splitlines()] if KILLS.exists() else []
 
 
 def one_round(database: str, index: int, url: str | None, folder: Path, trials: int = 12) -> Row:
     """Start a search, kill it after a random number of epochs, repeat its command, and check the study."""
     draw = random.Random(f"{database} {index}")
-    with_ray, epochs = bool(index % 2), draw.randrange(1, trials * EPOCHS - 1)
+    with_ray = bool(index % 2)
+    epochs = draw.randrange(1, trials * EPOCHS - 1)
     config = folder / "config.json"
     config.write_text(json.dumps(_config(f"round-{index}", folder, url, trials)))
-    search = Search(config)
+    search = RunningSearch(config)
     try:
         search.wait_for_epochs(epochs)
         time.sleep(draw.random())
@@ -91,7 +91,7 @@ def one_round(database: str, index: int, url: str | None, folder: Path, trials: 
             for trial in running_trials(study)
         }
         started = time.perf_counter()
-        again = Search(config)
+        again = RunningSearch(config)
         first = again.first_epochs()
         code = again.process.wait()
         seconds = time.perf_counter() - started
@@ -112,27 +112,23 @@ def one_round(database: str, index: int, url: str | None, folder: Path, trials: 
 
 
 def check(study: Path, trials: int, before: "Mapping[int, Interrupted]", first: Mapping[int, float]) -> Iterator[bool]:
-    """Whether each of `CHECKS` holds in the end.
+    """Yield whether each of `CHECKS` holds at the end.
 
     Args:
         study: its folder.
         trials: its budget.
         before: the trials that were running after the kill.
-        first: the first epoch of each trial that the second process told of.
+        first: the first epoch of each trial that the second process reported.
     """
     found = StudyFolder(study).load().get_trials(deepcopy=False)
     yield sum(trial.state == TrialState.COMPLETE for trial in found) == trials
     yield not running_trials(study)
     yield [trial.number for trial in found] == list(range(trials))
-    # A trial whose training had ended already tells of no epoch again.
+    # A trial whose training had ended already reports no epoch again.
     yield all(first.get(number, EPOCHS) > trial.epoch for number, trial in before.items() if trial.epoch < EPOCHS)
-    yield all(_written_by_one(StudyFolder(study), attempt) for attempt in study.glob("trials/*/attempt-*")) and all(
-        lease_of(trial).attempt == before.get(trial.number, Interrupted(0, 0)).attempt + 1 for trial in found
-    )
-    yield all(
-        [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]] == list(range(1, EPOCHS + 1))
-        for trial in found
-    )
+    own = all(_written_by_one(StudyFolder(study), attempt) for attempt in study.glob("trials/*/attempt-*"))
+    yield own and all(_attempt_follows(trial, before) for trial in found)
+    yield all(_epochs_of(trial) == list(range(1, EPOCHS + 1)) for trial in found)
     result = SearchResult.open(study)
     yield bool(result.pareto) and all(load(result.bundle(trial.number)) for trial in result.pareto)
 
@@ -147,77 +143,14 @@ class Interrupted:
     """Of its newest checkpoint; 0 for none."""
 
 
-class Search:
-    """A search in processes of its own, and what it says."""
-
-    def __init__(
-        self, config: Path, program: Sequence[str] = ("-m", "jobs.search"), errors: str | Path = os.devnull
-    ) -> None:
-        self._mark = f"{config}:{time.monotonic()}"
-        with open(errors, "w") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, *program, "--config", str(config), "--log-json"],
-                cwd=ROOT,
-                env={**os.environ, MARK: self._mark, "OMP_NUM_THREADS": "1"},
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-            )
-
-    def events(self) -> Iterator[dict[str, Any]]:
-        """What it tells as it goes on."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            yield json.loads(line)
-
-    def wait_for_epochs(self, number: int) -> None:
-        """Until all trials together have told of `number` epochs."""
-        told = 0
-        for event in self.events():
-            told += event["event"] == "epoch"
-            if told == number:
-                return
-        raise RuntimeError(f"the search ended after {told} epochs")
-
-    def first_epochs(self) -> dict[int, float]:
-        """To its end: the first epoch that each trial tells of."""
-        first: dict[int, float] = {}
-        for event in self.events():
-            if event["event"] == "epoch":
-                first.setdefault(event["trial"], event["metrics"]["epoch"])
-        return first
-
-    def kill(self, with_ray: bool) -> None:
-        """SIGKILL for the driver, and for all that it started or for nothing else."""
-        self.process.kill()
-        self.process.wait()
-        for number in self._started() if with_ray else ():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
-
-    def _started(self) -> list[int]:
-        found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if entry.name.isdigit() and f"{MARK}={self._mark}".encode() in (entry / "environ").read_bytes():
-                    found.append(int(entry.name))
-        return found
-
-
 def running_trials(study: Path) -> list[FrozenTrial]:
-    """Trials of a study that have not ended."""
+    """Return the trials of a study that have not ended."""
     found: list[FrozenTrial] = StudyFolder(study).load().get_trials(states=(TrialState.RUNNING,))
     return found
 
 
-def newest_checkpoint(study: Path, number: int) -> int:
-    """The newest checkpointed epoch of a trial; 0 for none."""
-    found = study.glob(f"trials/{number}/attempt-*/checkpoint/epoch-????")
-    return max((int(checkpoint.name.removeprefix("epoch-")) for checkpoint in found), default=0)
-
-
 def make_table(rows: Sequence[Row]) -> str:
-    """What came out, by database and by what was killed, as a table for a page."""
+    """Return the results by database and by what was killed, as a table for a page."""
     lines = [
         "| database | killed | rounds | passed | trials interrupted | with a checkpoint | seconds of the rerun |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -242,8 +175,18 @@ def _config(study: str, storage: Path, url: str | None, trials: int) -> dict[str
     }
 
 
+def _attempt_follows(trial: FrozenTrial, before: "Mapping[int, Interrupted]") -> bool:
+    """Return whether the last attempt of a trial is the one after its interrupted attempt, or the first."""
+    interrupted = before.get(trial.number, Interrupted(0, 0))
+    return lease_of(trial).attempt == interrupted.attempt + 1
+
+
+def _epochs_of(trial: FrozenTrial) -> list[float]:
+    return [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]]
+
+
 def _written_by_one(folder: StudyFolder, attempt: Path) -> bool:
-    """TensorBoard's files bear the id of the process that wrote them."""
+    """Return whether one process wrote an attempt: TensorBoard's files bear the id of their process."""
     events = folder.events(int(attempt.parent.name), int(attempt.name.removeprefix("attempt-"))).path
     return len({file.name.split(".")[-2] for file in events.glob("events.out.tfevents.*")}) <= 1
 

@@ -1,4 +1,4 @@
-"""The peak head's latency errors on the one real file with labels of experts; writes its table into docs/science.md.
+"""Latency errors of the peak head on the one real file with labels of experts; writes its table into docs/science.md.
 
 python -m benchmarks.labelled_peaks     # ten minutes on 2 cores
 
@@ -19,14 +19,13 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.pages import publish, spread
 from benchmarks.processor import machine
-from benchmarks.science import ROOT
-from benchmarks.science_report import between, spread
 from hcvae import command_line
-from hcvae.bundle import load
+from hcvae.bundle import Bundle, load
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
-from hcvae.evaluation import evaluate_bundle, own_rows, rows_of_tables
+from hcvae.evaluation import EvaluationRows, evaluate_bundle, own_rows, rows_of_tables
 from hcvae.metrics.reconstruction import WAVES
 from hcvae.training import train_bundle
 
@@ -56,37 +55,41 @@ def run(arguments: Sequence[str]) -> int:
     """Run the benchmark."""
     command = command_line.parse(LabelledPeaks, arguments)
     torch.set_num_threads(1)
-    labelled, console = Path(os.environ.get("HCVAE_REAL_DATA", command.recordings)) / LABELLED, Console()
+    labelled = Path(os.environ.get("HCVAE_REAL_DATA", command.recordings)) / LABELLED
+    console = Console()
     found: dict[str, list[dict[str, float]]] = {"simulated subjects, held out": [], "the real ear": []}
     for seed in track(range(command.seeds), "training", console=console):
         for of_name, errors in zip(found.values(), measure(seed, labelled), strict=True):
             of_name.append(errors)
     lines = [f"| labels of | {' | '.join(f'wave {wave}' for wave in WAVES)} |", "| --- |" + " --- |" * len(WAVES)]
     for name, seeds in found.items():
-        lines.append(f"| {name} | {' | '.join(spread([errors[wave] for errors in seeds]) for wave in WAVES)} |")
+        cells = []
+        for wave in WAVES:
+            cells.append(spread([errors[wave] for errors in seeds]))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     best = constant_errors(labelled)
     lines.append(f"| the real ear, its own median latency as prediction | {' | '.join(f'{e:.3g}' for e in best)} |")
     lines += ["", f"{command.seeds} seeds; {machine()}."]
-    page = ROOT / "docs" / "science.md"
-    page.write_text(between(page.read_text(), "labelled peaks", "\n".join(lines)))
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("science.md", "labelled peaks", lines)
     return 0
 
 
 def measure(seed: int, labelled: Path) -> tuple[dict[str, float], dict[str, float]]:
-    """Mean absolute latency errors in ms of one model, by wave, on its test part and on the labelled file."""
+    """Return mean absolute latency errors in ms of one model, by wave, on its test part and on the labelled file."""
     config = Config.model_validate(CONFIG | {"training": CONFIG["training"] | {"seed": seed}})
     with tempfile.TemporaryDirectory() as folder:
         train_bundle(config, prepare(config), Path(folder))
         bundle = load(Path(folder) / "bundle")
-    rows = own_rows(bundle, "test"), rows_of_tables(bundle, [str(labelled)])
-    measures = [evaluate_bundle(bundle, each, lambda step: None).measures for each in rows]
-    own, real = ({wave: found[f"peak_latency_error_ms_{wave}"] for wave in WAVES} for found in measures)
-    return own, real
+    return _errors(bundle, own_rows(bundle, "test")), _errors(bundle, rows_of_tables(bundle, [str(labelled)]))
+
+
+def _errors(bundle: Bundle, rows: EvaluationRows) -> dict[str, float]:
+    measures = evaluate_bundle(bundle, rows, lambda step: None).measures
+    return {wave: measures[f"peak_latency_error_ms_{wave}"] for wave in WAVES}
 
 
 def constant_errors(labelled: Path) -> list[float]:
-    """The errors of the best constant for each wave: what knowing the ear, and not the waveform, would give."""
+    """Return the errors of the best constant for each wave, which knows the ear but not the waveform."""
     table = pq.read_table(labelled)
     latency, valid = (np.stack(table[name].to_numpy()) for name in ("peak_latency_ms", "peak_valid"))
     columns = [(latency[:, wave], valid[:, wave].astype(bool)) for wave in (0, 2, 4)]

@@ -1,4 +1,4 @@
-"""What does a search cost besides its trainings, and what grows with their number? Searches of trivial trials.
+"""What does a search cost besides its trainings, and what grows with their number? Searches with trivial trials.
 
 python -m benchmarks.many_trials                             # 2,000 trials that end at once, then docs/benchmarks.md
 python -m benchmarks.many_trials --database postgresql       # the same in PostgreSQL
@@ -26,15 +26,18 @@ from rich.console import Console
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import tune.search
+from benchmarks import records
 from benchmarks.many_trials_clock import Times, resident_mib, watched
 from benchmarks.many_trials_report import Row, Run, Snapshot, write_report
-from benchmarks.postgres import postgres_server
+from benchmarks.pages import ROOT
 from benchmarks.processor import processor
+from benchmarks.records import RESULTS
 from benchmarks.science import revision
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.training import fit
+from tests.fixtures.postgres import postgres_server
 from tune.config import SearchConfig
 from tune.pareto import OBJECTIVES, Point
 from tune.placement.resources import trial_resources
@@ -44,10 +47,9 @@ from tune.study.folder import StudyFolder
 from tune.trial.outcome import Message, Outcome
 from tune.trial.trainable import make_trainable
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "many-trials"
+MANY_TRIALS = RESULTS / "many-trials.jsonl"
 FIRST_STEPS = "first-steps"
-"""Folder with a file for each trial: when its training took its first step, or its trial that does not train began."""
+"""Folder with a file for each trial: the time of its first step, or of its start if it does not train."""
 BASE = SearchConfig.model_validate(
     {
         "model": {"width": 0.02},
@@ -55,7 +57,7 @@ BASE = SearchConfig.model_validate(
         "training": {"epochs": 1, "batch_size": 512},
     }
 )
-"""What every configuration shares; the search space is the default one."""
+"""What all configurations share; the search space is the default one."""
 
 
 class ManyTrials(command_line.Command):
@@ -71,9 +73,9 @@ class ManyTrials(command_line.Command):
     every: int = Field(100, ge=1)
     """Trials between two rows of the result."""
     trained: bool = False
-    """Train a narrow model for one epoch, instead of ending at once with a made-up outcome."""
+    """Train a narrow model for one epoch, instead of ending at once with an invented outcome."""
     epochs: int = Field(1, ge=1)
-    """Epochs in the history of each made-up outcome."""
+    """Epochs in the history of each invented outcome."""
     sampler: Literal["tpe", "random"] = "tpe"
     """The search's sampler."""
     database: Literal["sqlite", "postgresql"] = "sqlite"
@@ -81,7 +83,7 @@ class ManyTrials(command_line.Command):
 
     @property
     def name(self) -> str:
-        """Of the result."""
+        """The name of the result."""
         kind = "trained" if self.trained else f"{self.epochs}-epochs"
         return f"{self.database}-{self.sampler}-{kind}-{self.trials}"
 
@@ -89,12 +91,12 @@ class ManyTrials(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Run the benchmark."""
     command = command_line.parse(ManyTrials, arguments)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    measured_on, measured = processor(), revision()
+    measured_on = processor()
+    measured = revision()
 
     def keep(rows: Sequence[Row]) -> None:
         made = Run(name=command.name, machine=measured_on, revision=measured, rows=tuple(rows))
-        (RESULTS / f"{made.name}.json").write_text(made.model_dump_json(indent=1) + "\n")
+        records.write(MANY_TRIALS, made.model_dump(mode="json"), key="name")
         Console().print(f"{rows[-1].trials} trials, {rows[-1].elapsed_ms:.0f} ms each", highlight=False)
 
     storage = Path(tempfile.mkdtemp(prefix="many-trials-"))
@@ -103,12 +105,12 @@ def run(arguments: Sequence[str]) -> int:
             search(command, storage, url, keep)
     finally:
         shutil.rmtree(storage)
-    write_report(ROOT / "docs" / "benchmarks.md", RESULTS)
+    write_report(ROOT / "docs" / "benchmarks.md", MANY_TRIALS)
     return 0
 
 
 def search(command: ManyTrials, storage: Path, url: str | None, keep: Callable[[Sequence[Row]], None]) -> None:
-    """Run the search; `keep` what is known after each `command.every` trials."""
+    """Run the search; call `keep` with the rows after each `command.every` trials."""
     settings = {"study": "many", "storage": str(storage), "trials": command.trials, "database": url}
     config = BASE.model_copy(update={"search": BASE.search.model_copy(update=settings | {"sampler": command.sampler})})
     folder = StudyFolder(storage / "many")
@@ -135,7 +137,7 @@ def search(command: ManyTrials, storage: Path, url: str | None, keep: Callable[[
 
 
 def example(storage: Path) -> dict[str, float]:
-    """The metrics of a real epoch."""
+    """Return the metrics of a real epoch."""
     return fit(apply(BASE, {}), prepare(BASE), storage / "fit").history[0]
 
 
@@ -146,7 +148,8 @@ def ready(metrics: dict[str, float], epochs: int, notes: Path) -> Callable[..., 
     def make(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions: Any) -> Any:
         def run_trial(suggestion: dict[str, Any]) -> None:
             ray.get(data)
-            place, identity = suggestion["attempt"].place, suggestion["attempt"].identity
+            place = suggestion["attempt"].place
+            identity = suggestion["attempt"].identity
             values = made_up(suggestion["number"], suggestion["params"])
             (place.path / "checkpoint").mkdir(parents=True)
             (place.path / "checkpoint" / "file").touch()
@@ -165,14 +168,14 @@ def ready(metrics: dict[str, float], epochs: int, notes: Path) -> Callable[..., 
 
 
 def made_up(number: int, params: dict[str, Any]) -> Point:
-    """Two objectives at odds over the swap weight, with the noise of another seed in each trial."""
+    """Return two objectives that conflict over the swap weight, with noise from a seed per trial."""
     noise = np.random.default_rng(number).normal(0, 0.03, 2)
     place = (np.log10(params["training.loss_weights.swap"]) + 2) / 3
     return float(0.1 + 0.3 * place**2 + noise[0]), float(0.3 + 0.5 * place + noise[1])
 
 
 def trained(notes: Path) -> Callable[..., Any]:
-    """In the place of `tune.trial.trainable.make_trainable`: its own trials, which note their first step."""
+    """Make the trials of `tune.trial.trainable.make_trainable`, with a note of their first step."""
 
     def make(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions: Any) -> Any:
         train = make_trainable(config, data, settings, decisions)
@@ -191,7 +194,7 @@ def trained(notes: Path) -> Callable[..., Any]:
 
 
 def database_mib(database: Database, file: Path) -> float:
-    """Size of a study's database."""
+    """Return the size of a study's database."""
     if not database.shared:
         return file.stat().st_size / 2**20
     with database._engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Where the driver of a search spends its time: a clock by parts, and a searcher that is watched by it."""
+"""Where the driver of a search spends its time: a clock by parts, and a searcher that it watches."""
 
 import os
 import threading
@@ -53,13 +53,13 @@ class Clock:
 
     @property
     def times(self) -> Times:
-        """Until now."""
+        """The times until now."""
         self._charge()
         return {name: (wall, cpu) for name, (wall, cpu) in self._spent.items()}
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Let time count for `name`."""
+        """Count time for `name`."""
         if threading.current_thread() is not threading.main_thread() or self._parts[-1] == "sampler":
             yield
             return
@@ -72,7 +72,7 @@ class Clock:
             self._parts.pop()
 
     def watch(self, owner: Any, names: tuple[str, ...], part: str) -> None:
-        """Let the time within the functions `names` of `owner` count for `part`."""
+        """Count the time within the functions `names` of `owner` for `part`."""
         for name in names:
             setattr(owner, name, self._timed(getattr(owner, name), part))
 
@@ -98,7 +98,8 @@ class Clock:
 def watched(tell: Callable[[int, Times, dict[int, float]], None], every: int) -> type[StudySearcher]:
     """A searcher that tells, with its first suggestion and after each `every` trials, how many have ended, the times
     until then, and when each trial was handed out. Meant for one search in a process of its own."""
-    clock, handed_out = Clock(), dict[int, float]()
+    clock = Clock()
+    handed_out = dict[int, float]()
     clock.watch(ray, ("wait",), WAITING)
     clock.watch(sqlalchemy.orm.Session, ("commit",), "database")
     clock.watch(pareto_archive.Front, ("add", "summarize"), "front")
@@ -138,6 +139,6 @@ def watched(tell: Callable[[int, Times, dict[int, float]], None], every: int) ->
 
 
 def resident_mib() -> float:
-    """Memory of this process, see proc(5)."""
+    """Return the memory of this process, see proc(5)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

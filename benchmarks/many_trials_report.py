@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.many_trials_clock import PARTS, Times
-from benchmarks.science_report import between
+from benchmarks.pages import replace_table
 from hcvae.config import Section
 
 Snapshot = tuple[int, float, float, Times, float, float]
@@ -34,18 +34,20 @@ class Row(Section):
 
     @classmethod
     def between(cls, before: Snapshot, after: Snapshot, starts: Sequence[float]) -> "Row":
-        """What happened between two snapshots, with the seconds that its trials took to start."""
+        """Return what happened between two snapshots, with the seconds that the trials took to start."""
         n = after[0] - before[0]
-        spent = {
-            part: [1000 * (late - early) / n for early, late in zip(before[3].get(part, (0, 0)), times, strict=True)]
-            for part, times in after[3].items()
-        }
+        wall_ms: dict[str, float] = {}
+        cpu_ms: dict[str, float] = {}
+        for part, (wall, cpu) in after[3].items():
+            wall_before, cpu_before = before[3].get(part, (0, 0))
+            wall_ms[part] = 1000 * (wall - wall_before) / n
+            cpu_ms[part] = 1000 * (cpu - cpu_before) / n
         ordered = sorted(starts)
         largest = ordered[int(0.95 * (len(ordered) - 1))], ordered[-1]
         return cls(
             trials=after[0],
-            wall_ms={part: wall for part, (wall, _) in spent.items()},
-            cpu_ms={part: cpu for part, (_, cpu) in spent.items()},
+            wall_ms=wall_ms,
+            cpu_ms=cpu_ms,
             process_cpu_ms=1000 * (after[2] - before[2]) / n,
             elapsed_ms=1000 * (after[1] - before[1]) / n,
             resident_mib=after[4],
@@ -55,7 +57,7 @@ class Row(Section):
 
     @staticmethod
     def own(spent: dict[str, float]) -> float:
-        """The driver's own time of `wall_ms` or `cpu_ms`: all parts but the sampler."""
+        """Return the driver's own share of `wall_ms` or `cpu_ms`: all parts but the sampler."""
         return sum(spent.get(part, 0) for part in PARTS if part != "sampler")
 
 
@@ -69,16 +71,15 @@ class Run(Section):
 
 
 def write_report(page: Path, results: Path) -> None:
-    """Put the tables of all results between their markers in `page`."""
+    """Replace the tables of all recorded searches in `page`."""
     text = page.read_text()
-    for file in sorted(results.glob("*.json")):
-        run = Run.model_validate_json(file.read_text())
-        text = between(text, run.name, table(run))
+    for run in map(Run.model_validate_json, results.read_text().splitlines()):
+        text = replace_table(text, run.name, table(run))
     page.write_text(text)
 
 
 def table(run: Run) -> str:
-    """A row for each of up to ten stretches of the search, and what it was measured on."""
+    """Return a table with a row for each of up to ten stretches of the search, and the machine."""
     lines = [
         f"| trials | {' | '.join(PARTS)} | all but the sampler | the same, wall | whole process | memory, MiB | "
         "database, MiB | to the first step, ms: median (95 %, largest) |",
@@ -97,7 +98,7 @@ def table(run: Run) -> str:
 
 
 def _spread(rows: Sequence[Row], most: int = 10) -> list[Row]:
-    """`most` of the rows, evenly, the first and the last among them."""
+    """Return up to `most` rows, evenly spaced, with the first and the last."""
     if len(rows) <= most:
         return list(rows)
     return [rows[round(index * (len(rows) - 1) / (most - 1))] for index in range(most)]

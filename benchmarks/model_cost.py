@@ -1,4 +1,4 @@
-"""Memory and speed of the hierarchical model beside the standard one; writes its table into docs/science.md.
+"""Memory and speed of the hierarchical and the standard model; writes its table into docs/science.md.
 
 python -m benchmarks.model_cost
 """
@@ -11,11 +11,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from rich.console import Console
 
+from benchmarks.pages import publish
 from benchmarks.processor import machine
-from benchmarks.science import ROOT
-from benchmarks.science_report import between
 from benchmarks.science_runs import PLAIN, RECOMMENDED, STANDARD, merged
 from hcvae import command_line
 from hcvae.config import Config
@@ -32,11 +30,11 @@ MODELS = {
     "hierarchical, the specification's loss": PLAIN,
     "hierarchical, recommended": RECOMMENDED,
 }
-"""The first is what the others are compared with."""
+"""The other models are compared with the first."""
 
 
 class ModelCost(command_line.Command):
-    """Measure what a training step stores and how long generation takes, full width, model beside model.
+    """Measure what a training step stores and how long generation takes, at full width, for each model.
 
     examples:
       python -m benchmarks.model_cost
@@ -74,21 +72,19 @@ def run(arguments: Sequence[str]) -> int:
             f"| {ratio(one, name)} | {ratio(many, name)} |"
         )
     lines += ["", f"Measured on {machine()}, {command.threads} thread(s), {command.rounds} rounds."]
-    page = ROOT / "docs" / "science.md"
-    page.write_text(between(page.read_text(), "model cost", "\n".join(lines)))
-    Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("science.md", "model cost", lines)
     return 0
 
 
 def training_step(config: Config, data: Dataset) -> TrainingStep:
-    """A step of a freshly drawn model."""
+    """Return a training step of a new model."""
     config = resolve(config, data, 1)
     train = PartTensors.of(data.train, torch.device("cpu"))
     return TrainingStep(config, build(config.model), train, data.preprocessing.sampling_rate_hz)
 
 
 def inference(steps: dict[str, TrainingStep], data: Dataset, rows: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds to draw `rows` waveforms, in each round once with each model."""
+    """Return the seconds to sample `rows` waveforms, once per round with each model."""
     static = torch.from_numpy(data.train.static[:rows])
     calls: dict[str, Callable[[], Any]] = {}
     for name, step in steps.items():
@@ -105,7 +101,7 @@ def inference(steps: dict[str, TrainingStep], data: Dataset, rows: int, rounds: 
 
 
 def ratio(seconds: dict[str, list[float]], name: str) -> str:
-    """Median of the rounds' ratios to the first model, with their quartiles."""
+    """Format the median of the rounds' ratios to the first model, with the quartiles."""
     first = next(iter(seconds))
     ratios = [mine / reference for mine, reference in zip(seconds[name], seconds[first], strict=True)]
     low, middle, high = statistics.quantiles(ratios, n=4)

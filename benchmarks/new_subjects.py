@@ -1,17 +1,18 @@
-"""How well is a subject reconstructed that no training saw? Writes its table into docs/science.md.
+"""How well is a subject reconstructed whom no training has seen? Writes its table into docs/science.md.
 
-python -m benchmarks.new_subjects     # goes on where it was interrupted; half an hour on 2 cores
+python -m benchmarks.new_subjects     # continues where it was interrupted; half an hour on 2 cores
 
 Each human of the recordings is held out in turn; the models see the other one, the mouse, the simulator.
-One human alone is no training set: coarse and fine cannot be told apart where only noise differs.
+One human alone is no training set: coarse and fine cannot be separated if only noise differs.
 """
 
-import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ from rich.console import Console
 from rich.progress import Progress
 from sklearn.decomposition import PCA
 
+from benchmarks import records
+from benchmarks.pages import publish, spread
 from benchmarks.processor import processor
-from benchmarks.science import ROOT, as_json
-from benchmarks.science_report import between, spread
+from benchmarks.records import RESULTS, Record
+from benchmarks.science import as_json
 from benchmarks.science_runs import RECORDED_TABLES, merged
 from hcvae import command_line
-from hcvae.atomic import atomic_write
 from hcvae.bundle import Bundle, load
 from hcvae.config import Config
 from hcvae.data.dataset import next_in_cycle, prepare
@@ -42,16 +44,17 @@ from hcvae.evaluation import evaluate_bundle, rows_of_tables
 from hcvae.metrics.reconstruction import cross_average_nmse, nmse
 from hcvae.training import preflight, train_bundle
 
-RESULTS = ROOT / "benchmarks" / "results" / "new-subjects"
+NEW_SUBJECTS = RESULTS / "new-subjects.jsonl"
 HUMAN, MOUSE = RECORDED_TABLES
 SUBJECTS = ("H1", "H3")
 MOUSE_SUBJECT = "M1"
 SHOWN = {"cross_average_nmse": "NMSE, other average", "reconstruction_nmse": "NMSE"}
 COLUMNS = [(subject, name) for subject in SUBJECTS for name in SHOWN]
 RESPONSE = ["subject_id", "stimulus_level_db", "response"]
-"""What two averages of one response share. Recorded ones of one level are of one response; the two halves of a
+"""Columns that two averages of one response share. Recorded ones of one level are of one response; the two halves of a
 recording may differ in the click's polarity."""
-SIMULATED_ROWS, ADDED_ROWS = 10_000, 256
+SIMULATED_ROWS = 10_000
+ADDED_ROWS = 256
 FEW_COMPONENTS = 2
 
 BASE: dict[str, Any] = {
@@ -75,18 +78,19 @@ FINE: dict[str, Any] = {
         "phases": {"reconstruction": 0.0, "warmup": 0.0},
     }
 }
-OTHER_HUMAN, SIMULATED = "other human", "simulated"
+OTHER_HUMAN = "other human"
+SIMULATED = "simulated"
 
 
 @dataclass(frozen=True)
 class Way:
-    """How a model comes to reconstruct somebody it has not seen."""
+    """A way to train a model that reconstructs a subject it has not seen."""
 
     loss: Mapping[str, Any]
     pretrained: bool
-    """Starts from a training on the simulator."""
+    """Whether it starts from a training on the simulator."""
     then: tuple[str, ...] = ()
-    """Tables of the training after it, or of the only one."""
+    """Tables of the training after that, or of the only training."""
 
 
 LOSSES = {
@@ -123,48 +127,42 @@ def run(arguments: Sequence[str]) -> int:
     """Run the benchmark."""
     command = command_line.parse(NewSubjects, arguments)
     torch.set_num_threads(1)
-    recordings, console = Path(os.environ.get("HCVAE_REAL_DATA", command.recordings)), Console()
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    todo = [
-        (seed, name, subject)
-        for seed in range(command.seeds)
-        for name in WAYS
-        for subject in SUBJECTS
-        if not _path(seed, name, subject).exists()
-    ]
+    recordings = Path(os.environ.get("HCVAE_REAL_DATA", command.recordings))
+    console = Console()
+    done = records.read(NEW_SUBJECTS)
+    runs = product(range(command.seeds), WAYS, SUBJECTS)
+    todo = [one for one in runs if _key(*one) not in done]
     with tempfile.TemporaryDirectory() as scratch, Progress(console=console) as progress:
         bench = Bench(recordings, Path(scratch))
         task = progress.add_task("", total=len(todo))
         for seed, name, subject in todo:
             progress.update(task, description=f"{name}, {subject} held out, seed {seed}")
-            record = bench.measure(WAYS[name], subject, seed)
-            path = _path(seed, name, subject)
-            with atomic_write(path) as temporary:
-                temporary.write_text(json.dumps({"way": name, "subject": subject, "seed": seed, **record}, indent=1))
-            console.print(f"{path.stem}: {record['measures']['cross_average_nmse']:.3f}", highlight=False)
+            key = _key(seed, name, subject)
+            record: Record = {"key": key, "way": name, "subject": subject, "seed": seed}
+            record |= bench.measure(WAYS[name], subject, seed)
+            records.write(NEW_SUBJECTS, record)
+            console.print(f"{key}: {record['measures']['cross_average_nmse']:.3f}", highlight=False)
             progress.advance(task)
         found = table(bench)
-    page = ROOT / "docs" / "science.md"
-    page.write_text(between(page.read_text(), "new subjects", found))
-    console.print(found, highlight=False, markup=False, soft_wrap=True)
+    publish("science.md", "new subjects", found)
     return 0
 
 
 @dataclass(frozen=True)
 class Bench:
-    """The recordings, and a folder for what is made of them."""
+    """The recordings, and a folder for derived files."""
 
     recordings: Path
     scratch: Path
 
-    def measure(self, way: Way, subject: str, seed: int) -> dict[str, Any]:
+    def measure(self, way: Way, subject: str, seed: int) -> Record:
         """Train one model and evaluate it on `subject`."""
         bundle = self.train(way, subject, seed)
         rows = rows_of_tables(bundle, [str(self.of_one(subject))])
         return as_json(evaluate_bundle(bundle, rows, lambda step: None)) | {"machine": processor()}
 
     def train(self, way: Way, subject: str, seed: int) -> Bundle:
-        """The model of a way, without `subject`."""
+        """Train the model of a way, without `subject`."""
         config = merged(merged(BASE, way.loss), {"training": {"seed": seed}})
         if way.pretrained:
             first = self.scratch / f"simulator-{list(WAYS.values()).index(Way(way.loss, True))}-{seed}"
@@ -184,7 +182,7 @@ class Bench:
             return load(Path(folder) / "bundle")
 
     def of_one(self, subject: str) -> Path:
-        """The recordings of one human or of the mouse, as a table of their own."""
+        """Write the recordings of one human or of the mouse into a table; return its path."""
         path = self.scratch / f"{subject}.parquet"
         if not path.exists():
             table = pq.read_table(self.recordings / (MOUSE if subject == MOUSE_SUBJECT else HUMAN))
@@ -193,7 +191,7 @@ class Bench:
         return path
 
     def simulated(self, rows: int) -> Path:
-        """So many simulated rows, as a table."""
+        """Write simulated rows into a table; return its path."""
         path = self.scratch / f"simulated-{rows}.parquet"
         if not path.exists():
             table = simulate(rows, 0)
@@ -201,7 +199,7 @@ class Bench:
         return path
 
     def baselines(self, subject: str, components: int) -> dict[str, dict[str, float]]:
-        """What needs no training, from the recordings of the other human, and from those of `subject` itself."""
+        """Return the errors of methods without training, from recordings of the other human or of `subject`."""
         [other] = set(SUBJECTS) - {subject}
         own, known = (pq.read_table(self.of_one(name)) for name in (subject, other))
         signals, of_other = (np.stack(table["signal"].to_numpy()) for table in (own, known))
@@ -229,24 +227,28 @@ class Bench:
         }
 
 
-def trained_rows(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A row for each way of training: mean and standard deviation over the seeds, for each held-out human."""
+def trained_rows(recorded: Sequence[Record]) -> list[str]:
+    """Return a row for each way of training: mean and standard deviation over the seeds, for each held-out human."""
     rows = []
     for way in WAYS:
-        found = [record for record in records if record["way"] == way]
+        found = [record for record in recorded if record["way"] == way]
         seeds = len({record["seed"] for record in found})
-        cells = [spread([r["measures"][name] for r in found if r["subject"] == subject]) for subject, name in COLUMNS]
+        cells = [_cell(found, subject, name) for subject, name in COLUMNS]
         rows.append(f"| {way} ({seeds}) | {' | '.join(cells)} |")
     return rows
 
 
-def table(bench: Bench) -> str:
-    """What was trained, and below it what needs no training."""
-    records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+def _cell(found: Sequence[Record], subject: str, name: str) -> str:
+    return spread([record["measures"][name] for record in found if record["subject"] == subject])
+
+
+def table(bench: Bench) -> list[str]:
+    """Return the table: what was trained, and below it what needs no training."""
+    recorded = [*records.read(NEW_SUBJECTS).values()]
     lines = [
         f"| trained on (seeds) | {' | '.join(f'{subject}: {SHOWN[name]}' for subject, name in COLUMNS)} |",
         f"| --- |{' --- |' * len(COLUMNS)}",
-        *trained_rows(records),
+        *trained_rows(recorded),
     ]
     dims = Config.model_validate(BASE).model
     baselines = {
@@ -255,8 +257,8 @@ def table(bench: Bench) -> str:
     for name in baselines[SUBJECTS[0]]:
         cells = [f"{baselines[subject][name][measure]:.3f}" for subject, measure in COLUMNS]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    machines = sorted({record["machine"] for record in records})
-    return "\n".join([*lines, "", f"Measured on {'; '.join(machines)}."])
+    machines = sorted({record["machine"] for record in recorded})
+    return [*lines, "", f"Measured on {'; '.join(machines)}."]
 
 
 def _means(signals: NDArray[Any], codes: NDArray[np.int64]) -> NDArray[Any]:
@@ -264,8 +266,9 @@ def _means(signals: NDArray[Any], codes: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _means_of_others(signals: NDArray[Any], levels: NDArray[np.int64], targets: NDArray[Any]) -> NDArray[Any]:
-    """The mean of a row's level without the average that it is to be compared with."""
-    sums, counts = _means(signals, levels) * np.bincount(levels)[:, None], np.bincount(levels)
+    """Return the mean of each row's level, without the average that it is compared with."""
+    sums = _means(signals, levels) * np.bincount(levels)[:, None]
+    counts = np.bincount(levels)
     return np.asarray((sums[levels] - targets) / (counts[levels, None] - 1))
 
 
@@ -281,9 +284,9 @@ def _train(config: Mapping[str, Any], folder: Path) -> None:
     train_bundle(parsed, data, folder)
 
 
-def _path(seed: int, name: str, subject: str) -> Path:
-    words = "".join(letter if letter.isalnum() else "-" for letter in name)
-    return RESULTS / f"{words}--{subject}--{seed}.json"
+def _key(seed: int, name: str, subject: str) -> str:
+    words = re.sub(r"[\W_]", "-", name)
+    return f"{words}--{subject}--{seed}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long until a large table gives its first batch, and are batches there as fast as they are needed? Writes a table.
+"""How long until the first batch of a large table, and do batches keep up with training? Writes its table.
 
 python -m benchmarks.opening     # 5 million waveforms, 5 GB of disk for a while; a quarter of an hour
 """
@@ -14,13 +14,11 @@ from typing import Any
 
 import torch
 from pydantic import Field
-from rich.console import Console
 from rich.progress import track
 
 import tune.placement.streaming
+from benchmarks.pages import publish, spread
 from benchmarks.processor import fastest, machine
-from benchmarks.science import ROOT
-from benchmarks.science_report import between, spread
 from benchmarks.streaming import GROUP_ROWS, SHARE, write
 from hcvae import command_line
 from hcvae.config import Config
@@ -37,13 +35,15 @@ from tune.placement.resources import ray_cluster
 
 BATCH = 256
 STEPS = 60
-"""Of the training, timed after a third as many that are not."""
+"""Timed training steps; a third as many precede them untimed."""
 WIDTHS = (0.25, 1.0)
-DISK, RAY, MEMORY = "from the disk, by one thread", "from the disk, through Ray Data", "from memory"
+DISK = "from the disk, by one thread"
+RAY = "from the disk, through Ray Data"
+MEMORY = "from memory"
 
 
 class Opening(command_line.Command):
-    """Time the opening of a table, its first batch and the batches after it, beside what a training step takes.
+    """Time the opening of a table, its first batch and the batches after it, and compare them with a training step.
 
     examples:
       python -m benchmarks.opening
@@ -57,7 +57,7 @@ class Opening(command_line.Command):
     batches: int = Field(800, ge=1)
     """Batches after the first that are timed."""
     rounds: int = Field(5, ge=1)
-    """Of batches and training steps; a table is opened once."""
+    """Rounds of batches and training steps; a table is opened once."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Source:
     rates: list[float] = field(default_factory=list)
 
     def trainer(self, width: float) -> EpochTrainer:
-        """One that trains on this source."""
+        """Return a trainer on this source."""
         settings: dict[str, Any] = {
             "model": {"width": width},
             "training": {"batch_size": BATCH, "precision": fastest(), "loss_weights": {"swap": 0.0}},
@@ -93,7 +93,7 @@ class Source:
 
 
 def some(batches: Iterator[Batch], count: int) -> Iterator[Batch]:
-    """At most `count` batches, then no more is read."""
+    """Yield at most `count` batches and read no more."""
     for _, batch in zip(range(count), batches, strict=False):
         yield batch
 
@@ -102,7 +102,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run the benchmark."""
     command = command_line.parse(Opening, arguments)
     with tempfile.TemporaryDirectory() as folder:
-        large, small = Path(folder) / "large.parquet", Path(folder) / "small.parquet"
+        large = Path(folder) / "large.parquet"
+        small = Path(folder) / "small.parquet"
         write(large, command.rows)
         write(small, command.memory_rows)
         size = large.stat().st_size / 1e9
@@ -118,7 +119,7 @@ def run(arguments: Sequence[str]) -> int:
                     source.give(command.batches, number)
                 for width, rates in needed.items():
                     rates.append(training_rate(sources[MEMORY].trainer(width)))
-            # Ray ends the process where it is left while Ray Data still reads ahead.
+            # Ray ends the process if its context is left while Ray Data still reads ahead.
             report(command, sources, needed, size)
     return 0
 
@@ -132,8 +133,9 @@ def report(command: Opening, sources: dict[str, Source], needed: dict[float, lis
     ]
     for name, source in sources.items():
         rows = command.memory_rows if name == MEMORY else command.rows
-        shares = [spread([a / b for a, b in zip(source.rates, needed[width], strict=True)]) for width in WIDTHS]
-        cells = [f"{source.open_s:.1f}", spread(source.first_s), spread(source.rates), *shares]
+        cells = [f"{source.open_s:.1f}", spread(source.first_s), spread(source.rates)]
+        for width in WIDTHS:
+            cells.append(spread([given / used for given, used in zip(source.rates, needed[width], strict=True)]))
         lines.append(f"| {name} | {rows:,} | {' | '.join(cells)} |")
     trained = ", ".join(f"{spread(rates)} at width {width:g}" for width, rates in needed.items())
     lines += [
@@ -142,13 +144,11 @@ def report(command: Opening, sources: dict[str, Source], needed: dict[float, lis
         f"steps from memory ({fastest()}, {torch.get_num_threads()} threads, the specification's loss), waveforms/s: "
         f"{trained}. {machine()}, load average {os.getloadavg()[0]:.1f} at the end.",
     ]
-    path = ROOT / "docs" / "benchmarks.md"
-    path.write_text(between(path.read_text(), "opening", "\n".join(lines)))
-    Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("benchmarks.md", "opening", lines)
 
 
 def opened(table: Path, how: Any) -> Source:
-    """The prepared data of a table, and how long it took."""
+    """Prepare the data of a table; return it with the time that took."""
     data = {"tables": [str(table)], "split": {"validation": float(SHARE), "test": float(SHARE)}}
     config = Config.model_validate({"data": data | {"memory_budget_gb": None if how is prepare else 0.1}})
     started = time.perf_counter()
@@ -156,7 +156,7 @@ def opened(table: Path, how: Any) -> Source:
 
 
 def training_rate(trainer: EpochTrainer) -> float:
-    """Waveforms per second of some steps."""
+    """Return waveforms per second of some steps."""
     weights = trainer.module.objective.weights
     trainer.module.train()
     with memory_kept():

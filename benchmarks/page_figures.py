@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/workstation.md, docs/objectives.md and docs/matlab-mne.md from a study.
+"""Draw the pictures of docs/workstation.md, docs/objectives.md and docs/matlab-mne.md from a study.
 
 python -m benchmarks.page_figures results/quickstart
 """
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
-from benchmarks.science import ROOT
+from benchmarks.pages import ROOT
 from hcvae import command_line, plots
 from hcvae.bundle import Bundle
 from hcvae.data.export.evoked import to_evoked
@@ -32,8 +32,9 @@ DPI = 100
 DOMINATED = "#808080"
 """Colour of trials that are not on the front."""
 LEVELS_DB = (40.0, 60.0, 80.0)
-ROWS, SEED = 200, 1000
-"""Simulated for the picture: no model of the study has seen them."""
+ROWS = 200
+"""Waveforms simulated for the picture; no model of the study has seen them."""
+SEED = 1000
 
 
 class PageFigures(command_line.Command):
@@ -48,7 +49,7 @@ class PageFigures(command_line.Command):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Draw."""
+    """Draw the pictures."""
     command = command_line.parse(PageFigures, arguments)
     result = SearchResult.open(command.study)
     PICTURES.mkdir(exist_ok=True)
@@ -61,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def progress(result: SearchResult) -> Figure:
-    """Both objectives after each epoch of each complete trial, those of the front in colour."""
+    """Plot both objectives after each epoch of each complete trial, those on the front in colour."""
     members = {trial.number for trial in result.pareto}
     figure = Figure(figsize=(9, 3), layout="constrained")
     axes = figure.subplots(1, 2)
@@ -79,7 +80,7 @@ def progress(result: SearchResult) -> Figure:
 
 
 def along_the_front(result: SearchResult) -> Figure:
-    """The front, and what models along it do with a waveform."""
+    """Plot the front, and what models along it do with a waveform."""
     chosen = {
         "lowest error": result.best(OBJECTIVES[0]),
         "knee": result.compromise(),
@@ -99,7 +100,7 @@ def along_the_front(result: SearchResult) -> Figure:
 
 
 def evoked(bundle: Bundle) -> list[Figure]:
-    """MNE's own picture of generated waveforms, as docs/matlab-mne.md makes it."""
+    """Return MNE's figure of generated waveforms, as docs/matlab-mne.md makes it."""
     conditions = [{"stimulus_level_db": level} for level in LEVELS_DB]
     named = to_evoked(generate(bundle, conditions, n_samples=1))
     by_level = {f"{level:.0f} dB": one for level, one in zip(LEVELS_DB, named, strict=True)}
@@ -107,7 +108,7 @@ def evoked(bundle: Bundle) -> list[Figure]:
 
 
 def front(axis: Axes, result: SearchResult, names: dict[int, str]) -> None:
-    """All complete trials, the front among them, the chosen ones named."""
+    """Plot all complete trials and the front, with the names of the chosen trials."""
     points = np.array([trial.point for trial in result.trials if trial.point])
     best = np.array([trial.point for trial in result.pareto])
     axis.plot(*points.T, "o", color=DOMINATED, label="dominated: another trial is better in both")
@@ -120,15 +121,17 @@ def front(axis: Axes, result: SearchResult, names: dict[int, str]) -> None:
 
 
 def loud_pair(table: pa.Table) -> tuple[int, int]:
-    """Two rows of the loudest levels: those whose means in uV differ most."""
-    levels, means_uv = np.array(table["stimulus_level_db"]), signals_of(table).mean(axis=1)
+    """Return two rows of the loudest levels: those whose means in uV differ most."""
+    levels = np.array(table["stimulus_level_db"])
+    means_uv = signals_of(table).mean(axis=1)
     loud = np.flatnonzero(levels >= np.sort(levels)[-len(levels) // 5])
     return int(loud[means_uv[loud].argmax()]), int(loud[means_uv[loud].argmin()])
 
 
 def model(axis: Axes, bundle: Bundle, first: pa.Table, second: pa.Table) -> None:
-    """A recording, its reconstruction, and the same z_local with another recording's z_global."""
-    one, other = encode_recording(bundle, first), encode_recording(bundle, second)
+    """Plot a recording, its reconstruction, and the same z_local with another recording's z_global."""
+    one = encode_recording(bundle, first)
+    other = encode_recording(bundle, second)
     times_ms = np.arange(bundle.preprocessing.signal_length) * 1e3 / bundle.preprocessing.sampling_rate_hz
     exchanged = swap(bundle, global_of=other, local_of=one, condition=one.condition)
     axis.plot(times_ms, signals_of(first)[0], color=RECORDED, linewidth=0.8, label="recording")

@@ -1,4 +1,4 @@
-"""Does the short measurement behind `training.precision` auto foretell the whole training step? Fills docs/training.md.
+"""Does the short measurement of `training.precision` auto predict the speed of training steps? Writes a table.
 
 python -m benchmarks.precision     # half a minute on an idle core
 """
@@ -12,9 +12,8 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks.pages import publish, spread
 from benchmarks.processor import machine
-from benchmarks.science import ROOT
-from benchmarks.science_report import between, spread
 from benchmarks.training_loops import prepared
 from hcvae import command_line
 from hcvae.config import Config
@@ -28,7 +27,7 @@ SIZES = ((0.1, 128), (0.25, 64), (0.25, 128), (0.25, 256), (0.5, 128), (1.0, 256
 
 
 class PrecisionBenchmark(command_line.Command):
-    """Time training steps in fp32 and bf16, on one thread, beside the measurement that chooses between them.
+    """Time training steps in fp32 and bf16, on one thread, and the measurement that chooses between them.
 
     examples:
       python -m benchmarks.precision
@@ -43,7 +42,8 @@ class PrecisionBenchmark(command_line.Command):
 
 def run(arguments: Sequence[str]) -> int:
     """Run the benchmark."""
-    command, console = command_line.parse(PrecisionBenchmark, arguments), Console()
+    command = command_line.parse(PrecisionBenchmark, arguments)
+    console = Console()
     torch.set_num_threads(1)
     found: dict[tuple[float, int], list[tuple[float, float, str]]] = {size: [] for size in SIZES}
     with memory_kept():
@@ -59,14 +59,12 @@ def run(arguments: Sequence[str]) -> int:
         chosen = " or ".join(sorted(set(used), reverse=True))
         lines.append(f"| {width:g}, {batch} | {spread(miniature)} | {spread(step)} | {chosen} |")
     lines += ["", f"Measured by `python -m benchmarks.precision`, {command.rounds} rounds, one thread; {machine()}."]
-    path = ROOT / "docs" / "training.md"
-    path.write_text(between(path.read_text(), "precision", "\n".join(lines)))
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("training.md", "precision", lines)
     return 0
 
 
 def compared(width: float, batch: int, steps: int) -> tuple[float, float, str]:
-    """The speed-up of bf16 by the measurement and in whole steps, and the precision that `auto` takes."""
+    """Return the speed-up of bf16 in the measurement and in whole steps, and the precision that `auto` chooses."""
     configs = {
         precision: Config.model_validate(
             {

@@ -20,42 +20,50 @@ BATCH = 256
 
 
 def processor() -> str:
-    """Processor, cores and vector instructions: the same in every run on a machine."""
+    """Return processor, cores and vector instructions: the same in every run on a machine."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    name, capability = (names or [platform.processor()])[0], torch.backends.cpu.get_cpu_capability()
-    return f"{name}, {os.cpu_count()} cores, {capability}{'' if slow() else ' with bf16'}, torch {torch.__version__}"
+    name = (names or [platform.processor()])[0]
+    capability = torch.backends.cpu.get_cpu_capability()
+    if not slow():
+        capability += " with bf16"
+    return f"{name}, {os.cpu_count()} cores, {capability}, torch {torch.__version__}"
 
 
 def machine() -> str:
-    """The processor, and what it was measured to multiply."""
+    """Return the processor and its measured speed of multiplication."""
     measured = " and ".join(f"{name} {rate:.3g}" for name, rate in gflops().items())
     return f"{processor()}; training steps at full width: {measured} GFLOP/s a thread"
 
 
 @cache
 def gflops() -> dict[Precision, float]:
-    """As a training of full width measures it on the CPU to choose its precision."""
+    """Measure the speed of each precision, as a training of full width on the CPU does."""
     model = build(Config.model_validate({"model": {"static_dim": 7}}).model)
     with memory_kept():
         return measure(model, BATCH)
 
 
 def fastest() -> Precision:
-    """The precision that such a training chooses."""
+    """Return the precision that such a training chooses."""
     return decide("auto", gflops()).used
 
 
 def slow() -> dict[Precision, float]:
-    """Precisions that are slower than fp32 here, and how many times."""
+    """Return the precisions that are slower than fp32 here, with the factors."""
     rates = gflops()
     return {name: rates["fp32"] / rate for name, rate in rates.items() if rates["fp32"] > SLOWER * rate}
 
 
 def without_slow(ways: Mapping[str, T], precisions: Mapping[str, str], console: Console) -> dict[str, T]:
-    """The ways whose precision is not slow here; a line about each other one."""
-    left_out = {name: factor for name in ways for slower, factor in slow().items() if precisions[name] == slower}
-    for name, factor in left_out.items():
-        text = f"left out: {name}: {precisions[name]} is {factor:.3g} times slower than fp32 on this processor"
+    """Return the ways whose precision is not slow here; print a line about each of the others."""
+    factors = {str(name): factor for name, factor in slow().items()}
+    left: dict[str, T] = {}
+    for name, way in ways.items():
+        precision = precisions[name]
+        if precision not in factors:
+            left[name] = way
+            continue
+        text = f"left out: {name}: {precision} is {factors[precision]:.3g} times slower than fp32 on this processor"
         console.print(text, highlight=False, markup=False, soft_wrap=True)
-    return {name: way for name, way in ways.items() if name not in left_out}
+    return left

@@ -1,8 +1,8 @@
-"""What 8 to 64 workers would reach: a model of cost from measured compute and bytes. Writes its table.
+"""Predicted speed of 8 to 64 workers: a cost model from measured compute and bytes. Writes its table.
 
 python -m benchmarks.scaling     # a few minutes on 2 idle cores
 
-Measured: a step of each of two processes at once, one thread each, that do not talk; the same two as data-parallel
+Measured: a step of each of two processes at once, one thread each, without communication; the same two as data-parallel
 gloo workers; an all-reduce of as many bytes as the gradient has. Modelled: a ring of n workers, each on a core of its
 own, over a network of an assumed speed (Patarasuk & Yuan 2009, J. Parallel Distrib. Comput. 69:117).
 """
@@ -19,13 +19,11 @@ from typing import Any
 import torch
 import torch.distributed
 from pydantic import Field
-from rich.console import Console
 from rich.progress import track
 
 from benchmarks.data_parallel import WORKER_FILE, WORKERS, answer, answer_of
+from benchmarks.pages import publish, spread
 from benchmarks.processor import machine
-from benchmarks.science import ROOT
-from benchmarks.science_report import between, spread
 from benchmarks.science_runs import PLAIN, merged
 from benchmarks.training_loops import clocked
 from hcvae import command_line
@@ -40,15 +38,17 @@ from hcvae.training.workers import Workers
 
 BATCHES = (64, 256)
 """Rows of a worker's share of a batch."""
-STEPS, UNTIMED = 12, 2
-"""That are timed, and those before them."""
+STEPS = 12
+"""Timed steps."""
+UNTIMED = 2
+"""Steps before them."""
 NETWORKS = {"10 Gbit/s, 50 us": (1.25e9, 50e-6), "100 Gbit/s, 10 us": (12.5e9, 10e-6)}
 """Assumed: bytes a second and seconds of a message."""
 MODELLED = (8, 16, 32, 64)
 
 
 class Scaling(command_line.Command):
-    """Measure two gloo workers, and tell from that what more of them would reach on a network.
+    """Measure two gloo workers, and predict from that how fast more of them would be on a network.
 
     examples:
       python -m benchmarks.scaling
@@ -92,34 +92,32 @@ def run(arguments: Sequence[str]) -> int:
         "nothing of the all-reduce hidden behind the backward pass, and with as much as there is time for; so are the "
         f"last columns, the share of n times one worker's speed. {machine()}.",
     ]
-    path = ROOT / "docs" / "benchmarks.md"
-    path.write_text(between(path.read_text(), "scaling", "\n".join(lines)))
-    Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("benchmarks.md", "scaling", lines)
     return 0
 
 
 def ring_seconds(n_bytes: float, workers: int, bytes_per_s: float, message_s: float) -> float:
-    """Seconds of an all-reduce in a ring: 2 (n - 1) messages of 1 / n of the bytes."""
+    """Return the seconds of an all-reduce in a ring: 2 (n - 1) messages of 1 / n of the bytes."""
     return 2 * (workers - 1) * (n_bytes / workers / bytes_per_s + message_s)
 
 
 def hidden(alone: float, backward: float, communication: float) -> float:
-    """Seconds of a step that hides of its communication what it can behind the backward pass."""
+    """Return the seconds of a step that hides as much communication as possible behind the backward pass."""
     return alone + max(0.0, communication - backward)
 
 
 def efficiency(alone: float, backward: float, ring: float) -> str:
-    """The share of n times one worker's speed, without and with communication hidden."""
+    """Return the share of n times one worker's speed, without and with hidden communication."""
     return f"{alone / (alone + ring):.2f} to {alone / hidden(alone, backward, ring):.2f}"
 
 
 def in_ms(seconds: Sequence[float]) -> str:
-    """Mean and spread in milliseconds."""
+    """Format mean and spread in milliseconds."""
     return spread([1e3 * each for each in seconds])
 
 
 def step_and_reduce_seconds(workers: Workers) -> dict[str, float]:
-    """Seconds of a step, of its backward pass and of an all-reduce, as one of two workers knows them."""
+    """Return the seconds of a step, of its backward pass and of an all-reduce, as one of two workers measures them."""
     base: dict[str, Any] = merged(PLAIN, {"data": {"simulator": {"rows": 12_000}}})
     data = prepare(Config.model_validate(base))
     train = PartTensors.of(data.train, torch.device("cpu"))
@@ -144,14 +142,15 @@ def step_and_reduce_seconds(workers: Workers) -> dict[str, float]:
 
 
 def step_seconds(trainer: EpochTrainer) -> float:
-    """Mean seconds of a step."""
+    """Return the mean seconds of a step."""
     trainer.module.train()
-    batches, weights = trainer.batches(0), trainer.module.objective.weights
+    batches = trainer.batches(0)
+    weights = trainer.module.objective.weights
     return seconds_of(lambda: trainer.step(*next(batches), 0, 0, weights))
 
 
 def seconds_of(call: Callable[[], object]) -> float:
-    """Mean seconds of a call, begun by both processes together."""
+    """Return the mean seconds of a call that both processes start together."""
     for _ in range(UNTIMED):
         call()
     torch.distributed.barrier()

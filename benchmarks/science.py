@@ -1,12 +1,11 @@
-"""Trains and evaluates what docs/science.md reports; one JSON file a run, so that it goes on where it ended.
+"""Train and evaluate what docs/science.md reports. Each run is recorded at its end, so that the command can continue.
 
 python -m benchmarks.science --tier quick     # under 15 minutes on 2 cores
-python -m benchmarks.science --tier full      # under 6 hours; stop it and start it again at will
+python -m benchmarks.science --tier full      # under 6 hours; can be stopped and started again
 python -m benchmarks.science --tier full --only quarter
-python -m benchmarks.science --report         # only write docs/science.md anew from the results
+python -m benchmarks.science --report         # only rewrite docs/science.md from the results
 """
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -14,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,11 +24,13 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks import records
+from benchmarks.pages import ROOT
 from benchmarks.processor import processor, without_slow
+from benchmarks.records import RESULTS, Record
 from benchmarks.science_report import write_report
 from benchmarks.science_runs import Run, runs
 from hcvae import command_line
-from hcvae.atomic import atomic_write
 from hcvae.bundle import load
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -44,14 +45,13 @@ from hcvae.evaluation import (
 )
 from hcvae.training import train_bundle
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "science"
+SCIENCE = RESULTS / "science.jsonl"
 BASELINE_OF = "recommended"
 """The run of a group, with seed 0, beside which the group's baselines are measured."""
 
 
 class Science(command_line.Command):
-    """Train and evaluate the models of docs/science.md, then write its tables. Goes on where it was interrupted.
+    """Train and evaluate the models of docs/science.md, then write its tables. Continues where it was interrupted.
 
     examples:
       python -m benchmarks.science --tier quick
@@ -69,7 +69,7 @@ class Science(command_line.Command):
     threads: int = 1
     """Threads of a training."""
     report: bool = False
-    """Train nothing; write the tables of what is there."""
+    """Train nothing; write the tables of the recorded runs."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -83,40 +83,47 @@ def run(arguments: Sequence[str]) -> int:
         left_out = [r for r in chosen if r.group.startswith("recordings")]
         chosen = [r for r in chosen if r not in left_out]
         console.print(f"{recordings}: no such folder; {len(left_out)} runs on recordings are left out")
-    todo = [] if command.report else [r for r in chosen if not is_done(r)]
-    if todo:
-        by_key = {r.key: r for r in todo}
-        precisions = {key: r.config["training"]["precision"] for key, r in by_key.items()}
-        todo = [*without_slow(by_key, precisions, console).values()]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    processes = ProcessPoolExecutor(command.trainings, multiprocessing.get_context("spawn"))
-    with processes, Progress(console=console) as progress:
-        task = progress.add_task(f"{len(todo)} trainings", total=len(todo))
-        for future in as_completed([processes.submit(measure, item, command.threads) for item in todo]):
-            console.print(future.result())
-            progress.advance(task)
-    write_report(RESULTS, ROOT / "docs" / "science.md")
+    if not command.report:
+        done = records.read(SCIENCE)
+        train_all([r for r in chosen if not is_done(r, done)], command, console)
+    write_report(SCIENCE, ROOT / "docs" / "science.md")
     minutes = (time.perf_counter() - started) / 60
-    console.print(f"{minutes:.1f} min; results in {RESULTS.relative_to(ROOT)}, tables in docs/science.md")
+    console.print(f"{minutes:.1f} min; results in {SCIENCE.relative_to(ROOT)}, tables in docs/science.md")
     return 0
 
 
-def is_done(item: Run) -> bool:
-    """Whether the results hold this run, with this configuration.
+def train_all(todo: Sequence[Run], command: Science, console: Console) -> None:
+    """Train and evaluate runs, several at a time, and record each; runs in a slow precision are left out."""
+    if not todo:
+        return
+    by_key = {r.key: r for r in todo}
+    precisions = {key: r.config["training"]["precision"] for key, r in by_key.items()}
+    fast = without_slow(by_key, precisions, console).values()
+    processes = ProcessPoolExecutor(command.trainings, multiprocessing.get_context("spawn"))
+    with processes, Progress(console=console) as progress:
+        task = progress.add_task(f"{len(fast)} trainings", total=len(fast))
+        for future in as_completed([processes.submit(measure, item, command.threads) for item in fast]):
+            record = future.result()
+            records.write(SCIENCE, record)
+            console.print(in_one_line(record))
+            progress.advance(task)
 
-    Options that came later than a result count as left at their defaults there.
+
+def is_done(item: Run, done: Mapping[str, Record]) -> bool:
+    """Return whether the records hold this run, with this configuration.
+
+    Options that were added after a run was recorded count as left at their defaults in it.
     """
-    path = RESULTS / f"{item.key}.json"
-    if not path.exists():
+    if item.key not in done:
         return False
     try:
-        return Config.model_validate(json.loads(path.read_text())["config"]) == Config.model_validate(portable(item))
+        return Config.model_validate(done[item.key]["config"]) == Config.model_validate(portable(item))
     except ValidationError:
-        return False  # measured with an option that there is no longer
+        return False  # measured with an option that was removed
 
 
-def measure(item: Run, threads: int) -> str:
-    """Train and evaluate one run and write what is worth keeping of it; a line about it."""
+def measure(item: Run, threads: int) -> Record:
+    """Train and evaluate one run; return its record."""
     torch.set_num_threads(threads)
     config = Config.model_validate(item.config)
     folder = Path(tempfile.mkdtemp(prefix="science-"))
@@ -127,7 +134,8 @@ def measure(item: Run, threads: int) -> str:
         bundle = load(folder / "bundle")
         rows = own_rows(bundle, "test")
         found = evaluate_bundle(bundle, rows, lambda step: None)
-        record = {
+        record: Record = {
+            "key": item.key,
             "group": item.group,
             "name": item.name,
             "seed": item.seed,
@@ -150,36 +158,35 @@ def measure(item: Run, threads: int) -> str:
                 "oracle": as_json(evaluate_oracle(rows)),
                 "recordings in place of a model": as_json(evaluate_recordings(bundle, rows)),
             }
-        write(item, record)
-        return (
-            f"{item.key}: {record['train_seconds']:.0f} s training, {record['evaluate_seconds']:.0f} s evaluation, "
-            f"R2 {found.measures['r2']:.3f}, disentanglement {found.measures['disentanglement']:.3f}, "
-            f"J_gt {found.measures.get('j_gt', float('nan')):.3f}"
-        )
+        return record
     finally:
         shutil.rmtree(folder)
 
 
+def in_one_line(record: Record) -> str:
+    """Return a line about a run for the terminal."""
+    measures = record["measures"]
+    return (
+        f"{record['key']}: {record['train_seconds']:.0f} s training, {record['evaluate_seconds']:.0f} s evaluation, "
+        f"R2 {measures['r2']:.3f}, disentanglement {measures['disentanglement']:.3f}, "
+        f"J_gt {measures.get('j_gt', float('nan')):.3f}"
+    )
+
+
 def as_json(found: Findings) -> dict[str, Any]:
-    """Measures, and the reasons for those that are missing."""
+    """Return the measures, and the reasons for those that are missing."""
     return {"measures": found.measures, "left_out": found.left_out}
 
 
 def portable(item: Run) -> dict[str, Any]:
-    """The run's complete configuration, without folders of this machine."""
+    """Return the complete configuration of a run, without folders of this machine."""
     config: dict[str, Any] = Config.model_validate(item.config).model_dump(mode="json")
     config["data"]["tables"] = [Path(table).name for table in config["data"]["tables"]]
     return config
 
 
-def write(item: Run, record: dict[str, Any]) -> None:
-    """Write the record."""
-    with atomic_write(RESULTS / f"{item.key}.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
-
-
 def revision() -> str:
-    """The commit that was measured; `+` where files differed from it."""
+    """Return the commit that was measured; `+` where files differ from it."""
     git = ["git", f"--git-dir={ROOT / '.git'}", f"--work-tree={ROOT}"]  # also where another user owns it
     command = [*git, "describe", "--always", "--dirty=+", "--exclude=*"]
     described = subprocess.run(command, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/science.md: the recommended model's swaps and traversals, and a search's front.
+"""Draw the pictures of docs/science.md: the recommended model's swaps and traversals, and a search's front.
 
 python -m benchmarks.science_figures     # five minutes: it trains the model of the table's first row
 """
@@ -29,7 +29,7 @@ DRAWN = ("swap_grid", "fixed_global", "fixed_local", "level_series")
 
 
 class ScienceFigures(command_line.Command):
-    """Train the recommended model at width 0.25, and draw what it does with held-out subjects; draw a search's front.
+    """Train the recommended model at width 0.25, draw its output for held-out subjects, and draw a search's front.
 
     examples:
       python -m benchmarks.science_figures
@@ -40,7 +40,7 @@ class ScienceFigures(command_line.Command):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Draw."""
+    """Draw the pictures."""
     torch.set_num_threads(command_line.parse(ScienceFigures, arguments).threads)
     config = Config.model_validate(merged(QUARTER, RECOMMENDED))
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def front_of_search() -> Figure:
-    """Both objectives of every complete trial of the search at width 0.25, its first, the defaults, and the front."""
+    """Plot both objectives of every complete trial of the search at width 0.25, the defaults, and the front."""
     points = points_of(searched())
     front = np.array([points[number] for number in pareto_front(points)])
     figure = Figure(figsize=(6, 3.5), layout="constrained")

@@ -1,13 +1,12 @@
-"""Tables of docs/science.md from the results of `benchmarks.science`."""
+"""Tables of docs/science.md from the records of `benchmarks.science`."""
 
-import json
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
 
+from benchmarks import records
+from benchmarks.pages import replace_table, spread
+from benchmarks.records import Record
 from hcvae.atomic import atomic_write
 
 COLUMNS = {
@@ -24,79 +23,63 @@ COLUMNS = {
 }
 PEAKS = {f"peak_latency_error_ms_{wave}": f"wave {wave}" for wave in ("I", "III", "V")}
 
-Record = dict[str, Any]
-
 
 def write_report(results: Path, page: Path) -> None:
-    """Put a table for each group of results between its markers in `page`."""
+    """Replace the tables of each group of records in `page`."""
     groups: dict[str, list[Record]] = defaultdict(list)
-    for path in sorted(results.glob("*.json")):
-        record = json.loads(path.read_text())
+    for record in records.read(results).values():
         groups[record["group"]].append(record)
     text = page.read_text()
-    for group, records in groups.items():
-        text = between(text, group, table(records, COLUMNS))
-        text = between(text, f"{group} peaks", table(records, PEAKS))
-        text = between(text, f"{group} cost", cost(records))
+    for group, found in groups.items():
+        text = replace_table(text, group, table(found, COLUMNS))
+        text = replace_table(text, f"{group} peaks", table(found, PEAKS))
+        text = replace_table(text, f"{group} cost", cost(found))
     with atomic_write(page) as temporary:
         temporary.write_text(text)
 
 
-def between(text: str, name: str, content: str) -> str:
-    """`text` with `content` between the markers of `name`, if it has them."""
-    pattern = re.compile(rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end -->)", re.DOTALL)
-    return pattern.sub(lambda found: f"{found[1]}{content}\n{found[2]}", text)
-
-
-def table(records: Sequence[Record], columns: Mapping[str, str]) -> str:
-    """A row a model: mean and standard deviation over the seeds; baselines below, measured once."""
+def table(found: Sequence[Record], columns: Mapping[str, str]) -> str:
+    """Return a table with a row a model: mean and standard deviation over the seeds; baselines below, measured once."""
     by_name: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
+    for record in found:
         by_name[record["name"]].append(record)
-    rows = [(f"{name} ({len(runs)})", [measures(run) for run in runs]) for name, runs in by_name.items()]
-    for record in records:
-        rows += [(name, [measures(found)]) for name, found in record.get("baselines", {}).items()]
-    shown = [name for name in columns if any(name in found for _, all_found in rows for found in all_found)]
+    rows = [(f"{name} ({len(runs)})", list(map(measures, runs))) for name, runs in by_name.items()]
+    for record in found:
+        rows += [(name, [measures(baseline)]) for name, baseline in record.get("baselines", {}).items()]
+    measured = set().union(*(run for _, runs in rows for run in runs))
+    shown = [name for name in columns if name in measured]
     lines = [
         f"| model (seeds) | {' | '.join(columns[name] for name in shown)} |",
         f"| --- |{' --- |' * len(shown)}",
     ]
-    for title, found in rows:
-        cells = [spread([one[name] for one in found if name in one]) for name in shown]
+    for title, runs in rows:
+        cells = [_cell(runs, name) for name in shown]
         if any(cell != "-" for cell in cells):
             lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def cost(records: Sequence[Record]) -> str:
-    """Parameters and time of training, by model."""
+def _cell(runs: Sequence[Mapping[str, float]], name: str) -> str:
+    return spread([run[name] for run in runs if name in run])
+
+
+def cost(found: Sequence[Record]) -> str:
+    """Return a table of parameters and time of training, by model."""
     by_name: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
+    for record in found:
         by_name[record["name"]].append(record)
     lines = ["| model | parameters | s an epoch |", "| --- | --- | --- |"]
     for name, runs in by_name.items():
         seconds = [run["train_seconds"] / run["epochs"] for run in runs]
         lines.append(f"| {name} | {runs[0]['parameters']:,} | {spread(seconds)} |")
-    machines = {(run["machine"], run["threads"]) for run in records}
+    machines = {(run["machine"], run["threads"]) for run in found}
     lines += ["", *(f"Measured on {where}, {threads} thread(s) a training." for where, threads in sorted(machines))]
     return "\n".join(lines)
 
 
 def measures(found: Record) -> dict[str, float]:
-    """The measures of a record, with the ratio of a regressor trained on synthetic to one trained on real waveforms."""
+    """Return the measures of a record, and the R2 of training on synthetic waveforms over that of real ones."""
     values: dict[str, float] = dict(found["measures"])
     if values.get("level_r2_real", 0) > 0 and "level_r2_synthetic" in values:
         values["level_ratio"] = values["level_r2_synthetic"] / values["level_r2_real"]
     return values
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean and, of several, standard deviation; three digits, or whole numbers."""
-    if not values:
-        return "-"
-    deviation = f" ± {_digits(stdev(values), 2)}" if len(values) > 1 else ""
-    return f"{_digits(mean(values), 3)}{deviation}"
-
-
-def _digits(value: float, count: int) -> str:
-    return f"{value:.{count}g}" if abs(value) < 10 ** (count - 1) else f"{value:,.0f}"

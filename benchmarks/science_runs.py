@@ -5,12 +5,14 @@ the data and their split are the same for all. Latents have the specification's 
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from benchmarks.records import RESULTS
 from tune.pareto import Point, compromise, pareto_front
 
 SEEDS = range(5)
@@ -22,7 +24,7 @@ PLAIN: dict[str, Any] = {"training": {"loss_weights": {"swap": 0.0, "global_kl":
 STANDARD: dict[str, Any] = {"model": {"model_type": "standard"}, "training": {"loss_weights": {"kl": 0.01}}}
 """The specification's standard CVAE."""
 MAIN = {"recommended": RECOMMENDED, "plain": PLAIN, "standard": STANDARD}
-SEARCHED = Path(__file__).parent / "results" / "science-search" / "trials.jsonl"
+SEARCHED = RESULTS / "science-search.jsonl"
 """The trials of `benchmarks/science_search.py`."""
 RECORDED_TABLES = ("human_click_shipm.parquet", "mouse_tone_shipm.parquet")
 
@@ -92,22 +94,22 @@ class Run:
     """One training."""
 
     group: str
-    """Table of docs/science.md that it belongs to."""
+    """Its table of docs/science.md."""
     name: str
-    """Row of the table."""
+    """Its row of the table."""
     seed: int
     config: dict[str, Any] = field(repr=False)
-    """Configuration, as JSON takes it."""
+    """Configuration in the form of JSON."""
 
     @property
     def key(self) -> str:
-        """A file name for it."""
-        words = "".join(letter if letter.isalnum() or letter == "." else "-" for letter in self.name)
+        """The name of the run in its file of records."""
+        words = re.sub(r"[^\w.]|_", "-", self.name)
         return f"{self.group}--{words}--{self.seed}"
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes`, section by section."""
+    """Return `base` with `changes`, section by section."""
     result = dict(base)
     for name, value in changes.items():
         result[name] = merged(result.get(name, {}), value) if isinstance(value, Mapping) else value
@@ -115,7 +117,7 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def simulated(rows: int, epochs: int, width: float) -> dict[str, Any]:
-    """The base of a run on simulated waveforms."""
+    """Return the base of a run on simulated waveforms."""
     return {
         "model": {"width": width},
         "data": {"simulator": {"rows": rows}},
@@ -128,12 +130,14 @@ def simulated(rows: int, epochs: int, width: float) -> dict[str, Any]:
     }
 
 
-QUARTER, WHOLE = simulated(20_000, 40, 0.25), simulated(20_000, 40, 1.0)
-"""The bases of the ablations, and of the main models."""
+QUARTER = simulated(20_000, 40, 0.25)
+"""The base of the ablations."""
+WHOLE = simulated(20_000, 40, 1.0)
+"""The base of the main models."""
 
 
 def recorded(folder: Path, width: float) -> dict[str, Any]:
-    """The base of a run on the recordings in `folder`, split by recording; see configs/recordings.json."""
+    """Return the base of a run on the recordings in `folder`, split by recording; see configs/recordings.json."""
     return {
         "model": {"width": width, "predict_peaks": False},
         "data": {
@@ -147,18 +151,18 @@ def recorded(folder: Path, width: float) -> dict[str, Any]:
 
 
 def searched() -> dict[int, dict[str, Any]]:
-    """The complete trials of the recorded search at width 0.25, by number; 0 has the defaults."""
+    """Return the complete trials of the recorded search at width 0.25, by number; 0 has the defaults."""
     trials = map(json.loads, SEARCHED.read_text().splitlines())
     return {trial["number"]: trial for trial in trials if trial["state"] == "complete"}
 
 
 def points_of(trials: Mapping[int, Mapping[str, Any]]) -> dict[int, Point]:
-    """Their places in the plane of the objectives."""
+    """Return the objectives of trials."""
     return {number: (trial["reconstruction_nmse"], trial["disentanglement"]) for number, trial in trials.items()}
 
 
 def found_at_quarter() -> dict[str, dict[str, Any]]:
-    """Of the recorded search, the trial with the lowest NMSE, then the knee of its front, which `jobs.pull` takes."""
+    """Return the trial of the recorded search with the lowest NMSE, then the knee, which `jobs.pull` takes."""
     trials = searched()
     points = points_of(trials)
     best = compromise(points)
@@ -171,7 +175,7 @@ def found_at_quarter() -> dict[str, dict[str, Any]]:
 
 
 def _changes(params: Mapping[str, Any]) -> dict[str, Any]:
-    """A searched trial's parameters as changes of the configuration; its precision is the search's."""
+    """Return the parameters of a trial as changes of the configuration, with the precision of the search."""
     changes = PRECISION["recommended in bf16"]
     for path, value in params.items():
         nested = reduce(lambda inner, name: {name: inner}, reversed(path.split(".")), value)
@@ -180,7 +184,7 @@ def _changes(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def runs(tier: str, recordings: Path) -> Iterator[Run]:
-    """The runs of a tier, `quick` or `full`, in the order of their importance."""
+    """Yield the runs of a tier, `quick` or `full`, in the order of their importance."""
     if tier == "quick":
         yield from _group("quick", MAIN, range(1), simulated(3000, 20, 0.1))
         return

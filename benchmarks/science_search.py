@@ -1,6 +1,6 @@
-"""Searches from the defaults on, at the size of docs/science.md's ablations, and records the trials.
+"""Search from the defaults, at the size of the ablations of docs/science.md, and record the trials.
 
-python -m benchmarks.science_search              # an hour on 2 cores; again goes on, for as long again
+python -m benchmarks.science_search              # an hour on 2 cores; run it again to continue for as long
 python -m benchmarks.science_search --record     # only records the trials that the study has
 """
 
@@ -20,7 +20,7 @@ from tune.config import SearchConfig
 from tune.report.results import SearchResult
 
 SEARCH: dict[str, Any] = {"study": "quarter", "trials": 1000, "start_from_defaults": True, "early_stopping": {}}
-"""The default space. The defaults are the first trial, so that whatever the search finds must beat them."""
+"""The default space. The defaults are the first trial, so that the search must beat them."""
 
 
 class ScienceSearch(command_line.Command):

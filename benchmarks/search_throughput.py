@@ -1,4 +1,4 @@
-"""The same trials, two at once: by a search, in Ray Tune's stock way, and in two plain processes. Writes its table.
+"""Speed of the same trials, two at once: in a search, in stock Ray Tune and in two plain processes. Writes its table.
 
 python -m benchmarks.search_throughput     # 5 rounds, a quarter of an hour on 2 idle cores
 
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,10 @@ import ray.tune
 import torch
 from pydantic import Field
 from ray.tune.search.optuna import OptunaSearch
-from rich.console import Console
 from rich.progress import track
 
+from benchmarks.pages import publish, spread
 from benchmarks.processor import machine
-from benchmarks.science import ROOT
-from benchmarks.science_report import between, spread
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -70,23 +69,23 @@ class SearchThroughput(command_line.Command):
     rows: int = Field(40_000, ge=2000)
     """Simulated waveforms, of which 70 % are trained on."""
     epochs: int = Field(2, ge=1)
-    """Of each trial."""
+    """Epochs of each trial."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What all ways do."""
+    """The work of all ways."""
 
     table: Path
-    """Of the waveforms."""
+    """Table of the waveforms."""
     folder: Path
     """A new one for each way."""
     epochs: int
     params: tuple[Params, ...]
-    """Of each trial."""
+    """Parameters of each trial."""
 
     def config(self) -> dict[str, Any]:
-        """What the trials share."""
+        """Return the configuration that the trials share."""
         return {
             "model": {"width": 0.25},
             "data": {"tables": [str(self.table)]},
@@ -96,21 +95,21 @@ class Task:
 
 @dataclass
 class Measured:
-    """A way in one round."""
+    """Speed and memory of a way in one round."""
 
     seconds: float = 0.0
-    """All of it, from the start of its first process."""
+    """Total time, from the start of its first process."""
     rate: float = 0.0
     """Waveforms per second of the trials that run at once, within their epochs."""
     pss_mib: float = 0.0
-    """Proportional set size of a trial's process, the largest seen: what it shares is divided among those it shares
-    it with."""
+    """Proportional set size of a trial's process, the largest observed: shared memory is divided among the
+    processes that share it."""
     rss_mib: float = 0.0
-    """Resident set size: what it shares counts in full."""
+    """Resident set size: shared memory counts in full."""
 
 
 def search(task: Task) -> list[Epochs]:
-    """`tune.search.run_search`, whose data lies in the object store once and whose processes are used again."""
+    """Use `tune.search.run_search`, which keeps the data in the object store once and reuses its processes."""
     low, high = BETWEEN
     settings = {
         "study": "throughput",
@@ -128,12 +127,14 @@ def search(task: Task) -> list[Epochs]:
 
 
 def stock(task: Task) -> list[Epochs]:
-    """A Tuner with OptunaSearch, as the documentation of Ray has it."""
-    config, histories = Config.model_validate(task.config()), task.folder
+    """Use a Tuner with OptunaSearch, as in the documentation of Ray."""
+    config = Config.model_validate(task.config())
+    histories = task.folder
 
     def run_trial(params: Params) -> None:
         torch.set_num_threads(1)
-        chosen, folder = apply(config, params), Path.cwd()
+        chosen = apply(config, params)
+        folder = Path.cwd()
         data = prepare(chosen)
 
         def report(metrics: dict[str, float]) -> bool:
@@ -164,7 +165,7 @@ def stock(task: Task) -> list[Epochs]:
 
 
 def plain(task: Task) -> list[Epochs]:
-    """Two processes, each with every second trial."""
+    """Use two processes, each with every second trial."""
     context = multiprocessing.get_context("spawn")
     files = [task.folder / f"{first}.json" for first in range(AT_ONCE)]
     processes = [
@@ -175,14 +176,15 @@ def plain(task: Task) -> list[Epochs]:
         process.start()
     for process in processes:
         process.join()
-    return [history for file in files for history in json.loads(file.read_text())]
+    return list(chain.from_iterable(json.loads(file.read_text()) for file in files))
 
 
 def train_one_after_another(task: Task, params: Sequence[Params], file: Path) -> None:
-    """One of the plain processes."""
+    """Train some trials, in one of the plain processes."""
     torch.set_num_threads(1)
     config = Config.model_validate(task.config())
-    data, histories = prepare(config), []
+    data = prepare(config)
+    histories = []
     for each in params:
         with tempfile.TemporaryDirectory() as folder:
             histories.append(fit(apply(config, each), data, Path(folder)).history)
@@ -216,7 +218,8 @@ def measure(name: str, task: Task, n_train: int) -> Measured:
     """Run a way in a process of its own, and watch the memory of its trials."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    measured, started = Measured(), time.perf_counter()
+    measured = Measured()
+    started = time.perf_counter()
     process = context.Process(target=run_way, args=(name, task, theirs))
     process.start()
     theirs.close()
@@ -233,7 +236,7 @@ def measure(name: str, task: Task, n_train: int) -> Measured:
     histories = ours.recv()
     measured.seconds = time.perf_counter() - started
     process.join()
-    epochs = [epoch for history in histories for epoch in history]
+    epochs = list(chain.from_iterable(histories))
     if len(histories) != len(task.params) or len(epochs) != len(histories) * task.epochs:
         raise RuntimeError(f"{name}: not all trials trained to their end")
     measured.rate = AT_ONCE * len(epochs) * n_train / sum(epoch["seconds"] for epoch in epochs)
@@ -241,14 +244,14 @@ def measure(name: str, task: Task, n_train: int) -> Measured:
 
 
 def run_way(name: str, task: Task, answer: Connection) -> None:
-    """In the process of a way."""
+    """Run a way in its process, and send the histories."""
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         answer.send(WAYS[name](task))
     answer.close()
 
 
 def trial_processes(way: psutil.Process) -> Iterator[psutil.Process]:
-    """Those that train: Ray's actors, or the plain processes."""
+    """Yield the processes that train: Ray's actors, or the plain processes."""
     for child in way.children(recursive=True):
         try:
             words = child.cmdline()
@@ -283,9 +286,7 @@ def write_report(command: SearchThroughput, found: dict[str, list[Measured]], si
         f"{command.rounds} rounds of {command.trials} trials, {command.epochs} epochs of {command.rows:,} waveforms "
         f"({size_mib:.0f} MiB), one thread a trial; {machine()}.",
     ]
-    path = ROOT / "docs" / "benchmarks.md"
-    path.write_text(between(path.read_text(), "search throughput", "\n".join(lines)))
-    Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("benchmarks.md", "search throughput", lines)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from statistics import median
 
@@ -18,11 +19,9 @@ import psutil
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
-from rich.console import Console
 
+from benchmarks.pages import ROOT, publish
 from benchmarks.processor import machine
-from benchmarks.science import ROOT
-from benchmarks.science_report import between
 from hcvae import command_line
 from hcvae.data.simulator import simulate
 
@@ -30,7 +29,7 @@ GROUP_ROWS = 50_000
 SAMPLED_EVERY_S = 1.0
 MIB = 2**20
 SHARE = "0.002"
-"""Of the subjects, for validation and for test: both parts are in memory."""
+"""Share of the subjects for validation and for test; both parts are in memory."""
 
 
 class Streaming(command_line.Command):
@@ -49,18 +48,19 @@ class Streaming(command_line.Command):
 
 @dataclass
 class Memory:
-    """Unique set sizes in MiB that were seen while a training ran."""
+    """Unique set sizes in MiB, observed while a training ran."""
 
     training: list[float] = field(default_factory=list)
-    """Of the process that trains."""
+    """The process that trains."""
     reading: list[float] = field(default_factory=list)
-    """Of the largest of the processes that read."""
+    """The largest of the processes that read."""
     together: list[float] = field(default_factory=list)
-    """Of all of its processes, those of Ray included."""
+    """All processes together, including those of Ray."""
 
     def sample(self, process: psutil.Process) -> None:
-        """Look at `process` and all that it has started."""
-        mine, others = _unique(process), [(child.name(), _unique(child)) for child in process.children(recursive=True)]
+        """Record the sizes of `process` and of its descendants."""
+        mine = _unique(process)
+        others = [(child.name(), _unique(child)) for child in process.children(recursive=True)]
         self.training.append(mine)
         self.reading.append(max((size for name, size in others if name.startswith("ray::")), default=0))
         self.together.append(mine + sum(size for _, size in others))
@@ -70,7 +70,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run the benchmark."""
     command = command_line.parse(Streaming, arguments)
     with tempfile.TemporaryDirectory() as folder:
-        table, small = Path(folder) / "large.parquet", Path(folder) / "small.parquet"
+        table = Path(folder) / "large.parquet"
+        small = Path(folder) / "small.parquet"
         write(table, command.rows)
         write(small, command.memory_rows)
         size = table.stat().st_size / 1e9
@@ -86,14 +87,12 @@ def run(arguments: Sequence[str]) -> int:
         f"training process from the disk, medians of the quarters of its time: {quarters(streamed.training)} MiB. "
         f"{machine()}, load average {os.getloadavg()[0]:.1f} at the end.",
     ]
-    path = ROOT / "docs" / "benchmarks.md"
-    path.write_text(between(path.read_text(), "streaming", "\n".join(lines)))
-    Console().print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("benchmarks.md", "streaming", lines)
     return 0
 
 
 def write(path: Path, n_rows: int) -> None:
-    """Simulated waveforms in row groups, each of other subjects."""
+    """Write simulated waveforms in row groups, each with other subjects."""
     writer = None
     for seed, first in enumerate(range(0, n_rows, GROUP_ROWS)):
         table = simulate(min(GROUP_ROWS, n_rows - first), seed)
@@ -107,7 +106,7 @@ def write(path: Path, n_rows: int) -> None:
 
 
 def train(table: Path, out: Path, *more: str) -> tuple[Memory, float, dict[str, float]]:
-    """Memory, seconds and the epoch's metrics of one epoch of `jobs.train` in a process of its own."""
+    """Run `jobs.train` for one epoch in a process of its own; return memory, seconds and metrics."""
     options = {
         "--data.tables": json.dumps([str(table)]),
         "--data.split.validation": SHARE,
@@ -117,9 +116,10 @@ def train(table: Path, out: Path, *more: str) -> tuple[Memory, float, dict[str, 
         "--training.precision": "fp32",
         "--out": str(out),
     }
-    words = [word for option in options.items() for word in option]
+    words = list(chain.from_iterable(options.items()))
     command = [sys.executable, "-m", "jobs.train", "--log-json", *words, *more]
-    memory, started = Memory(), time.perf_counter()
+    memory = Memory()
+    started = time.perf_counter()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         watched = psutil.Process(process.pid)
         while process.poll() is None:
@@ -132,7 +132,7 @@ def train(table: Path, out: Path, *more: str) -> tuple[Memory, float, dict[str, 
 
 
 def row(name: str, n_rows: int, epoch_s: float, all_s: float, memory: Memory) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     trained = n_rows * (1 - 2 * float(SHARE))
     sizes = [max(memory.training), max(memory.reading), max(memory.together)]
     reading = f"{sizes[1]:.0f}" if sizes[1] else "-"
@@ -142,7 +142,7 @@ def row(name: str, n_rows: int, epoch_s: float, all_s: float, memory: Memory) ->
 
 
 def quarters(sizes: Sequence[float]) -> str:
-    """Medians of the four quarters."""
+    """Format the medians of the four quarters."""
     step = -(-len(sizes) // 4)
     return ", ".join(f"{median(sizes[start : start + step]):.0f}" for start in range(0, len(sizes), step))
 

@@ -21,11 +21,11 @@ from hcvae.training.step import TrainingStep
 from hcvae.training.tensors import PartTensors
 
 TIMED = ("forward", "backward", "optimiser", "evaluation", "checkpoints")
-"""Parts of a `fit` with a clock of their own."""
+"""The parts of a `fit` that are timed separately."""
 
 
 def plain_loop(config: Config, data: Dataset, fused: bool = False) -> dict[str, float]:
-    """What somebody writes who wants nothing but a trained network."""
+    """Train in a minimal loop."""
     step, weights, train = prepared(config, data)
     optimizer = torch.optim.AdamW(step.parameters(), lr=config.training.learning_rate, fused=fused)
     started = time.perf_counter()
@@ -41,7 +41,7 @@ def plain_loop(config: Config, data: Dataset, fused: bool = False) -> dict[str, 
 
 
 def prepared(config: Config, data: Dataset) -> tuple[TrainingStep, dict[str, float], PartTensors]:
-    """A step of a freshly drawn model in train mode, the weights of its loss, and the training rows."""
+    """Return a step of a new model in train mode, the weights of its loss, and the training rows."""
     config = resolve(config, data, 1)
     torch.manual_seed(config.training.seed)
     train = PartTensors.of(data.train, torch.device("cpu"))
@@ -50,7 +50,7 @@ def prepared(config: Config, data: Dataset) -> tuple[TrainingStep, dict[str, flo
 
 
 def timed_fit(config: Config, data: Dataset) -> dict[str, float]:
-    """`fit`, with clocks around what an epoch calls."""
+    """Run `fit` with clocks around the functions that an epoch calls."""
     seconds: dict[str, float] = dict.fromkeys(TIMED, 0.0)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -87,10 +87,11 @@ def clocked(owner: Any, name: str, seconds: dict[str, float], part: str) -> Iter
 
 
 class Batches(torch.utils.data.IterableDataset[PartTensors]):
-    """Shuffled batches from memory: a row at a time, as Lightning's users often have it, would cost far more."""
+    """Shuffled batches from memory: loading single rows, as is common with Lightning, would cost far more."""
 
     def __init__(self, rows: PartTensors, size: int) -> None:
-        self._rows, self._size = rows, size
+        self._rows = rows
+        self._size = size
 
     def __iter__(self) -> Iterator[PartTensors]:
         for rows in torch.randperm(len(self._rows)).split(self._size):
@@ -106,22 +107,22 @@ class Lightning(lightning.LightningModule):
         self.config = config.training
 
     def training_step(self, batch: PartTensors) -> torch.Tensor:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         noise = tuple(torch.randn(len(batch), dim) for dim in self.step.model.latent_dims.values())
         total: torch.Tensor = self.step(batch, noise, self.loss_weights, len(batch), batch.peak_mask.sum())[0]
         return total
 
     def transfer_batch_to_device(self, batch: PartTensors, *where: Any) -> PartTensors:
-        """The batch as it is: all of this is on the CPU, and Lightning takes no frozen dataclass apart."""
+        """Return the batch unchanged: it is on the CPU, and Lightning cannot move a frozen dataclass."""
         return batch
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW, fused where the training is in bf16, as the plain loop's."""
+        """Return AdamW, fused if the training is in bf16, as in the plain loop."""
         return torch.optim.AdamW(self.parameters(), lr=self.config.learning_rate, fused=self.config.precision == "bf16")
 
 
 def lightning_trainer(config: Config, data: Dataset) -> dict[str, float]:
-    """Lightning's Trainer without its logger and checkpoints; the step itself does the autocast."""
+    """Train with Lightning's Trainer without its logger and checkpoints; the step itself does the autocast."""
     module = Lightning(config, data)
     off: dict[str, Any] = dict.fromkeys(
         ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False

@@ -1,4 +1,4 @@
-"""Which operators a plain training step spends its time in: why it stays below the ceiling. Writes its table.
+"""On which operators does a plain training step spend its time, below the ceiling? Writes its table.
 
 python -m benchmarks.training_operators     # a minute on 2 idle cores
 """
@@ -12,9 +12,8 @@ from pydantic import Field
 from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.pages import publish, spread
 from benchmarks.processor import machine, without_slow
-from benchmarks.science import ROOT
-from benchmarks.science_report import between, spread
 from benchmarks.science_runs import PLAIN, merged
 from benchmarks.training_loops import prepared
 from hcvae import command_line
@@ -30,7 +29,7 @@ KINDS = {
     "copies and changes of type": ("copy_", "_to_copy", "cat", "index"),
     "dropout's draws": ("random_",),
 }
-"""Operators of PyTorch by what they are for; all others are elementwise, sums and the like."""
+"""Operators of PyTorch by purpose; all others are elementwise, sums and the like."""
 OTHERS = "all others"
 
 
@@ -43,7 +42,7 @@ class Operators(command_line.Command):
     """
 
     rounds: int = Field(5, ge=1)
-    """Each profiles every way once."""
+    """Each round profiles every way once."""
     steps: int = Field(10, ge=1)
     """Steps of a round."""
 
@@ -60,16 +59,16 @@ def run(arguments: Sequence[str]) -> int:
                 for kind, share in shares(precision, batch, command.steps).items():
                     found[name][kind].append(share)
     lines = [f"| share of a step's time | {' | '.join(ways)} |", "| --- |" + " --- |" * len(ways)]
-    lines += [f"| {kind} | {' | '.join(spread(found[name][kind]) for name in ways)} |" for kind in (*KINDS, OTHERS)]
+    for kind in (*KINDS, OTHERS):
+        cells = [spread(found[name][kind]) for name in ways]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
     lines += ["", f"{command.rounds} rounds of {command.steps} steps, {torch.get_num_threads()} threads; {machine()}."]
-    path = ROOT / "docs" / "benchmarks.md"
-    path.write_text(between(path.read_text(), "training operators", "\n".join(lines)))
-    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+    publish("benchmarks.md", "training operators", lines)
     return 0
 
 
 def shares(precision: str, batch: int, steps: int) -> dict[str, float]:
-    """The share of each kind of operator in the time of all, over `steps` steps after two that are not counted."""
+    """Return the share of each kind of operator in the total time, over `steps` steps after two that do not count."""
     base = merged(PLAIN, {"data": {"simulator": {"rows": 4000}}})
     config = Config.model_validate(merged(base, {"training": {"batch_size": batch, "precision": precision}}))
     step, weights, train = prepared(config, prepare(config))
@@ -88,7 +87,9 @@ def shares(precision: str, batch: int, steps: int) -> dict[str, float]:
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(steps):
             one()
-    kind_of = {f"aten::{name}": kind for kind, names in KINDS.items() for name in names}
+    kind_of: dict[str, str] = {}
+    for kind, names in KINDS.items():
+        kind_of |= dict.fromkeys((f"aten::{name}" for name in names), kind)
     seconds: dict[str, float] = defaultdict(float)
     for operator in profiled.key_averages():
         seconds[kind_of.get(operator.key, OTHERS)] += operator.self_cpu_time_total

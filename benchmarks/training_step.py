@@ -1,4 +1,4 @@
-"""Waveforms per second of a training, loop beside loop. Writes its table into docs/benchmarks.md.
+"""Waveforms per second of several training loops. Writes its table into docs/benchmarks.md.
 
 python -m benchmarks.training_step     # ten minutes on 2 idle cores
 
@@ -20,9 +20,8 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.ceilings import product_gflops
+from benchmarks.pages import publish, spread
 from benchmarks.processor import machine, without_slow
-from benchmarks.science import ROOT
-from benchmarks.science_report import between, spread
 from benchmarks.science_runs import PLAIN, merged
 from benchmarks.training_loops import TIMED, lightning_trainer, plain_loop, timed_fit
 from hcvae import command_line
@@ -89,15 +88,14 @@ def run(arguments: Sequence[str]) -> int:
         for way in ways.values():
             settings = {"training": {"batch_size": way.batch, "precision": way.precision}}
             way.lines.append(way.run(Config.model_validate(merged(base, settings)), data))
-    report(command, ways, ceilings, data, console)
+    report(command, ways, ceilings, data)
     return 0
 
 
-def report(
-    command: TrainingSpeed, ways: dict[str, Way], ceilings: dict[str, list[float]], data: Dataset, console: Console
-) -> None:
+def report(command: TrainingSpeed, ways: dict[str, Way], ceilings: dict[str, list[float]], data: Dataset) -> None:
     """Write both tables."""
-    rows, model = data.n_train * command.epochs, build(resolve(Config(), data, 1).model)
+    rows = data.n_train * command.epochs
+    model = build(resolve(Config(), data, 1).model)
     matrices = sum(parameter.numel() for parameter in model.parameters() if parameter.ndim == 2)
     flop = 6 * matrices  # a product forward, two backward
     lines = [
@@ -117,21 +115,19 @@ def report(
         f"{command.rounds} rounds of {rows:,} waveforms, {command.epochs} epoch(s), {torch.get_num_threads()} threads; "
         f"ceilings: {', '.join(f'{name} {spread(rates)}' for name, rates in ceilings.items())} GFLOP/s. {machine()}.",
     ]
-    parts = [
-        f"| part of the time | {' | '.join(name for name in ways if name.startswith('fit'))} |",
-        "| --- |" + " --- |" * sum(name.startswith("fit") for name in ways),
-    ]
+    fits = {name: way for name, way in ways.items() if name.startswith("fit")}
+    parts = [f"| part of the time | {' | '.join(fits)} |", "| --- |" + " --- |" * len(fits)]
     for part in (*TIMED, "all the rest"):
-        cells = [spread([share(line, part) for line in way.lines]) for n, way in ways.items() if n.startswith("fit")]
+        cells = []
+        for way in fits.values():
+            cells.append(spread([share(line, part) for line in way.lines]))
         parts.append(f"| {part} | {' | '.join(cells)} |")
-    path = ROOT / "docs" / "benchmarks.md"
-    text = between(path.read_text(), "training step", "\n".join(lines))
-    path.write_text(between(text, "training step parts", "\n".join(parts)))
-    console.print("\n".join([*lines, "", *parts]), highlight=False, markup=False, soft_wrap=True)
+    publish("benchmarks.md", "training step", lines)
+    publish("benchmarks.md", "training step parts", parts)
 
 
 def share(line: dict[str, float], part: str) -> float:
-    """Of the whole time."""
+    """Return the share of a part in the total time."""
     rest = line["all"] - sum(line[name] for name in TIMED)
     return (rest if part == "all the rest" else line[part]) / line["all"]
 

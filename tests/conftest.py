@@ -3,22 +3,24 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
-from benchmarks.object_store import ObjectStore, object_store
-from benchmarks.postgres import Server, postgres_server
+from tests.fixtures.object_store import ObjectStore, object_store
+from tests.fixtures.postgres import PostgresServer, postgres_server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST_FIRST = ("tests/end_to_end", "tests/cluster", "tests/tune", "tests/jobs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the folders with the longest tests first: processes that share the files then end at about the same time."""
+    """Put the folders with the longest tests first, so that parallel processes end at about the same time."""
 
     def rank(item: pytest.Item) -> int:
         folders = [place for place, folder in enumerate(LONGEST_FIRST) if item.path.is_relative_to(ROOT / folder)]
@@ -29,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def recordings() -> Path:
-    """The folder of real ABR recordings; the README says where they can be had."""
+    """The folder of real ABR recordings; the README names their source."""
     folder = Path(os.environ.get("HCVAE_REAL_DATA", ROOT.parent / "shared" / "data"))
     if not (folder / "human_click_shipm.parquet").is_file():
         pytest.skip(f"no real recordings in {folder}; name their folder in the environment variable HCVAE_REAL_DATA")
@@ -91,15 +93,15 @@ def cluster() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    """A PostgreSQL server whose password is known to nobody but those who are told."""
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server; its password is in no environment variable."""
     with postgres_server() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[ObjectStore]:
-    """A server of the S3 API; this process and its children know its keys."""
+    """A server of the S3 API; its keys are in the environment of this process and its children."""
     with object_store() as store, pytest.MonkeyPatch.context() as patch:
         for name, value in store.variables.items():
             patch.setenv(name, value)
@@ -107,8 +109,10 @@ def s3() -> Iterator[ObjectStore]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> "Iterator[Browser]":
     """Debian's Chromium, without a window; where it is missing the test fails."""
+    from playwright.sync_api import sync_playwright  # here, as few tests need it
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         yield browser

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from packaging.requirements import Requirement
@@ -17,18 +18,21 @@ from packaging.utils import canonicalize_name
 from ray._private.ray_constants import get_runtime_env_default_excludes
 from ray._private.runtime_env.packaging import create_package
 
+from tests.fixtures.bundles import VERSION_1
+
 ROOT = Path(__file__).parents[1]
 OUR_FOLDERS = ("hcvae", "tune", "jobs", "cluster")
 CHECKED_FOLDERS = (*OUR_FOLDERS, "tests", "configs", "docs", "benchmarks", ".ci")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-MACHINE_PATH = re.compile(r"(^|[^\w.])/(work|farm|root|opt/(pypi|wheels))(/|\b)|/tmp/[w]\b")
-REGISTRY_HOST = re.compile(r"pypi[.]org|[p]ythonhosted|registry[.]npmjs|download[.]pytorch|deb[.]debian")
+REGISTRY = re.compile(r"pypi[.]org|[p]ythonhosted|registry[.]npmjs|download[.]pytorch|deb[.]debian")
+HOME_FOLDER = re.compile(r"(?<![\w.])/(home|Users)/\w|[A-Z]:\\Users\\")
+COMMON_FOLDERS = {"/", "/data", "/home", "/media", "/mnt", "/opt", "/srv", "/tmp", "/var"}
 
 
 def project_files() -> Iterator[Path]:
-    """The project's text files, without environments, results and caches."""
-    yield from (path for path in ROOT.iterdir() if path.is_file())
+    """Yield the project's text files, without environments, results and caches."""
+    yield from (path for path in ROOT.iterdir() if path.is_file() and path.name != ".git")
     for folder in CHECKED_FOLDERS:
         yield from (p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
@@ -86,7 +90,7 @@ def test_a_bundle_opens_with_nothing_but_the_wheel(wheel: Path, tmp_path: Path) 
     python, hcvae = tmp_path / "venv" / "bin" / "python", tmp_path / "venv" / "bin" / "hcvae"
     options = ["--quiet", "--no-compile", "--constraint", str(ROOT / "constraints.txt")]
     subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", *options, str(wheel)], check=True)
-    shutil.copytree(ROOT / "tests" / "hcvae" / "bundles" / "version-1", tmp_path / "model")
+    shutil.copytree(VERSION_1, tmp_path / "model")
 
     def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
@@ -159,12 +163,43 @@ def applies(needed: Requirement, extras: set[str]) -> bool:
     return needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in {"", *extras})
 
 
-def test_no_file_names_a_machine_or_a_registry() -> None:
+def package_sources() -> set[str]:
+    """Return the folders and hosts in which pip looks for packages on this machine."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    settings = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    sources = set()
+    for value in re.findall(r"(?:index-url|find-links)='(.*)'", settings):
+        for place in map(urlsplit, value.split()):
+            sources.add(place.hostname or place.path)
+    return sources
+
+
+@pytest.fixture(scope="module")
+def private() -> list[re.Pattern[str]]:
+    """Matches what only one machine has: folders of people, of this checkout, of its Python, sources of packages."""
+    checkout = ROOT if str(ROOT.parent) in COMMON_FOLDERS else ROOT.parent
+    places = {str(checkout), sys.prefix, str(Path.home()), *package_sources()} - COMMON_FOLDERS
+    return [re.compile(rf"(?<![\w.]){re.escape(place)}\b") for place in places] + [HOME_FOLDER, REGISTRY]
+
+
+def matches(line: str, patterns: list[re.Pattern[str]]) -> bool:
+    return any(pattern.search(line) for pattern in patterns)
+
+
+@pytest.mark.parametrize(
+    "line", [f"cd {ROOT}", f"cd {sys.prefix}/bin", "cd /home" + "/ann/hcvae", "https://py" + "pi.org"]
+)
+def test_machines_and_registries_are_recognised(line: str, private: list[re.Pattern[str]]) -> None:
+    assert matches(line, private)
+    assert not matches("cd ~/hcvae && .venv/bin/python /mnt/studies", private)
+
+
+def test_no_file_names_a_machine_or_a_registry(private: list[re.Pattern[str]]) -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line}"
         for path in project_files()
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
-        if MACHINE_PATH.search(line) or REGISTRY_HOST.search(line)
+        if matches(line, private)
     ]
     assert found == []
 

@@ -257,7 +257,7 @@ def _column_values(texts: Sequence[str]) -> dict[str, "CellValue"]:
             hint = "; use --subject" if name == SUBJECT else did_you_mean(name, [*SCALARS])
             raise UserError(f"--value {name}: no such column{hint}")
         number = as_number(text)
-        value: Value = text if number is None else number
+        value: CellValue = text if number is None else number
         if text.lower() == "null":
             value = None
         values[name] = column_value(name, value, "--value")

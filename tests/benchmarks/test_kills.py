@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kills import make_table, one_round
-from benchmarks.postgres import Server
+from tests.fixtures.postgres import PostgresServer
 
 
 @pytest.mark.services
 def test_a_search_killed_with_its_ray_loses_nothing(
-    tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
     row = one_round("postgresql", 1, postgres.url, tmp_path, trials=4)

@@ -32,22 +32,25 @@ def snapshot(trials: int, seconds: float, times: Times) -> Snapshot:
     return trials, seconds, 2 * seconds, times, 600.0, trials / 100
 
 
-def test_a_row_holds_milliseconds_a_trial(tmp_path: Path) -> None:
-    before = snapshot(100, 10.0, {"tune": (1.0, 0.5), "sampler": (2.0, 1.0)})
-    after = snapshot(200, 30.0, {"tune": (3.0, 1.5), "sampler": (7.0, 3.0), "front": (0.5, 0.1)})
-    row = Row.between(before, after, [number / 1000 for number in range(101)])
-    assert row.trials == 200
-    assert row.wall_ms == pytest.approx({"tune": 20, "sampler": 50, "front": 5})
-    assert row.cpu_ms == pytest.approx({"tune": 10, "sampler": 20, "front": 1})
-    assert row.own(row.wall_ms) == pytest.approx(25)
-    assert (row.elapsed_ms, row.process_cpu_ms) == pytest.approx((200, 400))
-    assert row.start_ms == pytest.approx((50, 95, 100))
+BEFORE = snapshot(100, 10.0, {"tune": (1.0, 0.5), "sampler": (2.0, 1.0)})
+AFTER = snapshot(200, 30.0, {"tune": (3.0, 1.5), "sampler": (7.0, 3.0), "front": (0.5, 0.1)})
+FIRST = Row.between(snapshot(0, 0.0, {}), BEFORE, [0.5])
+SECOND = Row.between(BEFORE, AFTER, [number / 1000 for number in range(101)])
 
-    page, results = tmp_path / "page.md", tmp_path / "results"
-    results.mkdir()
-    first = Row.between(snapshot(0, 0.0, {}), before, [0.5])
-    run = Run(name="sqlite", machine="two cores", revision="abc", rows=(first, row))
-    (results / "sqlite.json").write_text(run.model_dump_json())
+
+def test_a_row_holds_milliseconds_a_trial() -> None:
+    assert SECOND.trials == 200
+    assert SECOND.wall_ms == pytest.approx({"tune": 20, "sampler": 50, "front": 5})
+    assert SECOND.cpu_ms == pytest.approx({"tune": 10, "sampler": 20, "front": 1})
+    assert SECOND.own(SECOND.wall_ms) == pytest.approx(25)
+    assert (SECOND.elapsed_ms, SECOND.process_cpu_ms) == pytest.approx((200, 400))
+    assert SECOND.start_ms == pytest.approx((50, 95, 100))
+
+
+def test_the_table_of_a_search_replaces_the_old_one(tmp_path: Path) -> None:
+    page, results = tmp_path / "page.md", tmp_path / "results.jsonl"
+    run = Run(name="sqlite", machine="two cores", revision="abc", rows=(FIRST, SECOND))
+    results.write_text(run.model_dump_json() + "\n")
     page.write_text("before\n<!-- table: sqlite -->\nold\n<!-- end -->\nafter\n")
     write_report(page, results)
     text = page.read_text()

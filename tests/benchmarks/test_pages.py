@@ -1,6 +1,6 @@
-"""Recorded results: each file loads, belongs to the configuration of today, and is what the page quotes.
+"""Recorded results: each file loads, belongs to the present configuration, and is what the page quotes.
 
-A figure that no file holds, as it was measured and written at once, cannot be compared here.
+A number that is in no file, as it was measured and written at once, cannot be compared here.
 """
 
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import early_stopping, kills, many_trials, new_subjects, science
+from benchmarks import early_stopping, kills, many_trials, new_subjects, records, science
 from benchmarks.early_stopping import BASE, EarlyStopping, draws, recorded
 from benchmarks.early_stopping_report import Live, live_table, ranks, setting
 from benchmarks.many_trials_report import Run
@@ -41,12 +41,12 @@ def test_later_options_change_no_fingerprint_and_other_values_do(monkeypatch):
         changed = BASE.model_copy(update={"training": BASE.training.model_copy(update=changes)})
         monkeypatch.setattr(early_stopping, "BASE", changed)
         assert early_stopping.fingerprint() != recorded_as
-    [file] = early_stopping.RESULTS.glob("base-*.json")
+    [file] = early_stopping.EARLY_STOPPING.glob("base-*.json")
     assert "compile" not in json.loads(file.read_text())["training"], "an option that came after the recording"
 
 
 def test_a_new_base_configuration_is_recorded_beside_its_results(tmp_path, monkeypatch):
-    monkeypatch.setattr(early_stopping, "RESULTS", tmp_path)
+    monkeypatch.setattr(early_stopping, "EARLY_STOPPING", tmp_path)
     early_stopping.keep_base()
     [file] = tmp_path.iterdir()
     assert file.name == f"base-{early_stopping.fingerprint()}.json"
@@ -74,31 +74,32 @@ def test_docs_early_stopping_is_what_the_replays_write(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("tier", ["quick", "full"])
 def test_every_run_of_the_science_is_recorded_with_its_configuration(tier):
-    assert [run.key for run in runs(tier, Path("recordings")) if not science.is_done(run)] == []
+    done = records.read(science.SCIENCE)
+    assert [run.key for run in runs(tier, Path("recordings")) if not science.is_done(run, done)] == []
 
 
 def test_docs_science_is_what_its_results_write(tmp_path):
     copied = copy("science.md", tmp_path)
-    write_science(science.RESULTS, copied)
+    write_science(science.SCIENCE, copied)
     assert copied.read_text() == page("science.md")
 
 
 def test_docs_science_quotes_the_new_subjects():
-    records = [json.loads(path.read_text()) for path in new_subjects.RESULTS.glob("*.json")]
-    for row in new_subjects.trained_rows(records):
+    rows = new_subjects.trained_rows([*records.read(new_subjects.NEW_SUBJECTS).values()])
+    assert len(rows) == len(new_subjects.WAYS)
+    for row in rows:
         assert f"{row}\n" in page("science.md")
 
 
 def test_docs_benchmarks_has_the_recorded_searches(tmp_path):
     copied = copy("benchmarks.md", tmp_path)
-    write_many_trials(copied, many_trials.RESULTS)
+    write_many_trials(copied, many_trials.MANY_TRIALS)
     assert copied.read_text() == page("benchmarks.md")
-    for file in many_trials.RESULTS.glob("*.json"):
-        run = Run.model_validate_json(file.read_text())
-        assert run.name == file.stem
+    searches = [Run.model_validate_json(line) for line in many_trials.MANY_TRIALS.read_text().splitlines()]
+    assert searches
+    for run in searches:
         assert f"<!-- table: {run.name} -->" in copied.read_text()
 
 
 def test_docs_resume_has_the_recorded_kills():
-    rounds = [json.loads(line) for line in (kills.RESULTS / "rounds.jsonl").read_text().splitlines()]
-    assert kills.make_table(rounds) in page("resume.md")
+    assert kills.make_table(kills.recorded()) in page("resume.md")

@@ -1,12 +1,13 @@
 """The benchmark of the science: its runs are valid configurations, and its tables hold the means of their results."""
 
-import json
 from pathlib import Path
 from statistics import mean, stdev
 
 import pytest
 
-from benchmarks.science_report import spread, write_report
+from benchmarks import records
+from benchmarks.pages import spread
+from benchmarks.science_report import write_report
 from benchmarks.science_runs import runs
 from hcvae.config import Config
 
@@ -30,14 +31,13 @@ def test_plain_and_standard_have_the_specifications_weights():
 
 
 def test_a_table_holds_means_spreads_and_baselines(tmp_path):
-    results, page = tmp_path / "results", tmp_path / "page.md"
-    results.mkdir()
+    results, page = tmp_path / "results.jsonl", tmp_path / "page.md"
     common = {"group": "g", "name": "model", "parameters": 10, "epochs": 2, "machine": "m", "threads": 1}
     for seed, r2 in enumerate((0.5, 0.7)):
-        record = common | {"seed": seed, "measures": {"r2": r2}, "train_seconds": 4.0}
+        record = common | {"key": f"model--{seed}", "seed": seed, "measures": {"r2": r2}, "train_seconds": 4.0}
         if seed == 0:
             record["baselines"] = {"PCA": {"measures": {"r2": 0.9}}}
-        (results / f"{seed}.json").write_text(json.dumps(record))
+        records.write(results, record)
     page.write_text("before\n<!-- table: g -->\nold\n<!-- end -->\nafter\n")
     write_report(results, page)
     text = page.read_text()

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from optuna.trial import TrialState
 
-from benchmarks.object_store import ObjectStore
-from benchmarks.postgres import Server
 from cluster.local import LocalCluster, local_cluster
 from hcvae.storage import StoragePath
 from jobs import pull
+from tests.fixtures.object_store import ObjectStore
+from tests.fixtures.postgres import PostgresServer
 from tune.study.folder import StudyFolder
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
@@ -69,7 +69,7 @@ def seen() -> Iterator[set[bytes]]:
 
 
 def test_no_secret_is_anywhere(
-    three_nodes: LocalCluster, submit: Run, s3: ObjectStore, postgres: Server, tiny: Path, seen: set[bytes]
+    three_nodes: LocalCluster, submit: Run, s3: ObjectStore, postgres: PostgresServer, tiny: Path, seen: set[bytes]
 ) -> None:
     folder = tiny.parent
     url = folder / "url"
@@ -117,7 +117,7 @@ def _checkpoints(study: StudyFolder) -> list[str]:
     return (study.attempt(0, 1) / "checkpoint").listdir()
 
 
-def _secrets(postgres: Server, s3: ObjectStore, token: str) -> dict[str, str]:
+def _secrets(postgres: PostgresServer, s3: ObjectStore, token: str) -> dict[str, str]:
     return {"password": postgres.password, "key of the object store": s3.secret_key, "token": token}
 
 

@@ -16,8 +16,8 @@ from hcvae.bundle.versions import FORMAT_VERSION, UPGRADES
 from hcvae.digests import sha256_of_file
 from hcvae.errors import UserError
 from hcvae.generation import families, generate
+from tests.fixtures.bundles import VERSION_1
 
-VERSION_1 = Path(__file__).parent / "bundles" / "version-1"
 WEIGHTS = "model.safetensors"
 
 

@@ -1,17 +1,10 @@
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from hcvae import figure_parts
 from hcvae.figure_parts import add_waterfall, filled, label_of, ordered_colors, panels, round_length
-
-
-def contrast(color):
-    """WCAG 2.2, of a colour as it is drawn on white."""
-    *rgb, alpha = to_rgba(color)
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (1 - alpha + alpha * x for x in rgb)]
-    return 1.05 / (np.dot((0.2126, 0.7152, 0.0722), linear) + 0.05)
+from tests.fixtures.contrast import contrast
 
 
 def test_contrast_agrees_with_the_standard():

@@ -18,9 +18,9 @@ from hcvae.bundle import Bundle
 from hcvae.errors import UserError
 from hcvae.models import build
 from hcvae.onnx_export import check_path, export
+from tests.fixtures.bundles import VERSION_1
 
 ROOT = Path(__file__).resolve().parents[2]
-VERSION_1 = Path(__file__).parent / "bundles" / "version-1"
 OPTIONS = {
     "all options": {
         "intermediate_levels": 2, "attention": True, "local_segments": 4, "local_latent_dim": 8,

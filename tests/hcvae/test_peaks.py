@@ -7,7 +7,7 @@ import torch
 
 import hcvae
 from hcvae.peaks import placement, valid_waves
-from tests.hcvae.test_bundle_versions import VERSION_1
+from tests.fixtures.bundles import VERSION_1
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hcvae import plots
 from hcvae.errors import UserError
 from hcvae.figure_parts import EXCHANGED, MODEL, RECORDED
 from hcvae.plots import Panel
-from tests.hcvae.test_figure_parts import contrast
+from tests.fixtures.contrast import contrast
 
 TIMES_MS = np.arange(200) * 0.05
 RANDOM = np.random.default_rng(0)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 import hcvae
-from benchmarks.object_store import ObjectStore
 from hcvae.errors import UserError
 from hcvae.storage import MARKER, StoragePath
+from tests.fixtures.object_store import ObjectStore
 
 FILES = {"model.safetensors": b"weights" * 1000, "README.md": b"what it is", "inner/deep.json": b"{}", "empty": b""}
 _names = (f"place-{number}" for number in itertools.count())

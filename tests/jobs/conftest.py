@@ -48,14 +48,14 @@ def run_job() -> Run:
     return run
 
 
-def _heed_ctrl_c() -> None:
-    # A shell starts background commands deaf to SIGINT, and whatever they start inherits it.
+def _accept_ctrl_c() -> None:
+    # A shell starts background commands with SIGINT ignored, and their children inherit that.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
 def start_job() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Starts `python -m jobs.NAME ARGUMENTS` in a process group of its own, as a terminal does, and ends it at last."""
+    """Starts `python -m jobs.NAME ARGUMENTS` in its own process group, as a terminal does, and kills it at the end."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(name: str, *arguments: str) -> "subprocess.Popen[str]":
@@ -67,7 +67,7 @@ def start_job() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=_heed_ctrl_c,
+            preexec_fn=_accept_ctrl_c,
         )
         processes.append(process)
         return process
@@ -99,7 +99,7 @@ def simulated() -> pa.Table:
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished search, `TINY`. It uses the Ray that is there, or one of its own that it ends."""
+    """The folder of a finished search, `TINY`. It uses a running Ray, or starts and ends one of its own."""
     folder = tmp_path_factory.mktemp("study")
     config = folder / "config.json"
     config.write_text(json.dumps(TINY))
@@ -107,7 +107,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "results" / "tiny"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny(study: Path) -> dict[str, Any]:
     """The configuration of `study`."""
     settings = TINY["search"] | {"storage": str(study.parent)}

@@ -1,7 +1,9 @@
 """Recordings too few for disentanglement: a training runs without it, a search is refused with what it takes."""
 
+import io
 import re
 import shlex
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -19,26 +21,39 @@ TINY = ["--model.width=0.02", "--model.global_latent_dim=3", "--model.local_late
 COLUMNS = ["record_id", "subject_id", "stimulus_level_db", "recording_index", "n_averages", "sex", "signal"]
 
 
-@pytest.fixture
-def table(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Forty waveforms of two subjects, two averages a recording: six are for validation."""
-    write_table(simulate(400, 1).slice(0, 40).select(COLUMNS), tmp_path / "own.parquet")
-    return str(tmp_path / "own.parquet")
+    path = tmp_path_factory.mktemp("table") / "own.parquet"
+    write_table(simulate(400, 1).slice(0, 40).select(COLUMNS), path)
+    return str(path)
 
 
-def test_a_training_runs_without_disentanglement_and_says_so_once(
-    table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    assert train.run([f"--data.tables={table}", "--data.static=stimulus_level_db", *TINY, "--out", str(out)]) == 0
-    said = capsys.readouterr().out
+@pytest.fixture(scope="module")
+def trained(table: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a training on few recordings, and what it printed."""
+    out = tmp_path_factory.mktemp("few") / "out"
+    with redirect_stdout(io.StringIO()) as printed:
+        assert train.run([f"--data.tables={table}", "--data.static=stimulus_level_db", *TINY, "--out", str(out)]) == 0
+    return out, printed.getvalue()
+
+
+def test_a_training_without_disentanglement_prints_the_reason_once(trained: tuple[Path, str]) -> None:
+    _, said = trained
     assert said.count("the training runs, but disentanglement cannot be measured on the validation part") == 1
     assert "no fine attribute of the waveforms is distinguishable from noise" in said
     assert "34 waveforms show a correlation of 0.5" in said
     assert "disentanglement not measured (validation part, best epoch)" in said
-    bundle, card = hcvae.load(out / "bundle"), (out / "bundle" / "README.md").read_text()
-    assert {"disentanglement", "film_effect"} & bundle.metrics["validation"].keys() == set()
-    assert bundle.metrics["validation"]["reconstruction_nmse"] > 0
+
+
+def test_a_bundle_without_disentanglement_has_the_other_metrics(trained: tuple[Path, str]) -> None:
+    metrics = hcvae.load(trained[0] / "bundle").metrics["validation"]
+    assert {"disentanglement", "film_effect"} & metrics.keys() == set()
+    assert metrics["reconstruction_nmse"] > 0
+
+
+def test_the_model_card_says_that_disentanglement_was_not_measured(trained: tuple[Path, str]) -> None:
+    card = (trained[0] / "bundle" / "README.md").read_text()
     assert "- disentanglement cannot be measured on the validation part" in card
     assert re.search(r"disentanglement.*\| not measured \| not measured \|", card)
 

@@ -1,12 +1,15 @@
 """`python -m jobs.generate`: the same files for any number of workers, and after a kill."""
 
 import hashlib
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,6 @@ import pytest
 import torch
 
 import hcvae
-from benchmarks.object_store import ObjectStore
 from hcvae.bundle import Bundle, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -25,6 +27,7 @@ from hcvae.generation import generate as draw
 from hcvae.models import build
 from hcvae.storage import StoragePath
 from jobs import generate
+from tests.fixtures.object_store import ObjectStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,25 +59,44 @@ def hashes(out: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("part-*.parquet")}
 
 
-@pytest.mark.usefixtures("cluster")
-def test_files_are_the_same_for_any_number_of_workers_and_after_an_interruption(model, tmp_path, capsys):
-    for workers in (1, 2):
-        assert generate.run(order(model, tmp_path / str(workers), "--workers", workers)) == 0
-    whole = hashes(tmp_path / "1")
-    assert len(whole) == 6
-    assert hashes(tmp_path / "2") == whole
-    for name in ("part-000001.parquet", "part-000004.parquet"):
-        (tmp_path / "2" / name).unlink()
-    assert generate.run(order(model, tmp_path / "2")) == 0
-    assert hashes(tmp_path / "2") == whole
-    assert "140 waveforms in" in capsys.readouterr().out
-    table = pq.read_table(tmp_path / "1")
+@pytest.fixture(scope="module")
+def generated(model, cluster, tmp_path_factory) -> Path:
+    """The files that one worker wrote."""
+    out = tmp_path_factory.mktemp("generated") / "out"
+    with redirect_stdout(io.StringIO()) as printed:
+        assert generate.run(order(model, out, "--workers", 1)) == 0
+    assert "140 waveforms in" in printed.getvalue()
+    return out
+
+
+def test_the_rows_are_the_samples_of_each_condition(generated):
+    table = pq.read_table(generated)
     assert table["stimulus_level_db"].to_pylist() == [20.0] * 70 + [60.0] * 70
     assert table["sample"].to_pylist() == [*range(70)] * 2
-    signals = np.stack(table["signal"].to_numpy())
-    assert len(np.unique(signals, axis=0)) == 140  # no part repeats another's draws
+
+
+def test_no_part_repeats_the_draws_of_another(generated):
+    signals = np.stack(pq.read_table(generated)["signal"].to_numpy())
+    assert len(np.unique(signals, axis=0)) == 140
+
+
+def test_two_workers_write_the_same_files(model, generated, tmp_path):
+    assert len(hashes(generated)) == 6
+    assert generate.run(order(model, tmp_path / "out", "--workers", 2)) == 0
+    assert hashes(tmp_path / "out") == hashes(generated)
+
+
+def test_an_interrupted_order_is_completed_with_the_same_files(model, generated, tmp_path):
+    out = shutil.copytree(generated, tmp_path / "out")
+    for name in ("part-000001.parquet", "part-000004.parquet"):
+        (out / name).unlink()
+    assert generate.run(order(model, out)) == 0
+    assert hashes(out) == hashes(generated)
+
+
+def test_an_order_with_another_seed_does_not_continue_it(model, generated):
     with pytest.raises(UserError, match="was begun with another seed"):
-        generate.run(order(model, tmp_path / "2", "--seed", 1))
+        generate.run(order(model, generated, "--seed", 1))
 
 
 def test_a_part_is_what_the_model_draws_from_the_part_s_seed(model, tmp_path):

@@ -12,11 +12,11 @@ import pytest
 from optuna.trial import TrialState
 
 import hcvae
-from benchmarks.object_store import ObjectStore
-from benchmarks.postgres import Server
 from hcvae.errors import UserError
 from hcvae.storage import MARKER, StoragePath
 from jobs import dashboard, pull
+from tests.fixtures.object_store import ObjectStore
+from tests.fixtures.postgres import PostgresServer
 from tune.config import SearchConfig
 from tune.report.results import SearchResult
 from tune.search import plan_search
@@ -45,7 +45,7 @@ def test_a_bucket_that_cannot_be_written_is_refused(s3: ObjectStore, tiny_search
 
 @pytest.mark.services
 def test_a_killed_search_goes_on_from_the_store(
-    s3: ObjectStore, postgres: Server, start_job: Start, tiny_search: dict[str, Any], tmp_path: Path
+    s3: ObjectStore, postgres: PostgresServer, start_job: Start, tiny_search: dict[str, Any], tmp_path: Path
 ) -> None:
     file = tmp_path / "config.json"
     file.write_text(json.dumps(tiny_search))
@@ -91,7 +91,7 @@ def test_a_killed_search_goes_on_from_the_store(
 
 
 @pytest.fixture
-def tiny_search(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def tiny_search(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A search of short trials, one at a time, with a database whose URL stands in the environment."""
     monkeypatch.setenv("HCVAE_TEST_DATABASE", postgres.secret_url)
     return {

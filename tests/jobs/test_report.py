@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Locator
 
 from hcvae.errors import UserError
 from jobs import report
-from tests.accessibility import serious
+from tests.fixtures.accessibility import serious
 from tune.report.results import SearchResult
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ import torch
 from rich.console import Console
 
 import hcvae
-from benchmarks.object_store import ObjectStore
+from hcvae.bundle import Bundle
 from hcvae.config import Config
 from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.evaluation import own_rows
 from hcvae.storage import StoragePath
 from jobs import train
+from tests.fixtures.object_store import ObjectStore
 from tune.report.results import SearchResult
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -28,7 +31,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 Write = Callable[[Any], str]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _own_threads() -> Iterator[None]:
     """A training sets the number of threads of its process."""
     before = torch.get_num_threads()
@@ -39,31 +42,62 @@ def _own_threads() -> Iterator[None]:
 # One worker
 
 
-def test_one_worker_trains_to_a_bundle(
-    tiny: dict[str, Any], write_config: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """From the configuration of a search, and options over it; what is printed is what the bundle says."""
-    out = tmp_path / "below it" / "out"
-    command = ["--config", write_config(tiny), "--training.epochs=1", "--out", str(out)]
-    assert train.run(command) == 0
-    printed = capsys.readouterr().out
-    bundle = hcvae.load(out / "bundle")
-    assert bundle.config.training.epochs == 1
-    assert (bundle.config.model.width, bundle.config.data.simulator.rows) == (0.02, 1500)
-    metrics = bundle.metrics["validation"]
-    expected = f"nmse {metrics['reconstruction_nmse']:.4f}, disentanglement {metrics['disentanglement']:.4f} (valid"
-    assert expected in printed
-    assert f"hcvae generate '{out}/bundle' --condition stimulus_level_db=" in printed
-    assert f"tensorboard --logdir '{out}/tensorboard'" in printed
-    assert list((out / "tensorboard").rglob("events.*"))
+@dataclass(frozen=True)
+class Trained:
+    """A training of one epoch that has ended, from the configuration of a search and options over it."""
 
-    # The same command finds it finished; another configuration does not overwrite it.
-    assert train.run(command) == 0
-    assert expected in capsys.readouterr().out
-    weights = (out / "bundle" / "model.safetensors").read_bytes()
+    command: list[str]
+    out: Path
+    printed: str
+
+    @property
+    def bundle(self) -> Bundle:
+        return hcvae.load(self.out / "bundle")
+
+    @property
+    def objectives(self) -> str:
+        """What is printed of the bundle's metrics."""
+        metrics = self.bundle.metrics["validation"]
+        return f"nmse {metrics['reconstruction_nmse']:.4f}, disentanglement {metrics['disentanglement']:.4f} (valid"
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "config.json").write_text(json.dumps(tiny))
+    out = folder / "below it" / "out"
+    command = ["--config", str(folder / "config.json"), "--training.epochs=1", "--out", str(out)]
+    with redirect_stdout(io.StringIO()) as printed:
+        assert train.run(command) == 0
+    return Trained(command, out, printed.getvalue())
+
+
+def test_options_override_the_configuration_file(trained: Trained) -> None:
+    config = trained.bundle.config
+    assert config.training.epochs == 1
+    assert (config.model.width, config.data.simulator.rows) == (0.02, 1500)
+
+
+def test_the_objectives_and_the_next_commands_are_printed(trained: Trained) -> None:
+    assert trained.objectives in trained.printed
+    assert f"hcvae generate '{trained.out}/bundle' --condition stimulus_level_db=" in trained.printed
+    assert f"tensorboard --logdir '{trained.out}/tensorboard'" in trained.printed
+
+
+def test_a_training_writes_events_for_tensorboard(trained: Trained) -> None:
+    assert list((trained.out / "tensorboard").rglob("events.*"))
+
+
+def test_the_same_command_finds_its_training_finished(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.run(trained.command) == 0
+    assert trained.objectives in capsys.readouterr().out
+
+
+def test_another_configuration_does_not_overwrite_a_training(trained: Trained) -> None:
+    weights = (trained.out / "bundle" / "model.safetensors").read_bytes()
     with pytest.raises(UserError, match=r"holds a training of another configuration.*; use an empty folder"):
-        train.run([*command, "--training.seed=1"])
-    assert (out / "bundle" / "model.safetensors").read_bytes() == weights
+        train.run([*trained.command, "--training.seed=1"])
+    assert (trained.out / "bundle" / "model.safetensors").read_bytes() == weights
 
 
 def test_input_paths_are_those_of_the_configuration_file_and_hold_from_any_folder(

@@ -17,7 +17,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.storage import StoragePath
 from hcvae.training import train_bundle
-from tune.config import SearchConfig
+from tests.fixtures.studies import SmallSearch
 from tune.report.progress import JsonProgress, LineProgress, Progress
 from tune.searcher import StudySearcher
 from tune.study.artifacts import images, upload
@@ -82,7 +82,7 @@ class TestDrawing:
 
 class TestTelling:
     @pytest.fixture
-    def folder(self, small_search: Callable[..., SearchConfig]) -> Iterator[StudyFolder]:
+    def folder(self, small_search: SmallSearch) -> Iterator[StudyFolder]:
         config = small_search()
         with locked_folder(config) as folder:
             open_study(folder, config, "data")

@@ -4,11 +4,10 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from tune.config import SearchConfig
+from tests.fixtures.studies import SmallSearch
 from tune.study.budget import Budget
 from tune.study.leases import OUTSIDE_BUDGET
 
-SmallSearch = Callable[..., SearchConfig]
 GROWING = ((0.5, 0.5), (0.4, 0.4), (0.6, 0.6))
 
 

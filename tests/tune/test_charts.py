@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgba
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from tests.hcvae.test_figure_parts import contrast
+from tests.fixtures.contrast import contrast
 from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 
 BEGAN = datetime(2026, 1, 1)

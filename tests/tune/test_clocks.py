@@ -5,14 +5,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
 import hcvae
-from tune.config import SearchConfig
+from tests.fixtures.studies import SmallSearch
 from tune.report.results import SearchResult
 from tune.study.folder import StudyFolder
 from tune.study.leases import lease_of
@@ -29,9 +28,7 @@ sys.exit(search.run(sys.argv[1:]))
 """
 
 
-def test_a_search_keeps_its_trials_whatever_the_clock_does(
-    small_search: Callable[..., SearchConfig], tmp_path: Path
-) -> None:
+def test_a_search_keeps_its_trials_whatever_the_clock_does(small_search: SmallSearch, tmp_path: Path) -> None:
     training = {"epochs": 80, "early_stopping_patience": None}
     # One trial where two would fit: the search keeps looking for one to adopt.
     config = small_search(study="shifted", trials=1, max_concurrent=2, training=training)

@@ -9,17 +9,16 @@ import pytest
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
-from benchmarks.postgres import Server
 from hcvae.errors import UserError
 from jobs import search
-from tune.config import SearchConfig
+from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.studies import SmallSearch
 from tune.report.results import SearchResult
 from tune.study.database import Database, retry
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
 
 SECRET = "s3cr3t/with@signs"
-SmallSearch = Callable[..., SearchConfig]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +106,7 @@ def test_a_database_that_comes_back_is_asked_again() -> None:
 def test_a_study_in_postgresql_is_read_by_all_tools(
     small_search: SmallSearch,
     tmp_path: Path,
-    postgres: Server,
+    postgres: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
     tell_trained: Callable[..., object],
 ) -> None:
@@ -138,7 +137,7 @@ def test_a_study_in_postgresql_is_read_by_all_tools(
 
 @pytest.mark.services
 def test_readers_make_no_tables_in_postgresql(
-    small_search: SmallSearch, postgres: Server, monkeypatch: pytest.MonkeyPatch
+    small_search: SmallSearch, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
     with psycopg.connect(postgres.url, autocommit=True) as server:
@@ -157,7 +156,7 @@ def test_readers_make_no_tables_in_postgresql(
 @pytest.mark.services
 @pytest.mark.parametrize("shared", [False, True])
 def test_the_lock_admits_one_at_a_time(
-    shared: bool, small_search: SmallSearch, tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+    shared: bool, small_search: SmallSearch, tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
     settings = small_search(database=postgres.url if shared else None).search
@@ -182,7 +181,7 @@ def test_the_lock_admits_one_at_a_time(
 
 @pytest.mark.services
 def test_the_lock_outlives_a_restart_of_the_server(
-    small_search: SmallSearch, tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+    small_search: SmallSearch, tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
     config = small_search(study="restarted", database=postgres.url)

@@ -1,5 +1,4 @@
 import math
-from collections.abc import Callable
 
 import optuna
 import pytest
@@ -7,7 +6,7 @@ import ray
 from optuna.trial import TrialState
 
 from hcvae.errors import UserError
-from tune.config import SearchConfig
+from tests.fixtures.studies import SmallSearch
 from tune.early_stopping.actor import (
     Decisions,
     Listener,
@@ -20,7 +19,6 @@ from tune.early_stopping.actor import (
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
 
-SmallSearch = Callable[..., SearchConfig]
 EARLY = {"eta": 2, "min_epochs": 1}
 
 

@@ -8,20 +8,18 @@ import platform
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from benchmarks.postgres import Server
 from hcvae.errors import UserError
-from tune.config import SearchConfig
+from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.studies import SmallSearch
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
 
 ROOT = Path(__file__).resolve().parents[2]
-SmallSearch = Callable[..., SearchConfig]
 
 FLOCK, FCNTL = {"x86_64": (73, 72), "aarch64": (32, 25)}[platform.machine()]
 LOAD, JUMP_IF_EQUAL, RETURN, ERRNO, ALLOW = 0x20, 0x15, 0x06, 0x50000, 0x7FFF0000
@@ -92,7 +90,7 @@ def test_a_study_is_left_alone_where_it_cannot_be_locked(small_search: SmallSear
 
 @pytest.mark.services
 def test_postgresql_needs_no_lock_of_the_folder(
-    small_search: SmallSearch, tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+    small_search: SmallSearch, tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
     config = small_search(study="unlocked", database=postgres.url)

@@ -17,13 +17,13 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 import hcvae
+from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.report.results import SearchResult
 from tune.study.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services  # kills, and restarts of Ray: minutes
 
-SmallSearch = Callable[..., SearchConfig]
 Start = Callable[[SearchConfig], "Search"]
 EPOCHS = 30
 MARK = "HCVAE_TEST_SEARCH"

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -11,14 +11,12 @@ import pytest
 from optuna.trial import Trial, TrialState
 
 from hcvae.storage import StoragePath
-from tune.config import SearchConfig
+from tests.fixtures.studies import SmallSearch
 from tune.study.database import Database
 from tune.study.folder import StudyFolder
 from tune.study.leases import CLAIM, HEARTBEAT_S, Lease, Leases, Owner, heartbeats, lease_of, own_folder, study_id
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
-
-SmallSearch = Callable[..., SearchConfig]
 
 
 def owner_of(process: int) -> Owner:

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from hcvae.training.precision import decide
+from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.report.progress import JsonProgress, LineProgress, LiveProgress, Progress, make_progress
 from tune.study.lock import locked_folder
@@ -30,7 +31,7 @@ def metrics(epoch: int) -> dict[str, float]:
 
 
 @pytest.fixture
-def config(small_search: Callable[..., SearchConfig]) -> SearchConfig:
+def config(small_search: SmallSearch) -> SearchConfig:
     return small_search(trials=4, training={"epochs": 10})
 
 

@@ -1,7 +1,6 @@
 import json
 import random
 import re
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
 
@@ -12,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
-from tests.accessibility import contrast
+from tests.fixtures.contrast import contrast
+from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.pareto import hypervolume
 from tune.report.charts import CHOSEN, EARLY, LATE, LINE, Timeline, hypervolume_chart, parallel_chart, pareto_chart
@@ -28,7 +28,7 @@ PNG = b"\x89PNG\r\n\x1a\n what a browser would decode"
 
 
 @pytest.fixture
-def begun(small_search: Callable[..., SearchConfig]) -> StudyFolder:
+def begun(small_search: SmallSearch) -> StudyFolder:
     """A study without trials."""
     config = small_search()
     with locked_folder(config) as folder:

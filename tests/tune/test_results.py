@@ -1,9 +1,7 @@
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 from rich.console import Console
@@ -13,27 +11,16 @@ from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
 from hcvae.models import build
-from tune.config import SearchConfig
+from tests.fixtures.studies import OpenedStudy
 from tune.pareto import OBJECTIVES
 from tune.report.results import SearchResult
 from tune.study.folder import StudyFolder
 from tune.study.leases import CLAIM, Leases
-from tune.study.lock import locked_folder
-from tune.study.opening import open_study
 from tune.study.pareto_archive import Front
 from tune.study.trial_identity import TrialIdentity, read_identity
 
-Opened = tuple[StudyFolder, optuna.Study]
 
-
-@pytest.fixture
-def opened(small_search: Callable[..., SearchConfig]) -> Iterator[Opened]:
-    config = small_search()
-    with locked_folder(config) as folder:
-        yield folder, open_study(folder, config, "data")
-
-
-def finish(opened: Opened, front: Front | None, values: tuple[float, float] | None) -> int:
+def finish(opened: OpenedStudy, front: Front | None, values: tuple[float, float] | None) -> int:
     """End a trial as a worker and the searcher would."""
     folder, study = opened
     trial, leases = study.ask(), Leases(study)
@@ -69,7 +56,7 @@ def exported(folder: StudyFolder) -> set[str]:
     return {bundle.name for bundle in folder.best.path.iterdir()}
 
 
-def test_the_front_is_exported_after_each_trial(opened: Opened) -> None:
+def test_the_models_of_the_front_are_exported_after_each_trial(opened: OpenedStudy) -> None:
     folder, study = opened
     front = Front(folder, study)
     finish(opened, front, (0.5, 0.1))
@@ -78,16 +65,32 @@ def test_the_front_is_exported_after_each_trial(opened: Opened) -> None:
     assert exported(folder) == {"trial-0", "trial-1"}
     assert parts_of(folder, 1) == {"checkpoint", "tensorboard"}
 
-    finish(opened, front, (0.4, 0.2))  # dominates trial 0
+
+def test_a_model_that_is_dominated_later_is_deleted(opened: OpenedStudy) -> None:
+    folder, study = opened
+    front = Front(folder, study)
+    for values in ((0.5, 0.1), (0.6, 0.3), (0.4, 0.2)):
+        finish(opened, front, values)
     assert exported(folder) == {"trial-1", "trial-2"}
     assert (folder.exported(2) / "model.safetensors").read_text() == "(0.4, 0.2)"
     assert parts_of(folder, 0) == {"tensorboard"}
 
-    finish(opened, front, (0.7, 0.2))  # is dominated
-    finish(opened, front, None)  # failed
-    assert exported(folder) == {"trial-1", "trial-2"}
-    assert parts_of(folder, 3) == parts_of(folder, 4) == {"tensorboard"}
 
+@pytest.mark.parametrize("values", [(0.7, 0.2), None])
+def test_a_dominated_or_failed_trial_keeps_no_model(opened: OpenedStudy, values: tuple[float, float] | None) -> None:
+    folder, study = opened
+    front = Front(folder, study)
+    finish(opened, front, (0.6, 0.3))
+    number = finish(opened, front, values)
+    assert exported(folder) == {"trial-0"}
+    assert parts_of(folder, number) == {"tensorboard"}
+
+
+def test_the_front_is_written_as_a_file(opened: OpenedStudy) -> None:
+    folder, study = opened
+    front = Front(folder, study)
+    for values in ((0.5, 0.1), (0.6, 0.3), (0.4, 0.2), (0.7, 0.2), None):
+        finish(opened, front, values)
     content = json.loads(folder.pareto.read_text())
     assert content["objectives"] == {"reconstruction_nmse": "minimize", "disentanglement": "maximize"}
     assert [trial["number"] for trial in content["trials"]] == [2, 1]
@@ -97,7 +100,7 @@ def test_the_front_is_exported_after_each_trial(opened: Opened) -> None:
     assert (content["knee"], content["compromise"]) == (None, 2)
 
 
-def test_what_an_interruption_left_undone_is_done_at_the_next_start(opened: Opened) -> None:
+def test_what_an_interruption_left_undone_is_done_at_the_next_start(opened: OpenedStudy) -> None:
     folder, study = opened
     for values in ((0.5, 0.1), (0.4, 0.2), None):
         finish(opened, None, values)  # told to the study, and then the process died
@@ -107,7 +110,7 @@ def test_what_an_interruption_left_undone_is_done_at_the_next_start(opened: Open
     assert [trial["number"] for trial in json.loads(folder.pareto.read_text())["trials"]] == [1]
 
 
-def test_models_of_an_earlier_version_are_recognised_by_their_objectives(opened: Opened) -> None:
+def test_models_of_an_earlier_version_are_recognised_by_their_objectives(opened: OpenedStudy) -> None:
     """They have no identity, and the study recorded the objectives in the metrics of the best epoch only."""
     folder, study = opened
     for number, values in enumerate([(0.5, 0.1), (0.4, 0.2), (0.6, 0.3)]):
@@ -128,7 +131,7 @@ def test_models_of_an_earlier_version_are_recognised_by_their_objectives(opened:
     assert SearchResult.open(folder.path).bundle(2).name == "trial-1"
 
 
-def test_only_a_model_that_is_there_lets_another_be_deleted(opened: Opened) -> None:
+def test_only_a_model_that_is_there_lets_another_be_deleted(opened: OpenedStudy) -> None:
     folder, study = opened
     front = Front(folder, study)
     finish(opened, front, (0.4, 0.4))
@@ -140,7 +143,7 @@ def test_only_a_model_that_is_there_lets_another_be_deleted(opened: Opened) -> N
     assert [trial.number for trial in SearchResult.open(folder.path).pareto] == [0]
 
 
-def test_a_running_trial_is_not_touched(opened: Opened) -> None:
+def test_a_running_trial_is_not_touched(opened: OpenedStudy) -> None:
     folder, study = opened
     number = study.ask().number
     (folder.attempt(number, 1).path / "checkpoint").mkdir(parents=True)
@@ -150,7 +153,7 @@ def test_a_running_trial_is_not_touched(opened: Opened) -> None:
 
 
 @pytest.fixture
-def result(opened: Opened) -> SearchResult:
+def result(opened: OpenedStudy) -> SearchResult:
     front = Front(*opened)
     for values in ((0.1, 0.1), None, (0.2, 0.6), (0.3, 0.5), (0.5, 0.7)):
         finish(opened, front, values)
@@ -175,26 +178,24 @@ def test_the_model_of_a_trial_is_loaded(result: SearchResult) -> None:
         result.load(3)
 
 
-def test_choices_from_the_front(result: SearchResult) -> None:
+def test_the_front_and_the_knee_are_the_choices_of_a_result(result: SearchResult) -> None:
     assert [trial.number for trial in result.pareto] == [0, 2, 4]
     assert result.compromise().number == 2
     assert result.choice == (2, "knee")
-    assert {name: trial.number for name, trial in result.alternatives().items()} == {
-        "reconstruction_nmse": 0,
-        "disentanglement": 4,
-    }
+    assert (result.bundle(2) / "model.safetensors").is_file()
+
+
+def test_the_best_in_one_objective_is_an_alternative(result: SearchResult) -> None:
+    alternatives = {name: trial.number for name, trial in result.alternatives().items()}
+    assert alternatives == {"reconstruction_nmse": 0, "disentanglement": 4}
     assert result.best("reconstruction_nmse").number == 0
     assert result.best("disentanglement").number == 4
+
+
+def test_a_result_has_the_states_of_all_trials(result: SearchResult) -> None:
+    states = [trial.state for trial in result.trials]
+    assert states == ["complete", "fail", "complete", "complete", "complete", "running"]
     assert result.trial(1).failure == "TrainingDiverged: loss is nan"
-    assert [trial.state for trial in result.trials] == [
-        "complete",
-        "fail",
-        "complete",
-        "complete",
-        "complete",
-        "running",
-    ]
-    assert (result.bundle(2) / "model.safetensors").is_file()
 
 
 def test_what_is_not_there_is_refused(result: SearchResult) -> None:
@@ -216,7 +217,7 @@ def test_rows_deleted_from_the_database_leave_gaps(result: SearchResult) -> None
         left.trial(1)
 
 
-def test_an_empty_study_has_no_compromise(opened: Opened) -> None:
+def test_an_empty_study_has_no_compromise(opened: OpenedStudy) -> None:
     result = SearchResult.open(opened[0].path)
     assert result.pareto == ()
     with pytest.raises(UserError, match="no trial has completed"):

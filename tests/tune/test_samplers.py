@@ -1,7 +1,7 @@
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import optuna
@@ -12,6 +12,7 @@ from optuna.trial import Trial, TrialState, create_trial
 
 from hcvae.config import LossWeights
 from hcvae.errors import UserError
+from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.space.combinations import combinations
 from tune.space.search_space import GLOBAL, LOCAL
@@ -31,7 +32,6 @@ from tune.study.samplers import (
 from tune.study.transaction import transaction
 from tune.study.trial_attributes import attributes_of
 
-SmallSearch = Callable[..., SearchConfig]
 SPACE = {
     GLOBAL: {"type": "int", "low": 1, "high": 64},
     LOCAL: {"type": "int", "low": 1, "high": 64},
@@ -242,7 +242,8 @@ def test_pruned_trials_do_not_break_a_sampler(small_search: SmallSearch) -> None
             else:
                 study.tell(trial, (0.5, 0.5))
         study.add_trial(create_trial(state=TrialState.FAIL))
-        ask(study, config)
+        _, params = ask(study, config)
+        assert params.keys() == SPACE.keys()
 
 
 def exhaust(study: optuna.Study, config: SearchConfig) -> list[tuple[Any, ...]]:

@@ -1,22 +1,26 @@
 import asyncio
+import io
 import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 import ray
+from optuna.trial import FrozenTrial, TrialState
 
 import hcvae
 from hcvae.errors import UserError
 from hcvae.training.diagnosis import diagnose
 from hcvae.training.precision import PrecisionChoice
+from tests.fixtures.studies import SmallSearch, small_search_config
 from tune.config import SearchConfig
 from tune.report.results import SearchResult
 from tune.search import plan_search, run_search
@@ -25,56 +29,117 @@ from tune.study.artifacts import history_of, images
 from tune.study.folder import StudyFolder
 from tune.study.opening import git_revision
 from tune.study.trial_attributes import attributes_of
+from tune.study.trial_summary import TrialSummary
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SmallSearch = Callable[..., SearchConfig]
+
+@dataclass(frozen=True)
+class Ended:
+    """A search that has ended, and what it printed."""
+
+    config: SearchConfig
+    result: SearchResult
+    out: str = ""
+    err: str = ""
+
+    @property
+    def folder(self) -> StudyFolder:
+        return StudyFolder(self.result.folder)
+
+    @property
+    def study(self) -> optuna.Study:
+        """The study as Optuna opens it by itself."""
+        database = self.result.folder.path / "study.db"
+        return optuna.load_study(study_name=self.config.search.study, storage=f"sqlite:///{database}")
+
+    def trials(self) -> Iterator[tuple[FrozenTrial, TrialSummary, dict[str, Any], list[dict[str, Any]]]]:
+        """Yield each trial, its summary, its attributes and its history."""
+        study = self.study
+        for trial in study.trials:
+            history = history_of(self.folder, study, trial)
+            yield trial, self.result.trials[trial.number], attributes_of(trial), history
 
 
-@pytest.mark.usefixtures("cluster")
-def test_a_search_ends_in_trials_a_front_and_bundles(
-    small_search: SmallSearch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    result = run_search(small_search(trials=3))
-    assert result.folder.path == tmp_path / "small"
-    assert [trial.state for trial in result.trials] == ["complete"] * 3
-    study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder.path / 'study.db'}")
-    assert sorted(trial.number for trial in study.best_trials) == sorted(trial.number for trial in result.pareto)
-    for trial in study.trials:
-        history, recorded = history_of(StudyFolder(result.folder), study, trial), attributes_of(trial)
+@pytest.fixture(scope="module")
+def ended(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A search of three trials."""
+    config = small_search_config(tmp_path_factory.mktemp("ended"), trials=3)
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        result = run_search(config)
+    return Ended(config, result, out.getvalue(), err.getvalue())
+
+
+def test_all_trials_of_a_search_complete(ended: Ended) -> None:
+    assert [trial.state for trial in ended.result.trials] == ["complete"] * 3
+
+
+def test_the_study_lies_in_the_storage_and_names_its_objectives(ended: Ended) -> None:
+    assert ended.result.folder.path == Path(ended.config.search.storage) / "small"
+    assert ended.study.metric_names == ["reconstruction_nmse", "disentanglement"]
+    assert [direction.name for direction in ended.study.directions] == ["MINIMIZE", "MAXIMIZE"]
+
+
+def test_the_front_is_optuna_s(ended: Ended) -> None:
+    best = {trial.number for trial in ended.study.best_trials}
+    assert sorted(trial.number for trial in ended.result.pareto) == sorted(best)
+
+
+def test_the_values_of_a_trial_are_those_of_its_best_epoch(ended: Ended) -> None:
+    for trial, _, _, history in ended.trials():
         best = history[trial.user_attrs["best_epoch"] - 1]
         assert [epoch["epoch"] for epoch in history] == [1, 2]
         assert trial.values == [best["reconstruction_nmse"], best["disentanglement"]]
-        found = diagnose(apply(small_search(trials=3), trial.params), history)
+
+
+def test_a_trial_records_its_diagnosis(ended: Ended) -> None:
+    for trial, summary, recorded, history in ended.trials():
+        found = diagnose(apply(ended.config, trial.params), history)
         assert recorded["diagnosis"] == [asdict(finding) for finding in found]
-        assert result.trials[trial.number].troubles == tuple(finding.trouble for finding in found)
+        assert summary.troubles == tuple(finding.trouble for finding in found)
+
+
+def test_a_trial_records_its_seconds(ended: Ended) -> None:
+    for trial, _, _, history in ended.trials():
         assert trial.user_attrs["seconds"] == pytest.approx(sum(epoch["seconds"] for epoch in history))
         assert trial.duration is not None
         assert trial.duration.total_seconds() > trial.user_attrs["seconds"]
+
+
+def test_a_trial_records_its_revision_and_its_precision(ended: Ended) -> None:
+    for trial, summary, recorded, _ in ended.trials():
         assert trial.user_attrs["git_revision"] == git_revision()
         choice = PrecisionChoice.model_validate(recorded["precision_choice"])
-        assert choice.used == trial.user_attrs["precision"] == result.trials[trial.number].precision
-        figures = images(StudyFolder(result.folder), study, trial)
+        assert choice.used == trial.user_attrs["precision"] == summary.precision
+
+
+def test_a_trial_has_figures(ended: Ended) -> None:
+    for trial, _, _, _ in ended.trials():
+        figures = images(ended.folder, ended.study, trial)
         assert list(figures) == ["latent_use.png", "reconstructions.png", "swap_grid.png"]
         assert sum(map(len, figures.values())) < 300_000
         assert "figure_failure" not in trial.user_attrs
-    assert study.metric_names == ["reconstruction_nmse", "disentanglement"]
-    assert [direction.name for direction in study.directions] == ["MINIMIZE", "MAXIMIZE"]
-    for trial in result.pareto:
-        bundle = result.load(trial)
+
+
+def test_the_bundles_of_the_front_are_those_of_its_trials(ended: Ended) -> None:
+    exported = {path.name for path in ended.folder.best.path.iterdir()}
+    assert exported == {f"trial-{trial.number}" for trial in ended.result.pareto}
+    for trial in ended.result.pareto:
+        bundle = ended.result.load(trial)
         assert bundle.config.training.precision == trial.precision
         assert bundle.config.model.global_latent_dim == trial.params["model.global_latent_dim"]
         assert bundle.metrics["validation"]["reconstruction_nmse"] == trial.reconstruction_nmse
-    assert {path.name for path in (result.folder.path / "best").iterdir()} == {
-        f"trial-{t.number}" for t in result.pareto
-    }
-    # Ray's bookkeeping is gone, and Ray, which was there before, is not.
-    assert not (result.folder.path / ".ray").exists()
+
+
+def test_a_search_leaves_ray_as_it_was(ended: Ended) -> None:
+    assert not (ended.result.folder.path / ".ray").exists()
     assert ray.is_initialized()
-    printed = capsys.readouterr()
-    assert "3/3 finished" in printed.out
-    assert re.search(r"^trial \d trains in \w+ \(measured: fp32 ", printed.out, re.MULTILINE)
-    assert "Ray" not in printed.out + printed.err
+
+
+def test_a_search_prints_its_progress_and_nothing_of_ray(ended: Ended) -> None:
+    assert "3/3 finished" in ended.out
+    assert re.search(r"^trial \d trains in \w+ \(measured: fp32 ", ended.out, re.MULTILINE)
+    assert "Ray" not in ended.out + ended.err
 
 
 @pytest.mark.usefixtures("cluster")
@@ -135,39 +200,55 @@ def test_a_finished_study_is_extended(small_search: SmallSearch) -> None:
     assert [trial.state for trial in longer.trials] == ["complete", "complete"]
 
 
-@pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize(("workers", "trials"), [(1, 3), pytest.param(2, 2, marks=pytest.mark.services)])
-def test_a_trial_that_goes_nan_or_raises_fails_and_the_search_goes_on(
-    small_search: SmallSearch, workers: int, trials: int
-) -> None:
-    """A weight of 1e38 overflows, and there is no GPU."""
+@pytest.fixture(scope="module", params=[(1, 3), pytest.param((2, 2), marks=pytest.mark.services)])
+def with_failures(request: pytest.FixtureRequest, cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A trial that diverges, as a weight of 1e38 overflows, a good one, and one for a GPU that is missing."""
+    workers, trials = request.param
     weight, device = "training.loss_weights.reconstruction", "training.device"
     choices: dict[str, list[Any]] = {weight: [1.0, 1e38], device: ["cpu", "cuda"]}
-    good_one = {name: values[0] for name, values in choices.items()}
-    bad = [{name: values[1]} for name, values in choices.items()]
-    config = small_search(
+    good = {weight: 1.0, device: "cpu"}
+    config = small_search_config(
+        tmp_path_factory.mktemp("with-failures"),
         trials=trials,
         workers=workers,
         max_concurrent=1,
         space={name: {"type": "choice", "choices": values} for name, values in choices.items()},
-        first_trials=[good_one | change for change in (bad[0], {}, *bad[1:])][:trials],
+        first_trials=[good | {weight: 1e38}, good, good | {device: "cuda"}][:trials],
     )
-    result = run_search(config)
-    assert [trial.state for trial in result.trials] == ["fail", "complete", "fail"][:trials]
-    diverged, good, *never_trained = result.trials
-    assert str(diverged.failure).startswith("TrainingDiverged: ")
-    for trial in never_trained:
-        assert "UserError: training.device" in str(trial.failure)
-    assert hcvae.load(result.bundle(good.number)).metrics["validation"]["disentanglement"] == good.disentanglement
-    study = optuna.load_study(study_name="small", storage=f"sqlite:///{result.folder.path / 'study.db'}")
-    assert "raise TrainingDiverged" in attributes_of(study.trials[0])["traceback"]
-    (finding,) = attributes_of(study.trials[0])["diagnosis"]
+    return Ended(config, run_search(config))
+
+
+def test_a_trial_that_fails_does_not_end_the_search(with_failures: Ended) -> None:
+    trials = with_failures.config.search.trials
+    assert [trial.state for trial in with_failures.result.trials] == ["fail", "complete", "fail"][:trials]
+
+
+def test_the_good_trial_of_a_search_with_failures_has_its_model(with_failures: Ended) -> None:
+    good = with_failures.result.trials[1]
+    bundle = hcvae.load(with_failures.result.bundle(good.number))
+    assert bundle.metrics["validation"]["disentanglement"] == good.disentanglement
+
+
+def test_a_trial_that_diverges_is_diagnosed(with_failures: Ended) -> None:
+    assert str(with_failures.result.trials[0].failure).startswith("TrainingDiverged: ")
+    recorded = attributes_of(with_failures.study.trials[0])
+    assert "raise TrainingDiverged" in recorded["traceback"]
+    (finding,) = recorded["diagnosis"]
     assert finding["trouble"] == "training instability"
     assert "not finite after epoch 0" in finding["evidence"]
     assert "training.learning_rate (now 0.0" in finding["remedy"]
-    assert all("diagnosis" not in attributes_of(study.trials[trial.number]) for trial in never_trained)
-    for trial in (diverged, *never_trained):
-        assert not list((result.folder.path / "trials" / str(trial.number)).glob("*/checkpoint"))
+
+
+def test_a_trial_that_never_trained_has_no_diagnosis(with_failures: Ended) -> None:
+    for trial, summary, recorded, _ in [*with_failures.trials()][2:]:
+        assert trial.state == TrialState.FAIL
+        assert "UserError: training.device" in str(summary.failure)
+        assert "diagnosis" not in recorded
+
+
+def test_a_failed_trial_keeps_no_checkpoint(with_failures: Ended) -> None:
+    for trial in with_failures.result.trials[::2]:
+        assert not list((with_failures.folder.trial(trial.number).path).glob("*/checkpoint"))
 
 
 @pytest.mark.usefixtures("cluster")

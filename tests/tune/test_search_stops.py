@@ -1,7 +1,9 @@
 """Searches that stop trials, or themselves, before the end."""
 
+import io
 import json
-from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
@@ -9,13 +11,14 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 import hcvae
+from tests.fixtures.studies import SmallSearch, small_search_config
 from tune.config import SearchConfig
 from tune.early_stopping.moasha import MOASHA
+from tune.report.results import SearchResult
 from tune.search import plan_search, run_search
 from tune.study.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.usefixtures("cluster")
-SmallSearch = Callable[..., SearchConfig]
 EARLY = {"eta": 2, "min_epochs": 1}
 LONG = {"epochs": 8, "early_stopping_patience": None, "checkpoint_every_epochs": 100}
 
@@ -25,40 +28,68 @@ def trials_of(config: SearchConfig) -> list[FrozenTrial]:
     return optuna.load_study(study_name="small", storage=f"sqlite:///{folder / 'study.db'}").trials
 
 
-@pytest.mark.parametrize(("workers", "trials"), [(1, 5), pytest.param(2, 3, marks=pytest.mark.services)])
-def test_trials_that_fall_behind_are_pruned(
-    small_search: SmallSearch, capsys: pytest.CaptureFixture[str], workers: int, trials: int
-) -> None:
-    config = small_search(trials=trials, workers=workers, max_concurrent=1, early_stopping=EARLY, training=LONG)
+@dataclass(frozen=True)
+class Pruned:
+    """A search with early stopping that has ended."""
+
+    config: SearchConfig
+    result: SearchResult
+    out: str
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        return trials_of(self.config)
+
+
+@pytest.fixture(scope="module", params=[(1, 5), pytest.param((2, 3), marks=pytest.mark.services)])
+def pruned(request: pytest.FixtureRequest, cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Pruned:
+    """A search whose trials run one after another, with rungs at epochs 1, 2 and 4."""
+    workers, trials = request.param
+    settings = {"trials": trials, "workers": workers, "max_concurrent": 1, "early_stopping": EARLY}
+    config = small_search_config(tmp_path_factory.mktemp("pruned"), training=LONG, **settings)
     assert "stopped at epochs 1, 2, 4" in plan_search(config)
-    result = run_search(config)
-    found = trials_of(config)
-    # What the rule says of the epochs that were reported, one trial after another.
-    rule = MOASHA(config.search.early_stopping, config.training)
-    for trial in found:
+    with redirect_stdout(io.StringIO()) as out:
+        result = run_search(config)
+    return Pruned(config, result, out.getvalue())
+
+
+def test_trials_stop_when_the_rule_decides_so(pruned: Pruned) -> None:
+    """The rule is asked again for all reported epochs, one trial after another."""
+    rule = MOASHA(pruned.config.search.early_stopping, pruned.config.training)
+    for trial in pruned.trials:
         history = attributes_of(trial)["epochs_reported"]
-        verdicts = [
-            rule.report(trial.number, e["epoch"], (e["reconstruction_nmse"], e["disentanglement"])) for e in history
-        ]
+        points = [(epoch["reconstruction_nmse"], epoch["disentanglement"]) for epoch in history]
+        verdicts = [rule.report(trial.number, epoch, point) for epoch, point in enumerate(points, 1)]
         assert verdicts[:-1] == [True] * (len(history) - 1)
         assert (trial.state == TrialState.COMPLETE) == verdicts[-1] == (len(history) == 8)
-        if not verdicts[-1]:
-            last = history[-1]
-            assert trial.values is None
-            assert trial.user_attrs["values_at_stop"] == [last["reconstruction_nmse"], last["disentanglement"]]
-            assert trial.user_attrs["epochs"] == last["epoch"]
-            assert "search.early_stopping" in attributes_of(trial)["stopped"]
-            parts = (result.folder.path / "trials" / str(trial.number)).glob("*/*")
-            assert {part.name for part in parts} == {"trial.json"}
-    states = [trial.state.name.lower() for trial in found]
-    assert {"complete", "pruned"} == set(states)
-    assert len(states) == trials
-    for member in result.pareto:
-        hcvae.load(result.bundle(member.number))
-    printed = capsys.readouterr().out
-    assert f"{states.count('pruned')} pruned" in printed
-    assert "not among the best 1/2" in printed
-    assert f"Ended by search.trials: {trials} trials have finished" in printed
+
+
+def test_a_pruned_trial_records_where_it_stopped_and_keeps_no_files(pruned: Pruned) -> None:
+    stopped = [trial for trial in pruned.trials if trial.state == TrialState.PRUNED]
+    assert stopped
+    for trial in stopped:
+        last = attributes_of(trial)["epochs_reported"][-1]
+        assert trial.values is None
+        assert trial.user_attrs["values_at_stop"] == [last["reconstruction_nmse"], last["disentanglement"]]
+        assert trial.user_attrs["epochs"] == last["epoch"]
+        assert "search.early_stopping" in attributes_of(trial)["stopped"]
+        parts = (pruned.result.folder.path / "trials" / str(trial.number)).glob("*/*")
+        assert {part.name for part in parts} == {"trial.json"}
+
+
+def test_some_trials_complete_and_the_front_can_be_loaded(pruned: Pruned) -> None:
+    assert {trial.state for trial in pruned.trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+    assert len(pruned.trials) == pruned.config.search.trials
+    for member in pruned.result.pareto:
+        hcvae.load(pruned.result.bundle(member.number))
+
+
+def test_pruned_trials_are_printed_with_the_reason(pruned: Pruned) -> None:
+    trials = pruned.config.search.trials
+    count = sum(trial.state == TrialState.PRUNED for trial in pruned.trials)
+    assert f"{count} pruned" in pruned.out
+    assert "not among the best 1/2" in pruned.out
+    assert f"Ended by search.trials: {trials} trials have finished" in pruned.out
 
 
 def test_a_trial_has_its_seconds(small_search: SmallSearch, capsys: pytest.CaptureFixture[str]) -> None:

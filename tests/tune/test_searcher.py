@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
-from benchmarks.postgres import Server
 from hcvae import retrying
 from hcvae.errors import StorageError
 from hcvae.interruption import remembered_ctrl_c
+from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.report.progress import JsonProgress
 from tune.searcher import EndOfTrials, StudySearcher, _reason
@@ -48,7 +49,7 @@ class Search:
 
 
 @pytest.fixture
-def search(small_search: Callable[..., SearchConfig], monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
+def search(small_search: SmallSearch, monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
     monkeypatch.setattr(retrying, "RETRY_EVERY_S", 0.05)
     config = small_search()
     with locked_folder(config) as folder:
@@ -110,8 +111,8 @@ def test_a_trial_that_ends_while_the_front_cannot_be_written_is_shown_once_it_ca
 
 @pytest.mark.services
 def test_a_trial_that_ends_while_postgresql_is_away_is_told_once_it_is_back(
-    small_search: Callable[..., SearchConfig],
-    postgres: Server,
+    small_search: SmallSearch,
+    postgres: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -1,15 +1,18 @@
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from hcvae.errors import UserError
+from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.report.results import SearchResult
 from tune.space.search_space import GLOBAL, LOCAL
+from tune.study.folder import StudyFolder
 from tune.study.initial_trials import (
     add_earlier_trials,
     check_first_trials,
@@ -23,7 +26,6 @@ from tune.study.opening import n_finished, open_study
 from tune.study.pareto_archive import Front
 from tune.study.samplers import ask
 
-SmallSearch = Callable[..., SearchConfig]
 RATIO, KL, LOCAL_KL = "model.early_signal_ratio", "training.loss_weights.global_kl", "training.loss_weights.local_kl"
 SWAP = "training.loss_weights.swap"
 
@@ -107,26 +109,48 @@ def earlier_study(tmp_path_factory: pytest.TempPathFactory, tell_trained: Callab
     return folder.path
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2"])
-def test_a_warm_start_teaches_the_sampler_and_nothing_else(
-    small_search: SmallSearch, earlier_study: Path, sampler: str, tell_trained: Callable[..., FrozenTrial]
-) -> None:
-    config = small_search(sampler=sampler, warm_start=str(earlier_study))
+Warm = tuple[SearchConfig, StudyFolder, optuna.Study]
+
+
+@pytest.fixture(params=["tpe", "gp", "nsga2"])
+def warm(request: pytest.FixtureRequest, small_search: SmallSearch, earlier_study: Path) -> Iterator[Warm]:
+    """A study with the trials of an earlier one as its warm start, as the second run of a command finds it."""
+    config = small_search(sampler=request.param, warm_start=str(earlier_study))
+    earlier = earlier_trials(config, "data")
+    with locked_folder(config) as folder:
+        add_earlier_trials(open_study(folder, config, "data"), config, earlier)
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        add_earlier_trials(study, config, earlier)
+        yield config, folder, study
+
+
+def test_the_trials_of_a_warm_start_are_added_once(warm: Warm) -> None:
+    config, _, study = warm
     earlier = earlier_trials(config, "data")
     assert len(earlier) == 11
-    for _ in range(2):  # a rerun adds none again
-        with locked_folder(config) as folder:
-            study = open_study(folder, config, "data")
-            add_earlier_trials(study, config, earlier)
-            front = Front(folder, study)
-            assert [trial.values for trial in study.trials] == [trial.values for trial in earlier]
-            assert [trial.params for trial in study.trials] == [trial.params for trial in earlier]
-            assert all("warm start: trial" in trial.user_attrs[OUTSIDE_BUDGET] for trial in study.trials)
-            assert n_finished(study) == 0
-            assert front.members == ()
-    # It is no random start any more: all parameters are drawn together, from what the earlier trials showed.
+    assert [trial.values for trial in study.trials] == [trial.values for trial in earlier]
+    assert [trial.params for trial in study.trials] == [trial.params for trial in earlier]
+
+
+def test_the_trials_of_a_warm_start_are_outside_the_budget_and_the_front(warm: Warm) -> None:
+    _, folder, study = warm
+    assert all("warm start: trial" in trial.user_attrs[OUTSIDE_BUDGET] for trial in study.trials)
+    assert n_finished(study) == 0
+    assert Front(folder, study).members == ()
+
+
+def test_a_warm_start_replaces_the_random_trials_of_a_sampler(warm: Warm) -> None:
+    """All parameters are suggested together, from the results of the earlier trials."""
+    config, _, study = warm
     space = study.sampler.infer_relative_search_space(study, study.trials[-1])
-    assert space.keys() == config.search.space.keys() or sampler == "nsga2"
+    assert space.keys() == config.search.space.keys() or config.search.sampler == "nsga2"
+
+
+def test_the_result_of_a_warm_start_has_only_its_own_trials_on_the_front(
+    warm: Warm, tell_trained: Callable[..., FrozenTrial]
+) -> None:
+    config, folder, study = warm
     trial, _ = ask(study, config)
     tell_trained(study, trial, (0.5, 0.1))
     result = SearchResult.open(folder.path)

@@ -12,16 +12,15 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from benchmarks.postgres import Server
 from hcvae.errors import UserError
+from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.space.search_space import suggest
 from tune.study.folder import StudyFolder
 from tune.study.leases import Leases
 from tune.study.lock import locked_folder
 from tune.study.opening import git_revision, n_finished, open_study
-
-SmallSearch = Callable[..., SearchConfig]
 
 
 def test_a_new_study_says_what_it_is(small_search: SmallSearch, tmp_path: Path) -> None:
@@ -99,7 +98,7 @@ def test_a_renamed_folder_continues_its_study(small_search: SmallSearch, tmp_pat
 
 @pytest.mark.services
 def test_a_copied_folder_is_refused_while_the_first_one_is_there(
-    small_search: SmallSearch, tmp_path: Path, postgres: Server, monkeypatch: pytest.MonkeyPatch
+    small_search: SmallSearch, tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
     config, copy = (small_search(study=name, database=postgres.url) for name in ("first", "copied"))

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
 
 import optuna
 import pytest
@@ -10,30 +9,20 @@ import sqlalchemy.event
 from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial, TrialState
 
-from benchmarks.postgres import Server
-from tune.config import SearchConfig
+from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.studies import OpenedStudy, SmallSearch
 from tune.report.progress import Progress
 from tune.searcher import StudySearcher
 from tune.study.budget import Budget
 from tune.study.database import Database, retry
-from tune.study.folder import StudyFolder
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
 from tune.study.pareto_archive import Front
 from tune.study.transaction import transaction
 from tune.trial.outcome import Outcome
 
-SmallSearch = Callable[..., SearchConfig]
 
-
-@pytest.fixture
-def opened(small_search: SmallSearch) -> Iterator[tuple[StudyFolder, optuna.Study]]:
-    config = small_search()
-    with locked_folder(config) as folder:
-        yield folder, open_study(folder, config, "data")
-
-
-def test_others_see_all_of_it_at_its_end(opened: tuple[StudyFolder, optuna.Study]) -> None:
+def test_others_see_all_of_it_at_its_end(opened: OpenedStudy) -> None:
     folder, study = opened
     other = folder.load()
     with transaction(study):
@@ -48,7 +37,7 @@ def test_others_see_all_of_it_at_its_end(opened: tuple[StudyFolder, optuna.Study
     assert len(other.trials) == 2
 
 
-def test_an_exception_leaves_nothing_and_the_study_goes_on(opened: tuple[StudyFolder, optuna.Study]) -> None:
+def test_an_exception_leaves_nothing_and_the_study_goes_on(opened: OpenedStudy) -> None:
     folder, study = opened
     running = study.ask()
 
@@ -66,7 +55,7 @@ def test_an_exception_leaves_nothing_and_the_study_goes_on(opened: tuple[StudyFo
     assert study.ask().number == 1
 
 
-def test_a_part_that_optuna_leaves_out_in_silence_fails_all(opened: tuple[StudyFolder, optuna.Study]) -> None:
+def test_a_part_that_optuna_leaves_out_in_silence_fails_all(opened: OpenedStudy) -> None:
     _, study = opened
     trial = study.ask()
     distribution = optuna.distributions.FloatDistribution(0, 1)
@@ -85,7 +74,7 @@ def test_a_part_that_optuna_leaves_out_in_silence_fails_all(opened: tuple[StudyF
 
 @pytest.mark.services
 def test_a_server_that_restarts_within_it_leaves_one_trial(
-    small_search: SmallSearch, postgres: Server, monkeypatch: pytest.MonkeyPatch
+    small_search: SmallSearch, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
     config = small_search(study="transaction", database=postgres.url)

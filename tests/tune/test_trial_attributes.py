@@ -1,17 +1,13 @@
 """Attributes of a trial: whole for the program, short on the dashboard's page."""
 
 import json
-from collections.abc import Callable, Iterator
 
 import optuna
 import pytest
 
-from tune.config import SearchConfig
+from tests.fixtures.studies import OpenedStudy
 from tune.early_stopping.actor import reported_at_rungs
 from tune.study.artifacts import HISTORY, history_of, upload_texts
-from tune.study.folder import StudyFolder
-from tune.study.lock import locked_folder
-from tune.study.opening import open_study
 from tune.study.trial_attributes import MAX_SHOWN, attributes_of, record
 from tune.study.trial_summary import summarize
 
@@ -21,17 +17,8 @@ HISTORY_OF_9 = [
     for epoch in range(1, 10)
 ]
 
-Opened = tuple[StudyFolder, optuna.Study]
 
-
-@pytest.fixture
-def opened(small_search: Callable[..., SearchConfig]) -> Iterator[Opened]:
-    config = small_search()
-    with locked_folder(config) as folder:
-        yield folder, open_study(folder, config, "data")
-
-
-def test_long_values_are_whole_for_the_program_and_short_for_the_page(opened: Opened) -> None:
+def test_long_values_are_whole_for_the_program_and_short_for_the_page(opened: OpenedStudy) -> None:
     _, study = opened
     trial = study.ask()
     record(study, trial, {"failure": FAILURE, "epochs": 3, "epochs_reported": HISTORY_OF_9, "stopped": None})
@@ -45,7 +32,7 @@ def test_long_values_are_whole_for_the_program_and_short_for_the_page(opened: Op
     assert attributes_of(study.trials[0]) == {"failure": None, "epochs": 3}
 
 
-def test_a_summary_has_the_whole_reason(opened: Opened) -> None:
+def test_a_summary_has_the_whole_reason(opened: OpenedStudy) -> None:
     _, study = opened
     trial = study.ask()
     record(study, trial, {"failure": FAILURE, "diagnosis": [{"trouble": "collapse", "evidence": "x" * 99}]})
@@ -54,7 +41,7 @@ def test_a_summary_has_the_whole_reason(opened: Opened) -> None:
     assert (summary.failure, summary.troubles) == (FAILURE, ("collapse",))
 
 
-def test_people_find_long_values_and_the_history_among_the_artifacts(opened: Opened) -> None:
+def test_people_find_long_values_and_the_history_among_the_artifacts(opened: OpenedStudy) -> None:
     folder, study = opened
     trial = study.ask()
     assert history_of(folder, study, study.trials[0]) == []
@@ -66,7 +53,7 @@ def test_people_find_long_values_and_the_history_among_the_artifacts(opened: Ope
     assert history_of(folder, study, found) == HISTORY_OF_9
 
 
-def test_studies_begun_by_earlier_versions_are_read(opened: Opened) -> None:
+def test_studies_begun_by_earlier_versions_are_read(opened: OpenedStudy) -> None:
     folder, study = opened
     trials = [study.ask(), study.ask(), study.ask()]
     trials[0].set_user_attr("history", HISTORY_OF_9)

@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -16,8 +17,9 @@ import pytest
 from optuna.trial import TrialState
 
 import hcvae
-from benchmarks.kills import Search
-from benchmarks.postgres import Server
+from tests.fixtures.postgres import PostgresServer
+from tests.fixtures.running_search import RunningSearch
+from tests.fixtures.studies import SmallSearch, small_search_config
 from tune.config import SearchConfig
 from tune.report.html import html_report
 from tune.report.results import SearchResult
@@ -26,7 +28,6 @@ from tune.study.leases import lease_of
 from tune.study.trial_attributes import attributes_of
 
 pytestmark = pytest.mark.services
-SmallSearch = Callable[..., SearchConfig]
 ROOT = Path(__file__).resolve().parents[2]
 IMPATIENT = """
 import sys
@@ -50,12 +51,12 @@ def written(tmp_path: Path) -> Callable[[SearchConfig], Path]:
 
 
 @pytest.fixture
-def search() -> Iterator[Callable[[Path], Search]]:
+def search() -> Iterator[Callable[[Path], RunningSearch]]:
     """Starts searches that soon take silence for death, and ends what they leave behind."""
-    searches: list[Search] = []
+    searches: list[RunningSearch] = []
 
-    def start(config: Path) -> Search:
-        searches.append(Search(config, ("-c", IMPATIENT)))
+    def start(config: Path) -> RunningSearch:
+        searches.append(RunningSearch(config, ("-c", IMPATIENT)))
         return searches[-1]
 
     yield start
@@ -72,17 +73,33 @@ def command_lines() -> str:
     return "\n".join(found)
 
 
-def test_two_searches_share_a_budget_outlive_a_restart_of_the_database_and_show_no_password(
-    small_search: SmallSearch,
-    written: Callable[[SearchConfig], Path],
-    tmp_path: Path,
-    postgres: Server,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("HCVAE_TEST_URL", postgres.secret_url)
+@dataclass(frozen=True)
+class Shared:
+    """A study that two searches have shared, while their database was restarted."""
+
+    folder: StudyFolder
+    searches: "list[subprocess.Popen[bytes]]"
+    outputs: list[str]
+    command_lines: str
+    """Of all processes of the machine, while the searches ran."""
+    began: float
+
+
+@pytest.fixture(scope="module")
+def shared(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """Seven trials, from two searches at once; the environment has the URL of the database, with its password."""
+    tmp_path = tmp_path_factory.mktemp("shared")
     training = {"epochs": 10, "early_stopping_patience": None}
-    config = small_search(study="shared", trials=7, database="env:HCVAE_TEST_URL", training=training, max_concurrent=1)
-    command = [sys.executable, "-m", "jobs.search", "--config", str(written(config))]
+    settings = {"study": "shared", "trials": 7, "database": "env:HCVAE_TEST_URL", "max_concurrent": 1}
+    (tmp_path / "config.json").write_text(small_search_config(tmp_path, training, **settings).model_dump_json())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HCVAE_TEST_URL", postgres.secret_url)
+        yield search_twice(tmp_path, postgres)
+
+
+def search_twice(tmp_path: Path, postgres: PostgresServer) -> Shared:
+    """Start two searches, restart the database while both run, and wait for their ends."""
+    command = [sys.executable, "-m", "jobs.search", "--config", str(tmp_path / "config.json")]
     outputs = [tmp_path / f"output-{number}" for number in range(2)]
     began = time.time()
     searches = []
@@ -93,36 +110,63 @@ def test_two_searches_share_a_budget_outlive_a_restart_of_the_database_and_show_
     restarted = False
     while any(search.poll() is None for search in searches):
         seen += command_lines()
-        begun = (tmp_path / "shared" / "trials" / "2").exists()
-        if not restarted and begun and all("Searched by" in output.read_text() for output in outputs):
-            postgres.control("stop", "--mode=immediate")
-            while not any("the study cannot be written" in output.read_text() for output in outputs):
-                time.sleep(0.1)
-            postgres.control("start")
+        started = (tmp_path / "shared" / "trials" / "2").exists()
+        if not restarted and started and all("Searched by" in output.read_text() for output in outputs):
+            restart(postgres, outputs)
             restarted = True
         time.sleep(0.5)
     assert restarted
-    assert [search.returncode for search in searches] == [0, 0], [output.read_text() for output in outputs]
+    return Shared(StudyFolder(tmp_path / "shared"), searches, [output.read_text() for output in outputs], seen, began)
 
-    folder = StudyFolder(tmp_path / "shared")
-    trials = folder.load().trials
+
+def restart(postgres: PostgresServer, outputs: Sequence[Path]) -> None:
+    """Stop the database until a search has noticed, then start it."""
+    postgres.control("stop", "--mode=immediate")
+    while not any("the study cannot be written" in output.read_text() for output in outputs):
+        time.sleep(0.1)
+    postgres.control("start")
+
+
+def test_two_searches_outlive_a_restart_of_their_database(shared: Shared) -> None:
+    assert [search.returncode for search in shared.searches] == [0, 0], shared.outputs
+
+
+def test_two_searches_share_a_budget(shared: Shared) -> None:
+    trials = shared.folder.load().trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 7
     assert [trial.number for trial in trials] == list(range(7))
     assert len({str(trial.params) for trial in trials}) == 7
-    assert {lease_of(trial).attempt for trial in trials} == {1}
-    assert {claim.owner.process for trial in trials if (claim := lease_of(trial)).owner} == {s.pid for s in searches}
-    result = SearchResult.open(folder.path)
-    assert {bundle.name for bundle in folder.best.path.iterdir()} == {
-        f"trial-{trial.number}" for trial in result.pareto
-    }
+    leases = [lease_of(trial) for trial in trials]
+    assert {lease.attempt for lease in leases} == {1}
+    owners = {lease.owner.process for lease in leases if lease.owner}
+    assert owners == {search.pid for search in shared.searches}
+    for output in shared.outputs:
+        assert "7/7 finished" in output
+
+
+def test_two_searches_export_one_front(shared: Shared) -> None:
+    result = SearchResult.open(shared.folder.path)
+    exported = {bundle.name for bundle in shared.folder.best.path.iterdir()}
+    assert exported == {f"trial-{trial.number}" for trial in result.pareto}
     for member in result.pareto:
         hcvae.load(result.bundle(member.number))
-    for output in outputs:  # both know of all trials
-        assert "7/7 finished" in output.read_text()
 
-    shown = html_report(folder) + repr(result)
+
+def test_the_password_of_a_database_is_shown_nowhere(shared: Shared, postgres: PostgresServer) -> None:
+    shown = html_report(shared.folder) + repr(SearchResult.open(shared.folder.path)) + from_dashboard(shared.folder)
+    logs = [file for file in Path("/tmp/ray").glob("session_*/logs/**/*") if file.stat().st_mtime > shared.began]
+    assert logs
+    files = [file for file in (*shared.folder.path.parent.rglob("*"), *logs) if file.is_file()]
+    assert "jobs.search" in shared.command_lines
+    assert postgres.password not in shared.command_lines + shown
+    assert [file for file in files if postgres.password.encode() in file.read_bytes()] == []
+
+
+def from_dashboard(folder: StudyFolder) -> str:
+    """Return what the dashboard answers and prints, and the command lines of all processes while it runs."""
     command = [sys.executable, "-m", "jobs.dashboard", str(folder.path)]
     served = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    shown = ""
     try:
         assert served.stdout is not None
         address = re.search(r"(http://[^/]+)/dashboard/studies/(\d+)", served.stdout.readline())
@@ -130,24 +174,19 @@ def test_two_searches_share_a_budget_outlive_a_restart_of_the_database_and_show_
         for name in (f"dashboard/studies/{address[2]}", "api/meta", "api/studies", f"api/studies/{address[2]}"):
             with urlopen(f"{address[1]}/{name}", timeout=30) as answer:
                 shown += answer.read().decode()
-        seen += command_lines()
+        shown += command_lines()
     finally:
         served.send_signal(signal.SIGINT)
         shown += "".join(served.communicate(timeout=30))
-    logs = [file for file in Path("/tmp/ray").glob("session_*/logs/**/*") if file.stat().st_mtime > began]
-    assert logs
-    kept = [file for file in (*tmp_path.rglob("*"), *logs) if file.is_file()]
-    assert "jobs.search" in seen
-    assert postgres.password not in seen + shown
-    assert [file for file in kept if postgres.password.encode() in file.read_bytes()] == []
+    return shown
 
 
 def test_a_search_that_was_silent_has_lost_its_trial(
     small_search: SmallSearch,
     written: Callable[[SearchConfig], Path],
-    search: Callable[[Path], Search],
+    search: Callable[[Path], RunningSearch],
     tmp_path: Path,
-    postgres: Server,
+    postgres: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its driver is stopped for a while. Its actor goes on with it, into the folder of its own attempt."""
@@ -183,9 +222,9 @@ def test_a_search_that_was_silent_has_lost_its_trial(
 def test_a_search_that_waits_for_another_s_trial_or_for_the_database_can_be_stopped(
     small_search: SmallSearch,
     written: Callable[[SearchConfig], Path],
-    search: Callable[..., Search],
+    search: Callable[..., RunningSearch],
     tmp_path: Path,
-    postgres: Server,
+    postgres: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
@@ -194,7 +233,7 @@ def test_a_search_that_waits_for_another_s_trial_or_for_the_database_can_be_stop
     first = search(config)
     first.wait_for_epochs(1)
     for number in (signal.SIGTERM, signal.SIGINT):
-        second = Search(config, errors=tmp_path / "errors")
+        second = RunningSearch(config, errors=tmp_path / "errors")
         assert any(event["event"] == "waiting" for event in second.events())
         if number == signal.SIGINT:
             postgres.control("stop", "--mode=immediate")

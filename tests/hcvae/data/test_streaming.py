@@ -53,6 +53,7 @@ def test_the_scale_is_that_of_all_training_rows(config: Config, simulated: pa.Ta
     config = config.model_copy(update={"normalization": config.normalization.model_copy(update={"group_by": group_by})})
     data = prepare_stream(config)
     train = simulated.take(data.split.train)
+    assert set(data.preprocessing.signal.groups) == ({"F", "M"} if group_by else {""})
     for name, scale in data.preprocessing.signal.groups.items():
         rows = train.filter(pa.compute.equal(train["sex"], name)) if name else train
         values = np.stack(rows["signal"].to_numpy()).astype(np.float64)

@@ -22,7 +22,9 @@ def test_directions_of_a_linear_model_are_the_principal_components_of_what_the_p
 
 
 def test_a_step_of_1_is_one_standard_deviation_of_the_prior_and_directions_are_independent(explorer):
-    for block, directions in explorer.directions("").items():
+    found = explorer.directions("")
+    assert set(found) == {"global", "local"}
+    for block, directions in found.items():
         factor = explorer.bundle.model.prior(block).factor
         whitened = torch.linalg.solve(factor, directions.T).numpy()  # of N(0, 1) where z is of the prior
         assert whitened.T @ whitened == pytest.approx(np.eye(whitened.shape[1]), abs=1e-4)
@@ -33,6 +35,7 @@ def test_a_direction_points_to_where_the_waveform_grows(explorer):
     condition = complete_condition(bundle, {})
     means = prior_means(bundle, condition)
     for block, directions in explorer.directions("").items():
+        assert len(directions)
         for vector in directions:
             down, typical, up = (
                 signals_of(decode(bundle, [condition], means | {block: means[block] + step * vector}))[0]

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from hcvae.explore.figure import AXIS, CURRENT_COLOR, DARK, INK, PAPER, REFERENCE_COLORS, figure, peak_rows
-from tests.accessibility import contrast
+from tests.fixtures.contrast import contrast
 
 NAN = float("nan")
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from hcvae.bundle import load
 from hcvae.data.normative import RecordingConditions, wave_latency_ms
 from hcvae.data.table import signals_of
-from tests.accessibility import serious
+from tests.fixtures.accessibility import serious
 
 pytestmark = pytest.mark.services
 

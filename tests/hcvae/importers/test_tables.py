@@ -54,7 +54,9 @@ def test_a_waveform_table(tmp_path, name):
 
 
 def test_the_real_tables(recordings):
-    for path in recordings.glob("*.parquet"):
+    tables = [*recordings.glob("*.parquet")]
+    assert tables
+    for path in tables:
         table = pq.read_table(path)
         found = read(path)
         np.testing.assert_array_equal([r.signal_uv for r in found], table["signal"].to_pylist())
@@ -111,5 +113,7 @@ def test_truncated(tmp_path, name, share):
 
 
 def test_other_files_are_not_recognised(recordings):
-    for path in (recordings / "raw").iterdir():
+    raw = [*(recordings / "raw").iterdir()]
+    assert raw
+    for path in raw:
         assert not FORMAT.recognises(path, path.read_bytes()[:4096])

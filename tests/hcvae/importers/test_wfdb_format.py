@@ -163,7 +163,9 @@ def test_without_wfdb(raw, monkeypatch):
 
 
 def test_other_files_are_not_recognised(recordings):
-    for path in (recordings / "raw").iterdir():
+    raw = [*(recordings / "raw").iterdir()]
+    assert raw
+    for path in raw:
         assert not FORMAT.recognises(path, path.read_bytes()[:4096])
 
 

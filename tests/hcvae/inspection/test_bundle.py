@@ -6,7 +6,7 @@ import torch
 from hcvae.bundle import load
 from hcvae.inspection.bundle import examine_bundle, find_in_bundle, reported, summarise_bundle
 from hcvae.training.diagnosis import diagnose
-from tests.hcvae.test_bundle_versions import VERSION_1
+from tests.fixtures.bundles import VERSION_1
 
 
 def test_the_summary_agrees_with_the_files(trained):

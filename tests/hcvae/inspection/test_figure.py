@@ -10,7 +10,7 @@ from hcvae.data.table import signals_of
 from hcvae.errors import UserError
 from hcvae.inspection import Recordings
 from hcvae.inspection.figure import MAX_LEVELS, MAX_PANELS, grand_averages, means_by_level, not_plotted
-from tests.hcvae.test_figure_parts import contrast
+from tests.fixtures.contrast import contrast
 
 
 def titles(figure):

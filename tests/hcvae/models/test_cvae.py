@@ -253,39 +253,41 @@ def test_double_precision_stays():
     assert {value.dtype for value in out.values()} == {torch.float64}
 
 
-def test_build_passes_every_field_on():
-    changed = ModelConfig(
-        intermediate_levels=2,
-        intermediate_latent_dim=5,
-        attention=True,
-        local_segments=3,
-        signal_length=64,
-        static_dim=5,
-        global_latent_dim=3,
-        local_latent_dim=9,
-        predict_peaks=False,
-        use_film=False,
-        early_signal_ratio=0.5,
-        width=0.2,
-        dropout=0.4,
-        batch_norm=False,
-        static_from_latents=True,
-    )
-    model = build(changed)
-    assert isinstance(model, HierarchicalCVAE)
-    out = model(torch.randn(2, 64), torch.randn(2, 5))
-    assert out["mu_local"].shape == (2, 9)
-    assert out["recon_static_from_latents"].shape == (2, 5)
+def built(**changes):
+    return build(ModelConfig.model_validate({"static_dim": 5, "signal_length": 64, "width": 0.1} | changes))
+
+
+def test_build_makes_the_type_of_model_that_is_named():
+    assert isinstance(built(), HierarchicalCVAE)
+    assert isinstance(built(model_type="standard"), StandardCVAE)
+
+
+def test_build_passes_sizes_on():
+    sizes = {"global_latent_dim": 3, "local_latent_dim": 9, "intermediate_levels": 2, "intermediate_latent_dim": 5}
+    model = built(**sizes, width=0.2)
+    assert model.latent_dims == {"global": 3, "intermediate": 10, "local": 9}
+    assert model.encoder.global_encoder.global_layers[0].out_features == 128
+    assert model(torch.randn(2, 64), torch.randn(2, 5))["mu_local"].shape == (2, 9)
+
+
+def test_build_passes_heads_on():
+    out = built(predict_peaks=False, static_from_latents=True)(torch.randn(2, 64), torch.randn(2, 5))
     assert "predicted_peaks" not in out
+    assert out["recon_static_from_latents"].shape == (2, 5)
+
+
+def test_build_passes_the_parts_of_encoder_and_decoder_on():
+    model = built(use_film=False, early_signal_ratio=0.5, attention=True, local_segments=3, local_latent_dim=33)
     assert len(model.decoder.films) == 0
     assert model.encoder.local_encoder.early_signal_length == 32
-    assert {module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)} == {0.4}
-    assert not any(isinstance(module, torch.nn.BatchNorm1d) for module in model.modules())
-    assert model.encoder.global_encoder.global_layers[0].out_features == 128
-    assert model.latent_dims == {"global": 3, "intermediate": 10, "local": 9}
     assert model.encoder.exchange is not None
     assert model.decoder.segments.n_segments == 3
-    assert isinstance(build(ModelConfig(static_dim=5, model_type="standard")), StandardCVAE)
+
+
+def test_build_passes_regularisation_on():
+    modules = [*built(dropout=0.4, batch_norm=False).modules()]
+    assert {module.p for module in modules if isinstance(module, torch.nn.Dropout)} == {0.4}
+    assert not any(isinstance(module, torch.nn.BatchNorm1d) for module in modules)
 
 
 def test_build_needs_the_number_of_static_parameters():

@@ -85,12 +85,14 @@ def test_an_ended_training_leaves_no_bundle(data, tmp_path):
 
 
 def test_patience_counts_epochs_of_the_last_phase_only(data, tmp_path):
-    # Nothing can improve at this rate: the first epoch of the last phase stays the best, two more are waited for.
-    result = fit(config(epochs=20, early_stopping_patience=2, learning_rate=1e-12), data, tmp_path)
-    first_of_last_phase = 1 + sum(metrics["phase"] < 3 for metrics in result.history)
-    assert len(result.history) <= first_of_last_phase + 19
-    assert result.history[-1]["phase"] == 3
-    assert len(result.history) >= first_of_last_phase + 2
+    # At this rate no weight changes, and there are no running means: the validation loss stays the same.
+    unchanging = config(epochs=20, early_stopping_patience=2, learning_rate=1e-12)
+    model = unchanging.model.model_copy(update={"batch_norm": False})
+    result = fit(unchanging.model_copy(update={"model": model}), data, tmp_path)
+    phases = [metrics["phase"] for metrics in result.history]
+    assert phases == sorted(phases)
+    assert phases.count(3) == 1 + 2
+    assert result.best_epoch == 1 + phases.index(3)
 
 
 def test_resumed_training_equals_the_uninterrupted_one_bit_for_bit(data, tmp_path):
@@ -159,8 +161,7 @@ def test_gradients_are_clipped(data, tmp_path):
     free = fit(config(epochs=1, gradient_clip_norm=None, learning_rate=1e-3), data, tmp_path / "free")
     tight = fit(config(epochs=1, gradient_clip_norm=1e-9, learning_rate=1e-3), data, tmp_path / "tight")
     # AdamW's epsilon of 1e-8 stifles steps on gradients of 1e-9.
-    moved = [abs(result.history[0]["reconstruction_nmse"] - 1) for result in (free, tight)]
-    assert free.history[0]["train_loss"] < tight.history[0]["train_loss"], moved
+    assert free.history[0]["train_loss"] < tight.history[0]["train_loss"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 64])

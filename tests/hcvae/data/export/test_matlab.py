@@ -7,24 +7,39 @@ from hcvae.data.simulator import simulate
 from hcvae.errors import UserError
 
 
-def test_the_struct_has_the_documented_fields(table, signals, tmp_path):
+@pytest.fixture
+def fields(table, tmp_path) -> dict[str, np.ndarray]:
+    """The fields of the struct in a written file, as scipy reads them."""
     write_table(table, tmp_path / "a.mat")
     content = loadmat(tmp_path / "a.mat")
-    abr = content["abr"]
     assert [name for name in content if not name.startswith("__")] == ["abr"]
+    abr = content["abr"]
     assert abr.shape == (1, 1)
-    found = {name: abr[name][0, 0] for name in abr.dtype.names}
-    assert np.array_equal(found["signal"], signals)
-    assert np.allclose(found["time_ms"].ravel(), np.arange(64) / 25)
-    assert found["sampling_rate_hz"].item() == 25000
-    assert found["stimulus_level_db"].shape == (7, 1)
-    assert found["stimulus_level_db"].dtype == np.float64
-    assert np.array_equal(found["stimulus_level_db"][:, 0], [60, 50, np.nan, 30, 20, 10, 0], equal_nan=True)
-    assert [text[0] if text.size else "" for text in found["sex"][:, 0]] == ["F", "", "M", "F", "", "M", "F"]
-    assert found["subject_id"][4, 0][0] == 'a "quoted", name'
+    return {name: abr[name][0, 0] for name in abr.dtype.names}
+
+
+def test_the_struct_has_waveforms_and_their_times(fields, signals):
+    assert np.array_equal(fields["signal"], signals)
+    assert np.allclose(fields["time_ms"].ravel(), np.arange(64) / 25)
+    assert fields["sampling_rate_hz"].item() == 25000
+
+
+def test_numbers_are_columns_of_doubles_with_nan_for_null(fields):
+    level = fields["stimulus_level_db"]
+    assert level.shape == (7, 1)
+    assert level.dtype == np.float64
+    assert np.array_equal(level[:, 0], [60, 50, np.nan, 30, 20, 10, 0], equal_nan=True)
+
+
+def test_texts_are_cells_that_are_empty_for_null(fields):
+    assert [text[0] if text.size else "" for text in fields["sex"][:, 0]] == ["F", "", "M", "F", "", "M", "F"]
+    assert fields["subject_id"][4, 0][0] == 'a "quoted", name'
+
+
+def test_peaks_are_a_matrix_and_a_mask(fields, table):
     latency = np.array(table["peak_latency_ms"].to_pylist())
-    assert np.array_equal(found["peak_latency_ms"], latency, equal_nan=True)
-    assert np.array_equal(found["peak_valid"], np.isfinite(latency))
+    assert np.array_equal(fields["peak_latency_ms"], latency, equal_nan=True)
+    assert np.array_equal(fields["peak_valid"], np.isfinite(latency))
 
 
 def test_every_column_of_the_simulator_fits(tmp_path):
