@@ -158,12 +158,12 @@ def one_recording(table: pa.Table) -> pa.Table:
         (
             set_column("subject_id", "s"),
             ["--data.split.unit=subject"],
-            r"data\.split: each part needs a subject, but got 1 in all .*; use unit 'recording'",
+            r"data\.split: each part needs a subject, but got 1 in total .*; use unit 'recording'",
         ),
         (
             one_recording,
             ["--data.static=age_years"],
-            r"data\.split: each part needs a recording, but got 1 in all .*; check data\.recording_columns",
+            r"data\.split: each part needs a recording, but got 1 in total .*; check data\.recording_columns",
         ),
         (
             lambda t: t.replace_schema_metadata(None),
