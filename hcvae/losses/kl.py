@@ -34,7 +34,7 @@ def free_bits(mu: Tensor, logvar: Tensor, floor: float) -> Tensor:
 
 
 def equivalent_beta(weight: float, n_samples: int, residual_variance: float) -> float:
-    """Return the beta of a beta-VAE equivalent to a KL weight beside a mean squared error, w * T / (2 * sigma2).
+    """Return the beta of a beta-VAE that is equivalent to a KL weight with a mean squared error, w * T / (2 * sigma2).
 
     The Gaussian log-likelihood of T samples is T / (2 sigma2) times their mean squared error, so `MSE + w * KL` is
     proportional to `-log p + beta * KL` with this beta. Higgins et al. 2017, "beta-VAE", ICLR.

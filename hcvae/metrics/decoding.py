@@ -1,4 +1,4 @@
-"""Decoding of latents, as they are and exchanged between rows. Decoders receive tensors or arrays, as the latents are.
+"""Decoding of latents, unchanged and exchanged between rows. Decoders receive tensors or arrays, like the latents.
 
 Shapes: N rows, T samples, S static parameters, K latent blocks, Q swaps.
 """
