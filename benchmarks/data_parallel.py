@@ -31,8 +31,8 @@ from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.models import build
+from hcvae.training.configuration import resolve
 from hcvae.training.epoch import EpochTrainer
-from hcvae.training.loop import resolve
 from hcvae.training.memory import memory_kept
 from hcvae.training.schedule import component_weights
 from hcvae.training.tensors import PartTensors
@@ -122,7 +122,7 @@ def answer(file: Path, measure: Callable[[Workers], dict[str, float]]) -> None:
     )
     workers = Workers.current()
     found = measure(workers)
-    if workers.first:
+    if workers.is_rank_0:
         file.write_text(json.dumps(found))
     torch.distributed.destroy_process_group()
 

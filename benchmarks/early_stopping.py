@@ -72,7 +72,7 @@ class EarlyStoppingBenchmark(command_line.Command):
     """Recorded configurations."""
     eta: int = Field(3, ge=2)
     """MO-ASHA's reduction factor."""
-    min_epochs: int | None = Field(None, ge=1, validation_alias="min-epochs")
+    min_epochs: int | None = Field(None, ge=1)
     """MO-ASHA's first rung; by default where the last phase begins."""
     live: float | None = Field(None, gt=0)
     """Seconds of one real search for each arm, on all CPUs of this machine, besides the replays."""

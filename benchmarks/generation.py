@@ -48,7 +48,7 @@ class Generation(command_line.Command):
     """Waveforms of the timed job."""
     compared: int = Field(200_000, ge=1)
     """Waveforms of the jobs whose files are compared."""
-    rows_per_file: int = Field(5000, ge=1, validation_alias="rows-per-file")
+    rows_per_file: int = Field(5000, ge=1)
     """Waveforms of a file, and of a round of the plain loop."""
 
 

@@ -19,8 +19,8 @@ from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.models import build
+from hcvae.training.configuration import resolve
 from hcvae.training.footprint import activation_bytes
-from hcvae.training.loop import resolve
 from hcvae.training.step import TrainingStep
 from hcvae.training.tensors import PartTensors
 

@@ -25,8 +25,8 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.data.streaming import prepare_stream
 from hcvae.models import build
+from hcvae.training.configuration import resolve
 from hcvae.training.epoch import EpochTrainer
-from hcvae.training.loop import resolve
 from hcvae.training.memory import memory_kept
 from hcvae.training.streaming import Batch
 from hcvae.training.tensors import PartTensors
@@ -52,7 +52,7 @@ class Opening(command_line.Command):
 
     rows: int = Field(5_000_000, ge=GROUP_ROWS)
     """Waveforms of the table."""
-    memory_rows: int = Field(200_000, ge=GROUP_ROWS, validation_alias="memory-rows")
+    memory_rows: int = Field(200_000, ge=GROUP_ROWS)
     """Waveforms of the table in memory."""
     batches: int = Field(800, ge=1)
     """Batches after the first that are timed."""

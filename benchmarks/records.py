@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hcvae.data.atomic import written_whole
+from hcvae.atomic import atomic_write
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -24,5 +24,5 @@ def write(path: Path, record: Mapping[str, Any], key: str = "key") -> None:
     """Add a record to a file, or replace the one with the same `key`."""
     records = read(path, key) | {record[key]: dict(record)}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("".join(json.dumps(records[name]) + "\n" for name in sorted(records)))

@@ -30,8 +30,8 @@ from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.models import build
+from hcvae.training.configuration import resolve
 from hcvae.training.epoch import EpochTrainer
-from hcvae.training.loop import resolve
 from hcvae.training.memory import memory_kept
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers

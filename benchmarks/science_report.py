@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks import records
 from benchmarks.pages import replace_table, spread
 from benchmarks.records import Record
-from hcvae.data.atomic import written_whole
+from hcvae.atomic import atomic_write
 
 COLUMNS = {
     "r2": "R2",
@@ -34,7 +34,7 @@ def write_report(results: Path, page: Path) -> None:
         text = replace_table(text, group, table(found, COLUMNS))
         text = replace_table(text, f"{group} peaks", table(found, PEAKS))
         text = replace_table(text, f"{group} cost", cost(found))
-    with written_whole(page) as temporary:
+    with atomic_write(page) as temporary:
         temporary.write_text(text)
 
 

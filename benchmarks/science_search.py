@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmarks.science_runs import PRECISION, QUARTER, SEARCHED, merged
 from hcvae import command_line
-from hcvae.data.atomic import written_whole
+from hcvae.atomic import atomic_write
 from tune.config import SearchConfig
 from tune.report.results import SearchResult
 
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     SEARCHED.parent.mkdir(parents=True, exist_ok=True)
     kept = {"number", "state", "best_epoch", "reconstruction_nmse", "disentanglement", "params"}
     lines = [json.dumps(trial.model_dump(include=kept)) + "\n" for trial in result.trials if trial.state != "running"]
-    with written_whole(SEARCHED) as temporary:
+    with atomic_write(SEARCHED) as temporary:
         temporary.write_text("".join(lines))
     front = [trial.number for trial in result.pareto]
     Console().print(f"{len(lines)} trials in {SEARCHED}; front: {front}", soft_wrap=True)

@@ -42,7 +42,7 @@ class Streaming(command_line.Command):
 
     rows: int = Field(5_000_000, ge=GROUP_ROWS)
     """Waveforms of the large table."""
-    memory_rows: int = Field(200_000, ge=GROUP_ROWS, validation_alias="memory-rows")
+    memory_rows: int = Field(200_000, ge=GROUP_ROWS)
     """Waveforms of the small table."""
 
 

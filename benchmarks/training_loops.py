@@ -15,7 +15,7 @@ from hcvae.data.dataset import Dataset
 from hcvae.models import build
 from hcvae.training import fit
 from hcvae.training import loop as training_loop
-from hcvae.training.loop import resolve
+from hcvae.training.configuration import resolve
 from hcvae.training.schedule import component_weights
 from hcvae.training.step import TrainingStep
 from hcvae.training.tensors import PartTensors

@@ -28,7 +28,7 @@ from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.models import build
-from hcvae.training.loop import resolve
+from hcvae.training.configuration import resolve
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 PLAIN_256 = "plain loop, fp32, unfused AdamW"

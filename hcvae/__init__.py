@@ -1,6 +1,6 @@
 """Hierarchical conditional VAE of auditory brainstem response (ABR) waveforms.
 
-From a simulated table to waveforms, small enough to try:
+A small example, from simulated recordings to generated waveforms:
 
 >>> import tempfile
 >>> from pathlib import Path
@@ -20,7 +20,7 @@ From a simulated table to waveforms, small enough to try:
 (10, 200)
 >>> folder.cleanup()
 
-Names are imported when they are first used (PEP 562): `import hcvae` alone loads no torch.
+Names are imported on first use (PEP 562): `import hcvae` alone does not load torch.
 """
 
 from importlib import import_module

@@ -1,25 +1,15 @@
-"""The console script `hcvae`."""
+"""The program `hcvae`: selects a command and runs it."""
 
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from hcvae import __version__
+from hcvae.command_table import COMMANDS
 from hcvae.errors import USER_ERROR, UserError
 from hcvae.interruption import guard_program
 from hcvae.suggest import did_you_mean
 
-COMMANDS = {
-    "simulate": "write a table of simulated recordings with known factors",
-    "import": "read recordings of devices and programs into one waveform table",
-    "inspect": "tell what a waveform table or a model bundle holds, and what looks wrong",
-    "generate": "draw waveforms from a model bundle",
-    "explore": "turn the knobs of a model bundle in the browser",
-    "export": "write a model bundle as ONNX files, for other languages and runtimes",
-    "evaluate": "measure model bundles, beside baselines",
-    "diagnose": "tell what went wrong in the training of a model bundle, and the remedy",
-}
-"""Each is a module of `hcvae.commands`, imported when it is called."""
 HELP = """usage: hcvae COMMAND [options]
 
 commands:
@@ -30,26 +20,37 @@ To train and to search: python -m jobs.train --help and python -m jobs.search --
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command that `arguments` name."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(HELP.format(commands="\n".join(f"  {name:10} {does}" for name, does in COMMANDS.items())))
-        return 0 if arguments else USER_ERROR
-    if arguments[0] == "--version":
+    """Run the command that `arguments` start with; return the exit code.
+
+    Only the module of that command is imported, so that help is quick.
+    """
+    if not arguments:
+        print(_help())
+        return USER_ERROR
+    name, *rest = arguments
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0
+    if name == "--version":
         print(f"hcvae {__version__}")
         return 0
-    name, *rest = arguments
     if name not in COMMANDS:
         raise UserError(f"{name}: unknown command{did_you_mean(name, list(COMMANDS))}")
-    status: int = import_module(f"hcvae.commands.{name}").run(rest)
+    status: int = import_module(COMMANDS[name].module).run(rest)
     return status
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script and of `python -m hcvae`."""
     guard_program()
     from hcvae import command_line
 
     sys.exit(command_line.main(run))
+
+
+def _help() -> str:
+    lines = [f"  {name:10} {entry.summary}" for name, entry in COMMANDS.items()]
+    return HELP.format(commands="\n".join(lines))
 
 
 if __name__ == "__main__":

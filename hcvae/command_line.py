@@ -1,4 +1,4 @@
-"""Command lines from pydantic models: every field is an option, bad input is one message and exit code 2."""
+"""Command lines from pydantic models: each field is an option; bad input ends with one message and exit code 2."""
 
 import argparse
 import inspect
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasGenerator, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from hcvae import __version__
+from hcvae.command_table import COMMANDS
 from hcvae.errors import USER_ERROR, UserError
 from hcvae.interruption import end_interrupted, interruptible
 from hcvae.suggest import did_you_mean
@@ -30,11 +31,24 @@ NUMBER = re.compile(r"\d+(\.\d+)?")
 OPTION_WITH_NUMBERS = re.compile(r"(?:^| )--([\w.-]+)[ =][\d.,]+$")
 
 
+PROGRAMS = {entry.module: f"hcvae {name}" for name, entry in COMMANDS.items()}
+"""Commands as users type them, by module."""
+
+
+def kebab_case(name: str) -> str:
+    """Return the option of a field: `--dry-run` sets `dry_run`."""
+    return name.replace("_", "-")
+
+
 class Command(BaseSettings):
-    """A command line: its fields are the options, its docstring the help. Reads nothing from the environment."""
+    """A command line: its fields are the options, its docstring is the help.
+
+    The environment is not read. Options of a command are in kebab case; those of the configuration are dotted paths of
+    its keys, such as `--training.batch_size`.
+    """
 
     common: ClassVar[frozenset[str]] = frozenset()
-    """Options that --help lists, where it leaves the others to --help-all; none: it lists all."""
+    """Options that --help shows, if --help-all shows the others. Empty: --help shows all."""
 
     model_config = SettingsConfigDict(
         extra="forbid",
@@ -45,13 +59,14 @@ class Command(BaseSettings):
         cli_exit_on_error=False,
         cli_hide_none_type=True,
         cli_avoid_json=True,
+        alias_generator=AliasGenerator(validation_alias=kebab_case),
     )
 
     @classmethod
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is given: the configuration file, and before it the command line."""
+        """Read only the command line and the configuration file, which are both given to the constructor."""
         return (init_settings,)
 
 
@@ -59,14 +74,14 @@ AnyCommand = TypeVar("AnyCommand", bound=Command)
 
 
 def parse(command: type[AnyCommand], arguments: Sequence[str], base: Mapping[str, Any] | None = None) -> AnyCommand:
-    """Read `arguments` into `command`, over the values of `base`, such as those of a configuration file.
+    """Parse `arguments`; they take precedence over the values of `base`, such as those of a configuration file.
 
     Raises:
         UserError: an unknown option or key (with a suggestion), or a value that is not allowed.
     """
-    source = _options_of(command, "--help-all" in arguments or not command.common)
+    shows_all = "--help-all" in arguments or not command.common
     try:
-        return CliApp.run(command, _joined(arguments, command), source, **base or {})
+        return CliApp.run(command, _join_numbers(arguments, command), _source(command, shows_all), **base or {})
     except ValidationError as error:
         raise UserError(explain(error, command, arguments)) from error
     except SettingsError as error:
@@ -75,19 +90,20 @@ def parse(command: type[AnyCommand], arguments: Sequence[str], base: Mapping[str
 
 
 def program_name(command: type[BaseSettings]) -> str:
-    """The command as a user types it, such as `hcvae inspect` or `python -m jobs.search`."""
+    """Return the command as a user types it, such as `hcvae inspect` or `python -m jobs.search`."""
     module = command.__module__
-    if module == "__main__" and (spec := sys.modules[module].__spec__) is not None:
-        module = spec.name
-    package, _, name = module.rpartition(".")
-    return f"hcvae {name}" if package == "hcvae.commands" else f"python -m {module}"
+    if module == "__main__":
+        spec = sys.modules[module].__spec__
+        if spec is not None:
+            module = spec.name
+    return PROGRAMS.get(module, f"python -m {module}")
 
 
 def read_json(path: str) -> dict[str, Any]:
-    """The object in the JSON file `path`.
+    """Read the object in the JSON file `path`.
 
     Raises:
-        UserError: no such file, or not JSON; the line is named.
+        UserError: there is no such file, or it is not JSON; the message names the line.
     """
     try:
         content = json.loads(Path(path).read_text())
@@ -101,8 +117,10 @@ def read_json(path: str) -> dict[str, Any]:
 
 
 def main(program: Callable[[Sequence[str]], int]) -> int:
-    """Run `program` on this process's arguments; a mistake of the user is a message and exit code 2, and Ctrl-C or
-    SIGTERM one line and exit code 130."""
+    """Run `program` on this process's arguments and return the exit code.
+
+    A `UserError` is printed and gives exit code 2; Ctrl-C and SIGTERM print one line and give exit code 130.
+    """
     try:
         with interruptible():
             return program(sys.argv[1:])
@@ -113,11 +131,9 @@ def main(program: Callable[[Sequence[str]], int]) -> int:
         return end_interrupted()
 
 
-def _joined(arguments: Sequence[str], command: type[BaseModel]) -> list[str]:
-    """Numbers after an option of several, as in `--block-sweeps 8 16 32`, joined by commas: they are no files."""
-    options = {
-        str(field.validation_alias or name) for name, field in command.model_fields.items() if _is_numbers(field)
-    }
+def _join_numbers(arguments: Sequence[str], command: type[BaseModel]) -> list[str]:
+    """Join the numbers after an option that takes several by commas, as in `--block-sweeps 8 16 32`."""
+    options = {field.validation_alias for field in command.model_fields.values() if _takes_numbers(field)}
     joined: list[str] = []
     for argument in arguments:
         given = OPTION_WITH_NUMBERS.search(" ".join(joined[-2:]))
@@ -128,15 +144,17 @@ def _joined(arguments: Sequence[str], command: type[BaseModel]) -> list[str]:
     return joined
 
 
-def _is_numbers(field: FieldInfo) -> bool:
+def _takes_numbers(field: FieldInfo) -> bool:
     return re.search(r"(list|tuple)\[(int|float)", str(field.annotation)) is not None
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reads the options of a command; a mistake is a UserError. Unless `everything` is wanted, its help is short: the
-    first clause and the default of each common option."""
+    """Parses the options of a command and raises errors as `UserError`.
 
-    def __init__(self, command: type[Command], everything: bool) -> None:
+    Unless `shows_all`, its help has only the common options, each with the first clause of its description.
+    """
+
+    def __init__(self, command: type[Command], shows_all: bool) -> None:
         super().__init__(
             program_name(command),
             description=inspect.getdoc(command),
@@ -149,42 +167,48 @@ class _Parser(argparse.ArgumentParser):
             self.add_argument("--help-all", action="help", help="show all options")
         self.add_argument("--version", action="version", version=f"hcvae {__version__}", help="show the version")
         self.usage = self.prog
-        self._common = None if everything else command.common
-        self._required = {
-            str(f.validation_alias or name) for name, f in command.model_fields.items() if f.is_required()
-        }
-        self._settings = self.add_argument_group("settings of the configuration, those most often changed")
+        self._common = None if shows_all else command.common
+        self._required = {field.validation_alias for field in command.model_fields.values() if field.is_required()}
+        self._settings = self.add_argument_group("common settings of the configuration")
 
     def error(self, message: str) -> NoReturn:
+        """Raise `message` as a `UserError`; suggest an option for an unknown one."""
         unknown = re.match(r"unrecognized arguments: ([^\s=]+)", message)
         if unknown and unknown[1].startswith("-"):
             options = [option for option in self._option_string_actions if option.startswith("--")]
             raise UserError(f"{unknown[1]}: unknown option{did_you_mean(unknown[1], options)}")
-        what = f"{unknown[1]}: unexpected argument" if unknown else message.removeprefix("argument ")
-        raise UserError(f"{what}; see `{self.prog} --help`")
+        message = message.removeprefix("argument ")
+        if unknown:
+            message = f"{unknown[1]}: unexpected argument"
+        raise UserError(f"{message}; see `{self.prog} --help`")
 
     def add_option(self, context: argparse.ArgumentParser, *names: str, **settings: Any) -> None:
-        """Add one, to the usage as well if it must be given; `context` is the parser or a group of it."""
+        """Add an option to `context`, the parser or a group of it, and to the usage if it is required."""
         option = names[0].removeprefix("--")
         settings["help"] = settings["help"].replace("(default: None)", "(default: null)")
         if settings.get("metavar") == "tuple[str,...]":
             settings["metavar"] = "A,B,..."
         if not names[0].startswith("-"):
-            self.usage = f"{self.usage} {settings['metavar']}{' ...' if settings.get('nargs') == '+' else ''}"
+            self.usage = f"{self.usage} {settings['metavar']}"
+            if settings.get("nargs") == "+":
+                self.usage += " ..."
         elif option in self._required:
             self.usage = f"{self.usage} --{option} {option.upper()}"
         elif self._common is not None:
-            is_common = option.removeprefix("no-") in self._common
-            settings["help"] = _first_clause(settings["help"]) if is_common else argparse.SUPPRESS
+            if option.removeprefix("no-") in self._common:
+                settings["help"] = _first_clause(settings["help"])
+            else:
+                settings["help"] = argparse.SUPPRESS
         context.add_argument(*names, **settings)
 
     def add_section(self, parser: argparse.ArgumentParser, **titles: Any) -> Any:
-        """The group of a section's options; one for all in a short help."""
+        """Return the group for the options of a section: its own, or in a short help one for all sections."""
         return parser.add_argument_group(**titles) if self._common is None else self._settings
 
 
-def _options_of(command: type[Command], everything: bool) -> CliSettingsSource[_Parser]:
-    parser = _Parser(command, everything)
+def _source(command: type[Command], shows_all: bool) -> CliSettingsSource[_Parser]:
+    """Return pydantic's reader of the command line, with our parser."""
+    parser = _Parser(command, shows_all)
     source: CliSettingsSource[_Parser] = CliSettingsSource(
         command,
         root_parser=parser,
@@ -196,7 +220,9 @@ def _options_of(command: type[Command], everything: bool) -> CliSettingsSource[_
 
 
 def _first_clause(text: str) -> str:
-    """Of an option's help, with its default."""
+    """Return the first clause of an option's help, with its default."""
     first, _, rest = re.sub(r"[;.] ", "\n", text).partition("\n")
     default = re.search(r"\(default: .*\)$", rest)
-    return f"{first} {default[0]}" if default else first
+    if default:
+        return f"{first} {default[0]}"
+    return first

@@ -1,19 +1,21 @@
-"""Objects as one line in a console, and as a small table in a notebook."""
+"""Short representations of objects: one line in a console, a small table in a notebook."""
 
 from collections.abc import Mapping
 from html import escape
 
 from hcvae.validation import shortened
 
-MAX_VALUE, MAX_LINE = 80, 300
-"""Characters of a value, and of a line."""
+MAX_VALUE = 80
+"""Characters of a value."""
+MAX_LINE = 300
+"""Characters of a line."""
 
 
 class Described:
-    """Shows an object by its main facts, in place of all that it holds."""
+    """Base class of objects that are shown by a few main facts."""
 
     def facts(self) -> Mapping[str, object]:
-        """What the object is, in a few values."""
+        """Return the main facts by name."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -24,18 +26,17 @@ class Described:
 
 
 def one_line(described: object, facts: Mapping[str, object]) -> str:
-    """`facts` as the arguments of a call."""
+    """Format `facts` like the arguments of a call."""
     arguments = ", ".join(f"{name}={shortened(_text(value), MAX_VALUE)}" for name, value in facts.items())
     return f"{type(described).__name__}({shortened(arguments, MAX_LINE)})"
 
 
 def small_table(described: object, facts: Mapping[str, object]) -> str:
-    """`facts` as an HTML table; all texts are escaped."""
-    rows = "".join(
-        f"<tr><th style='text-align: left'>{escape(name)}</th>"
-        f"<td style='text-align: left'>{escape(shortened(_text(value), MAX_VALUE))}</td></tr>"
-        for name, value in facts.items()
-    )
+    """Format `facts` as an HTML table with all text escaped."""
+    rows = ""
+    for name, value in facts.items():
+        text = escape(shortened(_text(value), MAX_VALUE))
+        rows += f"<tr><th style='text-align: left'>{escape(name)}</th><td style='text-align: left'>{text}</td></tr>"
     return f"<table><caption>{escape(type(described).__name__)}</caption>{rows}</table>"
 
 

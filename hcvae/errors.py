@@ -1,15 +1,15 @@
-"""Errors that a user can mend."""
+"""Errors that a user can correct."""
 
 USER_ERROR = 2
-"""Exit code of a program that ends with one."""
+"""Exit code of a program that ends with a `UserError`."""
 
 
 class UserError(ValueError):
-    """Bad input. The message says what is wrong, where, the value, and what would be right; exit code 2."""
+    """Bad input; exit code 2. The message names the place, what is wrong, the value, and what would be right."""
 
 
 class PackageMissing(UserError):
-    """A package of an extra of hcvae is not installed."""
+    """An optional dependency of hcvae is not installed."""
 
     def __init__(self, what: str, package: str, extra: str) -> None:
         super().__init__(
@@ -19,9 +19,9 @@ class PackageMissing(UserError):
 
 
 class NotMeasurable(UserError):
-    """The data are too few, or too noisy, for a measure; the message says for which, and what it needs."""
+    """The data are too few or too noisy for a metric; the message names the metric and what it needs."""
 
 
 class StorageError(UserError):
-    """What must be kept cannot be written: a full disk, a database that does not answer. Nothing is wrong with what was
-    being done, and the same command goes on with it once it can be written again."""
+    """Results cannot be written, for example because the disk is full or the database does not answer. The same command
+    continues once they can be."""

@@ -1,18 +1,18 @@
-"""What looks wrong in recordings or in a training."""
+"""Problems found in recordings or in a training."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One trouble, the numbers that show it, and what to do."""
+    """A problem, the evidence for it, and what to do."""
 
     trouble: str
-    """In a few words; for a training one of `hcvae.training.diagnosis.TROUBLES`."""
+    """A few words; for a training one of `hcvae.training.diagnosis.TROUBLES`."""
     evidence: str
-    """Numbers, rows, subjects."""
+    """The numbers, rows and subjects that show it."""
     remedy: str
-    """What to do about it; for a training the configuration keys, with their present values."""
+    """What to do; for a training the configuration keys with their current values."""
 
     def __str__(self) -> str:
         return f"{self.trouble}: {self.evidence}. Remedy: {self.remedy}"

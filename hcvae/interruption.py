@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM end a program with one line and exit code 130, whatever it is doing.
+"""Handling of Ctrl-C and SIGTERM: the program ends with one line and exit code 130, whatever it is doing.
 
-While Python imports the program they end the process at once, as there is nothing to clean up yet. In `main` the first
-one raises KeyboardInterrupt, and the process has `GRACE_S` seconds to clean up: a library may wait for minutes before
-Python can handle a signal, or catch a KeyboardInterrupt that was not meant for it.
+During imports a signal ends the process at once, as there is nothing to clean up yet. In `main` the first signal raises
+KeyboardInterrupt, and the process has `GRACE_S` seconds to clean up: a library can wait for minutes before Python
+handles a signal, or catch the KeyboardInterrupt.
 """
 
 import os
@@ -11,22 +11,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 INTERRUPTED = 130
-"""The exit code."""
+"""Exit code of an interrupted program."""
 GRACE_S = 8.0
-"""How long cleaning up may take."""
+"""Maximum time to clean up."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _guarded = threading.Event()
-_received = threading.Event()  # a signal that `interruptible` has answered
+_received = threading.Event()  # `interruptible` has handled a signal
 _announced = threading.Event()
 
 
 def guard_program() -> None:
-    """Prepare this process for signals. For programs only, before their imports."""
+    """Install the signal handlers. For programs only, before their other imports."""
     _guarded.set()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -38,15 +38,15 @@ def guard_program() -> None:
 
 
 def end_interrupted() -> int:
-    """Print the line and end a guarded program without the seconds that Python takes to unload libraries.
+    """Print the line and end a guarded program at once, without the seconds that Python needs to unload libraries.
 
     Returns:
-        The exit code, elsewhere.
+        The exit code, if the program is not guarded.
     """
     _announced.set()
     print("interrupted", file=sys.stderr, flush=True)
     if _guarded.is_set():
-        with suppress(OSError):  # nobody reads it
+        with suppress(OSError):  # the reader has closed the pipe
             sys.stdout.flush()
         _end()
     return INTERRUPTED
@@ -54,10 +54,10 @@ def end_interrupted() -> int:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM raise KeyboardInterrupt; later ones do not disturb cleaning up.
+    """Let the first Ctrl-C or SIGTERM raise KeyboardInterrupt, and ignore later ones during the clean-up.
 
     Raises:
-        KeyboardInterrupt: also where a later signal met the handler of Ray, which exits while Ray starts.
+        KeyboardInterrupt: also if a later signal reached the handler of Ray, which exits while Ray starts.
     """
     _received.clear()
     try:
@@ -71,11 +71,11 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM call the handler of SIGINT, whichever that is when it arrives."""
+    """Let SIGTERM call whatever handler SIGINT has at that moment."""
 
     def forward(*_: Any) -> None:
         handler = signal.getsignal(signal.SIGINT)
-        if not callable(handler):  # a shell starts background commands that ignore SIGINT
+        if not callable(handler):  # ignored: a shell starts background commands so
             raise KeyboardInterrupt
         handler(signal.SIGINT, None)
 
@@ -85,21 +85,25 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def remembered_ctrl_c() -> Iterator[threading.Event]:
-    """An event that is set from the first Ctrl-C on: a library may drop the KeyboardInterrupt that it raises."""
-    interrupted, before = threading.Event(), signal.getsignal(signal.SIGINT)
+    """Yield an event that Ctrl-C sets: a library may swallow the KeyboardInterrupt that it raises."""
+    interrupted = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
 
     def remember(number: int, frame: Any) -> None:
         interrupted.set()
         if callable(before):
             before(number, frame)
 
-    with handled(remember, signal.SIGINT) if callable(before) else nullcontext():
+    if not callable(before):
+        yield interrupted
+        return
+    with handled(remember, signal.SIGINT):
         yield interrupted
 
 
 @contextmanager
 def handled(handler: Callable[..., Any], *numbers: signal.Signals) -> Iterator[None]:
-    """Give these signals to `handler` for a while; without effect in other threads, which may not set handlers."""
+    """Send these signals to `handler` within the block; no effect outside the main thread."""
     with handlers_kept(*numbers):
         if in_main_thread():
             for number in numbers:
@@ -109,7 +113,7 @@ def handled(handler: Callable[..., Any], *numbers: signal.Signals) -> Iterator[N
 
 @contextmanager
 def handlers_kept(*numbers: signal.Signals) -> Iterator[None]:
-    """Restore the handlers of these signals in the end, in the system too, where C code may have set its own."""
+    """Restore the handlers of these signals at the end, also where C code has set its own."""
     before = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
@@ -121,7 +125,7 @@ def handlers_kept(*numbers: signal.Signals) -> Iterator[None]:
 
 
 def in_main_thread() -> bool:
-    """Whether this is the thread that handles signals."""
+    """Whether this is the main thread, which handles signals."""
     return threading.current_thread() is threading.main_thread()
 
 
@@ -133,7 +137,7 @@ def _interrupt(*_: Any) -> None:
 
 def _end(*_: Any) -> None:
     if not _announced.is_set():
-        with suppress(OSError):  # nobody reads it
+        with suppress(OSError):  # the reader has closed the pipe
             os.write(2, b"interrupted\n")
     os._exit(INTERRUPTED)
 
@@ -146,8 +150,8 @@ def _end_in_time(reader: int) -> None:
 
 
 def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Python drops an exception of a callback, such as that of the lock of a module that is being imported."""
-    if not issubclass(unraisable.exc_type, KeyboardInterrupt | SystemExit):  # SystemExit: of Ray, while it starts
+    """Raise the signal again: Python drops exceptions in callbacks, such as that of a module's import lock."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt | SystemExit):  # SystemExit: from Ray while it starts
         sys.__unraisablehook__(unraisable)
         return
     _received.clear()

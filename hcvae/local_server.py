@@ -1,4 +1,4 @@
-"""Pages for browsers on this machine: a web application in a thread of this process, until Ctrl-C."""
+"""A web server for browsers on this machine, in a thread of this process."""
 
 import logging
 import socket
@@ -11,12 +11,12 @@ from hcvae.errors import UserError
 from hcvae.interruption import SIGNALS, handled
 
 HOST = "127.0.0.1"
-"""Nobody is asked for a password, so nobody on another machine may connect."""
+"""Only this machine can connect, because there is no password."""
 
 
 @contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set."""
+    """Yield an event that Ctrl-C and SIGTERM set."""
     stopped = threading.Event()
     with handled(lambda *_: stopped.set(), *SIGNALS):
         yield stopped
@@ -24,14 +24,14 @@ def stop_signals() -> Iterator[threading.Event]:
 
 @contextmanager
 def serving(application: Callable[..., Any], port: int) -> Iterator[str]:
-    """The address at which the WSGI `application` is served; port 0 takes a free one.
+    """Serve the WSGI `application` and yield its address; port 0 takes a free port.
 
     Raises:
-        UserError: the port is taken.
+        UserError: the port is in use.
     """
     from werkzeug.serving import make_server
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line a request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # no line per request
     with _listen(port) as listening:
         server = make_server(HOST, listening.getsockname()[1], application, threaded=True, fd=listening.fileno())
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -40,12 +40,13 @@ def serving(application: Callable[..., Any], port: int) -> Iterator[str]:
         yield f"http://{HOST}:{server.port}"
     finally:
         server.shutdown()
-        thread.join()  # it closes the port on its way out
+        thread.join()  # at its end the port is closed
 
 
 def _listen(port: int) -> socket.socket:
-    # Here, because werkzeug would print advice and end the process where it cannot.
+    # werkzeug itself would print advice and end the process on an error.
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
-        raise UserError(f"--port: cannot listen on port {port}: {error.strerror}; name another, or none") from None
+        message = f"--port: cannot listen on port {port}: {error.strerror}; choose another port, or leave it out"
+        raise UserError(message) from None

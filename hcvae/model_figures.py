@@ -1,6 +1,6 @@
-"""What a model makes of some rows: reconstructions, exchanged latents, and the use of its latents.
+"""Figures of a model on some rows: reconstructions, exchanged latents, and the use of its latents.
 
-Legend: N rows of a part, T samples, R rows shown.
+Shapes: N rows of a part, T samples, R rows shown, S encoded static parameters.
 """
 
 from dataclasses import dataclass
@@ -21,28 +21,29 @@ from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.peaks import valid_waves
 
-Rows = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """Draws what `model` makes of the rows of `part`."""
+    """Figures of `model` on the rows of `part`."""
 
     model: Model
     preprocessing: Preprocessing
     part: Part
 
-    def reconstructions(self, rows: Rows) -> Figure:
-        """Rows [R] and their reconstructions."""
+    def reconstructions(self, rows: RowNumbers) -> Figure:
+        """Plot rows [R] and their reconstructions."""
         part = self.part
         waveforms, predicted_ms = self.decode(self.latents(rows), self.static[rows])
         picked_ms = np.where(part.peak_mask[rows, :3], part.peaks[rows, :3], np.nan)
         recorded_uv = self.preprocessing.signal.denormalize(part.signals[rows], part.group[rows])
-        titles, scales = self.conditions(rows), part.group[rows].tolist()
+        titles = self.conditions(rows)
+        scales = part.group[rows].tolist()
         return plots.reconstructions(recorded_uv, waveforms, self.times_ms, picked_ms, predicted_ms, titles, scales)
 
-    def swap_grid(self, rows: Rows) -> Figure:
-        """z_global of each row [R] with z_local of each, under the first one's condition."""
+    def swap_grid(self, rows: RowNumbers) -> Figure:
+        """Plot z_global of each row [R] combined with z_local of each, under the condition of the first row."""
         pairs = np.array(list(product(rows, rows)))
         latents = self.latents(pairs[:, 0]) | {"local": self.latents(pairs[:, 1])["local"]}
         static = self.static[rows[:1]].repeat(len(pairs), 1)
@@ -52,32 +53,34 @@ class ModelFigures:
         return plots.swap_grid(waveforms.reshape(count, count, -1), self.times_ms, shaped)
 
     def latent_use(self) -> Figure:
-        """Variances and KL divergences over all rows, by dimension."""
-        variances, kl = {}, {}
+        """Plot the variance of the posterior means and the KL divergence of each dimension, over all rows."""
+        variances = {}
+        kl = {}
         for block in self.model.latent_dims:
-            mu, logvar = self._posterior[f"mu_{block}"], self._posterior[f"logvar_{block}"]
+            mu = self._posterior[f"mu_{block}"]
+            logvar = self._posterior[f"logvar_{block}"]
             variances[block] = mu.var(dim=0, correction=0).numpy()
             kl[block] = (-0.5 * (1 + logvar - mu.square() - logvar.exp())).mean(dim=0).numpy()
         return plots.latent_use(variances, kl)
 
-    def conditions(self, rows: Rows) -> list[str]:
-        """The stimuli of rows [R] and where they are from, for titles; where no such column is known, all columns."""
-        found = [self.preprocessing.static.decode(self.part.static[row]) for row in rows]
-        names = [name for name in STIMULUS if name in found[0]] or list(found[0])
-        known = [[name for name in names if condition[name] is not None] for condition in found]
-        return [
-            listed([label_of(name, condition[name]) for name in own])
-            for own, condition in zip(known, found, strict=True)
-        ]
+    def conditions(self, rows: RowNumbers) -> list[str]:
+        """Return titles for rows [R]: their source and stimulus, or all static columns if there is no such column."""
+        conditions = [self.preprocessing.static.decode(self.part.static[row]) for row in rows]
+        names = [name for name in STIMULUS if name in conditions[0]] or list(conditions[0])
+        titles: list[str] = []
+        for condition in conditions:
+            known = [name for name in names if condition[name] is not None]
+            titles.append(listed([label_of(name, condition[name]) for name in known]))
+        return titles
 
-    def latents(self, rows: Rows) -> dict[str, Tensor]:
-        """Posterior means of rows [R], by block."""
+    def latents(self, rows: RowNumbers) -> dict[str, Tensor]:
+        """Return the posterior means of rows [R], by block."""
         return {block: self._posterior[f"mu_{block}"][rows] for block in self.model.latent_dims}
 
     def decode(
         self, latents: dict[str, Tensor], static: Tensor
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Waveforms in uV [R, T] and predicted latencies in ms [R, 3]; NaN where one is not valid."""
+        """Return waveforms in uV [R, T] and predicted latencies in ms [R, 3], NaN if not valid; None without peaks."""
         z = {f"z_{block}": values for block, values in latents.items()}
         with torch.no_grad(), evaluating(self.model):
             decoded = self.model.decode(**z, static_params=static)

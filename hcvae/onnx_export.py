@@ -1,8 +1,8 @@
-"""Models as ONNX files, which ONNX Runtime runs from many languages, without PyTorch and without hcvae.
+"""Export of models to ONNX files, which ONNX Runtime runs from many languages, without PyTorch and hcvae.
 
     <stem>-encoder.onnx  <stem>-prior.onnx  <stem>-decoder.onnx
 
-Legend: B batch, T samples, C columns of the condition.
+Shapes: B batch, T samples, C columns of the condition.
 """
 
 import json
@@ -21,26 +21,28 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import hcvae
+from hcvae.atomic import atomic_write
 from hcvae.bundle import Bundle
-from hcvae.data.atomic import written_whole
+from hcvae.data.dataset import MODEL_WAVES
 from hcvae.data.static import StaticColumn
 from hcvae.errors import PackageMissing, UserError
 from hcvae.portable import PortableDecoder, PortableEncoder, PortablePrior
 
 SUFFIX = ".onnx"
 TOLERANCE = 1e-4
-"""Largest difference from PyTorch, over the largest value of that output: sums of float32 in another order differ by
-about 1e-6."""
+"""Largest allowed difference from PyTorch, relative to the largest value of that output. Float32 sums in another order
+differ by about 1e-6."""
 BATCHES = (1, 3, 64)
-"""Rows at once with which each file is compared with PyTorch. The network is traced with another number of rows."""
+"""Batch sizes at which each file is compared with PyTorch."""
 TRACED_ROWS = 2
+"""Batch size at which the network is traced; not in `BATCHES`."""
 
-Rows = Callable[[int], NDArray[np.float64]]
-"""Makes as many rows of an input."""
+RowSource = Callable[[int], NDArray[np.float64]]
+"""Generates the given number of rows of an input."""
 
 
 def check_path(path: str) -> None:
-    """Refuse what cannot be done before the work begins.
+    """Check that `path` can be exported to, before the work begins.
 
     Raises:
         UserError: another suffix than .onnx, or a package is not installed.
@@ -52,49 +54,53 @@ def check_path(path: str) -> None:
 
 
 def export(bundle: Bundle, path: Path) -> dict[Path, float]:
-    """Write encoder, prior and decoder of `bundle` beside `path`, all of them or none.
+    """Write encoder, prior and decoder of `bundle` beside `path`, all or none.
 
     Returns:
-        Each file with its largest difference from PyTorch, over the largest value of that output.
+        The largest difference from PyTorch of each file, relative to the largest value of that output.
 
     Raises:
-        UserError: a file cannot be written, or ONNX Runtime computes something else than PyTorch.
+        UserError: a file cannot be written, or ONNX Runtime and PyTorch disagree.
     """
-    latents = {f"z_{block}": dim for block, dim in bundle.model.latent_dims.items()}
-    random = np.random.default_rng(0)
-    rows: dict[str, Rows] = {
-        "signal": partial(_signals, bundle, random),
-        "condition": partial(_conditions, bundle, random),
-        **{name: partial(_normal, dim, random) for name, dim in latents.items()},
-    }
-    noise = {f"noise_{name.removeprefix('z_')}": rows[name] for name in latents}
-    parts: dict[str, tuple[Any, dict[str, Rows]]] = {
-        "encoder": (PortableEncoder(bundle), {name: rows[name] for name in ("signal", "condition")}),
-        "prior": (PortablePrior(bundle), {"condition": rows["condition"], **noise}),
-        "decoder": (PortableDecoder(bundle), {name: rows[name] for name in ("condition", *latents)}),
-    }
     differences = {}
     with ExitStack() as stack:
-        for part, (network, inputs) in parts.items():
+        for part, (network, inputs) in _parts(bundle).items():
             target = path.with_name(f"{path.stem}-{part}{SUFFIX}")
-            temporary = stack.enter_context(written_whole(target))
+            temporary = stack.enter_context(atomic_write(target))
             _write(temporary, network.eval(), inputs, _metadata(bundle, part))
             differences[target] = _largest_difference(temporary, network, inputs)
             if not differences[target] <= TOLERANCE:
                 raise UserError(
                     f"{target}: ONNX Runtime must agree with PyTorch within {TOLERANCE:g} of the largest value, "
-                    f"but differs by {differences[target]:.2g}; nothing was written"
+                    f"but differs by {differences[target]:.2g}; no file was written"
                 )
     return differences
 
 
-def _write(path: Path, network: Any, inputs: dict[str, Rows], metadata: dict[str, str]) -> None:
+def _parts(bundle: Bundle) -> dict[str, tuple[Any, dict[str, RowSource]]]:
+    """Return the network of each file, with generators of its inputs by name."""
+    random = np.random.default_rng(0)
+    signal = partial(_signals, bundle, random)
+    condition = partial(_conditions, bundle, random)
+    latents: dict[str, RowSource] = {}
+    noise: dict[str, RowSource] = {}
+    for block, dim in bundle.model.latent_dims.items():
+        latents[f"z_{block}"] = noise[f"noise_{block}"] = partial(_normal, dim, random)
+    return {
+        "encoder": (PortableEncoder(bundle), {"signal": signal, "condition": condition}),
+        "prior": (PortablePrior(bundle), {"condition": condition, **noise}),
+        "decoder": (PortableDecoder(bundle), {"condition": condition, **latents}),
+    }
+
+
+def _write(path: Path, network: Any, inputs: dict[str, RowSource], metadata: dict[str, str]) -> None:
     onnx = _library("onnx")
     arguments = tuple(_tensor(make(TRACED_ROWS)) for make in inputs.values())
     rows = {0: torch.export.Dim("batch")}
-    # The first input, or the first two of the encoder, are arguments of their own, all others one tuple.
-    shapes = (rows, rows) if isinstance(network, PortableEncoder) else (rows, (rows,) * (len(arguments) - 1))
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it speaks of packages that are not needed
+    shapes: tuple[Any, ...] = (rows, (rows,) * (len(arguments) - 1))  # the inputs after the first one are `*latents`
+    if isinstance(network, PortableEncoder):
+        shapes = (rows, rows)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages that are not needed
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
@@ -112,39 +118,31 @@ def _write(path: Path, network: Any, inputs: dict[str, Rows], metadata: dict[str
     onnx.save_model(model, path)
 
 
-def _largest_difference(path: Path, network: nn.Module, inputs: dict[str, Rows]) -> float:
+def _largest_difference(path: Path, network: nn.Module, inputs: dict[str, RowSource]) -> float:
     session = _library("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
     differences = []
     for rows in BATCHES:
         given = {name: np.asarray(make(rows), np.float32) for name, make in inputs.items()}
         with torch.no_grad():
-            wanted = network(*map(_tensor, given.values()))
-        differences += [
-            _difference(found, tensor.numpy()) for found, tensor in zip(session.run(None, given), wanted, strict=True)
-        ]
+            expected = network(*map(_tensor, given.values()))
+        for found, tensor in zip(session.run(None, given), expected, strict=True):
+            differences.append(_difference(found, tensor.numpy()))
     return max(differences)
 
 
-def _difference(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
-    """Of the largest value; infinite where one is NaN and the other is not."""
-    known = ~np.isnan(wanted)
-    if found.shape != wanted.shape or not np.array_equal(known, ~np.isnan(found)):
+def _difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Return the largest difference relative to the largest value; infinite where only one is NaN."""
+    known = ~np.isnan(expected)
+    if found.shape != expected.shape or not np.array_equal(known, ~np.isnan(found)):
         return float("inf")
-    size = np.abs(wanted[known]).max(initial=0) or 1.0
-    return float(np.abs(found[known] - wanted[known]).max(initial=0) / size)
+    size = np.abs(expected[known]).max(initial=0) or 1.0
+    return float(np.abs(found[known] - expected[known]).max(initial=0) / size)
 
 
 def _metadata(bundle: Bundle, part: str) -> dict[str, str]:
     preprocessing = bundle.preprocessing
-    columns = [
-        {
-            "name": column.name,
-            "kind": column.kind,
-            "may_be_null": column.has_nulls,
-            **({"categories": column.categories} if column.kind == "category" else _range(column)),
-        }
-        for column in preprocessing.static.columns
-    ]
+    columns = [_described_column(column) for column in preprocessing.static.columns]
+    peaks = [f"latency_ms_{wave}" for wave in MODEL_WAVES] + [f"amplitude_uv_{wave}" for wave in MODEL_WAVES]
     return {
         "hcvae_version": hcvae.__version__,
         "part": part,
@@ -155,19 +153,20 @@ def _metadata(bundle: Bundle, part: str) -> dict[str, str]:
         "sampling_rate_hz": repr(preprocessing.sampling_rate_hz),
         "latent_dims": json.dumps(bundle.model.latent_dims),
         "static": json.dumps(preprocessing.static.names),
-        "peaks": json.dumps(
-            [f"{what}_{wave}" for what in ("latency_ms", "amplitude_uv") for wave in ("I", "III", "V")]
-        ),
+        "peaks": json.dumps(peaks),
         "intended_use": "For research. Not for diagnosis.",
     }
 
 
-def _range(column: StaticColumn) -> dict[str, float]:
-    return {"minimum": column.minimum, "maximum": column.maximum}
+def _described_column(column: StaticColumn) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": column.name, "kind": column.kind, "may_be_null": column.has_nulls}
+    if column.kind == "category":
+        return described | {"categories": column.categories}
+    return described | {"minimum": column.minimum, "maximum": column.maximum}
 
 
 def _conditions(bundle: Bundle, random: np.random.Generator, rows: int) -> NDArray[np.float64]:
-    """Conditions [B, C] from the range of the training, some of them null where that is allowed."""
+    """Sample conditions [B, C] from the training range, some of them null where training rows had nulls."""
     columns = []
     for column in bundle.preprocessing.static.columns:
         if column.kind == "category":
@@ -179,7 +178,7 @@ def _conditions(bundle: Bundle, random: np.random.Generator, rows: int) -> NDArr
 
 
 def _signals(bundle: Bundle, random: np.random.Generator, rows: int) -> NDArray[np.float64]:
-    """Noise [B, T] of the size of the recordings."""
+    """Sample noise [B, T] at the scale of the recordings."""
     scale = next(iter(bundle.preprocessing.signal.groups.values()))
     return random.normal(scale.mean_uv, scale.std_uv, size=(rows, bundle.preprocessing.signal_length))
 

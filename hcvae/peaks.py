@@ -1,6 +1,6 @@
-"""Predicted peaks beside their waveforms: which of them are valid, in one rule for all, and how well they lie on them.
+"""Predicted peaks: which of them are valid, and how well they lie on their waveforms.
 
-Legend: N waveforms, T samples.
+Shapes: N waveforms, T samples.
 """
 
 from itertools import combinations
@@ -15,26 +15,28 @@ from hcvae.metrics.peaks import peak_placement
 
 
 def valid_waves(peaks: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Which of waves I, III, V are valid, bool [N, 3], by predicted latencies in ms, then amplitudes in uV [N, 6].
+    """Return which of waves I, III, V are valid, bool [N, 3], from latencies in ms, then amplitudes in uV [N, 6].
 
-    A wave was labelled in some training row, its numbers are finite, its latency lies inside the waveform, and it is in
-    order with the others: of two waves that are not, neither is valid. Peak heads of bundles before format version 3
-    predict any latency.
+    A wave is valid if it was labelled in some training row, its numbers are finite, its latency is within the waveform,
+    and it is in order with the other waves; of two waves out of order, neither is valid. Only peak heads of bundles
+    before format version 3 predict such latencies.
     """
     latency_ms, amplitude_uv = peaks.split(len(MODEL_WAVES), dim=1)
-    inside = (latency_ms >= 0) & (latency_ms <= preprocessing.window_ms) & amplitude_uv.isfinite()  # NaN is not
+    inside = (latency_ms >= 0) & (latency_ms <= preprocessing.window_ms) & amplitude_uv.isfinite()  # False for NaN
     labelled = [wave in preprocessing.labelled_waves for wave in MODEL_WAVES]
     possible = [column & known for column, known in zip(inside.unbind(dim=1), labelled, strict=True)]
     valid = list(possible)
     for first, second in combinations(range(len(MODEL_WAVES)), 2):
         in_order = ~(possible[first] & possible[second] & (latency_ms[:, first] >= latency_ms[:, second]))
-        valid[first], valid[second] = valid[first] & in_order, valid[second] & in_order
+        valid[first] = valid[first] & in_order
+        valid[second] = valid[second] & in_order
     return torch.stack(valid, dim=1)
 
 
 def placement(peaks: Tensor, signals: Tensor, preprocessing: Preprocessing) -> dict[str, float]:
-    """`peak_placement` of predicted peaks [N, 6] on decoded waveforms [N, T], for the waves labelled in training."""
+    """Return `peak_placement` of predicted peaks [N, 6] on decoded waveforms [N, T], for waves labelled in training."""
     known = np.isin(MODEL_WAVES, preprocessing.labelled_waves)
-    latency_ms, valid = peaks[:, : len(MODEL_WAVES)].numpy(), valid_waves(peaks, preprocessing).numpy()
+    latency_ms = peaks[:, : len(MODEL_WAVES)].numpy()
+    valid = valid_waves(peaks, preprocessing).numpy()
     waves = np.array(MODEL_WAVES)[known].tolist()
     return peak_placement(waves, latency_ms[:, known], valid[:, known], signals.numpy(), preprocessing.sampling_rate_hz)

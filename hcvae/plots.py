@@ -1,7 +1,7 @@
-"""Figures of what models make of waveforms and latents. The caller saves them.
+"""Figures of decoded waveforms and latents.
 
-Legend: R rows and C columns of a grid, K panels, N waveforms, T samples, D latent dimensions. Waveforms in uV, times
-and latencies in ms; `latency_ms` holds waves I, III, V, NaN for those that are not to be marked.
+Shapes: R rows and C columns of a grid, K panels, N waveforms, T samples, D latent dimensions. Waveforms in uV, times
+and latencies in ms; `latency_ms` holds waves I, III, V, NaN for a wave without a mark.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hcvae.data.atomic import written_whole
+from hcvae.atomic import atomic_write
 from hcvae.figure_parts import (
     EXCHANGED,
     LARGE,
@@ -35,36 +35,36 @@ from hcvae.figure_parts import (
 WAVES = ("I", "III", "V")
 DPI = 150
 NAMED_STEPS = 5
-"""Of the waveforms of a panel that have an order, so many stand in the legend."""
+"""Waveforms of an ordered series that the legend names."""
 CLOSE = 0.08
-"""Of the time axis: names of waves that are closer stand above each other."""
+"""Fraction of the time axis: names of waves that are closer are stacked."""
 PREDICTED = {"predicted wave": {"color": WAVE, "marker": ".", "linestyle": "none"}}
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Waveforms that belong together."""
+    """The waveforms of one panel."""
 
     title: str
     waveforms_uv: Array
     """[N, T]."""
     latency_ms: Array | None = None
-    """Predicted latencies [N, 3]; None marks no wave."""
+    """Predicted latencies [N, 3]; None: no marks."""
     scale: Hashable = ""
     """Panels of one scale share the uV axis."""
     recorded: Mapping[str, Array] = field(default_factory=dict)
-    """Recordings to compare with [T], by their label; at most two."""
+    """Recordings to compare with [T], by label; at most two."""
     steps: Sequence[str] = ()
-    """What each waveform is, where they have an order [N]; empty: they are draws."""
+    """Label of each waveform of an ordered series [N]; empty: random samples."""
 
 
 def swap_grid(waveforms_uv: Array, times_ms: Array, latency_ms: Array | None = None) -> Figure:
-    """Every z_global with every z_local under one condition; on the diagonal nothing is exchanged.
+    """Plot every z_global with every z_local under one condition; on the diagonal nothing is exchanged.
 
     Args:
         waveforms_uv: decoded from z_global of the row and z_local of the column, [R, C, T].
         times_ms: of the samples, [T].
-        latency_ms: predicted latencies, [R, C, 3]; None marks no wave.
+        latency_ms: predicted latencies, [R, C, 3]; None: no marks.
     """
     rows, columns = waveforms_uv.shape[:2]
     figure, axes = panels(rows, columns)
@@ -77,10 +77,9 @@ def swap_grid(waveforms_uv: Array, times_ms: Array, latency_ms: Array | None = N
             axis.set_title(f"local {column + 1}", fontsize=MEDIUM)
         if column == 0:
             axis.set_ylabel(f"global {row + 1}\nuV", fontsize=MEDIUM)
+    title = "Exchanged latents under one condition:\nrows share z_global, columns share z_local"
     looks = {"both latents of one recording": {"color": MODEL}, "latents of two recordings": {"color": EXCHANGED}}
-    return _finished(
-        figure, "Exchanged latents under one condition:\nrows share z_global, columns share z_local", looks, latency_ms
-    )
+    return _with_title_and_legend(figure, title, looks, latency_ms)
 
 
 def latent_families(
@@ -91,13 +90,13 @@ def latent_families(
     titles: Sequence[str] | None = None,
     scales: Sequence[Hashable] | None = None,
 ) -> Figure:
-    """A panel for each value of one latent, with waveforms of several values of the other.
+    """Plot a panel for each value of one latent, with waveforms of several values of the other.
 
     Args:
         waveforms_uv: [K, N, T].
         times_ms: of the samples, [T].
-        fixed: the latent that a panel shares, such as `z_global`.
-        varied: the latent that differs within a panel.
+        fixed: name of the latent that a panel shares, such as `z_global`.
+        varied: name of the latent that differs within a panel.
         titles: conditions of the panels, [K].
         scales: panels of one scale share the uV axis, [K]; None: all do.
     """
@@ -108,59 +107,55 @@ def latent_families(
         axis.plot(times_ms, family.T, color=EXCHANGED, linewidth=0.8)
     looks = {f"{varied} of another recording": {"color": EXCHANGED}}
     title = f"{fixed} fixed in each panel, {varied} of {waveforms_uv.shape[1]} other recordings"
-    return _finished(figure, title, looks)
+    return _with_title_and_legend(figure, title, looks)
 
 
 def generated(shown: Sequence[Panel], times_ms: Array, title: str = "Generated waveforms") -> Figure:
-    """Families of generated waveforms with their predicted waves, and the recordings that they are like.
+    """Plot families of generated waveforms with their predicted waves and the recordings to compare with.
 
     Args:
         shown: the panels, [K].
         times_ms: of the samples, [T].
         title: of the whole figure.
     """
-    scales, titles = [panel.scale for panel in shown], [panel.title for panel in shown]
+    scales = [panel.scale for panel in shown]
+    titles = [panel.title for panel in shown]
     figure, axes = panels(*grid_of(len(shown)), scales, titles, (3.2, 2.3))
     looks: dict[str, dict[str, object]] = {}
+    marked: list[Array] = [np.empty((0, 3))]
     for axis, panel in zip(axes, shown, strict=True):
-        colors = ordered_colors(len(panel.waveforms_uv)) if panel.steps else [MODEL] * len(panel.waveforms_uv)
-        for waveform, color in zip(panel.waveforms_uv, colors, strict=True):
-            axis.plot(times_ms, waveform, color=color, linewidth=0.8)
-        for (name, recorded), style in zip(panel.recorded.items(), ("-", "--"), strict=False):
-            looks[name] = {"color": RECORDED, "linewidth": 1.8, "linestyle": style}
-            axis.plot(times_ms, recorded, **looks[name])  # type: ignore[arg-type]
+        looks |= _plot_panel(axis, times_ms, panel)
         if panel.latency_ms is not None:
             _mark_family(axis, times_ms, panel.waveforms_uv, panel.latency_ms)
-        looks |= _looks_of_steps(panel.steps, colors) or ({"generated": {"color": MODEL}} if colors else {})
-    marked = np.concatenate([panel.latency_ms for panel in shown if panel.latency_ms is not None] or [np.empty((0, 3))])
-    return _finished(figure, title, looks, marked)
+            marked.append(panel.latency_ms)
+    return _with_title_and_legend(figure, title, looks, np.concatenate(marked))
 
 
 def interpolation(waveforms_uv: Array, times_ms: Array, latency_ms: Array | None = None) -> Figure:
-    """From one recording to another, in equal steps of both latents: the first at the top.
+    """Plot the way from one recording to another, in equal steps of both latents: the first at the top.
 
     Args:
         waveforms_uv: [N, T].
         times_ms: of the samples, [T].
-        latency_ms: predicted latencies, [N, 3]; None marks no wave.
+        latency_ms: predicted latencies, [N, 3]; None: no marks.
     """
     steps = [f"{share:.0%}" for share in np.linspace(0, 1, len(waveforms_uv))]
-    return _stack(waveforms_uv, times_ms, latency_ms, steps, "From one recording (0%) to another (100%)")
+    return _waterfall(waveforms_uv, times_ms, latency_ms, steps, "From one recording (0%) to another (100%)")
 
 
 def level_series(waveforms_uv: Array, levels_db: Array, times_ms: Array, latency_ms: Array | None = None) -> Figure:
-    """One pair of latents at falling stimulus levels: the highest at the top.
+    """Plot one pair of latents at falling stimulus levels: the highest at the top.
 
     Args:
         waveforms_uv: [N, T].
         levels_db: [N].
         times_ms: of the samples, [T].
-        latency_ms: predicted latencies, [N, 3]; None marks no wave.
+        latency_ms: predicted latencies, [N, 3]; None: no marks.
     """
     falling = np.argsort(-np.asarray(levels_db))
     labels = [f"{level:g} dB" for level in np.asarray(levels_db)[falling]]
     marked = None if latency_ms is None else latency_ms[falling]
-    return _stack(waveforms_uv[falling], times_ms, marked, labels, "Only the level changes, the latents stay")
+    return _waterfall(waveforms_uv[falling], times_ms, marked, labels, "Only the level changes, the latents stay")
 
 
 def reconstructions(
@@ -172,7 +167,7 @@ def reconstructions(
     titles: Sequence[str] | None = None,
     scales: Sequence[Hashable] | None = None,
 ) -> Figure:
-    """Recordings with what the model makes of them.
+    """Plot recordings with their reconstructions.
 
     Args:
         recorded_uv: [N, T].
@@ -194,15 +189,15 @@ def reconstructions(
             looks["picked wave"] = {"color": RECORDED, "marker": "x", "linestyle": "none"}
         if predicted_ms is not None:
             _mark_waves(axis, times_ms, reconstructed_uv[row], predicted_ms[row])
-    return _finished(figure, "Recordings and their reconstructions", looks, predicted_ms)
+    return _with_title_and_legend(figure, "Recordings and their reconstructions", looks, predicted_ms)
 
 
 def latent_use(variances: Mapping[str, Array], kl: Mapping[str, Array]) -> Figure:
-    """Variance of the posterior means and KL divergence of every dimension, largest first.
+    """Plot the variance of the posterior means and the KL divergence of every dimension, largest variance first.
 
     Args:
-        variances: of each block's means, [D] by name of the block.
-        kl: divergence of each block from the standard normal, nats per waveform, [D] by name.
+        variances: variance of each block's means, [D] by name of the block.
+        kl: divergence of each block from the standard normal in nats per waveform, [D] by name of the block.
     """
     figure = Figure(figsize=(2.7 * len(variances) + 0.8, 4.2), layout="constrained")
     axes = figure.subplots(2, len(variances), sharey="row", squeeze=False)
@@ -221,42 +216,63 @@ def latent_use(variances: Mapping[str, Array], kl: Mapping[str, Array]) -> Figur
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> None:
-    """Write a PNG under a temporary name, then rename: whoever reads `path` never sees half a file.
+    """Write `figure` as PNG, atomically.
 
     Raises:
         UserError: `path` cannot be written.
     """
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi)
 
 
-def _stack(waveforms_uv: Array, times_ms: Array, latency_ms: Array | None, labels: Sequence[str], title: str) -> Figure:
-    """Waveforms [N, T] one below the other, at one scale."""
+def _plot_panel(axis: Axes, times_ms: Array, panel: Panel) -> dict[str, dict[str, object]]:
+    """Plot the waveforms and recordings of `panel`; return their entries in the legend."""
+    looks: dict[str, dict[str, object]] = {}
+    count = len(panel.waveforms_uv)
+    colors: list[Color] = [MODEL] * count
+    if panel.steps:
+        colors = ordered_colors(count)
+    for waveform, color in zip(panel.waveforms_uv, colors, strict=True):
+        axis.plot(times_ms, waveform, color=color, linewidth=0.8)
+    for (name, recorded), style in zip(panel.recorded.items(), ("-", "--"), strict=False):
+        looks[name] = {"color": RECORDED, "linewidth": 1.8, "linestyle": style}
+        axis.plot(times_ms, recorded, **looks[name])  # type: ignore[arg-type]
+    if panel.steps:
+        looks |= _looks_of_steps(panel.steps, colors)
+    elif count:
+        looks["generated"] = {"color": MODEL}
+    return looks
+
+
+def _waterfall(
+    waveforms_uv: Array, times_ms: Array, latency_ms: Array | None, labels: Sequence[str], title: str
+) -> Figure:
+    """Plot waveforms [N, T] one below the other, at one scale."""
     figure = Figure(figsize=(5.0, 0.45 * len(waveforms_uv) + 1.9), layout="constrained")
     axis = figure.subplots()
-    drawn = add_waterfall(axis, times_ms, list(waveforms_uv), labels, ordered_colors(len(waveforms_uv)))
-    for row, waveform in enumerate(drawn):
+    plotted = add_waterfall(axis, times_ms, list(waveforms_uv), labels, ordered_colors(len(waveforms_uv)))
+    for row, waveform in enumerate(plotted):
         if latency_ms is not None:
             _mark_waves(axis, times_ms, waveform, latency_ms[row])
     axis.set_xlabel(TIME_LABEL, fontsize=MEDIUM)
-    return _finished(figure, title, {}, latency_ms)
+    return _with_title_and_legend(figure, title, {}, latency_ms)
 
 
-def _finished(
+def _with_title_and_legend(
     figure: Figure, title: str, looks: Mapping[str, Mapping[str, object]], predicted_ms: Array | None = None
 ) -> Figure:
-    """With its title and a legend, in which predicted waves stand where there are some."""
-    waves = PREDICTED if predicted_ms is not None and np.isfinite(predicted_ms).any() else {}
-    if entries := {**looks, **waves}:
+    """Add a title and a legend of `looks`, and of predicted waves if there are any."""
+    entries = dict(looks)
+    if predicted_ms is not None and np.isfinite(predicted_ms).any():
+        entries |= PREDICTED
+    if entries:
         add_legend(figure, entries)
     figure.suptitle(filled(title, figure.get_figwidth(), LARGE), fontsize=LARGE)
     return figure
 
 
 def _looks_of_steps(steps: Sequence[str], colors: Sequence[Color]) -> dict[str, dict[str, object]]:
-    """The ends, and some of the waveforms between them."""
-    if not steps:
-        return {}
+    """Return legend entries of the first and last step and some between them."""
     named = np.unique(np.linspace(0, len(steps) - 1, NAMED_STEPS).round().astype(int))
     return {steps[number]: {"color": colors[number]} for number in named}
 
@@ -264,7 +280,7 @@ def _looks_of_steps(steps: Sequence[str], colors: Sequence[Color]) -> dict[str, 
 def _mark_waves(
     axis: Axes, times_ms: Array, waveform_uv: Array, latency_ms: Array, color: str = WAVE, marker: str = "."
 ) -> None:
-    """A mark and the wave's name on the waveform [T] at each of the latencies [3]."""
+    """Mark the latencies [3] on the waveform [T], with the names of the waves."""
     _mark_family(axis, times_ms, waveform_uv[None], latency_ms[None], color, marker, size=5)
 
 
@@ -277,10 +293,10 @@ def _mark_family(
     marker: str = ".",
     size: float = 3,
 ) -> None:
-    """A mark on each waveform [N, T] at each of its latencies [N, 3], and the wave's name above them, once."""
+    """Mark the latencies [N, 3] on the waveforms [N, T], with the name of each wave once above the marks."""
     named: list[tuple[float, float]] = []
     for wave, at_ms in zip(WAVES, latency_ms.T, strict=True):
-        shown = np.flatnonzero((at_ms >= times_ms[0]) & (at_ms <= times_ms[-1]))  # not NaN
+        shown = np.flatnonzero((at_ms >= times_ms[0]) & (at_ms <= times_ms[-1]))  # False for NaN
         if not len(shown):
             continue
         heights = [float(np.interp(at_ms[row], times_ms, waveforms_uv[row])) for row in shown]
@@ -292,7 +308,7 @@ def _mark_family(
         axis.annotate(
             wave,
             place,
-            xytext=(0, 4 + 11 * len(close)),  # above the names that it would hide
+            xytext=(0, 4 + 11 * len(close)),  # above the names that it would overlap
             textcoords="offset points",
             fontsize=SMALL,
             ha="center",

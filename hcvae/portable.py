@@ -1,8 +1,8 @@
-"""A model in physical units as networks of plain tensors, for runtimes that know neither tables nor bundles.
+"""A model as networks of plain tensors in physical units, for runtimes without tables and bundles.
 
-Where `hcvae` refuses a condition that no training row had, these networks answer NaN.
+Where `hcvae` refuses a condition that no training row had, these networks return NaN.
 
-Legend: B batch, T samples, C columns of the condition, S encoded static parameters, K categories, D dimensions of a
+Shapes: B batch, T samples, C columns of the condition, S encoded static parameters, K categories, D dimensions of a
 latent.
 """
 
@@ -17,9 +17,9 @@ from hcvae.peaks import valid_waves
 
 
 class ConditionEncoder(nn.Module):
-    """Encodes conditions [B, C]: a number in its own unit, a category as its position in the column's list, NaN: null.
+    """Encodes conditions [B, C]: numbers in their own units, categories as positions in the column's list, null as NaN.
 
-    The normalisation group is read off the condition, too.
+    The condition also gives the normalisation group.
     """
 
     scales: Tensor
@@ -31,12 +31,13 @@ class ConditionEncoder(nn.Module):
         self.group_by = preprocessing.signal.group_by
         groups = preprocessing.signal.groups
         names = next((column.categories for column in self.columns if column.name == self.group_by), ("",))
-        scales = [(groups[name].mean_uv, groups[name].std_uv) if name in groups else (0.0, 1.0) for name in names]
+        known = {name: (scale.mean_uv, scale.std_uv) for name, scale in groups.items()}
+        scales = [known.get(name, (0.0, 1.0)) for name in names]
         self.register_buffer("scales", torch.tensor(scales, dtype=torch.float32))  # [K, 2]
         self.register_buffer("in_group", torch.tensor([name in groups for name in names]))  # [K]
 
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Static parameters [B, S], mean and scale of the waveforms in uV [B, 1], and which rows are known [B, 1]."""
+        """Return static parameters [B, S], mean and scale in uV [B, 1], and whether the condition is known [B, 1]."""
         known = torch.ones_like(condition[:, :1], dtype=torch.bool)
         group = known
         encoded: list[Tensor] = []
@@ -46,7 +47,8 @@ class ConditionEncoder(nn.Module):
                 hits = value == torch.arange(len(column.categories), dtype=value.dtype)
                 encoded.append(hits.to(value.dtype))
                 seen = hits.any(dim=1, keepdim=True)
-                group = hits & self.in_group if column.name == self.group_by else group
+                if column.name == self.group_by:
+                    group = hits & self.in_group
             else:
                 seen = self._number(column, value, encoded)
             if column.has_nulls:
@@ -66,23 +68,25 @@ class ConditionEncoder(nn.Module):
 
 
 class PortableEncoder(nn.Module):
-    """signal [B, T] in uV and condition [B, C] to mean and log-variance [B, D] of each latent, as `output_names`."""
+    """Maps signal [B, T] in uV and condition [B, C] to the mean and log-variance [B, D] of each latent."""
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
-        self.model, self.condition = bundle.model, ConditionEncoder(bundle.preprocessing)
-        blocks = bundle.model.latent_dims
-        self.output_names = [f"{name}_{block}" for block in blocks for name in ("mu", "logvar")]
+        self.model = bundle.model
+        self.condition = ConditionEncoder(bundle.preprocessing)
+        self.output_names: list[str] = []
+        for block in bundle.model.latent_dims:
+            self.output_names += [f"mu_{block}", f"logvar_{block}"]
 
     def forward(self, signal: Tensor, condition: Tensor) -> tuple[Tensor, ...]:
-        """The outputs, NaN in rows whose condition is not known."""
+        """Return the outputs, NaN in rows whose condition is not known."""
         static, mean, std, known = self.condition(condition)
         posterior = self.model.encode((signal - mean) / std, static)
-        return tuple(_only(known, posterior[name]) for name in self.output_names)
+        return tuple(_nan_unless(known, posterior[name]) for name in self.output_names)
 
 
 class PortablePrior(nn.Module):
-    """condition [B, C] and standard-normal noise [B, D] for each latent to the latents [B, D] that `sample` draws."""
+    """Maps condition [B, C] and standard-normal noise [B, D] of each latent to a sample of that latent [B, D]."""
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
@@ -91,15 +95,16 @@ class PortablePrior(nn.Module):
         self.output_names = _latents(bundle.model)
 
     def forward(self, condition: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
-        """The latents, NaN in rows whose condition is not known."""
+        """Return the latents, NaN in rows whose condition is not known."""
         static, _, _, known = self.condition(condition)
-        return tuple(_only(known, prior(static, drawn)) for prior, drawn in zip(self.priors, noise, strict=True))
+        latents = [prior(static, values) for prior, values in zip(self.priors, noise, strict=True)]
+        return tuple(_nan_unless(known, values) for values in latents)
 
 
 class PortableDecoder(nn.Module):
-    """condition [B, C] and each latent [B, D] to signal [B, T] in uV, static [B, S] and, where there are, peaks [B, 6].
+    """Maps condition [B, C] and latents [B, D] to signal [B, T] in uV, static [B, S] and, if predicted, peaks [B, 6].
 
-    static: numbers in their own units, then scores of categories and of null, as `StaticEncoder.names` calls them.
+    static: numbers in their own units, scores of categories and of null, in the order of `StaticEncoder.names`.
     peaks: latency of waves I, III, V in ms, then their amplitude in uV; NaN for a wave that is not valid.
     """
 
@@ -108,32 +113,33 @@ class PortableDecoder(nn.Module):
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
-        preprocessing = self.preprocessing = bundle.preprocessing
-        self.model, self.condition = bundle.model, ConditionEncoder(preprocessing)
+        preprocessing = bundle.preprocessing
+        self.preprocessing = preprocessing
+        self.model = bundle.model
+        self.condition = ConditionEncoder(preprocessing)
         self.inputs = _latents(bundle.model)
         self.has_peaks = bundle.config.model.predict_peaks and bundle.config.model.model_type == "hierarchical"
-        self.output_names = ["signal", "static", *(["peaks"] if self.has_peaks else [])]
-        units = {
-            column.name: (column.mean, column.std)
-            for column in preprocessing.static.columns
-            if column.kind == "number"  # the encoded number bears the column's name
-        }
+        self.output_names = ["signal", "static"]
+        if self.has_peaks:
+            self.output_names.append("peaks")
+        numbers = [column for column in preprocessing.static.columns if column.kind == "number"]
+        units = {column.name: (column.mean, column.std) for column in numbers}
         shifts = torch.tensor([units.get(name, (0.0, 1.0)) for name in preprocessing.static.names], dtype=torch.float32)
         self.register_buffer("shift", shifts[:, 0])
         self.register_buffer("scale", shifts[:, 1])
 
     def forward(self, condition: Tensor, *latents: Tensor) -> tuple[Tensor, ...]:
-        """The outputs, NaN in rows whose condition is not known."""
+        """Return the outputs, NaN in rows whose condition is not known."""
         static, mean, std, known = self.condition(condition)
         decoded = self.model.decode(**dict(zip(self.inputs, latents, strict=True)), static_params=static)
         outputs = [
-            _only(known, decoded["recon_signal"] * std + mean),
-            _only(known, decoded["recon_static_params"] * self.scale + self.shift),
+            _nan_unless(known, decoded["recon_signal"] * std + mean),
+            _nan_unless(known, decoded["recon_static_params"] * self.scale + self.shift),
         ]
         if self.has_peaks:
             peaks = decoded["predicted_peaks"]
             valid = valid_waves(peaks, self.preprocessing).repeat(1, 2)
-            outputs.append(_only(known & valid, peaks))
+            outputs.append(_nan_unless(known & valid, peaks))
         return tuple(outputs)
 
 
@@ -141,5 +147,5 @@ def _latents(model: Model) -> list[str]:
     return [f"z_{block}" for block in model.latent_dims]
 
 
-def _only(known: Tensor, values: Tensor) -> Tensor:
+def _nan_unless(known: Tensor, values: Tensor) -> Tensor:
     return torch.where(known, values, torch.full_like(values, torch.nan))

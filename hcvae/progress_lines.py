@@ -1,4 +1,4 @@
-"""Signs of life of a long command in the log of a job, where no terminal shows a progress bar."""
+"""Progress of a long command as log lines, where no terminal shows a progress bar."""
 
 import threading
 import time
@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from rich.console import Console
 
 INTERVAL_S = 60.0
-"""Between two lines."""
+"""Time between two lines."""
 
 
 @contextmanager
 def line_a_minute(console: Console, text: Callable[[], str]) -> Iterator[None]:
-    """Print `text()` and the time elapsed every `INTERVAL_S` seconds, unless `console` is a terminal."""
+    """Print `text()` and the elapsed time every `INTERVAL_S` seconds, unless `console` is a terminal."""
     if console.is_terminal:
         yield
         return
-    started, ended = time.monotonic(), threading.Event()
+    started = time.monotonic()
+    ended = threading.Event()
 
     def repeat() -> None:
         while not ended.wait(INTERVAL_S):
@@ -34,7 +35,7 @@ def line_a_minute(console: Console, text: Callable[[], str]) -> Iterator[None]:
 
 
 def clock(seconds: float | None) -> str:
-    """A duration as h:mm:ss."""
+    """Format a duration as h:mm:ss."""
     if seconds is None:
         return "-:--:--"
     minutes, second = divmod(round(seconds), 60)

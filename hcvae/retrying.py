@@ -1,4 +1,4 @@
-"""Storage that refuses for a while, such as a full disk, is waited for."""
+"""Retries of writes that fail temporarily, for example on a full disk."""
 
 import logging
 import time
@@ -10,22 +10,23 @@ from safetensors import SafetensorError
 from hcvae.errors import StorageError
 
 RETRY_FOR_S = 300.0
-"""How long a disk, or a database, that refuses is tried again."""
+"""How long a failing operation is retried."""
 RETRY_EVERY_S = 1.0
 DISK_FAULTS = (OSError, SafetensorError)
-"""What a disk that is full, or a folder that somebody deletes, raises; safetensors has its own error."""
+"""Errors of a full disk or a deleted folder; safetensors has its own."""
 
 logger = logging.getLogger("hcvae")
 Result = TypeVar("Result")
 
 
 def retry(action: Callable[[], Result], what: str, faults: tuple[type[Exception], ...] = DISK_FAULTS) -> Result:
-    """Do what may be refused for a while, with a warning at the first refusal; `action` may be begun several times.
+    """Call `action` until it succeeds, with a warning at the first failure.
 
     Raises:
-        StorageError: `what` is still refused after `RETRY_FOR_S` seconds.
+        StorageError: it still fails after `RETRY_FOR_S` seconds; the message starts with `what`.
     """
-    deadline, told = time.monotonic() + RETRY_FOR_S, False
+    deadline = time.monotonic() + RETRY_FOR_S
+    has_warned = False
     while True:
         try:
             return action()
@@ -33,11 +34,11 @@ def retry(action: Callable[[], Result], what: str, faults: tuple[type[Exception]
             reason = f"{what}: {_first_cause(error)}"
             if time.monotonic() > deadline:
                 raise StorageError(
-                    f"{reason}; tried for {RETRY_FOR_S:.0f} s; once that is mended, the same command goes on"
+                    f"{reason}; retried for {RETRY_FOR_S:.0f} s; once this is fixed, the same command continues"
                 ) from error
-        if not told:
-            logger.warning("%s; tried again for up to %.0f s", reason, RETRY_FOR_S)
-            told = True
+        if not has_warned:
+            logger.warning("%s; retrying for up to %.0f s", reason, RETRY_FOR_S)
+            has_warned = True
         time.sleep(RETRY_EVERY_S)
 
 

@@ -1,11 +1,10 @@
-"""Folders on this machine or in an object store: on any file system that pyarrow knows.
+"""Folders on this machine or in an object store: on any file system that pyarrow supports.
 
-On a disk a folder becomes whole by a rename. An object store cannot rename one: there a marker, written last, says that
-it is whole and which files it has. A folder without it is not there for a reader.
+On a disk, a folder is written under a temporary name and renamed. An object store cannot rename a folder: there a
+marker file, written last, lists the files of a complete folder. Readers ignore a folder without it.
 """
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,18 +18,22 @@ import pyarrow as pa
 import pyarrow.fs
 from pydantic import TypeAdapter, ValidationError
 
+from hcvae.atomic import new_folder, renamed_file, temporary_path
 from hcvae.errors import UserError
-from hcvae.validation import SECRET_ADVICE, shortened, shows_secret
+from hcvae.locations import absolute, is_uri
+from hcvae.validation import shortened
 
 MARKER = ".complete.json"
-"""Written last into a folder of an object store; it holds the size of each file, by its path in the folder."""
+"""Written last into a folder of an object store: the size of each file, by its path in the folder."""
 MAX_MARKER_BYTES = 2**20
-"""Of a marker; a folder of ours has ten files."""
+"""A larger marker is not read to its end; our folders have about ten files."""
+COPY_BYTES = 2**22
+"""Block size of a download."""
 
 
 @dataclass(frozen=True)
 class StoragePath:
-    """A file or a folder; nothing says whether it exists."""
+    """The location of a file or folder, which need not exist."""
 
     root: str
     """An absolute path, or a URI such as s3://bucket/studies?region=eu-central-1."""
@@ -39,62 +42,60 @@ class StoragePath:
 
     @classmethod
     def of(cls, where: "str | Path | StoragePath") -> "StoragePath":
-        """The place that a path or URI names. Nothing is asked of a file system.
+        """Parse a path or URI. No file system is accessed.
 
         >>> study = StoragePath.of("s3://bucket/studies?region=eu-central-1") / "one"
         >>> str(study), study.name, study.is_local
         ('s3://bucket/studies/one?region=eu-central-1', 'one', False)
 
         Raises:
-            UserError: a URI holds a secret; it is not repeated.
+            UserError: a URI holds a secret; the message does not repeat it.
         """
         if isinstance(where, StoragePath):
             return where
-        if not is_uri(where):
-            return cls(str(Path(os.path.expanduser(where)).absolute()))  # unlike Path's it accepts an unknown ~user
-        if shows_secret(str(where)):
-            raise UserError(f"{str(where).partition('://')[0]}://...: {SECRET_ADVICE}")
-        return cls(str(where))
+        return cls(absolute(where))
 
     @property
     def is_local(self) -> bool:
-        """Whether it lies on a disk that this machine sees as its own."""
+        """Whether this is a path on this machine, not a URI."""
         return not is_uri(self.root)
 
     @property
     def path(self) -> Path:
-        """As a path of this machine.
+        """The local path.
 
         Raises:
-            ValueError: it lies in an object store.
+            ValueError: it is in an object store.
         """
         if not self.is_local:
-            raise ValueError(f"{self}: is no path of this machine")
+            raise ValueError(f"{self}: is not a path on this machine")
         return Path(self.root)
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
+        """The last component of the path."""
         return str(self).partition("?")[0].rstrip("/").rpartition("/")[2]
 
     @property
     def file_system(self) -> pa.fs.FileSystem:
-        """The file system that it lies in.
+        """The pyarrow file system.
 
         Raises:
-            UserError: pyarrow knows none for such a URI.
-            OSError: an object store does not answer.
+            UserError: pyarrow supports no such URI.
+            OSError: the object store does not answer.
         """
         return _connect(self.root)[0]
 
     @property
     def key(self) -> str:
-        """Its path in `file_system`."""
-        return "/".join(filter(None, (_connect(self.root)[1], self.inside)))
+        """The path within `file_system`."""
+        return _joined(_connect(self.root)[1], self.inside)
 
     def __str__(self) -> str:
-        address, question, options = self.root.partition("?") if not self.is_local else (self.root, "", "")
-        return "/".join(filter(None, (address.rstrip("/"), self.inside))) + question + options
+        if self.is_local:
+            return self.root
+        address, question, options = self.root.partition("?")
+        return _joined(address.rstrip("/"), self.inside) + question + options
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -102,94 +103,87 @@ class StoragePath:
     def __truediv__(self, name: str) -> "StoragePath":
         if self.is_local:
             return StoragePath(str(self.path / name))
-        return StoragePath(self.root, "/".join(filter(None, (self.inside, name))))
+        return StoragePath(self.root, _joined(self.inside, name))
 
     def is_file(self) -> bool:
-        """Whether a file is here."""
+        """Whether a file exists here."""
         return bool(self.file_system.get_file_info(self.key).type == pa.fs.FileType.File)
 
-    def is_whole(self) -> bool:
-        """Whether a folder is here, complete."""
+    def is_complete(self) -> bool:
+        """Whether a complete folder exists here."""
         return self.path.is_dir() if self.is_local else (self / MARKER).is_file()
 
     def is_same(self, other: "StoragePath") -> bool:
-        """Whether both are one file or folder, perhaps in two spellings, such as through a link."""
+        """Whether both are the same file or folder, for example through a link."""
         if self.is_local and other.is_local and self.path.exists() and other.path.exists():
             return self.path.samefile(other.path)
         return self == other
 
-    def names(self) -> list[str]:
-        """Names of what lies in this folder, sorted; none where there is no folder."""
+    def listdir(self) -> list[str]:
+        """Return the sorted names of the entries of this folder; empty if there is no folder."""
         selector = pa.fs.FileSelector(self.key, allow_not_found=True)
         return sorted(info.base_name for info in self.file_system.get_file_info(selector) if info.base_name)
 
     def open(self) -> IO[bytes]:
-        """This file, to be read from its beginning.
+        """Open this file for reading.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the file does not exist.
         """
         stream: IO[bytes] = self.file_system.open_input_stream(self.key)
         return stream
 
     def read_text(self) -> str:
-        """The content of this file.
+        """Return the content of this file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: the file does not exist.
         """
         with self.open() as stream:
             return stream.read().decode()
 
     def write(self, content: bytes) -> None:
-        """Write this file: a reader sees the old one or the new one. Folders above it are made."""
+        """Write this file atomically, and make the folders above it."""
         if not self.is_local:
             with self.file_system.open_output_stream(self.key) as stream:
                 stream.write(content)
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary(self.path)
-        temporary.write_bytes(content)
-        os.replace(temporary, self.path)
+        with renamed_file(self.path) as temporary:
+            temporary.write_bytes(content)
 
-    def put(self, folder: Path) -> None:
-        """Copy a local folder here, in place of what is here: whole, or not there."""
+    def upload(self, folder: Path) -> None:
+        """Replace what is here by a copy of the local `folder`, complete or not at all."""
         self.remove()
         if self.is_local:
-            _copied(folder, self.path)
+            _copy_folder(folder, self.path)
             return
         pa.fs.copy_files(str(folder), self.key, destination_filesystem=self.file_system)
-        self._mark()
+        self._write_marker()
 
     def fetch(self, target: Path) -> None:
-        """Copy this folder to the local folder `target`, which must not exist yet: whole, or not there.
+        """Copy this folder to the local folder `target`, which must not exist yet, complete or not at all.
 
         Raises:
-            FileNotFoundError: there is no whole folder here, or it was removed meanwhile.
-            UserError: its marker names files elsewhere.
+            FileNotFoundError: there is no complete folder here, or it was removed meanwhile.
+            UserError: the marker names files outside the folder.
         """
         if self.is_local:
-            _copied(self.path, target)
+            _copy_folder(self.path, target)
             return
-        files = self._marked()
-        temporary = _temporary(target)
-        try:
-            for name in files:
-                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-                with (self / name).open() as source, (temporary / name).open("wb") as copy:
-                    shutil.copyfileobj(source, copy, 2**22)
-            if {name: (temporary / name).stat().st_size for name in files} != files:
-                raise FileNotFoundError(f"{self}: files have changed while they were read")
-            temporary.rename(target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        sizes = self._read_marker()
+        with new_folder(target) as temporary:
+            for name in sizes:
+                self._download(name, temporary / name)
+            if {name: (temporary / name).stat().st_size for name in sizes} != sizes:
+                raise FileNotFoundError(f"{self}: its files changed while they were read")
 
     @contextmanager
     def fetched(self) -> Iterator[Path]:
-        """This folder as a local one: itself, or a copy for the time being.
+        """Yield this folder as a local one: itself, or a temporary copy.
 
         Raises:
-            FileNotFoundError: as `fetch`.
+            FileNotFoundError: see `fetch`.
         """
         if self.is_local:
             yield self.path
@@ -199,54 +193,66 @@ class StoragePath:
             yield Path(temporary) / self.name
 
     def move(self, target: "StoragePath") -> None:
-        """Move this folder to `target`, of the same file system, where nothing is: whole, or not there."""
+        """Move this folder to `target`, which must not exist, in the same file system, complete or not at all."""
         if self.is_local:
             target.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.rename(target.path)
             return
-        for name in self._marked():
+        for name in self._read_marker():
             self.file_system.copy_file((self / name).key, (target / name).key)
-        target._mark()
+        target._write_marker()
         self.remove()
 
     def remove(self) -> None:
-        """Remove the file or folder that is here; first of all it is no longer seen."""
+        """Remove the file or folder that is here, if any; a folder is hidden from readers first."""
         if not self.is_local:
-            delete_file, delete_folder = self.file_system.delete_file, self.file_system.delete_dir
-            steps = [(delete_file, self)] if self.is_file() else [(delete_file, self / MARKER), (delete_folder, self)]
-            for delete, place in steps:
-                with suppress(FileNotFoundError):
-                    delete(place.key)
+            self._remove_object()
         elif self.path.is_dir():
-            hidden = self.path.rename(_temporary(self.path))
+            hidden = self.path.rename(temporary_path(self.path))
             shutil.rmtree(hidden)
         else:
             self.path.unlink(missing_ok=True)
 
-    def _marked(self) -> dict[str, int]:
-        """The size of each file of this folder by its path in it, from the marker, which anybody may have written."""
+    def _remove_object(self) -> None:
+        if self.is_file():
+            with suppress(FileNotFoundError):
+                self.file_system.delete_file(self.key)
+            return
+        with suppress(FileNotFoundError):
+            self.file_system.delete_file((self / MARKER).key)
+        with suppress(FileNotFoundError):
+            self.file_system.delete_dir(self.key)
+
+    def _download(self, name: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (self / name).open() as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, COPY_BYTES)
+
+    def _read_marker(self) -> dict[str, int]:
+        """Return the size of each file by its path in this folder, checked: anybody may have written the marker."""
         marker = self / MARKER
         with marker.open() as stream:
             content = stream.read(MAX_MARKER_BYTES)
         try:
-            files = TypeAdapter(dict[str, int]).validate_json(content, strict=True)
+            sizes = TypeAdapter(dict[str, int]).validate_json(content, strict=True)
         except ValidationError as error:
-            raise UserError(f"{marker}: must name files with their sizes; this folder is none of ours") from error
-        for name in files:
+            raise UserError(f"{marker}: must list files with their sizes; hcvae did not write this folder") from error
+        for name in sizes:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
-                raise UserError(f"{marker}: names {shortened(repr(name))}, but must name files in its folder")
-        return files
+                raise UserError(f"{marker}: lists {shortened(repr(name))}, but must list files in its folder")
+        return sizes
 
-    def _mark(self) -> None:
-        found = self.file_system.get_file_info(pa.fs.FileSelector(self.key, recursive=True))
-        files = {info.path[len(self.key) + 1 :]: info.size for info in found if info.type == pa.fs.FileType.File}
-        (self / MARKER).write(json.dumps(files).encode())
+    def _write_marker(self) -> None:
+        sizes: dict[str, int] = {}
+        for info in self.file_system.get_file_info(pa.fs.FileSelector(self.key, recursive=True)):
+            if info.type == pa.fs.FileType.File:
+                sizes[info.path[len(self.key) + 1 :]] = info.size
+        (self / MARKER).write(json.dumps(sizes).encode())
 
 
-def is_uri(where: object) -> bool:
-    """Whether `where` names another file system than this machine's."""
-    return "://" in str(where)
+def _joined(*parts: str) -> str:
+    return "/".join(part for part in parts if part)
 
 
 @lru_cache
@@ -260,19 +266,10 @@ def _connect(root: str) -> tuple[pa.fs.FileSystem, str]:
     return file_system, path.rstrip("/")
 
 
-def _copied(source: Path, target: Path) -> None:
-    temporary = _temporary(target)
-    try:
-        temporary.mkdir()
-        for name in [path.relative_to(source) for path in source.rglob("*") if path.is_file()]:
-            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / name, temporary / name)
-        source.stat()  # its names were read one by one: of a folder that is removed meanwhile, some
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _temporary(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _copy_folder(source: Path, target: Path) -> None:
+    with new_folder(target) as temporary:
+        for path in [path for path in source.rglob("*") if path.is_file()]:
+            copy = temporary / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        source.stat()  # it raises if the folder was removed meanwhile, of which rglob lists only a part

@@ -1,19 +1,24 @@
-"""Help for a misspelt name."""
+"""Suggestions for misspelt names."""
 
 import difflib
 from collections.abc import Sequence
 
+MAX_SUGGESTED = 3
+MAX_LISTED = 12
+
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """The end of an error message: the nearest of the `known` names, or all of them where they are few.
+    """Return the end of an error message: the names most like `word`, or all `known` names if they are few.
 
-    Names of which `word` is a part or the beginning, such as level of stimulus_level_db, come before those that are
-    spelt alike.
+    Names that contain `word` as a part or prefix, as stimulus_level_db contains level, come before similar spellings.
     """
-    longer = [name for name in known if len(word) > 3 and name.startswith(word)]
-    if parts := list(dict.fromkeys([*longer, *(name for name in known if word.lower() in name.split("_"))])):
-        return f"; did you mean {' or '.join(map(repr, parts[:3]))}?"
-    close = difflib.get_close_matches(word, known, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known are {', '.join(known)}" if 0 < len(known) <= 12 else ""
+    prefixed = [name for name in known if len(word) > 3 and name.startswith(word)]
+    containing = [name for name in known if word.lower() in name.split("_")]
+    candidates = list(dict.fromkeys([*prefixed, *containing]))[:MAX_SUGGESTED]
+    if not candidates:
+        candidates = difflib.get_close_matches(word, known, n=1)
+    if candidates:
+        return f"; did you mean {' or '.join(map(repr, candidates))}?"
+    if 0 < len(known) <= MAX_LISTED:
+        return f"; must be one of {', '.join(known)}"
+    return ""

@@ -1,7 +1,7 @@
-"""Tables for terminals of any width: nothing is elided.
+"""Tables for terminals of any width, without elision.
 
-Words are wrapped at spaces, `_` and `/`, numbers are never broken, and columns that find no room beside the others
-follow below them, next to the first column again.
+Text wraps at spaces, `_` and `/`, numbers are never broken, and columns that do not fit beside the others follow below
+them, next to a repeated first column.
 """
 
 import re
@@ -16,21 +16,21 @@ from rich.text import Text
 
 GAP = 2
 MAX_PIECE = 24
-"""Longer words, such as hashes, are broken where a column is too narrow for them."""
+"""Longer words, such as hashes, are broken in a column that is too narrow."""
 PIECE = re.compile(r"\s*\S+?(?:_+|(?<!\d)/+|(?=\s)|$)")
 NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?|nan|-|", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class TerminalTable:
-    """A table whose first column identifies the row. Rich prints it; all texts are plain, without markup."""
+    """A table whose first column identifies the row. Rich prints it; all text is plain, without markup."""
 
     title: str
     headers: Sequence[str]
     rows: list[Sequence[str]] = field(default_factory=list)
-    """Cells; a row of a single cell heads a section."""
+    """Cells; a row of a single cell is the heading of a section."""
     caption: str = ""
-    """Below the table."""
+    """Text below the table."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         yield ""
@@ -40,17 +40,17 @@ class TerminalTable:
             yield wrapped(self.caption, options.max_width, "italic")
 
     def _blocks(self, width: int) -> Iterator[list[int]]:
-        """Columns that fit beside each other, the first one in each block."""
+        """Yield the columns that fit beside each other, each time with the first one."""
         block = [0]
         for column in range(1, len(self.headers)):
-            if len(block) > 1 and self._least([*block, column]) > width:
+            if len(block) > 1 and self._min_width([*block, column]) > width:
                 yield block
                 block = [0]
             block.append(column)
         yield block
 
-    def _least(self, columns: Sequence[int]) -> int:
-        return sum(self._word(column) for column in columns) + GAP * (len(columns) - 1)
+    def _min_width(self, columns: Sequence[int]) -> int:
+        return sum(self._longest_word(column) for column in columns) + GAP * (len(columns) - 1)
 
     def _table(self, columns: Sequence[int], width: int, title: str | None) -> Table:
         table = Table(
@@ -76,32 +76,36 @@ class TerminalTable:
         return table
 
     def _widths(self, columns: Sequence[int], width: int) -> list[int]:
-        """As wide as the texts are, or else as the largest limit allows that lets all fit."""
+        """Return the width of each column: that of its text, under the largest limit at which all fit."""
         room = width - GAP * (len(columns) - 1)
-        least, most = [self._word(column) for column in columns], [self._line(column) for column in columns]
-        for limit in range(max(most), 0, -1):
-            widths = [max(low, min(high, limit)) for low, high in zip(least, most, strict=True)]
+        lowest = [self._longest_word(column) for column in columns]
+        highest = [self._longest_line(column) for column in columns]
+        for limit in range(max(highest), 0, -1):
+            widths = [max(low, min(high, limit)) for low, high in zip(lowest, highest, strict=True)]
             if sum(widths) <= room:
                 return widths
-        return [max(1, low * room // max(1, sum(least))) for low in least]  # a terminal narrower than the words
+        return [max(1, low * room // max(1, sum(lowest))) for low in lowest]  # a terminal narrower than the words
 
     def _cells(self, column: int) -> list[str]:
         return [row[column] for row in self.rows if len(row) > 1]
 
     def _texts(self, column: int) -> list[str]:
-        sections = [row[0] for row in self.rows if len(row) == 1] if column == 0 else []
-        return [self.headers[column], *sections, *self._cells(column)]
+        texts = [self.headers[column], *self._cells(column)]
+        if column == 0:
+            texts += [row[0] for row in self.rows if len(row) == 1]
+        return texts
 
-    def _word(self, column: int) -> int:
-        words = (cell_len(piece.strip()) for text in self._texts(column) for piece in PIECE.findall(text))
-        return max(1, min(MAX_PIECE, max(words, default=1)))
+    def _longest_word(self, column: int) -> int:
+        pieces = PIECE.findall("\n".join(self._texts(column)))
+        longest = max((cell_len(piece.strip()) for piece in pieces), default=1)
+        return max(1, min(MAX_PIECE, longest))
 
-    def _line(self, column: int) -> int:
+    def _longest_line(self, column: int) -> int:
         return max(1, *(cell_len(text) for text in self._texts(column)))
 
 
 def wrapped(text: str, width: int, style: str = "") -> Text:
-    """`text` in lines of `width` cells; a word that is longer stays whole, for the terminal to fold."""
+    """Wrap `text` in lines of `width` cells; a longer word is left to the terminal to fold."""
     lines = [""]
     for piece in PIECE.findall(text):
         if lines[-1] and cell_len(lines[-1] + piece) > width:

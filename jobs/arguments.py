@@ -10,7 +10,7 @@ from typing import Any
 
 from hcvae import command_line
 from hcvae.errors import UserError
-from hcvae.storage import is_uri
+from hcvae.locations import is_uri
 
 CONFIG_HELP = (
     "JSON configuration file; options on the command line override its keys. Its input paths (data.tables, "
@@ -74,11 +74,11 @@ def begin(line: str, tables: Sequence[str] = (), *, ray: bool) -> None:
         UserError: a file of `tables` is no Parquet file, or `ray` is wanted and RAY_ADDRESS names no cluster.
         ModuleNotFoundError: `ray` is wanted and not installed.
     """
-    from hcvae.data.table import opened
+    from hcvae.data.table import open_parquet
     from tune.placement.ray_environment import check_head, cluster_address
 
     for table in tables:
-        with opened(table):
+        with open_parquet(table):
             pass
     if ray and find_spec("ray") is None:
         raise ModuleNotFoundError("No module named 'ray'", name="ray")

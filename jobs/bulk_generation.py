@@ -6,7 +6,6 @@ what was there before.
 Legend: P parts.
 """
 
-import hashlib
 import json
 import logging
 import math
@@ -24,6 +23,7 @@ import torch
 
 import hcvae
 from hcvae.data.preprocessing import ConditionValue
+from hcvae.digests import sha256_of_stream
 from hcvae.errors import UserError
 from hcvae.generation import generate
 from hcvae.storage import StoragePath
@@ -58,7 +58,7 @@ class Order:
     def manifest(self) -> dict[str, Any]:
         """All that the bytes of the files depend on, as JSON."""
         with (StoragePath.of(self.bundle) / "model.safetensors").open() as file:
-            weights = hashlib.sha256(file.read()).hexdigest()
+            weights = sha256_of_stream(file)
         wanted = {name: value for name, value in asdict(self).items() if name != "bundle"}
         versions = {"hcvae": hcvae.__version__, "torch": torch.__version__, "pyarrow": version("pyarrow")}
         content = {"model_sha256": weights, **wanted, "versions": versions}
@@ -71,7 +71,7 @@ def begin(order: Order, out: StoragePath) -> list[dict[str, int]]:
     Raises:
         UserError: `out` holds something else, or was begun with another order; the difference is named.
     """
-    wanted, manifest, there = order.manifest(), out / MANIFEST, set(out.names())
+    wanted, manifest, there = order.manifest(), out / MANIFEST, set(out.listdir())
     if MANIFEST in there:
         begun = json.loads(manifest.read_text())
         changed = sorted(name for name in wanted.keys() | begun.keys() if wanted.get(name) != begun.get(name))
@@ -124,7 +124,7 @@ class _Writer:
 
 def rows_of(out: StoragePath) -> int:
     """Waveforms in the files of `out`, by their footers."""
-    files = [out / name for name in out.names() if name.startswith("part-")]
+    files = [out / name for name in out.listdir() if name.startswith("part-")]
     return sum(pq.read_metadata(file.key, filesystem=file.file_system).num_rows for file in files)
 
 

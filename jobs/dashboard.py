@@ -33,7 +33,7 @@ class DashboardCommand(command_line.Command):
     """Folder of the study, a path or a URI."""
     port: int = Field(0, ge=0, le=65535)
     """Port of the dashboard; 0 takes a free one."""
-    tensorboard_port: int = Field(0, ge=0, le=65535, validation_alias="tensorboard-port")
+    tensorboard_port: int = Field(0, ge=0, le=65535)
     """Port of TensorBoard; 0 takes a free one."""
 
 
@@ -73,7 +73,7 @@ def _trainings(folder: "StudyFolder") -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="hcvae-dashboard-") as temporary:
         for events in _events_of(folder):
-            if events.is_whole():
+            if events.is_complete():
                 events.fetch(Path(temporary, *events.key.split("/")[-4:]))
         yield Path(temporary)
 
@@ -82,9 +82,9 @@ def _events_of(folder: "StudyFolder") -> "Iterator[StoragePath]":
     """Where events lie, or lay in earlier versions."""
     from tune.study.folder import TENSORBOARD
 
-    yield from (folder.tensorboard / name for name in folder.tensorboard.names())
-    for number in folder.trials.names():
-        yield from (folder.trials / number / attempt / TENSORBOARD for attempt in (folder.trials / number).names())
+    yield from (folder.tensorboard / name for name in folder.tensorboard.listdir())
+    for number in folder.trials.listdir():
+        yield from (folder.trials / number / attempt / TENSORBOARD for attempt in (folder.trials / number).listdir())
 
 
 def _start_tensorboard(trainings: Path, port: int) -> str:

@@ -41,13 +41,13 @@ class GenerateCommand(command_line.Command):
     """Waveforms for each combination of conditions."""
     seed: int = Field(0, ge=0)
     """Seed; the same seed, bundle, conditions and versions give the same files."""
-    residual_noise: bool = Field(False, validation_alias="residual-noise")
+    residual_noise: bool = False
     """As averages of a recorder look; default: expected responses."""
-    rows_per_file: int = Field(5000, ge=1, le=1_000_000, validation_alias="rows-per-file")
+    rows_per_file: int = Field(5000, ge=1, le=1_000_000)
     """Waveforms of a file, which one worker draws at once."""
     workers: int | None = Field(None, ge=1)
     """Workers of one CPU each; default: as many as the cluster has CPUs."""
-    dry_run: bool = Field(False, validation_alias="dry-run")
+    dry_run: bool = False
     """Tell what would be generated; write nothing."""
 
 

@@ -36,13 +36,13 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
         *("search.storage", "search.study", "search.trials", "search.workers"),
     }
     config: str | None = Field(None, description=CONFIG_HELP)
-    dry_run: bool = Field(False, validation_alias="dry-run")
+    dry_run: bool = False
     """Print the resolved configuration and the plan, check everything, start nothing."""
-    log_json: bool = Field(False, validation_alias="log-json")
+    log_json: bool = False
     """Progress as one JSON object a line, for machines."""
-    wait_for_resources: bool = Field(False, validation_alias="wait-for-resources")
+    wait_for_resources: bool = False
     """Wait until the cluster has the workers and GPUs of a trial, instead of refusing to start."""
-    allow_change: bool = Field(False, validation_alias="allow-change")
+    allow_change: bool = False
     """Continue a study with another configuration or other data, and record the change in its study.json."""
 
 

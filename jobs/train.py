@@ -52,15 +52,15 @@ class TrainCommand(Config, command_line.Command):  # type: ignore[misc] # both c
     """Number of the trial."""
     workers: int = Field(1, ge=1)
     """Data-parallel workers; 2 or more train through Ray Train."""
-    cpus_per_worker: int = Field(1, ge=1, validation_alias="cpus-per-worker")
+    cpus_per_worker: int = Field(1, ge=1)
     """CPUs, and so threads, of each worker."""
-    gpus_per_worker: int = Field(0, ge=0, validation_alias="gpus-per-worker")
+    gpus_per_worker: int = Field(0, ge=0)
     """GPUs of each worker."""
-    dry_run: bool = Field(False, validation_alias="dry-run")
+    dry_run: bool = False
     """Print the resolved configuration, check everything, start nothing."""
-    log_json: bool = Field(False, validation_alias="log-json")
+    log_json: bool = False
     """Progress as one JSON object a line, for machines."""
-    wait_for_resources: bool = Field(False, validation_alias="wait-for-resources")
+    wait_for_resources: bool = False
     """Wait until the cluster has the workers and GPUs, instead of refusing to start."""
 
 

@@ -23,9 +23,9 @@ from hcvae.data.dataset import Dataset
 from hcvae.errors import UserError
 from hcvae.interruption import handlers_kept, in_main_thread, remembered_ctrl_c, sigterm_as_ctrl_c
 from hcvae.progress_lines import line_a_minute
+from hcvae.readiness import has_row_names, remedy
 from hcvae.storage import StoragePath
 from hcvae.training import preflight
-from hcvae.training.readiness import has_row_names, remedy
 from tune.config import SearchConfig
 from tune.early_stopping.actor import check_early_stopping, rungs, start_decisions
 from tune.internals.ray_internals import adapted_tune
@@ -222,7 +222,7 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
         # An actor may still write there for a moment: what is left is removed by the next process without company.
         with suppress(OSError):
             scratch.remove()
-            if not search.folder.scratch.names():
+            if not search.folder.scratch.listdir():
                 search.folder.scratch.remove()
     if searcher.running:
         raise KeyboardInterrupt  # SIGUSR1, at which Tune ends, too

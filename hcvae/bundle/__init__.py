@@ -1,4 +1,4 @@
-"""Model bundles: a folder that holds everything generation needs, and no pickle.
+"""Model bundles: folders with everything that generation needs, without pickle.
 
 model.safetensors  config.json  normalization.json  metrics.json  history.json  README.md
 """

@@ -1,4 +1,4 @@
-"""What a model bundle holds, in memory."""
+"""The contents of a model bundle in memory."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -12,43 +12,42 @@ from hcvae.described import Described
 from hcvae.models import Model
 
 History = list[dict[str, float | None]]
-"""The metrics of every epoch; None (null in JSON) where one is not finite."""
+"""The metrics of every epoch; None (null in JSON) where a value is not finite."""
 
 
 class Origin(Section):
-    """What config.json says beside the configuration."""
+    """The fields of config.json beside the configuration."""
 
     format_version: int
     """See `hcvae.bundle.versions`."""
     hcvae_version: str | None
-    """The hcvae that wrote the bundle; null: unknown."""
+    """Version of hcvae that wrote the bundle; null: unknown."""
     weights_sha256: str | None = Field(pattern="^[0-9a-f]{64}$")
-    """Digest of model.safetensors, so that a damaged copy is noticed; null: unknown."""
+    """Digest of model.safetensors, to detect a damaged copy; null: unknown."""
 
 
 @dataclass(frozen=True, repr=False)
 class Bundle(Described):
-    """A trained model with what is needed to use it."""
+    """A trained model with everything needed to use it."""
 
     model: Model
     """In eval mode, on the CPU."""
     config: Config
-    """The complete configuration that it was trained with."""
+    """The complete configuration of its training."""
     preprocessing: Preprocessing
     """Scales of the waveforms and encoding of the conditions."""
     metrics: dict[str, dict[str, float]]
-    """Metrics by part of the split, `validation` and `test`; `test_lower` and `test_upper` limit 95 % intervals."""
+    """Metrics by part of the split, `validation` and `test`; `test_lower` and `test_upper` bound 95 % intervals."""
     history: History
-    """Metrics of every epoch of its training."""
+    """Metrics of each epoch of its training."""
     path: str | None = None
-    """Where it was read; None: it was made in this process."""
+    """Where it was read; None: created in this process."""
 
     def facts(self) -> dict[str, object]:
-        """Where it is from, what model it holds, and how good that is."""
-        validation, preprocessing = self.metrics.get("validation", {}), self.preprocessing
-        scores: dict[str, object] = {
-            name: validation[name] for name in ("reconstruction_nmse", "disentanglement") if name in validation
-        }
+        """Return its origin, its model and the model's objectives."""
+        preprocessing = self.preprocessing
+        validation = self.metrics.get("validation", {})
+        objectives = ("reconstruction_nmse", "disentanglement")
         return {
             "path": self.path,
             "model": self.config.model.model_type,
@@ -57,14 +56,17 @@ class Bundle(Described):
             "samples": f"{preprocessing.signal_length} at {preprocessing.sampling_rate_hz:g} Hz",
             "conditions": ", ".join(column.name for column in preprocessing.static.columns),
             "epochs": len(self.history),
-            **scores,
+            **{name: validation[name] for name in objectives if name in validation},
         }
 
 
 def nonfinite_to_none(history: Iterable[Mapping[str, float | None]]) -> History:
-    """Return `history` with None in place of the numbers that JSON cannot hold."""
+    """Return `history` with None instead of the numbers that JSON cannot hold."""
+    finite: History = []
+    for epoch in history:
+        finite.append({name: _finite_or_none(value) for name, value in epoch.items()})
+    return finite
 
-    def number(value: float | None) -> float | None:
-        return value if value is not None and math.isfinite(value) else None
 
-    return [{name: number(value) for name, value in epoch.items()} for epoch in history]
+def _finite_or_none(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

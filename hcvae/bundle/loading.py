@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hcvae.bundle.contents import Bundle, Origin
-from hcvae.bundle.reading import read_numbers, read_object, read_weights, validated
+from hcvae.bundle.reading import read_history, read_metrics, read_object, read_weights, validated
 from hcvae.bundle.versions import bring_up_to_date
 from hcvae.config import Config
 from hcvae.data.preprocessing import Preprocessing
@@ -17,12 +17,12 @@ from hcvae.validation import shortened
 def load(path: str | Path | StoragePath) -> Bundle:
     """Read a model bundle from a folder of this machine or a URI such as s3://bucket/studies/nightly/best/trial-3.
 
-    A bundle may come from anywhere. Nothing is unpickled and no file outside the folder is read. Sizes, names, types
-    and shapes are checked before memory is taken, of which it never needs more than 1 GB. An older format version is
-    brought up to date.
+    A bundle may come from any source: nothing is unpickled and no file outside the folder is read. Sizes, names, types
+    and shapes are checked before memory is allocated, never more than 1 GB. Older format versions are brought up to
+    date.
 
     Raises:
-        UserError: something is missing, damaged, hostile, of a newer format version, or does not fit together.
+        UserError: something is missing, damaged, malicious, inconsistent, or of a newer format version.
     """
     place = StoragePath.of(path)
     if place.is_local:
@@ -33,21 +33,20 @@ def load(path: str | Path | StoragePath) -> Bundle:
         with place.fetched() as folder:
             return replace(_load(folder), path=str(place))
     except OSError as error:
-        raise UserError(f"{place}: no whole model bundle can be read here: {error}") from error
+        raise UserError(f"{place}: cannot read a complete model bundle here: {error}") from error
 
 
 def _load(folder: Path) -> Bundle:
-    content, normalization = read_object(folder, "config.json"), read_object(folder, "normalization.json")
+    content = read_object(folder, "config.json")
+    normalization = read_object(folder, "normalization.json")
     bring_up_to_date(folder, content, normalization)
     named = {name: content.pop(name) for name in Origin.model_fields if name in content}
     origin = validated(Origin, named, folder / "config.json")
     config = validated(Config, content, folder / "config.json")
     preprocessing = validated(Preprocessing, normalization, folder / "normalization.json")
     _check_fit(folder, config, preprocessing)
-    metrics, history = read_numbers(folder, "metrics.json", dict), read_numbers(folder, "history.json", list)
-    if not {"validation", "test"} <= metrics.keys():
-        found = shortened(str([*metrics]))
-        raise UserError(f"{folder / 'metrics.json'}: validation and test must stand there, but got {found}")
+    metrics = read_metrics(folder, "metrics.json")
+    history = read_history(folder, "history.json")
     try:
         model = outline(config.model)
     except UserError as error:
@@ -58,7 +57,7 @@ def _load(folder: Path) -> Bundle:
 
 
 def _check_fit(folder: Path, config: Config, preprocessing: Preprocessing) -> None:
-    """Refuse a configuration and a normalisation that are not of one model."""
+    """Refuse a configuration and a normalisation that belong to different models."""
     columns = tuple(column.name for column in preprocessing.static.columns)
     for name, configured, found in (
         ("model.static_dim", config.model.static_dim, preprocessing.static.dim),
@@ -69,6 +68,6 @@ def _check_fit(folder: Path, config: Config, preprocessing: Preprocessing) -> No
     ):
         if configured != found:
             raise UserError(
-                f"{folder}: {name}: config.json says {shortened(str(configured))}, "
+                f"{folder}: {name}: config.json has {shortened(str(configured))}, "
                 f"but normalization.json has {shortened(str(found))}"
             )

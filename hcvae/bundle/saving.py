@@ -7,11 +7,11 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 import hcvae
+from hcvae.atomic import atomic_folder
 from hcvae.bundle.contents import Bundle, Origin
 from hcvae.bundle.model_card import model_card
-from hcvae.bundle.reading import sha256_of
 from hcvae.bundle.versions import FORMAT_VERSION
-from hcvae.data.atomic import folder_written_whole
+from hcvae.digests import sha256_of_file
 from hcvae.finding import Finding
 
 
@@ -20,14 +20,14 @@ def save_bundle(
 ) -> None:
     """Write `bundle` to `folder`, replacing what is there.
 
-    The model card names `split`, how the data were divided, in words; `findings`, the troubles of the training; and
-    `precision`, in which it was trained and why (None: as the configuration has it).
+    The model card contains `split`, a description of how the data were divided, `findings`, the troubles of the
+    training, and `precision`, that of the training and why (None: the configuration's).
     """
-    with folder_written_whole(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         weights = temporary / "model.safetensors"
         save_file(bundle.model.state_dict(), weights)
         origin = Origin(
-            format_version=FORMAT_VERSION, hcvae_version=hcvae.__version__, weights_sha256=sha256_of(weights)
+            format_version=FORMAT_VERSION, hcvae_version=hcvae.__version__, weights_sha256=sha256_of_file(weights)
         )
         config = {**origin.model_dump(), **bundle.config.model_dump(mode="json")}
         (temporary / "config.json").write_text(json.dumps(config, indent=2))

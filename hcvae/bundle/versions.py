@@ -1,4 +1,4 @@
-"""Format versions of bundles: older ones are brought up to date, one step a version; newer ones are refused."""
+"""Format versions of bundles: older ones are brought up to date, one version at a time; newer ones are refused."""
 
 import re
 from collections.abc import Callable
@@ -12,29 +12,30 @@ Json = dict[str, Any]
 
 
 def _from_version_1(config: Json, normalization: Json) -> None:
-    """Version 2 says which hcvae wrote it, and the digest of the weights."""
+    """Add the version of hcvae that wrote the bundle, and the digest of the weights."""
     config.setdefault("hcvae_version", None)
     config.setdefault("weights_sha256", None)
 
 
 def _from_version_2(config: Json, normalization: Json) -> None:
-    """Version 3 has peak heads that predict possible latencies only; null: one that may predict any."""
+    """Add the window of possible latencies; null: a peak head that may predict any latency."""
     config["model"].setdefault("peak_window_ms", None)
 
 
 UPGRADES: dict[int, Callable[[Json, Json], None]] = {1: _from_version_1, 2: _from_version_2}
-"""By the version that a step starts from: it changes config.json's and normalization.json's content into the next."""
+"""Steps by the version that they start from; each changes the contents of config.json and normalization.json."""
 FORMAT_VERSION = max(UPGRADES) + 1
-"""What this hcvae writes."""
+"""The version that this hcvae writes."""
 
 
 def bring_up_to_date(folder: Path, config: Json, normalization: Json) -> None:
-    """Change the contents of both files into those of `FORMAT_VERSION`.
+    """Convert the contents of both files, in place, to `FORMAT_VERSION`.
 
     Raises:
-        UserError: config.json names no version, or a newer one; or it is none of its version.
+        UserError: config.json has no version or a newer one, or the contents are not those of its version.
     """
-    path, version = folder / "config.json", config.get("format_version")
+    path = folder / "config.json"
+    version = config.get("format_version")
     if type(version) is not int or version < min(UPGRADES):
         raise UserError(f"{path}: format_version: must be 1 to {FORMAT_VERSION}, but got {str(version)[:100]!r}")
     if version > FORMAT_VERSION:

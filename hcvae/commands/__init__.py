@@ -1,1 +1,1 @@
-"""The commands of `hcvae`, one a file."""
+"""The commands of `hcvae`, one module each; `hcvae.command_table` lists them."""

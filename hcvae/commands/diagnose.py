@@ -1,4 +1,4 @@
-"""`hcvae diagnose`: what went wrong in the training of a model bundle."""
+"""`hcvae diagnose`: problems in the training of a model bundle."""
 
 import json
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from hcvae.training.diagnosis import Diagnosis
 
 TROUBLED = 1
+"""Exit code if there are problems."""
 
 
 class Diagnose(command_line.Command):
-    """List the troubles of a model's training (poor disentanglement, training instability, collapse, misplaced peaks):
-    the numbers that show them, and what to change. The exit code is 0 when there are none, 1 when there are, 2 on bad
-    input.
+    """Report problems in the training of a model (poor disentanglement, instability, collapse, misplaced peaks), the
+    evidence for them, and what to change. The exit code is 0 without problems, 1 with problems, 2 on bad input.
 
     examples:
       hcvae diagnose results/model
@@ -31,7 +31,7 @@ class Diagnose(command_line.Command):
     bundle: CliPositionalArg[str]
     """The model bundle, a folder."""
     as_json: bool = Field(False, validation_alias="json")
-    """Print one JSON object: `findings`, and the `figures` that each trouble was looked for in."""
+    """Print one JSON object: the `findings`, and the `figures` on which each check is based."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -55,7 +55,7 @@ def _show(diagnosis: "Diagnosis", console: Console) -> None:
             console.print(f"[red]{trouble}[/red]: {escape(found[trouble].evidence)}", highlight=False, soft_wrap=True)
             console.print(f"  remedy: {escape(found[trouble].remedy)}", highlight=False, soft_wrap=True)
         elif figures is None:
-            why = "the training ended too early, or its data do not show it"
-            console.print(f"[yellow]not judged[/yellow]: {trouble}: {why}", highlight=False)
+            reason = "the training ended too early, or its data cannot show it"
+            console.print(f"[yellow]not checked[/yellow]: {trouble}: {reason}", highlight=False)
         else:
             console.print(f"[green]healthy[/green]: no {trouble}: {escape(figures)}", highlight=False, soft_wrap=True)

@@ -1,8 +1,8 @@
-"""`hcvae evaluate`: every measure of bundles, beside baselines."""
+"""`hcvae evaluate`: all metrics of model bundles, compared with baselines."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -13,12 +13,17 @@ from hcvae import command_line
 from hcvae.errors import UserError
 from hcvae.progress_lines import line_a_minute
 
-MODEL_STEPS, BASELINE_STEPS = 5, 4
-"""Of a bundle: reading, three of measuring, figures. Of its baselines: three of principal components, recordings."""
+if TYPE_CHECKING:
+    from hcvae.evaluation.comparison import Comparison
+
+MODEL_STEPS = 5
+"""Progress steps of a bundle: reading, three of metrics, figures."""
+BASELINE_STEPS = 4
+"""Progress steps of its baselines: three of principal components, recordings."""
 
 
 class Evaluate(command_line.Command):
-    """Measure model bundles on data held out from training: a table, evaluation.json, and figures.
+    """Evaluate model bundles on data held out from training: a table, evaluation.json, and figures.
 
     examples:
       hcvae evaluate results/model
@@ -29,30 +34,43 @@ class Evaluate(command_line.Command):
     bundles: CliPositionalArg[list[str]]
     """The model bundles, folders."""
     data: list[str] = Field([])
-    """Waveform tables to evaluate on, all rows; none takes the bundle's own data."""
+    """Waveform tables to evaluate on, all rows. Default: the bundle's own data."""
     part: Literal["test", "validation", "train"] = "test"
-    """Part of the bundle's own data."""
+    """Part of the bundle's own data to evaluate on."""
     baselines: bool = True
-    """Principal components, the mean given the condition, recordings, and the simulator's oracle beside the bundles."""
+    """Compare with principal components, the mean given the condition, recordings, and the simulator's oracle."""
     out: str = "results/evaluation"
-    """The folder to write."""
+    """The folder to write to."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     command = command_line.parse(Evaluate, arguments)
+    from hcvae.atomic import write_json
+    from hcvae.evaluation.comparison import folder_names
+
+    names = folder_names(command.bundles)
+    out = Path(command.out)
+    folders = [out] * len(names)
+    if len(names) > 1:
+        folders = [out / name.replace("/", "-") for name in names]
+    comparison = _compare(command, names, folders)
+    write_json(comparison.as_json(), out / "evaluation.json")
+    _show(comparison, Console())
+    print(f"results in {out / 'evaluation.json'}, figures in {', '.join(map(str, folders))}")
+    return 0
+
+
+def _compare(command: Evaluate, names: Sequence[str], folders: Sequence[Path]) -> "Comparison":
+    """Evaluate each bundle, and write its figures to its folder."""
     from hcvae.bundle import load
     from hcvae.evaluation import own_rows, rows_of_tables
-    from hcvae.evaluation.comparison import Comparison, folder_names, write_json
+    from hcvae.evaluation.comparison import Comparison
     from hcvae.evaluation.figures import Illustrator
     from hcvae.plots import save_figure
 
-    console = Console()
-    names = folder_names(command.bundles)
     bundles = [load(path) for path in command.bundles]
-    out = Path(command.out)
-    figure_folders = [out / name.replace("/", "-") if len(names) > 1 else out for name in names]
-    for folder in (out, *figure_folders):
+    for folder in (Path(command.out), *folders):
         _make_folder(folder)
     comparison = Comparison()
     current = "reading"
@@ -64,10 +82,10 @@ def run(arguments: Sequence[str]) -> int:
             nonlocal current
             current = step
             bar.update(task, description=step, advance=1)
-            if bar.disable:  # no terminal: a line a step
+            if bar.disable:  # no terminal: one line per step
                 bar.console.print(step, highlight=False, markup=False)
 
-        for number, (name, bundle, folder) in enumerate(zip(names, bundles, figure_folders, strict=True)):
+        for number, (name, bundle, folder) in enumerate(zip(names, bundles, folders, strict=True)):
             bar.update(task, completed=steps * number)
             progress(f"{name}: reading the data")
             rows = rows_of_tables(bundle, command.data) if command.data else own_rows(bundle, command.part)
@@ -75,8 +93,10 @@ def run(arguments: Sequence[str]) -> int:
             progress(f"{name}: figures")
             for title, figure in Illustrator(bundle, rows).figures():
                 save_figure(figure, folder / f"{title}.png")
-    write_json(comparison.as_json(), out / "evaluation.json")
+    return comparison
 
+
+def _show(comparison: "Comparison", console: Console) -> None:
     for name, source in comparison.sources.items():
         console.print(f"{name}: {source}", highlight=False)
     console.print(comparison.table())
@@ -84,12 +104,10 @@ def run(arguments: Sequence[str]) -> int:
         console.print(f"left out ({', '.join(measures)}): {reason}", highlight=False, markup=False)
     for note in comparison.notes:
         console.print(note, highlight=False)
-    console.print(f"all of it in {out / 'evaluation.json'}, figures in {', '.join(map(str, figure_folders))}")
-    return 0
 
 
 def _progress_bar() -> Progress:
-    """A bar on stderr; nothing where that is no terminal."""
+    """Return a bar on stderr, disabled if stderr is not a terminal."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

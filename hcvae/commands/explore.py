@@ -1,4 +1,4 @@
-"""`hcvae explore`: a model bundle under one's fingers, in the browser."""
+"""`hcvae explore`: an interactive page for a model bundle, in the browser."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -12,8 +12,8 @@ from hcvae.errors import PackageMissing
 
 
 class Explore(command_line.Command):
-    """Serve a page with sliders for conditions and latents, and the waveform that follows them, to browsers on this
-    machine, until Ctrl-C.
+    """Serve a page that shows the waveform for conditions and latents set with sliders, to browsers on this machine,
+    until Ctrl-C.
 
     examples:
       hcvae explore results/model
@@ -23,13 +23,13 @@ class Explore(command_line.Command):
     bundle: CliPositionalArg[str]
     """The model bundle, a folder."""
     data: str | None = None
-    """Parquet waveform table: its recordings can be laid under the waveform, and lend their latents."""
+    """Parquet waveform table; its recordings can be shown with the waveform and provide latents."""
     port: int = Field(0, ge=0, le=65535)
     """Port; 0 takes a free one."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Serve the page, say where, and end on Ctrl-C or SIGTERM."""
+    """Serve the page until Ctrl-C or SIGTERM, and print its address."""
     command = command_line.parse(Explore, arguments)
     for package in ("flask", "plotly"):
         if find_spec(package) is None:
@@ -42,6 +42,6 @@ def run(arguments: Sequence[str]) -> int:
     explorer = Explorer(load(command.bundle), command.data)
     title = Path(command.bundle).resolve().name
     with serving(application(explorer, title), command.port) as address, stop_signals() as stopped:
-        print(f"{address}/\nCtrl-C ends it", flush=True)
+        print(f"{address}/\nstop with Ctrl-C", flush=True)
         stopped.wait()
     return 0

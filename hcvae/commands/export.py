@@ -19,7 +19,7 @@ class Export(command_line.Command):
     bundle: CliPositionalArg[str]
     """The model bundle, a folder."""
     onnx: str
-    """Writes model-encoder.onnx, model-prior.onnx and model-decoder.onnx for `--onnx model.onnx`."""
+    """Where to write: `--onnx model.onnx` writes model-encoder.onnx, model-prior.onnx and model-decoder.onnx."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,6 +33,6 @@ def run(arguments: Sequence[str]) -> int:
     differences = export(load(command.bundle), Path(command.onnx))
     console = Console()
     for path, difference in differences.items():
-        said = f"{path}: differs from PyTorch by at most {difference:.1g} of the largest value"
-        console.print(said, highlight=False, markup=False, soft_wrap=True)
+        line = f"{path}: differs from PyTorch by at most {difference:.1g} of the largest value"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0

@@ -1,7 +1,7 @@
 """`hcvae generate`: waveforms from a model bundle."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from hcvae.data.preprocessing import ConditionValue
     from hcvae.generation import EncodedRecording
 
-OF_LIKE = ("row", "fix", "interpolate", "swap")
-OF_SECOND = ("other",)
-OF_DRAWS = ("samples", "seed", "temperature", "residual_noise", "fix")
-"""Options that have no meaning where nothing is drawn."""
+LIKE_OPTIONS = ("row", "fix", "interpolate", "swap")
+"""Options that need --like."""
+SAMPLING_OPTIONS = ("samples", "seed", "temperature", "residual_noise", "fix")
+"""Options without meaning if nothing is sampled."""
 
 
 class Generate(command_line.Command):
-    """Draw waveforms from a model bundle into a waveform table (uV and ms): for conditions, like a recording, between
-    two recordings, or with the latents of two exchanged.
+    """Generate waveforms with a model bundle and write a waveform table (uV and ms): for conditions, like a recording,
+    between two recordings, or with the latents of two recordings exchanged.
 
     examples:
       hcvae generate results/model --condition stimulus_level_db=20:80:20 --condition sex=M --out results/levels.parquet
@@ -42,35 +42,36 @@ class Generate(command_line.Command):
     out: str
     """The file to write: .parquet, .csv, .mat (MATLAB v5) or .edf (EDF+)."""
     figure: str | None = None
-    """PNG to draw the waveforms to, with the recordings that they are like and the predicted waves: at most 24
-    conditions and 30 waveforms of each, and what is not drawn is named."""
+    """PNG file for a figure of the waveforms, the recordings they start from and the predicted waves: at most 24
+    conditions with 30 waveforms each; what is omitted is listed."""
     condition: list[str] = Field([])
-    """COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP (both ends included); repeat it. All combinations are
-    generated. null for none; columns left out take the recording's value with --like, else their typical one."""
+    """COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP (both ends included); null for a missing value. Repeat
+    for more columns; all combinations are generated. Other columns: with --like the recording's values, else typical
+    ones."""
     extrapolate: bool = False
-    """Allow conditions outside the training range: the waveforms are a guess then."""
+    """Allow conditions outside the training range, where waveforms are unreliable."""
     like: str | None = None
-    """Parquet waveform table with a recording to start from."""
+    """Parquet waveform table with the recording to start from."""
     row: int = Field(0, ge=0)
-    """Row of the recording, from 0."""
+    """Row of the recording, counted from 0."""
     fix: Literal["global", "local", "both"] = "global"
-    """Latent of the recording that is kept; the other ones are drawn. `both` draws none."""
+    """Latent of the recording to keep; the others are sampled. `both`: none is sampled."""
     interpolate: int | None = Field(None, ge=0)
-    """Row of a second recording: go there in equal steps of latents and condition."""
+    """Row of a second recording: interpolate to it in equal steps of latents and condition."""
     swap: int | None = Field(None, ge=0)
-    """Row of a second recording: z_global of the first with z_local of this one."""
+    """Row of a second recording: combine z_global of the first with z_local of the second."""
     other: str | None = None
-    """Table of the second recording; default: that of --like."""
+    """Table of the second recording. Default: that of --like."""
     steps: int = Field(9, ge=2)
     """Waveforms of an interpolation, both ends included."""
     samples: int = Field(100, ge=1)
-    """Waveforms for each combination of conditions."""
+    """Number of waveforms for each combination of conditions."""
     temperature: float = Field(1.0, ge=0, allow_inf_nan=False)
-    """Factor on the spread of the latents that are drawn."""
+    """Factor on the standard deviation of sampled latents."""
     seed: int = Field(0, ge=0)
-    """Seed; the same seed and bundle give the same waveforms."""
-    residual_noise: bool = Field(False, validation_alias="residual-noise")
-    """As averages of a recorder look; default: expected responses."""
+    """Seed of the random numbers: the same seed and bundle give the same waveforms."""
+    residual_noise: bool = False
+    """Add residual noise, as in recorded averages. Default: expected responses."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -84,7 +85,6 @@ def run(arguments: Sequence[str]) -> int:
         raise UserError(f"--figure {command.figure}: the name must end in .png")
     from hcvae.bundle import load
     from hcvae.generation import parse_conditions
-    from hcvae.generation.conditions import text_of
 
     bundle = load(command.bundle)
     given = parse_conditions(bundle, command.condition)
@@ -94,26 +94,40 @@ def run(arguments: Sequence[str]) -> int:
         table = _generated_table(command, bundle, given, like, second)
     write_table(table, command.out)
     notes = _plot(command, bundle, table, list(given[0]), like, second)
-    for name in (column.name for column in bundle.preprocessing.static.columns):
-        values = ", ".join(map(text_of, dict.fromkeys(table[name].to_pylist())))
-        source = "typical of the training data" if like is None or name in like.assumed else "of the recording"
-        note = "" if name in given[0] else f" ({source})"
-        console.print(f"{name} = {values}{note}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{table.num_rows} waveforms written to {command.out}", highlight=False, markup=False, soft_wrap=True)
+    lines = _condition_lines(bundle, table, given[0], like)
+    lines.append(f"{table.num_rows} waveforms written to {command.out}")
     if command.figure is not None:
-        for line in (f"drawn to {command.figure}", *notes):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        lines += [f"figure written to {command.figure}", *notes]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
+def _condition_lines(
+    bundle: "Bundle", table: "pa.Table", given: Mapping[str, "ConditionValue"], like: "EncodedRecording | None"
+) -> list[str]:
+    """Return a line for each column of the condition: its values, and where those that were not given are from."""
+    from hcvae.generation.conditions import text_of
+
+    lines: list[str] = []
+    for column in bundle.preprocessing.static.columns:
+        name = column.name
+        line = f"{name} = {', '.join(map(text_of, dict.fromkeys(table[name].to_pylist())))}"
+        if name not in given:
+            is_typical = like is None or name in like.assumed
+            line += " (typical of the training data)" if is_typical else " (of the recording)"
+        lines.append(line)
+    return lines
+
+
 def _recordings(command: Generate, bundle: "Bundle") -> "tuple[EncodedRecording | None, EncodedRecording | None]":
-    """The recording to start from, and the second one; None where the command names none."""
+    """Read the recording to start from and the second one; None for one that the command does not name."""
     if command.like is None:
         return None, None
     from hcvae.generation import read_recording
 
     first = read_recording(bundle, command.like, command.row, extrapolate=command.extrapolate)
-    row = command.swap if command.interpolate is None else command.interpolate
+    row = _second_row(command)
     if row is None:
         return first, None
     return first, read_recording(bundle, command.other or command.like, row, extrapolate=command.extrapolate)
@@ -130,29 +144,24 @@ def _generated_table(
 
     from hcvae.generation import generate, interpolate, swap, vary
 
-    beyond, noisy, spread = command.extrapolate, command.residual_noise, command.temperature
+    if like is not None and second is not None:
+        tables: list[pa.Table] = []
+        for condition in given:
+            shared: dict[str, Any] = {"condition": condition, "extrapolate": command.extrapolate}
+            if command.swap is not None:
+                tables.append(swap(bundle, like, second, **shared))
+            else:
+                tables.append(interpolate(bundle, like, second, command.steps, **shared))
+        return pa.concat_tables(tables)
+    options: dict[str, Any] = {
+        "residual_noise": command.residual_noise,
+        "temperature": command.temperature,
+        "extrapolate": command.extrapolate,
+    }
     if like is None:
-        return generate(
-            bundle, given, command.samples, command.seed, residual_noise=noisy, temperature=spread, extrapolate=beyond
-        )
-    if second is not None and command.swap is not None:
-        return pa.concat_tables(swap(bundle, like, second, condition=one, extrapolate=beyond) for one in given)
-    if second is not None:
-        return pa.concat_tables(
-            interpolate(bundle, like, second, command.steps, condition=one, extrapolate=beyond) for one in given
-        )
-    samples = 1 if command.fix == "both" and not noisy else command.samples
-    return vary(
-        bundle,
-        like,
-        command.fix,
-        samples,
-        command.seed,
-        conditions=given,
-        residual_noise=noisy,
-        temperature=spread,
-        extrapolate=beyond,
-    )
+        return generate(bundle, given, command.samples, command.seed, **options)
+    samples = 1 if command.fix == "both" and not command.residual_noise else command.samples
+    return vary(bundle, like, command.fix, samples, command.seed, conditions=given, **options)
 
 
 def _plot(
@@ -163,18 +172,24 @@ def _plot(
     like: "EncodedRecording | None",
     second: "EncodedRecording | None",
 ) -> list[str]:
-    """Draw the figure where one is asked for; what of the table it does not show."""
+    """Write the figure, if the command names one; return notes on what it omits."""
     if command.figure is None:
         return []
     from hcvae.generation_figure import generation_figure
     from hcvae.plots import save_figure
 
-    rows = (command.row, command.swap if command.interpolate is None else command.interpolate)
-    labels = (f"recording, row {rows[0]}", f"second recording, row {rows[1]}")
-    recorded = {label: one for label, one in zip(labels, (like, second), strict=True) if one is not None}
+    recorded: dict[str, EncodedRecording] = {}
+    if like is not None:
+        recorded[f"recording, row {command.row}"] = like
+    if second is not None:
+        recorded[f"second recording, row {_second_row(command)}"] = second
     figure, notes = generation_figure(bundle, table, names, recorded, _title(command))
     save_figure(figure, command.figure)
     return notes
+
+
+def _second_row(command: Generate) -> int | None:
+    return command.swap if command.interpolate is None else command.interpolate
 
 
 def _title(command: Generate) -> str:
@@ -189,23 +204,23 @@ def _title(command: Generate) -> str:
 
 
 def _refuse_meaningless(command: Generate) -> None:
-    """Refuse options that would have no effect beside the others."""
+    """Refuse options that have no effect in combination with the others."""
     of_two = command.interpolate is not None or command.swap is not None
     if command.interpolate is not None and command.swap is not None:
-        raise UserError("--interpolate and --swap: one of them, but got both")
+        raise UserError("--interpolate and --swap: give one of them, but got both")
     rules = [
-        (command.like is None, OF_LIKE, "needs --like FILE"),
-        (not of_two, OF_SECOND, "needs --interpolate ROW or --swap ROW"),
+        (command.like is None, LIKE_OPTIONS, "needs --like FILE"),
+        (not of_two, ("other",), "needs --interpolate ROW or --swap ROW"),
         (command.interpolate is None, ("steps",), "needs --interpolate ROW"),
-        (of_two, OF_DRAWS, "has no meaning with --interpolate or --swap, which draw nothing"),
-        (command.fix == "both", ("temperature",), "has no meaning with --fix both, which draws no latent"),
+        (of_two, SAMPLING_OPTIONS, "has no effect with --interpolate or --swap, which sample nothing"),
+        (command.fix == "both", ("temperature",), "has no effect with --fix both, which samples no latent"),
         (
             command.fix == "both" and not command.residual_noise,
             ("samples", "seed"),
-            "has no meaning with --fix both, which draws nothing without --residual-noise",
+            "has no effect with --fix both without --residual-noise, which sample nothing",
         ),
     ]
-    for holds, names, reason in rules:
+    for applies, names, reason in rules:
         for name in names:
-            if holds and name in command.model_fields_set:
-                raise UserError(f"--{name.replace('_', '-')}: {reason}; leave it out")
+            if applies and name in command.model_fields_set:
+                raise UserError(f"--{command_line.kebab_case(name)}: {reason}; leave it out")

@@ -1,4 +1,4 @@
-"""`hcvae import`: recordings of devices and programs into one waveform table."""
+"""`hcvae import`: recordings of devices and programs as one waveform table."""
 
 import os
 import re
@@ -14,6 +14,7 @@ from rich.console import Console
 from hcvae import command_line
 from hcvae.errors import UserError
 from hcvae.progress_lines import line_a_minute
+from hcvae.suggest import did_you_mean
 
 USUAL = "usual"
 if TYPE_CHECKING:
@@ -23,17 +24,21 @@ if TYPE_CHECKING:
     from hcvae.importers.recording import Value
 
 PARTLY = 3
+"""Exit code if some files could not be read."""
 FLAGS = ("--invert", "--hide-names", "--dry-run")
-PAIR, DIVIDED = re.compile(r"\s*\w+=."), re.compile(r"[,\[\]{}]")
+PAIR = re.compile(r"\s*\w+=.")
+"""COLUMN=VALUE."""
+LIST_SYNTAX = re.compile(r"[,\[\]{}]")
+"""Characters at which pydantic-settings would split an argument."""
 
 
 class Import(command_line.Command):
     """Read recordings from files of devices and programs, and write them as one Parquet waveform table: microvolts,
     200 samples from stimulus onset at 20 kHz. The format is detected from the content: IHS SmartEP text, TDT BioSig
-    .arf, text and CSV, EPL CFTS, MATLAB, WFDB, EDF, BDF, BrainVision, Excel, CSV, Arrow, Parquet. Of subjects only
-    pseudonyms are written.
+    .arf, text and CSV, EPL CFTS, MATLAB, WFDB, EDF, BDF, BrainVision, Excel, CSV, Arrow, Parquet. Subjects are
+    replaced by pseudonyms.
 
-    exit code: 0 done, 2 nothing was imported, 3 some files could not be read and the rest was imported.
+    exit code: 0 all files were imported, 2 nothing was imported, 3 some files could not be read.
 
     examples:
       hcvae import recordings/ --out results/table.parquet
@@ -46,53 +51,53 @@ class Import(command_line.Command):
     """
 
     files: CliPositionalArg[list[str]]
-    """Files, or folders of files."""
+    """Files or folders."""
     out: str
     """The Parquet file to write."""
     format: str | None = None
-    """Name of the format of all files. Default: detected from the content of each."""
+    """Format of all files. Default: detected from the content of each."""
     map: list[str] = Field([])
-    """COLUMN=NAME: the name that the files use for a column; repeat it. Also how they are read: signal, channel,
-    layout, sheet, unit, time_unit, rate_unit. See docs/import-binary-formats.md."""
+    """COLUMN=NAME: the name that the files use for a column; repeat for more columns. These names control how files are
+    read: signal, channel, layout, sheet, unit, time_unit, rate_unit. See docs/import-binary-formats.md."""
     value: list[str] = Field([])
-    """COLUMN=VALUE: a value that holds for all waveforms, in place of what the files hold; null for none; repeat it."""
+    """COLUMN=VALUE: the value for all waveforms, which overrides the files; null for none. Repeat for more columns."""
     subject: str | None = None
-    """The one subject of all files; written as a pseudonym."""
+    """Subject of all files; written as a pseudonym."""
     key: str | None = None
-    """File with the secret key of the pseudonyms; made where it is not there. Default: pseudonyms.key in the folder
-    hcvae of your configuration (~/.config)."""
+    """File with the secret key of the pseudonyms; created if missing. Default: hcvae/pseudonyms.key in your
+    configuration folder (~/.config)."""
     samples: int = Field(200, ge=2, le=100_000)
-    """Samples of a waveform."""
-    rate_hz: float = Field(20_000.0, gt=0, le=1e6, validation_alias="rate-hz")
-    """Sampling rate of the table."""
-    start_ms: float = Field(0.0, ge=-1000, le=1000, validation_alias="start-ms")
-    """Time of the first sample from stimulus onset."""
-    band_hz: tuple[float, float] | Literal["usual"] | None = Field("usual", validation_alias="band-hz")
-    """Zero-phase band-pass, such as 100,3000; null for none. usual: that of the format (docs/import.md)."""
+    """Samples per waveform."""
+    rate_hz: float = Field(20_000.0, gt=0, le=1e6)
+    """Sampling rate of the table in Hz."""
+    start_ms: float = Field(0.0, ge=-1000, le=1000)
+    """Time of the first sample after stimulus onset."""
+    band_hz: tuple[float, float] | Literal["usual"] | None = "usual"
+    """Zero-phase band-pass filter, such as 100,3000; null for none. usual: that of the format (docs/import.md)."""
     invert: bool = False
-    """Invert the polarity of all recordings, where electrodes were exchanged: vertex-positive must be up."""
-    reject_before_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-before-uv")
-    """Leave out single sweeps that exceed this before the band-pass; null for none."""
-    reject_after_uv: float | Literal["usual"] | None = Field("usual", validation_alias="reject-after-uv")
-    """Leave out single sweeps that exceed this after the band-pass; null for none."""
-    block_sweeps: list[int] = Field([], validation_alias="block-sweeps")
-    """Consecutive sweeps of each independent average; several (8 16 32, or 8,16,32) are taken in turn. Default: of the
-    format."""
-    max_residual_noise_uv: float | None = Field(None, gt=0, validation_alias="max-residual-noise-uv")
-    """Leave out waveforms whose estimated noise is larger."""
-    max_artifact_share: float | None = Field(None, ge=0, le=1, validation_alias="max-artifact-share")
-    """Leave out recordings of which the device rejected more than this part of the sweeps."""
+    """Invert the polarity of all recordings, if electrodes were exchanged: vertex-positive must be up."""
+    reject_before_uv: float | Literal["usual"] | None = "usual"
+    """Reject single sweeps that exceed this before the filter; null for none."""
+    reject_after_uv: float | Literal["usual"] | None = "usual"
+    """Reject single sweeps that exceed this after the filter; null for none."""
+    block_sweeps: list[int] = Field([])
+    """Number of consecutive sweeps in each independent average; several numbers (8 16 32, or 8,16,32) are used in turn.
+    Default: that of the format."""
+    max_residual_noise_uv: float | None = Field(None, gt=0)
+    """Leave out waveforms with a larger estimated noise."""
+    max_artifact_share: float | None = Field(None, ge=0, le=1)
+    """Leave out recordings of which the device rejected a larger fraction of the sweeps."""
     licence: str | None = None
-    """Licence of the recordings; the card of a model that is trained on the table repeats it."""
-    hide_names: bool = Field(False, validation_alias="hide-names")
-    """Call the files `file 1`, `file 2`, ... in all messages: names of files can name patients."""
-    dry_run: bool = Field(False, validation_alias="dry-run")
-    """Read everything and show what would be written; write nothing."""
+    """Licence of the recordings, for the cards of models trained on the table."""
+    hide_names: bool = False
+    """Call the files `file 1`, `file 2`, ... in all messages, because file names can contain names of patients."""
+    dry_run: bool = False
+    """Read everything and report, but write nothing."""
 
     @field_validator("band_hz", "reject_before_uv", "reject_after_uv", mode="before")
     @classmethod
     def _numbers_null_or_usual(cls, given: Any, info: ValidationInfo) -> Any:
-        """Words may come in a list of one, as the numbers of a band-pass come in a list."""
+        """Parse a word, a number or two numbers; each can come as a list."""
         from hcvae.importers.columns import as_number
 
         texts = given if isinstance(given, list | tuple) else [given]
@@ -101,11 +106,13 @@ class Import(command_line.Command):
         if texts == [USUAL]:
             return USUAL
         numbers = [as_number(text) or 0.0 for text in texts]
-        if info.field_name == "band_hz" and not (len(numbers) == 2 and 0 < numbers[0] < numbers[1]):
-            raise ValueError("must be two rising frequencies above 0, such as 100,3000; null for none; or usual")
-        if info.field_name != "band_hz" and not (len(numbers) == 1 and numbers[0] > 0):
+        if info.field_name == "band_hz":
+            if len(numbers) != 2 or not 0 < numbers[0] < numbers[1]:
+                raise ValueError("must be two rising frequencies above 0, such as 100,3000; null for none; or usual")
+            return tuple(numbers)
+        if len(numbers) != 1 or not numbers[0] > 0:
             raise ValueError("must be a number of uV above 0; null for none; or usual")
-        return tuple(numbers) if info.field_name == "band_hz" else numbers[0]
+        return numbers[0]
 
     @field_validator("out")
     @classmethod
@@ -125,8 +132,6 @@ class Import(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     command = command_line.parse(Import, _quoted(arguments))
-    from hcvae.data.atomic import check_writable
-    from hcvae.data.table import write_table
     from hcvae.importers import pseudonyms
     from hcvae.importers.importing import table_of
     from hcvae.importers.notes import notes_on_all
@@ -134,9 +139,7 @@ def run(arguments: Sequence[str]) -> int:
     console = Console(highlight=False)
     options = _import_options(command)
     if not command.dry_run:
-        if not os.path.isdir(folder := Path(command.out).absolute().parent):
-            raise UserError(f"--out: the folder {folder} is not there; make it first")
-        check_writable(command.out)
+        _check_out(command.out)
     key_file = Path(command.key) if command.key else pseudonyms.default_key_file()
     key, is_new = pseudonyms.key_in(key_file, keep=not command.dry_run)
     files = _files(command, options, console)
@@ -151,33 +154,53 @@ def run(arguments: Sequence[str]) -> int:
         if is_new:
             pseudonyms.write_key(key, key_file)
             console.print(f"new key of the pseudonyms: {key_file}; keep it, and keep it secret", markup=False)
-        write_table(table, command.out)
-        _tell_what_looks_wrong(table, command.out, console)
-        subjects = len(table["subject_id"].unique())
-        console.print(
-            f"{table.num_rows} waveforms of {subjects} subjects written to {command.out}\n"
-            f"next: {shlex.join(['hcvae', 'inspect', command.out])}",
-            markup=False,
-            soft_wrap=True,
-        )
+        _write(table, command.out, console)
     return PARTLY if any(result.error for result in results) else 0
 
 
+def _check_out(out: str) -> None:
+    from hcvae.atomic import check_writable
+
+    folder = Path(out).absolute().parent
+    if not os.path.isdir(folder):
+        raise UserError(f"--out: the folder {folder} does not exist; make it first")
+    check_writable(out)
+
+
+def _write(table: "pa.Table", out: str, console: Console) -> None:
+    """Write the table, and report its problems and the next command."""
+    from hcvae import inspection
+    from hcvae.data.table import write_table
+    from hcvae.inspection import report
+
+    write_table(table, out)
+    report.show_findings(inspection.find(inspection.Recordings.of(table, out)), console)
+    subjects = len(table["subject_id"].unique())
+    for line in (
+        f"{table.num_rows} waveforms of {subjects} subjects written to {out}",
+        f"next: {shlex.join(['hcvae', 'inspect', out])}",
+    ):
+        console.print(line, markup=False, soft_wrap=True)
+
+
 def _quoted(arguments: Sequence[str]) -> list[str]:
-    """The arguments; a file's name or a single pair is quoted where it holds what would take it apart."""
-    quoted = []
+    """Quote file names and single pairs that pydantic-settings would split, such as at commas."""
+    quoted: list[str] = []
     for before, argument in zip(["", *arguments], arguments, strict=False):
-        option, text = argument.split("=", 1) if argument.startswith(("--map=", "--value=")) else (before, argument)
+        option = before
+        text = argument
+        if argument.startswith(("--map=", "--value=")):
+            option, text = argument.split("=", 1)
         is_pair = option in ("--map", "--value") and not all(PAIR.match(part) for part in text.split(","))
         is_file = text == argument and os.path.exists(text) and (before[:2] != "--" or before in FLAGS)
-        if (is_pair or is_file) and DIVIDED.search(text) and '"' not in text:
+        if (is_pair or is_file) and LIST_SYNTAX.search(text) and '"' not in text:
             argument = argument.removesuffix(text) + f'"{text}"'
         quoted.append(argument)
     return quoted
 
 
 def _files(command: Import, options: "ImportOptions", console: Console) -> list[Path]:
-    """The files to read, after a check that some of them use each mapping."""
+    """Return the files to read, after a check that some of them use each mapping."""
     from hcvae.importers import mappings
     from hcvae.importers.files import files_in
     from hcvae.importers.registry import format_named, formats_of
@@ -189,7 +212,7 @@ def _files(command: Import, options: "ImportOptions", console: Console) -> list[
     formats = [format_named(options.format)] if options.format else formats_of(files)
     mappings.check_use(options.mapping, formats)
     if companions:
-        console.print(f"{len(companions)} files beside others are read with those", markup=False)
+        console.print(f"{len(companions)} companion files are read with their main files", markup=False)
     return files
 
 
@@ -201,7 +224,8 @@ def _import_options(command: Import) -> "ImportOptions":
 
     if command.format is not None:
         format_named(command.format)
-    mapping, values = _pairs("--map", command.map), _column_values(command.value)
+    mapping = _pairs("--map", command.map)
+    values = _column_values(command.value)
     mappings.check_names(mapping)
     steps = Steps(
         grid=Grid(command.samples, command.rate_hz, command.start_ms),
@@ -226,7 +250,6 @@ def _import_options(command: Import) -> "ImportOptions":
 def _column_values(texts: Sequence[str]) -> dict[str, "Value"]:
     from hcvae.importers.columns import SCALARS, SUBJECT, as_number
     from hcvae.importers.values import column_value
-    from hcvae.suggest import did_you_mean
 
     values = {}
     for name, text in _pairs("--value", texts).items():
@@ -234,7 +257,9 @@ def _column_values(texts: Sequence[str]) -> dict[str, "Value"]:
             hint = "; use --subject" if name == SUBJECT else did_you_mean(name, [*SCALARS])
             raise UserError(f"--value {name}: no such column{hint}")
         number = as_number(text)
-        value = None if text.lower() == "null" else text if number is None else number
+        value: Value = text if number is None else number
+        if text.lower() == "null":
+            value = None
         values[name] = column_value(name, value, "--value")
     return values
 
@@ -244,17 +269,18 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name or not value or name in pairs:
-            raise UserError(f"{option}: must be COLUMN={'VALUE' if option == '--value' else 'NAME'}, each column once")
+            right_side = "VALUE" if option == "--value" else "NAME"
+            raise UserError(f"{option}: must be COLUMN={right_side}, each column once")
         pairs[name] = value
     return pairs
 
 
 def _read_all(command: Import, files: Sequence[Path], options: "ImportOptions", console: Console) -> list["FileResult"]:
+    """Read the files, and print what each of them holds."""
     from rich.progress import track
 
     from hcvae.importers.copies import Copies
     from hcvae.importers.importing import read_file
-    from hcvae.importers.notes import without_names
 
     results: list[FileResult] = []
     copies = Copies()
@@ -263,24 +289,23 @@ def _read_all(command: Import, files: Sequence[Path], options: "ImportOptions", 
         if result.error is None:
             copies.check(result, number)
         results.append(result)
-        shown = f"file {number}" if command.hide_names else str(path)
-        if result.error is not None:
-            message = without_names(result.error, path, number) if command.hide_names else result.error
-            console.print(f"left out: {message}", markup=False, soft_wrap=True)
-            continue
-        rows = f"{result.recordings} recordings, {len(result.rows)} waveforms"
-        console.print(f"{shown}: {result.format}, {rows}", markup=False, soft_wrap=True)
-        for reason, count in sorted(result.left_out.items()):
-            console.print(f"  {count} left out: {reason}", markup=False, soft_wrap=True)
-        for note, count in result.notes.items():
-            note = without_names(note, path, number) if command.hide_names else note
-            times = f" ({count} times)" if count > 1 else ""
-            console.print(f"  note: {note}{times}", markup=False, soft_wrap=True)
+        for line in _lines_of(result, number, command.hide_names):
+            console.print(line, markup=False, soft_wrap=True)
     return results
 
 
-def _tell_what_looks_wrong(table: "pa.Table", out: str, console: Console) -> None:
-    from hcvae import inspection
-    from hcvae.inspection import report
+def _lines_of(result: "FileResult", number: int, hide_names: bool) -> list[str]:
+    from hcvae.importers.notes import without_names
 
-    report.show_findings(inspection.find(inspection.Recordings.of(table, out)), console)
+    def shown(message: str) -> str:
+        return without_names(message, result.path, number) if hide_names else message
+
+    name = f"file {number}" if hide_names else str(result.path)
+    if result.error is not None:
+        return [f"left out: {shown(result.error)}"]
+    lines = [f"{name}: {result.format}, {result.recordings} recordings, {len(result.rows)} waveforms"]
+    lines += [f"  {count} left out: {reason}" for reason, count in sorted(result.left_out.items())]
+    for note, count in result.notes.items():
+        times = f" ({count} times)" if count > 1 else ""
+        lines.append(f"  note: {shown(note)}{times}")
+    return lines

@@ -1,23 +1,26 @@
-"""`hcvae inspect`: what a waveform table or a model bundle holds, and what in it looks wrong."""
+"""`hcvae inspect`: summary of a waveform table or a model bundle, and its problems."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from hcvae import command_line
+from hcvae.atomic import write_json
 from hcvae.errors import UserError
+
+if TYPE_CHECKING:
+    from hcvae.inspection import Recordings
 
 
 class Inspect(command_line.Command):
-    """Tell what a Parquet waveform table or a model bundle holds: counts, ranges, how well independent averages agree,
-    warnings where something looks wrong, and whether the table can be trained and searched on. The exit code is 0 also
-    where there are warnings, 2 on bad input.
+    """Summarise a Parquet waveform table or a model bundle: counts, ranges, agreement of independent averages, warnings
+    about problems, and whether the table is sufficient for a training and a search. The exit code is 0 also with
+    warnings, 2 on bad input.
 
     examples:
       hcvae inspect recordings.parquet
@@ -29,30 +32,31 @@ class Inspect(command_line.Command):
     path: CliPositionalArg[str]
     """The table, or the bundle's folder."""
     as_json: str | None = Field(None, validation_alias="json")
-    """File to write everything to, as JSON."""
+    """File to write all results to, as JSON."""
     figure: str | None = Field(None)
-    """PNG to draw the grand averages of each level to, a panel for each stimulus; tables only."""
-    subject_column: str = Field("subject_id", validation_alias="subject-column")
-    """Column that names the subject; tables only."""
-    average_columns: list[str] = Field([], validation_alias="average-columns")
-    """Rows that agree in these are independent averages of one response; tables only. Default: all columns but those
+    """PNG file for the grand averages of each level, one panel per stimulus; tables only."""
+    subject_column: str = "subject_id"
+    """Column with the subject's identifier; tables only."""
+    average_columns: list[str] = Field([])
+    """Columns that are equal in independent averages of one response; tables only. Default: all columns except those
     that differ between averages (record_id, recording_index, half, n_averages, n_artifacts, residual_noise_uv)."""
-    sampling_rate_hz: float | None = Field(None, gt=0, validation_alias="sampling-rate-hz")
-    """Sampling rate of a table whose metadata do not say it."""
+    sampling_rate_hz: float | None = Field(None, gt=0)
+    """Sampling rate of a table whose metadata lack it."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     command = command_line.parse(Inspect, arguments)
     console = Console()
-    content = _bundle(command, console) if Path(command.path).is_dir() else _table(command, console)
+    inspect = _inspect_bundle if Path(command.path).is_dir() else _inspect_table
+    content = inspect(command, console)
     if command.as_json is not None:
-        _write_json(content, command.as_json)
-        console.print(f"all of it in {command.as_json}", highlight=False)
+        write_json(content, command.as_json)
+        console.print(f"results in {command.as_json}", highlight=False)
     return 0
 
 
-def _table(command: Inspect, console: Console) -> dict[str, Any]:
+def _inspect_table(command: Inspect, console: Console) -> dict[str, Any]:
     from hcvae import inspection
     from hcvae.inspection import report
     from hcvae.inspection.trainability import trainability
@@ -68,17 +72,12 @@ def _table(command: Inspect, console: Console) -> dict[str, Any]:
         console.print(table)
     if not agreement:
         columns = ", ".join(recordings.average_columns)
-        console.print(f"No independent averages: no two rows agree in {columns}", highlight=False, markup=False)
+        console.print(f"no independent averages: no two rows agree in {columns}", highlight=False, markup=False)
     report.show_findings(findings, console)
     ready = trainability(recordings, command.subject_column, command.average_columns or None, command.sampling_rate_hz)
     report.show_trainability(ready, console)
     if command.figure is not None:
-        from hcvae.inspection.figure import grand_averages, not_plotted
-        from hcvae.plots import save_figure
-
-        save_figure(grand_averages(recordings), command.figure)
-        for line in (f"grand averages drawn to {command.figure}", *not_plotted(recordings)):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        _save_figure(recordings, command.figure, console)
     return {
         "table": command.path,
         "summary": asdict(summary),
@@ -89,15 +88,25 @@ def _table(command: Inspect, console: Console) -> dict[str, Any]:
     }
 
 
-def _bundle(command: Inspect, console: Console) -> dict[str, Any]:
+def _save_figure(recordings: "Recordings", path: str, console: Console) -> None:
+    from hcvae.inspection.figure import grand_averages, not_plotted
+    from hcvae.plots import save_figure
+
+    save_figure(grand_averages(recordings), path)
+    for line in (f"grand averages plotted in {path}", *not_plotted(recordings)):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _inspect_bundle(command: Inspect, console: Console) -> dict[str, Any]:
     if command.figure is not None:
-        raise UserError(f"--figure: draws waveform tables, but {command.path} is a folder; see hcvae evaluate")
+        raise UserError(f"--figure: is for waveform tables, but {command.path} is a folder; see hcvae evaluate")
     from hcvae.bundle import load
     from hcvae.inspection import report
     from hcvae.inspection.bundle import find_in_bundle, summarise_bundle
 
     bundle = load(command.path)
-    summary, findings = summarise_bundle(bundle), find_in_bundle(bundle)
+    summary = summarise_bundle(bundle)
+    findings = find_in_bundle(bundle)
     console.print(f"{command.path}: {report.head_of_bundle(summary)}", highlight=False, markup=False)
     for table in report.tables_of_bundle(summary):
         console.print(table)
@@ -107,10 +116,3 @@ def _bundle(command: Inspect, console: Console) -> dict[str, Any]:
         "summary": asdict(summary),
         "findings": [asdict(finding) for finding in findings],
     }
-
-
-def _write_json(content: dict[str, Any], path: str) -> None:
-    from hcvae.data.atomic import written_whole
-
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False))

@@ -20,9 +20,9 @@ class Simulate(command_line.Command):
     out: str
     """The file to write: .parquet, .csv, .mat (MATLAB v5) or .edf (EDF+)."""
     rows: int = Field(4000, ge=1)
-    """Waveforms."""
+    """Number of waveforms."""
     seed: int = Field(0, ge=0)
-    """Seed; the same seed and rows give the same table."""
+    """Seed of the random numbers: the same seed and rows give the same table."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,1 +1,1 @@
-"""Waveform tables, their split and preparation, and the simulator."""
+"""Waveform tables, their preparation for training, and the simulator."""

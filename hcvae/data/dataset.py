@@ -1,6 +1,6 @@
-"""From the config to arrays that are ready for training: read or simulate, check, split, normalise, encode.
+"""Preparation of training data: read or simulate, check, split, normalise, encode.
 
-Legend: N rows of a part, T samples, S encoded static parameters.
+Shapes: N rows of a part, T samples, S encoded static parameters.
 """
 
 import hashlib
@@ -31,82 +31,84 @@ from hcvae.described import Described
 from hcvae.errors import UserError
 
 MODEL_WAVES: tuple[Wave, ...] = ("I", "III", "V")
-"""The waves that the peak head predicts."""
+"""Waves that the peak head predicts."""
 
 
 @dataclass(frozen=True, repr=False)
 class Part(Described):
-    """One part of the split. Plain arrays, so that Ray shares them among processes without a copy."""
+    """One part of the split, as plain arrays, which Ray shares among processes without a copy."""
 
     signals: NDArray[np.float32]
     """Normalised waveforms [N, T]."""
     static: NDArray[np.float32]
     """Encoded static parameters [N, S]."""
     peaks: NDArray[np.float32]
-    """Latencies of waves I, III, V in ms, then their amplitudes in uV [N, 6]; 0 where masked."""
+    """Latencies of waves I, III, V in ms, then their amplitudes in uV [N, 6]; 0 if not labelled."""
     peak_mask: NDArray[np.bool_]
-    """Where a labelled peak is given [N, 6]."""
+    """Which of `peaks` are labelled [N, 6]."""
     group: NDArray[np.int64]
     """Normalisation group [N], for `SignalNormalization.denormalize`."""
     independent: NDArray[np.int64]
-    """Row of this part that is an independent average of the same recording [N]; -1 where there is none."""
+    """Another row of this part that is an independent average of the same response [N]; -1 if there is none."""
 
     def __len__(self) -> int:
         return len(self.signals)
 
     def facts(self) -> dict[str, object]:
-        """Sizes."""
+        """Return the sizes."""
         rows, samples = self.signals.shape
         return {"rows": rows, "samples": samples, "static": self.static.shape[1], "labelled": int(self.peak_mask.sum())}
 
     def take(self, rows: NDArray[np.int64]) -> "Part":
-        """Some of the rows; which of them are independent averages is not known of the new part."""
-        chosen = {name: array[rows] for name, array in vars(self).items()}
-        return Part(**chosen | {"independent": np.full(len(rows), -1)})
+        """Return some of the rows, without the relation of independent averages."""
+        selected = {name: array[rows] for name, array in vars(self).items()}
+        selected["independent"] = np.full(len(rows), -1)
+        return Part(**selected)
 
     @property
     def nbytes(self) -> int:
-        """Memory of the arrays."""
+        """Memory of the arrays in bytes."""
         return sum(array.nbytes for array in vars(self).values())
 
 
 class TrainingRows(Protocol):
-    """Training rows that are not in memory, see `hcvae.data.streaming`."""
+    """Training rows that are not in memory (see `hcvae.data.streaming`)."""
 
     @property
     def nbytes(self) -> int:
-        """Memory that their blocks need on their way."""
+        """Memory of the blocks in transit, in bytes."""
 
     @property
     def n_groups(self) -> int:
-        """Row groups: what is shuffled."""
+        """Number of row groups, the units that are shuffled."""
 
     def __len__(self) -> int: ...
 
     def blocks(self, groups: Sequence[int], first: int, count: int) -> Iterator[dict[str, NDArray[np.generic]]]:
-        """`count` rows from number `first` on, of the row groups in the order `groups`, for `PartTensors.of_block`."""
+        """Yield `count` rows from number `first` on, of the row groups in the order `groups`, for `PartTensors`."""
 
 
 @dataclass(frozen=True, repr=False)
 class Dataset(Described):
-    """The three parts and what maps them from and to physical units."""
+    """The three parts of the split, and the preprocessing that relates them to physical units."""
 
     train: Part
-    """Where `stream` has the training rows, a sample of them: what is fitted before and after the training sees it."""
+    """The training rows; with `stream` a sample of them, for what is fitted before and after the training."""
     validation: Part
     test: Part
     preprocessing: Preprocessing
     fingerprint: str
-    """SHA-256 of all that training uses of the rows, and of the split."""
+    """SHA-256 of all values that training uses, and of the split."""
     split: Split
     licence: str | None
-    """Of the recordings: the config's, else that of the tables' metadata."""
+    """Licence of the recordings, from the configuration or else the tables' metadata."""
     stream: TrainingRows | None = None
-    """Training rows that stay on the disk, block by block."""
+    """Training rows that stay on disk."""
 
     def facts(self) -> dict[str, object]:
-        """Sizes, split and fingerprint."""
-        samples, rate_hz = self.preprocessing.signal_length, self.preprocessing.sampling_rate_hz
+        """Return sizes, split and fingerprint."""
+        samples = self.preprocessing.signal_length
+        rate_hz = self.preprocessing.sampling_rate_hz
         return {
             "train": self.n_train,
             "validation": len(self.validation),
@@ -118,21 +120,23 @@ class Dataset(Described):
 
     @property
     def n_train(self) -> int:
-        """Training rows, in memory or not."""
+        """Number of training rows, in memory or on disk."""
         return len(self.train if self.stream is None else self.stream)
 
     @property
     def nbytes(self) -> int:
-        """Memory of the three parts, and of what is read of a stream at a time."""
-        parts = self.train.nbytes + self.validation.nbytes + self.test.nbytes
-        return parts + (0 if self.stream is None else self.stream.nbytes)
+        """Memory of the three parts and of the blocks of the stream, in bytes."""
+        total = self.train.nbytes + self.validation.nbytes + self.test.nbytes
+        if self.stream is not None:
+            total += self.stream.nbytes
+        return total
 
 
 def prepare(config: Config) -> Dataset:
-    """Read the tables of the config, or simulate, and make the three parts; all statistics are the training part's.
+    """Read or simulate the rows, and split them; all statistics are those of the training part.
 
     Raises:
-        UserError: the tables, the static columns, the split or `model.static_dim` cannot be.
+        UserError: invalid tables, static columns, split or `model.static_dim`.
     """
     table = _load(config)
     split = split_rows(table, config.data)
@@ -140,69 +144,74 @@ def prepare(config: Config) -> Dataset:
     rate = sampling_rate_of(table)
     licence = config.data.licence or licence_of(table)
     table = table.drop_columns("signal")
-    described = table.take(split.train)
-    scaling = SignalNormalization.fit(signals[split.train], described, config.normalization.group_by)
+    train_table = table.take(split.train)
+    scaling = SignalNormalization.fit(signals[split.train], train_table, config.normalization.group_by)
     rows = Rows.of(table, signals, rate, scaling, config.data)
-    preprocessing = fitted(config, described, scaling, rate, rows.peak_mask[split.train].sum(axis=0))
+    preprocessing = fit_preprocessing(config, train_table, scaling, rate, rows.peak_mask[split.train].sum(axis=0))
     static = preprocessing.static
+    content = [signals, rows.peaks, rows.peak_mask, rows.group, rows.response, np.array(rate)]
     return Dataset(
         train=rows.part(split.train, scaling, static),
         validation=rows.part(split.validation, scaling, static),
         test=rows.part(split.test, scaling, static),
         preprocessing=preprocessing,
         fingerprint=fingerprint(
-            table.select(config.data.static),
-            [
-                *(signals, rows.peaks, rows.peak_mask, rows.group, rows.response),
-                *(np.array(rate), split.train, split.validation, split.test),
-            ],
+            table.select(config.data.static), [*content, split.train, split.validation, split.test]
         ),
         split=split,
         licence=licence,
     )
 
 
-def fitted(
+def fit_preprocessing(
     config: Config,
     train: pa.Table,
     scaling: SignalNormalization,
     rate_hz: float,
     labelled: NDArray[np.int64],
 ) -> Preprocessing:
-    """What maps to and from physical units, by the training rows, with how often each peak is labelled in them [6].
+    """Fit the preprocessing to the training rows `train`.
+
+    Args:
+        config: The configuration.
+        train: Training rows, without signals.
+        scaling: Scaling of the waveforms, already fitted.
+        rate_hz: Sampling rate.
+        labelled: Number of training rows in which each peak is labelled [6].
 
     Raises:
-        UserError: the static columns, `model.static_dim` or `model.peak_window_ms` cannot be.
+        UserError: invalid static columns, `model.static_dim` or `model.peak_window_ms`.
     """
     static = StaticEncoder.fit(train, config.data.static)
     if config.model.static_dim not in (None, static.dim):
         raise UserError(
             f"model.static_dim: must be {static.dim} for the encoded columns {list(static.names)}, "
-            f"but got {config.model.static_dim}; null takes it from the data"
+            f"but got {config.model.static_dim}; null: from the data"
         )
     window_ms = last_sample_ms(config.model.signal_length, rate_hz)
     if config.model.peak_window_ms not in (None, window_ms):
         raise UserError(
             f"model.peak_window_ms: must be {window_ms!r}, the time of the last sample, "
-            f"but got {config.model.peak_window_ms!r}; null takes it from the data"
+            f"but got {config.model.peak_window_ms!r}; null: from the data"
         )
-    described = (static, train, scaling.index(train), list(scaling.groups))
+    group = scaling.index(train)
+    groups = list(scaling.groups)
     return Preprocessing(
         signal_length=config.model.signal_length,
         sampling_rate_hz=rate_hz,
         signal=scaling,
         static=static,
-        typical=typical_values(*described),
-        labelled_waves=tuple(name for name, n in zip(MODEL_WAVES, labelled, strict=False) if n),
-        seen=seen_values(*described),
+        typical=typical_values(static, train, group, groups),
+        labelled_waves=tuple(wave for wave, count in zip(MODEL_WAVES, labelled, strict=False) if count),
+        seen=seen_values(static, train, group, groups),
     )
 
 
 def read_part(config: Config, preprocessing: Preprocessing) -> Part:
-    """All rows of the config's tables (or of its simulator) as one part, in the numbers of a trained model.
+    """Read or simulate all rows as one part, with the preprocessing of a trained model.
 
     Raises:
-        UserError: the tables do not fit the config, another sampling rate, or a condition that no training row had.
+        UserError: invalid tables, another sampling rate, or a condition that no training row had.
     """
     table = _load(config)
     rate = sampling_rate_of(table)
@@ -218,7 +227,7 @@ def read_part(config: Config, preprocessing: Preprocessing) -> Part:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows [N] of the tables, before they are divided into parts."""
+    """Rows [N] of the tables before the split."""
 
     table: pa.Table
     signals: NDArray[np.float32]
@@ -226,7 +235,7 @@ class Rows:
     peak_mask: NDArray[np.bool_]
     group: NDArray[np.int64]
     response: NDArray[np.int64]
-    """Rows of one number are independent averages of one response."""
+    """Rows with the same number are independent averages of one response."""
 
     @classmethod
     def of(
@@ -237,12 +246,12 @@ class Rows:
         scaling: SignalNormalization,
         config: DataConfig,
     ) -> "Rows":
-        """The rows of a checked `table` without its `signals` [N, T]."""
+        """Collect the rows of a checked `table`, given without its `signals` [N, T]."""
         peaks, peak_mask = peaks_of(table, last_sample_ms(signals.shape[1], rate_hz))
-        return cls(table, signals, peaks, peak_mask, scaling.index(table), responses_of(table, config))
+        return cls(table, signals, peaks, peak_mask, scaling.index(table), response_codes(table, config))
 
     def part(self, rows: NDArray[np.int64], scaling: SignalNormalization, static: StaticEncoder) -> Part:
-        """Some of them by number, normalised and encoded."""
+        """Return the rows with these numbers, normalised and encoded."""
         return Part(
             signals=scaling.normalize(self.signals[rows], self.group[rows]),
             static=static.encode(self.table.take(rows)),
@@ -254,7 +263,7 @@ class Rows:
 
 
 def next_in_cycle(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each row [N] the next row of the same code, the first after the last; -1 where a code has one row."""
+    """Return for each row [N] the next row with the same code, cyclically; -1 if it is the only one."""
     order = np.argsort(codes, kind="stable")
     first = np.flatnonzero(np.diff(codes[order], prepend=-1))
     following = np.roll(order, -1)
@@ -264,10 +273,10 @@ def next_in_cycle(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     return result
 
 
-def responses_of(table: pa.Table, config: DataConfig) -> NDArray[np.int64]:
-    """A number for each row [N], the same for independent averages of one response.
+def response_codes(table: pa.Table, config: DataConfig) -> NDArray[np.int64]:
+    """Return a number for each row [N], the same for independent averages of one response.
 
-    Unless told otherwise, averages compare only under one condition: halves with unequal sweeps are no pair.
+    By default, the averages of one response have the same condition: halves with unequal numbers of sweeps do not pair.
     """
     return row_codes(table, config.average_columns or [*recording_key(config), *config.static])
 
@@ -282,22 +291,22 @@ def _load(config: Config) -> pa.Table:
 
 
 def peaks_of(table: pa.Table, last_ms: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Peaks and their mask, both [N, 6]; a label outside the recorded window, 0 to `last_ms`, is no target."""
+    """Return peaks and their mask, both [N, 6]; labels outside the recorded window, 0 to `last_ms`, are masked."""
     if PEAK_COLUMNS[0] not in table.column_names:
         return np.zeros((table.num_rows, 6), np.float32), np.zeros((table.num_rows, 6), np.bool_)
     waves = [WAVES.index(wave) for wave in MODEL_WAVES]
     # A null list, from a file without labels, gives null elements: NaN here, and false for `peak_valid`.
-    latency, amplitude = (
-        np.stack([pc.list_element(table[name], wave).to_numpy() for wave in waves], axis=1) for name in PEAK_COLUMNS[:2]
-    )
-    valid = np.stack([pc.list_element(table[PEAK_COLUMNS[2]], w).fill_null(False).to_numpy() for w in waves], axis=1)
+    latency_column, amplitude_column, valid_column = (table[name] for name in PEAK_COLUMNS)
+    latency = np.stack([pc.list_element(latency_column, wave).to_numpy() for wave in waves], axis=1)
+    amplitude = np.stack([pc.list_element(amplitude_column, wave).to_numpy() for wave in waves], axis=1)
+    valid = np.stack([pc.list_element(valid_column, wave).fill_null(False).to_numpy() for wave in waves], axis=1)
     in_window = (latency >= 0) & (latency <= np.float32(last_ms))
     mask = np.tile(valid & in_window & np.isfinite(amplitude), 2)
     return np.where(mask, np.hstack([latency, amplitude]), 0).astype(np.float32), mask
 
 
 def fingerprint(static: pa.Table, arrays: list[NDArray[np.generic]]) -> str:
-    """SHA-256 of the raw static columns and the arrays, before any arithmetic that could differ between machines."""
+    """Return the SHA-256 of raw static columns and arrays, before arithmetic that could differ between machines."""
     digest = hashlib.sha256()
     for name in static.column_names:
         text = static[name].cast(pa.string()).fill_null("\0").combine_chunks()

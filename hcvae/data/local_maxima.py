@@ -1,4 +1,4 @@
-"""Where waveforms have a local maximum.
+"""Local maxima of waveforms.
 
 Shapes: N waveforms, T samples.
 """
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def local_maxima(signals: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
-    """Samples [N, T] above the one before them and not below the one after; never the first or the last sample."""
+    """Return which samples [N, T] are above the previous and not below the next one; never the first or last one."""
     found = np.zeros(signals.shape, dtype=np.bool_)
     inner = signals[:, 1:-1]
     found[:, 1:-1] = (inner > signals[:, :-2]) & (inner >= signals[:, 2:])

@@ -1,9 +1,9 @@
-"""Scaling of the waveforms, fitted on the training part over the whole part, in groups where the config says so.
+"""Scaling of the waveforms, fitted on the training part, optionally in groups.
 
 A group has one mean and one standard deviation over all its rows and samples. Statistics of each waveform would remove
-offset and scale, the very factors that z_global is to control.
+offset and scale, which z_global must control.
 
-Legend: N rows, T samples, K groups.
+Shapes: N rows, T samples, K groups.
 """
 
 from typing import Self
@@ -18,7 +18,7 @@ from hcvae.config import Section
 from hcvae.errors import UserError
 
 MAX_VALUE = 1e30
-"""Of a scale, and one over the smallest: waveforms and conditions are scaled in float32, which ends at 3e38."""
+"""Largest scale, and the inverse of the smallest: scaling is in float32, whose largest number is 3e38."""
 
 
 class GroupScale(Section):
@@ -34,22 +34,22 @@ class SignalNormalization(Section):
     """Maps waveforms in uV to mean 0 and standard deviation 1 over the training part, and back."""
 
     group_by: str | None
-    """Column that names the group; null: one group."""
+    """Column with the group; null: one group."""
     groups: dict[str, GroupScale]
-    """Group to scale, sorted by name; the one group is called "" where `group_by` is null."""
+    """Scale of each group, sorted by name; the only group is called "" if `group_by` is null."""
 
     @model_validator(mode="after")
     def _one_group_has_no_name(self) -> Self:
         if not self.groups or (self.group_by is None) != (list(self.groups) == [""]):
             raise ValueError(
-                "groups must have a name each where group_by names a column, and be one without a name otherwise, "
+                "groups must have names if group_by names a column, else there must be one group named '', "
                 f"but got (group_by={self.group_by!r}, groups={list(self.groups)})"
             )
         return self
 
     @classmethod
     def fit(cls, signals: NDArray[np.float32], table: pa.Table, group_by: str | None) -> Self:
-        """Learn the scales from the training part: `signals` [N, T] in uV and its `table` [N].
+        """Fit the scales to the training part: `signals` [N, T] in uV and its `table` [N].
 
         Raises:
             UserError: `group_by` is not a column of text, or a group's waveforms are constant.
@@ -59,43 +59,44 @@ class SignalNormalization(Section):
 
     @classmethod
     def of_moments(cls, sums: NDArray[np.float64], group_by: str | None, names: list[str]) -> Self:
-        """The scales of the groups `names` [K] from the sum of `moments` over the training part, [3, K].
+        """Fit the scales of the groups `names` [K] to the sum of `moments` over the training part, [3, K].
 
         Raises:
-            UserError: a group's waveforms are constant, or have no scale that float32 holds.
+            UserError: a group's waveforms are constant, or their scale exceeds the range of float32.
         """
         rows, means, squares = sums
         mean = means / rows
         std = np.sqrt(np.maximum(squares / rows - mean**2, 0))
+        groups: dict[str, GroupScale] = {}
         for name, m, s in zip(names, mean, std, strict=True):
             if s <= 1e-7 * abs(m):
+                of_group = f" of {group_by}={name}" if name else ""
                 raise UserError(
-                    f"normalization: the training waveforms{f' of {group_by}={name}' if name else ''} must vary, "
-                    f"but got {m:g} uV throughout"
+                    f"normalization: the training waveforms{of_group} must vary, but all samples are {m:g} uV"
                 )
             if not (max(abs(m), s) <= MAX_VALUE and s >= 1 / MAX_VALUE):
                 raise UserError(
                     f"normalization: the training waveforms must have a scale from {1 / MAX_VALUE:g} to {MAX_VALUE:g} "
                     f"uV, but got a mean of {m:g} and a standard deviation of {s:g}; leave out damaged rows"
                 )
-        groups = {name: GroupScale(mean_uv=m, std_uv=s) for name, m, s in zip(names, mean, std, strict=True)}
+            groups[name] = GroupScale(mean_uv=m, std_uv=s)
         return cls(group_by=group_by, groups=groups)
 
     def index(self, table: pa.Table) -> NDArray[np.int64]:
-        """The group [N] of each row, as its position in `groups`.
+        """Return the group [N] of each row, as its position in `groups`.
 
         Raises:
-            UserError: a row names a group that the training part does not have, or none.
+            UserError: a row has no group, or one that the training part does not have.
         """
         return _index(table, self.group_by, list(self.groups))
 
     def normalize(self, signals: NDArray[np.float32], index: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Waveforms [N, T] in uV of the groups `index` [N] to normalised ones."""
+        """Normalise waveforms [N, T] in uV of the groups `index` [N]."""
         mean, std = self._scales(index)
         return (signals - mean) / std
 
     def denormalize(self, signals: NDArray[np.float32], index: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Normalised waveforms [N, T] of the groups `index` [N] to uV."""
+        """Convert normalised waveforms [N, T] of the groups `index` [N] to uV."""
         mean, std = self._scales(index)
         return signals * std + mean
 
@@ -105,7 +106,7 @@ class SignalNormalization(Section):
 
 
 def group_names(table: pa.Table, group_by: str | None) -> list[str]:
-    """The groups [K] that the training part's `table` has, sorted; one without a name where `group_by` is null.
+    """Return the sorted groups [K] of the training part's `table`; one named "" if `group_by` is null.
 
     Raises:
         UserError: `group_by` is not a column of text.
@@ -120,11 +121,12 @@ def group_names(table: pa.Table, group_by: str | None) -> list[str]:
 def moments(
     signals: NDArray[np.float32], table: pa.Table, group_by: str | None, names: list[str]
 ) -> NDArray[np.float64]:
-    """For each group the number of rows, and the sums of their means and mean squares [3, K]; of rows, they add up.
+    """Return for each group the number of rows and the sums of the rows' means and mean squares [3, K].
 
-    In float64, so that neither a copy of the waveforms [N, T] nor precision is at stake.
+    Results for different rows add up. They are computed in float64 without a float64 copy of the waveforms [N, T].
     """
-    index, n_samples = _index(table, group_by, names), signals.shape[1]
+    index = _index(table, group_by, names)
+    n_samples = signals.shape[1]
     squares = np.einsum("nt,nt->n", signals, signals, dtype=np.float64) / n_samples
     weights = (np.ones(len(signals)), signals.mean(axis=1, dtype=np.float64), squares)
     return np.stack([np.bincount(index, each, len(names)) for each in weights])

@@ -1,8 +1,8 @@
 """Published normative latencies and amplitudes of the click-evoked auditory brainstem response of adults.
 
 Shapes: N recordings; columns of [N, 5] are waves I to V. Latencies in ms, amplitudes in uV (peak to the trough that
-follows), levels in dB nHL, hearing loss in dB HL, rates in clicks per second. Which figure is published, and which is
-rounded or chosen here, is listed with its source in docs/simulator.md.
+follows), levels in dB nHL, hearing loss in dB HL, rates in clicks per second. For the source of each
+value, and whether it is published, rounded or chosen here, see docs/simulator.md.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ NARROW_FROM_DB = 80.0
 
 @dataclass(frozen=True)
 class RecordingConditions:
-    """What sets the expected response of each of N recordings: the columns that a model is conditioned on."""
+    """The conditions of N recordings, which determine the expected responses."""
 
     level_db: FloatArray
     """Click level, dB nHL, [N]."""
@@ -58,19 +58,19 @@ class RecordingConditions:
     female: NDArray[np.bool_]
     """Whether the subject is a woman, [N]."""
 
-    def rows(self, taken: slice) -> "RecordingConditions":
-        """The condition of some of the recordings."""
+    def rows(self, rows: slice) -> "RecordingConditions":
+        """Return the conditions of some of the recordings."""
         return RecordingConditions(
-            self.level_db[taken],
-            self.rate_hz[taken],
-            self.age_years[taken],
-            self.hearing_loss_db[taken],
-            self.female[taken],
+            self.level_db[rows],
+            self.rate_hz[rows],
+            self.age_years[rows],
+            self.hearing_loss_db[rows],
+            self.female[rows],
         )
 
 
 def wave_latency_ms(condition: RecordingConditions) -> FloatArray:
-    """Expected latency of waves I to V, ms, [N, 5].
+    """Return the expected latency of waves I to V, ms, [N, 5].
 
     Level (Neely et al. 1988; Hood 1998), intervals between waves (Chiappa et al. 1979), sex and age (Jerger & Hall
     1980; Konrad-Martin et al. 2012), rate (Don et al. 1977), cochlear loss (Selters & Brackmann 1977).
@@ -84,7 +84,7 @@ def wave_latency_ms(condition: RecordingConditions) -> FloatArray:
 
 
 def wave_amplitude_uv(condition: RecordingConditions) -> FloatArray:
-    """Expected amplitude of waves I to V, uV, [N, 5]; exactly 0 at and below the wave's threshold.
+    """Return the expected amplitude of waves I to V, uV, [N, 5]; 0 at and below the wave's threshold.
 
     Growth with level above a threshold that the hearing loss raises dB for dB (Picton 2010; Hood 1998), sex and age
     (Jerger & Hall 1980; Konrad-Martin et al. 2012), rate (Picton 2010).
@@ -99,5 +99,5 @@ def wave_amplitude_uv(condition: RecordingConditions) -> FloatArray:
 
 
 def wave_width(condition: RecordingConditions) -> FloatArray:
-    """Expected width of the waves relative to their width at high levels, [N]: they broaden as the level falls."""
+    """Return the expected width of the waves relative to high levels, [N]: waves broaden as the level falls."""
     return np.asarray(1.0 + WIDTH_PER_DB * np.maximum(NARROW_FROM_DB - condition.level_db, 0.0))

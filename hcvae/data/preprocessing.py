@@ -1,6 +1,6 @@
-"""What a model needs besides its weights to be used: `normalization.json` of a bundle.
+"""Conversion between physical units and the model's inputs and outputs: `normalization.json` of a bundle.
 
-Legend: N rows, T samples, S encoded static parameters, K groups.
+Shapes: N rows, T samples, S encoded static parameters, K groups.
 """
 
 from collections.abc import Sequence
@@ -17,40 +17,40 @@ from hcvae.data.normalization import SignalNormalization
 from hcvae.data.static import StaticEncoder, ValueRange
 
 ConditionValue = float | str | None
-"""Of a static column."""
+"""Value of a static column."""
 Wave = Literal["I", "III", "V"]
-"""What the peak head predicts."""
+"""Waves that the peak head predicts."""
 
 
 class Preprocessing(Section):
-    """Maps waveforms and conditions to the model's numbers and back."""
+    """Maps waveforms and conditions to the model's inputs and back."""
 
     signal_length: int = Field(ge=1)
-    """T, samples of a waveform."""
+    """T, samples per waveform."""
     sampling_rate_hz: float = Field(gt=0)
-    """Samples a second."""
+    """Samples per second."""
     signal: SignalNormalization
     """Scaling of the waveforms."""
     static: StaticEncoder
     """Encoding of the static parameters."""
     typical: dict[str, dict[str, ConditionValue]]
-    """For each normalisation group, each static column's typical value in training."""
+    """Typical value in training of each static column, by normalisation group."""
     labelled_waves: tuple[Wave, ...]
-    """Waves whose peaks were labelled in training: the peak head knows no others."""
+    """Waves whose peaks were labelled in training; predictions of the others are meaningless."""
     seen: dict[str, dict[str, ValueRange]] = Field({})
-    """For each normalisation group, what its training rows had in each static column; empty: not known by group."""
+    """Values of each static column in training, by normalisation group; empty in bundles of an earlier hcvae."""
 
     @property
     def window_ms(self) -> float:
-        """Time of the last sample; the first one's is 0."""
+        """Time of the last sample; the first one is at 0."""
         return last_sample_ms(self.signal_length, self.sampling_rate_hz)
 
     def ranges(self, group: str) -> dict[str, ValueRange]:
-        """What training rows had in each static column: those of the group, or of all where that is not known."""
+        """Return the values of each static column in the training rows of `group`, or of all groups if unknown."""
         return self.seen.get(group) or {column.name: column.seen for column in self.static.columns}
 
     def in_uv(self, normalised: NDArray[np.float32], static: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Waveforms [N, T] in uV, each at the scale of the group that its encoded condition [N, S] names."""
+        """Convert waveforms [N, T] to uV, with the scale of the group in the encoded condition [N, S]."""
         if self.signal.group_by is None:
             return self.signal.denormalize(normalised, np.zeros(len(static), np.int64))
         columns = [self.static.names.index(f"{self.signal.group_by}={name}") for name in self.signal.groups]
@@ -59,7 +59,8 @@ class Preprocessing(Section):
     @model_validator(mode="after")
     def _groups_and_typical_values_can_be_encoded(self) -> Self:
         columns = {column.name: column for column in self.static.columns}
-        group_by, groups = self.signal.group_by, self.signal.groups
+        group_by = self.signal.group_by
+        groups = self.signal.groups
         if group_by is not None and (group_by not in columns or {*groups} - {*columns[group_by].categories}):
             raise ValueError(f"signal.groups must be categories of the static column group_by, {group_by!r}")
         for group in {*groups, *self.typical}:
@@ -70,43 +71,42 @@ class Preprocessing(Section):
                         f"typical must have a value of each static column in each of signal.groups, but got "
                         f"{values.get(name, 'nothing')!r} for column {name!r} in group {group!r}"
                     )
-        if self.seen and (
-            self.seen.keys() != groups.keys() or any(r.keys() != columns.keys() for r in self.seen.values())
-        ):
+        is_complete = all(ranges.keys() == columns.keys() for ranges in self.seen.values())
+        if self.seen and not (self.seen.keys() == groups.keys() and is_complete):
             raise ValueError("seen must be empty, or have the range of each static column in each of signal.groups")
         return self
 
 
 def last_sample_ms(signal_length: int, sampling_rate_hz: float) -> float:
-    """Time of the last sample after the first one, which is the stimulus onset."""
+    """Return the time of the last sample; the first one is at the stimulus onset."""
     return (signal_length - 1) / sampling_rate_hz * 1e3
 
 
 def seen_values(
     static: StaticEncoder, table: pa.Table, group: NDArray[np.int64], names: Sequence[str]
 ) -> dict[str, dict[str, ValueRange]]:
-    """What the rows of each group have in each static column; the arguments are those of `typical_values`."""
-    return {
-        name: {column.name: ValueRange.of(part[column.name]) for column in static.columns}
-        for name, part in _by_group(table, group, names).items()
-    }
+    """Return the values of each static column in each group; for the arguments see `typical_values`."""
+    ranges: dict[str, dict[str, ValueRange]] = {}
+    for name, part in _by_group(table, group, names).items():
+        ranges[name] = {column.name: ValueRange.of(part[column.name]) for column in static.columns}
+    return ranges
 
 
 def typical_values(
     static: StaticEncoder, table: pa.Table, group: NDArray[np.int64], names: Sequence[str]
 ) -> dict[str, dict[str, ConditionValue]]:
-    """The median or most frequent value of each static column in each group; null where most rows have none.
+    """Return the median or most frequent value of each static column in each group; null if most rows are null.
 
     Args:
-        static: The columns.
+        static: The static columns.
         table: Training rows [N].
-        group: Position in `names` of each row [N].
+        group: Position of each row's group in `names` [N].
         names: The groups [K].
     """
-    return {
-        name: {column.name: _typical(part[column.name], column.kind == "number") for column in static.columns}
-        for name, part in _by_group(table, group, names).items()
-    }
+    typical: dict[str, dict[str, ConditionValue]] = {}
+    for name, part in _by_group(table, group, names).items():
+        typical[name] = {column.name: _typical(part[column.name], column.kind == "number") for column in static.columns}
+    return typical
 
 
 def _by_group(table: pa.Table, group: NDArray[np.int64], names: Sequence[str]) -> dict[str, pa.Table]:
@@ -120,7 +120,7 @@ def _typical(column: pa.ChunkedArray, is_number: bool) -> ConditionValue:
         return None
     known = column.drop_null()
     if is_number:
-        # A value that occurs, and so one that the model has seen.
+        # "lower" gives a value that occurs in the training rows.
         return float(pc.quantile(known, 0.5, interpolation="lower")[0].as_py())
     counts = pc.value_counts(known).to_pylist()
     return str(max(counts, key=lambda entry: (entry["counts"], entry["values"]))["values"])

@@ -1,7 +1,7 @@
-"""Simulated click-evoked auditory brainstem responses of adults, with the factors that made each waveform.
+"""Simulated click-evoked auditory brainstem responses of adults, with the generative factors of each waveform.
 
-The condition (level, rate, age, sex, hearing loss, averages) sets the expected response by published norms
-(`hcvae.data.normative`); the factors vary it and are independent of the condition:
+The condition (level, rate, age, sex, hearing loss, averages) determines the expected response from published norms
+(`hcvae.data.normative`); the factors modify it and are independent of the condition:
 
     waveform = gain * response(latency, interwave, width, ratio) + offset + trend + noise
 
@@ -39,19 +39,19 @@ AVERAGES = np.array([500, 1000, 2000, 4000])
 MAX_LEVEL_DB = 90.0
 MIN_LEVEL_DB = 10.0
 
-SUBJECT_SHARE = 0.5  # of each factor's variance
+SUBJECT_SHARE = 0.5  # fraction of each factor's variance that is between subjects
 SINGLE_SWEEP_NOISE_UV = 1.5  # RMS in the band; 0.02 uV after 4000 sweeps, 0.07 uV after 500
 UNLABELLED_SHARE = 0.1
 _CHUNK_ROWS = 8192
 
-# Position of each wave in the I-V interval: what a longer interval delays.
+# Position of each wave in the I-V interval: the fraction of a longer interval by which it is delayed.
 _INTERWAVE_SHARE = 1.0 - BEFORE_WAVE_5_MS / BEFORE_WAVE_5_MS[0]
-# A higher I/V ratio raises I and II more than it lowers IV and V, so that the size of the whole stays the gain's.
+# A higher I/V ratio raises I and II more than it lowers IV and V, so that only the gain changes the overall size.
 _RATIO_EXPONENT = np.array([0.8, 0.8, 0.0, -0.2, -0.2])
 # Half a cosine over the window: the first coefficient of its discrete cosine transform, 50 Hz.
 TREND_SHAPE = np.cos(np.pi * (np.arange(SIGNAL_LENGTH) + 0.5) / SIGNAL_LENGTH).astype(np.float32)
 
-# name: (standard deviation, whether it is the factor's logarithm that is normal); all are centred on no effect
+# name: (standard deviation, whether the logarithm is normally distributed); the mean or median has no effect
 FACTORS: dict[str, tuple[float, bool]] = {
     "factor_gain": (0.35, True),
     "factor_offset_uv": (0.08, False),
@@ -73,7 +73,7 @@ FINE_FACTORS = (
 
 @dataclass(frozen=True)
 class _Recordings:
-    """R recordings: who, under which condition, with which factors."""
+    """R recordings: subject, condition and factors."""
 
     subject: NDArray[np.int64]
     condition: RecordingConditions
@@ -85,8 +85,8 @@ class _Recordings:
 def simulate(n: int, seed: int) -> pa.Table:
     """Simulate `n` averaged waveforms; the same (n, seed) gives the same table, bit for bit.
 
-    A recording gives two rows (half 1 and 2): the same noise-free waveform and factors with independent noise; where
-    `n` is odd, the last recording has half 1 only. A subject has 16 recordings. Columns: the waveform table's, with
+    A recording has two rows (half 1 and 2): the same noise-free waveform and factors with independent noise; if `n` is
+    odd, the last recording has half 1 only. A subject has 16 recordings. Columns: those of the waveform table, with
     labelled peaks of waves I to V, and the `factor_*` columns described in docs/simulator.md.
 
     Raises:
@@ -101,22 +101,23 @@ def simulate(n: int, seed: int) -> pa.Table:
     if seed < 0:
         raise UserError(f"simulate: the seed must be at least 0, but got seed={seed}")
     rng = np.random.default_rng(seed)
-    recordings = _draw_recordings(rng, (n + 1) // 2)
+    recordings = _sample_recordings(rng, (n + 1) // 2)
     parts = [_render(rng, recordings, np.arange(i, min(i + _CHUNK_ROWS, n))) for i in range(0, n, _CHUNK_ROWS)]
-    return _table(recordings, np.arange(n), [np.concatenate(arrays) for arrays in zip(*parts, strict=True)])
+    arrays = [np.concatenate(chunks) for chunks in zip(*parts, strict=True)]
+    return _table(recordings, np.arange(n), arrays)
 
 
 def response_of(condition: RecordingConditions, factors: Mapping[str, FloatArray]) -> FloatArray:
-    """The noise-free waveforms, offset and trend included, that a condition and factors make: uV, [N, T].
+    """Return the noise-free waveforms of a condition and factors, with offset and trend, in uV, [N, T].
 
     Args:
-        condition: of N recordings.
-        factors: each of `COARSE_FACTORS` and `FINE_FACTORS`, as in the table's columns, [N].
+        condition: conditions of N recordings.
+        factors: values of each of `COARSE_FACTORS` and `FINE_FACTORS`, [N].
     """
     return np.asarray(response_waveforms(*_waves(condition, factors)) + _drift(factors))
 
 
-def _draw_recordings(rng: np.random.Generator, count: int) -> _Recordings:
+def _sample_recordings(rng: np.random.Generator, count: int) -> _Recordings:
     subject = np.arange(count) // RECORDINGS_PER_SUBJECT
     subjects = int(subject[-1]) + 1
     age = rng.uniform(18.0, 80.0, subjects)
@@ -125,28 +126,28 @@ def _draw_recordings(rng: np.random.Generator, count: int) -> _Recordings:
     female = rng.random(subjects) < 0.5
     right_ear = rng.random(subjects) < 0.5
     condition = RecordingConditions(
-        level_db=_draw_levels(rng, loss[subject]),
+        level_db=_sample_levels(rng, loss[subject]),
         rate_hz=rng.choice(RATES_HZ, count),
         age_years=age[subject],
         hearing_loss_db=loss[subject],
         female=female[subject],
     )
     n_averages = rng.choice(AVERAGES, count)
-    return _Recordings(subject, condition, n_averages, right_ear[subject], _draw_factors(rng, subject, subjects))
+    return _Recordings(subject, condition, n_averages, right_ear[subject], _sample_factors(rng, subject, subjects))
 
 
-def _draw_levels(rng: np.random.Generator, loss_db: FloatArray) -> FloatArray:
-    """Levels in steps of 10 dB, from the step at or just below the threshold of wave V up to 90 dB nHL, [R].
+def _sample_levels(rng: np.random.Generator, loss_db: FloatArray) -> FloatArray:
+    """Sample levels [R] in steps of 10 dB, from the step at or just below the threshold of wave V to 90 dB nHL.
 
-    Higher levels are more frequent, as in recordings: a threshold needs only a few levels near it.
+    Higher levels are more frequent, as in recordings, where few levels are near the threshold.
     """
     lowest = np.maximum(10.0 * np.floor((THRESHOLD_DB[-1] + loss_db) / 10.0), MIN_LEVEL_DB)
     steps = (MAX_LEVEL_DB - lowest) / 10.0 + 1.0
     return np.asarray(lowest + 10.0 * np.floor(rng.random(len(loss_db)) ** 0.6 * steps))
 
 
-def _draw_factors(rng: np.random.Generator, subject: NDArray[np.int64], subjects: int) -> dict[str, FloatArray]:
-    """Each factor [R]: a subject's own part and a recording's part, of SUBJECT_SHARE and the rest of the variance."""
+def _sample_factors(rng: np.random.Generator, subject: NDArray[np.int64], subjects: int) -> dict[str, FloatArray]:
+    """Sample each factor [R]; `SUBJECT_SHARE` of its variance is between subjects, the rest between recordings."""
     factors = {}
     for name, (deviation, is_log) in FACTORS.items():
         between = np.sqrt(SUBJECT_SHARE) * rng.standard_normal(subjects)[subject]
@@ -159,18 +160,18 @@ def _draw_factors(rng: np.random.Generator, subject: NDArray[np.int64], subjects
 def _render(
     rng: np.random.Generator, recordings: _Recordings, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Waveforms and peak labels of `rows`: signal [N, T], latency [N, 5], amplitude [N, 5], validity [N, 5]."""
+    """Return waveforms and peak labels of `rows`: signal [N, T], latency [N, 5], amplitude [N, 5], validity [N, 5]."""
     first = rows[0] // 2
-    taken = slice(first, rows[-1] // 2 + 1)
-    condition = recordings.condition.rows(taken)
-    factor = {name: values[taken] for name, values in recordings.factors.items()}
-    latency_ms, amplitude_uv, width = _waves(condition, factor)
+    chosen = slice(first, rows[-1] // 2 + 1)
+    condition = recordings.condition.rows(chosen)
+    factors = {name: values[chosen] for name, values in recordings.factors.items()}
+    latency_ms, amplitude_uv, width = _waves(condition, factors)
     responses = response_waveforms(latency_ms, amplitude_uv, width)
     peaks = read_peaks(responses, latency_ms, amplitude_uv)
 
     of_row = rows // 2 - first
-    noise_uv = SINGLE_SWEEP_NOISE_UV * factor["factor_noise"] / np.sqrt(recordings.n_averages[taken])
-    signals = (responses + _drift(factor))[of_row] + noise_waveforms(rng, noise_uv[of_row])
+    noise_uv = SINGLE_SWEEP_NOISE_UV * factors["factor_noise"] / np.sqrt(recordings.n_averages[chosen])
+    signals = (responses + _drift(factors))[of_row] + noise_waveforms(rng, noise_uv[of_row])
     labelled = rng.random((len(rows), 5)) >= UNLABELLED_SHARE
     valid = peaks[2][of_row] & labelled
     latency = np.where(valid, peaks[0][of_row], np.float32(np.nan))
@@ -181,7 +182,7 @@ def _render(
 def _waves(
     condition: RecordingConditions, factors: Mapping[str, FloatArray]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Latencies in ms and amplitudes in uV of waves I to V, both [N, 5], and width factors [N]."""
+    """Return latencies in ms and amplitudes in uV of waves I to V, both [N, 5], and width factors [N]."""
     shift = factors["factor_latency_jitter_ms"][:, None] + factors["factor_interwave_ms"][:, None] * _INTERWAVE_SHARE
     ratio = factors["factor_relative_amplitude_1_5"][:, None] ** _RATIO_EXPONENT
     amplitude_uv = wave_amplitude_uv(condition) * ratio * factors["factor_gain"][:, None]
@@ -189,13 +190,14 @@ def _waves(
 
 
 def _drift(factors: Mapping[str, FloatArray]) -> FloatArray:
-    """Offset and trend, uV, [N, T]."""
+    """Return offset and trend in uV, [N, T]."""
     return np.asarray(factors["factor_offset_uv"][:, None] + factors["factor_trend_uv"][:, None] * TREND_SHAPE)
 
 
 def _table(recordings: _Recordings, rows: NDArray[np.int64], arrays: list[NDArray[np.generic]]) -> pa.Table:
     of_row = rows // 2
-    subject, condition = recordings.subject[of_row], recordings.condition
+    subject = recordings.subject[of_row]
+    condition = recordings.condition
     index = _index_within(recordings.subject, condition.level_db)[of_row]
     names = np.char.add("sim-", np.char.zfill(subject.astype(str), 6))
     columns: dict[str, pa.Array] = {
@@ -228,7 +230,7 @@ def _table(recordings: _Recordings, rows: NDArray[np.int64], arrays: list[NDArra
 
 
 def _index_within(subject: NDArray[np.int64], level_db: FloatArray) -> NDArray[np.int64]:
-    """Number of each recording among those of the same subject and level, from 1, in order, [R]."""
+    """Number the recordings [R] of each subject and level from 1, in order."""
     order = np.lexsort((level_db, subject))
     is_new = np.ones(len(order), dtype=bool)
     is_new[1:] = (np.diff(subject[order]) != 0) | (np.diff(level_db[order]) != 0)
@@ -240,5 +242,5 @@ def _index_within(subject: NDArray[np.int64], level_db: FloatArray) -> NDArray[n
 
 
 def _lists(values: NDArray[np.generic]) -> pa.FixedSizeListArray:
-    """Rows of a matrix as fixed-size lists."""
+    """Convert the rows of a matrix to fixed-size lists."""
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])

@@ -1,9 +1,9 @@
 """Training, validation and test parts that share no subject, or at least no recording.
 
-Rows of one subject resemble each other, and two averages of one recording even more: a split of rows would measure
-how well the model remembers.
+Rows of one subject are similar, and two averages of one recording even more so: with a split by rows, test metrics
+would reward memorisation.
 
-Legend: N rows.
+Shapes: N rows.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ from hcvae.errors import UserError
 
 PARTS = ("train", "validation", "test")
 MIN_SUBJECTS = 5
-"""From so many subjects on, the automatic choice is to split by subject."""
+"""Smallest number of subjects for which `auto` splits by subject."""
 
 
 @dataclass(frozen=True, repr=False)
 class Split(Described):
-    """Sorted row numbers of the three parts, and why they are what they are."""
+    """Sorted row numbers of the three parts, and the reason for the unit."""
 
     unit: Literal["subject", "recording"]
     train: NDArray[np.int64]
@@ -34,16 +34,16 @@ class Split(Described):
     test: NDArray[np.int64]
     n_units: dict[str, int]
     units: NDArray[np.int64]
-    """Number of each row's unit [N]."""
+    """Unit of each row, as a number [N]."""
     explanation: str
 
     def facts(self) -> dict[str, object]:
-        """The unit, and the rows of each part."""
-        return {"unit": self.unit, **{part: len(getattr(self, part)) for part in PARTS}}
+        """Return the unit and the number of rows of each part."""
+        return {"unit": self.unit, "train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
 
 
 def split_rows(table: pa.Table, config: DataConfig) -> Split:
-    """Divide the rows of a checked table; the same rows, in any order, and seed give the same parts.
+    """Split the rows of a checked table; the result depends on the rows, not their order, and on the seed.
 
     Raises:
         UserError: fewer than 3 units, or shares that leave no unit for training.
@@ -62,14 +62,14 @@ def split_rows(table: pa.Table, config: DataConfig) -> Split:
 
 
 def recording_key(config: DataConfig) -> list[str]:
-    """The columns that name a recording; a recording never spans subjects."""
+    """Return the columns that identify a recording; the subject is one of them."""
     return list(dict.fromkeys((config.subject_column, *config.recording_columns)))
 
 
 def row_codes(table: pa.Table, columns: Sequence[str]) -> NDArray[np.int64]:
-    """A number [N] from 0 for each row, the same for rows that agree in all of `columns` (null agrees with null).
+    """Return a number from 0 for each row [N], the same for rows that agree in all `columns`; null equals null.
 
-    The numbers follow the sorted values, so that they do not depend on the order of the rows.
+    The numbers follow the sorted values, so they do not depend on the order of the rows.
     """
     codes = np.zeros(table.num_rows, np.int64)
     for name in columns:
@@ -80,31 +80,33 @@ def row_codes(table: pa.Table, columns: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _unit_counts(n: int, unit: str, config: DataConfig) -> list[int]:
-    """Units in training, validation and test."""
-    validation, test = (max(1, round(share * n)) for share in (config.split.validation, config.split.test))
+    """Return the number of units in training, validation and test."""
+    validation = max(1, round(config.split.validation * n))
+    test = max(1, round(config.split.test * n))
     if n - validation - test < 1:
+        remedy = "check data.recording_columns"
+        if unit == "subject":
+            remedy = "use unit 'recording', smaller fractions or more data"
         raise UserError(
-            f"data.split: each part needs a {unit}, but got {n} in all for validation={config.split.validation} and "
-            f"test={config.split.test}, where 3 are needed at least; "
-            + (
-                "use unit 'recording', smaller shares or more data"
-                if unit == "subject"
-                else "check data.recording_columns"
-            )
+            f"data.split: each part needs a {unit}, but got {n} in total for validation={config.split.validation} and "
+            f"test={config.split.test}, where at least 3 are needed; {remedy}"
         )
     return [n - validation - test, validation, test]
 
 
 def _explain(unit: str, asked: str, n_subjects: int, counts: Sequence[int], rows: Sequence[int]) -> str:
     compared = "at least" if n_subjects >= MIN_SUBJECTS else "fewer than"
-    subjects = f"{n_subjects} subject" + "s" * (n_subjects > 1)
-    reason = f"{subjects}, {compared} {MIN_SUBJECTS}" if asked == "auto" else "data.split.unit says so"
-    meaning = (
-        "No subject is in two parts: the figures hold for subjects that the model has not seen."
-        if unit == "subject"
-        else f"No recording is in two parts, but subjects are: the figures hold for further recordings of the same "
-        f"{subjects}, and say nothing about other subjects."
-    )
+    subjects = "1 subject" if n_subjects == 1 else f"{n_subjects} subjects"
+    reason = "set by data.split.unit"
+    if asked == "auto":
+        reason = f"{subjects}, {compared} {MIN_SUBJECTS}"
+    if unit == "subject":
+        meaning = "No subject is in two parts: the metrics hold for subjects that the model has not seen."
+    else:
+        meaning = (
+            f"No recording is in two parts, but subjects are: the metrics hold for further recordings of the same "
+            f"{subjects}, not for other subjects."
+        )
     return (
         f"Split by {unit} ({reason}): {' / '.join(map(str, counts))} {unit}s, {' / '.join(map(str, rows))} rows "
         f"for training / validation / test. {meaning}"

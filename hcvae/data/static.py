@@ -1,8 +1,9 @@
-"""Static parameters: named columns of the waveform table as numbers for the model.
+"""Encoding of static parameters: columns of the waveform table as model inputs.
 
-Numbers are standardised, text is one-hot, null is 0 with a mask of 1. Everything is fitted on the training rows.
+Numbers are standardised, text is one-hot encoded, null is 0 with a mask of 1. The encoding is fitted on the training
+rows.
 
-Legend: N rows, S encoded static parameters.
+Shapes: N rows, S encoded static parameters.
 """
 
 from collections.abc import Sequence
@@ -20,31 +21,35 @@ from hcvae.data.table import scalar_column
 from hcvae.errors import UserError
 
 ROUNDING = 1e-6
+"""Relative tolerance for numbers stored as float32."""
 
 
 class ValueRange(Section):
-    """What training rows had in a static column: where a model's answers are more than a guess."""
+    """The values of a static column in the training rows; outside them the model extrapolates."""
 
     minimum: float | None = None
-    """Numbers: the smallest; null where no row had one."""
+    """Smallest number; null if no row had a number."""
     maximum: float | None = None
-    """Numbers: the largest."""
+    """Largest number."""
     categories: tuple[str, ...] = ()
-    """Texts, sorted."""
+    """Text values, sorted."""
     has_nulls: bool = False
-    """Whether rows had none."""
+    """Whether rows had nulls."""
 
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> Self:
-        """Of rows of a checked table."""
-        known, has_nulls = pc.unique(column.drop_null()), column.null_count > 0
+        """Return the range of a column of a checked table."""
+        known = pc.unique(column.drop_null())
+        has_nulls = column.null_count > 0
         if pa.types.is_string(column.type):
             return cls(categories=tuple(sorted(known.to_pylist())), has_nulls=has_nulls)
-        ends = pc.min_max(known).as_py() if len(known) else {"min": None, "max": None}
+        if not len(known):
+            return cls(has_nulls=has_nulls)
+        ends = pc.min_max(known).as_py()
         return cls(minimum=ends["min"], maximum=ends["max"], has_nulls=has_nulls)
 
     def holds(self, value: float | str | None) -> bool:
-        """Whether `value` lies within; numbers to a rounding error of float32."""
+        """Whether `value` is in the range; numbers up to a rounding error of float32."""
         if value is None:
             return self.has_nulls
         if isinstance(value, str):
@@ -55,43 +60,49 @@ class ValueRange(Section):
         return self.minimum - rounding <= value <= self.maximum + rounding
 
     def __str__(self) -> str:
-        """Such as `0 to 60, or null`."""
-        numbers = [] if self.minimum is None else [f"{self.minimum:g} to {self.maximum:g}"]
-        known = [", ".join(self.categories)] if self.categories else numbers
-        return ", or ".join([*known, *(["null"] if self.has_nulls else [])])
+        """Format the range, for example `0 to 60, or null`."""
+        alternatives: list[str] = []
+        if self.categories:
+            alternatives.append(", ".join(self.categories))
+        elif self.minimum is not None:
+            alternatives.append(f"{self.minimum:g} to {self.maximum:g}")
+        if self.has_nulls:
+            alternatives.append("null")
+        return ", or ".join(alternatives)
 
 
 class StaticColumn(Section):
-    """One column and how it is encoded. A number that is constant wherever it is known is encoded by its mask only."""
+    """A column and its encoding. A number that is constant except for nulls is encoded by its mask only."""
 
     name: str
     """Column of the waveform table."""
     kind: Literal["number", "category"]
-    """How it is encoded."""
+    """Kind of encoding."""
     has_nulls: bool
-    """Whether training rows had nulls: a mask column follows then."""
+    """Whether training rows had nulls; if so, the last encoded column is their mask."""
     mean: float = Field(ge=-MAX_VALUE, le=MAX_VALUE)
-    """Numbers: mean of the training rows; categories: 0, as minimum and maximum, and std 1."""
+    """Numbers: mean of the training rows. For categories mean, minimum and maximum are 0, and std is 1."""
     std: float = Field(ge=0, le=MAX_VALUE)
     """Numbers: standard deviation of the training rows."""
     minimum: float = Field(ge=-MAX_VALUE, le=MAX_VALUE)
-    """Numbers: smallest value seen in training."""
+    """Numbers: smallest value in training."""
     maximum: float = Field(ge=-MAX_VALUE, le=MAX_VALUE)
-    """Numbers: largest value seen in training."""
+    """Numbers: largest value in training."""
     categories: tuple[str, ...]
-    """Texts seen in training, sorted."""
+    """Text values in training, sorted."""
 
     @model_validator(mode="after")
     def _can_be_encoded(self) -> Self:
-        numbers, texts = (self.minimum, self.maximum, self.std), list(self.categories)
+        numbers = (self.minimum, self.maximum, self.std)
+        categories = list(self.categories)
         if self.kind == "category":
-            sound = numbers == (0, 0, 1) and bool(texts) and texts == sorted({*texts})
+            is_valid = numbers == (0, 0, 1) and bool(categories) and categories == sorted({*categories})
         else:
             varies = self.minimum < self.maximum and self.std >= 1 / MAX_VALUE
-            sound = not texts and (self.minimum == self.maximum or varies)
-        if not sound:
+            is_valid = not categories and (self.minimum == self.maximum or varies)
+        if not is_valid:
             raise ValueError(
-                "a number must have minimum <= maximum, std > 0 where they differ, and no categories; a category must "
+                "a number must have minimum <= maximum, std > 0 if they differ, and no categories; a category must "
                 f"have sorted categories and no numbers, but got column {self.name!r}, a {self.kind} with "
                 f"(minimum, maximum, std)={numbers} and {len(self.categories)} categories"
             )
@@ -99,7 +110,7 @@ class StaticColumn(Section):
 
     @classmethod
     def fit(cls, name: str, column: pa.ChunkedArray) -> Self:
-        """Learn the encoding of the training rows.
+        """Fit the encoding to the training rows.
 
         Raises:
             UserError: value and mask are both constant.
@@ -134,63 +145,76 @@ class StaticColumn(Section):
 
     @property
     def seen(self) -> ValueRange:
-        """What the training rows of all groups together had."""
-        ends = {} if self.kind == "category" else {"minimum": self.minimum, "maximum": self.maximum}
-        return ValueRange(**ends, categories=self.categories, has_nulls=self.has_nulls)
+        """The values of the training rows of all groups."""
+        if self.kind == "category":
+            return ValueRange(categories=self.categories, has_nulls=self.has_nulls)
+        return ValueRange(minimum=self.minimum, maximum=self.maximum, has_nulls=self.has_nulls)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the encoded columns, such as `sex=F` or `age_years is null`."""
-        varies = (self.name,) if self.minimum < self.maximum else ()
-        mask = (f"{self.name} is null",) if self.has_nulls else ()
-        return (*varies, *(f"{self.name}={category}" for category in self.categories), *mask)
+        names = [f"{self.name}={category}" for category in self.categories]
+        if self.minimum < self.maximum:
+            names.append(self.name)
+        if self.has_nulls:
+            names.append(f"{self.name} is null")
+        return tuple(names)
 
     def has(self, value: float | str | None) -> bool:
         """Whether `value` can be encoded."""
-        if value is None or self.kind == "category":
-            return self.has_nulls if value is None else value in self.categories
-        varies = self.minimum < self.maximum
-        return isinstance(value, float) and (abs(value) <= MAX_VALUE if varies else value == self.minimum)
+        if value is None:
+            return self.has_nulls
+        if self.kind == "category":
+            return value in self.categories
+        if not isinstance(value, float):
+            return False
+        if self.minimum < self.maximum:
+            return abs(value) <= MAX_VALUE
+        return value == self.minimum
 
     def encode(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
-        """The column's part [N, len(names)] of the encoded parameters.
+        """Return the column's part [N, len(names)] of the encoded parameters.
 
         Raises:
-            UserError: a null, a text or the one other number that no training row had, or a wrong type.
+            UserError: a wrong type, or a value that no training row had: a null, a category, or a number other than the
+                only one.
         """
         where = f"static column {self.name!r}"
         column = scalar_column(column, where)
         expected = pa.float64() if self.kind == "number" else pa.string()
         if not pa.types.is_null(column.type) and column.type != expected:
             raise UserError(f"{where}: must be a {self.kind}, but got {column[0].as_py()!r}")
-        column, null = column.cast(expected), pc.is_null(column).to_numpy()
+        null = pc.is_null(column).to_numpy()
+        column = column.cast(expected)
         if null.any() and not self.has_nulls:
-            raise UserError(f"{where}: must be known, but got null; no training row had none")
+            raise UserError(f"{where}: must not be null, because no training row was")
         values = self._encode_numbers(column) if self.kind == "number" else self._encode_categories(column)
         return np.column_stack([values, null]) if self.has_nulls else values
 
     def decode(self, encoded: NDArray[np.floating]) -> float | str | None:
-        """The value of one row from its part of the encoded parameters [len(names)]; numbers as exact as float32."""
+        """Return the value of one row from its encoded parameters [len(names)]; numbers are rounded to float32."""
         if self.has_nulls and encoded[-1] > 0.5:
             return None
         if self.kind == "category":
             return self.categories[int(np.argmax(encoded[: len(self.categories)]))]
-        varies = self.minimum < self.maximum
-        return float(np.float32(encoded[0] * self.std + self.mean)) if varies else self.minimum
+        if self.minimum < self.maximum:
+            return float(np.float32(encoded[0] * self.std + self.mean))
+        return self.minimum
 
     def _encode_numbers(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
         if self.minimum < self.maximum:
             numbers: NDArray[np.float64] = column.to_numpy()  # NaN where null
             return np.nan_to_num((numbers - self.mean) / self.std)[:, None]
-        self._refuse_unknown(column.filter(pc.not_equal(column, self.minimum)), [self.minimum])
+        self._check_known(column.filter(pc.not_equal(column, self.minimum)), [self.minimum])
         return np.empty((len(column), 0))
 
     def _encode_categories(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
-        self._refuse_unknown(column.filter(pc.invert(pc.is_in(column, pa.array(self.categories)))), self.categories)
+        is_known = pc.is_in(column, pa.array(self.categories))
+        self._check_known(column.filter(pc.invert(is_known)), self.categories)
         hits = [pc.equal(column, name).fill_null(False).to_numpy() for name in self.categories]
         return np.stack(hits, axis=1).astype(np.float64)
 
-    def _refuse_unknown(self, unknown: pa.ChunkedArray, known: Sequence[object]) -> None:
+    def _check_known(self, unknown: pa.ChunkedArray, known: Sequence[object]) -> None:
         unknown = unknown.drop_null()
         if len(unknown):
             raise UserError(
@@ -203,7 +227,7 @@ class StaticEncoder(Section):
     """All static columns, in the order of `data.static`."""
 
     columns: tuple[StaticColumn, ...] = Field(min_length=1)
-    """One entry a column of the waveform table."""
+    """One entry per column of the waveform table."""
 
     @field_validator("columns")
     @classmethod
@@ -214,7 +238,7 @@ class StaticEncoder(Section):
 
     @classmethod
     def fit(cls, table: pa.Table, names: Sequence[str]) -> Self:
-        """Learn the encoding from a table of the training rows.
+        """Fit the encoding to a table of the training rows.
 
         Raises:
             UserError: a column's value and mask are both constant.
@@ -224,7 +248,10 @@ class StaticEncoder(Section):
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the S encoded parameters."""
-        return tuple(name for column in self.columns for name in column.names)
+        names: list[str] = []
+        for column in self.columns:
+            names += column.names
+        return tuple(names)
 
     @property
     def dim(self) -> int:
@@ -232,7 +259,7 @@ class StaticEncoder(Section):
         return len(self.names)
 
     def encode(self, table: pa.Table) -> NDArray[np.float32]:
-        """Encoded parameters [N, S] of a table that has the static columns.
+        """Return the encoded parameters [N, S] of a table with the static columns.
 
         Raises:
             UserError: a column is missing, or holds a value that no training row had.
@@ -243,7 +270,7 @@ class StaticEncoder(Section):
         return np.hstack([column.encode(table[column.name]) for column in self.columns]).astype(np.float32)
 
     def decode(self, encoded: NDArray[np.floating]) -> dict[str, float | str | None]:
-        """The values of one row [S], by column; numbers as exact as float32."""
+        """Return the values of one row [S] by column; numbers are rounded to float32."""
         ends = np.cumsum([len(column.names) for column in self.columns])
         parts = np.split(encoded, ends[:-1])
         return {column.name: column.decode(part) for column, part in zip(self.columns, parts, strict=True)}

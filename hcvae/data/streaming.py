@@ -1,9 +1,8 @@
-"""Waveform tables that memory does not hold: statistics from one pass over the files, training rows block by block.
+"""Waveform tables larger than memory: statistics from one pass over the files, training rows block by block.
 
-In memory are the columns of one value a row, while they are fitted to, the validation and test parts, and a sample of
-the training part.
+Scalar columns (for the fit), the validation and test parts and a sample of the training part are held in memory.
 
-Legend: N rows of all tables, T samples.
+Shapes: N rows of all tables, T samples.
 """
 
 import hashlib
@@ -12,26 +11,36 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from hcvae.config import Config
-from hcvae.data.dataset import Dataset, Rows, fingerprint, fitted, peaks_of, responses_of
+from hcvae.data.dataset import Dataset, Part, Rows, fingerprint, fit_preprocessing, peaks_of, response_codes
 from hcvae.data.normalization import SignalNormalization, group_names, moments
 from hcvae.data.preprocessing import Preprocessing, last_sample_ms
 from hcvae.data.split import split_rows
-from hcvae.data.table import check_table, licence_of, opened, read_tables, sampling_rate_of, signals_of, wanted_columns
+from hcvae.data.table import (
+    check_table,
+    licence_of,
+    open_parquet,
+    read_tables,
+    sampling_rate_of,
+    signals_of,
+    wanted_columns,
+)
 from hcvae.errors import UserError
 
 BLOCK_ROWS = 8192
-"""Rows that are read at once."""
+"""Rows per block."""
 SAMPLE_ROWS = 32_768
-"""Of the training part, in memory."""
+"""Rows of the training part that are held in memory."""
 READ_AHEAD_BYTES = 2**22
-"""Of each column; without it the whole column of a row group would be read at once."""
-BLOCKS_ON_THEIR_WAY = 16
+"""Read buffer of each column; without it, the column of a whole row group would be read at once."""
+BLOCKS_IN_TRANSIT = 16
+"""Upper bound of the blocks that are read ahead, for the estimate of memory."""
 
 Block = dict[str, NDArray[np.generic]]
 """Training rows: arrays by name, as `hcvae.training.tensors.PartTensors.of_block` takes them."""
@@ -39,111 +48,122 @@ Block = dict[str, NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class RowGroup:
-    """A row group of a Parquet file, the unit that is shuffled and shared out."""
+    """A row group of a Parquet file, the unit that is shuffled and distributed."""
 
     path: str
-    """Absolute: others read it."""
+    """Absolute path, because other processes read it."""
     index: int
-    """Number in its file."""
+    """Index in the file."""
     first: int
-    """Number of its first row among the N."""
+    """Index of its first row among all N rows."""
     n_rows: int
 
 
 @dataclass(frozen=True)
 class Span:
-    """Training rows of a row group that follow one another."""
+    """Consecutive training rows of a row group."""
 
     group: RowGroup
     skip: int
-    """Training rows of the group before them."""
+    """Number of training rows of the group before them."""
     count: int
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The training rows of tables that stay on the disk."""
+    """Training rows of tables that stay on disk."""
 
     config: Config
     preprocessing: Preprocessing
     groups: tuple[RowGroup, ...]
     in_training: NDArray[np.bool_]
     """Which of the rows [N] are training rows."""
-    through: Callable[["Stream", Sequence[Span]], Iterator[Block]]
-    """Who reads the spans, one after another: `directly`, or others on its behalf."""
+    reader: Callable[["Stream", Sequence[Span]], Iterator[Block]]
+    """Reads spans in order: `read_spans` in this process, or another function that distributes the work."""
 
     def __len__(self) -> int:
         return int(self.group_rows.sum())
 
     @property
     def nbytes(self) -> int:
-        """Memory of the blocks on their way: two waveforms a row, and little else."""
-        return BLOCKS_ON_THEIR_WAY * BLOCK_ROWS * 8 * self.preprocessing.signal_length
+        """Memory of the blocks in transit in bytes: mostly two waveforms per row."""
+        return BLOCKS_IN_TRANSIT * BLOCK_ROWS * 8 * self.preprocessing.signal_length
 
     @property
     def n_groups(self) -> int:
-        """Row groups."""
+        """Number of row groups."""
         return len(self.groups)
 
     @cached_property
     def group_rows(self) -> NDArray[np.int64]:
-        """Training rows of each row group."""
+        """Number of training rows of each row group."""
         firsts = [group.first for group in self.groups]
         return np.add.reduceat(self.in_training, firsts, dtype=np.int64)
 
     def blocks(self, groups: Sequence[int], first: int, count: int) -> Iterator[Block]:
-        """`count` training rows from number `first` on, where the row groups are in the order `groups`.
+        """Yield `count` training rows from number `first` on, with the row groups in the order `groups`.
 
         Raises:
             UserError: a file has changed, so that it cannot be read or has fewer rows.
         """
-        ends = np.cumsum(self.group_rows[list(groups)])
-        starts = ends - self.group_rows[list(groups)]
-        spans = [
-            Span(self.groups[group], max(first - start, 0), min(end, first + count) - max(start, first))
-            for group, start, end in zip(groups, starts.tolist(), ends.tolist(), strict=True)
-            if max(start, first) < min(end, first + count)
-        ]
-        return self.through(self, spans)
+        spans: list[Span] = []
+        start = 0
+        for group in groups:
+            end = start + int(self.group_rows[group])
+            first_here = max(start, first)
+            end_here = min(end, first + count)
+            if first_here < end_here:
+                spans.append(Span(self.groups[group], first_here - start, end_here - first_here))
+            start = end
+        return self.reader(self, spans)
 
 
-def directly(stream: Stream, spans: Sequence[Span]) -> Iterator[Block]:
-    """The blocks of the spans, read by this process."""
+def read_spans(stream: Stream, spans: Sequence[Span]) -> Iterator[Block]:
+    """Read the blocks of the spans in this process."""
     for span in spans:
         yield from read_span(stream, span)
 
 
 def read_span(stream: Stream, span: Span) -> Iterator[Block]:
-    """The rows of a span, normalised and encoded, in blocks.
+    """Yield the rows of a span in blocks, normalised and encoded.
 
-    Another average of the same response is looked for in the block that was read: where there is none, it is the
-    waveform itself.
+    The other average of a response is taken from the same block; a waveform without one is its own.
     """
-    config, scaling, static = stream.config, stream.preprocessing.signal, stream.preprocessing.static
-    passed = -span.skip
-    for first, table in _tables(config, span.group):
-        chosen = np.flatnonzero(stream.in_training[first : first + table.num_rows])
-        inside = slice(max(-passed, 0), max(span.count - passed, 0))
-        passed += len(chosen)
-        if len(chosen[inside]):
-            signals, rate = signals_of(table), stream.preprocessing.sampling_rate_hz
-            part = Rows.of(table.drop_columns("signal"), signals, rate, scaling, config.data).part(
-                chosen, scaling, static
-            )
-            own = np.arange(len(part))
-            response = part.signals[np.where(part.independent >= 0, part.independent, own)]
-            arrays = (part.signals, part.static, part.peaks, part.peak_mask, response)
-            names = ("signals", "static", "peaks", "peak_mask", "response")
-            yield {name: array[inside] for name, array in zip(names, arrays, strict=True)}
+    passed = -span.skip  # training rows read so far, relative to the first row of the span
+    for first, table in _tables(stream.config, span.group):
+        in_training = np.flatnonzero(stream.in_training[first : first + table.num_rows])
+        in_span = slice(max(-passed, 0), max(span.count - passed, 0))
+        passed += len(in_training)
+        if len(in_training[in_span]):
+            block = _block(stream, table, in_training)
+            yield {name: array[in_span] for name, array in block.items()}
         if passed >= span.count:
             return
 
 
+def _block(stream: Stream, table: pa.Table, rows: NDArray[np.int64]) -> Block:
+    preprocessing = stream.preprocessing
+    scaling = preprocessing.signal
+    signals = signals_of(table)
+    all_rows = Rows.of(
+        table.drop_columns("signal"), signals, preprocessing.sampling_rate_hz, scaling, stream.config.data
+    )
+    part = all_rows.part(rows, scaling, preprocessing.static)
+    other = np.where(part.independent >= 0, part.independent, np.arange(len(part)))
+    return {
+        "signals": part.signals,
+        "static": part.static,
+        "peaks": part.peaks,
+        "peak_mask": part.peak_mask,
+        "response": part.signals[other],
+    }
+
+
 def exceeds_budget(config: Config) -> bool:
-    """Whether the waveforms of the tables would take more memory than `data.memory_budget_gb`.
+    """Whether the waveforms of the tables take more memory than `data.memory_budget_gb`.
 
     Raises:
-        UserError: a file is missing, or no Parquet file.
+        UserError: a file is missing, or not a Parquet file.
     """
     budget = config.data.memory_budget_gb
     if budget is None or not config.data.tables:
@@ -152,68 +172,102 @@ def exceeds_budget(config: Config) -> bool:
     return 4 * n_rows * config.model.signal_length > budget * 1e9
 
 
-def prepare_stream(config: Config, through: Callable[[Stream, Sequence[Span]], Iterator[Block]] = directly) -> Dataset:
-    """As `hcvae.data.dataset.prepare`, but with the training rows left on the disk.
+def prepare_stream(config: Config, reader: Callable[[Stream, Sequence[Span]], Iterator[Block]] = read_spans) -> Dataset:
+    """Do the same as `hcvae.data.dataset.prepare`, but leave the training rows on disk.
 
     Raises:
-        UserError: as `prepare`, or the validation and test parts exceed `data.memory_budget_gb`.
+        UserError: see `prepare`, or the validation and test parts exceed `data.memory_budget_gb`.
     """
     groups = row_groups(config.data.tables)
     table = read_tables(config.data, config.model.signal_length, waveforms=False)
-    rate, licence, group_by = sampling_rate_of(table), licence_of(table), config.normalization.group_by
+    rate = sampling_rate_of(table)
+    licence = config.data.licence or licence_of(table)
     split = split_rows(table, config.data)
     _check_parts(config, len(split.validation) + len(split.test))
     in_training = np.zeros(table.num_rows, np.bool_)
     in_training[split.train] = True
-    draw = np.random.default_rng(config.data.split.seed)
-    sample = np.sort(draw.choice(split.train, min(SAMPLE_ROWS, len(split.train)), replace=False))
-    kept = np.sort(np.concatenate([sample, split.validation, split.test]))
+    rng = np.random.default_rng(config.data.split.seed)
+    sample = np.sort(rng.choice(split.train, min(SAMPLE_ROWS, len(split.train)), replace=False))
+    held = np.sort(np.concatenate([sample, split.validation, split.test]))
 
     table = table.select(config.data.static).take(split.train)
-    names = group_names(table, group_by)
-    sums, labelled, digest, tables = np.zeros((3, len(names))), np.zeros(6, np.int64), hashlib.sha256(), []
-    for first, block in (found for group in groups for found in _tables(config, group)):
-        signals, trained = signals_of(block), in_training[first : first + block.num_rows]
-        peaks, mask = peaks_of(block, last_sample_ms(signals.shape[1], rate))
-        arrays = [signals, peaks, mask, responses_of(block, config.data)]
-        digest.update(fingerprint(block.select(config.data.static), arrays).encode())
-        described = block.select(config.data.static).filter(pa.array(trained))
-        sums += moments(signals[trained], described, group_by, names)
-        labelled += mask[trained].sum(axis=0)
-        inside = slice(*np.searchsorted(kept, (first, first + block.num_rows)))
-        tables.append(block.take(kept[inside] - first))
+    group_by = config.normalization.group_by
+    scan = _scan(config, groups, in_training, held, rate, group_names(table, group_by))
     for part in (np.array(rate), split.train, split.validation, split.test):
-        digest.update(part.tobytes())
+        scan.digest.update(part.tobytes())
 
-    scaling = SignalNormalization.of_moments(sums, group_by, names)
-    preprocessing = fitted(config, table, scaling, rate, labelled)
-    held = pa.concat_tables(tables, promote_options="default")
-    rows = Rows.of(held.drop_columns("signal"), signals_of(held), rate, scaling, config.data)
-    train, validation, test = (
-        rows.part(np.searchsorted(kept, part), scaling, preprocessing.static)
-        for part in (sample, split.validation, split.test)
-    )
+    scaling = SignalNormalization.of_moments(scan.sums, group_by, scan.names)
+    preprocessing = fit_preprocessing(config, table, scaling, rate, scan.labelled)
+    rows = Rows.of(scan.held.drop_columns("signal"), signals_of(scan.held), rate, scaling, config.data)
+
+    def part_of(numbers: NDArray[np.int64]) -> Part:
+        return rows.part(np.searchsorted(held, numbers), scaling, preprocessing.static)
+
     return Dataset(
-        train=train,
-        validation=validation,
-        test=test,
+        train=part_of(sample),
+        validation=part_of(split.validation),
+        test=part_of(split.test),
         preprocessing=preprocessing,
-        fingerprint=digest.hexdigest(),
+        fingerprint=scan.digest.hexdigest(),
         split=split,
-        licence=config.data.licence or licence,
-        stream=Stream(config, preprocessing, groups, in_training, through),
+        licence=licence,
+        stream=Stream(config, preprocessing, groups, in_training, reader),
     )
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """What one pass over the files collects."""
+
+    names: list[str]
+    """Normalisation groups [K]."""
+    sums: NDArray[np.float64]
+    """Sums of `moments` over the training rows [3, K]."""
+    labelled: NDArray[np.int64]
+    """Number of training rows in which each peak is labelled [6]."""
+    digest: "hashlib._Hash"
+    """Fingerprint of all rows."""
+    held: pa.Table
+    """The rows that are held in memory."""
+
+
+def _scan(
+    config: Config,
+    groups: Sequence[RowGroup],
+    in_training: NDArray[np.bool_],
+    held: NDArray[np.int64],
+    rate_hz: float,
+    names: list[str],
+) -> _Scan:
+    """Read all rows [N] once; keep those numbered `held`, and collect statistics of those `in_training` [N]."""
+    sums = np.zeros((3, len(names)))
+    labelled = np.zeros(6, np.int64)
+    digest = hashlib.sha256()
+    tables: list[pa.Table] = []
+    for first, block in chain.from_iterable(_tables(config, group) for group in groups):
+        end = first + block.num_rows
+        signals = signals_of(block)
+        peaks, mask = peaks_of(block, last_sample_ms(signals.shape[1], rate_hz))
+        arrays = [signals, peaks, mask, response_codes(block, config.data)]
+        digest.update(fingerprint(block.select(config.data.static), arrays).encode())
+        trained = in_training[first:end]
+        train_table = block.select(config.data.static).filter(pa.array(trained))
+        sums += moments(signals[trained], train_table, config.normalization.group_by, names)
+        labelled += mask[trained].sum(axis=0)
+        tables.append(block.take(held[slice(*np.searchsorted(held, (first, end)))] - first))
+    return _Scan(names, sums, labelled, digest, pa.concat_tables(tables, promote_options="default"))
 
 
 def row_groups(paths: Sequence[str]) -> tuple[RowGroup, ...]:
-    """The row groups of Parquet files, but for empty ones.
+    """Return the row groups of Parquet files, without empty ones.
 
     Raises:
-        UserError: a file is missing, or no Parquet file.
+        UserError: a file is missing, or not a Parquet file.
     """
-    groups, first = [], 0
+    groups: list[RowGroup] = []
+    first = 0
     for path in paths:
-        with opened(path) as file:
+        with open_parquet(path) as file:
             sizes = [file.metadata.row_group(index).num_rows for index in range(file.metadata.num_row_groups)]
         for index, n_rows in enumerate(sizes):
             if n_rows:
@@ -223,21 +277,22 @@ def row_groups(paths: Sequence[str]) -> tuple[RowGroup, ...]:
 
 
 def _tables(config: Config, group: RowGroup) -> Iterator[tuple[int, pa.Table]]:
-    """The rows of a group as checked tables, each with the number of its first row among the N."""
+    """Yield the rows of a group as checked tables, each with the index of its first row among all N rows."""
     first = group.first
-    with opened(group.path, buffer_size=READ_AHEAD_BYTES, pre_buffer=False) as file:
+    with open_parquet(group.path, buffer_size=READ_AHEAD_BYTES, pre_buffer=False) as file:
         columns = [name for name in wanted_columns(config.data) if name in file.schema_arrow.names]
         for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group.index], columns=columns):
-            where = f"{group.path}, from row {first}"
+            where = f"{group.path}, from row {first} on"
             table = pa.Table.from_batches([batch]).replace_schema_metadata(file.schema_arrow.metadata)
             yield first, check_table(table, config.data, config.model.signal_length, where)
             first += len(batch)
 
 
 def _check_parts(config: Config, n_rows: int) -> None:
-    needed, budget = 4 * n_rows * config.model.signal_length / 1e9, config.data.memory_budget_gb or math.inf
+    needed = 4 * n_rows * config.model.signal_length / 1e9
+    budget = config.data.memory_budget_gb or math.inf
     if needed > budget:
         raise UserError(
-            f"data.split: the validation and test parts must fit into data.memory_budget_gb={budget:g}, but take "
+            f"data.split: the validation and test parts must fit into data.memory_budget_gb={budget:g}, but need "
             f"{needed:.2g} GB; lower data.split.validation and data.split.test"
         )

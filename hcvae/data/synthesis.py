@@ -1,7 +1,7 @@
-"""From latencies and amplitudes of waves I to V to band-limited waveforms, and back to peak labels.
+"""Synthesis of band-limited waveforms from latencies and amplitudes of waves I to V, and labelling of their peaks.
 
-Shapes: N recordings, T samples (200 at 20 kHz, from 0 to 9.95 ms after the click), R samples of the longer grid on
-which waves are drawn before the filter, C components. All waveforms are float32, in uV.
+Shapes: N recordings, T samples (200 at 20 kHz, from 0 to 9.95 ms after the click), R samples of the longer grid
+before the filter, C components. All waveforms are float32, in uV.
 """
 
 from functools import cache
@@ -20,7 +20,7 @@ SAMPLING_RATE_HZ = 20_000.0
 SIGNAL_LENGTH = 200
 BAND_HZ = (100.0, 1500.0)
 TIMES_MS = np.arange(SIGNAL_LENGTH) * 1000.0 / SAMPLING_RATE_HZ
-_RAW_LENGTH = 300  # the filter at 9.95 ms also sees what comes after the window
+_RAW_LENGTH = 300  # the filter's output at 9.95 ms also depends on what follows
 
 # One Gaussian each: wave (0 to 4), height relative to the wave, delay from its peak in ms, standard deviation in ms.
 # Every wave has the trough that follows it; wave V rides on a slow wave and ends in the slow negativity at 10 ms.
@@ -40,7 +40,7 @@ _COMPONENTS = np.array(
         (4, -0.35, 2.20, 0.90),
     ]
 )
-# A wave's drawn height for 1 uV from its peak to the trough that follows, after overlap and filter.
+# Height of a wave before the filter that gives 1 uV from its peak to the following trough, after overlap and filter.
 _HEIGHT_PER_UV = np.array([0.75, 0.80, 0.85, 0.75, 0.64])
 
 _VISIBLE_UV = 0.02
@@ -49,7 +49,7 @@ _SEARCH_MS = 0.4
 
 @cache
 def _bandpass() -> NDArray[np.float32]:
-    """The zero-phase band-pass as a matrix [R, T]: second-order Butterworth, forward and backward."""
+    """Return the zero-phase band-pass as a matrix [R, T]: second-order Butterworth, forward and backward."""
     sections = signal.butter(2, BAND_HZ, "bandpass", fs=SAMPLING_RATE_HZ, output="sos")
     impulse = np.zeros(4001)
     impulse[2000] = 1.0
@@ -59,7 +59,7 @@ def _bandpass() -> NDArray[np.float32]:
 
 @cache
 def _noise_root() -> NDArray[np.float32]:
-    """Symmetric square root [T, T] of the covariance of unit-variance noise: 1/f power, seen through the band-pass."""
+    """Return the symmetric square root [T, T] of the covariance of unit-variance noise: band-passed, 1/f power."""
     sections = signal.butter(2, BAND_HZ, "bandpass", fs=SAMPLING_RATE_HZ, output="sos")
     frequencies = np.fft.rfftfreq(8192, 1.0 / SAMPLING_RATE_HZ)
     gain = np.abs(signal.sosfreqz(sections, frequencies[1:], fs=SAMPLING_RATE_HZ)[1]) ** 2
@@ -70,7 +70,7 @@ def _noise_root() -> NDArray[np.float32]:
 
 
 def response_waveforms(latency_ms: FloatArray, amplitude_uv: FloatArray, width: FloatArray) -> Waveforms:
-    """Noise-free responses [N, T] from latencies [N, 5], peak-to-trough amplitudes [N, 5] and width factors [N]."""
+    """Return noise-free responses [N, T] from latencies [N, 5], peak-to-trough amplitudes [N, 5] and widths [N]."""
     times = (np.arange(_RAW_LENGTH) * 1000.0 / SAMPLING_RATE_HZ).astype(np.float32)
     raw = np.zeros((len(width), _RAW_LENGTH), dtype=np.float32)
     for wave, height, delay, deviation in _COMPONENTS:
@@ -83,7 +83,7 @@ def response_waveforms(latency_ms: FloatArray, amplitude_uv: FloatArray, width: 
 
 
 def noise_waveforms(rng: np.random.Generator, rms_uv: FloatArray) -> Waveforms:
-    """Residual noise [N, T] of the given expected RMS [N]: coloured, filtered in the band, independent between rows."""
+    """Sample residual noise [N, T] of the expected RMS [N]: 1/f power, band-passed, independent between rows."""
     white = rng.standard_normal((len(rms_uv), SIGNAL_LENGTH), dtype=np.float32)
     return np.asarray((white @ _noise_root()) * rms_uv[:, None], dtype=np.float32)
 
@@ -91,11 +91,14 @@ def noise_waveforms(rng: np.random.Generator, rms_uv: FloatArray) -> Waveforms:
 def read_peaks(
     responses: Waveforms, expected_ms: FloatArray, amplitude_uv: FloatArray
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Waves I to V as a clinician marks them on the noise-free response: latency, value there, whether it is a peak.
+    """Label waves I to V on noise-free responses [N, T], as a clinician would.
 
-    A wave's peak is the local maximum nearest to `expected_ms` [N, 5], within 0.4 ms of it. There is none where the
-    wave is smaller than 0.02 uV, has merged with a neighbour (the maximum then belongs to the nearer wave), or comes
-    after the window. Returns latency in ms, amplitude in uV (NaN where there is no peak) and the mask, each [N, 5].
+    The peak of a wave is the local maximum nearest to `expected_ms` [N, 5], within 0.4 ms. There is none if the wave
+    is smaller than 0.02 uV, has merged with a neighbour (the maximum then belongs to the nearer wave), or is after the
+    window.
+
+    Returns:
+        Latency in ms and amplitude in uV, both NaN without a peak, and whether there is a peak; each [N, 5].
     """
     is_maximum = local_maxima(responses)
     times = TIMES_MS.astype(np.float32)

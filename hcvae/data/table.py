@@ -1,9 +1,8 @@
 """The waveform table: an Arrow table with one averaged waveform in uV per row, read from Parquet and checked.
 
-Legend: N rows, T samples.
+Shapes: N rows, T samples.
 """
 
-import difflib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,20 +16,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from hcvae.atomic import atomic_write
 from hcvae.config import DataConfig
-from hcvae.data.atomic import written_whole
 from hcvae.errors import UserError
+from hcvae.suggest import did_you_mean
 
 WAVES = ("I", "II", "III", "IV", "V")
 PEAK_COLUMNS = ("peak_latency_ms", "peak_amplitude_uv", "peak_valid")
-ROWS_NAMED = 5
+MAX_LISTED_ROWS = 5
 NOT_STATED = "not stated"
+"""Licence of a table without one."""
 
 
 def waveform_schema(
     scalars: Mapping[str, pa.DataType], signal_length: int, sampling_rate_hz: float, *, peaks: bool = True
 ) -> pa.Schema:
-    """Schema of a waveform table with the scalar columns `scalars` (name to type), then signal and labelled peaks."""
+    """Return the schema of a waveform table: the scalar columns `scalars` (name to type), signal and labelled peaks."""
     fields = [pa.field(name, data_type) for name, data_type in scalars.items()]
     fields.append(pa.field("signal", pa.list_(pa.float32(), signal_length), metadata={"unit": "uV"}))
     if peaks:
@@ -44,22 +45,22 @@ def waveform_schema(
 
 
 def read_tables(config: DataConfig, signal_length: int, *, waveforms: bool = True) -> pa.Table:
-    """Read `config.tables` as one table of the columns that training needs; see `check_table` for what is checked.
+    """Read the columns that training needs from `config.tables`, as one table checked by `check_table`.
 
-    Without `waveforms`, signals and peaks are left out, and not checked.
+    Without `waveforms`, signals and peaks are neither read nor checked.
 
     Raises:
-        UserError: a file is missing or not Parquet, fails `check_table`, or disagrees with the others.
+        UserError: a file is missing, not Parquet, fails `check_table`, or does not match the other files.
     """
     if len(set(map(os.path.realpath, config.tables))) < len(config.tables):
         raise UserError(
             f"data.tables: each file must be named once, but got {list(config.tables)}; copies of a row are "
-            "no independent averages"
+            "not independent averages"
         )
     tables = [_read(path, config, signal_length, waveforms) for path in config.tables]
     rates = {path: sampling_rate_of(table) for path, table in zip(config.tables, tables, strict=True)}
     if len(set(rates.values())) > 1:
-        raise UserError(f"data.tables: one sampling rate must hold for all, but got {rates} Hz; resample the files")
+        raise UserError(f"data.tables: all files must have one sampling rate, but got {rates} Hz; resample the files")
     licences = [licence_of(table) for table in tables]
     metadata = {"sampling_rate_hz": str(rates[config.tables[0]])}
     if any(licences):
@@ -75,55 +76,57 @@ def check_table(
 ) -> pa.Table:
     """Check a waveform table and return the columns that training needs, each of one type.
 
-    Static columns become float64 or text (NaN becomes null), the other columns that name subjects and recordings
-    text, `signal` a fixed-size list of `signal_length` float32, peak columns lists of 5 (waves I to V). The metadata
-    holds `sampling_rate_hz` and, where known, `licence`.
+    Static columns become float64 or text (NaN becomes null), other columns that identify subjects and recordings text,
+    `signal` a fixed-size list of `signal_length` float32, peak columns lists of 5 (waves I to V). The metadata contain
+    `sampling_rate_hz` and, if known, `licence`.
 
     Raises:
-        UserError: no rows, two columns of one name, a column that is missing or of a wrong type or length, waveforms
+        UserError: no rows, two columns with one name, a column that is missing or has a wrong type or length, waveforms
             that are not finite, rows without a subject, no sampling rate. The message starts with `where`.
     """
     if not table.num_rows:
-        raise UserError(f"{where}: a waveform table must hold rows, but got none")
+        raise UserError(f"{where}: a waveform table must have rows, but got none")
     columns = {}
     for name in _columns(table.column_names, config, where, waveforms):
-        at, column = f"{where}: column {name!r}", table[name]
+        at = f"{where}: column {name!r}"
+        column = table[name]
         if name == "signal":
             columns[name] = checked_signal(column, signal_length, at)
         elif name in PEAK_COLUMNS:
-            columns[name] = as_lists(column, pa.bool_() if name == "peak_valid" else pa.float32(), len(WAVES), at)
+            value_type = pa.bool_() if name == "peak_valid" else pa.float32()
+            columns[name] = as_lists(column, value_type, len(WAVES), at)
         elif name in config.static:
             columns[name] = scalar_column(column, at)
         else:
             columns[name] = text_column(column, at)
-    _refuse_rows(
-        pc.is_null(columns[config.subject_column]), f"{where}: column {config.subject_column!r}", "name no subject"
-    )
-    rate = sampling_rate_of(table, config.sampling_rate_hz, where)
+    has_no_subject = pc.is_null(columns[config.subject_column])
+    _refuse_rows(has_no_subject, f"{where}: column {config.subject_column!r}", "have no subject")
+    metadata = {"sampling_rate_hz": str(sampling_rate_of(table, config.sampling_rate_hz, where))}
     licence = licence_of(table)
-    return pa.table(columns, metadata={"sampling_rate_hz": str(rate)} | ({"licence": licence} if licence else {}))
+    if licence:
+        metadata["licence"] = licence
+    return pa.table(columns, metadata=metadata)
 
 
 def scalar_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    """The column as float64 (numbers, booleans; NaN becomes null) or text (all else); all-null stays as it is.
+    """Convert a column to float64 (numbers, booleans; NaN becomes null) or text; a column of nulls is unchanged.
 
     Raises:
         UserError: nested values, infinite numbers, or text that is not UTF-8.
     """
     column = _plain(column, where)
-    is_number = any(
-        test(column.type)
-        for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
-    )
-    if not is_number:
-        return column if pa.types.is_null(column.type) else text_column(column, where)
-    numbers = column.cast(pa.float64(), safe=False)  # whole numbers beyond 2^53 are rounded
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    if pa.types.is_null(column.type):
+        return column
+    if not any(test(column.type) for test in tests):
+        return text_column(column, where)
+    numbers = column.cast(pa.float64(), safe=False)  # integers above 2^53 are rounded
     _refuse_rows(pc.is_inf(numbers), where, "are infinite")
     return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
 
 
 def text_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    """Each value as text: numbers with all their digits, bytes as hexadecimal digits.
+    """Convert each value to text: numbers with all digits, bytes as hexadecimal digits.
 
     Raises:
         UserError: nested values, or text that is not UTF-8.
@@ -131,7 +134,7 @@ def text_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     column = _plain(column, where)
     tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
     if any(test(column.type) for test in tests):
-        return pa.chunked_array([[None if value is None else value.hex() for value in column.to_pylist()]], pa.string())
+        return pa.chunked_array([list(map(_hexadecimal, column.to_pylist()))], pa.string())
     try:
         text = column.cast(pa.string())
         text.validate(full=True)
@@ -140,41 +143,44 @@ def text_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     return text
 
 
+def _hexadecimal(value: bytes | None) -> str | None:
+    return None if value is None else value.hex()
+
+
 def checked_signal(column: pa.ChunkedArray, length: int, where: str) -> pa.ChunkedArray:
-    """The waveforms as a fixed-size list of `length` float32.
+    """Convert the waveforms to fixed-size lists of `length` float32.
 
     Raises:
-        UserError: nulls, another length or type, or samples that are not finite.
+        UserError: nulls, a wrong length or type, or samples that are not finite.
     """
-    _refuse_rows(pc.is_null(column), where, "hold no waveform")
+    _refuse_rows(pc.is_null(column), where, "have no waveform")
     signal = as_lists(column, pa.float32(), length, f"{where} (model.signal_length={length})")
-    with np.errstate(invalid="ignore"):  # one NaN or infinite sample makes the row's sum so
+    with np.errstate(invalid="ignore"):  # the sum of a row is NaN or infinite if a sample is
         total = signals_of(pa.table({"signal": signal})).sum(axis=1, dtype=np.float64)
-    _refuse_rows(~np.isfinite(total), where, "hold NaN or infinite samples")
+    _refuse_rows(~np.isfinite(total), where, "contain NaN or infinite samples")
     return signal
 
 
 def signals_of(table: pa.Table) -> NDArray[np.float32]:
-    """The waveforms [N, T] in uV; without a copy where the table lies in one piece."""
-    chunks = [
-        chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1)
-        for chunk in table["signal"].chunks
-        if len(chunk)
-    ]
+    """Return the waveforms [N, T] in uV, without a copy if the table has one chunk."""
+    chunks: list[NDArray[Any]] = []
+    for chunk in table["signal"].chunks:
+        if len(chunk):
+            chunks.append(chunk.flatten().to_numpy(zero_copy_only=False).reshape(len(chunk), -1))
     signals = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     return signals.astype(np.float32, copy=False)
 
 
 def sampling_rate_of(table: pa.Table, given_hz: float | None = None, where: str = "table") -> float:
-    """Sampling rate in Hz from the table's metadata, or `given_hz` where the metadata is silent.
+    """Return the sampling rate in Hz from the table's metadata, or else `given_hz`.
 
     Raises:
-        UserError: neither says it, both do and differ, or it is no positive number.
+        UserError: both are missing, they differ, or the rate is not a positive number.
     """
     stored = (table.schema.metadata or {}).get(b"sampling_rate_hz")
     if stored is None:
         if given_hz is None:
-            raise UserError(f"{where}: no sampling_rate_hz in the metadata; give data.sampling_rate_hz")
+            raise UserError(f"{where}: no sampling_rate_hz in the metadata; set data.sampling_rate_hz")
         return given_hz
     try:
         rate = float(stored)
@@ -190,28 +196,31 @@ def sampling_rate_of(table: pa.Table, given_hz: float | None = None, where: str 
 
 
 def licence_of(table: pa.Table) -> str | None:
-    """Licence of the recordings, and whom it asks to name, by the metadata `licence` and `attribution`."""
+    """Return the licence of the recordings with its attribution, from the metadata `licence` and `attribution`."""
     metadata = table.schema.metadata or {}
-    licence, attribution = (metadata.get(key, b"").decode(errors="replace") for key in (b"licence", b"attribution"))
-    return f"{licence} ({attribution})" if licence and attribution else licence or None
+    licence: str = metadata.get(b"licence", b"").decode(errors="replace")
+    attribution: str = metadata.get(b"attribution", b"").decode(errors="replace")
+    if licence and attribution:
+        return f"{licence} ({attribution})"
+    return licence or None
 
 
 def write_table(table: pa.Table, path: str | Path) -> None:
-    """Write Parquet under a temporary name, then rename: whoever reads `path` never sees half a file.
+    """Write `table` as Parquet, atomically.
 
     Raises:
         UserError: `path` cannot be written.
     """
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         pq.write_table(table, temporary)
 
 
 @contextmanager
-def opened(path: str, **options: Any) -> Iterator[pq.ParquetFile]:
-    """A Parquet file of `data.tables`; `options` of pyarrow's ParquetFile.
+def open_parquet(path: str, **options: Any) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file of `data.tables`; `options` are those of pyarrow's ParquetFile.
 
     Raises:
-        UserError: it is missing, or no Parquet file.
+        UserError: it is missing, or not a Parquet file.
     """
     try:
         with pq.ParquetFile(path, **options) as file:
@@ -226,46 +235,47 @@ def opened(path: str, **options: Any) -> Iterator[pq.ParquetFile]:
 
 
 def _read(path: str, config: DataConfig, signal_length: int, waveforms: bool) -> pa.Table:
-    with opened(path, memory_map=True) as file:
+    with open_parquet(path, memory_map=True) as file:
         names = file.schema_arrow.names
-        _columns(names, config, path)  # against all that the file has, so that the message can suggest a name
+        _columns(names, config, path)  # before selecting, so that the message can suggest any column of the file
         table = file.read(columns=[name for name in wanted_columns(config, waveforms) if name in names])
     return check_table(table, config, signal_length, path, waveforms=waveforms)
 
 
 def wanted_columns(config: DataConfig, waveforms: bool = True) -> list[str]:
-    """The columns that training uses, peaks last."""
-    names = (config.subject_column, *config.recording_columns, *(config.average_columns or ()), *config.static)
-    return list(dict.fromkeys((*names, *(("signal", *PEAK_COLUMNS) if waveforms else ()))))
+    """Return the columns that training uses, peaks last."""
+    names = [config.subject_column, *config.recording_columns, *(config.average_columns or ()), *config.static]
+    if waveforms:
+        names += ["signal", *PEAK_COLUMNS]
+    return list(dict.fromkeys(names))
 
 
 def _columns(present: Sequence[str], config: DataConfig, where: str, waveforms: bool = True) -> list[str]:
-    """The wanted columns of a table that has `present`; labelled peaks are all there or not at all."""
-    refuse_doubled_names(present, where)
+    """Return the columns to read from a table with the columns `present`; the peak columns are all or none."""
+    check_unique_names(present, where)
     if len(set(config.static)) < len(config.static):
         raise UserError(f"data.static: each column must be named once, but got {list(config.static)}")
-    scalars = {config.subject_column, *config.recording_columns, *config.static}
-    if lists := scalars & {"signal", *PEAK_COLUMNS}:
+    lists = {config.subject_column, *config.recording_columns, *config.static} & {"signal", *PEAK_COLUMNS}
+    if lists:
         raise UserError(
-            f"data: subject, recording and static columns must hold one value a row, but got {sorted(lists)}"
+            f"data: subject, recording and static columns must have one value per row, but got {sorted(lists)}"
         )
     labelled = any(name in present for name in PEAK_COLUMNS)
     wanted = [name for name in wanted_columns(config, waveforms) if labelled or name not in PEAK_COLUMNS]
     for name in wanted:
         if name not in present:
-            close = difflib.get_close_matches(name, present, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has {sorted(present)}"
+            hint = did_you_mean(name, present) or f"; it has {sorted(present)}"
             if name in config.static:
                 hint += "; data.static names the columns that condition the model"
-            raise UserError(f"{where}: column {name!r} is missing; {hint}")
+            raise UserError(f"{where}: column {name!r} is missing{hint}")
     return wanted
 
 
 def as_lists(column: pa.ChunkedArray, value_type: pa.DataType, length: int, where: str) -> pa.ChunkedArray:
-    """The column as fixed-size lists, after a check of the lengths of all rows that are not null.
+    """Convert a column to fixed-size lists, after a check of the lengths of all rows that are not null.
 
     Raises:
-        UserError: another length, no lists, or values of another kind.
+        UserError: a wrong length, no lists, or values of another type.
     """
     column = list_column(column, f"{where}: must hold lists of {length} values")
     lengths = pc.list_value_length(column)
@@ -278,12 +288,12 @@ def as_lists(column: pa.ChunkedArray, value_type: pa.DataType, length: int, wher
 
 
 def list_column(column: pa.ChunkedArray, expected: str) -> pa.ChunkedArray:
-    """The column as one of lists, whatever kind of lists it is stored as.
+    """Convert a column of any kind of lists to one of plain lists.
 
     Raises:
-        UserError: it holds no lists; the message begins with what is `expected`.
+        UserError: it has no lists; the message starts with `expected`.
     """
-    column = stored(column)
+    column = decoded_column(column)
     if pa.types.is_list_view(column.type) or pa.types.is_large_list_view(column.type):
         column = pa.chunked_array(map(_from_view, column.chunks), pa.large_list(column.type.value_type))
     if not any(test(column.type) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)):
@@ -292,40 +302,43 @@ def list_column(column: pa.ChunkedArray, expected: str) -> pa.ChunkedArray:
 
 
 def _from_view(views: pa.Array) -> pa.LargeListArray:
-    """Lists in the order of their rows; the cast of pyarrow 26 leaves out the end of the last one."""
+    """Convert list views to lists in the order of the rows; pyarrow 26 casts them with the last list cut."""
     lengths = pc.list_value_length(views).fill_null(0).to_numpy()
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
     return pa.LargeListArray.from_arrays(offsets, views.flatten(), mask=views.is_null())
 
 
-def refuse_doubled_names(names: Sequence[str], where: str) -> None:
-    """Raise a UserError where two columns have one name: which one is meant cannot be known."""
-    if doubled := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"{where}: names of columns must differ, but {doubled} are there twice; rename or drop one")
+def check_unique_names(names: Sequence[str], where: str) -> None:
+    """Raise a UserError if two columns have the same name."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise UserError(f"{where}: column names must differ, but {repeated} occur twice; rename or drop one")
 
 
-def stored(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column without extension types, dictionaries and run-end encoding."""
+def decoded_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the column without extension types, dictionaries and run-end encoding."""
     if isinstance(column.type, pa.BaseExtensionType):
-        return stored(pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type))
+        return decoded_column(pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type))
     if pa.types.is_dictionary(column.type):
-        return stored(column.cast(column.type.value_type))
+        return decoded_column(column.cast(column.type.value_type))
     if pa.types.is_run_end_encoded(column.type):
         decoded = [pc.run_end_decode(chunk) for chunk in column.chunks]
-        return stored(pa.chunked_array(decoded, column.type.value_type))
+        return decoded_column(pa.chunked_array(decoded, column.type.value_type))
     return column
 
 
 def _plain(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    column = stored(column)
+    column = decoded_column(column)
     if pa.types.is_nested(column.type):
-        raise UserError(f"{where}: must hold one number or text a row, but got type {column.type}")
+        raise UserError(f"{where}: must have one number or text per row, but got type {column.type}")
     return column
 
 
 def _refuse_rows(bad: pa.ChunkedArray | NDArray[np.bool_], where: str, what: str) -> None:
-    """Raise a UserError that names the rows where `bad` is true, counted from 0; nothing where there are none."""
+    """Raise a UserError if rows are `bad`; it lists their numbers, counted from 0."""
     rows = np.flatnonzero(np.asarray(bad))
     if len(rows):
-        named = ", ".join(map(str, rows[:ROWS_NAMED])) + (", ..." if len(rows) > ROWS_NAMED else "")
-        raise UserError(f"{where}: {len(rows)} of {len(bad)} rows {what}; the rows are {named} (from 0)")
+        listed = ", ".join(map(str, rows[:MAX_LISTED_ROWS]))
+        if len(rows) > MAX_LISTED_ROWS:
+            listed += ", ..."
+        raise UserError(f"{where}: {len(rows)} of {len(bad)} rows {what}; the rows are {listed} (from 0)")

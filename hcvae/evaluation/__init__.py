@@ -1,6 +1,6 @@
-"""Every measure of the project on a bundle, with baselines beside it.
+"""Every measure of the project on a bundle and on baselines.
 
-`own_rows` or `rows_of_tables` says what is evaluated, `evaluate_bundle` and the baselines give `Findings`.
+`own_rows` or `rows_of_tables` chooses the rows to evaluate; `evaluate_bundle` and the baselines return `Findings`.
 """
 
 from hcvae.evaluation.findings import MEASURES, SECTIONS, Findings

@@ -1,8 +1,6 @@
-"""Several bundles and the baselines beside them, as columns of one table and as JSON."""
+"""Several bundles and their baselines as columns of one table and as JSON."""
 
-import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,26 +20,26 @@ from hcvae.evaluation.models import (
 from hcvae.evaluation.rows import EvaluationRows
 from hcvae.terminal import TerminalTable
 
-WITH_NOISE = "Generated waveforms are compared with residual noise, as averages of a recorder look."
+WITH_NOISE = "Generated waveforms are compared with residual noise, as in recorded averages."
 
 
 @dataclass(repr=False)
 class Comparison(Described):
-    """Findings by column: the bundles, then the baselines of each data set that they are evaluated on."""
+    """Findings by column: the bundles, then the baselines of each data set on which they are evaluated."""
 
     bundles: dict[str, Findings] = field(default_factory=dict)
     baselines: dict[str, Findings] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
-    """What each bundle was evaluated on, in words."""
+    """A description of the rows on which each bundle was evaluated."""
     notes: list[str] = field(default_factory=lambda: [WITH_NOISE])
     _data_sets: list[str] = field(default_factory=list)
 
     def facts(self) -> dict[str, object]:
-        """The columns."""
+        """Return the columns."""
         return {"bundles": ", ".join(self.bundles), "baselines": ", ".join(self.baselines)}
 
     def add(self, name: str, bundle: Bundle, rows: EvaluationRows, progress: Progress, *, baselines: bool) -> None:
-        """Evaluate `bundle` on `rows`, and the baselines that no earlier bundle has brought along."""
+        """Evaluate `bundle` on `rows`, and the baselines that no earlier bundle has added."""
         if rows.key not in self._data_sets:
             self._data_sets.append(rows.key)
         self.sources[name] = rows.source
@@ -54,17 +52,18 @@ class Comparison(Described):
         self._add_baselines(bundle, rows, progress)
 
     def table(self) -> TerminalTable:
-        """A row a measure, a column a model; a dash where it could not be measured."""
+        """Return a table of measures by model, with a dash for a missing one."""
         columns = self.bundles | self.baselines
         table = TerminalTable("Measures", ("measure", *columns))
         for section, measures in SECTIONS.items():
             table.rows.append((section,))
             for name, meaning in measures.items():
-                table.rows.append((meaning, *(_shown(found.measures.get(name)) for found in columns.values())))
+                cells = [_shown(found.measures.get(name)) for found in columns.values()]
+                table.rows.append((meaning, *cells))
         return table
 
     def reasons(self) -> dict[str, list[str]]:
-        """Why measures of the bundles are left out: the measures by reason, and the bundle it is about."""
+        """Return the measures that are left out, by bundle and reason."""
         reasons: dict[str, list[str]] = {}
         for column, found in self.bundles.items():
             for name, reason in found.left_out.items():
@@ -72,19 +71,12 @@ class Comparison(Described):
         return reasons
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, as JSON takes it."""
-
-        def columns(findings: Mapping[str, Findings]) -> dict[str, Any]:
-            return {
-                name: {"measures": found.measures, "left_out": found.left_out, "details": found.details}
-                for name, found in findings.items()
-            }
-
+        """Return everything as a JSON tree."""
         return {
             "notes": self.notes,
             "evaluated_on": self.sources,
-            "bundles": columns(self.bundles),
-            "baselines": columns(self.baselines),
+            "bundles": {name: _json_of(found) for name, found in self.bundles.items()},
+            "baselines": {name: _json_of(found) for name, found in self.baselines.items()},
         }
 
     def _add_baselines(self, bundle: Bundle, rows: EvaluationRows, progress: Progress) -> None:
@@ -99,14 +91,17 @@ class Comparison(Described):
                 )
             except UserError as error:
                 self._note(f"No column {components}: {error}")
-        if f"condition mean{suffix}" in self.baselines:
-            return
+        if f"condition mean{suffix}" not in self.baselines:
+            self._add_general_baselines(bundle, rows, suffix, progress)
+
+    def _add_general_baselines(self, bundle: Bundle, rows: EvaluationRows, suffix: str, progress: Progress) -> None:
+        """Add the baselines that do not depend on the bundle's latent dimensions."""
         self.baselines[f"condition mean{suffix}"] = evaluate_condition_mean(bundle, rows)
         oracle = evaluate_oracle(rows)
         if "j_gt" in oracle.measures:
             self.baselines[f"oracle{suffix}"] = oracle
         if rows.is_training_part:
-            self._note("No column of recordings: the training part is evaluated, and would be compared with itself.")
+            self._note("No column of recordings: the training part is evaluated and would be compared with itself.")
         else:
             progress(f"recorded{suffix}: generation")
             self.baselines[f"recorded{suffix}"] = evaluate_recordings(bundle, rows)
@@ -116,24 +111,8 @@ class Comparison(Described):
             self.notes.append(note)
 
 
-def write_json(content: Mapping[str, Any], path: Path) -> None:
-    """Write JSON under a temporary name, then rename.
-
-    Raises:
-        UserError: `path` cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False))
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error}; name a folder that you may write to") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def folder_names(paths: Sequence[str]) -> list[str]:
-    """A short name for each bundle: its folder's, with as many parents as tell them apart.
+    """Return a short name for each bundle: its folder's, with as many parents as make the names distinct.
 
     Raises:
         UserError: a bundle is named twice.
@@ -148,7 +127,13 @@ def folder_names(paths: Sequence[str]) -> list[str]:
 
 
 def _shown(value: float | None) -> str:
-    """Six characters, up to 9999."""
+    """Return at most six characters, up to 9999."""
     if value is None:
         return "-"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"
+    if abs(value) < 10:
+        return f"{value:.3f}"
+    return f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def _json_of(found: Findings) -> dict[str, Any]:
+    return {"measures": found.measures, "left_out": found.left_out, "details": found.details}

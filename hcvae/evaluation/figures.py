@@ -1,6 +1,6 @@
-"""The figures of an evaluation: what the model makes of some of the evaluated rows.
+"""The figures of an evaluation: the model's output for some of the evaluated rows.
 
-Legend: R rows shown.
+Shapes: R rows shown.
 """
 
 from collections.abc import Iterator
@@ -19,19 +19,25 @@ from hcvae.errors import UserError
 from hcvae.evaluation.rows import LEVEL, EvaluationRows
 from hcvae.model_figures import ModelFigures
 
-SHOWN, FAMILIES, DRAWN, STEPS, RECONSTRUCTED = 4, 4, 12, 9, 8
+SHOWN = 4
+"""Rows of the swap grid."""
+FAMILIES = 4
+PER_FAMILY = 12
+STEPS = 9
+"""Waveforms of an interpolation."""
+RECONSTRUCTED = 8
 
 
 @dataclass(frozen=True)
 class Illustrator:
-    """Draws the figures of one bundle on the evaluated rows."""
+    """Plots the figures of one bundle on the evaluated rows."""
 
     bundle: Bundle
     rows: EvaluationRows
     seed: int = 0
 
     def figures(self) -> Iterator[tuple[str, Figure]]:
-        """Each figure with its name, one after the other."""
+        """Yield each figure with its name."""
         yield "reconstructions", self._model.reconstructions(self._some(RECONSTRUCTED))
         yield "swap_grid", self._model.swap_grid(self._shown)
         yield "fixed_global", self.families("global", "local")
@@ -42,18 +48,19 @@ class Illustrator:
         yield "latent_use", self._model.latent_use()
 
     def families(self, fixed: str, varied: str) -> Figure:
-        """One block of each of some rows, with the other block of many rows, under each one's condition."""
+        """Plot one block of each of some rows with the other block of many rows, under the former's condition."""
         some = self._some(FAMILIES)
-        rows = np.repeat(some, DRAWN)
+        rows = np.repeat(some, PER_FAMILY)
         others = np.random.default_rng(self.seed + 1).integers(len(self.rows.part), size=len(rows))
         latents = self._model.latents(rows) | {varied: self._model.latents(others)[varied]}
         waveforms, _ = self._model.decode(latents, self._model.static[rows])
-        shaped = waveforms.reshape(-1, DRAWN, waveforms.shape[1])
-        titles, scales = self._model.conditions(some), self.rows.part.group[some].tolist()
+        shaped = waveforms.reshape(-1, PER_FAMILY, waveforms.shape[1])
+        titles = self._model.conditions(some)
+        scales = self.rows.part.group[some].tolist()
         return plots.latent_families(shaped, self._model.times_ms, f"z_{fixed}", f"z_{varied}", titles, scales)
 
     def interpolation(self) -> Figure:
-        """All latents from the first shown row's to the last one's, under the first one's condition."""
+        """Plot an interpolation of all latents from the first shown row to the last, under the former's condition."""
         ends = self._model.latents(self._shown[[0, -1]])
         share = torch.linspace(0, 1, STEPS)[:, None]
         latents = {block: (1 - share) * values[:1] + share * values[1:] for block, values in ends.items()}
@@ -61,10 +68,10 @@ class Illustrator:
         return plots.interpolation(waveforms, self._model.times_ms, latency_ms)
 
     def level_series(self) -> Figure:
-        """The latents and the condition of the first shown row, at every level of its normalisation group.
+        """Plot the latents and the condition of the first shown row at every level of its normalisation group.
 
         Raises:
-            UserError: the rows name no level.
+            UserError: no row has a level.
         """
         group = self.rows.part.group
         known = self.rows.recorded.numbers(LEVEL)[group == group[self._shown[0]]]
@@ -87,7 +94,7 @@ class Illustrator:
         return self._some(SHOWN)
 
     def _some(self, count: int) -> NDArray[np.int64]:
-        """Rows [R] of different recordings, drawn by the seed; the same ones first whatever the count."""
+        """Return rows [R] of different recordings in random order, of which a larger count has more."""
         recorded = self.rows.recorded
-        recordings = recorded.one_a_recording(self.bundle.config.data, len(recorded), self.seed)
+        recordings = recorded.one_per_recording(self.bundle.config.data, len(recorded), self.seed)
         return np.random.default_rng(self.seed).permutation(recordings)[:count]

@@ -1,5 +1,6 @@
-"""Measures by name, and a reason for each one that could not be taken."""
+"""The measures of an evaluation by name, and a reason for each one that is missing."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,13 @@ _DISTRIBUTION = {
     "coverage": "coverage",
     "expected_coverage": "coverage of equal distributions",
 }
+_LATENT = {
+    "kl": "KL, nats",
+    "beta": "beta of its KL weight",
+    "variance": "variance of means",
+    "active_units": "active units",
+}
+_WAVES = ("I", "III", "V")
 
 SECTIONS: dict[str, dict[str, str]] = {
     "Reconstruction": {
@@ -24,8 +32,8 @@ SECTIONS: dict[str, dict[str, str]] = {
         "cross_average_nmse": "NMSE, independent average",
         "r2": "R2",
         "correlation": "correlation",
-        **{f"peak_latency_error_ms_{wave}": f"latency error, wave {wave}, ms" for wave in ("I", "III", "V")},
-        **{f"peak_amplitude_error_uv_{wave}": f"amplitude error, wave {wave}, uV" for wave in ("I", "III", "V")},
+        **{f"peak_latency_error_ms_{wave}": f"latency error, wave {wave}, ms" for wave in _WAVES},
+        **{f"peak_amplitude_error_uv_{wave}": f"amplitude error, wave {wave}, uV" for wave in _WAVES},
     },
     "Disentanglement": {
         "disentanglement": "swap-routing score, signed",
@@ -46,21 +54,12 @@ SECTIONS: dict[str, dict[str, str]] = {
         "total_correlation": "total correlation, nats",
     },
     "Latents": {
-        f"{block}_{name}": f"z_{block}: {meaning}"
-        for block in ("global", "local")
-        for name, meaning in {
-            "kl": "KL, nats",
-            "beta": "beta of its KL weight",
-            "variance": "variance of means",
-            "active_units": "active units",
-        }.items()
+        **{f"global_{name}": f"z_global: {meaning}" for name, meaning in _LATENT.items()},
+        **{f"local_{name}": f"z_local: {meaning}" for name, meaning in _LATENT.items()},
     },
     "Generation: peaks": {
         "generated_impossible_peaks": "waveforms with an impossible peak",
-        **{
-            f"generated_peak_distance_ms_{wave}": f"wave {wave} from the nearest maximum, ms"
-            for wave in ("I", "III", "V")
-        },
+        **{f"generated_peak_distance_ms_{wave}": f"wave {wave} from the nearest maximum, ms" for wave in _WAVES},
         "generated_wave_v_distance_ms": "wave V from the picked one, ms",
         "generated_wave_v_far": "wave V over 1 ms from the picked one",
     },
@@ -80,33 +79,34 @@ SECTIONS: dict[str, dict[str, str]] = {
 }
 """Names and meanings of the measures, in the order of the table."""
 OBJECTIVES = ("reconstruction_nmse", "disentanglement")
-MEASURES = {name: meaning for section in SECTIONS.values() for name, meaning in section.items()}
+MEASURES = dict(itertools.chain.from_iterable(section.items() for section in SECTIONS.values()))
+"""Names and meanings of all measures."""
 
 
 def names_of(*sections: str) -> tuple[str, ...]:
-    """The measures of these sections."""
-    return tuple(name for section in sections for name in SECTIONS[section])
+    """Return the names of the measures of these sections."""
+    return tuple(itertools.chain.from_iterable(SECTIONS[section] for section in sections))
 
 
 @dataclass(repr=False)
 class Findings(Described):
-    """What was measured of one model: every name of `MEASURES` ends up in `measures` or in `left_out`."""
+    """The measures of one model: in the end each name of `MEASURES` is in `measures` or in `left_out`."""
 
     measures: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
-    """Why each other measure was not taken."""
+    """The reason for each missing measure."""
     details: dict[str, Any] = field(default_factory=dict)
-    """What one number does not say, such as the shares of each factor."""
+    """What a single number cannot show, such as the shares of each factor."""
 
     def facts(self) -> dict[str, object]:
-        """The two objectives, and how many measures were taken."""
+        """Return the two objectives, and how many measures there are."""
         shown = {name: self.measures[name] for name in OBJECTIVES if name in self.measures}
         return {**shown, "measures": len(self.measures), "left_out": len(self.left_out)}
 
-    def take(self, names: Iterable[str], measure: Callable[[], Mapping[str, float]]) -> None:
-        """Call `measure`; where the data cannot support it, its UserError is the reason for leaving `names` out."""
+    def measure(self, names: Iterable[str], function: Callable[[], Mapping[str, float]]) -> None:
+        """Add the measures that `function` returns; its UserError becomes the reason for leaving out `names`."""
         try:
-            found = measure()
+            found = function()
         except UserError as error:
             self.leave_out(names, str(error))
             return
@@ -118,7 +118,7 @@ class Findings(Described):
                 self.leave_out([name], f"not finite, but {value}")
 
     def leave_out(self, names: Iterable[str], reason: str) -> None:
-        """Give `reason` for each of `names` that was not measured and has no reason yet."""
+        """Record `reason` for each of `names` that was not measured and has no reason yet."""
         for name in names:
             if name not in self.measures:
                 self.left_out.setdefault(name, reason)

@@ -1,6 +1,6 @@
-"""Generated waveforms beside recorded ones, by every measure of `hcvae.metrics.generation`.
+"""Generated waveforms compared with recorded ones, by every measure of `hcvae.metrics.generation`.
 
-Legend: N rows, T samples, F features.
+Shapes: N rows, T samples, F features.
 """
 
 from collections.abc import Sequence
@@ -33,20 +33,20 @@ from hcvae.peaks import valid_waves
 from hcvae.training.evaluation import sampled_peaks
 
 MAX_ROWS = 2000
-"""Recordings that the measures of distribution compare."""
+"""Recordings compared by the measures of distribution."""
 MIN_LEVEL_DB = 40.0
-"""Below it, waves of human clicks are not where the features look for them."""
-NO_TRAINING_ROWS = "needs the training rows, which are read with the bundle's own data only (without --data)"
+"""Level below which waves of human clicks lie outside the windows of the features."""
+NO_TRAINING_ROWS = "needs the training rows, which are read only with the bundle's own data (without --data)"
 
 
 def sample_conditions(model: Model, part: Part, seed: int) -> NDArray[np.float32]:
-    """One waveform from the model's prior for the condition of each row, normalised, [N, T].
+    """Sample one normalised waveform from the model's prior for the condition of each row, [N, T].
 
-    With residual noise: what they are compared with are averages of a recorder.
+    With residual noise, as they are compared with recorded averages.
     """
     generator = torch.Generator().manual_seed(seed)
-    drawn = model.sample(torch.from_numpy(part.static), residual_noise=True, generator=generator)
-    signals: NDArray[np.float32] = drawn["generated_signals"].numpy()
+    sampled = model.sample(torch.from_numpy(part.static), residual_noise=True, generator=generator)
+    signals: NDArray[np.float32] = sampled["generated_signals"].numpy()
     return signals
 
 
@@ -60,67 +60,67 @@ def generation_findings(
     are_copies: bool = False,
     seed: int = 0,
 ) -> None:
-    """Compare `made` with the recorded rows, and add what comes out to `findings`.
+    """Compare `made` with the recorded rows, and add the measures to `findings`.
 
     Args:
-        findings: what is known of the model so far.
-        made: generated waveforms (or training waveforms, for what can be reached at all).
+        findings: of the model so far.
+        made: generated waveforms (or training waveforms, for the best values that can be reached).
         rows: the recordings.
         config: names subjects, recordings and conditions.
         sampling_rate_hz: of the waveforms.
-        are_copies: `made` are training rows: that they are copies need not be measured.
-        seed: of every sample_conditions.
+        are_copies: whether `made` are training rows, so that copying need not be measured.
+        seed: of all random choices.
     """
     recorded = rows.recorded
-    real = recorded.take(recorded.one_a_recording(config, MAX_ROWS, seed))
-    fake = made.take(made.one_a_recording(config, len(real), seed))
-    findings.take(
+    real = recorded.take(recorded.one_per_recording(config, MAX_ROWS, seed))
+    fake = made.take(made.one_per_recording(config, len(real), seed))
+    findings.measure(
         names_of("Generation: waveforms"), lambda: _distribution(real.signals, fake.signals, "waveforms", seed)
     )
-    findings.take(names_of("Generation: features"), lambda: _features(real, fake, sampling_rate_hz, seed))
-    findings.take(
+    findings.measure(names_of("Generation: features"), lambda: _features(real, fake, sampling_rate_hz, seed))
+    findings.measure(
         ("wave_v_difference_ms", "wave_v_spearman", "wave_v_spearman_recorded"),
         lambda: _wave_v(recorded, made, config, sampling_rate_hz),
     )
-    _use(findings, made, rows, config, seed)
-    copying = ("memorisation_share_nearer", "memorisation_z")
-    if are_copies or rows.is_training_part:
-        findings.leave_out(copying, "training rows are their own nearest training rows")
-    elif rows.train is None:
-        findings.leave_out(copying, NO_TRAINING_ROWS)
-    else:
-        train = rows.train.signals
-        findings.take(copying, lambda: _copying(fake.signals, train, real.signals))
+    _usefulness(findings, made, rows, config, seed)
+    _memorisation(findings, real, fake, rows, are_copies)
 
 
 def peak_findings(
     findings: Findings, model: Model, rows: EvaluationRows, preprocessing: Preprocessing, seed: int
 ) -> None:
-    """How well predicted peaks lie on their waveforms, one drawn without noise for the condition of each row."""
+    """Measure how well predicted peaks lie on their waveforms, sampled without noise for the condition of each row."""
     static = torch.from_numpy(rows.part.static)
-    findings.take((), lambda: sampled_peaks(model, static, preprocessing, torch.Generator().manual_seed(seed)))
-    own = ("generated_wave_v_distance_ms", "generated_wave_v_far")
+    findings.measure((), lambda: sampled_peaks(model, static, preprocessing, torch.Generator().manual_seed(seed)))
+    picked = ("generated_wave_v_distance_ms", "generated_wave_v_far")
     if "V" in preprocessing.labelled_waves:
-        findings.take(own, lambda: _own_wave_v(model, rows, preprocessing, seed))
-    findings.leave_out(names_of("Generation: peaks"), "no training row has this peak labelled, or none is possible")
+        findings.measure(picked, lambda: _picked_wave_v(model, rows, preprocessing, seed))
+    findings.leave_out(
+        names_of("Generation: peaks"), "no training row has this peak labelled, or no predicted one is possible"
+    )
 
 
-def _own_wave_v(model: Model, rows: EvaluationRows, preprocessing: Preprocessing, seed: int) -> dict[str, float]:
-    """Predicted wave V beside the one that `physiological_features` picks on the same waveform."""
+def _picked_wave_v(model: Model, rows: EvaluationRows, preprocessing: Preprocessing, seed: int) -> dict[str, float]:
+    """Compare the predicted wave V with the one that `physiological_features` picks on the same waveform."""
     readable = _readable(rows.recorded)
-    drawn = model.sample(torch.from_numpy(rows.part.static), generator=torch.Generator().manual_seed(seed))
-    signals_uv = preprocessing.in_uv(drawn["generated_signals"].numpy(), rows.part.static)
+    sampled = model.sample(torch.from_numpy(rows.part.static), generator=torch.Generator().manual_seed(seed))
+    signals_uv = preprocessing.in_uv(sampled["generated_signals"].numpy(), rows.part.static)
     features, names = physiological_features(signals_uv[readable], preprocessing.sampling_rate_hz)
-    peaks = drawn["generated_peaks"][readable]
-    valid, predicted_ms = valid_waves(peaks, preprocessing)[:, 2].numpy(), peaks[:, 2].numpy()
+    peaks = sampled["generated_peaks"][readable]
+    valid = valid_waves(peaks, preprocessing)[:, 2].numpy()
     if not valid.any():
         return {}
-    away_ms = np.abs(features[:, names.index("latency_V_ms")] - predicted_ms)[valid]
-    return {"generated_wave_v_distance_ms": np.median(away_ms), "generated_wave_v_far": np.mean(away_ms > FAR_MS)}
+    predicted_ms = peaks[:, 2].numpy()
+    distance_ms = np.abs(features[:, names.index("latency_V_ms")] - predicted_ms)[valid]
+    return {
+        "generated_wave_v_distance_ms": np.median(distance_ms),
+        "generated_wave_v_far": np.mean(distance_ms > FAR_MS),
+    }
 
 
 def _distribution(real: ArrayLike, fake: ArrayLike, suffix: str, seed: int) -> dict[str, float]:
-    first, second = np.asarray(real, np.float64), np.asarray(fake, np.float64)
+    first = np.asarray(real, np.float64)
+    second = np.asarray(fake, np.float64)
     neighbours = precision_recall_density_coverage(first, second)
     found = {
         "frechet": frechet_distance(first, second),
@@ -132,16 +132,20 @@ def _distribution(real: ArrayLike, fake: ArrayLike, suffix: str, seed: int) -> d
 
 
 def _features(real: Sample, fake: Sample, sampling_rate_hz: float, seed: int) -> dict[str, float]:
-    features = [
-        physiological_features(sample.take(_readable(sample)).signals_uv, sampling_rate_hz)[0]
-        for sample in (real, fake)
-    ]
-    return _distribution(*standardised(*features), "features", seed)
+    first, _ = _readable_features(real, sampling_rate_hz)
+    second, _ = _readable_features(fake, sampling_rate_hz)
+    return _distribution(*standardised(first, second), "features", seed)
+
+
+def _readable_features(sample: Sample, sampling_rate_hz: float) -> tuple[NDArray[np.float64], Sequence[str]]:
+    """Return the features [N, F] of the readable rows, and their names."""
+    return physiological_features(sample.take(_readable(sample)).signals_uv, sampling_rate_hz)
 
 
 def _wave_v(recorded: Sample, made: Sample, config: DataConfig, sampling_rate_hz: float) -> dict[str, float]:
     _check_conditioned(LEVEL, config)
-    levels, latencies = [], []
+    levels = []
+    latencies = []
     for sample in (made, recorded):
         readable = sample.take(_readable(sample))
         features, names = physiological_features(readable.signals_uv, sampling_rate_hz)
@@ -155,36 +159,50 @@ def _wave_v(recorded: Sample, made: Sample, config: DataConfig, sampling_rate_hz
     }
 
 
-def _use(findings: Findings, made: Sample, rows: EvaluationRows, config: DataConfig, seed: int) -> None:
+def _usefulness(findings: Findings, made: Sample, rows: EvaluationRows, config: DataConfig, seed: int) -> None:
+    """Measure predictors of level and group that are trained on `made`, on real rows."""
     by_level = ("level_r2_synthetic", "level_r2_real")
     by_group = ("group_auc_synthetic", "group_auc_real")
     train = rows.train
     if train is None or rows.is_training_part:
-        reason = NO_TRAINING_ROWS if train is None else "needs held-out rows, but the training part is evaluated"
-        findings.leave_out((*by_level, *by_group), reason)
+        held_out = "needs held-out rows, but the training part is evaluated"
+        findings.leave_out((*by_level, *by_group), NO_TRAINING_ROWS if train is None else held_out)
         return
     samples = [made, train, rows.recorded]
     group = _group_column(samples, config)
     if group is None:
         findings.leave_out(by_group, f"none of {list(GROUPS)} conditions the model and has two values in each part")
 
-    def measure() -> dict[str, float]:
+    def scores() -> dict[str, float]:
         _check_conditioned(LEVEL, config)
         found = train_on_synthetic(*(_labelled(sample, group) for sample in samples), seed=seed)
-        return {name: value for name in (*by_level, *by_group) if (value := getattr(found, name)) is not None}
+        values = {name: getattr(found, name) for name in (*by_level, *by_group)}
+        return {name: value for name, value in values.items() if value is not None}
 
-    findings.take((*by_level, *by_group), measure)
+    findings.measure((*by_level, *by_group), scores)
     if group is not None:
         findings.details["group"] = group
 
 
-def _copying(fake: ArrayLike, train: ArrayLike, held_out: ArrayLike) -> dict[str, float]:
-    found = memorisation(fake, train, held_out)
-    return {"memorisation_share_nearer": found.share_nearer, "memorisation_z": found.z}
+def _memorisation(findings: Findings, real: Sample, fake: Sample, rows: EvaluationRows, are_copies: bool) -> None:
+    names = ("memorisation_share_nearer", "memorisation_z")
+    if are_copies or rows.is_training_part:
+        findings.leave_out(names, "training rows are their own nearest training rows")
+        return
+    if rows.train is None:
+        findings.leave_out(names, NO_TRAINING_ROWS)
+        return
+    train = rows.train.signals
+
+    def scores() -> dict[str, float]:
+        found = memorisation(fake.signals, train, real.signals)
+        return {"memorisation_share_nearer": found.share_nearer, "memorisation_z": found.z}
+
+    findings.measure(names, scores)
 
 
 def _readable(sample: Sample) -> NDArray[np.int64]:
-    """Rows whose waves are where the features look for them: human, and of 40 dB or more where a level is known.
+    """Return the rows whose waves lie in the windows of the features: human, and of 40 dB or more if a level is known.
 
     Raises:
         UserError: there is none.
@@ -198,7 +216,7 @@ def _readable(sample: Sample) -> NDArray[np.int64]:
     if not readable.any():
         found = "" if species is None else f" of {sorted(set(species.tolist()))}"
         raise UserError(
-            f"features: the windows are those of human clicks of {MIN_LEVEL_DB:g} dB or more, "
+            f"features: their windows are those of human clicks of {MIN_LEVEL_DB:g} dB or more, "
             f"but got no such row among {len(sample)}{found}"
         )
     return np.flatnonzero(readable)
@@ -212,13 +230,19 @@ def _labelled(sample: Sample, group: str | None) -> Labelled:
 
 
 def _group_column(samples: Sequence[Sample], config: DataConfig) -> str | None:
-    """The first column of `GROUPS` that conditions the model and has the same two values everywhere."""
+    """Return the first column of `GROUPS` that conditions the model and has the same two values in all samples."""
     for name in GROUPS:
-        values = [sample.texts(name) for sample in samples]
-        found = {frozenset() if column is None else frozenset(column.tolist()) for column in values}
-        if name in config.static and len(found) == 1 and len(next(iter(found))) == 2:
+        if name not in config.static:
+            continue
+        values = [_values(sample, name) for sample in samples]
+        if len(values[0]) == 2 and all(found == values[0] for found in values):
             return name
     return None
+
+
+def _values(sample: Sample, name: str) -> set[str]:
+    column = sample.texts(name)
+    return set() if column is None else set(column.tolist())
 
 
 def _check_conditioned(column: str, config: DataConfig) -> None:

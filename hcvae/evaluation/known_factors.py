@@ -1,6 +1,6 @@
-"""Disentanglement against known factors: J_gt, and the field's single-latent metrics as diagnostics.
+"""Disentanglement measured with known factors: J_gt, and the field's single-latent metrics as diagnostics.
 
-Legend: N rows, T samples, S static parameters, D latent dimensions of all blocks.
+Shapes: N rows, T samples, S static parameters, D latent dimensions of all blocks.
 """
 
 import numpy as np
@@ -30,7 +30,7 @@ from hcvae.metrics.ground_truth import (
 from hcvae.models import Model
 
 MAX_ROWS = 2000
-"""Recordings that the single-latent metrics use: boosting takes its time."""
+"""Recordings used by the single-latent metrics, as boosting is slow."""
 J_GT = ("j_gt", "j_gt_coarse", "j_gt_fine")
 
 
@@ -43,20 +43,19 @@ def known_factor_findings(
     seed: int = 0,
 ) -> None:
     """Add J_gt and the single-latent metrics of `model`, whose posterior of the rows is given, to `findings`."""
-    findings.take(J_GT, lambda: _ground_truth(findings, model, posterior, rows, bundle.preprocessing, seed))
-    blocks = list(model.latent_dims)
-    codes = torch.cat([posterior[f"mu_{block}"] for block in blocks], dim=1).double().numpy()
-    recordings = rows.recorded.one_a_recording(bundle.config.data, MAX_ROWS, seed)
-    drawn = np.random.default_rng(seed).permutation(recordings)  # DCI asks for a random order
-    findings.take(["total_correlation"], lambda: {"total_correlation": gaussian_total_correlation(codes[drawn])})
-    findings.take(
+    findings.measure(J_GT, lambda: _ground_truth(findings, model, posterior, rows, bundle.preprocessing, seed))
+    codes = torch.cat([posterior[f"mu_{block}"] for block in model.latent_dims], dim=1).double().numpy()
+    recordings = rows.recorded.one_per_recording(bundle.config.data, MAX_ROWS, seed)
+    shuffled = np.random.default_rng(seed).permutation(recordings)  # DCI needs a random order
+    findings.measure(["total_correlation"], lambda: {"total_correlation": gaussian_total_correlation(codes[shuffled])})
+    findings.measure(
         names_of("Known factors, one by one"),
-        lambda: _single_latent(codes, rows.recorded.table, drawn, seed),
+        lambda: _single_latent(codes, rows.recorded.table, shuffled, seed),
     )
 
 
 def routing_findings(findings: Findings, routing: GroundTruthRouting) -> dict[str, float]:
-    """The three numbers of a routing; its shares and the reader's R2 go to the details."""
+    """Return the three scores of a routing; add its shares and the reader's R2 to the details."""
     findings.details["factor_shares"] = {name: share._asdict() for name, share in routing.shares.items()}
     findings.details["reader_r2"] = dict(routing.reader_r2)
     return dict(zip(J_GT, (routing.signed, routing.coarse, routing.fine), strict=True))
@@ -90,11 +89,12 @@ def _ground_truth(
 
 
 def _single_latent(
-    codes: NDArray[np.float64], table: pa.Table, drawn: NDArray[np.int64], seed: int
+    codes: NDArray[np.float64], table: pa.Table, chosen: NDArray[np.int64], seed: int
 ) -> dict[str, float]:
-    """Of those of the drawn rows whose factors are known."""
-    rows = drawn[np.isin(drawn, rows_with_factors(table))]
-    codes, factors = codes[rows], factors_of(table.take(rows))
+    """Return the metrics over those of the chosen rows whose factors are known."""
+    rows = chosen[np.isin(chosen, rows_with_factors(table))]
+    codes = codes[rows]
+    factors = factors_of(table.take(rows))
     boosted = dci(codes, factors, seed)
     return {
         "mig": mutual_information_gap(codes, factors),

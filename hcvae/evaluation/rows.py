@@ -1,6 +1,6 @@
-"""The waveforms that a bundle is evaluated on, with all that their table says of them.
+"""The waveforms on which a bundle is evaluated, with the columns that describe them.
 
-Legend: N rows, T samples.
+Shapes: N rows, T samples.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,17 @@ from hcvae.errors import UserError
 from hcvae.metrics.ground_truth import CONDITION_COLUMNS, READ_FACTORS
 
 PartName = Literal["train", "validation", "test"]
-LEVEL, SPECIES = "stimulus_level_db", "species"
+LEVEL = "stimulus_level_db"
+SPECIES = "species"
 GROUPS = ("sex", SPECIES)
+"""Columns of which one may divide the rows into two groups."""
 SAME_SCALE = 1e-4
+"""Tolerance within which two scales of the data are the same."""
 
 
 @dataclass(frozen=True, repr=False)
 class Sample(Described):
-    """Waveforms, recorded or generated, and the table that describes them."""
+    """Recorded or generated waveforms, and the table that describes them."""
 
     signals: NDArray[np.float32]
     """Normalised, [N, T]."""
@@ -42,15 +45,15 @@ class Sample(Described):
         return len(self.signals)
 
     def facts(self) -> dict[str, object]:
-        """Sizes, and what describes the rows."""
+        """Return the sizes and the describing columns."""
         return {"rows": len(self), "samples": self.signals.shape[1], "columns": ", ".join(self.table.column_names)}
 
     def take(self, rows: NDArray[np.int64]) -> "Sample":
-        """Some of the rows."""
+        """Return the rows of these numbers."""
         return Sample(self.signals[rows], self.signals_uv[rows], self.table.take(rows))
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """A column as numbers [N], NaN for null.
+        """Return a column as numbers [N], NaN for null.
 
         Raises:
             UserError: there is no such column, or it is text.
@@ -63,45 +66,45 @@ class Sample(Described):
             raise UserError(f"column {name!r} must hold numbers: {error}") from error
 
     def texts(self, name: str) -> NDArray[np.str_] | None:
-        """A column as text [N], empty for null; None where there is no such column."""
+        """Return a column as text [N], empty for null; None if there is no such column."""
         if name not in self.table.column_names:
             return None
         return np.array(self.table[name].cast(pa.string()).fill_null("").to_pylist(), dtype=str)
 
-    def one_a_recording(self, config: DataConfig, most: int, seed: int) -> NDArray[np.int64]:
-        """The first row of each recording, at most `most` of them, drawn by the seed: averages of one recording are
-        not independent of each other."""
+    def one_per_recording(self, config: DataConfig, max_rows: int, seed: int) -> NDArray[np.int64]:
+        """Return the first row of each recording, as its averages are not independent; `max_rows` of them at random."""
         _, first = np.unique(row_codes(self.table, recording_key(config)), return_index=True)
-        return np.sort(np.random.default_rng(seed).permutation(first)[:most])
+        return np.sort(np.random.default_rng(seed).permutation(first)[:max_rows])
 
 
 @dataclass(frozen=True, repr=False)
 class EvaluationRows(Described):
-    """What is evaluated, and what the model was trained on."""
+    """The rows to evaluate, and those that the model was trained on."""
 
     source: str
-    """In words."""
+    """A description of the evaluated rows."""
     key: str
-    """The same for bundles that are evaluated on, and were trained on, the same rows in the same numbers."""
+    """Equal for bundles that are evaluated, and were trained, on the same rows with the same scales."""
     part: Part
     recorded: Sample
     """The rows of `part`."""
     train_part: Part | None
     validation_part: Part | None
     train: Sample | None
-    """The training rows; None where the bundle's own data were not read."""
+    """The training rows; None if the bundle's own data were not read."""
     is_training_part: bool = False
 
     def facts(self) -> dict[str, object]:
-        """Where the rows are from, and how many there are."""
-        return {"source": self.source, "rows": len(self.recorded), "train": len(self.train) if self.train else None}
+        """Return the source and the number of rows."""
+        n_train = len(self.train) if self.train else None
+        return {"source": self.source, "rows": len(self.recorded), "train": n_train}
 
 
 def own_rows(bundle: Bundle, part: PartName) -> EvaluationRows:
-    """A part of the bundle's own data: its tables, or its simulator.
+    """Read a part of the bundle's own data: its tables, or its simulator.
 
     Raises:
-        UserError: the tables are not there, or not those that the model was trained on.
+        UserError: the tables are missing, or not those that the model was trained on.
     """
     config = bundle.config
     try:
@@ -113,23 +116,24 @@ def own_rows(bundle: Bundle, part: PartName) -> EvaluationRows:
     _check_unchanged(data.preprocessing, bundle.preprocessing)
     table = _describing_columns(config)
 
-    def sample(name: str) -> Sample:
-        return _sample(getattr(data, name), table.take(getattr(data.split, name)), bundle.preprocessing)
+    def sample(arrays: Part, rows: NDArray[np.int64]) -> Sample:
+        return _sample(arrays, table.take(rows), bundle.preprocessing)
 
+    evaluated: Part = getattr(data, part)
     return EvaluationRows(
         source=f"{part} part of {', '.join(config.data.tables) or 'the simulator'}. {data.split.explanation}",
         key=f"{data.fingerprint} {config.normalization.group_by} {config.data.static} {part}",
-        part=getattr(data, part),
-        recorded=sample(part),
+        part=evaluated,
+        recorded=sample(evaluated, getattr(data.split, part)),
         train_part=data.train,
         validation_part=data.validation,
-        train=sample("train"),
+        train=sample(data.train, data.split.train),
         is_training_part=part == "train",
     )
 
 
 def rows_of_tables(bundle: Bundle, tables: Sequence[str]) -> EvaluationRows:
-    """All rows of `tables`, in the bundle's numbers. They must be none that it was trained on: nobody checks that.
+    """Read all rows of `tables`, scaled as the bundle's data. That the model was not trained on them is not checked.
 
     Raises:
         UserError: a table cannot be read, lacks a column, or has waveforms of another length or sampling rate.
@@ -147,8 +151,10 @@ def rows_of_tables(bundle: Bundle, tables: Sequence[str]) -> EvaluationRows:
     )
 
 
-def generated(recorded: Sample, signals: NDArray[np.float32], part: Part, preprocessing: Preprocessing) -> Sample:
-    """Normalised waveforms [N, T] generated for the conditions of `recorded`, whose part is `part`."""
+def generated_sample(
+    recorded: Sample, signals: NDArray[np.float32], part: Part, preprocessing: Preprocessing
+) -> Sample:
+    """Return normalised waveforms [N, T] generated for the conditions of `recorded`, whose part is `part`."""
     return replace(recorded, signals=signals, signals_uv=preprocessing.signal.denormalize(signals, part.group))
 
 
@@ -157,21 +163,27 @@ def _sample(part: Part, table: pa.Table, preprocessing: Preprocessing) -> Sample
 
 
 def _check_unchanged(found: Preprocessing, trained: Preprocessing) -> None:
-    def numbers(preprocessing: Preprocessing) -> list[float]:
-        scales = [(scale.mean_uv, scale.std_uv) for scale in preprocessing.signal.groups.values()]
-        columns = [(column.mean, column.std) for column in preprocessing.static.columns]
-        return [number for pair in (*scales, *columns) for number in pair]
+    """Refuse data whose training part has other conditions, or other scales, than that of the training."""
 
-    names = (found.signal.groups.keys(), found.static.names) != (trained.signal.groups.keys(), trained.static.names)
-    if names or not np.allclose(numbers(found), numbers(trained), rtol=SAME_SCALE, atol=SAME_SCALE):
+    def scales(preprocessing: Preprocessing) -> list[tuple[float, float]]:
+        waveforms = [(scale.mean_uv, scale.std_uv) for scale in preprocessing.signal.groups.values()]
+        return waveforms + [(column.mean, column.std) for column in preprocessing.static.columns]
+
+    same_groups = found.signal.groups.keys() == trained.signal.groups.keys()
+    same_columns = found.static.names == trained.static.names
+    if (
+        not same_groups
+        or not same_columns
+        or not np.allclose(scales(found), scales(trained), rtol=SAME_SCALE, atol=SAME_SCALE)
+    ):
         raise UserError(
             "data: the bundle's own data have changed since it was trained: their training part has another scale or "
-            "other conditions; put the old tables back, or name new ones with --data"
+            "other conditions; restore the old tables, or name new ones with --data"
         )
 
 
 def _describing_columns(config: Config) -> pa.Table:
-    """The columns that name subject, recording, condition and factors, as far as they are there; no waveforms."""
+    """Read the columns of subject, recording, condition and factors, as far as they exist; no waveforms."""
     data = config.data
     wanted = {data.subject_column, *data.recording_columns, *data.static, LEVEL, *GROUPS}
     wanted |= {*READ_FACTORS, *CONDITION_COLUMNS}
@@ -180,8 +192,8 @@ def _describing_columns(config: Config) -> pa.Table:
 
         table = simulate(data.simulator.rows, data.simulator.seed)
         return table.select([name for name in table.column_names if name in wanted])
-    tables = [
-        pq.read_table(path, columns=[name for name in pq.read_schema(path).names if name in wanted])
-        for path in data.tables
-    ]
+    tables = []
+    for path in data.tables:
+        names = [name for name in pq.read_schema(path).names if name in wanted]
+        tables.append(pq.read_table(path, columns=names))
     return pa.concat_tables(tables, promote_options="permissive")

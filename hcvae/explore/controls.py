@@ -1,4 +1,4 @@
-"""The controls of the page: a number within its permitted range, or a choice."""
+"""The controls of the page: numbers within their permitted range, and choices."""
 
 import math
 import re
@@ -9,46 +9,50 @@ from hcvae.errors import UserError
 from hcvae.validation import shortened
 
 STEPS = 100
+"""Steps of a slider, at most."""
 PARTS_OF_A_STEP = 10
-"""Bounds and typical values are rounded to this part of a step."""
+"""Bounds and typical values are rounded to this fraction of a step."""
 ROUNDING = 1e-3
+"""Tolerance of that rounding, so that a bound on a multiple stays there."""
 UNITS = ("dB", "Hz", "ms", "uV", "years")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Control:
-    """One static column or one direction of a latent: a number where its values vary, otherwise a choice."""
+    """One static column or one direction of a latent: a number if its values vary, otherwise a choice."""
 
     name: str
     """The column, or the direction."""
     value: ConditionValue
-    """Typical of the training rows."""
+    """The typical value of the training rows."""
     choices: tuple[ConditionValue, ...] = ()
     """All values of a choice; empty for a number."""
     minimum: float = 0.0
     maximum: float = 0.0
     has_nulls: bool = False
-    """Numbers: whether null is permitted, too."""
+    """Whether null is permitted beside numbers."""
 
     @property
     def step(self) -> float:
-        """Of a slider: at least 1 / `STEPS` of its range, and 1, 2 or 5 times a power of ten."""
+        """The step of a slider: at least 1 / `STEPS` of its range, and 1, 2 or 5 times a power of ten."""
         least = (self.maximum - self.minimum) / STEPS
         power = 10.0 ** math.floor(math.log10(least))
-        return next(float(f"{factor * power:g}") for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
+        steps = [factor * power for factor in (1, 2, 5, 10)]
+        return next(float(f"{step:g}") for step in steps if step >= least * (1 - 1e-9))
 
     @property
     def slider(self) -> tuple[float, float, float]:
-        """The permitted range, and the number at the start: the typical one, or the smallest where that is null.
+        """The permitted range, and the initial number: the typical one, or the smallest if that is null.
 
-        The bounds are rounded inwards, so that each number that the page states is permitted.
+        The bounds are rounded inwards, so that each number that the page shows is permitted.
         """
         unit = self.step / PARTS_OF_A_STEP
-        first, last = math.ceil(self.minimum / unit - ROUNDING), math.floor(self.maximum / unit + ROUNDING)
+        first = math.ceil(self.minimum / unit - ROUNDING)
+        last = math.floor(self.maximum / unit + ROUNDING)
         typical = first if self.value is None else round(float(self.value) / unit)
-        low, high, start = (float(f"{number * unit:.10g}") for number in (first, last, min(max(typical, first), last)))
-        return low, high, start
+        start = min(max(typical, first), last)
+        return _multiple(first, unit), _multiple(last, unit), _multiple(start, unit)
 
     @property
     def label(self) -> str:
@@ -67,10 +71,10 @@ class Control:
         return [text_of(value) for value in self.choices]
 
     def read(self, text: str) -> ConditionValue:
-        """The value from the text in the page's field, or from the position of a choice.
+        """Return the value of the text in the page's field, or of the position of a choice.
 
         Raises:
-            UserError: the text is no number in the permitted range, or no such choice exists.
+            UserError: the text is not a number in the permitted range, or there is no such choice.
         """
         if self.choices:
             positions = {str(position): value for position, value in enumerate(self.choices)}
@@ -81,30 +85,38 @@ class Control:
         given = text.strip()
         if NUMBER.fullmatch(given) and low <= float(given) <= high:
             return float(given)
-        hint = "; write a decimal point, and no separators of thousands" if "," in given else ""
+        hint = "; write a decimal point, and no thousands separators" if "," in given else ""
         got = repr(shortened(given)) if given else "an empty field"
         raise UserError(f"{self.label}: must be a number from {self.permitted}, but got {got}{hint}")
 
 
 def text_of(value: ConditionValue) -> str:
-    """A value as the page shows it."""
-    return "unknown" if value is None else value if isinstance(value, str) else f"{value:.10g}"
+    """Return a value as the page shows it."""
+    if value is None:
+        return "unknown"
+    return value if isinstance(value, str) else f"{value:.10g}"
 
 
 def in_words(column: str) -> str:
-    """A column's name in words, its unit in brackets: `stimulus_level_db` is `stimulus level (dB)`."""
-    words = column.split("_")
-    unit = next((unit for unit in UNITS if len(words) > 1 and unit.lower() == words[-1]), None)
-    return " ".join(words) if unit is None else f"{' '.join(words[:-1])} ({unit})"
+    """Return a column's name in words with its unit in brackets: `stimulus_level_db` is `stimulus level (dB)`."""
+    *words, last = column.split("_")
+    for unit in UNITS:
+        if words and unit.lower() == last:
+            return f"{' '.join(words)} ({unit})"
+    return " ".join([*words, last])
 
 
 def controls_of(preprocessing: Preprocessing, group: str) -> list[Control]:
-    """A control for each static column, with the range of the training rows of a normalisation group."""
+    """Return a control for each static column, with the range of the training rows of a normalisation group."""
+    names = [column.name for column in preprocessing.static.columns]
+    typical = preprocessing.typical[group]
     return [
-        _control(column.name, preprocessing.typical[group][column.name], preprocessing, group)
-        for column in preprocessing.static.columns
-        if column.name != preprocessing.signal.group_by
+        _control(name, typical[name], preprocessing, group) for name in names if name != preprocessing.signal.group_by
     ]
+
+
+def _multiple(number: int, unit: float) -> float:
+    return float(f"{number * unit:.10g}")
 
 
 def _control(name: str, typical: ConditionValue, preprocessing: Preprocessing, group: str) -> Control:
@@ -114,4 +126,4 @@ def _control(name: str, typical: ConditionValue, preprocessing: Preprocessing, g
         return Control(name, typical, choices=(*seen.categories, *null))
     if seen.minimum == seen.maximum:
         return Control(name, typical, choices=(seen.minimum, *null))
-    return Control(name, typical, (), seen.minimum, seen.maximum, seen.has_nulls)
+    return Control(name, typical, minimum=seen.minimum, maximum=seen.maximum, has_nulls=seen.has_nulls)

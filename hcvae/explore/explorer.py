@@ -1,10 +1,10 @@
-"""From a setting of the page to the waveforms that it shows, as a waveform table.
+"""The waveforms that the page shows, computed from its setting, as a waveform table.
 
-Legend: T samples.
+Shapes: T samples.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -22,21 +22,23 @@ from hcvae.generation import complete_condition, decode, encode_recording
 from hcvae.generation.recordings import read_row
 
 CURRENT = "current"
-"""The name of the waveform that follows the sliders."""
+"""The name of the waveform of the sliders."""
 DIRECTIONS = 4
 """Sliders for each latent block, at most."""
 CACHED_ROWS = 64
-NO_PEAKS: dict[str, object] = dict(
-    zip(PEAK_COLUMNS, ([math.nan] * len(WAVES), [math.nan] * len(WAVES), [False] * len(WAVES)), strict=True)
-)
+NO_PEAKS: dict[str, object] = {
+    "peak_latency_ms": [math.nan] * len(WAVES),
+    "peak_amplitude_uv": [math.nan] * len(WAVES),
+    "peak_valid": [False] * len(WAVES),
+}
 
 
 class Explorer:
-    """A bundle, the leading directions of its latents, and a table of recordings to compare with.
+    """A bundle, the leading directions of its latents, and a table of recordings for comparison.
 
     Args:
         bundle: The model.
-        data: Parquet waveform table, from which recordings are chosen; None: there are none.
+        data: Parquet waveform table of the recordings, if any.
 
     Raises:
         UserError: `data` is not a readable Parquet file, or has no rows.
@@ -54,19 +56,19 @@ class Explorer:
 
     @property
     def groups(self) -> list[str]:
-        """The normalisation groups; one without a name where the model has none."""
+        """The normalisation groups; a single one without a name if the model has none."""
         return list(self.bundle.preprocessing.typical)
 
     @property
     def direction_counts(self) -> dict[str, int]:
-        """How many directions each latent block has."""
+        """The number of directions of each latent block."""
         return {block: min(DIRECTIONS, count) for block, count in self.bundle.model.latent_dims.items()}
 
     def freeze(self, page: Page, name: str = CURRENT) -> Reference:
-        """The setting as a reference: each latent that of A, B or the prior's mean, shifted.
+        """Return the setting as a reference: each latent is that of A, B or the prior's mean, shifted.
 
         Raises:
-            UserError: a condition outside what the model was trained on.
+            UserError: a condition outside the training range.
         """
         condition = complete_condition(self.bundle, page.setting.condition)
         means = prior_means(self.bundle, condition)
@@ -74,7 +76,7 @@ class Explorer:
         return Reference(name=name, condition=condition, latents=latents)
 
     def recording(self, row: int) -> Reference:
-        """A row of the table as a reference; beyond the training range its latents are a guess.
+        """Return a row of the table as a reference; outside the training range its latents are a guess.
 
         Raises:
             UserError: no such row, or a recording that the model cannot encode.
@@ -85,58 +87,63 @@ class Explorer:
         return Reference(name=name, condition=dict(recording.condition), latents=latents, row=row)
 
     def describe(self, row: int) -> str:
-        """The columns of one value of a row of the table, without those that are null."""
+        """Return the scalar columns of a row of the table as text, without nulls."""
         table = self._row(row)
-        values = {
-            name: scalar_column(column, name)[0].as_py()
-            for name, column in zip(table.column_names, table.columns, strict=True)
-            if not pa.types.is_nested(column.type)
-        }
-        return ", ".join(
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-            for name, value in values.items()
-            if value is not None
-        )
+        texts = []
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if pa.types.is_nested(column.type):
+                continue
+            value = scalar_column(column, name)[0].as_py()
+            if isinstance(value, float):
+                texts.append(f"{name} {value:g}")
+            elif value is not None:
+                texts.append(f"{name} {value}")
+        return ", ".join(texts)
 
     def waveforms(self, page: Page) -> pa.Table:
-        """The waveform of the sliders, called `CURRENT`, and those of the references that are shown.
+        """Return the waveform of the sliders, called `CURRENT`, and those of the references that are shown.
 
         Returns:
-            A waveform table as `hcvae generate` writes it, with a column `name` in place of `sample`. Recordings
-            are as recorded, with the peaks of their table; all others have the predicted peaks.
+            A waveform table as `hcvae generate` writes it, with a column `name` instead of `sample`. Recordings
+            are as recorded, with the peaks of their table; all other waveforms have the predicted peaks.
 
         Raises:
-            UserError: a condition outside what the model was trained on.
+            UserError: a condition outside the training range.
         """
-        current = self.freeze(page)
-        drawn = [current, *(reference for reference in page.references if reference.name in page.shown)]
-        decoded = decode(
-            self.bundle,
-            [reference.condition for reference in drawn],
-            {block: torch.tensor([reference.latents[block] for reference in drawn]) for block in current.latents},
-            {"name": np.array([reference.name for reference in drawn])},
-        )
+        shown = [self.freeze(page)]
+        shown += [reference for reference in page.references if reference.name in page.shown]
+        decoded = self._decoded(shown)
         rows = [NO_PEAKS | row for row in decoded.to_pylist()]
-        for row, reference in zip(rows, drawn, strict=True):
+        for row, reference in zip(rows, shown, strict=True):
             if reference.row is not None:
                 row.update(NO_PEAKS | self._recorded(reference.row))
         return pa.Table.from_pylist(rows, _with_peaks(decoded.schema))
 
     def changes_uv(self, page: Page) -> dict[str, list[float]]:
-        """What one standard deviation along each direction changes under the page's condition, root mean square."""
+        """Return the root mean square change by one standard deviation along each direction."""
         condition = complete_condition(self.bundle, page.setting.condition)
         directions = self.directions(self._group(condition))
-        return {
-            block: change_uv(self.bundle, block, condition, vectors).tolist() for block, vectors in directions.items()
-        }
+        changes = {}
+        for block, vectors in directions.items():
+            changes[block] = change_uv(self.bundle, block, condition, vectors).tolist()
+        return changes
 
     def span_uv(self, page: Page) -> tuple[float, float]:
-        """What the vertical axis shows, so that it stays while the sliders move: mean +- 2.5 SD of the recordings."""
+        """Return a range of the vertical axis that does not depend on the sliders: mean +- 2.5 SD of the recordings."""
         scale = self.bundle.preprocessing.signal.groups[self._group(page.setting.condition)]
         return scale.mean_uv - 2.5 * scale.std_uv, scale.mean_uv + 2.5 * scale.std_uv
 
+    def _decoded(self, references: Sequence[Reference]) -> pa.Table:
+        """Return the waveforms of the references, with a column `name`."""
+        latents = {}
+        for block in self.bundle.model.latent_dims:
+            latents[block] = torch.tensor([reference.latents[block] for reference in references])
+        conditions = [reference.condition for reference in references]
+        names = np.array([reference.name for reference in references])
+        return decode(self.bundle, conditions, latents, {"name": names})
+
     def _latent(self, page: Page, block: str, mean: Tensor) -> Tensor:
-        """[1, D]."""
+        """Return the latent [1, D] of a block at the page's setting."""
         name = page.setting.b if block == "local" else page.setting.a
         start = mean if name == ALONE else torch.tensor([page.named(name).latents[block]])
         directions = self.directions(self._group(page.setting.condition))
@@ -147,18 +154,19 @@ class Explorer:
         return "" if group_by is None else str(condition[group_by])
 
     def _leading_directions(self, group: str) -> dict[str, Tensor]:
-        """Of each latent block, at the typical condition of a normalisation group."""
+        """Return the directions of each latent block at the typical condition of a normalisation group."""
         typical = self.bundle.preprocessing.typical[group]
-        return {
-            block: leading_directions(self.bundle, block, typical, count)
-            for block, count in self.direction_counts.items()
-        }
+        directions = {}
+        for block, count in self.direction_counts.items():
+            directions[block] = leading_directions(self.bundle, block, typical, count)
+        return directions
 
     def _recorded(self, row: int) -> dict[str, object]:
-        """Waveform and labelled peaks of a row of the table."""
+        """Return waveform and labelled peaks of a row of the table."""
         table = self._row(row)
         names = [name for name in ("signal", *PEAK_COLUMNS) if name in table.column_names]
-        return {name: value for name in names if (value := table[name][0].as_py()) is not None}
+        values = {name: table[name][0].as_py() for name in names}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _read(self, row: int) -> pa.Table:
         assert self.data is not None, "the page offers rows only where there is a table"
@@ -166,7 +174,7 @@ class Explorer:
 
 
 def _with_peaks(schema: pa.Schema) -> pa.Schema:
-    """The schema with the columns of peaks, which tables of models without a peak head do not have."""
+    """Add the columns of peaks to a schema, which models without a peak head lack."""
     for name in PEAK_COLUMNS:
         if name not in schema.names:
             kind = pa.bool_() if name == "peak_valid" else pa.float32()

@@ -1,6 +1,6 @@
-"""What the page draws, as plain data of plotly, and its table of peaks.
+"""The figure of the page, as plain data for plotly, and its table of peaks.
 
-Legend: N waveforms, T samples.
+Shapes: N waveforms, T samples.
 """
 
 import itertools
@@ -16,10 +16,14 @@ from hcvae.explore.controls import in_words, text_of
 
 CURRENT_COLOR = "#0072B2"
 REFERENCE_COLORS = ("#C44E00", "#007F5F", "#A8497F", "#7A5C00", "#5B4FB3", "#222222")
-"""Darkened hues of Okabe & Ito's palette, which colour-blind readers tell apart: at least 4:1 on white."""
+"""Darkened hues of Okabe & Ito's palette for colour-blind readers, with a contrast of at least 4:1 on white."""
 REFERENCE_DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot")
-"""One fewer than the colours, so that the pairs repeat late."""
-INK, PAPER, AXIS, GRID, ZERO = "#222222", "#FFFFFF", "#555555", "#E5E5E5", "#BBBBBB"
+"""One fewer than the colours, so that pairs repeat only after 30 waveforms."""
+INK = "#222222"
+PAPER = "#FFFFFF"
+AXIS = "#555555"
+GRID = "#E5E5E5"
+ZERO = "#BBBBBB"
 
 DARK = {
     CURRENT_COLOR: "#4DB5F0",
@@ -30,11 +34,11 @@ DARK = {
     GRID: "#34373D",
     ZERO: "#5A5F68",
 }
-"""What each colour becomes where the reader prefers a dark page."""
+"""The colour that replaces each one on a dark page."""
 
 
 class Peak(NamedTuple):
-    """Of a waveform that is drawn."""
+    """A peak of a plotted waveform."""
 
     wave: str
     latency_ms: float
@@ -42,36 +46,37 @@ class Peak(NamedTuple):
 
 
 def peaks_of(row: dict[str, Any]) -> list[Peak]:
-    """The valid peaks of waves I, III and V of a row of a waveform table."""
-    columns = zip(WAVES, *(row[name] for name in PEAK_COLUMNS), strict=True)
-    return [
-        Peak(wave, latency_ms, amplitude_uv)
-        for wave, latency_ms, amplitude_uv, is_valid in columns
-        if is_valid and wave in MODEL_WAVES and None not in (latency_ms, amplitude_uv) and math.isfinite(latency_ms)
-    ]
+    """Return the valid peaks of waves I, III and V of a row of a waveform table."""
+    peaks = []
+    for wave, latency_ms, amplitude_uv, is_valid in zip(WAVES, *(row[name] for name in PEAK_COLUMNS), strict=True):
+        is_known = None not in (latency_ms, amplitude_uv) and math.isfinite(latency_ms)
+        if is_valid and is_known and wave in MODEL_WAVES:
+            peaks.append(Peak(wave, latency_ms, amplitude_uv))
+    return peaks
 
 
 def figure(table: pa.Table, span_uv: tuple[float, float]) -> dict[str, Any]:
-    """The waveforms of a table with a column `name`, the first in front, and its peaks labelled.
+    """Plot the waveforms of a table with a column `name`, the first in front, with their peaks.
 
     Args:
         table: From `Explorer.waveforms`, [N].
-        span_uv: What the vertical axis shows at least.
+        span_uv: Range that the vertical axis shows at least.
     """
     rows = table.to_pylist()
     times_ms = (np.arange(len(rows[0]["signal"])) * 1e3 / sampling_rate_of(table)).tolist()
-    lines = [_line(row, times_ms, number) for number, row in enumerate(rows)]
-    marks = [_marks(row, times_ms, number) for number, row in enumerate(rows)]
-    everything = [value for row in rows for value in row["signal"]]
-    return {
-        "data": [*reversed(lines), *reversed(marks)],
-        "layout": {"title": _title(rows[0])}
-        | _layout(times_ms, (min(span_uv[0], *everything), max(span_uv[1], *everything))),
-    }
+    lines = []
+    marks = []
+    for number, row in enumerate(rows):
+        lines.append(_line(row, times_ms, number))
+        marks.append(_marks(row, times_ms, number))
+    lowest = min(min(row["signal"]) for row in rows)
+    highest = max(max(row["signal"]) for row in rows)
+    layout = _layout(times_ms, (min(span_uv[0], lowest), max(span_uv[1], highest)))
+    return {"data": [*reversed(lines), *reversed(marks)], "layout": {"title": _title(rows[0])} | layout}
 
 
 def _style(number: int) -> tuple[str, str]:
-    """Colour and dashes of a waveform: the first is solid."""
+    """Return colour and dashes of a waveform: the first is solid."""
     if number == 0:
         return CURRENT_COLOR, "solid"
     position = number - 1
@@ -92,16 +97,17 @@ def _line(row: dict[str, Any], times_ms: list[float], number: int) -> dict[str, 
 
 
 def _marks(row: dict[str, Any], times_ms: list[float], number: int) -> dict[str, Any]:
-    """A mark on the waveform at each peak's latency; those of the first waveform bear their names and values."""
+    """Mark the waveform at each peak's latency; the marks of the first waveform have names and values."""
     peaks = peaks_of(row)
     color, _ = _style(number)
+    latencies_ms = [peak.latency_ms for peak in peaks]
     return {
         "type": "scatter",
         "mode": "markers" if number else "markers+text",
         "name": f"{row['name']}, peaks",
         "showlegend": False,
-        "x": [peak.latency_ms for peak in peaks],
-        "y": np.interp([peak.latency_ms for peak in peaks], times_ms, row["signal"]).tolist(),
+        "x": latencies_ms,
+        "y": np.interp(latencies_ms, times_ms, row["signal"]).tolist(),
         "text": [f"<b>{p.wave}</b><br>{p.latency_ms:.2f} ms<br>{_uv(p.amplitude_uv)} µV" for p in peaks],
         "textposition": "top center",
         "cliponaxis": False,
@@ -116,11 +122,11 @@ def _uv(value: float) -> str:
 
 
 def _title(row: dict[str, Any]) -> dict[str, Any]:
-    """The condition of a waveform, in two lines, which figures that are saved bear."""
+    """Return the condition of a waveform in two lines, as the title also of saved figures."""
     condition = dict(itertools.takewhile(lambda item: item[0] != "name", row.items()))
     texts = [f"{in_words(name)} {text_of(value)}" for name, value in condition.items()]
     half = -(-len(texts) // 2)
-    lines = ", ".join(texts[:half]), ", ".join(texts[half:])
+    lines = [", ".join(texts[:half]), ", ".join(texts[half:])]
     return {"text": "<br>".join(filter(None, lines)), "font": {"size": 11}, "x": 0.02, "y": 0.98, "yanchor": "top"}
 
 
@@ -142,7 +148,7 @@ def _layout(times_ms: list[float], span_uv: tuple[float, float]) -> dict[str, An
 
 
 def peak_rows(table: pa.Table) -> list[tuple[str, ...]]:
-    """The peaks as text, a row a waveform: its name, latency and amplitude of waves I, III, V, and the I-V interval."""
+    """Return a row of text for each waveform: name, latency and amplitude of waves I, III, V, and the I-V interval."""
     return [_peak_row(row) for row in table.to_pylist()]
 
 
@@ -152,6 +158,8 @@ def _peak_row(row: dict[str, Any]) -> tuple[str, ...]:
     for wave in MODEL_WAVES:
         peak = peaks.get(wave)
         cells += ["-", "-"] if peak is None else [f"{peak.latency_ms:.2f}", _uv(peak.amplitude_uv)]
-    first, last = peaks.get("I"), peaks.get("V")
-    interval = "-" if first is None or last is None else f"{last.latency_ms - first.latency_ms:.2f}"
-    return (*cells, interval)
+    if "I" in peaks and "V" in peaks:
+        cells.append(f"{peaks['V'].latency_ms - peaks['I'].latency_ms:.2f}")
+    else:
+        cells.append("-")
+    return tuple(cells)

@@ -1,4 +1,4 @@
-"""The page's form: its controls, and what their texts mean."""
+"""The page's form: the fields of its controls, and how their texts are read."""
 
 from typing import NamedTuple
 
@@ -11,18 +11,18 @@ from hcvae.explore.settings import Page, Reference, Setting
 from hcvae.validation import shortened
 
 FARTHEST = 3.0
-"""Standard deviations that a slider of a latent goes to."""
+"""Standard deviations at the ends of a latent's slider."""
 
 
 class Form(Section):
-    """What the browser sends: the complete state of the page."""
+    """The complete state of the page, as the browser sends it."""
 
     fields: dict[str, str]
     """The texts of all enabled controls, by the names of their fields."""
     references: tuple[Reference, ...] = ()
     """All references."""
     shown: tuple[str, ...] = ()
-    """The names of the references that are drawn."""
+    """The names of the references to plot."""
 
 
 class Named(NamedTuple):
@@ -33,7 +33,7 @@ class Named(NamedTuple):
 
 
 class InvalidForm(UserError):
-    """Some fields have no permitted value; `problems` says why, by the field's name."""
+    """Some fields have no permitted value; `problems` has the reasons by the field's name."""
 
     def __init__(self, problems: dict[str, str]) -> None:
         super().__init__("; ".join(problems.values()))
@@ -41,30 +41,27 @@ class InvalidForm(UserError):
 
 
 def conditions(explorer: Explorer, group: str) -> dict[str, Named]:
-    """The controls of a normalisation group's conditions, by column."""
-    position = list(explorer.groups).index(group)
+    """Return the controls of a normalisation group's conditions, by column."""
+    position = explorer.groups.index(group)
     controls = controls_of(explorer.bundle.preprocessing, group)
     return {control.name: Named(f"condition-{position}-{n}", control) for n, control in enumerate(controls)}
 
 
 def latents(explorer: Explorer) -> dict[str, list[Named]]:
-    """The controls of each latent block's directions."""
-    return {
-        block: [
-            Named(f"{block}-{number}", Control(f"{block} {number}", 0.0, (), -FARTHEST, FARTHEST))
-            for number in range(1, count + 1)
-        ]
-        for block, count in explorer.direction_counts.items()
-    }
+    """Return the controls of each latent block's directions."""
+    controls = {}
+    for block, count in explorer.direction_counts.items():
+        controls[block] = [_direction(block, number) for number in range(1, count + 1)]
+    return controls
 
 
 def null_field(field: str) -> str:
-    """The name of the tick box that asks for null in place of the field's number."""
+    """Return the name of the tick box that chooses null instead of the field's number."""
     return f"{field}-unknown"
 
 
 def read_page(explorer: Explorer, form: Form) -> Page:
-    """The page that the form describes.
+    """Return the page that the form describes.
 
     Raises:
         InvalidForm: some fields have no permitted value.
@@ -82,17 +79,20 @@ def read_page(explorer: Explorer, form: Form) -> Page:
             return None
 
     condition = {column: read(named) for column, named in conditions(explorer, group).items()}
-    shifts = {block: [read(named) for named in found] for block, found in latents(explorer).items()}
+    shifts = {}
+    for block, directions in latents(explorer).items():
+        shifts[block] = [read(named) for named in directions]
     if problems:
         raise InvalidForm(problems)
-    if (group_by := explorer.bundle.preprocessing.signal.group_by) is not None:
+    group_by = explorer.bundle.preprocessing.signal.group_by
+    if group_by is not None:
         condition[group_by] = group
     setting = Setting(condition=condition, shifts=shifts, a=form.fields["a"], b=form.fields["b"])
     return Page(setting, form.references, form.shown)
 
 
 def read_row(explorer: Explorer, text: str) -> int:
-    """The number of a row of the table.
+    """Return the number of a row of the table from a text.
 
     Raises:
         UserError: the table has no such row.
@@ -102,3 +102,8 @@ def read_row(explorer: Explorer, text: str) -> int:
         return int(digits)
     got = repr(shortened(digits)) if digits else "an empty field"
     raise UserError(f"row of the table: must be a whole number from 0 to {explorer.rows - 1}, but got {got}")
+
+
+def _direction(block: str, number: int) -> Named:
+    control = Control(f"{block} {number}", 0.0, minimum=-FARTHEST, maximum=FARTHEST)
+    return Named(f"{block}-{number}", control)

@@ -1,4 +1,4 @@
-"""The page and what it asks for, served to browsers on this machine. No state is kept between requests."""
+"""The page's server, for browsers on this machine. It keeps no state between requests."""
 
 import tempfile
 from pathlib import Path
@@ -18,7 +18,7 @@ Answer = Response | tuple[Response, int]
 
 
 def application(explorer: Explorer, title: str) -> Flask:
-    """The WSGI application of the page. All that it needs comes from it, nothing from any network."""
+    """Return the WSGI application of the page, which loads nothing from any network."""
     app = Flask(__name__, static_folder="assets", static_url_path="/assets")
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     _serve_page(app, explorer, title)
@@ -29,7 +29,7 @@ def application(explorer: Explorer, title: str) -> Flask:
 
 
 def file_of(table: pa.Table, suffix: str) -> bytes:
-    """A waveform table as `hcvae generate` writes it, in the format that the suffix names."""
+    """Return a waveform table as `hcvae generate` writes it, in the format of the suffix."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"waveforms.{suffix}"
         write_table(table, path)
@@ -37,7 +37,8 @@ def file_of(table: pa.Table, suffix: str) -> bytes:
 
 
 def _serve_page(app: Flask, explorer: Explorer, title: str) -> None:
-    bundle, plotly_script = explorer.bundle, get_plotlyjs()
+    bundle = explorer.bundle
+    plotly_script = get_plotlyjs()
 
     @app.get("/")
     def page() -> str:
@@ -63,8 +64,8 @@ def _serve_waveforms(app: Flask, explorer: Explorer) -> None:
     def generate_view() -> Answer:
         page = _requested(explorer)
         table = explorer.waveforms(page)
-        drawn = figure(table, explorer.span_uv(page))
-        return jsonify(figure=drawn, peaks=peak_rows(table), changes=explorer.changes_uv(page))
+        plot = figure(table, explorer.span_uv(page))
+        return jsonify(figure=plot, peaks=peak_rows(table), changes=explorer.changes_uv(page))
 
     @app.post("/explored.<suffix>")
     def save(suffix: str) -> Response:

@@ -1,4 +1,4 @@
-"""What the page says of a waveform, in a form that the browser can keep."""
+"""The state of the page, in a form that the browser can keep."""
 
 from dataclasses import dataclass
 
@@ -6,16 +6,16 @@ from hcvae.config import Section
 from hcvae.data.preprocessing import ConditionValue
 
 ALONE = ""
-"""In place of a reference's name: none, the latent is the typical one."""
+"""Instead of a reference's name: the latent is the prior's mean."""
 
 
 class Setting(Section):
-    """What the sliders say, and from where."""
+    """The positions of the sliders, and the latents that they shift."""
 
     condition: dict[str, ConditionValue]
     """Every static column."""
     shifts: dict[str, tuple[float, ...]]
-    """For each latent block, how far along its leading directions, in standard deviations."""
+    """Shifts of each latent block along its leading directions, in standard deviations."""
     a: str = ALONE
     """The reference whose global latent, and intermediate levels, the shifts start from."""
     b: str = ALONE
@@ -26,24 +26,24 @@ class Reference(Section):
     """A frozen setting, or a recording."""
 
     name: str
-    """In the legend."""
+    """As in the legend."""
     condition: dict[str, ConditionValue]
     """Every static column."""
     latents: dict[str, tuple[float, ...]]
-    """By block: of the setting, or the mean of the recording's posterior."""
+    """By block: the setting's, or the mean of the recording's posterior."""
     row: int | None = None
-    """Of the table, where it is a recording: then the recorded waveform is shown, not what the model makes of it."""
+    """Of the table, if it is a recording: then the recorded waveform is shown, not its reconstruction."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """All that the page holds."""
+    """The setting and the references of the page."""
 
     setting: Setting
     references: tuple[Reference, ...] = ()
     shown: tuple[str, ...] = ()
-    """The names of the references that are drawn."""
+    """The names of the references to plot."""
 
     def named(self, name: str) -> Reference:
-        """The reference of that name."""
+        """Return the reference of that name."""
         return next(reference for reference in self.references if reference.name == name)

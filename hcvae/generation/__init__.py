@@ -1,4 +1,4 @@
-"""Waveforms from a model bundle, as waveform tables: drawn, like a recording, between recordings, exchanged.
+"""Waveform tables from a model bundle: sampled, similar to a recording, between recordings, with exchanged latents.
 
 See docs/control.md.
 """

@@ -1,6 +1,6 @@
-"""Waveforms decoded from the latents of recordings: reconstruction, interpolation, exchange. Nothing is drawn.
+"""Waveforms decoded from the latents of recordings, without sampling: reconstruction, interpolation, exchange.
 
-Legend: N waveforms, D dimensions of a latent block.
+Shapes: N waveforms, D dimensions of a latent block.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,13 +25,13 @@ def decode(
     latents: Mapping[str, Tensor],
     columns: Mapping[str, NDArray[np.generic]] | None = None,
 ) -> pa.Table:
-    """The expected waveform of each row of latents.
+    """Decode the expected waveform of each row of latents.
 
     Args:
         bundle: The model.
-        conditions: Complete conditions [N], from `complete_condition` or a `EncodedRecording`.
+        conditions: Complete conditions [N], from `complete_condition` or an `EncodedRecording`.
         latents: Each block's [N, D]: `global`, `intermediate` where the model has such levels, `local`.
-        columns: More columns of numbers [N] for the table.
+        columns: Additional columns of numbers [N] for the table.
 
     Returns:
         A waveform table of N rows: the condition's columns, `columns`, `signal` in uV, and the predicted peaks in ms
@@ -42,8 +42,9 @@ def decode(
     """
     table = condition_table(bundle, conditions)
     static = torch.from_numpy(bundle.preprocessing.static.encode(table))
+    z = {f"z_{block}": values for block, values in latents.items()}
     with torch.no_grad():
-        decoded = bundle.model.decode(**{f"z_{block}": z for block, z in latents.items()}, static_params=static)
+        decoded = bundle.model.decode(**z, static_params=static)
     return waveform_table(
         bundle.preprocessing, table, columns or {}, decoded["recon_signal"], decoded.get("predicted_peaks")
     )
@@ -58,17 +59,17 @@ def interpolate(
     condition: Mapping[str, ConditionValue] | None = None,
     extrapolate: bool = False,
 ) -> pa.Table:
-    """From one recording to another, in equal steps of all latents and of the condition.
+    """Interpolate from one recording to another, in equal steps of all latents and of the condition.
 
-    The ends are the reconstructions of the two. On the way, numbers of the condition are interpolated too; texts, and
-    numbers of which one is null, are those of the nearer recording.
+    The ends are the reconstructions of the two. Numbers of the condition are interpolated, too; texts, and numbers of
+    which one is null, are those of the nearer recording.
 
     Args:
         bundle: The model.
         first: From `read_recording` or `encode_recording`.
         second: Likewise.
         steps: Waveforms, both ends included.
-        condition: Values that both recordings take instead of their own.
+        condition: Values that replace those of both recordings.
         extrapolate: Whether `condition` may lie outside the training range.
 
     Returns:
@@ -79,15 +80,13 @@ def interpolate(
     """
     if steps < 2:
         raise UserError(f"steps >= 2 must hold, but got {steps}")
-    ends = [
-        complete_condition(bundle, {**end.condition, **(condition or {})}, extrapolate=extrapolate)
-        for end in (first, second)
-    ]
+    start = _replaced(bundle, first, condition, extrapolate)
+    end = _replaced(bundle, second, condition, extrapolate)
     share = np.linspace(0, 1, steps)
     weight = torch.from_numpy(share.astype(np.float32))[:, None]
     latents = {block: (1 - weight) * z + weight * second.latents[block] for block, z in first.latents.items()}
-    between = [{name: _between(ends[0][name], ends[1][name], s) for name in ends[0]} for s in share.tolist()]
-    return decode(bundle, between, latents, {"share": share})
+    conditions = [_condition_between(start, end, s) for s in share.tolist()]
+    return decode(bundle, conditions, latents, {"share": share})
 
 
 def swap(
@@ -98,7 +97,7 @@ def swap(
     condition: Mapping[str, ConditionValue] | None = None,
     extrapolate: bool = False,
 ) -> pa.Table:
-    """z_global of one recording with z_local of another, under the condition of the first.
+    """Decode z_global of one recording with z_local of another, under the condition of the first.
 
     Intermediate levels, where the model has them, are those of the first.
 
@@ -106,7 +105,7 @@ def swap(
         bundle: The model.
         global_of: From `read_recording` or `encode_recording`.
         local_of: Likewise.
-        condition: Values to take instead of the first recording's.
+        condition: Values that replace those of the first recording.
         extrapolate: Whether `condition` may lie outside the training range.
 
     Returns:
@@ -115,8 +114,21 @@ def swap(
     Raises:
         UserError: a condition that `complete_condition` refuses.
     """
-    complete = complete_condition(bundle, {**global_of.condition, **(condition or {})}, extrapolate=extrapolate)
+    complete = _replaced(bundle, global_of, condition, extrapolate)
     return decode(bundle, [complete], {**global_of.latents, "local": local_of.latents["local"]})
+
+
+def _replaced(
+    bundle: Bundle, recording: EncodedRecording, condition: Mapping[str, ConditionValue] | None, extrapolate: bool
+) -> dict[str, ConditionValue]:
+    """Return the condition of a recording with the values of `condition` instead of its own."""
+    return complete_condition(bundle, {**recording.condition, **(condition or {})}, extrapolate=extrapolate)
+
+
+def _condition_between(
+    start: Mapping[str, ConditionValue], end: Mapping[str, ConditionValue], share: float
+) -> dict[str, ConditionValue]:
+    return {name: _between(start[name], end[name], share) for name in start}
 
 
 def _between(first: ConditionValue, second: ConditionValue, share: float) -> ConditionValue:

@@ -1,4 +1,4 @@
-"""Conditions: what is asked of a model, in the types of its columns and within what it was trained on."""
+"""Conditions of generated waveforms: complete, of the types of the model's columns, within its training range."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,24 +13,24 @@ from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
 MAX_VALUES = 10_000
-"""Of a range."""
+"""Most values of a range."""
 
 
 def complete_condition(
     bundle: Bundle, given: Mapping[str, ConditionValue], *, extrapolate: bool = False
 ) -> dict[str, ConditionValue]:
-    """`given` with every column that it leaves out at its typical value in the training data.
+    """Return `given`, completed by the typical value in the training data of every column that it lacks.
 
     Typical is the median, or most frequent category, of the training rows in the same normalisation group.
 
     Args:
         bundle: The model.
         given: Values by static column.
-        extrapolate: Whether values may lie outside what training rows of that group had. A guess comes out.
+        extrapolate: Whether values may lie outside the range of the training rows of that group. The result is a guess.
 
     Raises:
-        UserError: a column or a category that the model does not know, a null where training had none, or a value
-            outside the training range, which is named.
+        UserError: an unknown column or category, a null where training had none, or a value outside the training
+            range, which the message names.
     """
     preprocessing = bundle.preprocessing
     columns = {column.name: column for column in preprocessing.static.columns}
@@ -40,10 +40,12 @@ def complete_condition(
     group = _group(bundle, given)
     complete = {**preprocessing.typical[group], **given}
     for name, column in columns.items():
-        column.encode(pa.chunked_array([pa.array([complete[name]])]))  # refuses what the model cannot express
+        column.encode(pa.chunked_array([pa.array([complete[name]])]))  # refuses what the model cannot encode
     for name, seen in preprocessing.ranges(group).items():
         if not extrapolate and not seen.holds(complete[name]):
-            where = f" for {preprocessing.signal.group_by}={group}" if group in preprocessing.seen and group else ""
+            where = ""
+            if group and group in preprocessing.seen:
+                where = f" for {preprocessing.signal.group_by}={group}"
             raise UserError(
                 f"condition {name}: the model was trained on {seen}{where}, but got {text_of(complete[name])}; "
                 "stay within, or allow a guess with --extrapolate (extrapolate=True in Python)"
@@ -52,15 +54,15 @@ def complete_condition(
 
 
 def parse_conditions(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, ConditionValue]]:
-    """All combinations of the values that a command line names; one empty condition where it names none.
+    """Return all combinations of the values in a command line; one empty condition if there are none.
 
     Args:
-        bundle: The model, whose columns say which values are numbers.
+        bundle: The model; its columns determine which values are numbers.
         texts: `COLUMN=VALUE`, `COLUMN=FIRST:LAST:STEP` with both ends (numbers only) or `null`; a text without
-            `COLUMN=` goes on with the column before it, as command lines are cut at their commas.
+            `COLUMN=` is another value of the column before it, as command lines are split at commas.
 
     Raises:
-        UserError: no such form, not a number where the column holds numbers, or a last value that no step reaches.
+        UserError: a text of another form, no number where the column has numbers, or a last value that no step reaches.
     """
     columns = {column.name: column for column in bundle.preprocessing.static.columns}
     values: dict[str, list[ConditionValue]] = {}
@@ -77,25 +79,23 @@ def parse_conditions(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Con
 
 
 def condition_table(bundle: Bundle, conditions: Sequence[Mapping[str, ConditionValue]]) -> pa.Table:
-    """Complete conditions [N] as a table of the static columns."""
-    return pa.table(
-        {
-            column.name: pa.array(
-                [condition[column.name] for condition in conditions],
-                pa.float64() if column.kind == "number" else pa.string(),
-            )
-            for column in bundle.preprocessing.static.columns
-        }
-    )
+    """Return complete conditions [N] as a table of the static columns."""
+    arrays = {}
+    for column in bundle.preprocessing.static.columns:
+        kind = pa.float64() if column.kind == "number" else pa.string()
+        arrays[column.name] = pa.array([condition[column.name] for condition in conditions], kind)
+    return pa.table(arrays)
 
 
 def text_of(value: ConditionValue) -> str:
-    """A value as a command line takes it."""
-    return "null" if value is None else f"{value:g}" if isinstance(value, float | int) else value
+    """Return a value as written in a command line."""
+    if value is None:
+        return "null"
+    return f"{value:g}" if isinstance(value, float | int) else value
 
 
 def _group(bundle: Bundle, given: Mapping[str, ConditionValue]) -> str:
-    """The normalisation group that a condition names."""
+    """Return the normalisation group of a condition."""
     preprocessing = bundle.preprocessing
     group_by = preprocessing.signal.group_by
     if group_by is None:
@@ -120,7 +120,7 @@ def _parse(column: StaticColumn | None, name: str, text: str) -> Iterator[Condit
 
 
 def _range(name: str, text: str) -> list[float]:
-    """`FIRST:LAST:STEP`, both ends included; decimal, so that 0:1:0.1 has 0.3 and its end."""
+    """Return the values of `FIRST:LAST:STEP`, both ends included; decimal, so that 0:1:0.1 has 0.3 and its end."""
     parts = [_decimal(name, part, text) for part in text.split(":")]
     if len(parts) != 3 or not parts[2] or (parts[1] - parts[0]) * parts[2] < 0:
         raise UserError(
@@ -129,7 +129,7 @@ def _range(name: str, text: str) -> list[float]:
         )
     first, last, step = parts
     if abs(last - first) >= MAX_VALUES * abs(step):
-        raise UserError(f"condition {name}: a range may hold {MAX_VALUES:,} values, but got {text!r}")
+        raise UserError(f"condition {name}: a range may have at most {MAX_VALUES:,} values, but got {text!r}")
     steps, rest = divmod(last - first, step)
     if rest:
         raise UserError(

@@ -1,6 +1,6 @@
-"""Waveforms drawn from a model: from the prior alone, or with latents of a recording.
+"""Waveforms sampled from a model: from the prior alone, or with latents of a recording.
 
-Legend: C conditions, N waveforms (n_samples for each condition), T samples.
+Shapes: C conditions, N waveforms (n_samples for each condition), T samples.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,27 +31,27 @@ def generate(
     temperature: float = 1.0,
     extrapolate: bool = False,
 ) -> pa.Table:
-    """Draw `n_samples` waveforms for each condition from the prior.
+    """Sample `n_samples` waveforms for each condition from the prior.
 
     Args:
         bundle: The model, from `hcvae.load`.
         conditions: One mapping of static column to value for each condition [C]; see `complete_condition`.
         n_samples: Waveforms for each condition.
-        seed: Seed of the draws: the same seed, bundle and conditions give the same table.
-        residual_noise: Waveforms as averages of a recorder look, instead of the expected responses. The peaks are the
-            response's either way.
-        temperature: Factor on the spread of the latents that are drawn; 0 gives the prior's mean.
+        seed: Seed of the random numbers: the same seed, bundle and conditions give the same table.
+        residual_noise: Whether to add the residual noise of recorded averages to the expected responses. The peaks are
+            those of the response either way.
+        temperature: Factor on the spread of the sampled latents; 0 gives the prior's mean.
         extrapolate: Whether conditions may lie outside the training range.
 
     Returns:
         A waveform table of C * n_samples rows, condition-major: the condition's columns, `sample`, `signal` in uV, and
-        the predicted peaks in ms and uV (see `waveform_table`). Its metadata say `residual_noise`, `true` or `false`.
+        the predicted peaks in ms and uV (see `waveform_table`). Its metadata have `residual_noise`, `true` or `false`.
 
     Raises:
         UserError: a condition that `complete_condition` refuses, `n_samples` below 1, or a negative temperature.
     """
     complete = [complete_condition(bundle, condition, extrapolate=extrapolate) for condition in conditions]
-    return _draw(bundle, complete, {}, n_samples, seed, residual_noise, temperature)
+    return _sample(bundle, complete, {}, n_samples, seed, residual_noise, temperature)
 
 
 def vary(
@@ -66,16 +66,16 @@ def vary(
     temperature: float = 1.0,
     extrapolate: bool = False,
 ) -> pa.Table:
-    """Draw waveforms that share a latent with a recording; the other latents come from the prior.
+    """Sample waveforms that share a latent with a recording; the other latents come from the prior.
 
     Args:
         bundle: The model.
         recording: From `read_recording` or `encode_recording`.
         fix: `global` keeps its z_global, `local` its z_local, `both` all of its latents (as for the same response
-            under other conditions). Intermediate levels are kept by `both` alone.
+            under other conditions). Only `both` keeps intermediate levels.
         n_samples: Waveforms for each condition.
-        seed: Seed of the draws.
-        conditions: What differs from the recording's condition, a mapping for each condition [C].
+        seed: Seed of the random numbers.
+        conditions: Values that replace those of the recording's condition, a mapping for each condition [C].
         residual_noise: As in `generate`.
         temperature: As in `generate`.
         extrapolate: As in `generate`.
@@ -84,7 +84,7 @@ def vary(
         A table as that of `generate`.
 
     Raises:
-        UserError: as `generate`, or no such `fix`.
+        UserError: as `generate`, or an unknown `fix`.
     """
     kept = {"global": ["global"], "local": ["local"], "both": list(recording.latents)}.get(fix)
     if kept is None:
@@ -93,10 +93,10 @@ def vary(
         complete_condition(bundle, {**recording.condition, **given}, extrapolate=extrapolate) for given in conditions
     ]
     latents = {f"z_{block}": recording.latents[block] for block in kept}
-    return _draw(bundle, complete, latents, n_samples, seed, residual_noise, temperature)
+    return _sample(bundle, complete, latents, n_samples, seed, residual_noise, temperature)
 
 
-def _draw(
+def _sample(
     bundle: Bundle,
     conditions: Sequence[Mapping[str, ConditionValue]],
     latents: Mapping[str, Tensor],
@@ -108,7 +108,7 @@ def _draw(
     if n_samples < 1:
         raise UserError(f"n_samples >= 1 must hold, but got {n_samples}")
     table = condition_table(bundle, conditions)
-    drawn = bundle.model.sample(
+    sampled = bundle.model.sample(
         static_params=torch.from_numpy(bundle.preprocessing.static.encode(table)),
         n_samples=n_samples,
         **latents,
@@ -120,7 +120,7 @@ def _draw(
         bundle.preprocessing,
         table.take(np.repeat(np.arange(len(table)), n_samples)),
         {"sample": np.tile(np.arange(n_samples), len(table))},
-        drawn["generated_signals"],
-        drawn.get("generated_peaks"),
+        sampled["generated_signals"],
+        sampled.get("generated_peaks"),
         residual_noise=residual_noise,
     )

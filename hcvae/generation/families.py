@@ -1,6 +1,6 @@
-"""The waveforms of a generated table by condition, for pictures.
+"""Families of waveforms in a generated table, for figures.
 
-Legend: N waveforms of a family, T samples.
+Shapes: N waveforms of a family, T samples.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,28 +17,27 @@ from hcvae.data.table import WAVES, signals_of
 from hcvae.described import Described
 
 COUNTERS = ("sample", "share")
-"""Columns that begin again with each family."""
+"""Columns that start again at 0 in each family."""
 
 
 @dataclass(frozen=True, repr=False)
 class Family(Described):
-    """Waveforms that belong together."""
+    """Waveforms of one condition, exchange or interpolation."""
 
     condition: Mapping[str, ConditionValue]
-    """Of the first waveform; that of an interpolation may change on the way."""
+    """Of the first waveform; it may change along an interpolation."""
     signals_uv: NDArray[np.float32]
     """[N, T]."""
     latency_ms: NDArray[np.float32]
-    """Predicted latencies of waves I, III, V [N, 3]; NaN where there is none that is valid."""
+    """Predicted latencies of waves I, III, V [N, 3]; NaN where there is no valid one."""
 
     def facts(self) -> dict[str, object]:
-        """The condition, and the number of waveforms."""
+        """Return the condition and the number of waveforms."""
         return {"condition": self.condition, "waveforms": len(self.signals_uv)}
 
 
 def families(table: pa.Table) -> Iterator[Family]:
-    """The rows of a table of `generate`, `vary`, `interpolate` or `swap`, which stand family by family: one for each
-    condition or exchange, or a whole interpolation."""
+    """Yield the families of a table from `generate`, `vary`, `interpolate` or `swap`, whose rows are consecutive."""
     names = table.column_names[: table.column_names.index("signal")]
     for start, end in pairwise([*_starts(table), table.num_rows]):
         rows = table.slice(start, end - start)
@@ -57,5 +56,6 @@ def _latencies(rows: pa.Table) -> NDArray[np.float32]:
     if "peak_latency_ms" not in rows.column_names:
         return np.full((rows.num_rows, len(MODEL_WAVES)), np.nan, np.float32)
     chosen = [WAVES.index(wave) for wave in MODEL_WAVES]
-    latency_ms, valid = (np.stack(rows[name].to_numpy())[:, chosen] for name in ("peak_latency_ms", "peak_valid"))
+    latency_ms = np.stack(rows["peak_latency_ms"].to_numpy())[:, chosen]
+    valid = np.stack(rows["peak_valid"].to_numpy())[:, chosen]
     return np.where(valid, latency_ms, np.float32(np.nan))

@@ -1,6 +1,6 @@
-"""Recordings as a model sees them: their condition and their latents.
+"""Recordings encoded by a model: their condition and their latents.
 
-Legend: T samples, D dimensions of a latent block.
+Shapes: T samples, D dimensions of a latent block.
 """
 
 from collections.abc import Mapping
@@ -24,19 +24,19 @@ from hcvae.generation.conditions import complete_condition, condition_table
 
 @dataclass(frozen=True, repr=False)
 class EncodedRecording(Described):
-    """What a model makes of one recording."""
+    """A recording with its condition and its latents."""
 
     condition: Mapping[str, ConditionValue]
-    """Every static column: the table's, or the typical value where the table has no such column."""
+    """Every static column: the table's value, or the typical one if the table has no such column."""
     latents: Mapping[str, Tensor]
-    """The posterior's mean [1, D] of each block: `global`, `intermediate` where the model has such levels, `local`."""
+    """The posterior mean [1, D] of each block: `global`, `intermediate` where the model has such levels, `local`."""
     assumed: tuple[str, ...]
-    """Static columns that the table does not have."""
+    """Static columns that the table lacks."""
     signal_uv: NDArray[np.float32]
     """The recording itself [T]."""
 
     def facts(self) -> dict[str, object]:
-        """The condition, and the dimensions of the latents."""
+        """Return the condition and the dimensions of the latents."""
         latents = {block: z.shape[1] for block, z in self.latents.items()}
         return {"condition": self.condition, "latents": latents, "samples": len(self.signal_uv)}
 
@@ -51,7 +51,7 @@ def read_recording(bundle: Bundle, path: str | Path, row: int = 0, *, extrapolat
 
 
 def read_row(path: str | Path, row: int) -> pa.Table:
-    """One row of a Parquet waveform table, without reading more than its row group.
+    """Read one row of a Parquet waveform table; only its row group is read.
 
     Raises:
         UserError: no such file or row, or not Parquet.
@@ -75,13 +75,13 @@ def encode_recording(
     Args:
         bundle: The model.
         table: One row: `signal`, T samples in uV, and the static columns; `sampling_rate_hz` in the metadata. A static
-            column that is not there takes its typical value, as in `complete_condition`.
-        where: What messages call it.
+            column that is missing gets its typical value, as in `complete_condition`.
+        where: Name of the recording in messages.
         extrapolate: Whether its condition may lie outside the training range.
 
     Raises:
-        UserError: not one row, another length or sampling rate, samples that are not finite, or a condition that
-            `complete_condition` refuses.
+        UserError: not exactly one row, another length or sampling rate, samples that are not finite, or a condition
+            that `complete_condition` refuses.
     """
     preprocessing = bundle.preprocessing
     if table.num_rows != 1 or "signal" not in table.column_names:
@@ -90,7 +90,7 @@ def encode_recording(
     if rate_hz != preprocessing.sampling_rate_hz:
         raise UserError(
             f"{where}: the model's waveforms have {preprocessing.sampling_rate_hz:g} Hz, but got {rate_hz:g} Hz; "
-            "resample it"
+            "resample the recording"
         )
     signal_uv = signals_of(
         pa.table({"signal": checked_signal(table["signal"], preprocessing.signal_length, f"{where}: column 'signal'")})
@@ -112,7 +112,8 @@ def encode_recording(
 def _row(file: pq.ParquetFile, row: int, where: str) -> pa.Table:
     if not 0 <= row < file.metadata.num_rows:
         raise UserError(f"{where}: row must be 0 to {file.metadata.num_rows - 1}, but got {row}")
-    group, left = 0, row
+    group = 0
+    left = row
     while left >= file.metadata.row_group(group).num_rows:
         left -= file.metadata.row_group(group).num_rows
         group += 1

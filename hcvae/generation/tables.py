@@ -1,6 +1,6 @@
-"""What a model decodes, as a waveform table in uV and ms.
+"""Waveform tables in uV and ms from the outputs of a model.
 
-Legend: N waveforms, T samples.
+Shapes: N waveforms, T samples.
 """
 
 from collections.abc import Mapping
@@ -25,19 +25,19 @@ def waveform_table(
     *,
     residual_noise: bool = False,
 ) -> pa.Table:
-    """The table of normalised waveforms.
+    """Return normalised waveforms as a waveform table.
 
     Args:
         preprocessing: Scales of the waveforms, sampling rate, labelled waves.
         conditions: Static columns [N].
-        columns: More columns of numbers [N], which follow them.
+        columns: Columns of numbers [N] that follow them.
         signals: Normalised waveforms [N, T].
         peaks: Predicted latencies of waves I, III, V in ms, then their amplitudes in uV [N, 6]; None: no peak head.
-        residual_noise: What the metadata say of the noise.
+        residual_noise: Whether the waveforms contain residual noise, for the metadata.
 
     Returns:
         The columns, `signal` in uV, and the peaks as `peak_latency_ms`, `peak_amplitude_uv` and `peak_valid` of waves
-        I to V: NaN where no training row had a wave labelled; not valid where `valid_waves` has it so.
+        I to V: NaN where no training row had a wave labelled; validity from `valid_waves`.
     """
     group = preprocessing.signal.index(conditions)
     result = conditions
@@ -51,14 +51,17 @@ def waveform_table(
         result = result.append_column("peak_latency_ms", _lists(latency_ms, pa.float32()))
         result = result.append_column("peak_amplitude_uv", _lists(amplitude_uv, pa.float32()))
         result = result.append_column("peak_valid", _lists(valid, pa.bool_()))
-    rate_hz, noisy = f"{preprocessing.sampling_rate_hz:g}", str(residual_noise).lower()
-    return result.replace_schema_metadata({"sampling_rate_hz": rate_hz, "residual_noise": noisy})
+    metadata = {
+        "sampling_rate_hz": f"{preprocessing.sampling_rate_hz:g}",
+        "residual_noise": str(residual_noise).lower(),
+    }
+    return result.replace_schema_metadata(metadata)
 
 
 def _all_waves(
     peaks: Tensor, preprocessing: Preprocessing
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Latency, amplitude, validity of waves I to V [N, 5] from predicted ones [N, 6]; NaN where nothing was learned."""
+    """Return latency, amplitude, validity of waves I to V [N, 5] from predicted peaks [N, 6]; NaN if never labelled."""
     latency_ms, amplitude_uv = np.full((2, len(peaks), len(WAVES)), np.nan, dtype=np.float32)
     valid = np.zeros((len(peaks), len(WAVES)), dtype=np.bool_)
     valid_here = valid_waves(peaks, preprocessing).numpy()

@@ -1,6 +1,5 @@
 """Files in, one checked waveform table out, with its provenance; files that cannot be read do not stop the rest."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES, waveform_schema
+from hcvae.digests import sha256_of_file
 from hcvae.errors import UserError
 from hcvae.importers.averages import Blocks, Row, row_of, with_noise_of_halves
 from hcvae.importers.channels import one_channel
@@ -31,8 +31,8 @@ def read_file(path: Path, options: ImportOptions) -> FileResult:
     try:
         known = format_named(options.format) if options.format else recognise(path)
         result.format = known.name
-        result.sha256 = _sha256(path)
-        result.companions = [_sha256(companion) for companion in known.companions(path)]
+        result.sha256 = sha256_of_file(path)
+        result.companions = [sha256_of_file(companion) for companion in known.companions(path)]
         _read(known, options, result)
     except UserError as error:
         result.error, result.rows = str(error), []
@@ -167,8 +167,3 @@ def _peak_columns(rows: Sequence[Row]) -> dict[str, pa.Array]:
             )
     columns = zip(PEAK_COLUMNS, (latency, amplitude, valid), strict=True)
     return {name: pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), len(WAVES)) for name, values in columns}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,7 @@ import secrets
 import unicodedata
 from pathlib import Path
 
-from hcvae.data.atomic import check_writable, written_whole
+from hcvae.atomic import atomic_write, check_writable
 from hcvae.errors import UserError
 
 KEY_BYTES = 32
@@ -89,7 +89,7 @@ def write_key(key: bytes, path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(0o600)
         temporary.write_text(key.hex() + "\n", "ascii")

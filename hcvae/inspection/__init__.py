@@ -1,6 +1,6 @@
-"""What a waveform table or a model bundle holds, and what in it looks wrong.
+"""Summaries of waveform tables and model bundles, and checks for problems.
 
-`read` gives `Recordings`; `summarise`, `agreement_by_level` and `find` say what is in them.
+`read` returns `Recordings`, the input of `summarise`, `agreement_by_level` and `find`.
 """
 
 from hcvae.finding import Finding

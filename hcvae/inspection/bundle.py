@@ -1,4 +1,4 @@
-"""What a model bundle holds."""
+"""Summary and diagnosis of a model bundle."""
 
 from dataclasses import dataclass
 
@@ -13,25 +13,25 @@ from hcvae.generation.conditions import condition_table
 from hcvae.training.diagnosis import Diagnosis, examine
 from hcvae.training.evaluation import sampled_peaks
 
-DRAWN = 500
-"""Waveforms for the typical condition of each normalisation group."""
+SAMPLES = 500
+"""Waveforms sampled for the typical condition of each normalisation group."""
 
 
 @dataclass(frozen=True)
 class ConditionSummary:
-    """A column that conditions the model."""
+    """A static column of the model."""
 
     name: str
     kind: str
     trained_on: str
-    """Range or categories of the training rows."""
+    """Range or categories in the training rows."""
     nulls: bool
-    """Whether training rows had none."""
+    """Whether training rows had nulls."""
 
 
 @dataclass(frozen=True, repr=False)
 class BundleSummary(Described):
-    """What a bundle is and how it was trained."""
+    """A model and its training."""
 
     model_type: str
     parameters: int
@@ -43,20 +43,21 @@ class BundleSummary(Described):
     scales_uv: dict[str, tuple[float, float]]
     """Mean and standard deviation of the training waveforms, by normalisation group."""
     data: str
-    """What it was trained on."""
+    """The tables or the simulator."""
     epochs: int
     metrics: dict[str, dict[str, float]]
-    """By part of the split."""
+    """Metrics by part of the split."""
 
     def facts(self) -> dict[str, object]:
-        """The model, and what it was trained on."""
+        """Return the model, its size and its data."""
         sizes = {"parameters": f"{self.parameters:,}", "latents": self.latent_dims, "epochs": self.epochs}
         return {"model": self.model_type, **sizes, "data": self.data}
 
 
 def summarise_bundle(bundle: Bundle) -> BundleSummary:
-    """Read it off the bundle."""
-    preprocessing, data = bundle.preprocessing, bundle.config.data
+    """Summarise a bundle."""
+    preprocessing = bundle.preprocessing
+    data = bundle.config.data
     simulated = f"simulator, {data.simulator.rows} waveforms, seed {data.simulator.seed}"
     return BundleSummary(
         model_type=bundle.config.model.model_type,
@@ -74,28 +75,28 @@ def summarise_bundle(bundle: Bundle) -> BundleSummary:
 
 
 def find_in_bundle(bundle: Bundle) -> list[Finding]:
-    """The troubles of its training; see docs/diagnosis.md."""
-    troubles = examine_bundle(bundle).findings
-    return [Finding(trouble.trouble, trouble.evidence, trouble.remedy) for trouble in troubles]
+    """Return the problems of its training; see docs/diagnosis.md."""
+    findings = examine_bundle(bundle).findings
+    return [Finding(finding.trouble, finding.evidence, finding.remedy) for finding in findings]
 
 
 def examine_bundle(bundle: Bundle) -> Diagnosis:
-    """Its diagnosis. Where its training did not draw peaks, as before format version 3, they are drawn now."""
-    drawn = bundle.metrics["validation"]
-    if "generated_impossible_peaks" not in drawn:
+    """Diagnose the training of a bundle; sample peaks if the training did not, as before format version 3."""
+    sampled = bundle.metrics["validation"]
+    if "generated_impossible_peaks" not in sampled:
         typical = condition_table(bundle, list(bundle.preprocessing.typical.values()))
-        static = torch.from_numpy(bundle.preprocessing.static.encode(typical)).repeat_interleave(DRAWN, dim=0)
-        drawn = sampled_peaks(bundle.model, static, bundle.preprocessing, torch.Generator().manual_seed(0))
-    return examine(bundle.config, bundle.history, drawn)
+        static = torch.from_numpy(bundle.preprocessing.static.encode(typical)).repeat_interleave(SAMPLES, dim=0)
+        sampled = sampled_peaks(bundle.model, static, bundle.preprocessing, torch.Generator().manual_seed(0))
+    return examine(bundle.config, bundle.history, sampled)
 
 
 def reported(metrics: dict[str, dict[str, float]]) -> list[tuple[str, list[str]]]:
-    """The metrics of the model card, with the figure of each part in the order of `metrics`."""
-    return [
-        (meaning, [shown(values.get(name)) for values in metrics.values()])
-        for name, meaning in REPORTED.items()
-        if all(name in values for values in metrics.values()) or name == "disentanglement"
-    ]
+    """Return the metrics of the model card, each with its value for each part, in the order of `metrics`."""
+    rows: list[tuple[str, list[str]]] = []
+    for name, meaning in REPORTED.items():
+        if name == "disentanglement" or all(name in values for values in metrics.values()):
+            rows.append((meaning, [shown(values.get(name)) for values in metrics.values()]))
+    return rows
 
 
 def _condition(column: StaticColumn) -> ConditionSummary:

@@ -6,9 +6,8 @@ from hcvae.inspection.recordings import Recordings
 
 
 def find(recordings: Recordings) -> list[Finding]:
-    """What looks wrong, the gravest first."""
-    return [
-        finding
-        for check in (missing.check, scale.check, polarity.check, duplicates.check, reliability.check)
-        for finding in check(recordings)
-    ]
+    """Return the problems of a waveform table, the most serious first."""
+    findings: list[Finding] = []
+    for check in (missing.check, scale.check, polarity.check, duplicates.check, reliability.check):
+        findings += check(recordings)
+    return findings

@@ -1,6 +1,6 @@
-"""Rows that are copies of others, exact or scaled: they are no independent averages.
+"""Check for rows that are exact or scaled copies of other rows, and so not independent averages.
 
-Legend: N rows, T samples.
+Shapes: N rows, T samples, P pairs.
 """
 
 import numpy as np
@@ -13,15 +13,17 @@ from hcvae.finding import Finding
 from hcvae.inspection.recordings import Recordings
 
 SAME_SHAPE = 1e-3
-"""Distance of two waveforms of norm 1 up to which one is a copy of the other: noise of 1/1000 of the waveform."""
+"""Largest distance of two copies, as unit vectors: noise of 1/1000 of the waveform."""
 PROJECTIONS = 10
+"""Random directions of the first, fast comparison."""
 NEIGHBOURS = 6
-"""Each row itself, and five others: enough to join many copies of one waveform."""
+"""Each row itself and five others, which connects many copies of one waveform."""
 SHOWN = 3
+"""Pairs that a finding lists."""
 
 
 def check(recordings: Recordings) -> list[Finding]:
-    """Waveforms that occur twice, and waveforms that are multiples of others."""
+    """Find waveforms that occur twice, and waveforms that are multiples of others."""
     rows = np.flatnonzero(recordings.usable)
     signals = recordings.signals_uv[rows]
     found = []
@@ -37,39 +39,48 @@ def check(recordings: Recordings) -> list[Finding]:
 
 
 def first_of_equal(signals: NDArray[np.float32]) -> NDArray[np.int64]:
-    """For each row [N] of signals [N, T] the first row with the same bytes."""
+    """Return for each row of signals [N, T] the first row with the same bytes [N]."""
     as_bytes = signals.view(np.dtype((np.void, signals.shape[1] * signals.itemsize))).ravel()
     first, inverse = np.unique(as_bytes, return_index=True, return_inverse=True)[1:]
     return np.asarray(np.asarray(first)[inverse])
 
 
 def scaled_copies(signals: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Rows that are multiples of earlier ones: pairs [P, 2] of original and copy, and the factors [P].
+    """Return rows that are multiples of earlier ones: pairs [P, 2] of original and copy, and factors [P].
 
-    Rows of norm 1 are compared in a few random directions first (a distance can only shrink there), with their
-    negatives, and then in full. Of a chain of copies the first row is the original.
+    In a group of copies the first row is the original.
     """
     if len(signals) < 2:
         return np.empty((0, 2), np.int64), np.empty(0)
     wide = signals.astype(np.float64)
     norms = np.linalg.norm(wide, axis=1)
     unit = wide / norms[:, None]
-    directions = np.linalg.qr(np.random.default_rng(0).standard_normal((unit.shape[1], PROJECTIONS)))[0]
-    projected = unit @ directions
-    tree = cKDTree(np.concatenate([projected, -projected]))
-    away, near = tree.query(projected, k=NEIGHBOURS, distance_upper_bound=SAME_SHAPE)
-    row, rank = np.nonzero(np.isfinite(away))
-    other = np.asarray(near)[row, rank]
-    sign, other = np.where(other < len(unit), 1.0, -1.0), other % len(unit)
-    same = np.linalg.norm(unit[row] - sign[:, None] * unit[other], axis=1) < SAME_SHAPE
-    graph = coo_array((np.ones(same.sum()), (row[same], other[same])), shape=(len(unit), len(unit)))
-    _, family = connected_components(graph, directed=False)
-    _, first, member = np.unique(family, return_index=True, return_inverse=True)
+    row, other = _parallel_pairs(unit)
+    graph = coo_array((np.ones(len(row)), (row, other)), shape=(len(unit), len(unit)))
+    _, component = connected_components(graph, directed=False)
+    _, first, member = np.unique(component, return_index=True, return_inverse=True)
     original = np.take(first, member)
     copy = np.flatnonzero(original != np.arange(len(unit)))
     original = original[copy]
     signs = np.sign(np.einsum("pt,pt->p", unit[original], unit[copy]))
     return np.stack([original, copy], axis=1), signs * norms[copy] / norms[original]
+
+
+def _parallel_pairs(unit: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of unit vectors [N, T] that are parallel or opposite, as two arrays of rows [P].
+
+    Candidates are neighbours in a few random directions, where distances can only shrink.
+    """
+    directions = np.linalg.qr(np.random.default_rng(0).standard_normal((unit.shape[1], PROJECTIONS)))[0]
+    projected = unit @ directions
+    tree = cKDTree(np.concatenate([projected, -projected]))
+    distance, neighbour = tree.query(projected, k=NEIGHBOURS, distance_upper_bound=SAME_SHAPE)
+    row, rank = np.nonzero(np.isfinite(distance))
+    other = np.asarray(neighbour)[row, rank]
+    sign = np.where(other < len(unit), 1.0, -1.0)
+    other = other % len(unit)
+    same = np.linalg.norm(unit[row] - sign[:, None] * unit[other], axis=1) < SAME_SHAPE
+    return row[same], other[same]
 
 
 def _exact(recordings: Recordings, copies: NDArray[np.int64], originals: NDArray[np.int64]) -> Finding:
@@ -80,9 +91,9 @@ def _exact(recordings: Recordings, copies: NDArray[np.int64], originals: NDArray
     )
     return Finding(
         "rows repeat other rows",
-        f"{len(copies)} of {len(recordings)} waveforms are exact copies, {other_subject} of them of another "
-        f"subject's: {examples}",
-        "keep one of each: copies in two parts of the split make a model look better than it is",
+        f"{len(copies)} of {len(recordings)} waveforms are exact copies, {other_subject} of them from another "
+        f"subject: {examples}",
+        "keep one of each: copies in two parts of the split make metrics look better than they are",
     )
 
 
@@ -94,5 +105,5 @@ def _scaled(recordings: Recordings, pairs: NDArray[np.int64], factors: NDArray[n
     return Finding(
         "rows are scaled copies of other rows",
         f"{len(pairs)} of {len(recordings)} waveforms, {int(np.sum(factors < 0))} of them inverted: {examples}",
-        "find out which one has the right scale, and keep that one",
+        "find out which of them has the right scale, and keep that one",
     )

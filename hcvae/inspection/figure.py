@@ -1,6 +1,6 @@
-"""Grand averages: the mean waveform of each level, one panel for each kind of recording and stimulus.
+"""Figure of grand averages: the mean waveform of each level, one panel per kind of recording and stimulus.
 
-Legend: N rows, T samples.
+Shapes: N rows, T samples.
 """
 
 from collections.abc import Mapping
@@ -26,59 +26,67 @@ from hcvae.figure_parts import (
 )
 from hcvae.inspection.recordings import FREQUENCY, KIND, Recordings, groups
 
-MAX_PANELS, MAX_LEVELS = 12, 40
+MAX_PANELS = 12
+MAX_LEVELS = 40
 PANEL_WIDTH = 3.4
-APART = 5.0
-"""Subjects of one stimulus whose amplitudes are so many times apart have panels of their own."""
+"""Inches."""
+AMPLITUDE_GAP = 5.0
+"""Subjects whose amplitudes differ by this factor get separate panels."""
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Stimulus:
-    """Rows of one panel."""
+    """The rows of one panel."""
 
     title: str
     rows: Mask
     """[N]."""
-    place: tuple[Any, ...]
-    """By which panels are sorted: source, type, frequency, amplitude."""
+    sort_key: tuple[Any, ...]
+    """Source, type, frequency, amplitude."""
 
     @property
     def name(self) -> str:
-        """The title in one line."""
+        """The title on one line."""
         return self.title.replace("\n", ", ")
 
 
 def stimuli(recordings: Recordings) -> list[Stimulus]:
-    """The kinds of recording and stimulus, those of most rows first; rows without a waveform are left out."""
-    found = []
-    kinds = recordings.codes((*KIND, FREQUENCY))
-    of_kinds = groups(kinds, recordings.finite)
-    for rows in of_kinds:
+    """Return the kinds of recording and stimulus, those with most rows first, without rows that have no waveform."""
+    found: list[Stimulus] = []
+    kinds = groups(recordings.codes((*KIND, FREQUENCY)), recordings.finite)
+    for rows in kinds:
         values = _values(recordings, int(rows[0]))
-        title = "all rows" if len(of_kinds) == 1 and not any(values.values()) else _title(values)
-        frequency = values.get(FREQUENCY)
-        number = frequency if isinstance(frequency, float) else 0.0
-        place = (*(str(values.get(name) or "") for name in KIND), number, str(frequency))
+        title = _title(values)
+        if len(kinds) == 1 and not any(values.values()):
+            title = "all rows"
         classes = _by_amplitude(recordings, rows)
         for size, members in classes:
             mask = np.zeros(len(recordings), bool)
             mask[members] = True
-            suffix = "" if len(classes) == 1 else f"\npeak to peak about {float(f'{size:.1g}'):g} {recordings.unit}"
-            found.append(Stimulus(title + suffix, mask, (*place, size)))
+            class_title = title
+            if len(classes) > 1:
+                class_title += f"\npeak to peak about {float(f'{size:.1g}'):g} {recordings.unit}"
+            found.append(Stimulus(class_title, mask, (*_sort_key(values), size)))
     return sorted(found, key=lambda stimulus: -int(stimulus.rows.sum()))
 
 
+def _sort_key(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    frequency = values.get(FREQUENCY)
+    number = frequency if isinstance(frequency, float) else 0.0
+    return (*(str(values.get(name) or "") for name in KIND), number, str(frequency))
+
+
 def grand_averages(recordings: Recordings) -> Figure:
-    """Mean waveforms in uV over ms, one above the other by level; at most 12 panels, those of most rows.
+    """Plot mean waveforms in uV over ms, stacked by level; at most 12 panels, those with most rows.
 
     Raises:
         UserError: no row has a waveform.
     """
     found = stimuli(recordings)
     if not found:
-        raise UserError(f"{recordings.path}: no figure without waveforms, but all rows hold NaN or nothing")
-    shown = sorted(found[:MAX_PANELS], key=lambda stimulus: stimulus.place)
+        raise UserError(f"{recordings.path}: nothing to plot, because no row has a waveform without NaN")
+    shown = sorted(found[:MAX_PANELS], key=lambda stimulus: stimulus.sort_key)
     means = [means_by_level(recordings, stimulus.rows) for stimulus in shown]
     rows, columns = grid_of(len(shown))
     tallest = min(MAX_LEVELS, max(map(len, means)))
@@ -93,29 +101,33 @@ def grand_averages(recordings: Recordings) -> Figure:
 
 
 def not_plotted(recordings: Recordings) -> list[str]:
-    """What of the table the figure does not show."""
+    """Return notes on the parts of the table that the figure does not show."""
     found = stimuli(recordings)
     notes = []
     if len(found) > MAX_PANELS:
-        left = "; ".join(f"{stimulus.name} ({int(stimulus.rows.sum())} rows)" for stimulus in found[MAX_PANELS:])
-        notes.append(f"{len(found) - MAX_PANELS} of {len(found)} stimuli not drawn: {left}")
+        omitted = "; ".join(f"{stimulus.name} ({int(stimulus.rows.sum())} rows)" for stimulus in found[MAX_PANELS:])
+        notes.append(f"{len(found) - MAX_PANELS} of {len(found)} stimuli not plotted: {omitted}")
     for stimulus in found[:MAX_PANELS]:
         levels = len(np.unique(recordings.levels_db[stimulus.rows]))
         if levels > MAX_LEVELS:
             notes.append(
-                f"{levels - MAX_LEVELS} of {levels} levels not drawn: every {levels / MAX_LEVELS:.1f}th of "
+                f"{levels - MAX_LEVELS} of {levels} levels not plotted: only every {levels / MAX_LEVELS:.1f}th of "
                 f"{stimulus.name} is"
             )
-    if left_out := int(np.sum(~recordings.finite)):
-        notes.append(f"{left_out} of {len(recordings)} rows not drawn: they hold no waveform, or NaN")
+    not_finite = int(np.sum(~recordings.finite))
+    if not_finite:
+        notes.append(f"{not_finite} of {len(recordings)} rows not plotted: they have no waveform, or NaN")
     return notes
 
 
 def means_by_level(recordings: Recordings, among: Mask) -> list[tuple[float, int, NDArray[np.float64]]]:
-    """Level in dB (NaN: unknown), number of rows and mean waveform [T] of the rows `among` [N], lowest level first."""
+    """Return the levels in dB (NaN: unknown) of the rows `among` [N], each with its number of rows and mean [T]."""
     result = []
-    for level in np.unique(recordings.levels_db[among]):  # NaN counts as one value
-        of_level = among & ((recordings.levels_db == level) | (np.isnan(recordings.levels_db) & np.isnan(level)))
+    for level in np.unique(recordings.levels_db[among]):  # all NaN are one value
+        of_level = recordings.levels_db == level
+        if np.isnan(level):
+            of_level = np.isnan(recordings.levels_db)
+        of_level &= among
         mean = recordings.signals_uv[of_level].mean(axis=0, dtype=np.float64)
         result.append((float(level), int(of_level.sum()), mean))
     return result
@@ -124,7 +136,10 @@ def means_by_level(recordings: Recordings, among: Mask) -> list[tuple[float, int
 def _panel(axis: Axes, recordings: Recordings, title: str, means: list[tuple[float, int, NDArray[np.float64]]]) -> None:
     even = np.unique(np.linspace(0, len(means) - 1, MAX_LEVELS).round().astype(int))
     shown = [means[number] for number in even[::-1]]
-    labels = [f"{f'{level:g} dB' if np.isfinite(level) else 'no level'} ({rows})" for level, rows, _ in shown]
+    labels: list[str] = []
+    for level, rows, _ in shown:
+        level_label = f"{level:g} dB" if np.isfinite(level) else "no level"
+        labels.append(f"{level_label} ({rows})")
     waveforms = [mean for _, _, mean in shown]
     add_waterfall(axis, recordings.times_ms, waveforms, labels, ordered_colors(len(shown))[::-1], recordings.unit)
     axis.set_title(filled(title, PANEL_WIDTH, MEDIUM), fontsize=MEDIUM)
@@ -132,28 +147,41 @@ def _panel(axis: Axes, recordings: Recordings, title: str, means: list[tuple[flo
 
 
 def _values(recordings: Recordings, row: int) -> dict[str, Any]:
-    """What tells the stimulus of a row from others, as far as it is known."""
+    """Return the known values that characterise the kind of recording and stimulus of a row."""
     known = [name for name in (*KIND, FREQUENCY) if name in recordings.scalars.column_names]
     return {name: recordings.scalars[name][row].as_py() for name in known}
 
 
 def _title(values: Mapping[str, Any]) -> str:
-    source = ", ".join(str(values[name]) for name in KIND[:-1] if values.get(name))
-    frequency = [label_of(FREQUENCY, values[FREQUENCY])] if values.get(FREQUENCY) else []
-    stimulus = " ".join([str(values[name]) for name in KIND[-1:] if values.get(name)] + frequency)
-    return "\n".join(line for line in (source, stimulus or "no stimulus type") if line)
+    *source_columns, stimulus_column = KIND
+    source = ", ".join(str(values[name]) for name in source_columns if values.get(name))
+    stimulus: list[str] = []
+    if values.get(stimulus_column):
+        stimulus.append(str(values[stimulus_column]))
+    if values.get(FREQUENCY):
+        stimulus.append(label_of(FREQUENCY, values[FREQUENCY]))
+    lines = [source, " ".join(stimulus) or "no stimulus type"]
+    return "\n".join(line for line in lines if line)
 
 
 def _by_amplitude(recordings: Recordings, rows: NDArray[np.int64]) -> list[tuple[float, NDArray[np.int64]]]:
-    """The rows of subjects whose amplitudes compare, with their median peak to peak at the highest levels, the smallest
-    first."""
+    """Divide `rows` by subject into classes of similar amplitude, the smallest first.
+
+    Returns:
+        The median peak-to-peak amplitude at the highest levels, and the rows, of each class.
+    """
     _, subject = np.unique(recordings.subject[rows], return_inverse=True)
     within = np.full(len(recordings), -1)
     within[rows] = subject
     highest = recordings.highest(within)[rows]
     size = np.ptp(recordings.signals_uv[rows], axis=1).astype(np.float64)
-    typical = np.array([np.median(size[own[highest[own]] if highest[own].any() else own]) for own in groups(subject)])
+    typical = np.empty(subject.max() + 1)
+    for number, own in enumerate(groups(subject)):
+        loudest = own[highest[own]]
+        if not loudest.size:
+            loudest = own
+        typical[number] = np.median(size[loudest])
     order = np.argsort(typical)
-    known = np.maximum(typical[order], np.finfo(float).tiny)
-    classes = np.split(order, np.flatnonzero(known[1:] > APART * known[:-1]) + 1)
+    rising = np.maximum(typical[order], np.finfo(float).tiny)
+    classes = np.split(order, np.flatnonzero(rising[1:] > AMPLITUDE_GAP * rising[:-1]) + 1)
     return [(float(np.median(typical[members])), rows[np.isin(subject, members)]) for members in classes]

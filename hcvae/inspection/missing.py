@@ -1,4 +1,4 @@
-"""Waveforms and subjects that are not there."""
+"""Check for rows without a usable waveform, subject or level."""
 
 import numpy as np
 import pyarrow as pa
@@ -9,31 +9,36 @@ from hcvae.inspection.recordings import LEVEL, Recordings
 
 
 def check(recordings: Recordings) -> list[Finding]:
-    """Rows without a waveform, with NaN or infinite samples, without a subject, and constant ones.
+    """Find rows without a waveform, with NaN or infinite samples, without a subject, with text as level, or constant.
 
-    Missing values of other columns are no trouble in themselves: the summary counts them.
+    Missing values in other columns are not problems; the summary counts them.
     """
     absent = pc.is_null(recordings.table["signal"]).to_numpy()
-    unnamed = recordings.subject == ""
-    levels = recordings.scalars[LEVEL] if LEVEL in recordings.scalars.column_names else None
-    textual = pa.types.is_string(levels.type) if levels is not None else False
-    cases = [
-        (absent, "hold no waveform (null)", "remove the rows: training refuses them"),
+    checks = [
+        (absent, "have no waveform (null)", "remove the rows: training refuses them"),
         (
             ~absent & ~recordings.finite,
-            "hold NaN or infinite samples",
+            "contain NaN or infinite samples",
             "remove the rows, or record them again: training refuses them",
         ),
         (recordings.finite & ~recordings.usable, "are constant", "remove the rows: no electrode was connected"),
-        (unnamed, "name no subject", "give each row a subject: the split needs it"),
+        (recordings.subject == "", "have no subject", "give each row a subject: the split needs it"),
         (
-            np.full(len(recordings), textual),
+            np.full(len(recordings), _has_text_levels(recordings)),
             f"have text as {LEVEL}",
-            "write levels as numbers: text is one category each",
+            "write levels as numbers: each text is a category of its own",
         ),
     ]
-    return [
-        Finding(f"rows {what}", f"{rows.size} of {len(recordings)} rows: {recordings.named(rows)}", remedy)
-        for bad, what, remedy in cases
-        if (rows := np.flatnonzero(bad)).size
-    ]
+    findings: list[Finding] = []
+    for is_bad, problem, remedy in checks:
+        rows = np.flatnonzero(is_bad)
+        if rows.size:
+            evidence = f"{rows.size} of {len(recordings)} rows: {recordings.named(rows)}"
+            findings.append(Finding(f"rows {problem}", evidence, remedy))
+    return findings
+
+
+def _has_text_levels(recordings: Recordings) -> bool:
+    if LEVEL not in recordings.scalars.column_names:
+        return False
+    return bool(pa.types.is_string(recordings.scalars[LEVEL].type))

@@ -1,4 +1,4 @@
-"""What was found, as tables for the terminal."""
+"""Results of an inspection, as tables and lines for the terminal."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from hcvae.inspection.trainability import Trainability
 
 MAX_SUBJECTS = 8
+"""Subjects with a column each in the table of levels."""
 
 
 def tables_of(summary: Summary, agreement: Sequence[Agreement]) -> Iterator[TerminalTable]:
-    """Columns, rows by level and subject, and agreement of independent averages."""
+    """Yield tables of the columns, rows by level and subject, and agreement of independent averages."""
     columns = TerminalTable("Columns", ("column", "type", "missing", "distinct", "range or values"))
     for column in summary.columns:
-        counts = str(column.missing or ""), str(column.distinct)
-        columns.rows.append((column.name, column.type, *counts, column.values))
+        missing = str(column.missing or "")
+        columns.rows.append((column.name, column.type, missing, str(column.distinct), column.values))
     yield columns
     if summary.rows_by_level:
         yield _levels(summary)
@@ -32,21 +33,20 @@ def tables_of(summary: Summary, agreement: Sequence[Agreement]) -> Iterator[Term
 
 
 def head_of(summary: Summary) -> str:
-    """One paragraph."""
-    sizes = (
-        f"RMS {_spread(summary.rms_uv)} uV, peak to peak {_spread(summary.peak_to_peak_uv)} uV (median, 5 to 95 %)"
-        if summary.rms_uv
-        else "no finite waveform"
-    )
+    """Return a paragraph on the size of a table and its waveforms."""
+    amplitudes = "no finite waveform"
+    if summary.rms_uv:
+        peak_to_peak = _spread(summary.peak_to_peak_uv)
+        amplitudes = f"RMS {_spread(summary.rms_uv)} uV, peak to peak {peak_to_peak} uV (median, 5 to 95 %)"
     peaks = ", ".join(f"{wave} {count}" for wave, count in summary.labelled_peaks.items()) or "no peak columns"
     return (
         f"{summary.rows} waveforms of {summary.subjects} subjects, {summary.samples} samples at "
-        f"{summary.sampling_rate_hz:g} Hz ({summary.duration_ms:g} ms)\n{sizes}\nlabelled peaks: {peaks}"
+        f"{summary.sampling_rate_hz:g} Hz ({summary.duration_ms:g} ms)\n{amplitudes}\nlabelled peaks: {peaks}"
     )
 
 
 def tables_of_bundle(summary: "BundleSummary") -> Iterator[TerminalTable]:
-    """Conditions and metrics."""
+    """Yield tables of the conditions and the metrics."""
     from hcvae.inspection.bundle import reported
 
     conditions = TerminalTable("Conditions", ("condition", "kind", "trained on"))
@@ -62,22 +62,23 @@ def tables_of_bundle(summary: "BundleSummary") -> Iterator[TerminalTable]:
 
 
 def head_of_bundle(summary: "BundleSummary") -> str:
-    """One paragraph."""
+    """Return a paragraph on a model and its training."""
     latents = ", ".join(f"z_{block} {dim}" for block, dim in summary.latent_dims.items())
-    scales = ", ".join(
-        f"{name + ': ' if name else ''}mean {mean:.3g}, standard deviation {std:.3g}"
-        for name, (mean, std) in summary.scales_uv.items()
-    )
+    scales: list[str] = []
+    for name, (mean, std) in summary.scales_uv.items():
+        group = f"{name}: " if name else ""
+        scales.append(f"{group}mean {mean:.3g}, standard deviation {std:.3g}")
     return (
         f"{summary.model_type} conditional VAE, {summary.parameters:,} parameters, latents {latents}\n"
-        f"waveforms of {summary.samples} samples at {summary.sampling_rate_hz:g} Hz; in training, uV: {scales}\n"
+        f"waveforms of {summary.samples} samples at {summary.sampling_rate_hz:g} Hz; "
+        f"in training, uV: {', '.join(scales)}\n"
         f"labelled waves: {', '.join(summary.labelled_waves) or 'none'}\n"
         f"trained on {summary.data}, {summary.epochs} epochs"
     )
 
 
 def show_findings(findings: Sequence[Finding], console: Console) -> None:
-    """Each one with its evidence and what to do."""
+    """Print each problem with its evidence and what to do."""
     for finding in findings:
         console.print(
             f"[yellow]warning: {escape(finding.trouble)}[/yellow]: {escape(finding.evidence)}",
@@ -86,26 +87,29 @@ def show_findings(findings: Sequence[Finding], console: Console) -> None:
         )
         console.print(f"  what to do: {escape(finding.remedy)}", highlight=False, soft_wrap=True)
     if not findings:
-        console.print("[green]nothing looks wrong[/green]", highlight=False)
+        console.print("[green]no problems found[/green]", highlight=False)
 
 
 def show_trainability(ready: "Trainability", console: Console) -> None:
-    """Whether the table can be trained on and searched on: the commands, or what is missing."""
+    """Print the commands for a training and a search on the table, or what is missing for them."""
     if ready.untrainable is not None:
-        lines = [f"cannot be trained on: {ready.untrainable}"]
+        lines = [f"not ready for training: {ready.untrainable}"]
     else:
-        lines = [f"can be trained on: python -m jobs.train {ready.options} --out results/model", f"  {ready.split}"]
+        lines = [
+            f"ready for training: python -m jobs.train {ready.options} --out results/model",
+            f"  {ready.split}",
+        ]
         if ready.unsearchable is None:
-            lines.append(f"can be searched on: python -m jobs.search {ready.options}")
+            lines.append(f"ready for a search: python -m jobs.search {ready.options}")
         else:
-            lines += [f"cannot be searched on as it is: {ready.unsearchable}", f"  what it takes: {ready.remedy}"]
+            lines += [f"not ready for a search: {ready.unsearchable}", f"  what to do: {ready.remedy}"]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _levels(summary: Summary) -> TerminalTable:
-    """Rows of each subject at each level, or of all where the subjects are many."""
-    subjects = sorted({subject for counts in summary.rows_by_level.values() for subject in counts})
+    """Return a table of the rows at each level, in total and, if there are few subjects, of each."""
+    subjects = sorted(set().union(*summary.rows_by_level.values()))
     shown = subjects if len(subjects) <= MAX_SUBJECTS else []
     table = TerminalTable("Rows by level", ("level, dB", "rows", "subjects", *shown))
     for level, counts in summary.rows_by_level.items():
@@ -115,23 +119,27 @@ def _levels(summary: Summary) -> TerminalTable:
 
 
 def _agreement(agreement: Sequence[Agreement]) -> TerminalTable:
-    counts, agree = ("responses", "averages"), ("correlation", "split-half", "Spearman-Brown")
-    noise = ("noise, uV", "residual_noise_uv")
-    table = TerminalTable("Independent averages of one response", ("level, dB", *counts, *agree, *noise))
+    agreement_columns = ("correlation", "split-half", "Spearman-Brown", "noise, uV", "residual_noise_uv")
+    headers = ("level, dB", "responses", "averages", *agreement_columns)
+    table = TerminalTable("Independent averages of one response", headers)
     for row in agreement:
         table.rows.append(
             (
-                "all" if row.level_db is None else f"{row.level_db:g}",
+                _formatted(row.level_db, "g", missing="all"),
                 str(row.responses),
                 str(row.averages),
                 f"{row.correlation:.2f}",
                 f"{row.split_half:.2f}",
-                "" if row.spearman_brown is None else f"{row.spearman_brown:.2f}",
+                _formatted(row.spearman_brown, ".2f"),
                 f"{row.noise_uv:.3g}",
-                "" if row.noise_column_uv is None else f"{row.noise_column_uv:.3g}",
+                _formatted(row.noise_column_uv, ".3g"),
             )
         )
     return table
+
+
+def _formatted(value: float | None, spec: str, missing: str = "") -> str:
+    return missing if value is None else format(value, spec)
 
 
 def _spread(percentiles: dict[str, float]) -> str:

@@ -1,4 +1,4 @@
-"""Amplitudes that the field does not know: volts for microvolts, a gain forgotten.
+"""Check for implausible amplitudes, for example volts instead of microvolts or a gain that was not applied.
 
 Peak-to-peak amplitudes of averaged surface recordings, at the subject's highest levels. Adults: wave V of 0.1 to 1 uV,
 the whole response up to about twice that (Hall 2007, New Handbook of Auditory Evoked Responses; Picton 2010, Human
@@ -15,13 +15,16 @@ HUMAN_UV = (0.1, 2.0)
 RODENT_UV = (0.5, 10.0)
 RODENTS = ("mouse", "rat", "gerbil", "hamster", "guinea pig", "chinchilla")
 MARGIN = 2.0
-OUTLIER = 10.0
+OUTLIER_FACTOR = 10.0
+"""Ratio of a row's RMS and its subject's median from which the row is an outlier, or its inverse."""
+MAX_LISTED = 5
+"""Subjects that a finding lists."""
 UNITS = {"volts": 1e6, "millivolts": 1e3, "nanovolts": 1e-3}
-"""uV in each."""
+"""uV per unit."""
 
 
 def check(recordings: Recordings) -> list[Finding]:
-    """Subjects of an amplitude that their species does not have, and single rows that differ from their subject's."""
+    """Find subjects with amplitudes implausible for their species, and rows that differ from their subject's others."""
     return [*_wrong_unit(recordings), *_subjects(recordings), *_rows(recordings)]
 
 
@@ -32,34 +35,39 @@ def _wrong_unit(recordings: Recordings) -> list[Finding]:
     return [
         Finding(
             f"the waveforms are in {unit}",
-            f"the metadata of column 'signal' say unit {unit!r}; everything here reads uV",
+            f"the metadata of column 'signal' give the unit {unit!r}, but uV is expected",
             "convert the waveforms to uV",
         )
     ]
 
 
 def _subjects(recordings: Recordings) -> list[Finding]:
-    """One finding for all subjects of one species on one side of its range."""
+    """Return one finding for all subjects of a species below its range, and one for those above it."""
     amplitude_uv, species = _amplitudes(recordings)
-    found = []
+    findings: list[Finding] = []
     for name in sorted(set(species.values())):
         low, high = _range_uv(name)
         of_species = {subject: size for subject, size in amplitude_uv.items() if species[subject] == name}
         small = {subject: size for subject, size in of_species.items() if size < low / MARGIN}
         large = {subject: size for subject, size in of_species.items() if size > high * MARGIN}
-        found += [_scale_finding(group, len(of_species), name, low, high) for group in (small, large) if group]
-    return found
+        for group in (small, large):
+            if group:
+                findings.append(_scale_finding(group, len(of_species), name, low, high))
+    return findings
 
 
 def _amplitudes(recordings: Recordings) -> tuple[dict[str, float], dict[str, str]]:
-    """Median peak-to-peak amplitude in uV at the highest levels, and the species, of each subject."""
+    """Return the median peak-to-peak amplitude in uV at the highest levels, and the species, of each subject."""
     _, subject = np.unique(recordings.subject, return_inverse=True)
-    known = recordings.scalars[SPECIES] if SPECIES in recordings.scalars.column_names else None
-    amplitude, species = {}, {}
+    known: list[str | None] = [None] * len(recordings)
+    if SPECIES in recordings.scalars.column_names:
+        known = recordings.scalars[SPECIES].to_pylist()
+    amplitude = {}
+    species = {}
     for rows in groups(subject, recordings.highest(subject)):
         name = str(recordings.subject[rows[0]])
         amplitude[name] = float(np.median(np.ptp(recordings.signals_uv[rows], axis=1)))
-        species[name] = str(known[int(rows[0])].as_py() or "") if known else ""
+        species[name] = str(known[rows[0]] or "")
     return amplitude, species
 
 
@@ -73,49 +81,52 @@ def _range_uv(species: str) -> tuple[float, float]:
 
 def _scale_finding(sizes: dict[str, float], of_all: int, species: str, low: float, high: float) -> Finding:
     typical = float(np.median(list(sizes.values())))
-    direction, factor = ("small", low / typical) if typical < low else ("large", typical / high)
-    named = ", ".join(f"{subject} {size:.3g}" for subject, size in list(sizes.items())[:5])
-    who = species or "an unknown species"
+    if typical < low:
+        problem = "small"
+        range_relation = f"{_short(low / typical)} times more"
+    else:
+        problem = "large"
+        range_relation = f"{_short(typical / high)} times less"
+    listed = ", ".join(f"{subject} {size:.3g}" for subject, size in list(sizes.items())[:MAX_LISTED])
+    if len(sizes) > MAX_LISTED:
+        listed += ", ..."
     unit = next((name for name, times in UNITS.items() if low <= typical * times <= high), None)
     if unit:
-        guess = f"they fit {unit} taken for uV, or a gain of {UNITS[unit]:g}"
+        guess = f"they fit values in {unit} stored as uV, or a gain of {UNITS[unit]:g} that was not applied"
     else:
-        guess = f"times {_short(low / typical)} to {_short(high / typical)} would make them ordinary"
-    more = ", ..." if len(sizes) > 5 else ""
+        guess = f"a factor of {_short(low / typical)} to {_short(high / typical)} would bring them into the range"
     return Finding(
-        f"amplitudes are too {direction} for {who}",
-        f"{len(sizes)} of {of_all} subjects; peak to peak at their highest levels, in uV: {named}{more}; the field's "
-        f"range is {low:g} to {high:g}, {_short(factor)} times {'more' if direction == 'small' else 'less'}; {guess}",
+        f"amplitudes are too {problem} for {species or 'an unknown species'}",
+        f"{len(sizes)} of {of_all} subjects; peak to peak at their highest levels, in uV: {listed}; the published "
+        f"range is {low:g} to {high:g}, {range_relation}; {guess}",
         "look up the unit and the amplifier's gain in the recording, and scale the waveforms; until then leave them "
-        "out wherever absolute amplitude matters, or group the normalisation (normalization.group_by)",
+        "out where absolute amplitude matters, or group the normalisation (normalization.group_by)",
     )
 
 
 def _short(number: float) -> str:
-    """Two digits, without an exponent where that is readable."""
+    """Format with two significant digits, without an exponent if readable."""
     return f"{float(f'{number:.2g}'):g}"
 
 
 def _rows(recordings: Recordings) -> list[Finding]:
-    """Rows far from their subject's median RMS."""
+    """Find rows whose RMS is far from their subject's median."""
     rms = np.sqrt(np.mean(recordings.signals_uv.astype(np.float64) ** 2, axis=1))
     _, subject = np.unique(recordings.subject, return_inverse=True)
     ratio = np.full(len(rms), np.nan)
     for rows in groups(subject, recordings.usable):
         ratio[rows] = rms[rows] / np.median(rms[rows])
-    found = []
-    for rows, what in (
-        (np.flatnonzero(ratio > OUTLIER), "larger"),
-        (np.flatnonzero(ratio < 1 / OUTLIER), "smaller"),
-    ):
+    outliers = {"larger": np.flatnonzero(ratio > OUTLIER_FACTOR), "smaller": np.flatnonzero(ratio < 1 / OUTLIER_FACTOR)}
+    findings: list[Finding] = []
+    for comparison, rows in outliers.items():
         if rows.size:
-            middle = float(np.median(np.maximum(ratio[rows], 1 / ratio[rows])))
-            found.append(
+            factor = float(np.median(np.maximum(ratio[rows], 1 / ratio[rows])))
+            findings.append(
                 Finding(
-                    f"single rows are much {what} than the others of their subject",
-                    f"{rows.size} of {len(recordings)} rows, RMS about {middle:.3g} times {what} than their subject's "
-                    f"median: {recordings.named(rows)}",
-                    "compare the gain of these recordings with the others', and leave out artefacts",
+                    f"single rows are much {comparison} than the others of their subject",
+                    f"{rows.size} of {len(recordings)} rows, RMS about {factor:.3g} times {comparison} than their "
+                    f"subject's median: {recordings.named(rows)}",
+                    "compare the gain of these recordings with that of the others, and leave out artefacts",
                 )
             )
-    return found
+    return findings

@@ -1,6 +1,6 @@
 """Counts and ranges of a waveform table.
 
-Legend: N rows, T samples.
+Shapes: N rows, T samples.
 """
 
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from hcvae.data.table import PEAK_COLUMNS, WAVES, as_lists
 from hcvae.described import Described
 from hcvae.inspection.recordings import Recordings
 
-SHOWN_VALUES = 6
+MAX_LISTED_VALUES = 6
 WAVEFORM_COLUMNS = ("signal", *PEAK_COLUMNS)
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column of one value a row."""
+class ColumnSummary:
+    """A column with one value per row."""
 
     name: str
     type: str
     missing: int
-    """Rows that are null or NaN."""
+    """Number of rows that are null or NaN."""
     distinct: int
-    """Different values, without null."""
+    """Number of different values, without null."""
     values: str
     """The range of numbers, or the most frequent texts."""
     minimum: float | None
@@ -35,31 +35,32 @@ class Column:
 
 @dataclass(frozen=True, repr=False)
 class Summary(Described):
-    """What a table holds."""
+    """Counts and ranges of a table."""
 
     rows: int
     subjects: int
     samples: int
     sampling_rate_hz: float
     duration_ms: float
-    columns: list[Column]
+    columns: list[ColumnSummary]
     rows_by_level: dict[str, dict[str, int]]
-    """Rows of each subject at each level in dB; empty where no level is known."""
+    """Number of rows of each subject at each level in dB; empty if no level is known."""
     rms_uv: dict[str, float]
-    """Percentiles 5, 50, 95 over the waveforms."""
+    """Percentiles 5, 50, 95 of the RMS of the waveforms."""
     peak_to_peak_uv: dict[str, float]
+    """Percentiles 5, 50, 95 of their peak-to-peak amplitude."""
     labelled_peaks: dict[str, int]
-    """Rows with a labelled peak, by wave; empty without peak columns."""
+    """Number of rows with a labelled peak, by wave; empty without peak columns."""
 
     def facts(self) -> dict[str, object]:
-        """Sizes, and the names of the columns."""
+        """Return sizes, and the names of the columns."""
         samples = f"{self.samples} at {self.sampling_rate_hz:g} Hz"
         columns = ", ".join(column.name for column in self.columns)
         return {"rows": self.rows, "subjects": self.subjects, "samples": samples, "columns": columns}
 
 
 def summarise(recordings: Recordings) -> Summary:
-    """Count."""
+    """Compute the summary of a table."""
     finite = recordings.signals_uv[recordings.finite].astype(np.float64)
     samples = recordings.signals_uv.shape[1]
     return Summary(
@@ -76,22 +77,26 @@ def summarise(recordings: Recordings) -> Summary:
     )
 
 
-def _column(recordings: Recordings, name: str) -> Column:
-    whole = recordings.table[name]
-    stored = str(whole.type)
+def _column(recordings: Recordings, name: str) -> ColumnSummary:
+    stored = recordings.table[name]
+    type_name = str(stored.type)
     if name not in recordings.scalars.column_names:
-        return Column(name, stored, whole.null_count, 0, "not looked at: several values a row", None, None)
+        return ColumnSummary(name, type_name, stored.null_count, 0, "not inspected: several values per row", None, None)
     column = recordings.scalars[name]
     known = column.drop_null()
-    distinct = len(pc.unique((whole if pa.types.is_integer(whole.type) else column).drop_null()))
-    if pa.types.is_float64(column.type) and len(known):
+    exact = stored if pa.types.is_integer(stored.type) else column  # float64 would round large integers
+    distinct = len(pc.unique(exact.drop_null()))
+    if not distinct:
+        return ColumnSummary(name, type_name, column.null_count, distinct, "", None, None)
+    if pa.types.is_float64(column.type):
         lowest, highest = (float(value) for value in pc.min_max(known).as_py().values())
         shown = f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
-        return Column(name, stored, column.null_count, distinct, shown, lowest, highest)
-    counts = sorted(pc.value_counts(known).to_pylist(), key=lambda entry: -entry["counts"]) if distinct else []
-    shown = ", ".join(f"{entry['values']}" for entry in counts[:SHOWN_VALUES])
-    more = ", ..." if distinct > SHOWN_VALUES else ""
-    return Column(name, stored, column.null_count, distinct, shown + more, None, None)
+        return ColumnSummary(name, type_name, column.null_count, distinct, shown, lowest, highest)
+    counts = sorted(pc.value_counts(known).to_pylist(), key=lambda entry: -entry["counts"])
+    values = [str(entry["values"]) for entry in counts[:MAX_LISTED_VALUES]]
+    if distinct > MAX_LISTED_VALUES:
+        values.append("...")
+    return ColumnSummary(name, type_name, column.null_count, distinct, ", ".join(values), None, None)
 
 
 def _rows_by_level(recordings: Recordings) -> dict[str, dict[str, int]]:

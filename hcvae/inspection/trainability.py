@@ -1,4 +1,4 @@
-"""Whether a table can be trained on and searched on, in plain words, and with which options."""
+"""Check whether a table is sufficient for a training and a search, and with which options."""
 
 import json
 import shlex
@@ -15,30 +15,40 @@ from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
 from hcvae.inspection.recordings import LEVEL, Recordings
-from hcvae.training.readiness import ROW, remedy, unmeasured
+from hcvae.readiness import ROW, remedy, unmeasured
 
 CONDITIONS = (
-    *(LEVEL, "stimulus_frequency_hz", "stimulus_rate_hz", "stimulus_type", "species", "ear", "sex"),
-    *("age_days", "age_years", "hearing_loss_db", "n_averages"),
+    LEVEL,
+    "stimulus_frequency_hz",
+    "stimulus_rate_hz",
+    "stimulus_type",
+    "species",
+    "ear",
+    "sex",
+    "age_days",
+    "age_years",
+    "hearing_loss_db",
+    "n_averages",
 )
-"""Columns that condition a model where they vary, most telling first."""
+"""Columns that condition a model if they vary, the most important first."""
 MAX_CATEGORIES = 20
+"""Text columns with more values are taken for identifiers."""
 
 
 @dataclass(frozen=True)
 class Trainability:
-    """What keeps a table from being trained on, or searched on."""
+    """Whether a table is sufficient for a training and a search, and what is missing."""
 
     options: str
-    """The table and its columns, as options of the jobs."""
+    """Options of the jobs for the table and its columns."""
     untrainable: str | None = None
-    """What training lacks; None: nothing."""
+    """What is missing for a training; None: nothing."""
     split: str | None = None
-    """Rows of each part, where it can be trained on."""
+    """Rows of each part, if a training is possible."""
     unsearchable: str | None = None
-    """What a search lacks besides."""
+    """What is missing for a search; None: nothing."""
     remedy: str | None = None
-    """Options that make the search possible, or what is missing."""
+    """Options that make a search possible, or what data are needed."""
 
 
 def trainability(
@@ -47,31 +57,34 @@ def trainability(
     average_columns: Sequence[str] | None = None,
     sampling_rate_hz: float | None = None,
 ) -> Trainability:
-    """Prepare the table as a training would, with the columns that vary in it as conditions."""
+    """Prepare the table as a training would, with the columns that vary as conditions."""
     settings = _settings(recordings, subject_column, average_columns, sampling_rate_hz)
     options = " ".join(f"--{name} {shlex.quote(_text(value))}" for name, value in settings.items())
     try:
         if not settings["data.static"]:
             known = ", ".join(CONDITIONS[:3])
-            raise UserError(f"no column varies that could condition a model, such as {known}: two levels are needed")
+            raise UserError(f"no column that could condition a model varies, such as {known}: two levels are needed")
         if not recordings.finite.all() or (recordings.subject == "").any():
-            raise UserError("rows without a whole waveform or without a subject: see the warnings")
+            raise UserError("rows without a complete waveform or without a subject: see the warnings")
         data = prepare(_config(settings))
         for name, part in (("validation", data.validation), ("test", data.test)):
             if not np.ptp(part.signals, axis=0).any():
-                raise UserError(f"the {name} part has {len(part)} waveforms and no two different; add recordings")
+                raise UserError(f"the {len(part)} waveforms of the {name} part are all the same; add recordings")
         reason = unmeasured(data).get("validation")
     except UserError as error:
         return Trainability(options, untrainable=str(error))
-    way = remedy(data, ROW in recordings.scalars.column_names) if reason else None
-    return Trainability(options, split=data.split.explanation, unsearchable=reason, remedy=way)
+    if not reason:
+        return Trainability(options, split=data.split.explanation)
+    advice = remedy(data, ROW in recordings.scalars.column_names)
+    return Trainability(options, split=data.split.explanation, unsearchable=reason, remedy=advice)
 
 
 def _settings(
     recordings: Recordings, subject_column: str, average_columns: Sequence[str] | None, sampling_rate_hz: float | None
 ) -> dict[str, Any]:
-    """The options that name the table and what is in it, but for those that are so by default."""
-    names, defaults = recordings.scalars.column_names, Config().data
+    """Return the options that describe the table, without those that have their default values."""
+    names = recordings.scalars.column_names
+    defaults = Config().data
     key = [name for name in (subject_column, LEVEL, "recording_index") if name in names]
     settings: dict[str, Any] = {
         "data.tables": [recordings.path],
@@ -80,7 +93,7 @@ def _settings(
     others: dict[str, tuple[Any, Any]] = {
         "data.subject_column": (subject_column, defaults.subject_column),
         "data.recording_columns": (key, list(defaults.recording_columns)),
-        "data.average_columns": (list(average_columns) if average_columns else None, None),
+        "data.average_columns": (list(average_columns or ()), []),
         "data.sampling_rate_hz": (sampling_rate_hz, None),
         "model.signal_length": (recordings.signals_uv.shape[1], Config().model.signal_length),
     }
@@ -88,9 +101,12 @@ def _settings(
 
 
 def _conditions(recordings: Recordings, name: str) -> bool:
-    """Whether a column varies, and not as names of rows do."""
+    """Whether a column varies, and is not an identifier."""
     column = recordings.scalars[name]
-    return 1 < len(pc.unique(column)) <= (len(recordings) if pa.types.is_float64(column.type) else MAX_CATEGORIES)
+    distinct = len(pc.unique(column))
+    if pa.types.is_float64(column.type):
+        return distinct > 1
+    return 1 < distinct <= MAX_CATEGORIES
 
 
 def _config(settings: dict[str, Any]) -> Config:

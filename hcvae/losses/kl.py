@@ -1,16 +1,18 @@
 """KL divergences of the latents from their prior, in nats per waveform.
 
-Legend: B batch, G global and L local latent dimensions, D dimensions of a latent.
+Shapes: B batch, D dimensions of a latent.
 """
 
 import torch
 from torch import Tensor
 
+from hcvae.errors import UserError
+
 Number = Tensor | float
 
 
 def gaussian_kl_of_dimensions(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL divergence of each dimension's N(mu, exp(logvar)) from N(0, 1), [B, D] to [B, D], in nats.
+    """Return the KL divergence of N(mu, exp(logvar)) from N(0, 1) for each dimension, [B, D], in nats.
 
     Kingma & Welling 2014, "Auto-Encoding Variational Bayes", appendix B.
     """
@@ -18,28 +20,33 @@ def gaussian_kl_of_dimensions(mu: Tensor, logvar: Tensor) -> Tensor:
 
 
 def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
-    """The divergence of all dimensions together, [B, D] to [B], in nats per waveform."""
+    """Return the KL divergence summed over the D dimensions, [B], in nats per waveform."""
     return torch.sum(gaussian_kl_of_dimensions(mu, logvar), dim=1)
 
 
-def hierarchical_kl_loss(
-    mu_global: Tensor,
-    logvar_global: Tensor,
-    mu_local: Tensor,
-    logvar_local: Tensor,
-    global_kl_weight: Number = 1.0,
-    local_kl_weight: Number = 1.0,
-) -> Tensor:
-    """Weighted sum of the KL divergences of both latents ([B, G] and [B, L]) from their priors: [B], in nats."""
-    return global_kl_weight * gaussian_kl(mu_global, logvar_global) + local_kl_weight * gaussian_kl(
-        mu_local, logvar_local
-    )
-
-
 def free_bits(mu: Tensor, logvar: Tensor, floor: float) -> Tensor:
-    """The mean KL divergence of a batch [B, D], each dimension counted as `floor` nats at least: a scalar.
+    """Return the mean KL divergence of a batch, with at least `floor` nats for each of the D dimensions, a scalar.
 
-    Below the floor a dimension has no gradient, so nothing pushes it to collapse. Kingma et al. 2016, "Improved
-    Variational Inference with Inverse Autoregressive Flow", section 4, with one group a dimension.
+    A dimension below the floor has no gradient, so nothing drives it to collapse. Kingma et al. 2016, "Improved
+    Variational Inference with Inverse Autoregressive Flow", section 4, with one group for each dimension.
     """
     return gaussian_kl_of_dimensions(mu, logvar).mean(dim=0).clamp(min=floor).sum()
+
+
+def equivalent_beta(weight: float, n_samples: int, residual_variance: float) -> float:
+    """Return the beta of a beta-VAE equivalent to a KL weight beside a mean squared error, w * T / (2 * sigma2).
+
+    The Gaussian log-likelihood of T samples is T / (2 sigma2) times their mean squared error, so `MSE + w * KL` is
+    proportional to `-log p + beta * KL` with this beta. Higgins et al. 2017, "beta-VAE", ICLR.
+
+    Args:
+        weight: the KL weight w, with a reconstruction weight of 1.
+        n_samples: samples T in a waveform.
+        residual_variance: mean squared error sigma2 of the reconstruction, in the units of the loss.
+
+    Raises:
+        UserError: the residual variance is not above 0.
+    """
+    if not residual_variance > 0:
+        raise UserError(f"residual_variance: must be above 0, but got {residual_variance!r}")
+    return weight * n_samples / (2 * residual_variance)

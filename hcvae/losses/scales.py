@@ -1,4 +1,4 @@
-"""Loss scales that are learned with the model: likelihoods in place of hand-picked weights."""
+"""Loss scales that are learned with the model, which replace hand-picked weights by likelihoods."""
 
 from typing import Literal
 
@@ -7,21 +7,22 @@ from torch import Tensor, nn
 
 Learned = Literal["none", "reconstruction", "all"]
 
-GAUSSIAN, LAPLACE = "gaussian", "laplace"
+GAUSSIAN = "gaussian"
+LAPLACE = "laplace"
 LIKELIHOODS: dict[Learned, dict[str, str]] = {
     "none": {},
     "reconstruction": {"reconstruction": GAUSSIAN},
     "all": {"reconstruction": GAUSSIAN, "static": GAUSSIAN, "peak": LAPLACE},
 }
-"""What each setting of `training.learned_scales` makes of a component."""
+"""The likelihood of each component under each setting of `training.learned_scales`."""
 
 
 class LearnedScales(nn.Module):
-    """The scale of each component's likelihood, a parameter; it starts at 1, the scale of normalised waveforms.
+    """The learned scale s of each component's likelihood; it starts at 1, the scale of normalised waveforms.
 
-    A mean squared error m becomes the negative log-likelihood of a Gaussian a value, m / (2 s^2) + ln s, and a mean
-    absolute error that of a Laplace distribution, m / s + ln s. At its optimum s^2 (or s) is the error itself, so a
-    component's influence no longer depends on its unit. Kendall et al. 2018, "Multi-Task Learning Using Uncertainty to
+    A mean squared error m becomes the Gaussian negative log-likelihood per value, m / (2 s^2) + ln s, and a mean
+    absolute error that of a Laplace distribution, m / s + ln s. At the optimum s^2 (or s) is the error itself, so the
+    influence of a component does not depend on its unit. Kendall et al. 2018, "Multi-Task Learning Using Uncertainty to
     Weigh Losses", CVPR; Rybkin et al. 2021, "Simple and Effective VAE Training with Calibrated Decoders", ICML.
     """
 
@@ -31,7 +32,7 @@ class LearnedScales(nn.Module):
         self.log_scales = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in self.likelihoods})
 
     def forward(self, name: str, error: Tensor) -> Tensor:
-        """The negative log-likelihood a value, without constants, of a component's mean error; or the error itself."""
+        """Return the negative log-likelihood per value of a mean error, without constants; or the error if unscaled."""
         if name not in self.likelihoods:
             return error
         log_scale: Tensor = self.log_scales[name]

@@ -1,1 +1,1 @@
-"""What a model is judged by: `hcvae.metrics.reconstruction`, `.disentanglement` and `.generation`."""
+"""Metrics of models: `hcvae.metrics.reconstruction`, `.disentanglement` and `.generation`."""

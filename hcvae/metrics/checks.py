@@ -1,6 +1,6 @@
-"""Checks of the arrays that the metrics are given.
+"""Checks of the arrays that the metrics receive.
 
-Shapes: N rows, D codes (latent dimensions), F factors.
+Shapes: N rows, D codes (latent dimensions) or other columns, F factors.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -8,55 +8,64 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
 
 if TYPE_CHECKING:
-    import torch  # what looks at recordings alone does without
+    import torch  # not imported otherwise: metrics of recordings alone do without
 
 
-def to_numpy(values: "NDArray[Any] | torch.Tensor") -> NDArray[np.float64]:
-    """The values in float64."""
+def to_numpy(values: "NDArray[Any] | torch.Tensor") -> FloatArray:
+    """Return the values as a float64 array."""
     if isinstance(values, np.ndarray):
         return np.asarray(values, dtype=np.float64)
-    tensor: NDArray[np.float64] = values.detach().cpu().double().numpy()
+    tensor: FloatArray = values.detach().cpu().double().numpy()
     return tensor
 
 
-def require_finite(where: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The values [N, D] themselves.
+def require_finite(name: str, values: FloatArray) -> FloatArray:
+    """Return the values [N, D] unchanged.
 
     Raises:
-        UserError: NaN or infinity among them.
+        UserError: NaN or infinity among them; the message starts with `name`.
     """
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if len(bad):
-        raise UserError(f"{where}: values must be finite, but got NaN or infinity in {len(bad)} rows, first {bad[0]}")
+        raise UserError(
+            f"{name}: must be finite, but got NaN or infinity in {len(bad)} of {len(values)} rows, first {bad[0]}"
+        )
     return values
 
 
-def checked_codes(codes: ArrayLike, at_least: int = 1) -> NDArray[np.float64]:
-    """Codes as an array [N, D].
+def checked_table(name: str, values: ArrayLike, min_rows: int = 1, min_columns: int = 1) -> FloatArray:
+    """Return the values as finite float64 [N, D].
 
     Raises:
-        UserError: not two dimensions, no row, fewer codes than `at_least`, or values that are not finite.
+        UserError: not two dimensions, too few rows or columns, or values that are not finite; the message starts with
+            `name`.
     """
-    return _table("codes", codes, at_least)
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or table.shape[0] < min_rows or table.shape[1] < min_columns:
+        raise UserError(
+            f"{name}: must have the shape [N, D] with N >= {min_rows} and D >= {min_columns}, but got {table.shape}"
+        )
+    return require_finite(name, table)
 
 
-def checked_pair(
-    codes: ArrayLike, factors: ArrayLike, codes_at_least: int = 1, factors_at_least: int = 1
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Codes [N, D] and the known factors [N, F] of the same rows.
+def checked_codes_and_factors(
+    codes: ArrayLike, factors: ArrayLike, min_codes: int = 1, min_factors: int = 1
+) -> tuple[FloatArray, FloatArray]:
+    """Return codes [N, D] and the known factors [N, F] of the same rows.
 
     Raises:
         UserError: not two dimensions, too few columns, different numbers of rows, values that are not finite, or a
-            factor that has one value in all rows.
+            factor that has the same value in all rows.
     """
-    code_table = _table("codes", codes, codes_at_least)
-    factor_table = _table("factors", factors, factors_at_least)
+    code_table = checked_table("codes", codes, min_columns=min_codes)
+    factor_table = checked_table("factors", factors, min_columns=min_factors)
     if len(code_table) != len(factor_table):
         raise UserError(
-            f"factors: there must be a row for each of the {len(code_table)} rows of codes, "
+            f"factors: must have a row for each of the {len(code_table)} rows of codes, "
             f"but got {len(factor_table)} rows"
         )
     constant = np.flatnonzero(np.ptp(factor_table, axis=0) == 0)
@@ -66,13 +75,3 @@ def checked_pair(
             f"of column {constant[0]}; leave the column out"
         )
     return code_table, factor_table
-
-
-def _table(where: str, values: ArrayLike, at_least: int) -> NDArray[np.float64]:
-    table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or len(table) == 0 or table.shape[1] < at_least:
-        raise UserError(
-            f"{where}: a table with a row for each waveform and {at_least} or more columns is needed, "
-            f"but got shape {table.shape}"
-        )
-    return require_finite(where, table)

@@ -6,12 +6,13 @@ Shapes: N rows, D codes (latent dimensions), F factors.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import entropy
 from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
-from hcvae.metrics.checks import checked_pair
+from hcvae.metrics.checks import checked_codes_and_factors
 
 
 @dataclass(frozen=True)
@@ -19,27 +20,27 @@ class DCI:
     """The three scores; 1 is best."""
 
     disentanglement: float
-    """Whether a code is important for one factor only: 1 - entropy over the factors, weighted by importance."""
+    """Whether a code is important for only one factor: 1 - entropy over the factors, weighted by importance."""
     completeness: float
-    """Whether one code only is important for a factor: 1 - entropy over the codes, weighted by importance."""
+    """Whether only one code is important for a factor: 1 - entropy over the codes, weighted by importance."""
     informativeness: float
-    """How well the codes predict the factors of rows not trained on: mean of accuracy (whole numbers) or R2."""
+    """How well the codes predict the factors of held-out rows: mean of accuracy (whole numbers) or R2."""
 
 
 def dci(codes: ArrayLike, factors: ArrayLike, seed: int = 0) -> DCI:
-    """DCI of gradient boosting with scikit-learn's defaults, which are the published settings.
+    """Return the DCI of gradient boosting with scikit-learn's defaults, which are the published settings.
 
-    For each factor an ensemble is trained on the first half of the rows and tested on the second; its feature
+    For each factor an ensemble is trained on the first half of the rows and tested on the second. Its feature
     importances are the factor's column of the importance matrix [D, F]. A factor of whole numbers has a classifier,
-    whose informativeness is its accuracy (the published one); any other has a regressor, whose informativeness is R2
-    (below 0 for a prediction worse than the mean). Rows must be in random order.
+    whose informativeness is its accuracy, as published. Any other factor has a regressor, whose informativeness is R2
+    (below 0 if it predicts worse than the mean). Rows must be in random order.
 
-    The cost is that of 100 trees a factor, or a class of a factor with three or more.
+    The cost is 100 trees for each factor, or for each class of a factor with three or more.
 
     Args:
         codes: latent means, [N, D], with 2 codes or more.
         factors: known factors, [N, F], with 2 factors or more.
-        seed: of the order in which a tree tries the codes; it decides between equal splits only.
+        seed: seed of the order in which a tree tries the codes; it decides only between equal splits.
 
     Raises:
         UserError: fewer than 2 codes or factors, different numbers of rows, values that are not finite, or a factor
@@ -48,22 +49,27 @@ def dci(codes: ArrayLike, factors: ArrayLike, seed: int = 0) -> DCI:
     Source: Eastwood and Williams 2018, "A framework for the quantitative evaluation of disentangled representations",
     ICLR; Locatello et al. 2019, arXiv 1811.12359.
     """
-    code_table, factor_table = checked_pair(codes, factors, codes_at_least=2, factors_at_least=2)
+    code_table, factor_table = checked_codes_and_factors(codes, factors, min_codes=2, min_factors=2)
     half = len(code_table) // 2
-    _check_halves(factor_table, half)
-    importances, scores = [], []
+    _check_varies("first", factor_table[:half])
+    _check_varies("second", factor_table[half:])
+    importances = []
+    scores = []
     for factor in factor_table.T:
-        whole = (factor == np.round(factor)).all()
-        ensemble = (GradientBoostingClassifier if whole else GradientBoostingRegressor)(random_state=seed)
-        ensemble.fit(code_table[:half], factor[:half])
+        is_whole = (factor == np.round(factor)).all()
+        kind = GradientBoostingClassifier if is_whole else GradientBoostingRegressor
+        ensemble = kind(random_state=seed).fit(code_table[:half], factor[:half])
         importances.append(ensemble.feature_importances_)
         scores.append(ensemble.score(code_table[half:], factor[half:]))
     importance = np.column_stack(importances)
     return DCI(_concentration(importance.T), _concentration(importance), float(np.mean(scores)))
 
 
-def _concentration(importance: NDArray[np.float64]) -> float:
-    """1 - entropy of each column in units of its maximum, weighted by the columns' sums; 0 where nothing matters."""
+def _concentration(importance: FloatArray) -> float:
+    """Return 1 - relative entropy of each column, weighted by the columns' sums; 0 if all importances are 0.
+
+    The entropy is in units of its maximum.
+    """
     total = importance.sum()
     if total == 0:
         return 0.0
@@ -71,11 +77,10 @@ def _concentration(importance: NDArray[np.float64]) -> float:
     return float((1 - entropy(used, base=len(used))) @ used.sum(axis=0) / total)
 
 
-def _check_halves(factors: NDArray[np.float64], half: int) -> None:
-    for which, rows in (("first", factors[:half]), ("second", factors[half:])):
-        constant = np.flatnonzero((rows == rows[:1]).all(axis=0))
-        if len(constant):
-            raise UserError(
-                f"factors: each factor must vary in either half of the rows, but column {constant[0]} has one value in "
-                f"the {len(rows)} rows of the {which} half; shuffle the rows or give more"
-            )
+def _check_varies(half: str, factors: FloatArray) -> None:
+    constant = np.flatnonzero((factors == factors[:1]).all(axis=0))
+    if len(constant):
+        raise UserError(
+            f"factors: each factor must vary in either half of the rows, but column {constant[0]} has one value in the "
+            f"{len(factors)} rows of the {half} half; shuffle the rows or give more"
+        )

@@ -1,4 +1,4 @@
-"""Decodes the rows' latents, as they are and exchanged. Tensors go to the decoder as tensors, arrays as arrays.
+"""Decoding of latents, as they are and exchanged between rows. Decoders receive tensors or arrays, as the latents are.
 
 Shapes: N rows, T samples, S static parameters, K latent blocks, Q swaps.
 """
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hcvae.arrays import FloatArray
 from hcvae.metrics.checks import to_numpy
 
 ArrayT = TypeVar("ArrayT", NDArray[Any], torch.Tensor)
@@ -22,26 +23,28 @@ class LatentDecoder(Generic[ArrayT]):
     """A decoder and the latents of N rows."""
 
     decode: Decode[ArrayT]
-    """(z_global, z_local, condition), and z_intermediate where there is one -> waveforms [n, T]."""
+    """(z_global, z_local, condition), and z_intermediate, if any -> waveforms [n, T]."""
     latents: tuple[ArrayT, ...]
-    """The K blocks: z_global, z_local and, where there is one, z_intermediate, each [N, dimensions]."""
+    """The K blocks: z_global, z_local and z_intermediate, if any, each [N, dimensions]."""
     condition: ArrayT
-    """[N, S]."""
+    """Encoded static parameters, [N, S]."""
     signal_length: int
-    """T."""
+    """T: samples in a decoded waveform."""
 
-    def reconstruct(self) -> NDArray[np.float64]:
-        """Every row with its own latents and condition, [N, T]."""
+    def reconstruct(self) -> FloatArray:
+        """Decode every row with its own latents and condition, [N, T]."""
         rows = np.arange(len(self.condition))
         return self._decode_rows([rows] * len(self.latents), rows)
 
-    def swaps(self, pairs: int, repeats: int, seed: int) -> Iterator[NDArray[np.float64]]:
-        """One call of the decoder a repeat: the waveforms of its Q swaps at every corner, [2, ..., 2, Q, T].
+    def swaps(self, pairs: int, repeats: int, seed: int) -> Iterator[FloatArray]:
+        """Yield the waveforms of Q = `pairs` random swaps at every corner, [2, ..., 2, Q, T], once for each repeat.
 
-        A swap draws rows i != j and k. Axis b of the K leading ones says whether block b is that of row i or of row
-        j, so that [0, 1] holds d(g_i, l_j, c_k); all corners share the condition of row k.
+        A swap samples rows i != j and k. Index 0 on axis b of the K leading ones takes block b from row i, index 1 from
+        row j, so that [0, 1] is d(g_i, l_j, c_k). All corners have the condition of row k. Each repeat calls the
+        decoder once.
         """
-        n_rows, blocks = len(self.condition), len(self.latents)
+        n_rows = len(self.condition)
+        blocks = len(self.latents)
         corners = (2,) * blocks
         row_of_block = np.indices(corners).reshape(blocks, -1)  # 0 for row i, 1 for row j, at each corner
         random = np.random.default_rng(seed)
@@ -49,22 +52,21 @@ class LatentDecoder(Generic[ArrayT]):
             i = random.integers(n_rows, size=pairs)
             j = (i + random.integers(1, n_rows, size=pairs)) % n_rows
             k = random.integers(n_rows, size=pairs)
-            of_latents = [np.stack([i, j])[choice].ravel() for choice in row_of_block]
-            yield self._decode_rows(of_latents, np.tile(k, 2**blocks)).reshape(*corners, pairs, -1)
+            latent_rows = [np.stack([i, j])[choice].ravel() for choice in row_of_block]
+            yield self._decode_rows(latent_rows, np.tile(k, 2**blocks)).reshape(*corners, pairs, -1)
 
-    def _decode_rows(
-        self, of_latents: Sequence[NDArray[np.int64]], of_condition: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        z_global, z_local, *z_intermediate = map(_take, self.latents, of_latents)
+    def _decode_rows(self, latent_rows: Sequence[NDArray[np.int64]], condition_rows: NDArray[np.int64]) -> FloatArray:
+        """Decode the given rows of each block and of the condition."""
+        z_global, z_local, *z_intermediate = map(_take, self.latents, latent_rows)
         with torch.no_grad():
-            decoded = self.decode(z_global, z_local, _take(self.condition, of_condition), *z_intermediate)
-        return self.checked(decoded, len(of_condition))
+            decoded = self.decode(z_global, z_local, _take(self.condition, condition_rows), *z_intermediate)
+        return self.checked(decoded, len(condition_rows))
 
-    def checked(self, decoded: ArrayT, rows: int) -> NDArray[np.float64]:
-        """Decoded waveforms as an array, once they are [rows, T] and finite.
+    def checked(self, decoded: ArrayT, rows: int) -> FloatArray:
+        """Return decoded waveforms as an array [rows, T].
 
         Raises:
-            ValueError: they are not.
+            ValueError: they have another shape or are not finite.
         """
         waveforms = to_numpy(decoded)
         expected = (rows, self.signal_length)

@@ -1,7 +1,7 @@
-"""Disentanglement: the second objective of a search, and the field's known metrics as diagnostics.
+"""Disentanglement: the second objective of a search, and the established metrics as diagnostics.
 
-The objective asks whether z_global controls the coarse attributes of the decoded waveform, and z_local the fine shape.
-The known metrics ask whether one code holds one known factor.
+The objective measures whether z_global controls the coarse attributes of the decoded waveform, and z_local the fine
+shape. The established metrics measure whether each code represents one known factor.
 """
 
 from hcvae.metrics.attribute_predictability import separated_attribute_predictability

@@ -1,22 +1,24 @@
-"""Analysis of variance of a 2^K factorial exchange: how much each subset of K latent blocks moves the output.
+"""Analysis of variance of a 2^K factorial exchange: how much each subset of K latent blocks changes the output.
 
 Shapes: K blocks, n exchanges, D coordinates of the output.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from hcvae.arrays import FloatArray
 
 
-def factorial_variances(corners: ArrayLike) -> NDArray[np.float64]:
-    """Variance components of the Hoeffding decomposition, one for each subset of the blocks.
+def factorial_variances(corners: ArrayLike) -> FloatArray:
+    """Return the variance components of the Hoeffding decomposition, one for each subset of the blocks.
 
     With V_T the component of subset T, the contrast C_S of subset S (the sum of the corners, each with the product of
     the signs of the blocks in S) satisfies E||C_S||^2 = sum over T containing S of 2^(2K - |T|) V_T. Inverting this
-    subset by subset (Moebius inversion) gives estimates without bias; those below 0 are set to 0 in the end.
+    subset by subset (Moebius inversion) gives unbiased estimates; finally those below 0 are set to 0.
 
     Args:
-        corners: [2, ..., 2, n, D], with K leading axes: axis b says from which of an exchange's two rows block b
-            comes. The two rows are independent draws.
+        corners: [2, ..., 2, n, D], with K leading axes: the index on axis b is that of the row, of the exchange's two,
+            from which block b comes. The two rows are independent samples.
 
     Returns:
         V, summed over the D coordinates, [2, ..., 2]: the entry with 1 on the axes of the blocks in T is V_T, so that
@@ -30,7 +32,7 @@ def factorial_variances(corners: ArrayLike) -> NDArray[np.float64]:
     for axis in range(blocks):
         first, second = np.moveaxis(contrasts, axis, 0)
         contrasts = np.stack([first + second, first - second], axis=axis)
-    variances: NDArray[np.float64] = np.sum(contrasts**2, axis=(-2, -1)) / contrasts.shape[-2]
+    variances: FloatArray = np.sum(contrasts**2, axis=(-2, -1)) / contrasts.shape[-2]
     for axis in range(blocks):
         without, within = np.moveaxis(variances, axis, 0)
         variances = np.stack([(without - within) / 4, within / 2], axis=axis)

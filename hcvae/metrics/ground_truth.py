@@ -1,6 +1,6 @@
-"""J_gt: the swap analysis on the simulator's known factors, read from the decoded waveform by a fixed regressor.
+"""J_gt: the swap analysis on the simulator's known factors, predicted from the decoded waveform by a fixed regressor.
 
-It is independent of the swap-routing score: a penalty that trains on the score's attributes is judged by it.
+It is independent of the swap-routing score, so that it can judge a penalty that trains on the score's attributes.
 
 Shapes: N rows, T = 200 samples, F = 7 factors, S static parameters, Q swaps; G global, L local and M intermediate
 latent dimensions.
@@ -30,18 +30,21 @@ from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder
 from hcvae.metrics.swap_shares import LevelShares, level_shares
 
 READ_FACTORS = (*COARSE_FACTORS, *FINE_FACTORS)
-"""The F factors that a waveform shows; the noise level is not among them."""
+"""The F factors that determine a waveform, without the noise level."""
 CONDITION_COLUMNS = ("stimulus_level_db", "stimulus_rate_hz", "age_years", "hearing_loss_db", "sex")
-"""What the reader is told of each row, besides the waveform."""
-TRAINING_ROWS, HELD_OUT_ROWS, SEED = 20_000, 4_000, 987_654
-LOWEST_R2 = 0.3
-"""A factor that the reader predicts worse than this on held-out rows does not count."""
-NEGLIGIBLE_EFFECT = 1e-4  # of the factor's variance
+"""The inputs of the reader besides the waveform."""
+TRAINING_ROWS = 20_000
+HELD_OUT_ROWS = 4_000
+SEED = 987_654
+MIN_R2 = 0.3
+"""Smallest R2 of the reader on held-out rows for a factor that counts."""
+NEGLIGIBLE_EFFECT = 1e-4
+"""Variance under swaps, as a share of the factor's variance, below which no latent has an effect."""
 
 
 @dataclass(frozen=True)
 class FactorReader:
-    """Reads the factors off a waveform and its condition: an MLP of two layers of 256."""
+    """Predicts the factors from a waveform and its condition: an MLP with two layers of 256."""
 
     regressor: Pipeline
     r2: Mapping[str, float]
@@ -49,7 +52,7 @@ class FactorReader:
 
     @classmethod
     def fit(cls, rows: int = TRAINING_ROWS, seed: int = SEED) -> "FactorReader":
-        """Train on simulated rows of `seed`, test on rows of `seed` + 1."""
+        """Train on simulated rows of `seed`, and test on rows of `seed` + 1."""
         network = MLPRegressor(
             hidden_layer_sizes=(256, 256),
             batch_size=256,
@@ -59,22 +62,21 @@ class FactorReader:
             random_state=0,
         )
         regressor = make_pipeline(StandardScaler(), network)
-        table, unseen = simulate(rows, seed), simulate(HELD_OUT_ROWS, seed + 1)
+        table = simulate(rows, seed)
+        held_out = simulate(HELD_OUT_ROWS, seed + 1)
         regressor.fit(_inputs(signals_of(table), condition_of(table)), factors_of(table))
-        reader = cls(regressor, {})
-        r2 = r2_score(
-            factors_of(unseen), reader(signals_of(unseen), condition_of(unseen)), multioutput="raw_values"
-        ).tolist()
+        predicted = cls(regressor, {})(signals_of(held_out), condition_of(held_out))
+        r2 = r2_score(factors_of(held_out), predicted, multioutput="raw_values").tolist()
         return cls(regressor, dict(zip(READ_FACTORS, r2, strict=True)))
 
     def __call__(self, signals_uv: ArrayLike, condition: ArrayLike) -> FloatArray:
-        """The factors in standard deviations [N, F] of waveforms in uV [N, T] under conditions [N, 5]."""
+        """Return the factors in standard deviations [N, F] of waveforms in uV [N, T] under conditions [N, 5]."""
         return np.asarray(self.regressor.predict(_inputs(signals_uv, condition)), np.float64)
 
 
 @cache
 def factor_reader() -> FactorReader:
-    """The fixed reader, trained at the first call of a process (about 10 s)."""
+    """Return the fixed reader, which the first call in a process trains (about 10 s)."""
     return FactorReader.fit()
 
 
@@ -83,7 +85,7 @@ class GroundTruthRouting:
     """Which latent controls the simulator's factors."""
 
     signed: float
-    """J_gt, the mean of coarse and fine: 1 routes as wanted, -1 the other way round. Compare with the oracle's."""
+    """J_gt, the mean of coarse and fine: 1 for the intended routing, -1 for the reverse. Compare with the oracle's."""
     coarse: float
     """Mean of global minus local share over the coarse factors."""
     fine: float
@@ -91,7 +93,7 @@ class GroundTruthRouting:
     shares: Mapping[str, LevelShares]
     """Shares of each factor that counts, by name."""
     reader_r2: Mapping[str, float]
-    """R2 of the reader on held-out rows, by factor; below 0.3 the factor does not count."""
+    """R2 of the reader on held-out rows, by factor; factors below 0.3 do not count."""
 
 
 def ground_truth_routing(
@@ -107,9 +109,9 @@ def ground_truth_routing(
     repeats: int = 4,
     seed: int = 0,
 ) -> GroundTruthRouting:
-    """Exchange latents of simulated rows, read the factors off the decoded waveforms, and share out their variance.
+    """Exchange latents of simulated rows, predict the factors from the decoded waveforms, and divide their variance.
 
-    Nothing is clipped or guarded. A factor that no latent moves has shares of 0.
+    Nothing is clipped or weighted. A factor that no latent changes has shares of 0.
 
     Args:
         decode: (z_global, z_local, condition) -> waveforms in uV [n, T], a model in eval mode; with `z_intermediate`
@@ -119,95 +121,98 @@ def ground_truth_routing(
         condition: what `decode` takes as the condition, [N, S].
         reader_condition: conditions of the same rows in physical units, [N, 5], from `condition_of`.
         z_intermediate: posterior means between the two, [N, M]; None for models without.
-        reader: reads the factors; None is the fixed one, which figures to be compared must use.
+        reader: predicts the factors; None: the fixed reader, with which all results are comparable.
         pairs: swaps in a repeat.
         repeats: calls of `decode`.
-        seed: of the draw of the swaps.
+        seed: seed of the random swaps.
 
     Raises:
-        UserError: numbers of rows that differ, or fewer than 2, or a `reader` that reads no factor of a group.
+        UserError: numbers of rows that differ, or fewer than 2, or a `reader` that predicts no factor of a group.
         ValueError: `decode` returns another shape than 200 samples a row, or values that are not finite.
     """
     latents: tuple[ArrayT, ...] = (z_global, z_local)
     if z_intermediate is not None:
         latents = (z_global, z_local, z_intermediate)
     inputs: list[Any] = [*latents, condition, reader_condition]
-    rows = {len(values) for values in inputs}
-    if len(rows) > 1 or min(rows) < 2:
-        raise UserError(f"latents, conditions: 2 rows or more, the same number of each, are needed, but got {rows}")
+    n_rows = {len(values) for values in inputs}
+    if len(n_rows) > 1 or min(n_rows) < 2:
+        raise UserError(
+            f"latents, conditions: must all have the same number of rows, 2 or more, but got {sorted(n_rows)}"
+        )
     reader = reader or factor_reader()
-    told = reader_condition.shape[1]
+    split = -reader_condition.shape[1]
 
-    def read_decoded(z_global: ArrayT, z_local: ArrayT, both: ArrayT, *z_intermediate: ArrayT) -> FloatArray:
-        signals_uv = decode(z_global, z_local, both[:, :-told], *z_intermediate)
-        return reader(to_numpy(signals_uv), to_numpy(both[:, -told:]))
+    def decode_factors(z_global: ArrayT, z_local: ArrayT, conditions: ArrayT, *z_intermediate: ArrayT) -> FloatArray:
+        signals_uv = decode(z_global, z_local, conditions[:, :split], *z_intermediate)
+        return reader(to_numpy(signals_uv), to_numpy(conditions[:, split:]))
 
-    decoder = LatentDecoder(read_decoded, latents, _beside(condition, reader_condition), len(READ_FACTORS))
+    decoder = LatentDecoder(decode_factors, latents, _concatenate(condition, reader_condition), len(READ_FACTORS))
     corners = np.concatenate(list(decoder.swaps(pairs, repeats, seed)), axis=-2)
-    shares = {
-        name: level_shares(corners[..., [column]], NEGLIGIBLE_EFFECT)
-        for column, name in enumerate(READ_FACTORS)
-        if reader.r2[name] >= LOWEST_R2
-    }
+    shares = {}
+    for column, name in enumerate(READ_FACTORS):
+        if reader.r2[name] >= MIN_R2:
+            shares[name] = level_shares(corners[..., [column]], NEGLIGIBLE_EFFECT)
     coarse = _global_selectivity([shares[name] for name in COARSE_FACTORS if name in shares])
     fine = 0.0 - _global_selectivity([shares[name] for name in FINE_FACTORS if name in shares])
     return GroundTruthRouting((coarse + fine) / 2, coarse, fine, shares, reader.r2)
 
 
 def oracle_routing(table: pa.Table, *, reader: FactorReader | None = None, seed: int = 0) -> GroundTruthRouting:
-    """J_gt of the simulator itself, its coarse factors as z_global and its fine ones as z_local: about 0.92.
+    """Return J_gt of the simulator itself, its coarse factors as z_global and its fine ones as z_local: about 0.92.
 
-    What is missing to 1 is the reader's error. `table` holds the factors and the condition of each row.
+    It is below 1 because of the reader's error. `table` contains the factors and the condition of each row.
 
     Raises:
-        UserError: as `factors_of` and `condition_of`.
+        UserError: as for `factors_of` and `condition_of`.
     """
-    coarse, fine = (_columns(table, names) for names in (COARSE_FACTORS, FINE_FACTORS))
+    coarse = _columns(table, COARSE_FACTORS)
+    fine = _columns(table, FINE_FACTORS)
     condition = condition_of(table)
     return ground_truth_routing(oracle_decode, coarse, fine, condition, condition, reader=reader, seed=seed)
 
 
 def oracle_decode(coarse: FloatArray, fine: FloatArray, condition: FloatArray) -> FloatArray:
-    """The simulator's noise-free waveforms in uV [N, T] for factors [N, 3], [N, 4] and conditions [N, 5]."""
+    """Return the simulator's noise-free waveforms in uV [N, T] for factors [N, 3], [N, 4] and conditions [N, 5]."""
     level_db, rate_hz, age_years, loss_db, female = condition.T
     factors = dict(zip(READ_FACTORS, np.hstack([coarse, fine]).T, strict=True))
     return response_of(RecordingConditions(level_db, rate_hz, age_years, loss_db, female > 0.5), factors)
 
 
 def rows_with_factors(table: pa.Table) -> NDArray[np.int64]:
-    """The rows whose factors and condition are known, as beside recordings not all are.
+    """Return the rows with known factors and condition, as a table may also contain recordings.
 
     Raises:
-        UserError: columns are missing, or fewer than 2 rows have them all.
+        UserError: columns are missing, or fewer than 2 rows have values in all of them.
     """
     names = (*READ_FACTORS, *CONDITION_COLUMNS)
     _check_columns(table, names)
     known = np.flatnonzero(np.all([table[name].is_valid().to_numpy() for name in names], axis=0))
     if len(known) < 2:
-        raise UserError(f"known factors: {len(known)} of {len(table)} rows have them; use simulated rows")
+        raise UserError(
+            f"known factors: at least 2 rows must have them, but got {len(known)} of {len(table)}; use simulated rows"
+        )
     return known
 
 
 def factors_of(table: pa.Table) -> FloatArray:
-    """The factors of each row, as the reader gives them: in standard deviations (of the logarithm, for multipliers).
+    """Return the factors of each row in standard deviations, [N, F]; multipliers as their logarithms.
 
     Raises:
-        UserError: columns are missing; they are named.
+        UserError: columns are missing; the message names them.
     """
     values = _columns(table, READ_FACTORS)
-    return np.column_stack(
-        [
-            (np.log(column) if is_log else column) / deviation
-            for column, (deviation, is_log) in zip(values.T, map(FACTORS.__getitem__, READ_FACTORS), strict=True)
-        ]
-    )
+    standardised = []
+    for name, column in zip(READ_FACTORS, values.T, strict=True):
+        deviation, is_log = FACTORS[name]
+        standardised.append((np.log(column) if is_log else column) / deviation)
+    return np.column_stack(standardised)
 
 
 def condition_of(table: pa.Table) -> FloatArray:
-    """The condition of each row as the reader takes it, [N, 5]: level, rate, age, loss, and 1 for women.
+    """Return the condition of each row for the reader, [N, 5]: level, rate, age, hearing loss, and 1 for women.
 
     Raises:
-        UserError: columns are missing; they are named.
+        UserError: columns are missing; the message names them.
     """
     *numbers, sex = CONDITION_COLUMNS
     _check_columns(table, CONDITION_COLUMNS)
@@ -230,7 +235,7 @@ def _inputs(signals_uv: ArrayLike, condition: ArrayLike) -> NDArray[np.float32]:
     return np.hstack([np.asarray(signals_uv, np.float32), np.asarray(condition, np.float32)])
 
 
-def _beside(condition: Any, reader_condition: FloatArray) -> Any:
+def _concatenate(condition: Any, reader_condition: FloatArray) -> Any:
     if isinstance(condition, torch.Tensor):
         return torch.cat([condition.cpu().double(), torch.from_numpy(reader_condition)], dim=1)
     return np.hstack([condition, reader_condition])
@@ -238,5 +243,7 @@ def _beside(condition: Any, reader_condition: FloatArray) -> Any:
 
 def _global_selectivity(shares: Sequence[LevelShares]) -> float:
     if not shares:
-        raise UserError(f"reader: it must read a factor of each group with R2 >= {LOWEST_R2}; train it on more rows")
+        raise UserError(
+            f"reader: must predict a factor of each group with R2 >= {MIN_R2}, but does not; train it on more rows"
+        )
     return float(np.mean([share.global_share - share.local_share for share in shares]))

@@ -1,15 +1,15 @@
-"""How much of its latents a model uses.
+"""How many of its latent dimensions a model uses.
 
-Legend: N waveforms, D latent dimensions.
+Shapes: N waveforms, D latent dimensions.
 """
 
 import numpy as np
 
 
 def active_units(means: np.ndarray, threshold: float = 0.01) -> int:
-    """Number of latent dimensions whose posterior means [N, D] have a variance above `threshold`.
+    """Return the number of latent dimensions whose posterior means [N, D] have a variance above `threshold`.
 
-    The prior's variance is 1; a collapsed dimension's means have a variance near 0 (Burda et al. 2016, arXiv
+    The prior's variance is 1, and the means of a collapsed dimension have a variance near 0 (Burda et al. 2016, arXiv
     1509.00519).
     """
     return int(np.count_nonzero(np.var(means, axis=0) > threshold))

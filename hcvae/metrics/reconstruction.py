@@ -1,6 +1,6 @@
-"""How close decoded waveforms and predicted peaks are to the recorded ones, in physical units.
+"""Errors of decoded waveforms and predicted peaks against recordings, in physical units.
 
-Shapes: N rows, T samples. Waveforms are in uV and not normalised. All functions take arrays or CPU tensors.
+Shapes: N rows, T samples. Waveforms are in uV and not normalised. All functions accept arrays or CPU tensors.
 """
 
 from typing import Any
@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
 
 WAVES = ("I", "III", "V")
 
 
 def nmse(prediction: ArrayLike, target: ArrayLike, groups: ArrayLike | None = None) -> float:
-    """Mean squared error over the variance of the targets; 1 is what predicting their mean value gives.
+    """Return the mean squared error over the variance of the targets; the prediction of their mean value has 1.
 
     Args:
         prediction: decoded waveforms, [N, T].
         target: recorded waveforms, [N, T].
-        groups: a name or number for each row, [N]. The result is then the mean of the groups' values, so that a
-            group of small amplitude counts as much as one of large amplitude.
+        groups: a name or number for each row, [N]. The result is then the mean of the groups' values, so that groups
+            of small and of large amplitude count equally.
 
     Raises:
         UserError: shapes that differ, or targets (of a group) that do not vary.
@@ -31,30 +32,27 @@ def nmse(prediction: ArrayLike, target: ArrayLike, groups: ArrayLike | None = No
     predicted, recorded = _pair(prediction, target)
     if groups is None:
         return _nmse(predicted, recorded, "target")
-    of_group = np.asarray(groups)
-    if of_group.shape != recorded.shape[:1]:
-        raise UserError(f"groups: one for each of the {len(recorded)} rows is needed, but got shape {of_group.shape}")
-    return float(
-        np.mean(
-            [
-                _nmse(predicted[of_group == group], recorded[of_group == group], f"target of group {group}")
-                for group in np.unique(of_group)
-            ]
-        )
-    )
+    labels = np.asarray(groups)
+    if labels.shape != recorded.shape[:1]:
+        raise UserError(f"groups: must have one for each of the {len(recorded)} rows, but got shape {labels.shape}")
+    values = []
+    for group in np.unique(labels):
+        rows = labels == group
+        values.append(_nmse(predicted[rows], recorded[rows], f"target of group {group}"))
+    return float(np.mean(values))
 
 
 def r2(prediction: ArrayLike, target: ArrayLike) -> float:
-    """Explained share of the waveforms' variance about their mean waveform; 0 is what the mean waveform gives.
+    """Return the explained share of the waveforms' variance about their mean waveform, for which it is 0.
 
-    scikit-learn's `r2_score` with `multioutput="variance_weighted"`.
+    The same as scikit-learn's `r2_score` with `multioutput="variance_weighted"`.
 
     Args:
         prediction: decoded waveforms, [N, T].
         target: recorded waveforms, [N, T].
 
     Raises:
-        UserError: shapes that differ, or targets that are all the same.
+        UserError: shapes that differ, or targets that are all equal.
     """
     predicted, recorded = _pair(prediction, target)
     total = np.sum((recorded - recorded.mean(axis=0)) ** 2)
@@ -64,9 +62,9 @@ def r2(prediction: ArrayLike, target: ArrayLike) -> float:
 
 
 def correlation(prediction: ArrayLike, target: ArrayLike) -> float:
-    """Pearson correlation of each decoded waveform with its recording, averaged over the rows.
+    """Return the Pearson correlation of each decoded waveform with its recording, averaged over the rows.
 
-    A waveform that is constant in time follows nothing: its correlation counts as 0.
+    The correlation of a waveform that is constant in time counts as 0.
 
     Args:
         prediction: decoded waveforms, [N, T].
@@ -75,43 +73,49 @@ def correlation(prediction: ArrayLike, target: ArrayLike) -> float:
     Raises:
         UserError: shapes that differ.
     """
-    predicted, recorded = (values - values.mean(axis=1, keepdims=True) for values in _pair(prediction, target))
+    predicted, recorded = _pair(prediction, target)
+    predicted = predicted - predicted.mean(axis=1, keepdims=True)
+    recorded = recorded - recorded.mean(axis=1, keepdims=True)
     products = np.sum(predicted * recorded, axis=1)
     norms = np.linalg.norm(predicted, axis=1) * np.linalg.norm(recorded, axis=1)
     return float(np.mean(np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)))
 
 
 def cross_average_nmse(prediction: ArrayLike, independent_signals: ArrayLike, groups: ArrayLike | None = None) -> float:
-    """NMSE against another average of the same recording, which copying the encoded average's noise cannot lower.
+    """Return the NMSE against another average of the same recording, which copied noise does not lower.
 
     Args:
         prediction: waveforms decoded from one average, [N, T].
-        independent_signals: the other average, [N, T]; a row of NaN where there is none.
+        independent_signals: the other average, [N, T]; a row of NaN if there is none.
         groups: as for `nmse`, [N].
 
     Returns:
         The NMSE over the rows that have another average.
 
     Raises:
-        UserError: shapes that differ, no other average at all, or ones (of a group) that do not vary.
+        UserError: shapes that differ, no other average at all, or other averages (of a group) that do not vary.
     """
     predicted, other = _pair(prediction, independent_signals)
     rows = ~np.isnan(other).all(axis=1)
     if not rows.any():
-        raise UserError(f"independent_signals: a row must have another average, but got none in {len(other)} rows")
-    return nmse(predicted[rows], other[rows], None if groups is None else np.asarray(groups)[rows])
+        raise UserError(
+            f"independent_signals: at least one row must have another average, but got none in {len(other)} rows"
+        )
+    if groups is not None:
+        groups = np.asarray(groups)[rows]
+    return nmse(predicted[rows], other[rows], groups)
 
 
 def peak_errors(predicted: ArrayLike, target: ArrayLike, mask: ArrayLike) -> dict[str, float]:
-    """Mean absolute errors of the labelled peaks, by wave.
+    """Return the mean absolute errors of the labelled peaks, by wave.
 
     Args:
         predicted: latencies of waves I, III, V in ms, then their amplitudes in uV, [N, 6].
-        target: the labels in the same order, [N, 6]; any value where the mask is false.
-        mask: true where a label is there, [N, 6].
+        target: the labels in the same order, [N, 6]; ignored where the mask is false.
+        mask: true for labelled values, [N, 6].
 
     Returns:
-        `peak_latency_error_ms_I`, ..., `peak_amplitude_error_uv_V`; no entry for what is labelled in no row.
+        `peak_latency_error_ms_I`, ..., `peak_amplitude_error_uv_V`; values without labels have no entry.
 
     Raises:
         UserError: shapes that differ or are not [N, 6].
@@ -124,11 +128,12 @@ def peak_errors(predicted: ArrayLike, target: ArrayLike, mask: ArrayLike) -> dic
             f"but got {labels.shape} and {labelled.shape}"
         )
     names = [f"peak_latency_error_ms_{wave}" for wave in WAVES] + [f"peak_amplitude_error_uv_{wave}" for wave in WAVES]
-    return {
-        name: float(np.mean(np.abs(predictions[rows, column] - labels[rows, column])))
-        for column, (name, rows) in enumerate(zip(names, labelled.T, strict=True))
-        if rows.any()
-    }
+    errors = {}
+    for column, name in enumerate(names):
+        rows = labelled[:, column]
+        if rows.any():
+            errors[name] = float(np.mean(np.abs(predictions[rows, column] - labels[rows, column])))
+    return errors
 
 
 def _nmse(predicted: NDArray[Any], recorded: NDArray[Any], where: str) -> float:
@@ -138,10 +143,11 @@ def _nmse(predicted: NDArray[Any], recorded: NDArray[Any], where: str) -> float:
     return float(np.mean((predicted - recorded) ** 2) / variance)
 
 
-def _pair(prediction: ArrayLike, target: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    first, second = np.asarray(prediction, dtype=np.float64), np.asarray(target, dtype=np.float64)
-    if first.shape != second.shape or first.ndim != 2:
+def _pair(prediction: ArrayLike, target: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    predicted = np.asarray(prediction, dtype=np.float64)
+    recorded = np.asarray(target, dtype=np.float64)
+    if predicted.shape != recorded.shape or predicted.ndim != 2:
         raise UserError(
-            f"prediction: it must have the two dimensions of the target {second.shape}, but got {first.shape}"
+            f"prediction: must have the two dimensions of the target, {recorded.shape}, but got {predicted.shape}"
         )
-    return first, second
+    return predicted, recorded

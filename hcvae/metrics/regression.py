@@ -1,4 +1,4 @@
-"""What the condition explains of an attribute, and what it leaves.
+"""Regression of attributes on the condition, and the residuals beyond it.
 
 Shapes: N rows, S static parameters, D coordinates of the attribute.
 """
@@ -6,25 +6,26 @@ Shapes: N rows, S static parameters, D coordinates of the attribute.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import qr
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import NotMeasurable
 
 ROWS_PER_RANK = 3
-RELATIVE_TOLERANCE = 1e-6  # above the rounding of float32 conditions, far below any column that carries something
+RELATIVE_TOLERANCE = 1e-6
+"""Tolerance of the rank: above the rounding of float32 conditions, far below any column with information."""
 
 
 @dataclass(frozen=True)
 class ConditionResidual:
-    """Least squares on intercept, linear terms, squares and cross-products of the condition."""
+    """Least-squares regression on intercept, linear terms, squares and cross-products of the condition."""
 
-    basis: NDArray[np.float64]
-    """Orthonormal columns that span the design, [N, rank]."""
+    basis: FloatArray
+    """Orthonormal basis of the design's column space, [N, rank]."""
 
     @classmethod
-    def fit(cls, condition: NDArray[np.float64]) -> "ConditionResidual":
-        """Factor the design once; its rank is numerical, as one-hot columns make most designs collinear.
+    def fit(cls, condition: FloatArray) -> "ConditionResidual":
+        """Factorise the design. Its rank is determined numerically, as one-hot columns make most designs collinear.
 
         Args:
             condition: encoded static parameters, [N, S].
@@ -44,21 +45,21 @@ class ConditionResidual:
         return cls(np.ascontiguousarray(orthogonal[:, :rank]))
 
     @property
-    def freedom(self) -> int:
-        """Degrees of freedom that the condition leaves: rows beyond the rank."""
+    def degrees_of_freedom(self) -> int:
+        """Residual degrees of freedom: number of rows minus rank."""
         return int(self.basis.shape[0] - self.basis.shape[1])
 
-    def residual(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What the condition leaves of values [N, D]; the mean of each coordinate is 0."""
+    def residual(self, values: FloatArray) -> FloatArray:
+        """Return the residuals of values [N, D]; the mean of each coordinate is 0."""
         return values - self.basis @ (self.basis.T @ values)
 
-    def covariance(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-        """Covariance of two residuals [N, D] beyond the condition, summed over the coordinates."""
-        return float(np.sum(first * second) / self.freedom)
+    def covariance(self, first: FloatArray, second: FloatArray) -> float:
+        """Return the covariance of two residuals [N, D], summed over the coordinates."""
+        return float(np.sum(first * second) / self.degrees_of_freedom)
 
 
-def _design(condition: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Columns of unit length [N, 1 + S + S (S + 1) / 2]; columns of the condition that do not vary are dropped."""
+def _design(condition: FloatArray) -> FloatArray:
+    """Return the design with columns of unit length, [N, 1 + S + S (S + 1) / 2], without constant condition columns."""
     varying = condition[:, np.ptp(condition, axis=0) > 0]
     linear = varying - varying.mean(axis=0)
     left, right = np.triu_indices(linear.shape[1])

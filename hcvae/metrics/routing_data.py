@@ -1,4 +1,4 @@
-"""What the swap-routing score reads from the recorded waveforms alone, whatever the model.
+"""The inputs of the swap-routing score that depend only on the recorded waveforms, not on the model.
 
 Shapes: N rows, T samples, S static parameters.
 """
@@ -10,38 +10,37 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import NotMeasurable, UserError
-from hcvae.metrics.attributes import COARSE, FINE, AttributeReader
 from hcvae.metrics.checks import require_finite, to_numpy
-from hcvae.metrics.fidelity import SUFFICIENT, Attributes, IndependentReference, InputReference, Reliability
+from hcvae.metrics.fidelity import SUFFICIENT_PAIRS, Attributes, IndependentReference, InputReference, Reliability
 from hcvae.metrics.regression import ConditionResidual
+from hcvae.waveform_attributes import COARSE, FINE, NEGLIGIBLE_BAND, AttributeReader
 
 if TYPE_CHECKING:
     import torch
 
-NEGLIGIBLE_BAND = 1e-3  # of the waveforms' variance
-
 
 @dataclass(frozen=True)
 class RoutingData:
-    """The waveforms' attributes and what the condition leaves of them."""
+    """The waveforms' attributes beyond the condition, and how reliable they are."""
 
     n_rows: int
     """N."""
     n_samples: int
     """T."""
     read: AttributeReader
-    """Reads the attributes of waveforms of this scale."""
+    """Computes the attributes of waveforms of this scale."""
     variances: Mapping[str, float]
-    """Of each attribute beyond the condition, by name."""
+    """Variance of each attribute beyond the condition, by name."""
     waveform_variance: float
-    """Of the whole waveform beyond the condition."""
+    """Variance of the whole waveform beyond the condition."""
     reference: InputReference | IndependentReference
-    """What a model's fidelity is measured against."""
+    """The reference for a model's fidelity."""
     reliabilities: Mapping[str, Reliability | None]
-    """How well two independent averages agree in each attribute; None where none were given."""
+    """How well two independent averages agree in each attribute; None without independent averages."""
     left_out: Mapping[str, str]
-    """Why an attribute does not count, by name."""
+    """The reasons why attributes do not count, by name."""
 
     @classmethod
     def of(
@@ -51,22 +50,24 @@ class RoutingData:
         independent_signals: "NDArray[Any] | torch.Tensor | None",
         sampling_rate_hz: float,
     ) -> Self:
-        """Look at waveforms [N, T], their encoded static parameters [N, S] and, where there are any, other averages.
+        """Analyse waveforms.
 
         Args:
-            independent_signals: [N, T]; a row of NaN where there is no other average.
+            signals: waveforms, [N, T].
+            condition: their encoded static parameters, [N, S].
+            independent_signals: other averages of the same recordings, [N, T]; a row of NaN if there is none.
+            sampling_rate_hz: sampling rate of the waveforms.
 
         Raises:
-            UserError: shapes that do not fit, or values that are not require_finite.
+            UserError: shapes that do not fit, or values that are not finite.
             NotMeasurable: fewer rows than three times the rank of the regression on the condition, waveforms that are
-                all equal, or a group with no attribute left.
+                all equal, or a group without an attribute that counts.
         """
         waveforms = require_finite("signals", to_numpy(signals))
         conditions = require_finite("condition", to_numpy(condition))
         if len(conditions) != len(waveforms):
             raise UserError(
-                f"condition: there must be a row for each of the {len(waveforms)} signals, but got "
-                f"{len(conditions)} rows"
+                f"condition: must have a row for each of the {len(waveforms)} signals, but got {len(conditions)} rows"
             )
         read = AttributeReader.for_signals(waveforms, sampling_rate_hz)
         measured = read(waveforms)
@@ -75,9 +76,9 @@ class RoutingData:
         variances = {name: regression.covariance(values, values) for name, values in residuals.items()}
         reference = _reference(independent_signals, waveforms.shape, read, conditions, measured, variances)
         reliabilities = {name: reference.reliability(name) for name in measured}
-        paired = int(reference.rows.sum()) if isinstance(reference, IndependentReference) else 0
-        left_out = _left_out(variances, float(np.sum(np.var(waveforms, axis=0, ddof=1))), reliabilities, paired)
-        _check_groups(left_out, paired)
+        total_variance = float(np.sum(np.var(waveforms, axis=0, ddof=1)))
+        left_out = _left_out(variances, total_variance, reliabilities, reference.n_pairs)
+        _check_groups(left_out, reference.n_pairs)
         residual = regression.residual(waveforms)
         waveform_variance = regression.covariance(residual, residual)
         n_rows, n_samples = waveforms.shape
@@ -88,16 +89,16 @@ def _reference(
     independent_signals: "NDArray[Any] | torch.Tensor | None",
     shape: tuple[int, ...],
     read: AttributeReader,
-    conditions: NDArray[np.float64],
+    conditions: FloatArray,
     measured: Attributes,
     variances: dict[str, float],
 ) -> InputReference | IndependentReference:
-    """The independent averages where there are any, otherwise the input itself."""
+    """Return the independent averages as the reference if there are any, otherwise the input itself."""
     if independent_signals is None:
         return InputReference(measured, variances)
     independent = to_numpy(independent_signals)
     if independent.shape != shape:
-        raise UserError(f"independent_signals: the shape must be that of signals {shape}, but got {independent.shape}")
+        raise UserError(f"independent_signals: must have the shape of signals, {shape}, but got {independent.shape}")
     rows: NDArray[np.bool_] = np.asarray(~np.isnan(independent).all(axis=1))
     if not rows.any():
         return InputReference(measured, variances)
@@ -112,9 +113,9 @@ def _reference(
 
 
 def _left_out(
-    variances: dict[str, float], waveform_variance: float, reliabilities: dict[str, Reliability | None], paired: int
+    variances: dict[str, float], waveform_variance: float, reliabilities: dict[str, Reliability | None], n_pairs: int
 ) -> dict[str, str]:
-    """The attributes that the data do not show, with the reason; `paired` rows have another average."""
+    """Return the attributes that the data do not show, with the reasons."""
     reasons = {}
     for name, reliability in reliabilities.items():
         share = variances[name] / waveform_variance
@@ -122,16 +123,20 @@ def _left_out(
             reasons[name] = f"{share:.1e} of the waveforms' variance, below {NEGLIGIBLE_BAND:g}, as after a band-pass"
         elif reliability is not None and reliability.correlation <= reliability.chance:
             reasons[name] = (
-                f"averages of one response correlate by {reliability.correlation:.3f} in {paired} waveforms, no better "
-                f"than chance, which reaches {reliability.chance:.3f}"
+                f"averages of one response correlate by {reliability.correlation:.3f} in {n_pairs} waveforms, "
+                f"no better than chance, which reaches {reliability.chance:.3f}"
             )
     return reasons
 
 
-def _check_groups(left_out: dict[str, str], paired: int) -> None:
-    """A score needs an attribute of each group."""
-    more = f"; {SUFFICIENT} waveforms show a correlation of 0.5" if 0 < paired < SUFFICIENT else ""
+def _check_groups(left_out: dict[str, str], n_pairs: int) -> None:
+    """Check that an attribute of each group counts."""
+    advice = ""
+    if 0 < n_pairs < SUFFICIENT_PAIRS:
+        advice = f"; {SUFFICIENT_PAIRS} waveforms show a correlation of 0.5"
     for group, names in (("coarse", COARSE), ("fine", FINE)):
         if all(name in left_out for name in names):
             reasons = "; ".join(f"{name}: {left_out[name]}" for name in names)
-            raise NotMeasurable(f"no {group} attribute of the waveforms can be told from noise ({reasons}{more})")
+            raise NotMeasurable(
+                f"no {group} attribute of the waveforms is distinguishable from noise ({reasons}{advice})"
+            )

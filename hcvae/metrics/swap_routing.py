@@ -1,4 +1,4 @@
-"""The swap-routing score: exchange the latents of two waveforms, and see which attributes follow which latent.
+"""The swap-routing score: it exchanges the latents of two waveforms and measures which attributes follow which latent.
 
 Shapes: N rows, T samples, S static parameters; G global, L local and M intermediate latent dimensions.
 """
@@ -12,38 +12,39 @@ import torch
 from numpy.typing import NDArray
 
 from hcvae.errors import UserError
-from hcvae.metrics.attributes import COARSE, FINE
 from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder
 from hcvae.metrics.fidelity import Reliability
 from hcvae.metrics.routing_data import RoutingData
 from hcvae.metrics.swap_shares import LevelShares, level_shares
+from hcvae.waveform_attributes import COARSE, FINE
 
-NEGLIGIBLE_EFFECT = 1e-4  # of the attribute's variance beyond the condition
+NEGLIGIBLE_EFFECT = 1e-4
+"""Variance under swaps, as a share of the variance beyond the condition, below which no latent has an effect."""
 FULL_WEIGHT_FIDELITY = 0.25
 
 
 @dataclass(frozen=True)
 class AttributeRouting:
-    """What the swaps say about one attribute."""
+    """The result of the swaps for one attribute."""
 
     shares: LevelShares
     """Shares of the attribute's variance under swaps."""
     fidelity: float
     """How much of the attribute beyond the condition the model carries, 0 to 1."""
     weight: float
-    """min(1, fidelity / 0.25), 0 where no latent moves the attribute."""
+    """min(1, fidelity / 0.25), or 0 if no latent changes the attribute."""
     reliability: Reliability | None
-    """How well two independent averages agree in it beyond the condition; None where none were given."""
+    """How well two independent averages agree in it beyond the condition; None without independent averages."""
 
 
 @dataclass(frozen=True)
 class SwapRouting:
-    """The swap-routing score and what it is made of."""
+    """The swap-routing score and its parts."""
 
     signed: float
-    """Mean selectivity times sqrt(guard_coarse * guard_fine): 1 routes as wanted, -1 the other way round."""
+    """Mean selectivity times sqrt(guard_coarse * guard_fine): 1 for the intended routing, -1 for the reverse."""
     score: float
-    """The signed score, 0 where it is negative."""
+    """The signed score, or 0 if it is negative."""
     selectivity_coarse: float
     """Weighted mean of global minus local share over the coarse attributes."""
     selectivity_fine: float
@@ -55,9 +56,9 @@ class SwapRouting:
     attributes: Mapping[str, AttributeRouting]
     """The attributes that count, by name."""
     left_out: Mapping[str, str]
-    """Why each other attribute does not count, by name. It depends on the data only, never on the model."""
+    """The reasons why the other attributes do not count, by name; they depend on the data only, not on the model."""
     waveform: LevelShares
-    """Shares of the whole decoded waveform's variance under swaps: how much each latent steers the decoder at all."""
+    """Shares of the whole decoded waveform's variance under swaps: the overall effect of each latent."""
 
 
 def swap_routing_score(
@@ -75,14 +76,14 @@ def swap_routing_score(
     repeats: int = 4,
     seed: int = 0,
 ) -> SwapRouting:
-    """Score how well z_global controls offset, trend and gain, and z_local the shape. Needs no labels.
+    """Score how well z_global controls offset, trend and gain, and z_local the shape, without labels.
 
     Random pairs of rows exchange their latents under one condition and are decoded. Each attribute's variance is
-    divided between the latents and weighted by how much of the attribute the model carries at all, so that a model
-    that ignores a latent, or its input, scores 0. A latent between the two is exchanged as well; an attribute that
-    follows it is routed neither way, and counts 0. The scale of the signals does not matter.
+    divided between the latents and weighted by how much of the attribute the model carries, so that a model that
+    ignores a latent, or its input, scores 0. A latent between the two is exchanged as well; an attribute that follows
+    it contributes 0. The scale of the signals has no effect.
 
-    A decoder whose z_global is the offset and whose z_local is the shape routes as wanted:
+    A decoder whose z_global is the offset and whose z_local is the shape has the intended routing:
 
     >>> rng = np.random.default_rng(0)
     >>> z_global, z_local, condition = rng.normal(size=(100, 1)), rng.normal(size=(100, 40)), np.zeros((100, 1))
@@ -95,24 +96,24 @@ def swap_routing_score(
     Args:
         decode: (z_global, z_local, condition) -> waveforms [n, T], a model in eval mode; with `z_intermediate` it
             takes that as a fourth argument. Called `repeats` times, and once more without `reconstructed`, with float32
-            tensors where the latents are tensors, otherwise with arrays.
+            tensors if the latents are tensors, otherwise with arrays.
         z_global: posterior means, [N, G].
         z_local: posterior means, [N, L].
         condition: encoded static parameters, [N, S].
-        signals: the encoded waveforms in the unit of decode's, [N, T].
+        signals: the encoded waveforms, in the unit of the decoded ones, [N, T].
         z_intermediate: posterior means of a latent between z_global and z_local, [N, M]; None for models without.
-        reconstructed: what `decode` makes of every row's own latents and condition, [N, T], where it is known already.
-        independent_signals: for each row another average of the same recording, [N, T]; a row of NaN where there
-            is none. Fidelity is then measured on the rows that have one.
-        sampling_rate_hz: of the waveforms.
+        reconstructed: every row decoded from its own latents and condition, [N, T], if already known.
+        independent_signals: for each row another average of the same recording, [N, T]; a row of NaN if there is
+            none. Fidelity is then measured on the rows that have one.
+        sampling_rate_hz: sampling rate of the waveforms.
         pairs: swaps in a repeat.
         repeats: calls of `decode` for swaps, with 4 * pairs rows each, or 8 * pairs with `z_intermediate`.
-        seed: of the draw of the swaps.
+        seed: seed of the random swaps.
 
     Raises:
         UserError: shapes that do not fit, values that are not finite, fewer rows than three times the rank of the
-            regression on the condition, or a group with no attribute left.
-        ValueError: what is decoded has another shape, or values that are not finite.
+            regression on the condition, or a group without an attribute that counts.
+        ValueError: decoded waveforms have another shape, or values that are not finite.
     """
     data = RoutingData.of(signals, condition, independent_signals, sampling_rate_hz)
     return route(
@@ -142,25 +143,26 @@ def route(
     repeats: int = 4,
     seed: int = 0,
 ) -> SwapRouting:
-    """`swap_routing_score` on waveforms that were looked at before: they do not change from epoch to epoch.
+    """Return `swap_routing_score` for waveforms that are already analysed, as they are the same in every epoch.
 
-    Args:
-        data: of the encoded waveforms [N, T] and their `condition`.
-
-    The other arguments, and what is raised, are those of `swap_routing_score`.
+    `data` is that of the encoded waveforms [N, T] and their `condition`. For the other arguments and the errors see
+    `swap_routing_score`.
     """
     latents = {"z_global": z_global, "z_local": z_local}
     if z_intermediate is not None:
         latents["z_intermediate"] = z_intermediate
     _check_rows(data.n_rows, latents | {"condition": condition})
     decoder = LatentDecoder(decode, tuple(latents.values()), condition, data.n_samples)
-    carried = data.read(decoder.reconstruct() if reconstructed is None else decoder.checked(reconstructed, data.n_rows))
+    own_waveforms = decoder.reconstruct() if reconstructed is None else decoder.checked(reconstructed, data.n_rows)
+    own_attributes = data.read(own_waveforms)
     swapped = np.concatenate(list(decoder.swaps(pairs, repeats, seed)), axis=-2)
     swapped_attributes = data.read(swapped)
     attributes = {}
-    for name in (name for name in data.variances if name not in data.left_out):
-        shares = level_shares(swapped_attributes[name], NEGLIGIBLE_EFFECT * data.variances[name])
-        fidelity = data.reference.fidelity(name, carried[name])
+    for name, variance in data.variances.items():
+        if name in data.left_out:
+            continue
+        shares = level_shares(swapped_attributes[name], NEGLIGIBLE_EFFECT * variance)
+        fidelity = data.reference.fidelity(name, own_attributes[name])
         attributes[name] = AttributeRouting(shares, fidelity, _weight(shares, fidelity), data.reliabilities[name])
     waveform = level_shares(swapped, NEGLIGIBLE_EFFECT * data.waveform_variance)
     return _score(attributes, data.left_out, waveform)
@@ -169,20 +171,22 @@ def route(
 def _check_rows(n_rows: int, arrays: Mapping[str, Any]) -> None:
     for where, array in arrays.items():
         if len(array) != n_rows:
-            raise UserError(f"{where}: there must be a row for each of the {n_rows} signals, but got {len(array)} rows")
+            raise UserError(f"{where}: must have a row for each of the {n_rows} signals, but got {len(array)} rows")
 
 
 def _weight(shares: LevelShares, fidelity: float) -> float:
-    """Full from a fidelity of 0.25; 0 where no latent moves the attribute, whatever chance lends to the fidelity."""
+    """Return 1 from a fidelity of 0.25; 0 if no latent changes the attribute, as its fidelity is then by chance."""
     return min(1.0, fidelity / FULL_WEIGHT_FIDELITY) if any(shares) else 0.0
 
 
 def _score(attributes: dict[str, AttributeRouting], left_out: Mapping[str, str], waveform: LevelShares) -> SwapRouting:
-    """The score of the attributes that count."""
+    """Combine the attributes that count."""
     coarse = [attributes[name] for name in COARSE if name in attributes]
     fine = [attributes[name] for name in FINE if name in attributes]
-    selectivity_coarse, selectivity_fine = _global_selectivity(coarse), 0.0 - _global_selectivity(fine)
-    guard_coarse, guard_fine = (float(np.mean([a.weight for a in group])) for group in (coarse, fine))
+    selectivity_coarse = _global_selectivity(coarse)
+    selectivity_fine = 0.0 - _global_selectivity(fine)
+    guard_coarse = _mean_weight(coarse)
+    guard_fine = _mean_weight(fine)
     signed = (selectivity_coarse + selectivity_fine) / 2 * float(np.sqrt(guard_coarse * guard_fine))
     return SwapRouting(
         signed=signed,
@@ -197,9 +201,13 @@ def _score(attributes: dict[str, AttributeRouting], left_out: Mapping[str, str],
     )
 
 
+def _mean_weight(group: list[AttributeRouting]) -> float:
+    return float(np.mean([attribute.weight for attribute in group]))
+
+
 def _global_selectivity(group: list[AttributeRouting]) -> float:
-    """Weighted mean of global minus local share; 0 where nothing weighs."""
-    total = sum(a.weight for a in group)
+    """Return the weighted mean of global minus local share; 0 if all weights are 0."""
+    total = sum(attribute.weight for attribute in group)
     if total == 0:
         return 0.0
     return sum(a.weight * (a.shares.global_share - a.shares.local_share) for a in group) / total

@@ -1,4 +1,4 @@
-"""Dependence among the codes themselves; needs no factors.
+"""Statistical dependence between the codes, for data without known factors.
 
 Shapes: N rows, D codes (latent dimensions).
 """
@@ -7,25 +7,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hcvae.errors import UserError
-from hcvae.metrics.checks import checked_codes
+from hcvae.metrics.checks import checked_table
 
 
 def gaussian_total_correlation(codes: ArrayLike) -> float:
-    """Total correlation in nats of a Gaussian with the codes' covariance: -0.5 ln det R, with R their correlations.
+    """Return the total correlation in nats of a Gaussian with the codes' correlations R, -0.5 ln det R.
 
-    0 for uncorrelated codes, infinite where one is a linear function of the others. A code that does not vary depends
-    on nothing and adds nothing. Computed from the singular values of the standardised codes, which keep twice the
-    digits of R's.
+    It is 0 for uncorrelated codes and infinite if one is a linear function of the others. Constant codes add nothing.
+    It is computed from the singular values of the standardised codes, which have twice as many digits as those of R.
 
     Args:
         codes: latent means, [N, D], with more rows than codes.
 
     Raises:
-        UserError: no more rows than codes (R is then singular whatever the codes are), or values that are not finite.
+        UserError: no more rows than codes (R is then singular for any codes), or values that are not finite.
 
     Source: Watanabe 1960, IBM J. Res. Dev. 4:66; Locatello et al. 2019, arXiv 1811.12359.
     """
-    table = checked_codes(codes)
+    table = checked_table("codes", codes)
     if len(table) <= table.shape[1]:
         raise UserError(f"codes: more rows than codes are needed, but got shape {table.shape}; give more rows")
     varying = table[:, np.ptp(table, axis=0) > 0]

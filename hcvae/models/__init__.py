@@ -1,4 +1,4 @@
-"""The networks: `HierarchicalCVAE`, the baseline `StandardCVAE`, and `build`, which makes one from a configuration."""
+"""The networks: `HierarchicalCVAE`, the baseline `StandardCVAE`, and `build`, which makes one of a `ModelConfig`."""
 
 import torch
 
@@ -11,57 +11,46 @@ from hcvae.models.cvae import HierarchicalCVAE
 __all__ = ["MAX_WEIGHTS", "HierarchicalCVAE", "Model", "StandardCVAE", "build", "outline"]
 
 MAX_WEIGHTS = 192 * 2**20
-"""Numbers in a model, 768 MiB, so that loading one takes less than 1 GB beside Python and PyTorch. The specification's
-has 10.6 million, one four times as wide, the widest there is, 159 million."""
+"""Largest number of weights in a model, 768 MiB: loading one takes less than 1 GB in addition to Python and PyTorch.
+The specification's model has 10.6 million, and the widest possible, four times as wide, 159 million."""
+
+STANDARD_FIELDS = (
+    "signal_length",
+    "static_dim",
+    "global_latent_dim",
+    "local_latent_dim",
+    "width",
+    "dropout",
+    "batch_norm",
+    "static_from_latents",
+)
+"""The fields of `ModelConfig` that apply to a standard model: it has no peak head, no FiLM and no early segment."""
 
 
 def build(config: ModelConfig) -> HierarchicalCVAE | StandardCVAE:
-    """The untrained network that `config` describes.
+    """Return the untrained network that `config` describes.
 
-    A standard model has no peak head, no FiLM and no early segment: `predict_peaks`, `peak_window_ms`, `use_film`
-    and `early_signal_ratio` do not concern it. Levels, attention and time segments `ModelConfig` refuses for it.
+    The fields of `ModelConfig` are the arguments of `HierarchicalCVAE`, and those in `STANDARD_FIELDS` the arguments of
+    `StandardCVAE`.
 
     Raises:
         UserError: `config.static_dim` is null, or a value is out of range.
     """
     if config.static_dim is None:
         raise UserError(
-            "model.static_dim: the network needs a number, but got null; resolve it first from the encoded columns"
+            "model.static_dim: must be a number to build a network, but got null; resolve it from the encoded columns"
         )
-    sizes = (config.signal_length, config.static_dim)
-    latents = {"global_latent_dim": config.global_latent_dim, "local_latent_dim": config.local_latent_dim}
-    if config.model_type == "standard":
-        return StandardCVAE(
-            *sizes,
-            **latents,
-            width=config.width,
-            dropout=config.dropout,
-            batch_norm=config.batch_norm,
-            static_from_latents=config.static_from_latents,
-        )
-    return HierarchicalCVAE(
-        *sizes,
-        **latents,
-        predict_peaks=config.predict_peaks,
-        use_film=config.use_film,
-        early_signal_ratio=config.early_signal_ratio,
-        width=config.width,
-        dropout=config.dropout,
-        batch_norm=config.batch_norm,
-        static_from_latents=config.static_from_latents,
-        intermediate_levels=config.intermediate_levels,
-        intermediate_latent_dim=config.intermediate_latent_dim,
-        attention=config.attention,
-        local_segments=config.local_segments,
-        peak_window_ms=config.peak_window_ms,
-    )
+    arguments = dict(config)
+    if arguments.pop("model_type") == "standard":
+        return StandardCVAE(**{name: arguments[name] for name in STANDARD_FIELDS})
+    return HierarchicalCVAE(**arguments)
 
 
 def outline(config: ModelConfig) -> HierarchicalCVAE | StandardCVAE:
-    """The network that `config` describes on PyTorch's meta device: its shapes, without memory.
+    """Return the network that `config` describes on PyTorch's meta device: its shapes, without memory.
 
     Raises:
-        UserError: as `build`, or it has more than `MAX_WEIGHTS` numbers.
+        UserError: as for `build`, or the network has more than `MAX_WEIGHTS` weights.
     """
     with torch.device("meta"):
         model = build(config)

@@ -1,6 +1,6 @@
 """Cross-attention between the features of two encoders.
 
-Legend: B batch, F features that read, O features that are read, K tokens, D dimensions of a token.
+Shapes: B batch, F features of the attending encoder, O features of the other, K tokens, D dimensions of a token.
 """
 
 import torch
@@ -12,14 +12,14 @@ TOKENS = 8
 TOKEN_DIM = 16
 HEADS = 4
 INITIAL_SCALE = 0.1
-"""Scale of the output weights: what is heard starts at about a tenth of a token's size, near the identity but not at
-it, where no gradient would reach the attention."""
+"""Scale of the output weights. The attended values start at about a tenth of a token's size: near the identity, but not
+at it, where no gradient would reach the attention."""
 
 
 class CrossAttention(nn.Module):
-    """Features that read another encoder's: both become tokens, and what attention makes of them is added.
+    """Adds to features what they attend to in the features of another encoder.
 
-    A linear map of all features makes each token. Vaswani et al. 2017, "Attention Is All You Need", NeurIPS.
+    Each token is a linear map of all features. Vaswani et al. 2017, "Attention Is All You Need", NeurIPS.
     """
 
     def __init__(self, features: int, other_features: int) -> None:
@@ -31,15 +31,15 @@ class CrossAttention(nn.Module):
         init_small(self.output, INITIAL_SCALE / (TOKENS * TOKEN_DIM) ** 0.5)
 
     def forward(self, features: Tensor, other: Tensor) -> Tensor:
-        """features [B, F] that have heard other [B, O]: [B, F]."""
+        """Return features [B, F] plus what they attend to in other [B, O], [B, F]."""
         query = self.query(features).unflatten(1, (TOKENS, TOKEN_DIM))  # [B, K, D]
         memory = self.memory(other).unflatten(1, (TOKENS, TOKEN_DIM))
-        heard, _ = self.attention(query, memory, memory, need_weights=False)
-        return torch.add(features, self.output(heard.flatten(1)))
+        attended, _ = self.attention(query, memory, memory, need_weights=False)
+        return torch.add(features, self.output(attended.flatten(1)))
 
 
 class FeatureExchange(nn.Module):
-    """Global and local features hear each other, both as they were before the exchange."""
+    """Cross-attention in both directions between global and local features, each reading the other's inputs."""
 
     def __init__(self, global_features: int, local_features: int) -> None:
         super().__init__()
@@ -47,5 +47,5 @@ class FeatureExchange(nn.Module):
         self.to_local = CrossAttention(local_features, global_features)
 
     def forward(self, global_features: Tensor, local_features: Tensor) -> tuple[Tensor, Tensor]:
-        """Global [B, F] and local features [B, O], each with what it has heard from the other."""
+        """Return global [B, F] and local features [B, O], each with what it attends to in the other."""
         return self.to_global(global_features, local_features), self.to_local(local_features, global_features)

@@ -1,6 +1,6 @@
-"""What a quantity is under a condition: the regression behind the priors and the residual noise.
+"""Regression of any quantities on the condition, for the priors and the residual noise.
 
-Legend: N rows, S static parameters, K centres, F features of the condition, Q quantities.
+Shapes: N rows, S static parameters, K centres, F features of the condition, Q quantities.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 N_CENTRES = 128
 REACH = 0.7
-"""Of a bump, in gaps between neighbouring centres."""
+"""Standard deviation of a bump, in gaps between neighbouring centres."""
 RIDGES = (0.1, 1.0, 10.0, 100.0, 1000.0)
-"""In rows: features that fewer rows speak for stay near 0. The first one is taken, unless held-out rows choose."""
+"""Penalties, in rows: the weights of features that fewer rows have stay near 0. The first is the default."""
 
 Rows = tuple[Tensor, Tensor]
 """Conditions [N, S] and quantities [N, Q]."""
@@ -23,7 +23,7 @@ class ConditionRegression(nn.Module):
 
     Args:
         static_dim: encoded static parameters.
-        quantities: what is predicted, Q.
+        quantities: number of quantities, Q.
     """
 
     centres: Tensor
@@ -37,33 +37,41 @@ class ConditionRegression(nn.Module):
         self.register_buffer("weight", torch.zeros(1 + static_dim + N_CENTRES, quantities))
 
     def forward(self, static_params: Tensor) -> Tensor:
-        """The quantities [N, Q] expected under the conditions [N, S]."""
+        """Return the expected quantities [N, Q] under the conditions [N, S]."""
         return self._features(static_params) @ self.weight
 
     @torch.no_grad()
     def fit(self, static_params: Tensor, values: Tensor, held_out: Rows | None = None) -> None:
-        """Learn the quantities [N, Q] of rows under the conditions [N, S].
+        """Fit the quantities [N, Q] of rows under the conditions [N, S].
 
-        A condition such as the age nearly names the subject, and a weak ridge then learns the subjects of these rows
-        by heart: rows of other subjects, `held_out`, choose the ridge that predicts them best.
+        A condition such as the age nearly identifies the subject, and with a weak ridge the regression memorises the
+        subjects of these rows. With `held_out`, rows of other subjects, the ridge that predicts them best is used.
         """
-        self.centres.copy_(_spread(static_params, N_CENTRES))
+        self.centres.copy_(_farthest_points(static_params, N_CENTRES))
         gaps = torch.cdist(self.centres, self.centres)
         gaps = gaps.masked_fill(gaps == 0, torch.inf).amin(dim=1)
-        if gaps.isfinite().any():  # none where all rows have one condition
+        if gaps.isfinite().any():  # none if all rows have one condition
             self.reach.copy_(REACH * gaps[gaps.isfinite()].median())
-        weights = self._weights(static_params, values, RIDGES[:1] if held_out is None else RIDGES)
-        if held_out is not None:
-            features, wanted = self._features(held_out[0]).double(), held_out[1].double()
-            weights.sort(key=lambda weight: (features @ weight - wanted).square().sum().item())
-        self.weight.copy_(weights[0])
+        if held_out is None:
+            (best,) = self._solutions(static_params, values, RIDGES[:1])
+        else:
+            best = self._best(self._solutions(static_params, values, RIDGES), held_out)
+        self.weight.copy_(best)
 
-    def _weights(self, static_params: Tensor, values: Tensor, ridges: Sequence[float]) -> list[Tensor]:
-        """The solution [F, Q] for each ridge; the intercept is free."""
+    def _best(self, weights: Sequence[Tensor], held_out: Rows) -> Tensor:
+        """Return the weights [F, Q] that predict the held-out rows best."""
+        static_params, values = held_out
+        features = self._features(static_params).double()
+        target = values.double()
+        return min(weights, key=lambda weight: (features @ weight - target).square().sum().item())
+
+    def _solutions(self, static_params: Tensor, values: Tensor, ridges: Sequence[float]) -> list[Tensor]:
+        """Return the weights [F, Q] for each ridge; the intercept is not penalised."""
         features = self._features(static_params).double()
         penalty = torch.eye(features.shape[1], dtype=torch.float64, device=features.device)
         penalty[0, 0] = 0
-        gram, moments = features.T @ features, features.T @ values.double()
+        gram = features.T @ features
+        moments = features.T @ values.double()
         return [torch.linalg.solve(gram + ridge * penalty, moments) for ridge in ridges]
 
     def _features(self, static_params: Tensor) -> Tensor:
@@ -71,8 +79,8 @@ class ConditionRegression(nn.Module):
         return torch.cat([torch.ones_like(static_params[:, :1]), static_params, bumps], dim=1)
 
 
-def _spread(points: Tensor, n: int) -> Tensor:
-    """`n` of the points [N, S], each the farthest from those before it (Gonzalez 1985); repeated if they run out."""
+def _farthest_points(points: Tensor, n: int) -> Tensor:
+    """Return `n` of the points [N, S], each the farthest from those before it (Gonzalez 1985), repeated if too few."""
     chosen = [points[0]]
     distance = torch.full_like(points[:, 0], torch.inf)
     while len(chosen) < n:

@@ -1,21 +1,23 @@
 """The hierarchical conditional VAE of the specification.
 
-Legend: B batch, T samples, S static parameters, G global, M intermediate and L local latent dimensions.
+Shapes: B batch, T samples, S static parameters, G global, M intermediate and L local latent dimensions.
 """
+
+from typing import Any
 
 from torch import Tensor
 
-from hcvae.models.base import Model
 from hcvae.models.decoder import HierarchicalDecoder
 from hcvae.models.encoder import HierarchicalEncoder
 from hcvae.models.layers import check_arguments, check_columns
+from hcvae.models.specification import SpecificationModel
 
 
-class HierarchicalCVAE(Model):
-    """Two encoders, and a decoder that z_global steers by FiLM while z_local and the condition enter as its input.
+class HierarchicalCVAE(SpecificationModel):
+    """Two encoders, and a decoder of z_local and the condition that z_global steers by FiLM.
 
     10,524,501 parameters with the specification's arguments (200 samples, 7 static parameters, latents of 32 and 32).
-    Three of the specification's future enhancements are options, to be combined freely: intermediate levels, attention
+    Three of the specification's future enhancements are options that combine freely: intermediate levels, attention
     between the encoders, and local latents of time segments.
 
     Args:
@@ -31,12 +33,12 @@ class HierarchicalCVAE(Model):
         batch_norm: batch normalisation of the hidden layers.
         static_from_latents: adds a head that predicts the static parameters from the latents alone.
         intermediate_levels: latent levels between the global and the local one, 0 to 2. Each has an encoder, and steers
-            layers of the decoder after z_global's.
-        intermediate_latent_dim: dimensions of each of these levels; M is those of all together.
-        attention: the last hidden features of the two encoders hear each other by cross-attention.
-        peak_window_ms: time of the last sample, before which all latencies lie in the order of the waves; None: any
-            latency may be predicted.
-        local_segments: time segments with a part of z_local each; that part changes no sample outside its segment.
+            later layers of the decoder than z_global.
+        intermediate_latent_dim: dimensions of each level; M is their sum.
+        attention: cross-attention between the last hidden features of the two encoders.
+        peak_window_ms: time of the last sample: predicted latencies lie before it, in the order of the waves; None:
+            they are unconstrained.
+        local_segments: time segments, each with a part of z_local that changes no sample outside the segment.
 
     Raises:
         UserError: an argument is out of range.
@@ -63,35 +65,27 @@ class HierarchicalCVAE(Model):
         peak_window_ms: float | None = None,
     ) -> None:
         check_arguments(intermediate_levels=intermediate_levels, intermediate_latent_dim=intermediate_latent_dim)
-        between = {"intermediate": intermediate_levels * intermediate_latent_dim} if intermediate_levels else {}
-        super().__init__(signal_length, static_dim, {"global": global_latent_dim, **between, "local": local_latent_dim})
-        self.encoder = HierarchicalEncoder(
-            signal_length,
-            static_dim,
-            global_latent_dim,
-            local_latent_dim,
-            early_signal_ratio,
-            width=width,
-            dropout=dropout,
-            batch_norm=batch_norm,
-            intermediate_levels=intermediate_levels,
-            intermediate_latent_dim=intermediate_latent_dim,
-            attention=attention,
-        )
+        latent_dims = {"global": global_latent_dim}
+        if intermediate_levels:
+            latent_dims["intermediate"] = intermediate_levels * intermediate_latent_dim
+        latent_dims["local"] = local_latent_dim
+        super().__init__(signal_length, static_dim, latent_dims)
+        sizes = (signal_length, static_dim, global_latent_dim, local_latent_dim)
+        shared: dict[str, Any] = {
+            "width": width,
+            "batch_norm": batch_norm,
+            "intermediate_levels": intermediate_levels,
+            "intermediate_latent_dim": intermediate_latent_dim,
+        }
+        self.encoder = HierarchicalEncoder(*sizes, early_signal_ratio, dropout=dropout, attention=attention, **shared)
         self.decoder = HierarchicalDecoder(
-            signal_length,
-            static_dim,
-            global_latent_dim,
-            local_latent_dim,
+            *sizes,
             predict_peaks,
             use_film,
-            width=width,
-            batch_norm=batch_norm,
             static_from_latents=static_from_latents,
-            intermediate_levels=intermediate_levels,
-            intermediate_latent_dim=intermediate_latent_dim,
             local_segments=local_segments,
             peak_window_ms=peak_window_ms,
+            **shared,
         )
 
     def encode(self, signals: Tensor, static_params: Tensor) -> dict[str, Tensor]:

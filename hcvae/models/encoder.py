@@ -1,22 +1,24 @@
 """Encoders: from waveform and static parameters to the latent distributions.
 
-Legend: B batch, T samples, E samples of the early segment, S static parameters, F features of the last hidden layer,
+Shapes: B batch, T samples, E samples of the early segment, S static parameters, F features of the last hidden layer,
 G global, M intermediate (all levels together) and L local latent dimensions.
 """
+
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from hcvae.errors import UserError
 from hcvae.models.attention import FeatureExchange
-from hcvae.models.layers import GaussianHead, check_arguments, encoder_layers, scaled
+from hcvae.models.layers import GaussianHead, check_arguments, encoder_layers, scaled, scaled_widths
 
 GLOBAL_HIDDEN = (640, 320, 192, 64)
 LOCAL_HIDDEN = (704, 448, 192, 128)
 
 
 class GlobalEncoder(nn.Module):
-    """Coarse features: [signal, static] to the distribution of z_global.
+    """Encoder of [signal, static] to the distribution of z_global, the coarse features.
 
     Raises:
         UserError: a dimension below 1, or a width or dropout out of range.
@@ -40,23 +42,23 @@ class GlobalEncoder(nn.Module):
             width=width,
             dropout=dropout,
         )
-        hidden = [scaled(features, width) for features in GLOBAL_HIDDEN]
+        hidden = scaled_widths(GLOBAL_HIDDEN, width)
         self.global_layers = encoder_layers(signal_length + static_dim, hidden, dropout, batch_norm)
         self.head = GaussianHead(hidden[-1], global_latent_dim)
 
     def features(self, signals: Tensor, static_params: Tensor) -> Tensor:
-        """signals [B, T] and static_params [B, S] to [B, F], what the head sees."""
+        """Return the inputs of the head [B, F] for signals [B, T] and static_params [B, S]."""
         features: Tensor = self.global_layers(torch.cat([signals, static_params], dim=1))
         return features
 
     def forward(self, signals: Tensor, static_params: Tensor) -> tuple[Tensor, Tensor]:
-        """signals [B, T] and static_params [B, S] to (mu [B, G], logvar [B, G])."""
+        """Return (mu [B, G], logvar [B, G]) for signals [B, T] and static_params [B, S]."""
         mu, logvar = self.head(self.features(signals, static_params))
         return mu, logvar
 
 
 class LocalEncoder(nn.Module):
-    """Fine features: [signal, early segment, static] to the distribution of z_local.
+    """Encoder of [signal, early segment, static] to the distribution of z_local, the fine features.
 
     Raises:
         UserError: a dimension below 1, an early segment without a sample, or a width or dropout out of range.
@@ -82,27 +84,27 @@ class LocalEncoder(nn.Module):
             dropout=dropout,
         )
         self.early_signal_length = early_length(signal_length, early_signal_ratio)
-        hidden = [scaled(features, width) for features in LOCAL_HIDDEN]
+        hidden = scaled_widths(LOCAL_HIDDEN, width)
         inputs = signal_length + self.early_signal_length + static_dim
         self.local_layers = encoder_layers(inputs, hidden, dropout, batch_norm)
         self.head = GaussianHead(hidden[-1], local_latent_dim)
 
     def features(self, signals: Tensor, static_params: Tensor) -> Tensor:
-        """signals [B, T] and static_params [B, S] to [B, F], what the head sees."""
+        """Return the inputs of the head [B, F] for signals [B, T] and static_params [B, S]."""
         early = signals[:, : self.early_signal_length]  # [B, E]
         features: Tensor = self.local_layers(torch.cat([signals, early, static_params], dim=1))
         return features
 
     def forward(self, signals: Tensor, static_params: Tensor) -> tuple[Tensor, Tensor]:
-        """signals [B, T] and static_params [B, S] to (mu [B, L], logvar [B, L])."""
+        """Return (mu [B, L], logvar [B, L]) for signals [B, T] and static_params [B, S]."""
         mu, logvar = self.head(self.features(signals, static_params))
         return mu, logvar
 
 
 class HierarchicalEncoder(nn.Module):
-    """The global and the local encoder side by side, and one like the global encoder for each intermediate level.
+    """A global encoder, a local encoder, and an encoder like the global one for each intermediate level.
 
-    With `attention`, the global and the local encoder hear each other's features before their Gaussian heads.
+    With `attention`, the global and the local encoder attend to each other's features before their Gaussian heads.
 
     Raises:
         UserError: as the encoders, or more than 2 intermediate levels.
@@ -125,9 +127,10 @@ class HierarchicalEncoder(nn.Module):
     ) -> None:
         super().__init__()
         check_arguments(intermediate_levels=intermediate_levels, intermediate_latent_dim=intermediate_latent_dim)
-        self.global_encoder = GlobalEncoder(
-            signal_length, static_dim, global_latent_dim, width=width, dropout=dropout, batch_norm=batch_norm
+        coarse_encoder = partial(
+            GlobalEncoder, signal_length, static_dim, width=width, dropout=dropout, batch_norm=batch_norm
         )
+        self.global_encoder = coarse_encoder(global_latent_dim)
         self.local_encoder = LocalEncoder(
             signal_length,
             static_dim,
@@ -138,19 +141,16 @@ class HierarchicalEncoder(nn.Module):
             batch_norm=batch_norm,
         )
         self.intermediate_encoders = nn.ModuleList(
-            GlobalEncoder(
-                signal_length, static_dim, intermediate_latent_dim, width=width, dropout=dropout, batch_norm=batch_norm
-            )
-            for _ in range(intermediate_levels)
+            coarse_encoder(intermediate_latent_dim) for _ in range(intermediate_levels)
         )
-        self.exchange = (
-            FeatureExchange(scaled(GLOBAL_HIDDEN[-1], width), scaled(LOCAL_HIDDEN[-1], width)) if attention else None
-        )
+        self.exchange: FeatureExchange | None = None
+        if attention:
+            self.exchange = FeatureExchange(scaled(GLOBAL_HIDDEN[-1], width), scaled(LOCAL_HIDDEN[-1], width))
 
     def forward(self, signals: Tensor, static_params: Tensor) -> dict[str, Tensor]:
-        """signals [B, T] and static_params [B, S] to mu_global, logvar_global [B, G], mu_local, logvar_local [B, L].
+        """Return mu_global, logvar_global [B, G], mu_local, logvar_local [B, L] for [B, T] signals and [B, S] static.
 
-        Where there are levels, mu_intermediate and logvar_intermediate [B, M] stand between them, coarsest level first.
+        With levels, mu_intermediate and logvar_intermediate [B, M] come between them, coarsest level first.
         """
         global_features = self.global_encoder.features(signals, static_params)
         local_features = self.local_encoder.features(signals, static_params)
@@ -159,17 +159,18 @@ class HierarchicalEncoder(nn.Module):
         levels = [encoder(signals, static_params) for encoder in self.intermediate_encoders]
         blocks = {"global": self.global_encoder.head(global_features)}
         if levels:
-            blocks["intermediate"] = tuple(torch.cat(parts, dim=1) for parts in zip(*levels, strict=True))
+            mus, logvars = zip(*levels, strict=True)
+            blocks["intermediate"] = (torch.cat(mus, dim=1), torch.cat(logvars, dim=1))
         blocks["local"] = self.local_encoder.head(local_features)
-        return {
-            f"{name}_{block}": value
-            for block, distribution in blocks.items()
-            for name, value in zip(("mu", "logvar"), distribution, strict=True)
-        }
+        outputs = {}
+        for block, (mu, logvar) in blocks.items():
+            outputs[f"mu_{block}"] = mu
+            outputs[f"logvar_{block}"] = logvar
+        return outputs
 
 
 def early_length(signal_length: int, early_signal_ratio: float) -> int:
-    """Samples of the early segment.
+    """Return the number of samples in the early segment.
 
     Raises:
         UserError: the ratio is outside (0, 1], or the segment would be empty.

@@ -1,6 +1,6 @@
-"""Peaks that a waveform can have: latencies inside it, waves in their order.
+"""The outputs of a peak head as possible peaks: latencies inside the waveform, waves in their order.
 
-Legend: B batch.
+Shapes: B batch.
 """
 
 import torch
@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 MIN_INTERVAL = 1e-3
-"""Share of the window that each interval keeps at least: neighbours stay apart in float32, and gradients finite."""
+"""Smallest share of the window for an interval: neighbours stay apart in float32, and gradients stay finite."""
 TYPICAL_SHARES = (0.17, 0.22, 0.20, 0.41)
-"""Of a window of 10 ms after a loud click: wave I at 1.7, III at 3.9 and V at 5.9 ms."""
+"""Shares of the four intervals in a window of 10 ms after a loud click: waves I, III and V at 1.7, 3.9 and 5.9 ms."""
 
 
 def start_at_typical_latencies(output: nn.Linear) -> None:
-    """Set the biases of the three logits, so that an untrained head predicts the typical shares of the window."""
+    """Set the biases of the three logits so that an untrained head predicts the typical shares of the window."""
     if not output.bias.is_meta:
         shares = torch.tensor(TYPICAL_SHARES)
         with torch.no_grad():
@@ -22,11 +22,11 @@ def start_at_typical_latencies(output: nn.Linear) -> None:
 
 
 def ordered_peaks(outputs: Tensor, window_ms: float) -> Tensor:
-    """Any outputs [B, 6] of a network to latencies of waves I, III, V in ms, then their amplitudes in uV, [B, 6].
+    """Return the latencies of waves I, III, V in ms, then their amplitudes in uV, [B, 6], for any outputs [B, 6].
 
-    A softmax shares the window out among four intervals: from its start to wave I, to III, to V, and to its end. Three
-    logits do: the last interval's is 0. So 0 < I < III < V < `window_ms`, whatever the weights are, and outputs of 0
-    are quarters of the window. Amplitudes are as they come.
+    A softmax divides the window into four intervals: from its start to wave I, to III, to V, and to its end. Three
+    logits suffice, as that of the last interval is 0. So 0 < I < III < V < `window_ms` for all weights, and outputs of
+    0 give quarters of the window. Amplitudes are returned unchanged.
     """
     logits, amplitudes = outputs.split(3, dim=1)
     shares = torch.softmax(F.pad(logits, (0, 1)), dim=1)  # [B, 4]

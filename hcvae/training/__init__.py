@@ -1,4 +1,4 @@
-"""Training: `fit` trains a model, `train_bundle` also leaves it as a bundle."""
+"""Training: `fit` trains a model, `train_bundle` also writes it as a bundle."""
 
 from hcvae.training.epoch import TrainingDiverged
 from hcvae.training.loop import FitResult, Report, fit, take_over

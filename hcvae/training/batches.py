@@ -1,7 +1,6 @@
-"""Order, batches and random draws of an epoch, each keyed by (seed, epoch, step) and by nothing else.
+"""Order, batches and random numbers of an epoch, which depend on (seed, epoch, step) alone.
 
-An interrupted training can therefore repeat an epoch exactly, and a row gets the same latent noise whichever
-worker holds it.
+An interrupted training can therefore repeat an epoch exactly, and a row gets the same latent noise on any worker.
 """
 
 from collections.abc import Iterator
@@ -21,17 +20,17 @@ class RngStream(IntEnum):
 
 
 def keyed_seed(stream: RngStream, *key: int) -> int:
-    """A 63-bit seed of its own for each stream and key."""
+    """Return a 63-bit seed, different for each stream and key."""
     return int(np.random.SeedSequence((stream, *key)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def epoch_batches(n_rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[torch.Tensor]:
-    """Shuffled row numbers, in batches of nearly equal size, so that none is left with a single row."""
+    """Return shuffled row numbers in batches of nearly equal size, so that no batch has a single row."""
     order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(keyed_seed(RngStream.ORDER, seed, epoch)))
     return iter(torch.tensor_split(order, -(-n_rows // batch_size)))
 
 
 def latent_noise(n_rows: int, dim: int, seed: int, epoch: int, step: int) -> torch.Tensor:
-    """Standard-normal draws [n_rows, dim] for the whole batch of all workers; each takes its own rows."""
+    """Return standard-normal noise [n_rows, dim] for the batch of all workers; each takes its own rows."""
     generator = torch.Generator().manual_seed(keyed_seed(RngStream.NOISE, seed, epoch, step))
     return torch.randn(n_rows, dim, generator=generator)

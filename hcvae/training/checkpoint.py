@@ -2,8 +2,8 @@
 
     <folder>/epoch-0007/   model.safetensors  optimizer.safetensors  best.safetensors  state.json
 
-A checkpoint is written under a temporary name and renamed, and older ones are removed only after that, so the
-newest is whole at any moment. Somebody may delete any of it meanwhile.
+A checkpoint is written under a temporary name and renamed, and older ones are removed only after that, so the newest
+is complete at any moment. Another process may delete any of it meanwhile.
 """
 
 import json
@@ -22,42 +22,44 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from hcvae.atomic import atomic_folder
 from hcvae.config import Config, Precision
-from hcvae.data.atomic import folder_written_whole
 from hcvae.retrying import retry
 from hcvae.storage import StoragePath
 
 Tensors = dict[str, torch.Tensor]
+EpochMetrics = dict[str, float]
+"""The metrics of an epoch by name, as they are reported and kept."""
 CHECKPOINT = re.compile(r"epoch-\d{4}")
 TENSORS = ("model.safetensors", "optimizer.safetensors", "best.safetensors")
-LOOKS = 3
-"""How often a newest checkpoint is looked for that is replaced by a newer one meanwhile."""
+ATTEMPTS = 3
+"""Attempts to copy a newest checkpoint that a newer one replaces meanwhile."""
 
 logger = logging.getLogger("hcvae.training")
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a training has come to, besides its tensors."""
+    """The progress of a training, besides its tensors."""
 
     identity: dict[str, Any]
-    """Configuration and data fingerprint; a training goes on only where they are the same."""
+    """Configuration and data fingerprint; only a training with the same ones continues."""
     epoch: int = 0
     """Epochs finished."""
     best_epoch: int | None = None
     """Epoch, from 1, with the lowest validation loss of the last phase."""
     finished: bool = False
     """Whether the training has ended."""
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[EpochMetrics] = field(default_factory=list)
     """The metrics of each finished epoch."""
     precisions: list[Precision] = field(default_factory=list)
-    """In which it was trained, one after another; the last one is in use."""
+    """The precisions that were used, in order; the last one is in use."""
 
 
 def save_checkpoint(
     folder: Path, state: TrainingState, model: torch.nn.Module, optimizer: torch.optim.Optimizer, best: Tensors
 ) -> Path:
-    """Write the checkpoint of `state.epoch`, then drop older ones; its folder. `best` are the best epoch's weights.
+    """Write the checkpoint of `state.epoch` with the `best` epoch's weights, remove older ones, and return its folder.
 
     Raises:
         StorageError: it cannot be written for a long time.
@@ -65,7 +67,7 @@ def save_checkpoint(
     target = folder / f"epoch-{state.epoch:04d}"
 
     def write() -> None:
-        with folder_written_whole(target) as temporary:
+        with atomic_folder(target) as temporary:
             save_file(model.state_dict(), temporary / "model.safetensors")
             save_file(_optimizer_tensors(optimizer), temporary / "optimizer.safetensors")
             save_file(best, temporary / "best.safetensors")
@@ -74,7 +76,7 @@ def save_checkpoint(
     retry(write, f"cannot write {target}")
     for other in folder.glob("*"):
         if other != target:
-            with suppress(FileNotFoundError):  # somebody else has removed it
+            with suppress(FileNotFoundError):  # another process has removed it
                 StoragePath.of(other).remove()
     return target
 
@@ -82,7 +84,9 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, Any]
 ) -> tuple[TrainingState, Tensors]:
-    """Load the newest checkpoint into `model` and `optimizer`; the beginning of a training where there is none.
+    """Load the newest checkpoint into `model` and `optimizer`; return its state and the best epoch's weights.
+
+    Without a checkpoint, the state is that of a new training.
 
     Raises:
         ValueError: the checkpoint's training has another identity.
@@ -95,45 +99,46 @@ def load_checkpoint(
         raise ValueError(f"{newest}: holds a training of another configuration or of other data")
     device = str(next(model.parameters()).device)
     model.load_state_dict(load_file(newest / "model.safetensors", device))
-    layout = optimizer.state_dict()
-    slots: dict[int, Tensors] = {}
-    for name, tensor in load_file(newest / "optimizer.safetensors", device).items():
-        index, key = name.split(".")
-        slots.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict(layout | {"state": slots})
+    _load_optimizer(optimizer, load_file(newest / "optimizer.safetensors", device))
     return state, load_file(newest / "best.safetensors", device)
 
 
 def copy_newest(folders: Iterable[StoragePath], target: Path, identity: dict[str, Any]) -> Path | None:
-    """Copy the newest checkpoint of a training from one of `folders` to `target`; its copy, or None.
+    """Copy the newest checkpoint of a training from one of `folders` to `target`; return its copy, or None.
 
-    The training may still be running there. Checkpoints of another identity, and damaged ones, are left alone.
+    The training may still be running there. Checkpoints of another identity, and damaged ones, are skipped.
     """
     folders = list(folders)
-    for _ in range(LOOKS):
-        names = [(name, folder / name) for folder in folders for name in folder.names() if CHECKPOINT.fullmatch(name)]
-        for name, checkpoint in sorted(names, key=itemgetter(0), reverse=True):
+    for _ in range(ATTEMPTS):
+        for name, checkpoint in _newest_first(folders):
             try:
                 if _is_same(_state_in((checkpoint / "state.json").read_text()), identity):
                     _fetch(checkpoint, target / name)
                     return target / name
             except FileNotFoundError:
-                continue  # not whole, or a newer one has replaced it
+                continue  # incomplete, or a newer one has replaced it
             except (KeyError, TypeError, ValueError, SafetensorError) as error:
-                logger.warning("%s is damaged, and left out: %s", checkpoint, error)
+                logger.warning("%s is damaged and is skipped: %s", checkpoint, error)
     return None
+
+
+def _newest_first(folders: Iterable[StoragePath]) -> list[tuple[str, StoragePath]]:
+    checkpoints = []
+    for folder in folders:
+        checkpoints += [(name, folder / name) for name in folder.listdir() if CHECKPOINT.fullmatch(name)]
+    return sorted(checkpoints, key=itemgetter(0), reverse=True)
 
 
 def _state_in(text: str) -> TrainingState:
     state = TrainingState(**json.loads(text))
     if state.precisions or "training" not in state.identity["config"]:
         return state
-    # Written before there was the precision `auto`: the configuration has the one that was used.
+    # Written before the precision `auto` existed: the configuration has the one that was used.
     return replace(state, precisions=[state.identity["config"]["training"]["precision"]])
 
 
 def _is_same(state: TrainingState, identity: dict[str, Any]) -> bool:
-    """Whether a checkpoint's training is that of `identity`, which may leave the precision to it.
+    """Return whether a checkpoint belongs to the training `identity`, whose precision may be `auto`.
 
     Options that the checkpoint's hcvae did not have yet count as left at their defaults. The fingerprint identifies the
     data, wherever the tables are.
@@ -141,17 +146,14 @@ def _is_same(state: TrainingState, identity: dict[str, Any]) -> bool:
     try:
         found, wanted = (Config.model_validate(one["config"]) for one in (state.identity, identity))
     except ValidationError:
-        return False  # it was trained with an option that there is no longer
+        return False  # it was trained with an option that no longer exists
     precision = wanted.training.precision
-    same = found.model_copy(
-        update={
-            "training": found.training.model_copy(update={"precision": precision}),
-            "data": found.data.model_copy(update={"tables": wanted.data.tables}),
-        }
-    )
-    return (
-        same == wanted and state.identity["data"] == identity["data"] and precision in ("auto", *state.precisions[-1:])
-    )
+    if precision not in ("auto", *state.precisions[-1:]):
+        return False
+    training = found.training.model_copy(update={"precision": precision})
+    data = found.data.model_copy(update={"tables": wanted.data.tables})
+    same_config = found.model_copy(update={"training": training, "data": data}) == wanted
+    return same_config and state.identity["data"] == identity["data"]
 
 
 def _fetch(checkpoint: StoragePath, target: Path) -> None:
@@ -159,12 +161,25 @@ def _fetch(checkpoint: StoragePath, target: Path) -> None:
     try:
         for name in TENSORS:
             with safe_open(target / name, framework="pt"):
-                pass  # its header and its length fit together
+                pass  # its header matches its length
     except (FileNotFoundError, SafetensorError):
         shutil.rmtree(target)
         raise
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+    """Return the optimiser's state as tensors named by parameter number and slot, such as `3.exp_avg`."""
     slots = optimizer.state_dict()["state"]
-    return {f"{index}.{key}": tensor for index, slot in slots.items() for key, tensor in slot.items()}
+    tensors = {}
+    for index, slot in slots.items():
+        for key, tensor in slot.items():
+            tensors[f"{index}.{key}"] = tensor
+    return tensors
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    slots: dict[int, Tensors] = {}
+    for name, tensor in tensors.items():
+        index, key = name.split(".")
+        slots.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": slots})

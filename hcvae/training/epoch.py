@@ -1,6 +1,6 @@
 """One epoch of training steps.
 
-Legend: B rows of a batch over all workers, G global and L local latent dimensions.
+Shapes: B rows of a batch over all workers, G global and L local latent dimensions.
 """
 
 import math
@@ -41,7 +41,7 @@ class EpochTrainer:
         n_data = None if stream is None else len(stream)
         self.module = TrainingStep(config, model, data, sampling_rate_hz, n_data).to(data.signals.device)
         replica = DistributedDataParallel(self.module) if workers.size > 1 else self.module
-        # The batches of an epoch have two sizes at most: a graph for each.
+        # An epoch has batches of at most two sizes, and each size is compiled to a graph of its own.
         compiled = self.config.compile
         self.replica = torch.compile(replica, mode="reduce-overhead", dynamic=False) if compiled else replica
         self.data = data
@@ -61,47 +61,42 @@ class EpochTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         torch.manual_seed(keyed_seed(RngStream.DROPOUT, self.config.seed, epoch, self.workers.rank))
-        # Numbers would be compiled in, and each epoch of the warm-up compiled anew.
+        # As plain numbers the weights would be constants of the compiled graph, compiled again in each warm-up epoch.
         device = self.data.signals.device
         tensors = {name: torch.full((), weight, device=device) for name, weight in weights.items()}
-        sums: torch.Tensor | float = 0.0  # not a list: its tensors, kept for 20,000 steps, would fill the memory
+        losses = _RunningMean()
         for step, batch in enumerate(self.batches(epoch)):
-            terms = self.step(*batch, epoch, step, tensors)
-            sums = sums + torch.stack(list(terms.values())).double()
-        sums = self.workers.sum(torch.as_tensor(sums)) / (step + 1) / self.workers.size
-        means = dict(zip(terms, sums.tolist(), strict=True))
+            losses.add(self.step(*batch, epoch, step, tensors))
+        means = losses.over(self.workers)
         means["train_total_kl"] = sum(means[f"train_{block}_kl"] for block in self.module.model.latent_dims)
-        if not all(math.isfinite(value) for value in means.values()):
-            values = ", ".join(f"{name.removeprefix('train_')} {value:.4g}" for name, value in means.items())
-            raise TrainingDiverged(
-                f"training diverged in epoch {epoch + 1}: {values}; lower training.learning_rate "
-                f"({self.config.learning_rate:g}) or the KL weights, or set training.gradient_clip_norm"
-            )
+        self._require_finite(means, epoch)
         return means
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        """The batches of an epoch, from memory or from the stream."""
-        size, seed, workers = self.config.batch_size, self.config.seed, self.workers
+        """Yield the batches of an epoch, from memory or from the stream."""
+        size = self.config.batch_size
+        seed = self.config.seed
+        device = self.data.signals.device
         if self.stream is not None:
-            return streamed_batches(self.stream, size, seed, epoch, workers, self.data.signals.device)
-        return (
-            (len(rows), self.data.take(on_device(rows[workers.own], self.data.signals.device)))
-            for rows in epoch_batches(len(self.data), size, seed, epoch)
-        )
+            yield from streamed_batches(self.stream, size, seed, epoch, self.workers, device)
+            return
+        for rows in epoch_batches(len(self.data), size, seed, epoch):
+            yield Batch(len(rows), self.data.take(on_device(rows[self.workers.own], device)))
 
     def step(
         self, n_rows: int, batch: PartTensors, epoch: int, step: int, weights: Mapping[str, Number]
     ) -> dict[str, torch.Tensor]:
-        """One optimiser step on a batch of `n_rows` rows of all workers, this one's being `batch`.
+        """Take one optimiser step on a batch of `n_rows` rows over all workers, of which this one holds `batch`.
 
-        Returns its losses without waiting for them.
+        Returns its losses without waiting for the device.
         """
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.backward(n_rows, batch, epoch, step, weights)
         gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        if (limit := self.config.gradient_clip_norm) is not None:
-            # As clip_grad_norm_, but the fused optimiser divides: one pass over the gradients less.
+        limit = self.config.gradient_clip_norm
+        if limit is not None:
+            # As clip_grad_norm_, but the fused optimiser divides, which saves a pass over the gradients.
             self.optimizer.grad_scale = ((norm + 1e-6) / limit).clamp(min=1)  # type: ignore[attr-defined]
         terms["train_gradient_norm"] = norm
         self.optimizer.step()
@@ -110,7 +105,7 @@ class EpochTrainer:
     def backward(
         self, n_rows: int, batch: PartTensors, epoch: int, step: int, weights: Mapping[str, Number]
     ) -> dict[str, torch.Tensor]:
-        """Add the gradient of the mean loss over the batch of `n_rows` rows of all workers to the parameters.
+        """Add to the parameters the gradient of the mean loss over the batch of `n_rows` rows of all workers.
 
         Each worker has every `size`-th row, with the latent noise of that row; sums are divided by the counts of
         the whole batch, so that the gradient does not depend on the number of workers.
@@ -125,3 +120,32 @@ class EpochTrainer:
         )
         total.backward()
         return {"train_loss": total.detach()} | {f"train_{name}": term.detach() for name, term in components.items()}
+
+    def _require_finite(self, means: Mapping[str, float], epoch: int) -> None:
+        if all(math.isfinite(value) for value in means.values()):
+            return
+        values = ", ".join(f"{name.removeprefix('train_')} {value:.4g}" for name, value in means.items())
+        raise TrainingDiverged(
+            f"training diverged in epoch {epoch + 1}: {values}; lower training.learning_rate "
+            f"({self.config.learning_rate:g}) or the KL weights, or set training.gradient_clip_norm"
+        )
+
+
+class _RunningMean:
+    """The mean losses of the steps so far, summed on the device, which `add` does not wait for."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._sums: torch.Tensor | float = 0.0  # one tensor: those of 20,000 steps in a list would fill the memory
+        self._steps = 0
+
+    def add(self, losses: Mapping[str, torch.Tensor]) -> None:
+        """Add the losses of a step."""
+        self._names = list(losses)
+        self._sums = self._sums + torch.stack(list(losses.values())).double()
+        self._steps += 1
+
+    def over(self, workers: Workers) -> dict[str, float]:
+        """Return the means over all steps and workers."""
+        means = workers.sum(torch.as_tensor(self._sums)) / self._steps / workers.size
+        return dict(zip(self._names, means.tolist(), strict=True))

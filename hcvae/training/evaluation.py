@@ -1,9 +1,10 @@
-"""Both search objectives and their companions, on one part of the split.
+"""The metrics of a model on one part of the split, both search objectives included.
 
-Legend: N waveforms, T samples, S static parameters, G global and L local latent dimensions.
+Shapes: N waveforms, T samples, S static parameters, G global and L local latent dimensions.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -27,106 +28,132 @@ from hcvae.training.tensors import PartTensors
 ROWS_AT_ONCE = 4096
 
 
-@torch.no_grad()
-def evaluate(
-    model: Model,
-    part: Part,
-    tensors: PartTensors,
-    preprocessing: Preprocessing,
-    objective: Objective,
-    routing: RoutingData | None,
-    bf16: bool = False,
-) -> dict[str, float]:
-    """Measure `model` on `part` from posterior means, in eval mode, with `bf16` its networks under autocast.
+@dataclass(frozen=True)
+class EvaluationPart:
+    """A part of the split with all that its evaluation needs and no epoch changes."""
 
-    `routing` is the result of `hcvae.training.readiness.routing_data` for `part`; with None, disentanglement and the
-    metrics that belong to it are left out.
+    part: Part
+    tensors: PartTensors
+    """The same rows on the device of the model."""
+    preprocessing: Preprocessing
+    routing: RoutingData | None = None
+    """From `hcvae.readiness.routing_data`; None leaves out disentanglement and the metrics beside it."""
+
+    @classmethod
+    def of(
+        cls, part: Part, device: torch.device, preprocessing: Preprocessing, routing: RoutingData | None = None
+    ) -> "EvaluationPart":
+        """Put the rows of `part` on `device`."""
+        return cls(part, PartTensors.of(part, device), preprocessing, routing)
+
+    def in_uv(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Convert normalised waveforms [N, T] of these rows to uV."""
+        return self.preprocessing.signal.denormalize(signals, self.part.group)
+
+
+@torch.no_grad()
+def evaluate(model: Model, rows: EvaluationPart, objective: Objective, bf16: bool = False) -> dict[str, float]:
+    """Measure `model` on `rows` from posterior means, in eval mode; `bf16` runs its networks under autocast.
 
     Returns `reconstruction_nmse` and `disentanglement` (the search's objectives), `validation_loss` (of
-    `objective`, with the weights of the last phase, without what exchanged latents or draws add), `r2`, `correlation`,
-    `film_effect` (the share of z_global in what exchanged latents do to the decoded waveform); for each latent block
-    its KL divergence in nats per waveform, the beta that the weight amounts to, the variance of the means and the
-    active units; `cross_average_nmse` and per-wave peak errors where the part has independent averages and labels;
-    `peak_placement` of the reconstructions.
+    `objective`, with the weights of the last phase, without the terms of exchanged latents and of draws), `r2`,
+    `correlation`, `film_effect` (the share of z_global in the effect of exchanged latents on the decoded waveform);
+    for each latent block its KL divergence in nats per waveform, the beta equivalent to its weight, the variance of
+    the means and the active units; `cross_average_nmse` and per-wave peak errors where the part has independent
+    averages and labels; `peak_placement` of the reconstructions.
 
     Raises:
-        UserError: the waveforms of the part do not differ.
+        UserError: all waveforms of the part are the same.
     """
-    was_training = model.training
-    model.eval()
-    device = tensors.signals.device
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        output = _reconstruct(model, tensors)
-    total, components = objective(output, tensors)
-    arrays = {key: value.float().cpu().numpy() for key, value in output.items()}
-
-    def decode(z_global: Tensor, z_local: Tensor, static: Tensor, *z_intermediate: Tensor) -> Tensor:
-        inputs = (tensor.to(device) for tensor in (z_global, z_local, static, *z_intermediate))
+    device = rows.tensors.signals.device
+    with evaluating(model):
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            return model.decode(*inputs)["recon_signal"].float().cpu()
-
-    routed = {} if routing is None else _routed(decode, output, tensors, routing)
-    model.train(was_training)
-
-    signal_uv = preprocessing.signal.denormalize(part.signals, part.group)
-    recon_uv = preprocessing.signal.denormalize(arrays["recon_signal"], part.group)
-    metrics = {
+            output = _reconstruct(model, rows.tensors)
+        total, components = objective(output, rows.tensors)
+        on_cpu = {name: tensor.float().cpu() for name, tensor in output.items()}
+        routing = _routing_metrics(_decoder(model, device, bf16), on_cpu, rows)
+    recon_uv = rows.in_uv(on_cpu["recon_signal"].numpy())
+    signals_uv = rows.in_uv(rows.part.signals)
+    return {
         "validation_loss": float(total),
-        "reconstruction_nmse": nmse(recon_uv, signal_uv, part.group),
-        **routed,
-        "r2": r2(recon_uv, signal_uv),
-        "correlation": correlation(recon_uv, signal_uv),
+        "reconstruction_nmse": nmse(recon_uv, signals_uv, rows.part.group),
+        **routing,
+        "r2": r2(recon_uv, signals_uv),
+        "correlation": correlation(recon_uv, signals_uv),
+        **_cross_average_metrics(recon_uv, signals_uv, rows.part),
+        **_peak_metrics(on_cpu, rows),
+        **_latent_metrics(model, on_cpu, components, objective, rows.part),
     }
-    paired = part.independent >= 0
-    if paired.any():
-        metrics["cross_average_nmse"] = cross_average_nmse(
-            recon_uv[paired], signal_uv[part.independent[paired]], part.group[paired]
-        )
-    if "predicted_peaks" in arrays:
-        metrics |= peak_errors(arrays["predicted_peaks"], part.peaks, part.peak_mask & learnt_peaks(preprocessing))
-        metrics |= placement(
-            output["predicted_peaks"].float().cpu(), output["recon_signal"].float().cpu(), preprocessing
-        )
-    residual_variance = float(np.mean((arrays["recon_signal"] - part.signals) ** 2))
-    for block in model.latent_dims:
-        means = arrays[f"mu_{block}"]
-        metrics |= {
-            f"{block}_kl": float(components[f"{block}_kl"]),
-            f"{block}_beta": objective.beta(objective.weights[f"{block}_kl"], residual_variance),
-            f"{block}_variance": float(np.mean(np.var(means, axis=0))),
-            f"{block}_active_units": float(active_units(means)),
-        }
-    return metrics
 
 
 def learnt_peaks(preprocessing: Preprocessing) -> NDArray[np.bool_]:
-    """Which of the peak head's outputs [6] were labelled in some training row."""
+    """Return which of the peak head's outputs [6] were labelled in some training row."""
     return np.isin(MODEL_WAVES * 2, preprocessing.labelled_waves)
 
 
 def sampled_peaks(
     model: Model, static: Tensor, preprocessing: Preprocessing, generator: torch.Generator
 ) -> dict[str, float]:
-    """`peak_placement` of a waveform drawn for each condition [N, S], as `generated_...`; empty without a peak head."""
-    drawn = model.sample(static, generator=generator)
-    if "generated_peaks" not in drawn:
+    """Sample a waveform for each condition [N, S] and return its `peak_placement` as `generated_...`.
+
+    Empty without a peak head.
+    """
+    sampled = model.sample(static, generator=generator)
+    if "generated_peaks" not in sampled:
         return {}
-    found = placement(drawn["generated_peaks"].cpu(), drawn["generated_signals"].cpu(), preprocessing)
+    found = placement(sampled["generated_peaks"].cpu(), sampled["generated_signals"].cpu(), preprocessing)
     return {f"generated_{name}": value for name, value in found.items()}
 
 
-def _routed(
-    decode: Decode[Tensor], output: Mapping[str, Tensor], tensors: PartTensors, routing: RoutingData
-) -> dict[str, float]:
-    """The swap-routing score, and what it is made of."""
+@torch.no_grad()
+def intervals(model: Model, rows: EvaluationPart, units: NDArray[np.int64]) -> dict[str, tuple[float, float]]:
+    """Return 95 % intervals of the reconstruction metrics over the units [N]; see `reconstruction_intervals`."""
+    with evaluating(model):
+        recon = _reconstruct(model, rows.tensors)["recon_signal"].float().cpu().numpy()
+    recon_uv = rows.in_uv(recon)
+    signals_uv = rows.in_uv(rows.part.signals)
+    independent = rows.part.independent
+    other_uv = np.where((independent >= 0)[:, None], signals_uv[independent], np.nan)
+    return reconstruction_intervals(recon_uv, signals_uv, other_uv, rows.part.group, units)
+
+
+def _reconstruct(model: Model, tensors: PartTensors) -> dict[str, Tensor]:
+    """Return the outputs of encoder and decoder for all rows, decoded from the posterior means."""
+    outputs = []
+    for rows in torch.arange(len(tensors.signals), device=tensors.signals.device).split(ROWS_AT_ONCE):
+        part = tensors.take(rows)
+        posterior = model.encode(part.signals, part.static)
+        means = {f"z_{block}": posterior[f"mu_{block}"] for block in model.latent_dims}
+        outputs.append(posterior | model.decode(**means, static_params=part.static))
+    joined = {}
+    for name in outputs[0]:
+        joined[name] = torch.cat([chunk[name] for chunk in outputs])
+    return joined
+
+
+def _decoder(model: Model, device: torch.device, bf16: bool) -> Decode[Tensor]:
+    """Return a function from latents and conditions on the CPU to decoded waveforms on the CPU."""
+
+    def decode(z_global: Tensor, z_local: Tensor, static: Tensor, *z_intermediate: Tensor) -> Tensor:
+        inputs = [tensor.to(device) for tensor in (z_global, z_local, static, *z_intermediate)]
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            return model.decode(*inputs)["recon_signal"].float().cpu()
+
+    return decode
+
+
+def _routing_metrics(decode: Decode[Tensor], output: Mapping[str, Tensor], rows: EvaluationPart) -> dict[str, float]:
+    """Return the swap-routing score and its components; empty without routing data."""
+    if rows.routing is None:
+        return {}
     routes = route(
         decode,
-        output["mu_global"].float().cpu(),
-        output["mu_local"].float().cpu(),
-        tensors.static.cpu(),
-        routing,
-        reconstructed=output["recon_signal"].float().cpu(),
-        z_intermediate=output["mu_intermediate"].float().cpu() if "mu_intermediate" in output else None,
+        output["mu_global"],
+        output["mu_local"],
+        rows.tensors.static.cpu(),
+        rows.routing,
+        reconstructed=output["recon_signal"],
+        z_intermediate=output.get("mu_intermediate"),
     )
     return {
         "disentanglement": routes.signed,
@@ -136,24 +163,42 @@ def _routed(
     }
 
 
-@torch.no_grad()
-def intervals(
-    model: Model, part: Part, tensors: PartTensors, preprocessing: Preprocessing, units: NDArray[np.int64]
-) -> dict[str, tuple[float, float]]:
-    """95 % intervals of the reconstruction metrics of `evaluate` over the units [N], see `reconstruction_intervals`."""
-    with evaluating(model):
-        recon = _reconstruct(model, tensors)["recon_signal"].float().cpu().numpy()
-    recon_uv, signal_uv = (preprocessing.signal.denormalize(values, part.group) for values in (recon, part.signals))
-    other_uv = np.where((part.independent >= 0)[:, None], signal_uv[part.independent], np.nan)
-    return reconstruction_intervals(recon_uv, signal_uv, other_uv, part.group, units)
+def _cross_average_metrics(
+    recon_uv: NDArray[np.float32], signals_uv: NDArray[np.float32], part: Part
+) -> dict[str, float]:
+    """Return the error against independent averages; empty where there are none."""
+    paired = part.independent >= 0
+    if not paired.any():
+        return {}
+    other_uv = signals_uv[part.independent[paired]]
+    return {"cross_average_nmse": cross_average_nmse(recon_uv[paired], other_uv, part.group[paired])}
 
 
-def _reconstruct(model: Model, tensors: PartTensors) -> dict[str, Tensor]:
-    """The outputs of encoder and decoder for all rows, from posterior means."""
-    outputs = []
-    for rows in torch.arange(len(tensors.signals), device=tensors.signals.device).split(ROWS_AT_ONCE):
-        part = tensors.take(rows)
-        posterior = model.encode(part.signals, part.static)
-        means = {f"z_{block}": posterior[f"mu_{block}"] for block in model.latent_dims}
-        outputs.append(posterior | model.decode(**means, static_params=part.static))
-    return {key: torch.cat([chunk[key] for chunk in outputs]) for key in outputs[0]}
+def _peak_metrics(output: Mapping[str, Tensor], rows: EvaluationPart) -> dict[str, float]:
+    """Return the errors and the placement of predicted peaks; empty without a peak head."""
+    if "predicted_peaks" not in output:
+        return {}
+    predicted = output["predicted_peaks"]
+    labelled = rows.part.peak_mask & learnt_peaks(rows.preprocessing)
+    errors = peak_errors(predicted.numpy(), rows.part.peaks, labelled)
+    return errors | placement(predicted, output["recon_signal"], rows.preprocessing)
+
+
+def _latent_metrics(
+    model: Model,
+    output: Mapping[str, Tensor],
+    components: Mapping[str, Tensor],
+    objective: Objective,
+    part: Part,
+) -> dict[str, float]:
+    residual_variance = float(np.mean((output["recon_signal"].numpy() - part.signals) ** 2))
+    metrics: dict[str, float] = {}
+    for block in model.latent_dims:
+        means = output[f"mu_{block}"].numpy()
+        metrics |= {
+            f"{block}_kl": float(components[f"{block}_kl"]),
+            f"{block}_beta": objective.beta(objective.weights[f"{block}_kl"], residual_variance),
+            f"{block}_variance": float(np.mean(np.var(means, axis=0))),
+            f"{block}_active_units": float(active_units(means)),
+        }
+    return metrics

@@ -1,4 +1,4 @@
-"""Memory that every training step frees and takes again, kept by the process meanwhile."""
+"""Keep the memory that each training step frees and allocates again."""
 
 import ctypes
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from contextlib import contextmanager
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 """Parameters of glibc's mallopt(3)."""
 MAX_KEPT = 32 * 2**20
-"""Bytes of the largest blocks that glibc can be told to keep."""
+"""Bytes of the largest blocks that glibc can keep."""
 
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """Let freed memory stay with the process until the end of the block; it is given back then.
+    """Keep freed memory in the process until the end of the block, then return it.
 
-    Otherwise glibc hands much of it back to the kernel at once, which clears each page when it is touched again:
-    activations and gradients of every step. Other C libraries are left alone.
+    Otherwise glibc returns the activations and gradients of each step to the kernel, which clears every page when it
+    is used again. Other C libraries are left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
@@ -26,5 +26,5 @@ def memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        mallopt(TRIM_THRESHOLD, 2 * MAX_KEPT)  # where glibc's own adjustment ends
+        mallopt(TRIM_THRESHOLD, 2 * MAX_KEPT)  # the limit of glibc's own adjustment
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,7 +1,7 @@
-"""What a person sees of a training: TensorBoard under the specification's tags, and each trouble when it appears."""
+"""A training as seen while it runs: TensorBoard under the specification's tags, and a warning for each new trouble."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +10,7 @@ from typing import Self
 from torch.utils.tensorboard import SummaryWriter
 
 from hcvae.config import Config
+from hcvae.training.checkpoint import EpochMetrics
 from hcvae.training.diagnosis import diagnose, kl_balance
 from hcvae.training.epoch import TrainingDiverged
 
@@ -26,45 +27,47 @@ SPECIFIED_TAGS = {
 
 
 def tag_of(metric: str) -> str:
-    """The TensorBoard tag of a metric: the specification's where it has one, else by what it was measured on."""
+    """Return the TensorBoard tag of a metric: the specification's if there is one, else one by part of the split."""
     if metric in SPECIFIED_TAGS:
         return SPECIFIED_TAGS[metric]
     if metric in ("reconstruction_nmse", "disentanglement"):
         return f"Objectives/{metric}"
-    return f"Train/{metric.removeprefix('train_')}" if metric.startswith("train_") else f"Validation/{metric}"
+    if metric.startswith("train_"):
+        return f"Train/{metric.removeprefix('train_')}"
+    return f"Validation/{metric}"
 
 
 class Monitor:
     """Writes each epoch's metrics to TensorBoard, and warns of each trouble once, there and in the log.
 
-    TensorBoard is for looking only: where it cannot be written, such as on a full disk, the training goes on, and the
-    next epoch begins another file.
+    The training does not depend on TensorBoard: if its file cannot be written, such as on a full disk, training
+    continues, and the next epoch starts another file.
     """
 
-    def __init__(self, folder: Path, config: Config, history: Sequence[Mapping[str, float]] = ()) -> None:
-        """`history` are the metrics of the epochs before: events after them, left by an interrupted run, are hidden."""
+    def __init__(self, folder: Path, config: Config, history: Sequence[EpochMetrics] = ()) -> None:
+        """`history`: the metrics of earlier epochs. Later events, left by an interrupted run, are hidden."""
         self._folder = folder
         self._writer: SummaryWriter | None = None
         self._config = config
         self._history = list(history)
-        self._told = {finding.trouble for finding in diagnose(config, history)}
+        self._reported = {finding.trouble for finding in diagnose(config, history)}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if isinstance(error, TrainingDiverged):
-            self._tell_troubles(diverged=True)
+            self._warn_of_new_troubles(diverged=True)
         if self._writer:
-            self._show(SummaryWriter.close)
+            self._write(SummaryWriter.close)
 
-    def epoch(self, metrics: Mapping[str, float]) -> None:
+    def epoch(self, metrics: EpochMetrics) -> None:
         """Record the metrics of one epoch."""
-        self._show(partial(_add_scalars, metrics=metrics))
+        self._write(partial(_add_scalars, metrics=metrics))
         self._history.append(metrics)
-        self._tell_troubles()
+        self._warn_of_new_troubles()
 
-    def _show(self, add: Callable[[SummaryWriter], object]) -> None:
+    def _write(self, add: Callable[[SummaryWriter], object]) -> None:
         try:
             self._writer = self._writer or SummaryWriter(str(self._folder), purge_step=len(self._history) + 1)
             add(self._writer)
@@ -72,17 +75,19 @@ class Monitor:
             logger.warning("TensorBoard lacks some of epochs 1 to %d: %s", len(self._history) + 1, error)
             self._writer = None
 
-    def _tell_troubles(self, diverged: bool = False) -> None:
+    def _warn_of_new_troubles(self, diverged: bool = False) -> None:
         epoch = len(self._history) + diverged
         for finding in diagnose(self._config, self._history, diverged=diverged):
-            if finding.trouble not in self._told:
-                self._told.add(finding.trouble)
-                logger.warning("epoch %d: %s", epoch, finding)
-                tag, text = f"Diagnosis/{finding.trouble}", f"{finding.evidence}\n\n{finding.remedy}"
-                self._show(partial(SummaryWriter.add_text, tag=tag, text_string=text, global_step=epoch))
+            if finding.trouble in self._reported:
+                continue
+            self._reported.add(finding.trouble)
+            logger.warning("epoch %d: %s", epoch, finding)
+            tag = f"Diagnosis/{finding.trouble}"
+            text = f"{finding.evidence}\n\n{finding.remedy}"
+            self._write(partial(SummaryWriter.add_text, tag=tag, text_string=text, global_step=epoch))
 
 
-def _add_scalars(writer: SummaryWriter, metrics: Mapping[str, float]) -> None:
+def _add_scalars(writer: SummaryWriter, metrics: EpochMetrics) -> None:
     for name, value in {**metrics, "kl_balance": kl_balance(metrics)}.items():
         if name != "epoch":
             writer.add_scalar(tag_of(name), value, int(metrics["epoch"]))

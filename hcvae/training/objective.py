@@ -1,6 +1,6 @@
-"""What a training minimises: the specification's loss with the options that `config.training` names.
+"""The loss that a training minimises: the specification's, with the options of `config.training`.
 
-Legend: B batch, D dimensions of a latent.
+Shapes: B batch, D dimensions of a latent.
 """
 
 from collections.abc import Mapping
@@ -9,14 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from hcvae.config import Config
-from hcvae.losses import LearnedScales, enhanced_hierarchical_cvae_loss, equivalent_beta, free_bits, gaussian_kl
+from hcvae.losses import LearnedScales, equivalent_beta, free_bits, gaussian_kl, loss_components
 from hcvae.losses.kl import Number
 from hcvae.training.schedule import component_weights
 from hcvae.training.tensors import PartTensors
 
+BLOCKS = ("global", "local", "intermediate")
+"""Latent blocks that may have a KL term."""
+
 
 class Objective(nn.Module):
-    """The weighted loss of a model's outputs; it holds the learned scales, where there are any."""
+    """The weighted loss of a model's outputs, with the learned scales, if any."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -35,47 +38,35 @@ class Objective(nn.Module):
         n_rows: Number | None = None,
         n_peaks: Number | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted total, and the unweighted components that `enhanced_hierarchical_cvae_loss` describes.
+        """Return the weighted total and the unweighted components; see `enhanced_hierarchical_cvae_loss`.
 
         Args:
             output: of the model's `encode` and `decode` together.
             batch: the B rows that were encoded.
             weights: by component; None: those of the last phase.
             n_rows: denominator of the means over waveforms; None: B.
-            n_peaks: likewise for the labelled peak values.
+            n_peaks: denominator of the mean over labelled peak values; None: their number.
         """
-        weights = self.weights if weights is None else weights
         rows = len(batch) if n_rows is None else n_rows
-        _, components = enhanced_hierarchical_cvae_loss(
-            output["recon_signal"],
-            batch.response if self.other_average else batch.signals,
-            output["recon_static_params"],
-            batch.static,
-            output["mu_global"],
-            output["logvar_global"],
-            output["mu_local"],
-            output["logvar_local"],
-            output.get("predicted_peaks"),
-            batch.peaks,
-            batch.peak_mask,
-            recon_static_from_latents=output.get("recon_static_from_latents"),
-            n_rows=rows,
-            n_peaks=n_peaks,
+        target = batch.response if self.other_average else batch.signals
+        components = loss_components(
+            output, target, batch.static, batch.peaks, batch.peak_mask, n_rows=rows, n_peaks=n_peaks
         )
         if "mu_intermediate" in output:
             kl = gaussian_kl(output["mu_intermediate"], output["logvar_intermediate"])
             components["intermediate_kl"] = kl.sum() / rows
-        weights = {"static_from_latents": weights["static"], **weights}
         terms = {name: self._likelihood(name, value, batch) for name, value in components.items()}
-        terms |= {name: self._kl(name, terms[name], output, len(batch) / rows) for name in terms if name[-3:] == "_kl"}
-        return torch.stack([weights[name] * term for name, term in terms.items()]).sum(), components
+        for block in BLOCKS:
+            if f"{block}_kl" in terms:
+                terms[f"{block}_kl"] = self._kl(block, terms[f"{block}_kl"], output, len(batch) / rows)
+        return self._weighted_sum(terms, self.weights if weights is None else weights), components
 
-    def in_nats(self, nats: Tensor) -> Tensor:
-        """Nats per waveform in the unit of the loss: with a learned scale the loss is nats per sample."""
+    def to_loss_unit(self, nats: Tensor) -> Tensor:
+        """Convert nats per waveform to the unit of the loss: with a learned scale it is nats per sample."""
         return nats / self.samples if self.calibrated else nats
 
     def beta(self, weight: float, residual_variance: float) -> float:
-        """The beta of a beta-VAE that a KL weight amounts to."""
+        """Return the beta of a beta-VAE that is equivalent to a KL weight."""
         relative = weight / self.weights["reconstruction"]
         return relative if self.calibrated else equivalent_beta(relative, self.samples, residual_variance)
 
@@ -83,8 +74,11 @@ class Objective(nn.Module):
         term: Tensor = self.scales(name, error)
         return term * batch.peak_mask.any() if name == "peak" else term
 
-    def _kl(self, name: str, nats: Tensor, output: Mapping[str, Tensor], share: Number) -> Tensor:
+    def _kl(self, block: str, nats: Tensor, output: Mapping[str, Tensor], share: Number) -> Tensor:
         if self.free_bits:
-            block = name.removesuffix("_kl")
             nats = free_bits(output[f"mu_{block}"], output[f"logvar_{block}"], self.free_bits) * share
-        return self.in_nats(nats)
+        return self.to_loss_unit(nats)
+
+    def _weighted_sum(self, terms: Mapping[str, Tensor], weights: Mapping[str, Number]) -> Tensor:
+        weights = {"static_from_latents": weights["static"], **weights}
+        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()

@@ -1,7 +1,7 @@
-"""The precision of a training's matrix products: `auto` takes the one in which this device trains faster.
+"""The precision of a training's matrix products: `auto` chooses the one in which this device trains fastest.
 
-No list of processors decides, but a short measurement: training steps of a miniature network that is as wide as the
-model, up to a bound. Its ratio of bf16 to fp32 is about that of the whole training.
+The choice rests on a short measurement, not on a list of processors: training steps of a miniature network as wide as
+the model, up to a bound. Its ratio of bf16 to fp32 speed is about that of the whole training.
 """
 
 import math
@@ -22,20 +22,25 @@ from hcvae.models.layers import decoder_layer
 from hcvae.training.workers import Workers
 
 MARGIN = 1.4
-"""How many times faster a lower precision must be to be chosen. What gains less is left to fp32, whose numbers are
-exact, and noise in the measurement does not turn the choice."""
+"""Speed, relative to fp32, from which a lower precision is chosen. A smaller gain is not worth the lost digits and may
+be noise of the measurement."""
 SLOWER = 1.25
-"""How many times slower than fp32 a given precision must be for a warning, or for a training to leave it."""
+"""Slowdown against fp32 from which a given precision causes a warning, and a continued training leaves it."""
 HOPELESS = 3.0
-"""How many times slower a precision of the first, small measurement must be to have no second one, which may take 70
-times as long as that of fp32."""
-MAX_ROWS, MAX_FEATURES = 256, 1024
-SMALL_ROWS, SMALL_FEATURES = 128, 256
-SETTLED_ROUNDS, SETTLED, MAX_S = 5, 0.98, 0.5
-"""The measurement ends when so many rounds in a row have improved no time to less than this share of it, at the latest
-after these seconds: on a busy machine it is longer."""
+"""Slowdown in the first, small measurement from which there is no second one, which may take 70 times as long as that
+of fp32."""
+MAX_ROWS = 256
+MAX_FEATURES = 1024
+SMALL_ROWS = 128
+SMALL_FEATURES = 256
+SETTLED_ROUNDS = 5
+"""The measurement ends after this many rounds in a row in which no time has improved."""
+SETTLED = 0.98
+"""Share of the best time so far below which a time has improved."""
+MAX_S = 0.5
+"""Seconds after which no further round starts."""
 LAYERS = 3
-"""Of the miniature; each has half the features of the one before."""
+"""Layers of the miniature; each has half the features of the one before."""
 
 Gflops = Mapping[Precision, float]
 
@@ -44,18 +49,22 @@ class PrecisionChoice(Section):
     """The precision that a training uses, and why."""
 
     used: Precision
-    """In which it goes on."""
+    """The precision from now on."""
     before: tuple[Precision, ...] = ()
-    """In which it was trained before, where it has changed."""
+    """Earlier precisions, if it has changed."""
     gflops: dict[Precision, float] = Field(default_factory=dict)
-    """Measured speed, on a CPU of one thread, in the slowest worker; empty where there was nothing to choose."""
+    """Measured speed of the slowest worker, on a CPU with one thread; empty if there was nothing to choose."""
     warning: str | None = None
-    """What is wrong with it on this device."""
+    """Why it is a bad choice on this device."""
 
     def __str__(self) -> str:
-        rates = ", ".join(f"{name} {rate:.3g} GFLOP/s" for name, rate in self.gflops.items())
-        change = f", before that in {', '.join(self.before)}" if self.before else ""
-        return f"{self.used}{change}{f' (measured: {rates})' if rates else ''}"
+        text: str = self.used
+        if self.before:
+            text += f", before that in {', '.join(self.before)}"
+        if self.gflops:
+            rates = ", ".join(f"{name} {rate:.3g} GFLOP/s" for name, rate in self.gflops.items())
+            text += f" (measured: {rates})"
+        return text
 
 
 def choose(
@@ -63,31 +72,35 @@ def choose(
     model: Model,
     rows: int,
     workers: Workers,
-    begun: Sequence[Precision] = (),
+    earlier: Sequence[Precision] = (),
     *,
     finished: bool = False,
 ) -> PrecisionChoice:
-    """The precision for a training of `model` with `rows` in a worker's batch; every worker calls it, and all agree.
+    """Choose the precision for a training of `model` with `rows` in a worker's batch; all workers call it and agree.
 
-    `begun` is what the training used before it was interrupted. It goes on in the last of them, as otherwise other
-    numbers would come out, unless this device is clearly slower in it. One that is `finished` stays what it was.
+    `earlier` are the precisions used before an interruption. The training continues in the last of them, as another one
+    would change its numbers, unless this device is clearly slower in it. If it is `finished`, nothing is measured.
     """
     gflops: dict[Precision, float] = {}
     if wanted != "fp32" and not finished:
-        each = workers.gather(measure(model, rows))
-        gflops = {name: min(one[name] for one in each) for name in each[0]}  # a step waits for the slowest worker
-    return workers.share(decide(wanted, gflops, begun))
+        by_worker = workers.gather(measure(model, rows))
+        for name in by_worker[0]:
+            gflops[name] = min(rates[name] for rates in by_worker)  # a step waits for the slowest worker
+    return workers.share(decide(wanted, gflops, earlier))
 
 
-def decide(wanted: Precision | Literal["auto"], gflops: Gflops, begun: Sequence[Precision] = ()) -> PrecisionChoice:
-    """The choice that follows from the measured rates."""
-    fastest = _fastest(gflops)
-    used = begun[-1] if begun else fastest if wanted == "auto" else wanted
+def decide(wanted: Precision | Literal["auto"], gflops: Gflops, earlier: Sequence[Precision] = ()) -> PrecisionChoice:
+    """Return the choice that follows from the measured rates."""
+    used = _first_choice(wanted, gflops, earlier)
     factor = gflops["fp32"] / gflops[used] if used in gflops else 1.0
-    before, warning = tuple(begun[:-1]), None
-    if wanted == "auto" and begun and factor > SLOWER:
-        warning = f"the training began in {used}, which is {factor:.3g} times slower than fp32 here: it goes on in fp32"
-        before, used = tuple(begun), "fp32"
+    before = tuple(earlier[:-1])
+    warning = None
+    if wanted == "auto" and earlier and factor > SLOWER:
+        warning = (
+            f"the training began in {used}, which is {factor:.3g} times slower than fp32 here: it continues in fp32"
+        )
+        before = tuple(earlier)
+        used = "fp32"
     elif factor > SLOWER:
         warning = f"training.precision: {used!r} is {factor:.3g} times slower than 'fp32' here; 'auto' avoids that"
     elif wanted == "tf32" and gflops and factor > 1 / SLOWER:
@@ -96,14 +109,15 @@ def decide(wanted: Precision | Literal["auto"], gflops: Gflops, begun: Sequence[
 
 
 def measure(model: Model, rows: int) -> dict[Precision, float]:
-    """GFLOP/s of training steps of a miniature of `model` on its device, in each precision that the device has.
+    """Measure GFLOP/s of training steps of a miniature of `model` on its device, in each precision that the device has.
 
-    On a CPU by one thread: the ratio of two precisions is much the same with more, which wait for each other where the
-    cores are shared.
+    A CPU is measured with one thread: more would wait for each other where cores are shared, and hardly change the
+    ratio of two precisions.
     """
     device = next(model.parameters()).device
     widest = max(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
-    rows, features = min(max(rows, 2), MAX_ROWS), min(math.isqrt(widest), MAX_FEATURES)
+    rows = min(max(rows, 2), MAX_ROWS)
+    features = min(math.isqrt(widest), MAX_FEATURES)
     with _one_thread():
         small = _rates(min(rows, SMALL_ROWS), min(features, SMALL_FEATURES), device)
         hopeless = small["bf16"] * HOPELESS < small["fp32"]
@@ -114,7 +128,7 @@ def measure(model: Model, rows: int) -> dict[Precision, float]:
 def tf32(allowed: bool) -> Iterator[None]:
     """Let a GPU round the factors of matrix products to TF32's 10 bits until the end of the block, or forbid it.
 
-    The CPU's products are not touched. PyTorch's notes on CUDA semantics, "TensorFloat-32 (TF32) on Ampere".
+    Products on the CPU are not affected. PyTorch's notes on CUDA semantics, "TensorFloat-32 (TF32) on Ampere".
     """
     products = torch.backends.cuda.matmul
     before = products.fp32_precision
@@ -135,6 +149,12 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _first_choice(wanted: Precision | Literal["auto"], gflops: Gflops, earlier: Sequence[Precision]) -> Precision:
+    if earlier:
+        return earlier[-1]
+    return _fastest(gflops) if wanted == "auto" else wanted
+
+
 def _fastest(gflops: Gflops) -> Precision:
     chosen: Precision = "fp32"
     for name in gflops:
@@ -145,7 +165,7 @@ def _fastest(gflops: Gflops) -> Precision:
 
 @cache
 def _rates(rows: int, features: int, device: torch.device) -> dict[Precision, float]:
-    """GFLOP/s of a miniature in each precision; each one's fastest of several steps, in turn.
+    """Return GFLOP/s of a miniature in each precision, from the fastest of several steps, taken in turn.
 
     Measured once in a process, so that its trials do not wait for it again.
     """
@@ -154,19 +174,31 @@ def _rates(rows: int, features: int, device: torch.device) -> dict[Precision, fl
         layers = (decoder_layer(*pair, batch_norm=True) for pair in pairwise(widths))
         miniature = nn.Sequential(*layers).to(device)
         signals = torch.randn(rows, features, device=device, requires_grad=True)
-    names: list[Precision] = ["fp32", "tf32", "bf16"] if device.type == "cuda" else ["fp32", "bf16"]
-    seconds = dict.fromkeys(names, math.inf)
-    started, settled = time.perf_counter(), 0
-    while settled < SETTLED_ROUNDS and time.perf_counter() - started < MAX_S:
-        found = {name: _step_s(miniature, signals, name) for name in names}
-        settled = 0 if any(found[name] < SETTLED * seconds[name] for name in names) else settled + 1
-        seconds = {name: min(seconds[name], found[name]) for name in names}
+    seconds = _fastest_step_s(miniature, signals)
     products = sum(before * after for before, after in pairwise(widths))
-    return {name: 6e-9 * rows * products / seconds[name] for name in names}  # one product forward, two backward
+    return {name: 6e-9 * rows * products / seconds[name] for name in seconds}  # one product forward, two backward
+
+
+def _fastest_step_s(miniature: nn.Module, signals: Tensor) -> dict[Precision, float]:
+    """Repeat steps in each precision until their fastest times settle, and return these."""
+    names: list[Precision] = ["fp32", "bf16"]
+    if signals.device.type == "cuda":
+        names.insert(1, "tf32")
+    seconds = dict.fromkeys(names, math.inf)
+    started = time.perf_counter()
+    settled = 0
+    while settled < SETTLED_ROUNDS and time.perf_counter() - started < MAX_S:
+        settled += 1
+        for name in names:
+            found = _step_s(miniature, signals, name)
+            if found < SETTLED * seconds[name]:
+                settled = 0
+            seconds[name] = min(seconds[name], found)
+    return seconds
 
 
 def _step_s(miniature: nn.Module, signals: Tensor, precision: Precision) -> float:
-    """Seconds of a forward and a backward pass."""
+    """Return the seconds of a forward and a backward pass."""
     started = time.perf_counter()
     with tf32(precision == "tf32"):
         with torch.autocast(signals.device.type, torch.bfloat16, enabled=precision == "bf16"):

@@ -1,4 +1,4 @@
-"""The specification's remedies ("Troubleshooting"), each with the configuration keys to change and their values now."""
+"""The specification's remedies ("Troubleshooting"), with the configuration keys to change and their present values."""
 
 import json
 from collections.abc import Sequence
@@ -7,61 +7,62 @@ from hcvae.config import Config
 
 
 def against_poor_disentanglement(config: Config, collapsed: bool) -> str:
-    """Stronger swap consistency, KL weights further apart, another view for the local encoder, FiLM that works."""
-    steps = ["mend the collapse first"] if collapsed else []
+    """Advise stronger swap consistency, KL weights further apart, another input for the local encoder, FiLM."""
+    steps = ["fix the collapse first"] if collapsed else []
     if config.model.model_type == "standard":
         return _joined([*steps, f"use the hierarchical model: {now(config, 'model.model_type')}"])
     steps.append(f"raise the swap consistency, {now(config, 'training.loss_weights.swap')}")
     if config.training.use_hierarchical_loss:
-        steps.append(f"widen the difference of the KL weights, global below local: {_kl_weights(config)}")
+        steps.append(f"set the KL weights further apart, global below local: {_kl_weights(config)}")
     else:
         steps.append(f"give the latents KL weights of their own: {now(config, 'training.use_hierarchical_loss')}")
     steps.append(f"adjust {now(config, 'model.early_signal_ratio')}")
     if config.model.use_film:
         steps.append(f"check that FiLM has an effect (film_effect; {now(config, 'model.use_film')})")
     else:
-        steps.append(f"steer the decoder by FiLM: {now(config, 'model.use_film')}")
+        steps.append(f"condition the decoder by FiLM: {now(config, 'model.use_film')}")
     return _joined(steps)
 
 
 def against_instability(config: Config) -> str:
-    """A lower learning rate, lower KL weights at first, clipped gradients."""
-    clip = now(config, "training.gradient_clip_norm")
+    """Advise a lower learning rate, lower KL weights at first, clipped gradients."""
+    clip = "clip gradients" if config.training.gradient_clip_norm is None else "clip more tightly"
     return _joined(
         [
             f"reduce {now(config, 'training.learning_rate')}",
             f"lower the KL weights at first: lengthen {now(config, 'training.phases.warmup')}, or lower "
             f"{_kl_weights(config)}",
-            f"clip gradients: {clip}" if config.training.gradient_clip_norm is None else f"clip more tightly: {clip}",
+            f"{clip}: {now(config, 'training.gradient_clip_norm')}",
         ]
     )
 
 
 def against_collapse(config: Config, levels: Sequence[str]) -> str:
-    """Balanced KL weights, lower for the collapsed latents, by `levels`; more dimensions, regularisation."""
-    steps = [
-        f"balance the KL weights, lower for {' and '.join(f'z_{level}' for level in levels)}: {_kl_weights(config)}"
-    ]
-    steps.append(f"increase {' and '.join(now(config, f'model.{level}_latent_dim') for level in levels)}")
-    steps.append(f"regularise more: {now(config, 'model.dropout')}, {now(config, 'training.weight_decay')}")
-    return _joined(steps)
-
-
-def against_misplaced_peaks(config: Config) -> str:
-    """A peak head of possible latencies, a stronger peak loss, a longer training, or no peak head."""
-    older = ["train again, as this peak head predicts any latency"] if config.model.peak_window_ms is None else []
+    """Advise lower KL weights for the collapsed latents, those of `levels`, more dimensions, regularisation."""
+    latents = " and ".join(f"z_{level}" for level in levels)
+    dimensions = " and ".join(now(config, f"model.{level}_latent_dim") for level in levels)
     return _joined(
         [
-            *older,
-            f"raise {now(config, 'training.loss_weights.peak')}",
-            f"train longer: {now(config, 'training.epochs')}",
-            f"without enough labels, predict no peaks: {now(config, 'model.predict_peaks')}",
+            f"balance the KL weights, lower for {latents}: {_kl_weights(config)}",
+            f"increase {dimensions}",
+            f"regularise more: {now(config, 'model.dropout')}, {now(config, 'training.weight_decay')}",
         ]
     )
 
 
+def against_misplaced_peaks(config: Config) -> str:
+    """Advise a peak head limited to possible latencies, a stronger peak loss, a longer training, or no peak head."""
+    steps = []
+    if config.model.peak_window_ms is None:
+        steps.append("train again: this older peak head may predict any latency")
+    steps.append(f"raise {now(config, 'training.loss_weights.peak')}")
+    steps.append(f"train longer: {now(config, 'training.epochs')}")
+    steps.append(f"without enough labels, predict no peaks: {now(config, 'model.predict_peaks')}")
+    return _joined(steps)
+
+
 def now(config: Config, path: str) -> str:
-    """A key of the configuration by its dotted path, and its value as JSON."""
+    """Return a dotted key of the configuration with its present value as JSON."""
     value: object = config
     for name in path.split("."):
         value = getattr(value, name)
@@ -71,7 +72,9 @@ def now(config: Config, path: str) -> str:
 def _kl_weights(config: Config) -> str:
     if config.model.model_type == "standard" or not config.training.use_hierarchical_loss:
         return now(config, "training.loss_weights.kl")
-    levels = ("global", *(("intermediate",) if config.model.intermediate_levels else ()), "local")
+    levels = ["global", "local"]
+    if config.model.intermediate_levels:
+        levels.insert(1, "intermediate")
     return " and ".join(now(config, f"training.loss_weights.{level}_kl") for level in levels)
 
 

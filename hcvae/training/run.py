@@ -8,26 +8,31 @@ from hcvae.bundle import Bundle, nonfinite_to_none, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.data.streaming import SAMPLE_ROWS
+from hcvae.metrics.routing_data import RoutingData
 from hcvae.models import build, outline
+from hcvae.readiness import routing_or_reason, unmeasured
 from hcvae.retrying import retry
+from hcvae.training.configuration import pick_device, resolve
 from hcvae.training.diagnosis import diagnose
-from hcvae.training.evaluation import evaluate, intervals, sampled_peaks
-from hcvae.training.loop import Chosen, FitResult, Report, Saved, fit, pick_device, resolve
+from hcvae.training.evaluation import EvaluationPart, evaluate, intervals, sampled_peaks
+from hcvae.training.loop import Chosen, FitResult, Report, Saved, fit
 from hcvae.training.objective import Objective
-from hcvae.training.readiness import routing_or_none, unmeasured
 from hcvae.training.start import starting_weights
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
 
+Metrics = dict[str, dict[str, float]]
+"""Metrics by the part of the split."""
+
 
 def preflight(config: Config, data: Dataset, workers: int = 1) -> dict[str, str]:
-    """Find out, before any long work, whether `config` can be trained and measured on `data`.
+    """Check, before any long work, that `config` can be trained and measured on `data`.
 
     Returns why disentanglement cannot be measured, by the part of the split: a training runs without it.
 
     Raises:
-        UserError: a batch cannot be shared out, there is no such device, the model is too large for a bundle, it cannot
-            start from `training.start_from`, or the waveforms of a part do not differ.
+        UserError: a batch is too small for the workers, there is no such device, the model is too large for a bundle,
+            it cannot start from `training.start_from`, or all waveforms of a part are the same.
     """
     config = resolve(config, data, workers)
     pick_device(config.training.device)
@@ -35,7 +40,7 @@ def preflight(config: Config, data: Dataset, workers: int = 1) -> dict[str, str]
     starting_weights(config, data)
     model = build(config.model.model_copy(update={"width": 0.01}))
     for part in (data.validation, data.test):
-        evaluate(model, part, PartTensors.of(part, torch.device("cpu")), data.preprocessing, Objective(config), None)
+        evaluate(model, EvaluationPart.of(part, torch.device("cpu"), data.preprocessing), Objective(config))
     return unmeasured(data)
 
 
@@ -48,7 +53,7 @@ def train_bundle(
     chosen: Chosen | None = None,
     events: Path | None = None,
 ) -> FitResult:
-    """`fit`, fit what generation draws from, and write the best epoch's model with its test figures to `folder`/bundle.
+    """Train as `fit` does, and write the best epoch's model, ready to generate, to `folder`/bundle with test metrics.
 
     A training that `report` stopped leaves its checkpoint and no bundle.
 
@@ -56,37 +61,51 @@ def train_bundle(
         UserError, TrainingDiverged, StorageError: as `fit`.
     """
     result = fit(config, data, folder, report, saved, chosen, events)
-    if Workers.current().first and not result.stopped:
-        device = next(result.model.parameters()).device
-        train, validation, test = (PartTensors.of(part, device) for part in (data.train, data.validation, data.test))
-        generator = torch.Generator().manual_seed(result.config.training.seed)
-        seen, held_out = _sample(train, generator), _sample(validation, generator)
-        result.model.fit_generation(seen.signals, seen.static, (held_out.signals, held_out.static), generator=generator)
-        routing = routing_or_none(data.test, data.preprocessing)
-        measured = evaluate(result.model, data.test, test, data.preprocessing, result.objective, routing)
-        drawn_of = {
-            part: sampled_peaks(result.model, rows.static, data.preprocessing, torch.Generator().manual_seed(0))
-            for part, rows in (("validation", validation), ("test", test))
-        }
-        limits = intervals(result.model, data.test, test, data.preprocessing, data.split.units[data.split.test])
-        metrics = {
-            "validation": result.metrics | drawn_of["validation"],
-            "test": measured | drawn_of["test"],
-            "test_lower": {name: lower for name, (lower, _) in limits.items()},
-            "test_upper": {name: upper for name, (_, upper) in limits.items()},
-        }
-        bundle = Bundle(
-            result.model.cpu(), result.config, data.preprocessing, metrics, nonfinite_to_none(result.history)
-        )
-        findings = diagnose(result.config, result.history, drawn_of["validation"])
-        target, split = folder / "bundle", "\n- ".join([data.split.explanation, *unmeasured(data).values()])
-        precision = str(result.precision)
-        retry(lambda: save_bundle(target, bundle, split, findings, precision), f"cannot write {target}")
+    if Workers.current().is_rank_0 and not result.stopped:
+        _fit_generation(result, data)
+        _write_bundle(result, data, folder / "bundle")
     return result
 
 
+def _fit_generation(result: FitResult, data: Dataset) -> None:
+    """Fit the prior and the residual noise of the model."""
+    device = result.device
+    generator = torch.Generator().manual_seed(result.config.training.seed)
+    train = _sample(PartTensors.of(data.train, device), generator)
+    held_out = _sample(PartTensors.of(data.validation, device), generator)
+    result.model.fit_generation(train.signals, train.static, (held_out.signals, held_out.static), generator=generator)
+
+
+def _write_bundle(result: FitResult, data: Dataset, target: Path) -> None:
+    routing, unmeasured_reasons = routing_or_reason(data)
+    metrics = _metrics(result, data, routing.get("test"))
+    findings = diagnose(result.config, result.history, metrics["validation"])
+    bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics, nonfinite_to_none(result.history))
+    split = "\n- ".join([data.split.explanation, *unmeasured_reasons.values()])
+    precision = str(result.precision)
+    retry(lambda: save_bundle(target, bundle, split, findings, precision), f"cannot write {target}")
+
+
+def _metrics(result: FitResult, data: Dataset, routing: RoutingData | None) -> Metrics:
+    """Return the metrics of the validation and the test part, and the ends of the test part's intervals."""
+    test = EvaluationPart.of(data.test, result.device, data.preprocessing, routing)
+    measured = evaluate(result.model, test, result.objective)
+    validation_static = PartTensors.of(data.validation, result.device).static
+    validation_peaks = sampled_peaks(
+        result.model, validation_static, data.preprocessing, torch.Generator().manual_seed(0)
+    )
+    test_peaks = sampled_peaks(result.model, test.tensors.static, data.preprocessing, torch.Generator().manual_seed(0))
+    limits = intervals(result.model, test, data.split.units[data.split.test])
+    return {
+        "validation": result.metrics | validation_peaks,
+        "test": measured | test_peaks,
+        "test_lower": {name: lower for name, (lower, _) in limits.items()},
+        "test_upper": {name: upper for name, (_, upper) in limits.items()},
+    }
+
+
 def _sample(rows: PartTensors, generator: torch.Generator) -> PartTensors:
-    """As many of the rows as a table on the disk keeps in memory: more tell the same of what generation draws from."""
+    """Sample as many rows as a streamed table keeps in memory: more would hardly change the fit."""
     if len(rows) <= SAMPLE_ROWS:
         return rows
     return rows.take(torch.randperm(len(rows), generator=generator)[:SAMPLE_ROWS].to(rows.signals.device))

@@ -7,6 +7,7 @@ from enum import IntEnum
 from hcvae.config import Config, LossWeights, TrainingConfig
 
 CYCLES = 4
+"""Rises of the KL weights in a cyclical warm-up."""
 KL_TERMS = ("global_kl", "intermediate_kl", "local_kl", "kl", "total_correlation")
 
 
@@ -20,17 +21,16 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """What one epoch is trained with."""
+    """The loss weights and learning rate of one epoch."""
 
     phase: Phase
     weights: LossWeights
-    """The weights of this epoch."""
     learning_rate: float
-    """AdamW's learning rate in this epoch."""
+    """AdamW's."""
 
 
 def kl_factor(progress: float, schedule: str) -> float:
-    """Share of the final KL weights at `progress` in (0, 1) through phase 2.
+    """Return the share of the final KL weights at `progress` in (0, 1) through phase 2.
 
     `cyclical` rises over the first half of each of four cycles and holds over the second (Fu et al. 2019,
     "Cyclical Annealing Schedule", NAACL).
@@ -43,11 +43,13 @@ def kl_factor(progress: float, schedule: str) -> float:
 
 
 def plan_epoch(epoch: int, training: TrainingConfig) -> EpochPlan:
-    """What `epoch`, counted from 0, is trained with.
+    """Return the plan of `epoch`, counted from 0.
 
     The last phase fine-tunes: its learning rate falls along half a cosine towards 0 (Loshchilov & Hutter 2017, SGDR).
     """
-    phases, weights, rate = training.phases, training.loss_weights, training.learning_rate
+    phases = training.phases
+    weights = training.loss_weights
+    rate = training.learning_rate
     first, second, third = phases.lengths(training.epochs)
     if epoch < first:
         boosted = weights.reconstruction * phases.reconstruction_boost
@@ -62,9 +64,9 @@ def plan_epoch(epoch: int, training: TrainingConfig) -> EpochPlan:
 
 
 def component_weights(config: Config, weights: LossWeights) -> dict[str, float]:
-    """The weight of each loss component; where there is one KL weight, all latents get it.
+    """Return the weight of each loss component; a single KL weight applies to all latents.
 
-    A standard model has one latent whose parts bear names only: nothing is to be kept apart in it.
+    A standard model has a single latent, whose global and local part have no different roles: it has no swap term.
     """
     by_name = weights.model_dump()
     kl = by_name.pop("kl")

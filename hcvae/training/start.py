@@ -1,45 +1,52 @@
-"""The weights that a training starts from where it does not start from random ones."""
+"""The weights of an existing bundle that a training may start from."""
 
 from torch import Tensor
 
 from hcvae.bundle import load
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.data.preprocessing import Preprocessing
 from hcvae.errors import UserError
 
-FREE = {"dropout", "peak_window_ms"}
-"""Fields of `model` that no weight depends on, or only those of the peak head, which then starts anew."""
+MAY_DIFFER = {"dropout", "peak_window_ms"}
+"""Fields of `model` on which no weight depends, or only the peak head's, which then starts from random weights."""
 PEAK_HEAD = "decoder.heads.predicted_peaks."
 
 
 def starting_weights(config: Config, data: Dataset) -> dict[str, Tensor] | None:
-    """The weights of the bundle `training.start_from`, on the CPU; None where the training starts from random ones.
+    """Return the weights of the bundle `training.start_from`, on the CPU; None without one.
 
-    Peak heads of bundles before format version 3 have other outputs: their weights are left out.
-
-    `config` is resolved. Waveforms and conditions are scaled by the new data's statistics: a network that was trained
-    on one recorder's microvolts starts with the shapes of its responses, not with its scale.
+    `config` is resolved. Waveforms and conditions are scaled by the new data's statistics, so that a network trained on
+    one recorder keeps the shapes of its responses, not their scale. Peak heads of bundles before format version 3 have
+    other outputs: their weights are left out.
 
     Raises:
-        UserError: no whole bundle lies there, or its network, conditions or sampling rate are not those of this
-            training.
+        UserError: there is no complete bundle, or its network, conditions or sampling rate differ from this
+            training's.
     """
-    place = config.training.start_from
-    if place is None:
+    path = config.training.start_from
+    if path is None:
         return None
-    bundle = load(place)
-    own, its = (c.model.model_dump(exclude=FREE) for c in (config, bundle.config))
-    pairs = {f"model.{name}": (own[name], its[name]) for name in own} | {
-        "data.static": (data.preprocessing.static.names, bundle.preprocessing.static.names),
-        "sampling rate in Hz": (data.preprocessing.sampling_rate_hz, bundle.preprocessing.sampling_rate_hz),
-    }
-    for name, (wanted, found) in pairs.items():
-        if wanted != found:
+    bundle = load(path)
+    wanted = _required(config, data.preprocessing)
+    found = _required(bundle.config, bundle.preprocessing)
+    for name in wanted:
+        if wanted[name] != found[name]:
             raise UserError(
-                f"training.start_from: the model in {place} has another {name}, {found!r}, but this training has "
-                f"{wanted!r}; both must be the same"
+                f"training.start_from: the model in {path} has {name} {found[name]!r}, but this training has "
+                f"{wanted[name]!r}; both must be the same"
             )
     weights = bundle.model.state_dict()
     if bundle.config.model.peak_window_ms is None:
         return {name: tensor for name, tensor in weights.items() if not name.startswith(PEAK_HEAD)}
     return weights
+
+
+def _required(config: Config, preprocessing: Preprocessing) -> dict[str, object]:
+    """Return what must be the same in both trainings, by name."""
+    required: dict[str, object] = {
+        f"model.{name}": value for name, value in config.model.model_dump(exclude=MAY_DIFFER).items()
+    }
+    required["data.static"] = preprocessing.static.names
+    required["sampling rate in Hz"] = preprocessing.sampling_rate_hz
+    return required

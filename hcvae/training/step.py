@@ -1,6 +1,6 @@
-"""The forward pass of one training step: encode, draw, decode, also with exchanged latents, and the loss.
+"""The forward pass of one training step: encode, sample, decode (also with exchanged latents), and the loss.
 
-Legend: B rows of a batch, D dimensions of a latent.
+Shapes: B rows of a batch, D dimensions of a latent.
 """
 
 from collections.abc import Mapping
@@ -23,11 +23,11 @@ class TrainingStep(nn.Module):
     """A model and its objective in one module, so that data-parallel workers share the gradients of both.
 
     Args:
-        config: of the training, with `model.static_dim` resolved.
-        model: what is trained.
-        train: the training part, or a sample of it; it gives the scales of the attributes.
+        config: the training's, with `model.static_dim` resolved.
+        model: the model to train.
+        train: the training part, or a sample of it, from which the scales of the attributes are computed.
         sampling_rate_hz: of the waveforms.
-        n_data: rows of the training part; null: those of `train`.
+        n_data: rows of the training part; None: those of `train`.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class TrainingStep(nn.Module):
     def forward(
         self, batch: PartTensors, noise: Noise, weights: Mapping[str, Number], n_rows: Number, n_peaks: Number
     ) -> tuple[Tensor, Tensors]:
-        """The weighted loss of B rows and its components; see `Objective`.
+        """Return the weighted loss of B rows and its components; see `Objective`.
 
         Args:
             batch: the rows.
@@ -66,24 +66,30 @@ class TrainingStep(nn.Module):
         if self.objective.weights["total_correlation"]:
             nats = self._total_correlation(posterior, latents) * (len(batch) / n_rows)
             components["total_correlation"] = nats
-            total = total + weights["total_correlation"] * self.objective.in_nats(nats)
+            total = total + weights["total_correlation"] * self.objective.to_loss_unit(nats)
         return total, components
 
     def _decode(self, latents: Tensors, static: Tensor) -> Tensors:
-        """The rows' own latents, and below them, for the penalty, those with a neighbour's z_global, then z_local.
+        """Decode the rows' own latents; for the swap penalty, also those with a neighbour's z_global, then z_local.
 
-        All three in one pass: batch normalisation then learns the statistics of exchanged latents, too. Batches are
-        shuffled, so a neighbour is any other row.
+        All three in one pass, stacked along B: batch normalisation then learns the statistics of exchanged latents,
+        too. Batches are shuffled, so a neighbour is any other row.
         """
         if self.swap is None:
             return self.model.decode(**latents, static_params=static)
-        variants = [latents, *(latents | {name: latents[name].roll(1, 0)} for name in ("z_global", "z_local"))]
-        stacked = {name: torch.cat([variant[name] for variant in variants]) for name in latents}
+        variants = [latents]
+        for block in ("z_global", "z_local"):
+            variants.append(latents | {block: latents[block].roll(1, 0)})
+        stacked = {}
+        for name in latents:
+            stacked[name] = torch.cat([variant[name] for variant in variants])
         return self.model.decode(**stacked, static_params=static.repeat(3, 1))
 
     def _total_correlation(self, posterior: Tensors, latents: Tensors) -> Tensor:
-        together = {
-            name: torch.cat([tensors[f"{name}_{block}"] for block in self.model.latent_dims], dim=1)
-            for name, tensors in (("z", latents), ("mu", posterior), ("logvar", posterior))
-        }
-        return total_correlation(**together, n_data=self.n_data)
+        z = self._all_blocks("z", latents)
+        mu = self._all_blocks("mu", posterior)
+        logvar = self._all_blocks("logvar", posterior)
+        return total_correlation(z, mu, logvar, n_data=self.n_data)
+
+    def _all_blocks(self, name: str, tensors: Tensors) -> Tensor:
+        return torch.cat([tensors[f"{name}_{block}"] for block in self.model.latent_dims], dim=1)

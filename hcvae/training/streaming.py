@@ -1,10 +1,11 @@
-"""Batches from training rows that are not in memory: shuffled by row group, then within a window.
+"""Batches of training rows that stay on the disk: shuffled by row group, then within a window.
 
-Where one row group has all training rows, and they fit into a window, the batches are those of a training from memory.
+If one row group holds all training rows and they fit into a window, the batches equal those of a training in memory.
 """
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,59 +18,74 @@ from hcvae.training.tensors import PartTensors, on_device
 from hcvae.training.workers import Workers
 
 WINDOW_ROWS = 32_768
-"""Rows that are shuffled together: some 100 MB with the copies of waveforms of 200 samples."""
+"""Rows that are shuffled together: about 100 MB for waveforms of 200 samples, copies included."""
 
-Batch = tuple[int, PartTensors]
-"""The number of rows of a batch of all workers, and this worker's own rows."""
+
+class Batch(NamedTuple):
+    """A batch of all workers, of which each holds a share."""
+
+    n_rows: int
+    """Rows of all workers together."""
+    rows: PartTensors
+    """This worker's rows."""
 
 
 def streamed_batches(
     stream: TrainingRows, batch_size: int, seed: int, epoch: int, workers: Workers, device: torch.device
 ) -> Iterator[Batch]:
-    """The batches of an epoch, keyed by (seed, epoch) and the number of workers.
+    """Yield the batches of an epoch, keyed by (seed, epoch) and the number of workers.
 
-    Each worker reads rows of its own, as many as it has in the batches: in the shuffled order of the row groups, those
-    after the rows of the workers before it.
+    Each worker reads only its own rows: in the shuffled order of the row groups, those after the rows of the workers
+    of lower rank.
 
     Raises:
         UserError: the files have changed.
     """
     sizes = batch_sizes(len(stream), batch_size)
-    counts = [[len(range(size)[rank :: workers.size]) for size in sizes] for rank in range(workers.size)]
-    first, own = sum(map(sum, counts[: workers.rank])), counts[workers.rank]
+    own_sizes = _sizes_of_rank(sizes, workers.rank, workers)
+    first = sum(sum(_sizes_of_rank(sizes, rank, workers)) for rank in range(workers.rank))
     groups = torch.randperm(stream.n_groups, generator=_generator(RngStream.GROUPS, seed, epoch)).tolist()
+    blocks = stream.blocks(groups, first, sum(own_sizes))
+    shuffle = _generator(RngStream.ORDER, seed, epoch)
     per_window = max(1, WINDOW_ROWS // batch_size)
     windows = [slice(start, start + per_window) for start in range(0, len(sizes), per_window)]
-    blocks = stream.blocks(groups, first, sum(own))
-    shuffle = _generator(RngStream.ORDER, seed, epoch)
-    for window, content in zip(windows, _cut(blocks, [sum(own[window]) for window in windows]), strict=True):
+    contents = _regroup(blocks, [sum(own_sizes[window]) for window in windows])
+    for window, content in zip(windows, contents, strict=True):
         rows = PartTensors.of_block(content, device)
         order = on_device(torch.randperm(len(rows), generator=shuffle), device)
-        for size, chosen in zip(sizes[window], order.split(own[window]), strict=True):
-            yield size, rows.take(chosen)
+        for size, chosen in zip(sizes[window], order.split(own_sizes[window]), strict=True):
+            yield Batch(size, rows.take(chosen))
 
 
 def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
-    """Rows of the batches of an epoch, nearly equal, as `hcvae.training.batches.epoch_batches` has them."""
+    """Return the sizes of the batches of an epoch: nearly equal, as in `hcvae.training.batches.epoch_batches`."""
     n_batches = math.ceil(n_rows / batch_size)
     size, larger = divmod(n_rows, n_batches)
     return [size + 1] * larger + [size] * (n_batches - larger)
 
 
-def _cut(blocks: Iterator[Block], counts: Sequence[int]) -> Iterator[Block]:
-    """The rows of the blocks, one after another, so many at a time."""
+def _sizes_of_rank(sizes: Sequence[int], rank: int, workers: Workers) -> list[int]:
+    """Return how many rows of each batch the worker `rank` has."""
+    return [len(range(size)[rank :: workers.size]) for size in sizes]
+
+
+def _regroup(blocks: Iterator[Block], counts: Sequence[int]) -> Iterator[Block]:
+    """Yield the rows of `blocks` in order, in new blocks of `counts` rows."""
     waiting: list[Block] = []
-    held = 0
+    n_waiting = 0
     for count in counts:
-        while held < count:
+        while n_waiting < count:
             block = next(blocks, None)
             if block is None:
-                raise UserError("data.tables: a file has fewer rows than before the training; train anew")
+                raise UserError("data.tables: a file has fewer rows than before the training; start a new training")
             waiting.append(block)
-            held += len(block["signals"])
-        joined = {name: np.concatenate([block[name] for block in waiting]) for name in waiting[0]}
+            n_waiting += len(block["signals"])
+        joined = {}
+        for name in waiting[0]:
+            joined[name] = np.concatenate([block[name] for block in waiting])
         yield {name: array[:count] for name, array in joined.items()}
-        waiting, held = [{name: array[count:] for name, array in joined.items()}], held - count
+        waiting = [{name: array[count:] for name, array in joined.items()}]
+        n_waiting -= count
 
 
 def _generator(stream: RngStream, seed: int, epoch: int) -> torch.Generator:

@@ -1,6 +1,6 @@
-"""A part of the split on the device that trains.
+"""The rows of a part as tensors on the training device.
 
-Legend: N rows, T samples, S static parameters.
+Shapes: N rows, T samples, S static parameters.
 """
 
 import warnings
@@ -25,23 +25,29 @@ class PartTensors:
     peaks: torch.Tensor
     """Labelled peaks [N, 6]."""
     peak_mask: torch.Tensor
-    """Where a peak is labelled, bool [N, 6]."""
+    """Whether a peak is labelled, bool [N, 6]."""
     averages: torch.Tensor
-    """Normalised waveforms [M, T] that `other` points into, not copied for a batch."""
+    """Normalised waveforms [M, T] to which `other` refers; shared by all batches."""
     other: torch.Tensor
-    """The row of `averages` with another average of the same response, or with the waveform itself, [N]."""
+    """Row of `averages` with another average of the same response, or with the waveform itself, [N]."""
 
     @classmethod
     def of(cls, part: Part, device: torch.device) -> Self:
-        """The tensors of `part`."""
+        """Put the rows of `part` on `device`."""
         other = np.where(part.independent >= 0, part.independent, np.arange(len(part)))
         signals = as_tensor(part.signals, device)
-        static, peaks, mask = (as_tensor(array, device) for array in (part.static, part.peaks, part.peak_mask))
-        return cls(signals, static, peaks, mask, averages=signals, other=as_tensor(other, device))
+        return cls(
+            signals=signals,
+            static=as_tensor(part.static, device),
+            peaks=as_tensor(part.peaks, device),
+            peak_mask=as_tensor(part.peak_mask, device),
+            averages=signals,
+            other=as_tensor(other, device),
+        )
 
     @classmethod
     def of_block(cls, block: Block, device: torch.device) -> Self:
-        """The tensors of rows that were read from the disk."""
+        """Put rows that were read from the disk on `device`."""
         tensors = {name: as_tensor(array, device) for name, array in block.items()}
         averages = tensors.pop("response")
         return cls(**tensors, averages=averages, other=torch.arange(len(averages), device=device))
@@ -55,21 +61,21 @@ class PartTensors:
         return self.averages[self.other]
 
     def take(self, rows: torch.Tensor) -> Self:
-        """Some of the rows, by number."""
+        """Return the rows of these numbers."""
         taken = {name: tensor[rows] for name, tensor in vars(self).items() if name != "averages"}
         return replace(self, **taken)
 
 
 def on_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A tensor of this process's memory on `device`; a GPU is not waited for."""
+    """Copy a tensor in this process's memory to `device`, without waiting for a GPU."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def as_tensor(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    """An array on `device`, without a copy on the CPU."""
-    # Ray shares arrays read-only; torch warns that it cannot mark them so, and nothing here writes to them.
+    """Return an array as a tensor on `device`; on the CPU it shares the array's memory."""
+    # Arrays shared by Ray are read-only. torch warns that tensors cannot be; nothing here writes to them.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array).to(device)

@@ -82,7 +82,7 @@ def test_no_secret_is_anywhere(
 
     said = [submit("--submission-id", "nightly", *search)]
     deadline = time.monotonic() + 120
-    while not any((study.attempt(0, 1) / "checkpoint" / name).is_whole() for name in _checkpoints(study)):
+    while not any((study.attempt(0, 1) / "checkpoint" / name).is_complete() for name in _checkpoints(study)):
         assert time.monotonic() < deadline, submit("--status", "nightly", "--follow").stdout
         time.sleep(0.2)
     said.append(submit("--stop", "nightly"))
@@ -114,7 +114,7 @@ def test_no_secret_is_anywhere(
 
 
 def _checkpoints(study: StudyFolder) -> list[str]:
-    return (study.attempt(0, 1) / "checkpoint").names()
+    return (study.attempt(0, 1) / "checkpoint").listdir()
 
 
 def _secrets(postgres: PostgresServer, s3: ObjectStore, token: str) -> dict[str, str]:

@@ -12,8 +12,8 @@ import torch
 import hcvae
 from hcvae import cli
 from hcvae.bundle import save_bundle
-from hcvae.bundle.reading import sha256_of
 from hcvae.bundle.versions import FORMAT_VERSION, UPGRADES
+from hcvae.digests import sha256_of_file
 from hcvae.errors import UserError
 from hcvae.generation import families, generate
 from tests.fixtures.bundles import VERSION_1
@@ -31,7 +31,7 @@ def older(request, bundle) -> Path:
     """A bundle of each version before possible latencies."""
     assert json.loads((VERSION_1 / "config.json").read_text())["format_version"] == 1
     if request.param == 2:
-        with_keys(bundle, format_version=2, hcvae_version="0.1.0", weights_sha256=sha256_of(bundle / WEIGHTS))
+        with_keys(bundle, format_version=2, hcvae_version="0.1.0", weights_sha256=sha256_of_file(bundle / WEIGHTS))
     return bundle
 
 
@@ -42,7 +42,7 @@ def with_keys(bundle: Path, **changes: object) -> Path:
 
 
 @pytest.mark.parametrize("noise", [False, True])
-def test_an_older_bundle_generates_what_it_did_then(older, noise):
+def test_an_older_bundle_generates_the_same_waveforms(older, noise):
     then = json.loads(VERSION_1.with_name("version-1-generated.json").read_text())
     now = generate(hcvae.load(older), then["conditions"], then["n_samples"], then["seed"], residual_noise=noise)
     signal = then["signal_with_residual_noise" if noise else "signal"]
@@ -50,7 +50,7 @@ def test_an_older_bundle_generates_what_it_did_then(older, noise):
     np.testing.assert_allclose(now["peak_latency_ms"].to_pylist(), then["peak_latency_ms"], atol=1e-4)
 
 
-def test_impossible_latencies_of_an_older_bundle_keep_their_numbers_and_are_not_valid(older, tmp_path):
+def test_impossible_latencies_of_an_older_bundle_are_kept_but_not_valid(older, tmp_path):
     """Its peak head predicts anything: here wave I before the stimulus and wave V before wave III, in each row."""
     bundle = hcvae.load(older)
     last = bundle.model.decoder.heads["predicted_peaks"][-1]
@@ -69,7 +69,7 @@ def test_impossible_latencies_of_an_older_bundle_keep_their_numbers_and_are_not_
     assert again["peak_valid"].equals(table["peak_valid"])
 
 
-def test_it_is_written_again_in_the_version_of_today(tmp_path):
+def test_it_is_saved_in_the_current_version(tmp_path):
     before = hcvae.load(VERSION_1)
     save_bundle(tmp_path / "bundle", before, "Split by subject.", ())
     written = json.loads((tmp_path / "bundle" / "config.json").read_text())
@@ -79,11 +79,11 @@ def test_it_is_written_again_in_the_version_of_today(tmp_path):
     assert (after.config, after.preprocessing) == (before.config, before.preprocessing)
 
 
-def test_every_older_version_has_a_step():
+def test_every_older_version_has_an_upgrade():
     assert list(UPGRADES) == list(range(1, FORMAT_VERSION))
 
 
-def test_a_newer_version_is_refused_with_the_hcvae_that_it_needs(bundle, tmp_path, capsys):
+def test_a_newer_version_is_refused_with_the_required_hcvae(bundle, tmp_path, capsys):
     with_keys(bundle, format_version=FORMAT_VERSION + 1, hcvae_version="7.8.9")
     message = f"format_version {FORMAT_VERSION + 1} needs hcvae >= 7.8.9, but this is {hcvae.__version__}; "
     with pytest.raises(UserError) as caught:
@@ -98,6 +98,6 @@ def test_a_newer_version_that_names_no_hcvae_is_refused_too(bundle, said):
 
 
 @pytest.mark.parametrize("version", [None, 0, -1, True, 1.0, "1", [], 10**400])
-def test_what_is_no_version_is_refused(bundle, version):
+def test_an_invalid_version_is_refused(bundle, version):
     with pytest.raises(UserError, match="format_version"):
         hcvae.load(with_keys(bundle, format_version=version))

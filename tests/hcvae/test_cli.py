@@ -35,7 +35,7 @@ def bundle(tmp_path_factory) -> Path:
     return folder / "bundle"
 
 
-def test_simulate_writes_the_simulator_s_table(tmp_path, capsys):
+def test_simulate_writes_the_table_of_the_simulator(tmp_path, capsys):
     out = tmp_path / "table.parquet"
     assert cli.run(["simulate", "--rows", "120", "--seed", "7", "--out", str(out)]) == 0
     written, expected = pq.read_table(out), simulate(120, 7)
@@ -46,7 +46,7 @@ def test_simulate_writes_the_simulator_s_table(tmp_path, capsys):
     assert "120 waveforms" in capsys.readouterr().out
 
 
-def test_generate_writes_uv_for_the_condition_and_says_what_it_assumed(bundle, tmp_path, capsys):
+def test_generate_writes_uv_for_the_condition_and_reports_assumed_values(bundle, tmp_path, capsys):
     out = tmp_path / "generated.parquet"
     arguments = ["generate", str(bundle), "--condition", "stimulus_level_db=60", "--condition", "sex=F"]
     assert cli.run([*arguments, "--samples", "5", "--out", str(out)]) == 0
@@ -69,7 +69,7 @@ def test_generate_writes_the_format_of_the_suffix(bundle, tmp_path):
     assert np.allclose(read_edf(tmp_path / "a.edf").signals[0].data.reshape(5, 200), signals, atol=1e-4)
 
 
-def test_generate_adds_residual_noise_where_asked(bundle, tmp_path):
+def test_generate_adds_residual_noise_on_request(bundle, tmp_path):
     for option, says in (([], b"false"), (["--residual-noise"], b"true")):
         out = tmp_path / f"{says.decode()}.parquet"
         assert cli.run(["generate", str(bundle), *option, "--samples", "50", "--out", str(out)]) == 0
@@ -110,7 +110,18 @@ def test_the_version_is_shown():
     assert shown == [f"hcvae {version('hcvae')}\n"] * 2
 
 
-def test_mistakes_exit_with_2_and_one_message(tmp_path):
+def test_python_m_hcvae_is_the_command():
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "hcvae", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+    assert run("--version").stdout == f"hcvae {version('hcvae')}\n"
+    assert run("inspect", "--help").stdout.startswith("usage: hcvae inspect ")
+    refused = run("genrate")
+    assert refused.returncode == 2
+    assert refused.stderr == "error: genrate: unknown command; did you mean 'generate'?\n"
+
+
+def test_user_errors_exit_with_2_and_one_message(tmp_path):
     for arguments, message in [
         (["genrate"], "genrate: unknown command; did you mean 'generate'?"),
         (["simulate", "--row", "3", "--out", "x"], "--row: unknown option; did you mean '--rows'?"),
@@ -125,6 +136,6 @@ def test_mistakes_exit_with_2_and_one_message(tmp_path):
         assert "Traceback" not in result.stderr
 
 
-def test_an_unwritable_place_is_a_user_error(tmp_path):
+def test_an_unwritable_path_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match=r"missing/table\.parquet"):
         cli.run(["simulate", "--rows", "10", "--out", str(tmp_path / "missing" / "table.parquet")])

@@ -17,7 +17,7 @@ class Train(Config, Command):
       train --model.width 0.5
     """
 
-    dry_run: bool = Field(False, validation_alias="dry-run")
+    dry_run: bool = Field(False)
     """Do nothing."""
 
 
@@ -60,7 +60,7 @@ def test_environment_variables_are_not_read(monkeypatch):
         ({"normalization": {"group_by": "species"}}, "normalization.group_by must be one of data.static"),
     ],
 )
-def test_bad_values_say_where_what_and_what_would_be_right(content, message):
+def test_messages_have_place_value_and_what_would_be_right(content, message):
     with pytest.raises(UserError) as error:
         parse(Train, [], content)
     assert message in str(error.value)
@@ -76,11 +76,11 @@ def test_keys_in_paths_are_refused_and_not_repeated(content):
     assert "qwerty" not in str(error.value)
 
 
-def test_the_home_of_a_user_that_is_not_there_is_a_path():
+def test_the_home_of_an_unknown_user_is_a_path():
     assert parse(Train, ["--data.tables=~nobody-of-that-name/t"]).data.tables[0].endswith("/~nobody-of-that-name/t")
 
 
-def test_every_mistake_is_told_at_once():
+def test_all_errors_are_reported_at_once():
     with pytest.raises(UserError) as error:
         parse(Train, [], {"model": {"width": 0}, "training": {"epochs": 0}})
     assert len(str(error.value).splitlines()) == 2
@@ -114,7 +114,7 @@ class Convert(Command):
     """Files."""
     to: str
     """The file to write."""
-    rows_per_file: int = Field(5, ge=1, validation_alias="rows-per-file")
+    rows_per_file: int = Field(5, ge=1)
     """Rows."""
     columns: list[int] = Field([])
     """Columns."""
@@ -148,20 +148,20 @@ PROG = "python -m tests.hcvae.test_command_line"
         ("a --to a.mat --rows b", "--rows: unknown option; did you mean '--rows-per-file'?"),
     ],
 )
-def test_options_are_named_as_they_are_typed_and_each_mistake_is_one_message(arguments, message, monkeypatch):
+def test_messages_name_options_as_typed(arguments, message, monkeypatch):
     monkeypatch.setattr(Convert, "__module__", PROG.split()[-1])
     with pytest.raises(UserError) as error:
         parse(Convert, arguments.split())
     assert str(error.value) == message
 
 
-def test_an_argument_too_many_is_no_option():
+def test_an_extra_argument_is_refused():
     with pytest.raises(UserError, match=r"^more: unexpected argument; see `"):
         parse(Train, ["more"])
 
 
 @pytest.mark.parametrize(("option", "shown"), [("--help", {"--columns"}), ("--help-all", {"--columns", "--band"})])
-def test_help_is_short_and_help_all_is_whole(option, shown, capsys):
+def test_help_is_short_and_help_all_is_complete(option, shown, capsys):
     with pytest.raises(SystemExit) as ended:
         parse(Convert, [option])
     assert ended.value.code == 0
@@ -173,7 +173,11 @@ def test_help_is_short_and_help_all_is_whole(option, shown, capsys):
 
 @pytest.mark.parametrize(
     ("module", "typed"),
-    [("hcvae.commands.inspect", "hcvae inspect"), ("jobs.search", "python -m jobs.search")],
+    [
+        ("hcvae.commands.inspect", "hcvae inspect"),
+        ("hcvae.commands.import_recordings", "hcvae import"),
+        ("jobs.search", "python -m jobs.search"),
+    ],
 )
 def test_a_program_is_named_as_it_is_typed(module, typed, monkeypatch):
     monkeypatch.setattr(Convert, "__module__", module)
@@ -183,15 +187,15 @@ def test_a_program_is_named_as_it_is_typed(module, typed, monkeypatch):
 class Average(Command):
     """Average."""
 
-    block_sweeps: list[int] = Field([], validation_alias="block-sweeps")
+    block_sweeps: list[int] = Field([])
     seed: int = 0
 
 
 @pytest.mark.parametrize("given", ["--block-sweeps 8 16", "--block-sweeps=8 16", "--block-sweeps 8 --block-sweeps=16"])
-def test_several_numbers_after_an_option_of_several(given):
+def test_several_numbers_after_an_option(given):
     assert parse(Average, given.split()).block_sweeps == [8, 16]
 
 
-def test_an_option_of_one_number_takes_no_second():
+def test_an_option_with_one_number_refuses_a_second():
     with pytest.raises(UserError, match="2: unexpected argument"):
         parse(Average, ["--seed", "1", "2"])

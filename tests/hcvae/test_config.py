@@ -1,4 +1,7 @@
-"""What the model's options refuse."""
+"""What the model's options refuse, and what importing the configuration loads."""
+
+import subprocess
+import sys
 
 import pytest
 from pydantic import ValidationError
@@ -31,13 +34,19 @@ from hcvae.validation import explain
         ),
     ],
 )
-def test_options_that_do_not_fit_are_refused_with_what_would_be_right(fields, message):
+def test_inconsistent_options_are_refused_with_what_would_be_right(fields, message):
     with pytest.raises(ValidationError) as error:
         ModelConfig.model_validate(fields)
     assert explain(error.value, ModelConfig).startswith(message)
 
 
-def test_options_go_together():
+def test_options_can_be_combined():
     ModelConfig(intermediate_levels=2, attention=True, local_segments=4)
     ModelConfig(local_segments=5, local_latent_dim=35)
     ModelConfig(model_type="standard", intermediate_levels=0, attention=False, local_segments=1)
+
+
+def test_the_configuration_loads_neither_torch_nor_pyarrow():
+    program = "import sys, hcvae.config; print(sorted({'numpy', 'pyarrow', 'torch'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

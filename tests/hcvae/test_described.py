@@ -71,7 +71,7 @@ def test_a_configuration_shows_what_differs_from_the_defaults():
     assert f"{ModelConfig(attention=True)}" == "ModelConfig(attention=True)"
 
 
-def test_html_is_escaped_and_terminals_obey_nothing(trained_bundle):
+def test_html_and_control_characters_are_escaped(trained_bundle):
     evil = "<script>alert(1)</script>\x1b[2J"
     bundle = replace(trained_bundle, path=evil)
     assert "<script>" not in bundle._repr_html_()

@@ -7,12 +7,12 @@ from hcvae.figure_parts import add_waterfall, filled, label_of, ordered_colors, 
 from tests.fixtures.contrast import contrast
 
 
-def test_contrast_is_that_of_the_standard():
+def test_contrast_agrees_with_the_standard():
     assert contrast("black") == pytest.approx(21)
     assert contrast("#777777") == pytest.approx(4.48, abs=0.01)  # the known example that fails 4.5:1
 
 
-def test_every_colour_can_be_seen_on_white_and_differs_from_the_others():
+def test_every_colour_is_visible_on_white_and_distinct():
     named = [figure_parts.RECORDED, figure_parts.MODEL, figure_parts.EXCHANGED, figure_parts.WAVE]
     assert len(set(named)) == 4
     for color in (*named, *ordered_colors(40)):
@@ -35,7 +35,7 @@ def test_labels_have_units(column, value, label):
     assert label_of(column, value) == label
 
 
-def test_a_text_with_dollars_is_no_formula_and_long_ones_are_wrapped(tmp_path):
+def test_dollars_make_no_formula_and_long_text_is_wrapped(tmp_path):
     figure = Figure(layout="constrained")
     text = figure.suptitle(filled(r"costs $\frac $5 " * 10, 3, 10))
     figure.savefig(tmp_path / "a.png")
@@ -43,7 +43,7 @@ def test_a_text_with_dollars_is_no_formula_and_long_ones_are_wrapped(tmp_path):
     assert text.get_window_extent().width <= 3.2 * figure.dpi
 
 
-def test_panels_of_one_scale_share_the_axis_and_others_have_their_own_numbers():
+def test_panels_of_one_scale_share_the_axis():
     figure, axes = panels(1, 3, ["mouse", "human", "mouse"])
     for axis, size in zip(axes, (1, 0.01, 3), strict=True):
         axis.plot([0, 1], [0, size])
@@ -54,7 +54,7 @@ def test_panels_of_one_scale_share_the_axis_and_others_have_their_own_numbers():
     assert all(any(label.get_visible() for label in axis.get_yticklabels()) for axis in axes)
 
 
-def test_a_waterfall_has_an_honest_scale_bar():
+def test_a_waterfall_has_a_correct_scale_bar():
     figure = Figure()
     axis = figure.subplots()
     times_ms = np.arange(100) / 10

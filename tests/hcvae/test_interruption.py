@@ -77,7 +77,7 @@ def test_a_signal_ends_a_program_with_130_and_one_line(program: str, printed: st
 
 
 @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
-def test_sigterm_counts_as_ctrl_c_and_is_given_back(handler: object) -> None:
+def test_sigterm_acts_as_ctrl_c_and_its_handler_is_restored(handler: object) -> None:
     before, interrupt = signal.getsignal(signal.SIGTERM), signal.signal(signal.SIGINT, handler)  # type: ignore[arg-type]
     try:
         with pytest.raises(KeyboardInterrupt), sigterm_as_ctrl_c():

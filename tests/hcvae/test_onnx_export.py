@@ -61,7 +61,7 @@ def assert_same(found: np.ndarray, wanted: np.ndarray) -> None:
 
 @pytest.mark.services
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_onnx_runtime_gives_what_the_bundle_gives(tmp_path, options):
+def test_onnx_runtime_agrees_with_the_bundle(tmp_path, options):
     bundle = bundle_of(**options)
     differences = export(bundle, tmp_path / "model.onnx")
     assert max(differences.values()) < 1e-5
@@ -136,7 +136,7 @@ def test_the_page_s_example_runs_without_pytorch(exported):
 
 
 @pytest.mark.services
-def test_the_metadata_tell_how_to_use_the_files(exported):
+def test_the_metadata_describe_the_use_of_the_files(exported):
     for part in ("encoder", "prior", "decoder"):
         session = onnxruntime.InferenceSession(str(exported / "results" / f"model-{part}.onnx"))
         about = session.get_modelmeta().custom_metadata_map
@@ -163,7 +163,7 @@ def test_what_hcvae_refuses_is_nan(exported):
         assert np.isnan(output).all(axis=1).tolist() == [False, True, False, True, True]
 
 
-def test_mistakes_are_told_before_the_work(tmp_path, monkeypatch):
+def test_errors_are_reported_before_the_work(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"--onnx model\.pb: must end in \.onnx, but got '\.pb'"):
         cli.run(["export", str(VERSION_1), "--onnx", "model.pb"])
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as where it is not installed
@@ -174,7 +174,7 @@ def test_mistakes_are_told_before_the_work(tmp_path, monkeypatch):
 
 
 @pytest.mark.services
-def test_a_difference_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
+def test_a_large_difference_is_an_error_and_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr("hcvae.onnx_export.TOLERANCE", 1e-12)
     with pytest.raises(UserError, match="must agree with PyTorch within 1e-12"):
         export(hcvae.load(VERSION_1), tmp_path / "model.onnx")

@@ -31,7 +31,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("latency_ms", "expected"), CASES.values(), ids=CASES)
-def test_which_waves_are_valid(preprocessing, latency_ms, expected):
+def test_valid_waves(preprocessing, latency_ms, expected):
     peaks = torch.tensor([[*latency_ms, 0.1, -0.2, 0.3]] * 2)
     assert valid_waves(peaks, preprocessing).tolist() == [expected] * 2
 
@@ -44,7 +44,7 @@ def test_an_amplitude_that_is_not_finite_and_a_wave_that_was_never_labelled_are_
     assert valid_waves(crossed, only_v).tolist() == [[False, False, True]]
 
 
-def test_placement_is_that_of_the_waves_that_were_labelled(preprocessing):
+def test_placement_uses_labelled_waves_only(preprocessing):
     only_v = preprocessing.model_copy(update={"labelled_waves": ("V",)})
     signals = torch.zeros(1, 32)
     signals[0, 20] = 1.0  # 6.0 ms

@@ -26,7 +26,7 @@ def legend(figure):
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def test_swap_grid_has_a_panel_a_pair_with_its_waves_named():
+def test_swap_grid_has_a_panel_per_pair_with_named_waves():
     signals = waveforms(2, 3)
     latency_ms = np.full((2, 3, 3), np.nan)
     latency_ms[1, 2] = 1.5, 3.7, 5.6
@@ -57,7 +57,7 @@ def test_levels_fall_from_the_top():
     ]  # fmt: skip
 
 
-def test_generated_families_stand_on_the_recording_with_each_wave_named_once():
+def test_generated_families_are_plotted_with_the_recording_and_each_wave_named_once():
     families, recorded = [waveforms(5), waveforms(2)], waveforms(1)[0]
     shown = [
         Panel(title, family, np.full((len(family), 3), (1.5, np.nan, 5.6)), recorded={"recording, row 3": recorded})
@@ -120,7 +120,7 @@ def test_no_text_hides_another_or_leaves_the_figure(count):
         assert box.x1 <= figure.bbox.width
 
 
-def test_every_line_and_text_can_be_seen():
+def test_every_line_and_text_is_visible():
     signals, latency_ms = waveforms(12), np.full((12, 3), (1.5, 3.5, 5.6))
     figures = [
         plots.swap_grid(signals.reshape(3, 4, -1), TIMES_MS, latency_ms.reshape(3, 4, 3)),

@@ -24,7 +24,7 @@ def full_disk() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_what_is_refused_for_a_while_is_done_in_the_end_and_told_once(no_patience, tmp_path, caplog):
+def test_a_temporary_failure_is_retried_with_one_warning(no_patience, tmp_path, caplog):
     folder = tmp_path / "later"
 
     def write() -> str:
@@ -41,17 +41,19 @@ def test_what_is_refused_for_a_while_is_done_in_the_end_and_told_once(no_patienc
 
 
 @pytest.mark.usefixtures("no_patience", "full_disk")
-def test_patience_ends_with_the_first_cause(tmp_path):
+def test_retries_end_with_the_first_cause(tmp_path):
     def write() -> None:
         try:
             (tmp_path / "file").write_bytes(bytes(2000))
         except OSError as error:
             raise OSError("somewhere") from error
 
-    with pytest.raises(StorageError, match=r"^cannot write it: \[Errno 27\] File too large; tried for .*goes on$"):
+    with pytest.raises(
+        StorageError, match=r"^cannot write it: \[Errno 27\] File too large; retried for .*the same command continues$"
+    ):
         retry(write, "cannot write it")
 
 
-def test_what_is_no_fault_of_the_storage_is_not_tried_again():
+def test_other_errors_are_not_retried():
     with pytest.raises(ZeroDivisionError):
         retry(lambda: 1 / 0, "nothing")

@@ -154,7 +154,7 @@ def test_feature_interpolation(model, signals, static_params, rows):
         assert torch.equal(generated["z_global"], z_global_interp)
 
 
-def test_the_specifications_configuration_loads_as_it_stands():
+def test_the_specifications_configuration_loads_unchanged():
     text = (ROOT / "configs" / "hierarchical_config.json").read_text()
     config = Config.model_validate_json(text)
     assert sum(parameter.numel() for parameter in build(config.model).parameters()) == 10_524_501

@@ -52,12 +52,12 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_folder_comes_back_as_it_was_put(place: StoragePath, folder: Path, tmp_path: Path) -> None:
+def test_a_folder_is_fetched_as_uploaded(place: StoragePath, folder: Path, tmp_path: Path) -> None:
     target = place / "trials" / "3"
-    assert (target.is_whole(), target.names(), place.names()) == (False, [], [])
-    target.put(folder)
-    assert target.is_whole()
-    assert place.names() == ["trials"]
+    assert (target.is_complete(), target.listdir(), place.listdir()) == (False, [], [])
+    target.upload(folder)
+    assert target.is_complete()
+    assert place.listdir() == ["trials"]
     target.fetch(tmp_path / "copy")
     assert content(tmp_path / "copy") == FILES
     with target.fetched() as local:
@@ -65,32 +65,32 @@ def test_a_folder_comes_back_as_it_was_put(place: StoragePath, folder: Path, tmp
         assert (local == target.path) if place.is_local else (local.name == "3")
 
 
-def test_what_was_there_is_replaced_whole(place: StoragePath, folder: Path, tmp_path: Path) -> None:
-    place.put(folder)
-    place.put(made(tmp_path / "other", {"README.md": b"another"}))
+def test_an_upload_replaces_the_old_folder(place: StoragePath, folder: Path, tmp_path: Path) -> None:
+    place.upload(folder)
+    place.upload(made(tmp_path / "other", {"README.md": b"another"}))
     place.fetch(tmp_path / "copy")
     assert content(tmp_path / "copy") == {"README.md": b"another"}
 
 
 def test_a_moved_folder_is_at_its_target_only(place: StoragePath, folder: Path, tmp_path: Path) -> None:
-    (place / "attempt").put(folder)
+    (place / "attempt").upload(folder)
     (place / "attempt").move(place / "best" / "trial-1")
-    assert not (place / "attempt").is_whole()
-    assert (place / "attempt").names() == []
+    assert not (place / "attempt").is_complete()
+    assert (place / "attempt").listdir() == []
     (place / "best" / "trial-1").fetch(tmp_path / "copy")
     assert content(tmp_path / "copy") == FILES
 
 
-def test_what_is_removed_is_gone_and_may_be_removed_again(place: StoragePath, folder: Path) -> None:
-    (place / "one").put(folder)
+def test_remove_is_idempotent(place: StoragePath, folder: Path) -> None:
+    (place / "one").upload(folder)
     (place / "file").write(b"x")
     for name in ("one", "one", "file", "file", "never"):
         (place / name).remove()
-    assert place.names() == []
-    assert not (place / "one").is_whole()
+    assert place.listdir() == []
+    assert not (place / "one").is_complete()
 
 
-def test_a_file_is_replaced_whole(place: StoragePath) -> None:
+def test_a_file_is_replaced_atomically(place: StoragePath) -> None:
     file = place / "deep" / "study.json"
     assert not file.is_file()
     with pytest.raises(FileNotFoundError):
@@ -98,29 +98,27 @@ def test_a_file_is_replaced_whole(place: StoragePath) -> None:
     for text in ("first", "zweite µV"):
         file.write(text.encode())
         assert file.read_text() == text
-    assert (place / "deep").names() == ["study.json"]
+    assert (place / "deep").listdir() == ["study.json"]
 
 
-def test_nothing_is_fetched_where_nothing_whole_is(place: StoragePath, tmp_path: Path) -> None:
+def test_fetching_an_incomplete_folder_fails(place: StoragePath, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         place.fetch(tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
 
 
-def test_a_folder_without_its_marker_is_not_there(remote: StoragePath, folder: Path, tmp_path: Path) -> None:
-    remote.put(folder)
+def test_a_folder_without_its_marker_is_ignored(remote: StoragePath, folder: Path, tmp_path: Path) -> None:
+    remote.upload(folder)
     assert json.loads((remote / MARKER).read_text()) == {name: len(file) for name, file in FILES.items()}
     (remote / MARKER).remove()
-    assert not remote.is_whole()
+    assert not remote.is_complete()
     with pytest.raises(FileNotFoundError):
         remote.fetch(tmp_path / "copy")
 
 
 @pytest.mark.parametrize("damage", ["removed", "shortened"])
-def test_a_folder_that_is_damaged_meanwhile_is_not_there(
-    damage: str, remote: StoragePath, folder: Path, tmp_path: Path
-) -> None:
-    remote.put(folder)
+def test_a_damaged_folder_is_not_fetched(damage: str, remote: StoragePath, folder: Path, tmp_path: Path) -> None:
+    remote.upload(folder)
     file = remote / "model.safetensors"
     file.remove() if damage == "removed" else file.write(b"half")
     with pytest.raises(FileNotFoundError):
@@ -128,24 +126,24 @@ def test_a_folder_that_is_damaged_meanwhile_is_not_there(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
-def test_a_writer_that_is_killed_leaves_nothing_whole(remote: StoragePath, tmp_path: Path) -> None:
+def test_a_killed_upload_leaves_no_complete_folder(remote: StoragePath, tmp_path: Path) -> None:
     folder = made(tmp_path / "source", {f"part-{k}": os.urandom(8_000_000) for k in range(6)})
-    program = "import sys, pathlib, hcvae.storage as s; s.StoragePath.of(sys.argv[1]).put(pathlib.Path(sys.argv[2]))"
+    program = "import sys, pathlib, hcvae.storage as s; s.StoragePath.of(sys.argv[1]).upload(pathlib.Path(sys.argv[2]))"
     writer = subprocess.Popen([sys.executable, "-c", program, str(remote), str(folder)])
     deadline = time.monotonic() + 60
-    while not remote.names():
+    while not remote.listdir():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     writer.send_signal(signal.SIGKILL)
     writer.wait()
-    assert MARKER not in remote.names()
-    assert not remote.is_whole()
-    remote.put(folder)
+    assert MARKER not in remote.listdir()
+    assert not remote.is_complete()
+    remote.upload(folder)
     remote.fetch(tmp_path / "copy")
     assert content(tmp_path / "copy") == content(folder)
 
 
-def test_a_place_says_what_a_person_can_type(tmp_path: Path) -> None:
+def test_the_text_of_a_path_parses_to_the_same_path(tmp_path: Path) -> None:
     uri = "s3://bucket/studies?region=eu-central-1"
     assert str(StoragePath.of(uri) / "nightly" / "best") == "s3://bucket/studies/nightly/best?region=eu-central-1"
     assert StoragePath.of(str(StoragePath.of(uri) / "nightly")).name == "nightly"
@@ -164,11 +162,11 @@ def test_keys_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
 
 def test_an_unknown_file_system_is_refused_by_name() -> None:
     with pytest.raises(UserError, match=r"nowhere://x: .*s3://bucket/folder"):
-        StoragePath.of("nowhere://x").names()
+        StoragePath.of("nowhere://x").listdir()
 
 
-def test_a_bundle_that_is_not_there_is_said_to_be_so(remote: StoragePath) -> None:
-    with pytest.raises(UserError, match="no whole model bundle"):
+def test_a_missing_bundle_is_reported(remote: StoragePath) -> None:
+    with pytest.raises(UserError, match="cannot read a complete model bundle"):
         hcvae.load(str(remote))
 
 
@@ -178,17 +176,17 @@ def test_a_bundle_that_is_not_there_is_said_to_be_so(remote: StoragePath) -> Non
 def test_a_marker_that_names_files_elsewhere_is_refused(
     remote: StoragePath, folder: Path, tmp_path: Path, names: object
 ) -> None:
-    remote.put(folder)
+    remote.upload(folder)
     (remote / MARKER).write(json.dumps(names).encode())
-    with pytest.raises(UserError, match="must name files"):
+    with pytest.raises(UserError, match="must list files"):
         hcvae.load(str(remote))
-    with pytest.raises(UserError, match="must name files"):
+    with pytest.raises(UserError, match="must list files"):
         remote.move(StoragePath.of(f"{remote}-moved"))
 
 
-def test_a_marker_that_is_nested_without_end_is_refused(remote: StoragePath, folder: Path, tmp_path: Path) -> None:
-    remote.put(folder)
+def test_a_deeply_nested_marker_is_refused(remote: StoragePath, folder: Path, tmp_path: Path) -> None:
+    remote.upload(folder)
     (remote / MARKER).write(b"[" * 10**5)
-    with pytest.raises(UserError, match="this folder is none of ours"):
+    with pytest.raises(UserError, match="hcvae did not write this folder"):
         remote.fetch(tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

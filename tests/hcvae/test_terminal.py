@@ -23,7 +23,7 @@ def printed(table, width):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_every_figure_is_whole_and_next_to_its_row(width):
+def test_every_number_is_complete_and_next_to_its_row(width):
     headers = ("trial", *(f"parameter_of_number_{number}" for number in range(12)))
     table = TerminalTable("Front", headers)
     for row in range(3):

@@ -121,7 +121,7 @@ def one_recording(table: pa.Table) -> pa.Table:
 @pytest.mark.parametrize(
     ("change", "arguments", "message"),
     [
-        (lambda t: t.slice(0, 0), [], r"table\.parquet: a waveform table must hold rows, but got none"),
+        (lambda t: t.slice(0, 0), [], r"table\.parquet: a waveform table must have rows, but got none"),
         (lambda t: t.drop_columns("age_years"), [], r"table\.parquet: column 'age_years' is missing; it has \["),
         (lambda t: t.drop_columns("signal"), [], r"table\.parquet: column 'signal' is missing"),
         (lambda t: t.drop_columns("subject_id"), [], r"table\.parquet: column 'subject_id' is missing"),
@@ -140,12 +140,12 @@ def one_recording(table: pa.Table) -> pa.Table:
         (
             set_samples((3, np.nan), (17, np.inf), (599, -np.inf)),
             [],
-            r"'signal': 3 of 600 rows hold NaN or infinite samples; the rows are 3, 17, 599 \(from 0\)",
+            r"'signal': 3 of 600 rows contain NaN or infinite samples; the rows are 3, 17, 599 \(from 0\)",
         ),
         (
             set_samples(*((row, np.nan) for row in range(20, 40))),
             [],
-            r"20 of 600 rows hold NaN or infinite samples; the rows are 20, 21, 22, 23, 24, \.\.\. \(from 0\)",
+            r"20 of 600 rows contain NaN or infinite samples; the rows are 20, 21, 22, 23, 24, \.\.\. \(from 0\)",
         ),
         (
             set_column("age_years", [np.inf] + [40.0] * 599),
@@ -168,7 +168,7 @@ def one_recording(table: pa.Table) -> pa.Table:
         (
             lambda t: t.replace_schema_metadata(None),
             [],
-            r"table\.parquet: no sampling_rate_hz in the metadata; give data\.sampling_rate_hz",
+            r"table\.parquet: no sampling_rate_hz in the metadata; set data\.sampling_rate_hz",
         ),
         (lambda t: t, ["--data.sampling_rate_hz=10000"], r"recorded at 20000 Hz, but got data\.sampling_rate_hz=10000"),
     ],
@@ -199,7 +199,7 @@ def test_one_bad_table_of_two_is_named(refuse: Refuse, simulated: pa.Table, tmp_
     pq.write_table(simulated.drop_columns("n_averages"), bad)
     assert f"{bad}: column 'n_averages' is missing" in refuse(f"--data.tables={good},{bad}")
     pq.write_table(simulated.replace_schema_metadata({"sampling_rate_hz": "10000"}), bad)
-    assert "one sampling rate must hold for all" in refuse(f"--data.tables={good},{bad}")
+    assert "all files must have one sampling rate" in refuse(f"--data.tables={good},{bad}")
     assert "each file must be named once" in refuse(f"--data.tables={good},{good}")
 
 

@@ -41,7 +41,7 @@ def trained(table: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 def test_a_training_without_disentanglement_prints_the_reason_once(trained: tuple[Path, str]) -> None:
     _, said = trained
     assert said.count("the training runs, but disentanglement cannot be measured on the validation part") == 1
-    assert "no fine attribute of the waveforms can be told from noise" in said
+    assert "no fine attribute of the waveforms is distinguishable from noise" in said
     assert "34 waveforms show a correlation of 0.5" in said
     assert "disentanglement not measured (validation part, best epoch)" in said
 

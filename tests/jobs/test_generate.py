@@ -166,7 +166,7 @@ def test_an_object_store_holds_the_same_files_after_an_interruption(model: Path,
         return done.stdout + done.stderr
 
     stored, out = StoragePath.of(s3.address("model")), StoragePath.of(s3.address("many"))
-    stored.put(model)
+    stored.upload(model)
     finish(model, tmp_path / "many")
     said = finish(stored, out)
     whole = hashes(tmp_path / "many")
@@ -180,5 +180,5 @@ def test_an_object_store_holds_the_same_files_after_an_interruption(model: Path,
 
 
 def stored_hashes(out: StoragePath) -> dict[str, str]:
-    names = [name for name in out.names() if name.startswith("part-")]
+    names = [name for name in out.listdir() if name.startswith("part-")]
     return {name: hashlib.sha256((out / name).open().read()).hexdigest() for name in names}

@@ -56,7 +56,7 @@ def test_a_killed_search_goes_on_from_the_store(
     wait_for(lambda: checkpoints(folder), search)
     search.kill()
     search.communicate()
-    assert folder.best.names() == []
+    assert folder.best.listdir() == []
 
     told = [finish(start_job("search", *arguments, "2", "--log-json"))]
     [first, second] = folder.load().trials
@@ -70,10 +70,10 @@ def test_a_killed_search_goes_on_from_the_store(
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
     for trial in study.trials:
         assert sorted(images(folder, study, trial)) == ["latent_use.png", "reconstructions.png", "swap_grid.png"]
-    assert not [name for name in folder.place.names() if name.startswith(".ray")]
+    assert not [name for name in folder.place.listdir() if name.startswith(".ray")]
 
     result = SearchResult.open(folder.place)
-    assert {f"trial-{trial.number}" for trial in result.pareto} == set(folder.best.names())
+    assert {f"trial-{trial.number}" for trial in result.pareto} == set(folder.best.listdir())
     for member in result.pareto:
         assert hcvae.load(str(result.bundle(member.number))).config == result.load(member).config
     with pytest.raises(UserError, match="exists"):
@@ -111,7 +111,7 @@ def tiny_search(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> di
 def checkpoints(folder: StudyFolder) -> list[str]:
     """The whole checkpoints of the first attempt at trial 0."""
     kept = folder.attempt(0, 1) / "checkpoint"
-    return [name for name in kept.names() if (kept / name).is_whole()]
+    return [name for name in kept.listdir() if (kept / name).is_complete()]
 
 
 def wait_for(there: Callable[[], object], process: "subprocess.Popen[str]") -> None:

@@ -145,7 +145,7 @@ def test_out_in_an_object_store(
         assert train.run(command) == 0
         assert f"model                 {StoragePath.of(out) / 'bundle'}\n" in capsys.readouterr().out
     assert hcvae.load(str(StoragePath.of(out) / "bundle")).config.training.epochs == 1
-    assert (StoragePath.of(out) / "figures").is_whole()
+    assert (StoragePath.of(out) / "figures").is_complete()
     with pytest.raises(UserError, match=r"holds another training, or a damaged one; use an empty folder"):
         train.run([*command, "--training.seed=1"])
     with pytest.raises(UserError, match=r"--out: cannot write to s3://elsewhere/trained"):
@@ -263,7 +263,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, below: str, dry_run: Se
         (["--workers=2", "--cpus-per-worker=2"], "needs 2 worker(s) of 2 CPU(s)"),
         (["--workers=2", "--gpus-per-worker=1"], "1 GPU(s), more than the cluster has"),
         (["--gpus-per-worker=64"], "--gpus-per-worker: this machine has"),
-        (["--workers=2", "--training.batch_size=1"], "batches of 1 rows cannot be shared out among 2 workers"),
+        (["--workers=2", "--training.batch_size=1"], "batches of 1 rows cannot be divided among 2 workers"),
     ],
 )
 def test_more_than_there_is(

@@ -131,7 +131,7 @@ class TestTelling:
         self.write_figures(figures)
         upload(folder, trial, figures, NAMES[:2])
         upload(folder, trial, figures, NAMES)
-        assert len(get_all_artifact_meta(trial)) == len(folder.artifacts.names()) == 3
+        assert len(get_all_artifact_meta(trial)) == len(folder.artifacts.listdir()) == 3
 
     @pytest.mark.parametrize("outcome", [complete(figure_failure="ValueError: no rows"), complete(("swap_grid.png",))])
     @pytest.mark.parametrize("view", [JsonProgress, lambda c, f, n, s: LineProgress(c, f, n, Console(file=s))])

@@ -220,7 +220,7 @@ def test_a_search_gives_up_on_a_disk_that_stays_full(outlived: Outlived) -> None
     said = outlived.first.last_error
     assert said.startswith("error: the study cannot be written: ")
     assert "disk is full" in said
-    assert said.endswith("the same command goes on")
+    assert said.endswith("the same command continues")
 
 
 def test_a_full_disk_leaves_the_study_as_it_was(outlived: Outlived) -> None:

@@ -7,8 +7,8 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.errors import UserError
 from hcvae.models import build
+from hcvae.training.configuration import resolve
 from hcvae.training.footprint import footprint
-from hcvae.training.loop import resolve
 from tune.config import SearchConfig
 from tune.placement.gpu_sharing import CUDA_BYTES, needed_bytes, part_of_gpu, with_gpus_shared
 from tune.placement.resources import make_plan

@@ -206,7 +206,7 @@ def test_folders_of_the_dead_are_removed(tmp_path: Path, sleeper: "subprocess.Po
     parent = StoragePath.of(tmp_path)
     mine = own_folder(parent, Owner.myself()).path
     other = own_folder(parent, owner_of(sleeper.pid)).path
-    assert own_folder(parent, Owner.myself()).is_whole()
+    assert own_folder(parent, Owner.myself()).is_complete()
     assert mine.exists()
     assert other.exists()
     sleeper.kill()

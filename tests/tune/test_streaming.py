@@ -12,7 +12,7 @@ import hcvae
 from hcvae.config import Config
 from hcvae.data.dataset import prepare as prepare_in_memory
 from hcvae.data.simulator import simulate
-from hcvae.data.streaming import Stream, directly
+from hcvae.data.streaming import Stream, read_spans
 from hcvae.training import fit
 from jobs import train
 from tune.config import SearchConfig
@@ -61,7 +61,7 @@ def test_blocks_come_in_order(large: Large) -> None:
 
 
 def _directly(stream: Stream) -> Stream:
-    return Stream(stream.config, stream.preprocessing, stream.groups, stream.in_training, directly)
+    return Stream(stream.config, stream.preprocessing, stream.groups, stream.in_training, read_spans)
 
 
 @pytest.mark.services

@@ -155,7 +155,7 @@ class SearchResult(Described):
         if summary.outside_budget or summary.foreign_values:
             return f"{summary.outside_budget or summary.foreign_values}; "
         place = StudyFolder(self.folder).exported(summary.number)
-        if summary.point and place.is_whole():
+        if summary.point and place.is_complete():
             return f"{place} holds the model of another trial, or of other values or parameters of this one; "
         return "its folder under best/ was removed; " if summary in self.pareto else ""
 

@@ -133,7 +133,7 @@ class StudyFolder:
 
     def attempts(self, number: int) -> list[int]:
         """Numbers of the attempts at a trial that have a folder, rising; those of another trial of this number too."""
-        names = [name.removeprefix("attempt-") for name in self.trial(number).names()]
+        names = [name.removeprefix("attempt-") for name in self.trial(number).listdir()]
         return sorted(int(name) for name in names if name.isdecimal())
 
     def read_record(self) -> StudyRecord:
@@ -174,4 +174,4 @@ class StudyFolder:
 
     def foreign(self) -> str | None:
         """The name of something in the folder that is neither a lock nor a database; None where there is nothing."""
-        return next((name for name in self.place.names() if not name.startswith((LOCK, SQLITE))), None)
+        return next((name for name in self.place.listdir() if not name.startswith((LOCK, SQLITE))), None)

@@ -255,7 +255,7 @@ def heartbeats(
 
 def own_folder(parent: StoragePath, me: Owner) -> StoragePath:
     """A folder of this owner below `parent`; those of owners that are gone are removed."""
-    for name in parent.names():
+    for name in parent.listdir():
         owner = parent / name / "owner.json"
         if owner.is_file() and Owner.model_validate_json(owner.read_text()).is_gone:
             (parent / name).remove()

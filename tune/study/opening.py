@@ -145,7 +145,7 @@ def _name_in_database(
         _refuse_copied_folder(folder, database, record)
         last = record.config.search.study
         name = find_study(storage, last, record.identity, private=not database.shared)
-        if name is None and (folder.trials.names() or folder.best.names()):
+        if name is None and (folder.trials.listdir() or folder.best.listdir()):
             raise UserError(folder.study_is_gone(last))
     try:
         study = storage.get_study_id_from_name(name or config.search.study)

@@ -56,8 +56,8 @@ class StoredModel:
 
 def stored_models(folder: StudyFolder) -> list[StoredModel]:
     """The models under `best/`, those of trials that the study no longer has included."""
-    places = [folder.best / name for name in folder.best.names()]
-    found = [(place, identity_of_model(place)) for place in places if place.is_whole()]
+    places = [folder.best / name for name in folder.best.listdir()]
+    found = [(place, identity_of_model(place)) for place in places if place.is_complete()]
     return [StoredModel(place, identity) for place, identity in found if identity is not None]
 
 
@@ -110,8 +110,8 @@ class Front:
         if summary.point:
             self._members[summary.number] = summary
             self._keep_the_front()
-        self._models = {number: model for number, model in self._models.items() if model[1].is_whole()}
-        if not self._in_attempt(summary).is_whole() and (place := model_of(summary, stored_models(self.folder))):
+        self._models = {number: model for number, model in self._models.items() if model[1].is_complete()}
+        if not self._in_attempt(summary).is_complete() and (place := model_of(summary, stored_models(self.folder))):
             self._models[summary.number] = summary, place  # another process, or an earlier try, has exported it
         self._file(summary)
         if summary.number in self._members or summary.number in self._models:
@@ -140,10 +140,10 @@ class Front:
     def _export(self, summary: TrialSummary) -> StoragePath | None:
         """Move the model of a trial from its attempt to `best/`; None where the attempt has none."""
         bundle = self._in_attempt(summary)
-        if not bundle.is_whole() or not summary.owns(identity_of_model(bundle)):
+        if not bundle.is_complete() or not summary.owns(identity_of_model(bundle)):
             return None
         place = self.folder.exported(summary.number)
-        if place.is_whole():  # the model of another trial, which had this number before
+        if place.is_complete():  # the model of another trial, which had this number before
             place = self.folder.best / f"{place.name}-{summary.identity}"
         bundle.move(place)
         return place
@@ -162,7 +162,7 @@ class Front:
     def _clear(self, summary: TrialSummary) -> None:
         """Delete the checkpoints and bundles of a trial's attempts, not those of another one that had its number."""
         trial = self.folder.trial(summary.number)
-        for attempt in trial.names():
+        for attempt in trial.listdir():
             found = read_identity(trial / attempt)
             if (found.trial if found else None) == summary.identity:
                 for part in ("bundle", CHECKPOINTS):

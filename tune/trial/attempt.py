@@ -55,14 +55,14 @@ class Attempt:
                 events = self._kept_events.path if self.place.is_local else folder / TENSORBOARD
                 result = train_bundle(config, data, folder, listener, keep, listener.chosen, events)
                 outcome = Outcome.of(result, listener.stop)
-                if not workers.first:
+                if not workers.is_rank_0:
                     return outcome
                 if self.identity is not None and outcome.state == "complete":
                     identified = self.identity.model_copy(update={"values": outcome.values})
                     identified.write(StoragePath.of(folder / "bundle"))
                 return illustrate(outcome, data.validation, folder)
             finally:
-                if workers.first:
+                if workers.is_rank_0:
                     self._keep(folder)
 
     @property
@@ -79,17 +79,17 @@ class Attempt:
 
     def _begin(self, config: Config, data: Dataset, folder: Path, workers: Workers) -> None:
         # An earlier attempt may still be writing: the first worker chooses its checkpoint for all.
-        if workers.first:
+        if workers.is_rank_0:
             if self.identity is not None:
                 self.identity.write(self.place)
             own = () if self.place.is_local else (self.place,)
             taken = take_over(config, data, folder, (*own, *self.earlier), workers.size)
             if taken is not None:
                 self._keep(folder, taken)
-            elif own and (self.place / CHECKPOINTS).names():
+            elif own and (self.place / CHECKPOINTS).listdir():
                 raise UserError(f"{self.place} holds another training, or a damaged one; use an empty folder")
         workers.share(None)
-        if not workers.first and not self.place.is_local:
+        if not workers.is_rank_0 and not self.place.is_local:
             take_over(config, data, folder, (self.place,), workers.size)
 
     def _keep(self, folder: Path, checkpoint: Path | None = None) -> None:
@@ -100,12 +100,12 @@ class Attempt:
     def _copy(self, folder: Path, checkpoint: Path | None) -> None:
         for part in PARTS:
             if (folder / part).is_dir():
-                (self.place / part).put(folder / part)
+                (self.place / part).upload(folder / part)
         if (folder / TENSORBOARD).is_dir():
-            self._kept_events.put(folder / TENSORBOARD)
+            self._kept_events.upload(folder / TENSORBOARD)
         if checkpoint is not None:
             kept = self.place / checkpoint.parent.name
-            (kept / checkpoint.name).put(checkpoint)
-            for name in kept.names():
+            (kept / checkpoint.name).upload(checkpoint)
+            for name in kept.listdir():
                 if name != checkpoint.name:
                     (kept / name).remove()

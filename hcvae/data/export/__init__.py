@@ -1,4 +1,4 @@
-"""Waveform tables as files of other programs, by suffix. The layouts are described in docs/own-data.md."""
+"""Export of waveform tables to the formats of other programs; docs/own-data.md describes the layouts."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -21,10 +21,10 @@ WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {
 
 
 def check_path(path: str | Path) -> None:
-    """Refuse a file that `write_table` cannot write, before the work that makes the table.
+    """Check that `write_table` supports the format of `path`, before the work that produces the table.
 
     Raises:
-        UserError: another suffix than those of `WRITERS`, or the package that writes the format is not installed.
+        UserError: the suffix is not one of `WRITERS`, or a package for the format is not installed.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in WRITERS:
@@ -34,7 +34,7 @@ def check_path(path: str | Path) -> None:
 
 
 def write_table(table: pa.Table, path: str | Path) -> None:
-    """Write a waveform table in the format that the suffix names, under a temporary name first.
+    """Write a waveform table atomically, in the format of the suffix.
 
     Raises:
         UserError: see `check_path`; the format cannot hold the table; or the file cannot be written.

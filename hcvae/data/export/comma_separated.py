@@ -1,6 +1,6 @@
-"""CSV: one row a waveform; scalar columns, then `t_ms=<time>` in uV, then `<column>_<wave>`.
+"""CSV: one row per waveform; scalar columns, then `t_ms=<time>` in uV, then `<column>_<wave>`.
 
-Numbers are the shortest decimals that give the same float32 again; null is an empty field, and text is quoted.
+Numbers are the shortest decimals that round-trip to the same float32; null is an empty field; text is quoted.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
-from hcvae.data.atomic import written_whole
+from hcvae.atomic import atomic_write
 from hcvae.data.export.contents import Contents
 from hcvae.data.table import WAVES
 from hcvae.errors import UserError
@@ -18,17 +18,18 @@ def write_csv(table: pa.Table, path: Path) -> None:
     """Write a waveform table as CSV.
 
     Raises:
-        UserError: a column that CSV cannot hold, two columns of one name, or the file cannot be written.
+        UserError: CSV cannot represent a column, two columns have the same name, or the file cannot be written.
     """
     contents = Contents.of(table, str(path))
     columns = dict(zip(contents.scalars.column_names, contents.scalars.columns, strict=True))
-    samples = {f"t_ms={t:.12g}": pa.array(x) for t, x in zip(contents.times_ms, contents.signals.T, strict=True)}
-    waves = {
-        f"{name}_{wave}": values.take(pa.array(range(number, len(values), len(WAVES))))
-        for name, values in contents.waves.items()
-        for number, wave in enumerate(WAVES)
-    }
-    if clashing := columns.keys() & (samples.keys() | waves.keys()):
+    added: dict[str, pa.Array] = {}
+    for time_ms, values in zip(contents.times_ms, contents.signals.T, strict=True):
+        added[f"t_ms={time_ms:.12g}"] = pa.array(values)
+    for name, of_waves in contents.waves.items():
+        for number, wave in enumerate(WAVES):
+            added[f"{name}_{wave}"] = of_waves.take(pa.array(range(number, len(of_waves), len(WAVES))))
+    clashing = columns.keys() & added.keys()
+    if clashing:
         raise UserError(f"{path}: CSV needs the column names {sorted(clashing)} for waveforms or waves; rename yours")
-    with written_whole(path) as temporary:
-        pyarrow.csv.write_csv(pa.table(columns | samples | waves), temporary)
+    with atomic_write(path) as temporary:
+        pyarrow.csv.write_csv(pa.table(columns | added), temporary)

@@ -1,6 +1,6 @@
-"""What every format other than Parquet takes from a waveform table.
+"""The columns of a waveform table, sorted for formats other than Parquet.
 
-Legend: N rows, T samples, 5 waves I to V.
+Shapes: N rows, T samples, 5 waves I to V.
 """
 
 from dataclasses import dataclass
@@ -19,21 +19,22 @@ class Contents:
     """A waveform table, by kind of column."""
 
     scalars: pa.Table
-    """The columns of one value a row [N]."""
+    """Columns with one value per row [N]."""
     signals: NDArray[np.float32]
     """Waveforms in uV [N, T]."""
     sampling_rate_hz: float
     waves: dict[str, pa.Array]
-    """The columns of one value for each wave, such as labelled peaks: flat [N * 5]."""
+    """Columns with one value per wave, such as labelled peaks: flat [N * 5]."""
 
     @classmethod
     def of(cls, table: pa.Table, where: str) -> Self:
         """Sort the columns of `table`.
 
         Raises:
-            UserError: a column that holds neither the waveform nor one value a row or wave. Starts with `where`.
+            UserError: a column has neither the waveform nor one value per row or wave; starts with `where`.
         """
-        scalars, waves = {}, {}
+        scalars = {}
+        waves = {}
         for name, column in zip(table.column_names, table.columns, strict=True):
             if name == "signal":
                 continue
@@ -43,7 +44,7 @@ class Contents:
                 waves[name] = column.combine_chunks().flatten()
             elif pa.types.is_nested(column.type):
                 raise UserError(
-                    f"{where}: column {name!r} must hold one value a row, or one for each of waves I to V, "
+                    f"{where}: column {name!r} must have one value per row, or one for each of waves I to V, "
                     f"but got type {column.type}; write .parquet, or leave the column out"
                 )
             else:

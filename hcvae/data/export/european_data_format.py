@@ -1,8 +1,8 @@
-"""EDF+: the waveforms one after another in the signal ABR, each one data record long, with an annotation each.
+"""EDF+: the waveforms in sequence in the signal ABR, one per data record, each with an annotation.
 
-The annotation stands at the record's start and holds the scalar columns as a JSON object; labelled peaks are left out.
-EDF+ stores 16-bit integers: the largest absolute value A of the file is step 32767, so that a sample is wrong by at
-most A / 65534 (1.5e-5 of A).
+The annotation is at the start of the record and contains the scalar columns as a JSON object; labelled peaks are left
+out. EDF+ stores 16-bit integers: the largest absolute value A of the file is step 32767, so that the error of a sample
+is at most A / 65534 (1.5e-5 of A).
 
 Format: Kemp & Olivan (2003), Clin. Neurophysiol. 114:1755, doi 10.1016/S1388-2457(03)00123-8.
 """
@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from hcvae.data.atomic import written_whole
+from hcvae.atomic import atomic_write
 from hcvae.data.export.contents import Contents
 from hcvae.errors import UserError
 
-START = dt.date(1985, 1, 1)  # the earliest that EDF can say: no date of the table, so that bytes repeat
-FIELD_CHARACTERS = 8  # of a number in the header
+START = dt.date(1985, 1, 1)  # a constant, the earliest in EDF, so that equal tables give equal files
+FIELD_CHARACTERS = 8  # length of a number in the header
 MAX_RECORD_BYTES = 61_440
-TIMEKEEPING_BYTES = 64  # of the two times in each record's annotations
+TIMEKEEPING_BYTES = 64  # size of the two times in each record's annotations
 MAX_UV = 9_999_999
-MIN_UV = 1e-4  # a smaller one would need more characters than its field has
+MIN_UV = 1e-4  # a smaller number needs more characters than its field has
 STEPS = 32_767
 
 
@@ -34,8 +34,8 @@ def write_edf(table: pa.Table, path: Path) -> None:
     """Write a waveform table as EDF+; needs the package edfio.
 
     Raises:
-        UserError: samples that are not finite, or beyond what the header can say; a record whose duration in s has more
-            than 8 characters, or that is larger than 61,440 bytes; or the file cannot be written.
+        UserError: samples that are not finite or exceed the range of the header; a record longer than 61,440 bytes, or
+            whose duration in s has more than 8 characters; or the file cannot be written.
     """
     from edfio import Edf, EdfAnnotation, EdfSignal, Recording
 
@@ -59,12 +59,13 @@ def write_edf(table: pa.Table, path: Path) -> None:
         data_record_duration=duration_s,
         annotations=list(map(EdfAnnotation, _starts_s(len(texts), duration_s), repeat(None), texts)),
     )
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         edf.write(temporary)
 
 
 def _record_duration_s(contents: Contents, path: Path) -> float:
-    samples, rate_hz = contents.signals.shape[1], contents.sampling_rate_hz
+    samples = contents.signals.shape[1]
+    rate_hz = contents.sampling_rate_hz
     duration_s: float = samples / rate_hz
     if len(str(duration_s)) > FIELD_CHARACTERS:
         raise UserError(
@@ -75,21 +76,28 @@ def _record_duration_s(contents: Contents, path: Path) -> float:
 
 
 def _starts_s(records: int, duration_s: float) -> list[float]:
-    """Start of each record, and not a rounding error before the end of the one before: edfio would put it there."""
+    """Return the start of each record.
+
+    None is a rounding error before the end of the previous record: edfio would assign its annotation to that one.
+    """
     starts = np.arange(records) * duration_s
     starts[1:] = np.maximum(starts[1:], starts[:-1] + duration_s)
     return [float(start) for start in starts]
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows null, but no NaN."""
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+    """Replace NaN, which JSON lacks, by null."""
+    result = dict(row)
+    for name, value in row.items():
+        if isinstance(value, float) and math.isnan(value):
+            result[name] = None
+    return result
 
 
 def _limit_uv(contents: Contents, path: Path) -> float:
-    """Largest absolute value, rounded up to what the header can say with a minus sign before it."""
+    """Return the largest absolute value, rounded up to the digits that fit into the header with a minus sign."""
     largest = float(np.abs(contents.signals).max())
-    if not largest <= MAX_UV:  # NaN, too
+    if not largest <= MAX_UV:  # also for NaN
         raise UserError(f"{path}: EDF holds finite values up to {MAX_UV:,} uV, but got {largest:g}")
     decimals = max(0, FIELD_CHARACTERS - 2 - len(str(int(largest))))
     scale = 10.0**decimals

@@ -15,13 +15,13 @@ CHANNEL = "ABR"
 
 
 def to_evoked(table: pa.Table) -> "list[mne.EvokedArray]":
-    """Each row of a waveform table as an `mne.EvokedArray` of one EEG channel, `ABR`; needs the extra `formats`.
+    """Convert each row of a waveform table to an `mne.EvokedArray` with one EEG channel, `ABR`.
 
-    Data are in V, times in s, with 0 at the stimulus. `nave` is the column `n_averages` where there is one and it is
-    known, else 1. `comment` holds the other scalar columns, such as `stimulus_level_db=60, sex=F`.
+    Data are in V, times in s, with 0 at the stimulus. `nave` is the column `n_averages` if known, else 1. `comment` has
+    the other scalar columns, such as `stimulus_level_db=60, sex=F`. Needs the extra `formats`.
 
     Raises:
-        UserError: mne is not installed, or a column holds neither the waveform nor one value a row or wave.
+        UserError: mne is not installed, or a column has neither the waveform nor one value per row or wave.
     """
     try:
         import mne
@@ -39,8 +39,12 @@ def to_evoked(table: pa.Table) -> "list[mne.EvokedArray]":
 
 
 def _sweeps(value: object) -> int:
-    return round(value) if isinstance(value, float | int) and value >= 1 else 1  # NaN is not
+    if isinstance(value, float | int) and value >= 1:  # False for NaN
+        return round(value)
+    return 1
 
 
 def _text(value: object) -> str:
-    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    if value is None:
+        return "null"
+    return f"{value:g}" if isinstance(value, float) else str(value)

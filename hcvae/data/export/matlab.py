@@ -1,6 +1,6 @@
 """MATLAB v5: a struct `abr` with the fields signal [N x T] in uV, time_ms [T x 1], sampling_rate_hz, and the columns.
 
-A column of numbers is [N x 1] doubles, NaN for null; of text a cell [N x 1], empty for null; of waves I to V [N x 5].
+Numeric columns are doubles [N x 1], NaN for null; text is a cell array [N x 1], empty for null; waves I to V [N x 5].
 """
 
 import re
@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from hcvae.data.atomic import written_whole
+from hcvae.atomic import atomic_write
 from hcvae.data.export.contents import Contents
 from hcvae.data.table import WAVES, scalar_column
 from hcvae.errors import UserError
 
-MAX_NAME_LENGTH = 63  # namelengthmax of MATLAB; scipy's `long_field_names`
-MAX_BYTES = 2**31 - 1  # of a variable in a v5 file
+MAX_NAME_LENGTH = 63  # namelengthmax of MATLAB; `long_field_names` of scipy
+MAX_BYTES = 2**31 - 1  # size of a variable in a v5 file
 IDENTIFIER = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
@@ -27,7 +27,7 @@ def write_mat(table: pa.Table, path: Path) -> None:
     """Write a waveform table as a MATLAB v5 file.
 
     Raises:
-        UserError: a column whose name is no field name, more than 2 GiB, or the file cannot be written.
+        UserError: a column name that is not a field name, more than 2 GiB, or the file cannot be written.
     """
     contents = Contents.of(table, str(path))
     abr: dict[str, Any] = {
@@ -41,8 +41,8 @@ def write_mat(table: pa.Table, path: Path) -> None:
     abr |= {name: _waves(values) for name, values in contents.waves.items()}
     size = sum(np.asarray(values).nbytes for values in abr.values())
     if size > MAX_BYTES:
-        raise UserError(f"{path}: a MATLAB v5 file holds up to 2 GiB, but got {size / 2**30:.1f}; write .parquet")
-    with written_whole(path) as temporary:
+        raise UserError(f"{path}: a MATLAB v5 file is limited to 2 GiB, but got {size / 2**30:.1f}; write .parquet")
+    with atomic_write(path) as temporary:
         savemat(temporary, {"abr": abr}, appendmat=False, long_field_names=True, oned_as="column")
 
 
@@ -56,7 +56,7 @@ def _check_name(name: str, taken: dict[str, Any], path: Path) -> None:
 
 
 def _scalar(column: pa.ChunkedArray, name: str, path: Path) -> NDArray[Any]:
-    """[N], doubles or text."""
+    """Return doubles or text [N]."""
     values = scalar_column(column, f"{path}: column {name!r}")
     if pa.types.is_string(values.type):
         return np.array(values.fill_null("").to_pylist(), dtype=object)
@@ -64,7 +64,7 @@ def _scalar(column: pa.ChunkedArray, name: str, path: Path) -> NDArray[Any]:
 
 
 def _waves(values: pa.Array) -> NDArray[Any]:
-    """[N, 5], doubles or logicals."""
+    """Return doubles or logicals [N, 5]."""
     if pa.types.is_boolean(values.type):
         return np.asarray(pc.fill_null(values, False).to_numpy(zero_copy_only=False), np.bool_).reshape(-1, len(WAVES))
     return np.asarray(values.to_numpy(zero_copy_only=False), np.float64).reshape(-1, len(WAVES))

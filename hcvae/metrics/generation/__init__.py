@@ -1,11 +1,11 @@
-"""How good a generator is: does it make the waveforms that recordings would hold, and new ones?
+"""Metrics of generated waveforms: whether they are distributed as recordings are, useful, and new.
 
 Distribution: `frechet_distance`, `maximum_mean_discrepancy`, `precision_recall_density_coverage`, on waveforms or on
 `physiological_features`, `standardised`. Use: `train_on_synthetic`. Condition: `conditional_consistency`. Copying:
-`memorisation`. All take numpy arrays and give the same result for the same seed.
+`memorisation`. All accept numpy arrays and are deterministic for a seed.
 
-Averaged recordings hold noise: waveforms without it differ from them by that alone, and lie nearer to them than another
-recording does. A decoder's mean must be given the recordings' noise before it is compared with them.
+Recorded averages contain noise. Waveforms without noise differ from them, and are nearer to them than another recording
+is. Add the recordings' noise to a decoder's mean before comparing it with them.
 """
 
 from hcvae.metrics.generation.arrays import standardised

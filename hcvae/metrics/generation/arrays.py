@@ -1,4 +1,4 @@
-"""Checks of what a metric of generation is given, and a common scale of real and generated features.
+"""Checks of the arrays that the metrics of generation receive, and a common scale of real and generated features.
 
 Shapes: N real rows, M generated rows, F features (or the T samples of a waveform).
 """
@@ -8,53 +8,42 @@ from numpy.typing import ArrayLike
 
 from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
+from hcvae.metrics.checks import checked_table
 
 
-def checked_rows(name: str, values: ArrayLike, at_least: int = 2) -> FloatArray:
-    """The values as finite float64 [N, F].
-
-    Raises:
-        UserError: not two-dimensional, fewer rows than `at_least`, or NaN or infinity; the message starts with `name`.
-    """
-    rows = np.asarray(values, dtype=np.float64)
-    if rows.ndim != 2 or len(rows) < at_least or not rows.shape[1]:
-        raise UserError(f"{name}: must have the shape [N, F] with N >= {at_least}, but got {rows.shape}")
-    if not (finite := np.isfinite(rows).all(axis=1)).all():
-        raise UserError(f"{name}: must be finite, but got NaN or infinity in {np.sum(~finite)} of {len(rows)} rows")
-    return rows
-
-
-def checked_pair(real: ArrayLike, generated: ArrayLike, at_least: int = 2) -> tuple[FloatArray, FloatArray]:
-    """Both as finite float64, [N, F] and [M, F].
+def checked_features(real: ArrayLike, generated: ArrayLike, min_rows: int = 2) -> tuple[FloatArray, FloatArray]:
+    """Return both as finite float64, [N, F] and [M, F].
 
     Raises:
-        UserError: as for `checked_rows`, or different numbers of features.
+        UserError: not two dimensions, fewer rows than `min_rows`, values that are not finite, or different numbers of
+            features.
     """
-    first, second = checked_rows("real", real, at_least), checked_rows("generated", generated, at_least)
-    if first.shape[1] != second.shape[1]:
+    real_rows = checked_table("real", real, min_rows)
+    generated_rows = checked_table("generated", generated, min_rows)
+    if real_rows.shape[1] != generated_rows.shape[1]:
         raise UserError(
-            f"generated: must have the {first.shape[1]} features of real, but got {second.shape[1]}; "
+            f"generated: must have the {real_rows.shape[1]} features of real, but got {generated_rows.shape[1]}; "
             "compute both in the same way"
         )
-    return first, second
+    return real_rows, generated_rows
 
 
 def checked_column(name: str, values: ArrayLike, length: int) -> FloatArray:
-    """The values as finite float64 [N].
+    """Return the values as finite float64 [N].
 
     Raises:
         UserError: another shape than (length,), or NaN or infinity; the message starts with `name`.
     """
     column = np.asarray(values, dtype=np.float64)
     if column.shape != (length,):
-        raise UserError(f"{name}: one value for each of the {length} rows is needed, but got shape {column.shape}")
+        raise UserError(f"{name}: must have one value for each of the {length} rows, but got shape {column.shape}")
     if not np.isfinite(column).all():
         raise UserError(f"{name}: must be finite, but got NaN or infinity in {np.sum(~np.isfinite(column))} rows")
     return column
 
 
 def standardised(real: ArrayLike, generated: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Both in units of the real features' standard deviations from their means, so that features of any unit compare.
+    """Return both in standard deviations of the real features from their means, so that all features are comparable.
 
     Args:
         real: features of recordings, [N, F].
@@ -66,9 +55,10 @@ def standardised(real: ArrayLike, generated: ArrayLike) -> tuple[FloatArray, Flo
     Raises:
         UserError: shapes that do not fit, values that are not finite, or no feature that varies.
     """
-    first, second = checked_pair(real, generated)
-    varying = np.ptp(first, axis=0) > 0
+    real_rows, generated_rows = checked_features(real, generated)
+    varying = np.ptp(real_rows, axis=0) > 0
     if not varying.any():
-        raise UserError(f"real: features must vary, but got {len(first)} equal rows; check the recordings")
-    mean, deviation = first[:, varying].mean(axis=0), first[:, varying].std(axis=0)
-    return (first[:, varying] - mean) / deviation, (second[:, varying] - mean) / deviation
+        raise UserError(f"real: features must vary, but got {len(real_rows)} equal rows; check the recordings")
+    mean = real_rows[:, varying].mean(axis=0)
+    deviation = real_rows[:, varying].std(axis=0)
+    return (real_rows[:, varying] - mean) / deviation, (generated_rows[:, varying] - mean) / deviation

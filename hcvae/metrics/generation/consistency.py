@@ -1,6 +1,6 @@
-"""Does the latency of wave V follow the stimulus level as the recordings' does?
+"""Whether the latency of wave V depends on the stimulus level as in recordings.
 
-Shapes: N generated rows, M reference rows, L levels that both have.
+Shapes: N generated rows, M reference rows, L shared levels.
 """
 
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from hcvae.metrics.generation.arrays import checked_column
 
 @dataclass(frozen=True)
 class LevelLatency:
-    """How latency depends on level, over the rows of the shared levels."""
+    """The dependence of latency on level, over the rows of the shared levels."""
 
     spearman: float
-    """Rank correlation of level and latency: negative in hearing; 0 where the latency does not vary."""
+    """Rank correlation of level and latency: negative for hearing subjects; 0 if the latency does not vary."""
     slope_ms_per_10_db: float
-    """Of the least-squares line."""
+    """Slope of the least-squares line."""
 
 
 @dataclass(frozen=True)
 class ConditionalConsistency:
-    """The generated level-latency relation beside the reference's."""
+    """The level-latency relations of generated and reference waveforms."""
 
     mean_difference_ms: float
-    """|generated - reference| of the mean latency at a level, averaged over the reference rows of the L levels."""
+    """|generated - reference| of the mean latency at a level, averaged over the reference rows of the shared levels."""
     levels_db: tuple[float, ...]
-    """The L levels."""
+    """The L shared levels."""
     generated: LevelLatency
     reference: LevelLatency
 
@@ -42,10 +42,10 @@ def conditional_consistency(
     level_db_reference: ArrayLike,
     wave_v_ms_reference: ArrayLike,
 ) -> ConditionalConsistency:
-    """Compare wave V latency by level on the levels that both sets have.
+    """Compare wave V latency by level on the levels that both sets share.
 
-    Other conditions must be distributed alike at each level, as in waveforms generated for the conditions of the
-    reference rows. Levels compare as equal numbers: round both to the levels of the protocol.
+    Other conditions must have the same distribution at each level, as in waveforms generated for the conditions of the
+    reference rows. Levels are shared if they are equal numbers: round both to the levels of the protocol.
 
     Args:
         level_db: levels that the waveforms were generated for, [N].
@@ -63,7 +63,7 @@ def conditional_consistency(
     shared = np.intersect1d(level, level_reference)
     if len(shared) < 2:
         raise UserError(
-            f"level_db: at least 2 levels must be among the reference's, but got {shared.tolist()} of "
+            f"level_db: must share at least 2 levels with the reference, but got {shared.tolist()} of "
             f"{np.unique(level).tolist()} and {np.unique(level_reference).tolist()}"
         )
     difference = _mean_by_level(level, latency, shared) - _mean_by_level(level_reference, latency_reference, shared)
@@ -77,7 +77,7 @@ def conditional_consistency(
 
 
 def _mean_by_level(level: FloatArray, latency: FloatArray, shared: FloatArray) -> FloatArray:
-    """[L]."""
+    """Return the mean latency at each shared level, [L]."""
     return np.array([latency[level == at].mean() for at in shared])
 
 

@@ -1,4 +1,4 @@
-"""What a clinician reads off an auditory brainstem response, read off every waveform in the same fixed way.
+"""Clinical features of auditory brainstem responses, computed by a fixed rule for every waveform.
 
 Shapes: N waveforms, T samples from the stimulus onset, P waves, F features.
 """
@@ -15,14 +15,16 @@ from scipy.ndimage import minimum_filter1d
 from hcvae.arrays import FloatArray
 from hcvae.data.local_maxima import local_maxima
 from hcvae.errors import UserError
-from hcvae.metrics.generation.arrays import checked_rows
+from hcvae.metrics.checks import checked_table
 
-# Human clicks of 40 dB nHL and above. The windows were set on simulated waveforms (docs/simulator.md), where they hold
-# 99, 91 and 99.8 % of the labelled peaks: wider ones would more often take wave II for I, and wave IV for III.
 HUMAN_CLICK_WINDOWS_MS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"I": (1.0, 2.8), "III": (3.2, 4.8), "V": (4.9, 8.5)}
 )
+"""First and last latency of each wave for human clicks of 40 dB nHL and above. They were chosen on simulated waveforms
+(docs/simulator.md), where they contain 99, 91 and 99.8 % of the labelled peaks: in wider windows, wave II would more
+often be picked for I, and wave IV for III."""
 TROUGH_WITHIN_MS = 1.5
+"""Time after a peak in which its trough lies."""
 BANDS_HZ = ((0.0, 150.0), (150.0, 300.0), (300.0, 600.0), (600.0, 1000.0), (1000.0, 1500.0))
 POWER_FLOOR_UV2 = 1e-12
 
@@ -32,12 +34,12 @@ def physiological_features(
     sampling_rate_hz: float,
     windows_ms: Mapping[str, tuple[float, float]] = HUMAN_CLICK_WINDOWS_MS,
 ) -> tuple[FloatArray, tuple[str, ...]]:
-    """Latencies, amplitudes, intervals between waves, band powers and offset.
+    """Return latencies, amplitudes, intervals between waves, band powers and offset.
 
-    A wave is the largest local maximum inside its window, or the window's largest sample where there is none: below
+    A wave is the largest local maximum inside its window, or the window's largest sample if there is no maximum: below
     threshold that is noise, for recorded and generated waveforms alike. Amplitude is from the peak to the lowest
-    sample of the following 1.5 ms (peak to trough; Picton 2010), so that offset does not enter it. Power in a band is
-    the sum of squares of its orthonormal DCT-II coefficients over T, without the offset.
+    sample of the following 1.5 ms (peak to trough; Picton 2010), independent of the offset. Power in a band is the sum
+    of squares of its orthonormal DCT-II coefficients over T, without the offset.
 
     Args:
         signals_uv: waveforms in uV, the first sample at the stimulus onset, [N, T].
@@ -46,33 +48,29 @@ def physiological_features(
 
     Returns:
         Features [N, F] and their names: `latency_I_ms`, ..., `amplitude_I_uv`, ..., `interval_I_III_ms`, ...,
-        `log_power_0_150_hz` (natural logarithm of uV^2), ..., `offset_uv`. A band that holds no coefficient of so
-        short a waveform is left out.
+        `log_power_0_150_hz` (natural logarithm of uV^2), ..., `offset_uv`. Bands without a coefficient, as in
+        short waveforms, are left out.
 
     Raises:
         UserError: waveforms that are not [N, T] or not finite, or a window that is not inside them.
     """
-    signals = checked_rows("signals_uv", signals_uv, at_least=1)
+    signals = checked_table("signals_uv", signals_uv)
     picked = _picked_samples(signals, sampling_rate_hz, windows_ms)
-    peaks = {f"latency_{wave}_ms": sample * 1000.0 / sampling_rate_hz for wave, sample in picked.items()}
     height = _peak_to_trough(signals, sampling_rate_hz)
-    amplitudes = {
-        f"amplitude_{wave}_uv": np.take_along_axis(height, sample[:, None], axis=1)[:, 0]
-        for wave, sample in picked.items()
-    }
-    intervals = {
-        f"interval_{first}_{second}_ms": peaks[f"latency_{second}_ms"] - peaks[f"latency_{first}_ms"]
-        for first, second in combinations(picked, 2)
-    }
-    offset = {"offset_uv": signals.mean(axis=1)}
-    columns = peaks | amplitudes | intervals | _log_powers(signals, sampling_rate_hz) | offset
+    columns = {f"latency_{wave}_ms": sample * 1000.0 / sampling_rate_hz for wave, sample in picked.items()}
+    for wave, sample in picked.items():
+        columns[f"amplitude_{wave}_uv"] = np.take_along_axis(height, sample[:, None], axis=1)[:, 0]
+    for first, second in combinations(picked, 2):
+        columns[f"interval_{first}_{second}_ms"] = columns[f"latency_{second}_ms"] - columns[f"latency_{first}_ms"]
+    columns |= _log_powers(signals, sampling_rate_hz)
+    columns["offset_uv"] = signals.mean(axis=1)
     return np.column_stack(list(columns.values())), tuple(columns)
 
 
 def _picked_samples(
     signals: FloatArray, sampling_rate_hz: float, windows_ms: Mapping[str, tuple[float, float]]
 ) -> dict[str, NDArray[np.intp]]:
-    """Index of each wave's peak, P times [N]."""
+    """Return the index of each wave's peak, [N] for each of the P waves."""
     times_ms = np.arange(signals.shape[1]) * 1000.0 / sampling_rate_hz
     is_maximum = local_maxima(signals)
     picked = {}
@@ -80,7 +78,7 @@ def _picked_samples(
         inside = np.flatnonzero((times_ms >= start_ms) & (times_ms <= stop_ms))
         if not (len(inside) and start_ms >= 0 and stop_ms <= times_ms[-1]):
             raise UserError(
-                f"windows_ms[{wave!r}]: must lie inside the waveforms, 0 to {times_ms[-1]:g} ms, and hold a sample, "
+                f"windows_ms[{wave!r}]: must lie inside the waveforms, 0 to {times_ms[-1]:g} ms, and contain a sample, "
                 f"but got {(start_ms, stop_ms)}; check sampling_rate_hz ({sampling_rate_hz:g} Hz)"
             )
         window = signals[:, inside]
@@ -91,7 +89,7 @@ def _picked_samples(
 
 
 def _peak_to_trough(signals: FloatArray, sampling_rate_hz: float) -> FloatArray:
-    """Each sample less the lowest from there to 1.5 ms later, [N, T]."""
+    """Return each sample minus the lowest within the following 1.5 ms, [N, T]."""
     size = round(TROUGH_WITHIN_MS * sampling_rate_hz / 1000.0) + 1
     return signals - minimum_filter1d(signals, size, axis=1, origin=-(size // 2), mode="nearest")
 

@@ -1,7 +1,7 @@
-"""Fidelity and diversity by nearest neighbours: does each set lie where the other does?
+"""Fidelity and diversity by nearest neighbours: whether real and generated rows occupy the same regions.
 
-Shapes: N real rows, M generated rows, F features. A ball is centred on a row and reaches to the row's k-th nearest
-neighbour in its own set; its surface belongs to it.
+Shapes: N real rows, M generated rows, F features. A ball is centred on a row, its radius is the distance to the row's
+k-th nearest neighbour in its own set, and it includes its surface.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from sklearn.metrics import pairwise_distances_chunked
 
 from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
-from hcvae.metrics.generation.arrays import checked_pair
+from hcvae.metrics.generation.arrays import checked_features
 
 
 @dataclass(frozen=True)
 class PrecisionRecallDensityCoverage:
-    """How realistic generated rows are (precision, density), and how much of the real ones they reach."""
+    """How realistic generated rows are (precision, density), and how many of the real ones they cover."""
 
     precision: float
     """Share of the generated rows inside a real ball (Kynkäänniemi et al. 2019)."""
@@ -33,45 +33,49 @@ class PrecisionRecallDensityCoverage:
 def precision_recall_density_coverage(
     real: ArrayLike, generated: ArrayLike, k: int = 5
 ) -> PrecisionRecallDensityCoverage:
-    """Precision, recall, density and coverage by Euclidean distance.
+    """Return precision, recall, density and coverage by Euclidean distance.
 
-    Neighbours among the real rows must be independent: rows of one subject or recording shrink each other's balls,
-    and coverage falls short of `expected_coverage` for a perfect generator, too.
+    Real rows must be independent: several rows of one subject or recording shrink each other's balls, and then even a
+    perfect generator does not reach `expected_coverage`.
 
     Args:
         real: features of recordings on a common scale (see `standardised`), [N, F].
         generated: the same features of generated waveforms, [M, F].
-        k: neighbour that a ball reaches.
+        k: rank of the neighbour that determines a ball's radius.
 
     Raises:
         UserError: shapes that do not fit, values that are not finite, or no k-th neighbour in a set.
     """
     if k < 1:
         raise UserError(f"k: must be at least 1, but got {k}")
-    first, second = checked_pair(real, generated, at_least=k + 1)
-    reach_real, reach_generated = _squared_radii(first, k), _squared_radii(second, k)
-    real_balls = np.zeros(len(second), dtype=np.int64)
-    recalled = covered = start = 0
+    first, second = checked_features(real, generated, min_rows=k + 1)
+    real_radii = _squared_radii(first, k)
+    generated_radii = _squared_radii(second, k)
+    n_real_balls = np.zeros(len(second), dtype=np.int64)  # around each generated row
+    recalled = 0
+    covered = 0
+    start = 0
     for squared in _squared_distances(first, second):
         stop = start + len(squared)
-        in_real_ball = squared <= reach_real[start:stop, None]
-        real_balls += in_real_ball.sum(axis=0)
+        in_real_ball = squared <= real_radii[start:stop, None]
+        n_real_balls += in_real_ball.sum(axis=0)
         covered += int(in_real_ball.any(axis=1).sum())
-        recalled += int((squared <= reach_generated).any(axis=1).sum())
+        recalled += int((squared <= generated_radii).any(axis=1).sum())
         start = stop
     return PrecisionRecallDensityCoverage(
-        precision=float(np.mean(real_balls > 0)),
+        precision=float(np.mean(n_real_balls > 0)),
         recall=recalled / len(first),
-        density=float(np.mean(real_balls) / k),
+        density=float(np.mean(n_real_balls) / k),
         coverage=covered / len(first),
     )
 
 
 def expected_coverage(n_real: int, n_generated: int, k: int = 5) -> float:
-    """Coverage that independent rows of the real distribution reach on average.
+    """Return the mean coverage by independent rows of the real distribution.
 
-    A real row is missed where its k nearest of the other N - 1 real and M generated rows, all equally likely to be
-    near, are real: 1 - prod_j (N - j) / (N + M - j) over j = 1 to k. For M = N this is lemma 2 of Naeem et al. 2020.
+    A real row is not covered if its k nearest of the other N - 1 real and M generated rows, all equally likely to be
+    near, are real. So the coverage is 1 - prod_j (N - j) / (N + M - j) over j = 1 to k. For M = N this is lemma 2 of
+    Naeem et al. 2020.
 
     Raises:
         UserError: k below 1, no k-th neighbour among the real rows, or no generated row.
@@ -86,13 +90,13 @@ def expected_coverage(n_real: int, n_generated: int, k: int = 5) -> float:
 
 
 def _squared_radii(rows: FloatArray, k: int) -> FloatArray:
-    """Squared distance of each row to its k-th nearest neighbour, [N]; the row itself is the nearest, not counted."""
+    """Return the squared distance of each row to its k-th nearest neighbour other than itself, [N]."""
     return np.concatenate([np.partition(squared, k, axis=1)[:, k] for squared in _squared_distances(rows, rows)])
 
 
 def _squared_distances(first: FloatArray, second: FloatArray) -> Iterator[FloatArray]:
-    """[n, M] for n rows of the first set after the other, as many as memory allows.
+    """Yield the squared distances [n, M] of the first set's rows, in chunks of n rows that fit in memory.
 
-    As sums of squared differences (scipy's `cdist`), so that copies of a row have exactly the same distances.
+    They are sums of squared differences (scipy's `cdist`), so that copies of a row have exactly the same distances.
     """
     yield from pairwise_distances_chunked(first, second, metric="sqeuclidean")

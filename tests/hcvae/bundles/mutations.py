@@ -32,7 +32,7 @@ LEAVES: tuple[Any, ...] = (
     *([0, 10**15], [2**62, 2**62]),
 )
 MAX_MESSAGE_LENGTH = 4000
-NAMED_BY_USE = ("model: must give finite waveforms", "history: each epoch must have")
+NAMED_BY_USE = ("model: generated waveforms must be finite", "history: each epoch must have")
 """What only using a bundle brings out."""
 
 
@@ -104,7 +104,7 @@ def damaged_weights(content: bytes, random: np.random.Generator) -> bytes:
 
 
 def damage(bundle: Path, original: Path, random: np.random.Generator) -> str:
-    """Damage a file of `bundle`, and tell which."""
+    """Damage a file of `bundle` and return which."""
     name = FILES[min(random.integers(7), 4)]  # weights as often as config and normalisation together, and more
     path = bundle / name
     if random.random() < 0.05:

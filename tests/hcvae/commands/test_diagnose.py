@@ -47,7 +47,7 @@ def healthy(trained, tmp_path) -> str:
     return bundle_of(tmp_path / "healthy", trained, disentanglement=0.9)
 
 
-def test_troubles_are_told_with_evidence_and_remedy_and_exit_code_1(troubled, capsys):
+def test_problems_are_shown_with_evidence_and_remedy_and_exit_code_1(troubled, capsys):
     assert cli.run(["diagnose", troubled]) == 1
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("poor disentanglement: disentanglement 0.12 in epoch 1 ")
@@ -61,16 +61,16 @@ def test_troubles_are_told_with_evidence_and_remedy_and_exit_code_1(troubled, ca
     assert "KL balance" in said[3]
 
 
-def test_a_healthy_training_exits_with_0_and_says_what_was_examined(healthy, capsys):
+def test_a_healthy_training_exits_with_0_and_lists_the_checks(healthy, capsys):
     assert cli.run(["diagnose", healthy]) == 0
     said = capsys.readouterr().out
     assert said.count("healthy: no ") == 4
     assert "disentanglement 0.90" in said
 
 
-def test_what_could_not_be_judged_is_not_called_healthy(trained, tmp_path, capsys):
+def test_a_check_that_was_impossible_is_not_called_healthy(trained, tmp_path, capsys):
     assert cli.run(["diagnose", bundle_of(tmp_path / "unfinished", trained, phase=2)]) == 0
-    assert capsys.readouterr().out.count("not judged: ") == 2
+    assert capsys.readouterr().out.count("not checked: ") == 2
 
 
 def test_json_has_findings_and_figures(troubled, healthy, capsys):
@@ -85,9 +85,9 @@ def test_json_has_findings_and_figures(troubled, healthy, capsys):
     assert json.loads(capsys.readouterr().out)["findings"] == []
 
 
-def test_help_tells_the_exit_codes_and_has_examples(capsys):
+def test_help_has_the_exit_codes_and_examples(capsys):
     with pytest.raises(SystemExit):
         cli.run(["diagnose", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "0 when there are none, 1 when there are, 2 on bad input" in said
+    assert "0 without problems, 1 with problems, 2 on bad input" in said
     assert "hcvae diagnose results/model" in said.split("examples:")[1]

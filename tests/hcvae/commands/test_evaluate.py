@@ -31,7 +31,7 @@ def evaluate(*arguments) -> int:
     return cli.run(["evaluate", *map(str, arguments)])
 
 
-def test_a_bundle_stands_beside_the_baselines(trained, tmp_path, capsys, monkeypatch):
+def test_a_bundle_is_compared_with_baselines(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert evaluate(trained, "--out", tmp_path / "out") == 0
     said = capsys.readouterr().out
@@ -51,7 +51,7 @@ def test_a_bundle_stands_beside_the_baselines(trained, tmp_path, capsys, monkeyp
     assert {"swap_grid.png", "fixed_global.png", "fixed_local.png", "interpolation.png"} < figures
 
 
-def test_other_tables_have_no_baselines_and_it_says_so(trained, tables, tmp_path, capsys, wide):
+def test_other_tables_have_no_baselines_and_a_note(trained, tables, tmp_path, capsys, wide):
     def without_factors(table):
         return table.drop_columns([name for name in table.column_names if name.startswith("factor_")])
 
@@ -82,7 +82,7 @@ def test_tables_that_do_not_fit_are_refused(trained, tables, tmp_path, change, m
         evaluate(trained, "--data", tables(change), "--out", tmp_path / "out")
 
 
-def test_bundles_that_are_not_there_or_named_twice_are_refused(trained, tmp_path):
+def test_bundles_missing_or_named_twice_are_refused(trained, tmp_path):
     with pytest.raises(UserError, match="not a model bundle"):
         evaluate(tmp_path / "no-bundle", "--out", tmp_path / "out")
     with pytest.raises(UserError, match="each must be named once"):

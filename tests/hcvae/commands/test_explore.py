@@ -21,7 +21,7 @@ def test_the_missing_extra_is_named(trained, monkeypatch):
         (["{bundle}", "--data=missing.parquet"], r"missing\.parquet: no such file"),
     ],
 )
-def test_what_must_be_refused(trained, tmp_path, arguments, message):
+def test_bad_input_is_refused_by_explore(trained, tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
         cli.run(["explore", *(argument.format(tmp=tmp_path, bundle=trained) for argument in arguments)])
 

@@ -41,7 +41,7 @@ def test_ranges_and_lists_are_combined(made, capsys):
     assert "sex = F, M\n" in said
 
 
-def test_beyond_the_training_range_only_where_told(made, trained_bundle):
+def test_conditions_outside_the_training_range_need_an_option(made, trained_bundle):
     level = trained_bundle.preprocessing.static.columns[0]
     assert (level.minimum, level.maximum) == (10, 90)
     with pytest.raises(UserError, match="trained on 10 to 90, but got 100"):
@@ -71,12 +71,12 @@ def test_with_a_second_recording(made, table, trained_bundle, tmp_path):
     assert_same(exchanged, swap(trained_bundle, first, second))
 
 
-def test_the_figure_is_drawn_where_asked(made, tmp_path, capsys):
+def test_the_figure_is_written_on_request(made, tmp_path, capsys):
     made("--condition", "stimulus_level_db=20:76:2", "--samples", 2, "--figure", tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     said = capsys.readouterr().out
-    assert f"drawn to {tmp_path / 'a.png'}" in said
-    assert "5 of 29 conditions not drawn: " in said
+    assert f"figure written to {tmp_path / 'a.png'}" in said
+    assert "5 of 29 conditions not plotted: " in said
     with pytest.raises(UserError, match=r"--figure .*a\.pdf: the name must end in \.png"):
         made("--figure", tmp_path / "a.pdf")
 
@@ -95,16 +95,16 @@ def assert_same(table, expected):
         (["--swap", "3"], "--swap: needs --like FILE"),
         (["--like", "a", "--other", "b"], "--other: needs --interpolate ROW or --swap ROW"),
         (["--like", "a", "--swap", "1", "--steps", "3"], "--steps: needs --interpolate ROW"),
-        (["--like", "a", "--swap", "1", "--interpolate", "1"], "one of them, but got both"),
-        (["--like", "a", "--interpolate", "1", "--residual-noise"], "--residual-noise: has no meaning"),
-        (["--like", "a", "--fix", "both", "--temperature", "2"], "--temperature: has no meaning with --fix both"),
-        (["--like", "a", "--fix", "both", "--samples", "2"], "--samples: has no meaning with --fix both"),
+        (["--like", "a", "--swap", "1", "--interpolate", "1"], "give one of them, but got both"),
+        (["--like", "a", "--interpolate", "1", "--residual-noise"], "--residual-noise: has no effect"),
+        (["--like", "a", "--fix", "both", "--temperature", "2"], "--temperature: has no effect with --fix both"),
+        (["--like", "a", "--fix", "both", "--samples", "2"], "--samples: has no effect with --fix both"),
         (["--like", "no.parquet"], r"no\.parquet: no such file"),
         (["--temperature", "-1"], "temperature"),
         (["--like", "a", "--fix", "shape"], "'global', 'local' or 'both'"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_written(made, tmp_path, words, message):
+def test_bad_options_are_refused_and_nothing_is_written(made, tmp_path, words, message):
     with pytest.raises(UserError, match=message):
         made(*words)
     assert list(tmp_path.iterdir()) == []

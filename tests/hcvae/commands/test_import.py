@@ -65,7 +65,7 @@ def test_the_next_command_can_be_pasted(tmp_path, capsys):
     assert shlex.split(command) == ["hcvae", "inspect", str(out)]
 
 
-def test_nothing_imported_is_a_mistake_and_writes_nothing(tmp_path):
+def test_importing_nothing_is_an_error_and_writes_nothing(tmp_path):
     (tmp_path / "c.txt").write_bytes(b"")
     with pytest.raises(UserError, match="no waveform is left"):
         run(tmp_path / "c.txt", "--out", tmp_path / "t.parquet")
@@ -92,7 +92,7 @@ def test_the_same_import_gives_the_same_bytes_and_pseudonyms(tmp_path):
     assert first != last
 
 
-def test_names_dates_and_numbers_of_people_are_written_nowhere(tmp_path, capsys):
+def test_names_dates_and_numbers_of_people_are_not_written(tmp_path, capsys):
     folder = tmp_path / f"{NAME} {BORN}"
     folder.mkdir()
     smartep(folder / f"{NAME}_{BORN}_{RECORD}.TXT", identifier=f"{NAME} {BORN} {RECORD}")
@@ -114,7 +114,7 @@ def test_names_dates_and_numbers_of_people_are_written_nowhere(tmp_path, capsys)
 
 
 @pytest.mark.parametrize(("suffix", "atol"), [(".csv", 0), (".mat", 0), (".parquet", 0), (".edf", 1e-4)])
-def test_what_we_export_comes_back(tmp_path, suffix, atol):
+def test_exported_tables_can_be_imported(tmp_path, suffix, atol):
     table = simulate(40, 3)
     write_table(table, tmp_path / f"x{suffix}")
     assert run(tmp_path / f"x{suffix}", "--out", tmp_path / "t.parquet") == 0
@@ -158,12 +158,12 @@ def test_values_and_provenance(tmp_path):
         (["--subject-key", "x"], "unknown option"),
     ],
 )
-def test_mistakes_are_named_before_anything_is_read(tmp_path, options, message):
+def test_errors_are_reported_before_anything_is_read(tmp_path, options, message):
     with pytest.raises(UserError, match=message):
         run(tmp_path / "missing.TXT", *([] if options[0] == "--out" else ["--out", tmp_path / "t.parquet"]), *options)
 
 
-def test_copies_are_no_independent_averages(tmp_path, capsys):
+def test_copies_are_not_independent_averages(tmp_path, capsys):
     smartep(tmp_path / "a.TXT")
     (tmp_path / "b.TXT").write_bytes((tmp_path / "a.TXT").read_bytes())
     assert run(tmp_path / "a.TXT", tmp_path / "b.TXT", "--out", tmp_path / "t.parquet") == 3

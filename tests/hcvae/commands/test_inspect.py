@@ -32,7 +32,7 @@ def table(tmp_path) -> Path:
     return tmp_path / "a.parquet"
 
 
-def test_a_table_is_told_with_warnings_and_exit_code_0(table, tmp_path, capsys, wide):
+def test_a_table_is_summarised_with_warnings_and_exit_code_0(table, tmp_path, capsys, wide):
     arguments = ["--figure", str(tmp_path / "a.png"), "--json", str(tmp_path / "a.json")]
     assert cli.run(["inspect", str(table), *arguments]) == 0
     said = capsys.readouterr().out
@@ -40,9 +40,9 @@ def test_a_table_is_told_with_warnings_and_exit_code_0(table, tmp_path, capsys, 
         "64 waveforms of 2 subjects, 200 samples at 20000 Hz (10 ms)",
         "Rows by level",
         "Spearman-Brown",
-        "warning: rows hold NaN or infinite samples: 1 of 64 rows: 5 (sim-00000005)",
+        "warning: rows contain NaN or infinite samples: 1 of 64 rows: 5 (sim-00000005)",
         "warning: amplitudes are too small for human: 2 of 2 subjects",
-        "they fit volts taken for uV",
+        "they fit values in volts stored as uV",
         "what to do: ",
     ):
         assert words in said
@@ -50,17 +50,17 @@ def test_a_table_is_told_with_warnings_and_exit_code_0(table, tmp_path, capsys, 
     written = json.loads((tmp_path / "a.json").read_text())
     assert written["summary"]["rows"] == 64
     assert [finding["trouble"] for finding in written["findings"]] == [
-        "rows hold NaN or infinite samples",
+        "rows contain NaN or infinite samples",
         "amplitudes are too small for human",
     ]
     assert written["independent_averages"][-1]["responses"] == 31
 
 
-def test_a_table_in_order_says_so(tmp_path, capsys, wide):
+def test_a_table_without_problems_is_reported(tmp_path, capsys, wide):
     write_table(simulate(200, 1), tmp_path / "a.parquet")
     assert cli.run(["inspect", str(tmp_path / "a.parquet")]) == 0
     said = capsys.readouterr().out
-    assert "nothing looks wrong" in said
+    assert "no problems found" in said
     assert "warning" not in said
 
 
@@ -77,14 +77,14 @@ def test_other_columns_can_name_subjects_and_responses(make_table, tmp_path, cap
     assert written["independent_averages"][-1]["responses"] == 24
 
 
-def test_a_table_without_second_averages_says_which_columns_tell_them_apart(make_table, tmp_path, capsys, wide):
+def test_a_table_without_second_averages_is_reported_with_the_columns_compared(make_table, tmp_path, capsys, wide):
     write_table(make_table(time=[f"at {row}" for row in range(48)]), tmp_path / "a.parquet")
     assert cli.run(["inspect", str(tmp_path / "a.parquet")]) == 0
     said = capsys.readouterr().out
-    assert "No independent averages: no two rows agree in subject_id, stimulus_level_db, sex, time" in said
+    assert "no independent averages: no two rows agree in subject_id, stimulus_level_db, sex, time" in said
 
 
-def test_a_bundle_is_told(trained, tmp_path, capsys, wide):
+def test_a_bundle_is_summarised(trained, tmp_path, capsys, wide):
     assert cli.run(["inspect", str(trained), "--json", str(tmp_path / "b.json")]) == 0
     said = capsys.readouterr().out
     assert "hierarchical conditional VAE" in said
@@ -100,10 +100,10 @@ def test_a_bundle_is_told(trained, tmp_path, capsys, wide):
     [
         (["nowhere.parquet"], "no such file"),
         (["."], "not a model bundle"),
-        ([".", "--figure", "a.png"], "draws waveform tables"),
+        ([".", "--figure", "a.png"], "is for waveform tables"),
     ],
 )
-def test_what_is_neither_table_nor_bundle_is_refused(tmp_path, arguments, message):
+def test_other_files_are_refused(tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
         cli.run(["inspect", str(tmp_path / arguments[0]), *arguments[1:]])
 

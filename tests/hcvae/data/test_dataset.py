@@ -51,7 +51,7 @@ def test_statistics_are_the_training_parts(make_table, written):
         np.testing.assert_allclose(getattr(data, name).signals, expected, atol=1e-5)
 
 
-def test_what_the_test_part_holds_does_not_reach_the_preprocessing(make_table, written):
+def test_the_test_part_does_not_affect_the_preprocessing(make_table, written):
     table = make_table(20)
     data = prepare(config(written(table)))
     signals = raw_signals(table, slice(None))
@@ -71,7 +71,7 @@ def test_independent_averages_are_the_other_half_of_the_same_recording(make_tabl
         assert np.array_equal(rows[independent], rows ^ 1)  # rows 2k and 2k + 1 are the halves of recording k
 
 
-def test_rows_under_different_conditions_are_no_independent_averages(make_table, written):
+def test_rows_with_different_conditions_are_not_independent_averages(make_table, written):
     table = make_table(6, n_averages=[500, 250] * 24)
     data = prepare(config(written(table), static=("stimulus_level_db", "n_averages")))
     assert np.all(data.train.independent == -1)
@@ -123,7 +123,7 @@ def test_a_static_dim_that_differs_is_refused_with_the_encoded_columns(make_tabl
 def test_a_peak_window_other_than_the_waveforms_is_refused(make_table, written):
     path = written(make_table())
     assert prepare(config(path, peak_window_ms=3.15)).preprocessing.window_ms == 3.15  # 64 samples at 20 kHz
-    with pytest.raises(UserError, match=r"model\.peak_window_ms: must be 3\.15, .* but got 10\.0; null takes it"):
+    with pytest.raises(UserError, match=r"model\.peak_window_ms: must be 3\.15, .* but got 10\.0; null: from the data"):
         prepare(config(path, peak_window_ms=10.0))
 
 
@@ -219,7 +219,7 @@ def test_real_labels_are_the_targets(recordings):
         assert np.array_equal(part.peaks[part.peak_mask], labels[part.peak_mask].astype(np.float32))
 
 
-def test_the_licence_is_the_config_s_or_that_of_the_tables(make_table, written, recordings):
+def test_the_licence_is_from_the_configuration_or_the_tables(make_table, written, recordings):
     human = recordings / "human_click_shipm.parquet"
     static = ("stimulus_level_db", "n_averages")
     licence = prepare(config(human, length=200, static=static)).licence
@@ -228,7 +228,7 @@ def test_the_licence_is_the_config_s_or_that_of_the_tables(make_table, written, 
     assert prepare(config(written(make_table(20)))).licence is None
 
 
-def test_what_training_rows_have_had_is_known_by_group(make_table, written):
+def test_ranges_of_training_rows_are_kept_by_group(make_table, written):
     table = make_table(20)
     women = table["sex"].to_numpy(zero_copy_only=False) == "F"
     table = table.filter(pa.array(women | (table["stimulus_level_db"].to_numpy() < 30)))

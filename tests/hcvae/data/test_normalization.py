@@ -51,7 +51,7 @@ def test_a_large_offset_costs_no_precision():
     assert scaling.groups[""].std_uv == pytest.approx(signals.std(dtype=np.float64), rel=1e-6)
 
 
-def test_groups_that_cannot_be_are_refused():
+def test_invalid_groups_are_refused():
     scaling = SignalNormalization.fit(SIGNALS, SPECIES, "species")
     with pytest.raises(UserError, match=r"'species' must be one of the training part's \['human', 'mouse'\].* 'cat'"):
         scaling.index(pa.table({"species": ["human", "cat"]}))
@@ -59,11 +59,11 @@ def test_groups_that_cannot_be_are_refused():
         scaling.index(pa.table({"species": ["human", None]}))
     with pytest.raises(UserError, match="column 'level_db' must hold text, but got int64"):
         SignalNormalization.fit(SIGNALS, pa.table({"level_db": range(5)}), "level_db")
-    with pytest.raises(UserError, match=r"training waveforms of species=human must vary, but got 0\.1 uV throughout"):
+    with pytest.raises(UserError, match=r"training waveforms of species=human must vary, but all samples are 0\.1 uV"):
         SignalNormalization.fit(np.where(np.arange(5)[:, None] % 2, np.float32(0.1), SIGNALS), SPECIES, "species")
 
 
-def test_json_brings_the_scales_back_in_their_order():
+def test_scales_survive_json_in_order():
     scaling = SignalNormalization.fit(SIGNALS, SPECIES, "species")
     again = SignalNormalization.model_validate_json(scaling.model_dump_json())
     assert again == scaling

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 
-def test_the_two_device_halves_of_a_human_acquisition_are_no_averages_of_one_response(recordings):
+def test_the_two_device_halves_of_a_human_acquisition_are_not_averages_of_one_response(recordings):
     frame = pq.read_table(recordings / "human_click_shipm.parquet").to_pandas()
     key = ["subject_id", "stimulus_level_db", "recording_index", "n_averages"]
     pairs = frame[frame.half == 1].merge(frame[frame.half == 2], on=key)

@@ -12,7 +12,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import PolynomialFeatures
 
 from hcvae.config import DataConfig
-from hcvae.data.normative import Condition, wave_amplitude_uv, wave_latency_ms, wave_width
+from hcvae.data.normative import RecordingConditions, wave_amplitude_uv, wave_latency_ms, wave_width
 from hcvae.data.simulator import COARSE_FACTORS, FACTORS, FINE_FACTORS, TREND_SHAPE, simulate
 from hcvae.data.synthesis import noise_waveforms, read_peaks, response_waveforms
 from hcvae.errors import UserError
@@ -44,9 +44,9 @@ def conditions(table: pa.Table) -> np.ndarray:
     return np.column_stack([*(column(table, name) for name in CONDITION_COLUMNS), women]).astype(float)
 
 
-def adult(level_db: list[float], *, female: bool = True, loss_db: float = 0.0) -> Condition:
+def adult(level_db: list[float], *, female: bool = True, loss_db: float = 0.0) -> RecordingConditions:
     n = len(level_db)
-    return Condition(
+    return RecordingConditions(
         np.array(level_db), np.full(n, 11.1), np.full(n, 30.0), np.full(n, loss_db), np.full(n, female, dtype=bool)
     )
 
@@ -107,7 +107,7 @@ def test_waves_come_later_and_smaller_with_age(table: pa.Table) -> None:
     assert 0.1 <= 30 * effect_of(table, latency[:, 4], rows)["age"] <= 0.25
     both = rows & np.isfinite(latency[:, 0])
     assert abs(30 * effect_of(table, latency[:, 4] - latency[:, 0], both)["age"]) < 0.06
-    young, old = adult([80.0]), Condition(*(np.array([x]) for x in (80.0, 11.1, 60.0, 0.0, True)))
+    young, old = adult([80.0]), RecordingConditions(*(np.array([x]) for x in (80.0, 11.1, 60.0, 0.0, True)))
     assert (wave_amplitude_uv(old) / wave_amplitude_uv(young))[0, 4] == pytest.approx(0.9, abs=0.01)
 
 
@@ -281,7 +281,7 @@ def test_a_regressor_reads_every_coarse_and_fine_factor() -> None:
 # --- waveforms and peaks against scipy -------------------------------------------------------------------------------
 
 
-def test_noise_is_pink_noise_seen_through_the_bandpass() -> None:
+def test_noise_is_band_passed_pink_noise() -> None:
     rng = np.random.default_rng(0)
     n = 2**22
     spectrum = np.fft.rfft(rng.standard_normal(n))
@@ -373,7 +373,7 @@ def test_schema(table: pa.Table) -> None:
     assert np.isfinite(matrix(table, "signal")).all()
 
 
-def test_recording_columns_name_a_recording() -> None:
+def test_recording_columns_identify_a_recording() -> None:
     table = simulate(2_001, seed=2)
     keys = list(zip(*(table[name].to_pylist() for name in DataConfig().recording_columns), strict=True))
     halves = table["half"].to_pylist()
@@ -384,7 +384,7 @@ def test_recording_columns_name_a_recording() -> None:
     assert len(set(table["subject_id"].to_pylist())) >= 40
 
 
-def test_the_seed_decides_everything() -> None:
+def test_the_seed_determines_everything() -> None:
     first, second = simulate(501, seed=4), simulate(501, seed=4)
     for name in first.column_names:  # numpy, because to Arrow an absent label (NaN) is unlike itself
         flat = [table[name].combine_chunks() for table in (first, second)]

@@ -43,7 +43,7 @@ def test_few_subjects_are_split_by_recording_with_both_halves_on_one_side(make_t
 
 
 @pytest.mark.parametrize(("subjects", "unit"), [(4, "recording"), (5, "subject")])
-def test_the_subject_is_the_unit_from_five_on(make_table, subjects, unit):
+def test_the_subject_is_the_unit_from_five_subjects_on(make_table, subjects, unit):
     split = split_rows(make_table(subjects), config())
     assert split.unit == unit
     assert f"Split by {unit} ({subjects} subjects, {'at least' if unit == 'subject' else 'fewer than'} 5)" in (
@@ -53,12 +53,12 @@ def test_the_subject_is_the_unit_from_five_on(make_table, subjects, unit):
 
 @pytest.mark.parametrize(
     ("unit", "subjects", "meaning"),
-    [("subject", 3, "subjects that the model has not seen"), ("recording", 9, "say nothing about other subjects")],
+    [("subject", 3, "subjects that the model has not seen"), ("recording", 9, "not for other subjects")],
 )
-def test_either_unit_can_be_forced_and_the_explanation_says_what_it_means(make_table, unit, subjects, meaning):
+def test_either_unit_can_be_set_and_is_explained(make_table, unit, subjects, meaning):
     split = split_rows(make_table(subjects), config(unit=unit))
     assert split.unit == unit
-    assert "data.split.unit says so" in split.explanation
+    assert "set by data.split.unit" in split.explanation
     assert meaning in split.explanation
     assert " / ".join(str(split.n_units[part]) for part in PARTS) in split.explanation
 
@@ -74,18 +74,18 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order_of_the_rows(make_tab
 @pytest.mark.parametrize(
     ("subjects", "recordings", "split", "message"),
     [
-        (2, 9, {"unit": "subject"}, "each part needs a subject, but got 2 in all .*use unit 'recording'"),
-        (1, 2, {}, "each part needs a recording, but got 2 in all .*check data.recording_columns"),
-        (1, 2, {"unit": "recording"}, "each part needs a recording, but got 2 in all"),
-        (5, 2, {"validation": 0.55, "test": 0.44}, "but got 5 in all for validation=0.55 and test=0.44"),
+        (2, 9, {"unit": "subject"}, "each part needs a subject, but got 2 in total .*use unit 'recording'"),
+        (1, 2, {}, "each part needs a recording, but got 2 in total .*check data.recording_columns"),
+        (1, 2, {"unit": "recording"}, "each part needs a recording, but got 2 in total"),
+        (5, 2, {"validation": 0.55, "test": 0.44}, "but got 5 in total for validation=0.55 and test=0.44"),
     ],
 )
-def test_a_split_that_cannot_be_is_refused(make_table, subjects, recordings, split, message):
+def test_an_impossible_split_is_refused(make_table, subjects, recordings, split, message):
     with pytest.raises(UserError, match=message):
         split_rows(make_table(subjects, recordings), config(**split))
 
 
-def test_recordings_of_different_subjects_are_different_even_if_the_columns_do_not_say_so(make_table):
+def test_recordings_of_different_subjects_are_different_whatever_the_columns(make_table):
     table = make_table(4, 5)
     split = split_rows(table, config().model_copy(update={"recording_columns": ("recording_index",)}))
     assert sum(split.n_units.values()) == 20

@@ -36,7 +36,7 @@ def stream_of(config: Config) -> Stream:
     return stream
 
 
-def test_what_is_fitted_and_held_is_as_from_memory(config: Config) -> None:
+def test_statistics_and_parts_are_the_same_as_in_memory(config: Config) -> None:
     streamed, whole = prepare_stream(config), prepare(config)
     assert np.array_equal(streamed.split.train, whole.split.train)
     assert streamed.preprocessing.static == whole.preprocessing.static
@@ -61,7 +61,7 @@ def test_the_scale_is_that_of_all_training_rows(config: Config, simulated: pa.Ta
         assert scale.std_uv == pytest.approx(values.std(), rel=1e-9)
 
 
-def test_blocks_are_the_training_rows_from_anywhere_on(config: Config) -> None:
+def test_blocks_are_the_training_rows_from_any_start(config: Config) -> None:
     stream, whole = stream_of(config), prepare(config).train
     n = len(stream.groups)
     assert n == 10 + 6
@@ -73,7 +73,7 @@ def test_blocks_are_the_training_rows_from_anywhere_on(config: Config) -> None:
     assert sum(len(block["static"]) for block in backwards) == len(whole)
 
 
-def test_another_average_is_looked_for_in_the_block(config: Config) -> None:
+def test_another_average_is_taken_from_the_block(config: Config) -> None:
     stream, whole = stream_of(config), prepare(config).train
     blocks = list(stream.blocks(range(len(stream.groups)), 0, len(stream)))
     response = np.concatenate([block["response"] for block in blocks])
@@ -83,14 +83,14 @@ def test_another_average_is_looked_for_in_the_block(config: Config) -> None:
     np.testing.assert_allclose(block["response"], whole.signals[whole.independent[3:4]], atol=1e-6)
 
 
-def test_a_budget_is_exceeded_by_the_waveforms(config: Config) -> None:
+def test_the_budget_applies_to_the_waveforms(config: Config) -> None:
     def within(gb: float | None) -> Config:
         return config.model_copy(update={"data": config.data.model_copy(update={"memory_budget_gb": gb})})
 
     assert not exceeds_budget(within(None))
     assert not exceeds_budget(within(ROWS * 800 / 1e9))
     assert exceeds_budget(within(ROWS * 799 / 1e9))
-    with pytest.raises(UserError, match=r"data\.split: the validation and test parts must fit .* but take 0\.00036 GB"):
+    with pytest.raises(UserError, match=r"data\.split: the validation and test parts must fit .* but need 0\.00036 GB"):
         prepare_stream(within(0.0003))
 
 
@@ -106,13 +106,13 @@ def test_a_changed_row_changes_the_fingerprint(config: Config, simulated: pa.Tab
     assert prepare_stream(config).fingerprint != before
 
 
-def test_a_mistake_in_a_file_is_named_with_its_row(config: Config, simulated: pa.Table) -> None:
+def test_an_error_in_a_file_is_reported_with_its_row(config: Config, simulated: pa.Table) -> None:
     signals = np.stack(simulated["signal"].to_numpy()).copy()
     signals[1262, 7] = np.nan
     changed = simulated.set_column(
         simulated.schema.get_field_index("signal"), "signal", pa.FixedSizeListArray.from_arrays(signals.ravel(), 200)
     )
     pq.write_table(changed.slice(950), config.data.tables[1], row_group_size=100)
-    message = r"b\.parquet, from row 1250: column 'signal': 1 of 100 rows hold NaN .* the rows are 12 \(from 0\)"
+    message = r"b\.parquet, from row 1250 on: column 'signal': 1 of 100 rows contain NaN .* the rows are 12 \(from 0\)"
     with pytest.raises(UserError, match=message):
         prepare_stream(config)

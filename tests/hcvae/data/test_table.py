@@ -49,7 +49,7 @@ def test_tables_are_read_as_one_whatever_their_number_types_and_extra_columns(ma
     assert signals_of(result).shape == (32, 64)
 
 
-def test_licences_of_all_tables_are_known_with_whom_they_ask_to_name(make_table, tmp_path):
+def test_licences_and_attributions_of_all_tables_are_kept(make_table, tmp_path):
     rate = {"sampling_rate_hz": "20000"}
     for name, metadata in (
         ("a", rate | {"licence": "Apache-2.0", "attribution": "Wang et al. (2021)"}),
@@ -109,17 +109,23 @@ def test_text_in_one_file_and_numbers_in_the_other_are_refused(make_table, tmp_p
         ({"signal": None}, "column 'signal' is missing"),
         ({"subject_id": None}, "column 'subject_id' is missing"),
         ({"recording_index": None}, "column 'recording_index' is missing"),
-        ({"subject_id": ["s1"] * 7 + [None] + ["s2"] * 40}, r"1 of 48 rows name no subject; the rows are 7 \("),
+        ({"subject_id": ["s1"] * 7 + [None] + ["s2"] * 40}, r"1 of 48 rows have no subject; the rows are 7 \("),
         ({"signal": range(48)}, "must hold lists of 64 values, but got type int64"),
         ({"signal": [["x"] * 64] * 48}, "must hold lists of float, but got type list<item: string>"),
         ({"signal": [[0.0] * 64] * 47 + [[0.0] * 50]}, r"1 of 48 rows must hold 64 values, but got \[50\]; .* are 47"),
-        ({"signal": [[0.0] * 64] * 47 + [None]}, "1 of 48 rows hold no waveform; the rows are 47"),
-        ({"signal": [[0.0] * 64] * 47 + [[None] * 64]}, "1 of 48 rows hold NaN or infinite samples; the rows are 47"),
-        ({"signal": signals_with([3, 5], 9, np.nan)}, "2 of 48 rows hold NaN or infinite samples; the rows are 3, 5"),
-        ({"signal": signals_with([4], [0, 1], [np.inf, -np.inf])}, "1 of 48 rows hold NaN or inf.* the rows are 4"),
+        ({"signal": [[0.0] * 64] * 47 + [None]}, "1 of 48 rows have no waveform; the rows are 47"),
+        (
+            {"signal": [[0.0] * 64] * 47 + [[None] * 64]},
+            "1 of 48 rows contain NaN or inf.* the rows are 47",
+        ),
+        (
+            {"signal": signals_with([3, 5], 9, np.nan)},
+            "2 of 48 rows contain NaN or inf.* the rows are 3, 5",
+        ),
+        ({"signal": signals_with([4], [0, 1], [np.inf, -np.inf])}, "1 of 48 rows contain NaN or inf.* the rows are 4"),
         ({"signal": signals_with(range(30), 0, np.nan)}, r"30 of 48 rows .* the rows are 0, 1, 2, 3, 4, \.\.\."),
         ({"stimulus_level_db": [np.inf] + [1.0] * 47}, "column 'stimulus_level_db': 1 of 48 rows are infinite"),
-        ({"sex": [["F"]] * 48}, "column 'sex': must hold one number or text a row, but got type list"),
+        ({"sex": [["F"]] * 48}, "column 'sex': must have one number or text per row, but got type list"),
         ({"peak_valid": [[True] * 5] * 48}, "column 'peak_latency_ms' is missing"),
     ],
 )
@@ -130,11 +136,11 @@ def test_bad_columns_are_refused_by_name_and_row(make_table, columns, message):
 
 def test_rows_are_counted_over_the_whole_table_and_not_its_pieces(make_table):
     table = pa.concat_tables([make_table(), make_table(signal=signals_with(2, 0, np.nan))])
-    with pytest.raises(UserError, match="1 of 96 rows hold NaN or infinite samples; the rows are 50"):
+    with pytest.raises(UserError, match="1 of 96 rows contain NaN or infinite samples; the rows are 50"):
         check_table(table, CONFIG, 64, "lab")
 
 
-def test_a_wrong_signal_length_says_both_lengths(make_table):
+def test_a_wrong_signal_length_is_reported_with_both_lengths(make_table):
     with pytest.raises(
         UserError,
         match=r"column 'signal' \(model.signal_length=200\): 48 of 48 rows must hold 200 values, but got \[64\]",
@@ -152,17 +158,17 @@ def test_the_same_file_twice_is_refused(make_table, tmp_path):
     ("settings", "message"),
     [
         ({"static": ("sex", "sex")}, r"data\.static: each column must be named once, but got \['sex', 'sex'\]"),
-        ({"static": ("sex", "signal")}, r"must hold one value a row, but got \['signal'\]"),
-        ({"subject_column": "signal"}, r"must hold one value a row, but got \['signal'\]"),
+        ({"static": ("sex", "signal")}, r"must have one value per row, but got \['signal'\]"),
+        ({"subject_column": "signal"}, r"must have one value per row, but got \['signal'\]"),
     ],
 )
-def test_columns_that_the_config_cannot_name_are_refused(make_table, settings, message):
+def test_columns_that_cannot_have_their_role_are_refused(make_table, settings, message):
     with pytest.raises(UserError, match=message):
         check_table(make_table(), CONFIG.model_copy(update=settings), 64, "lab")
 
 
 def test_an_empty_table_is_refused(make_table):
-    with pytest.raises(UserError, match="lab: a waveform table must hold rows, but got none"):
+    with pytest.raises(UserError, match="lab: a waveform table must have rows, but got none"):
         check_table(make_table().slice(0, 0), CONFIG, 64, "lab")
 
 
@@ -182,20 +188,20 @@ def test_nan_in_a_static_column_is_a_null(make_table):
 @pytest.mark.parametrize(
     ("stored", "given", "message"),
     [
-        (None, None, "no sampling_rate_hz in the metadata; give data.sampling_rate_hz"),
+        (None, None, "no sampling_rate_hz in the metadata; set data.sampling_rate_hz"),
         ("fast", None, "must be a positive number, but got 'fast'"),
         ("-1", None, "must be a positive number, but got '-1'"),
         ("nan", None, "must be a positive number, but got 'nan'"),
         (20000, 40000.0, "recorded at 20000 Hz, but got data.sampling_rate_hz=40000"),
     ],
 )
-def test_a_sampling_rate_that_cannot_be_is_refused(make_table, stored, given, message):
+def test_an_invalid_sampling_rate_is_refused(make_table, stored, given, message):
     config = CONFIG.model_copy(update={"sampling_rate_hz": given})
     with pytest.raises(UserError, match=f"lab: .*{message}"):
         check_table(make_table(rate_hz=stored), config, 64, "lab")
 
 
-def test_the_config_gives_the_sampling_rate_where_the_metadata_is_silent(make_table):
+def test_the_configuration_gives_a_missing_sampling_rate(make_table):
     config = CONFIG.model_copy(update={"sampling_rate_hz": 24414.0625})
     assert sampling_rate_of(check_table(make_table(rate_hz=None), config, 64, "lab")) == 24414.0625
 

@@ -10,8 +10,8 @@ def refuse():
 
 def test_a_refusal_is_the_reason_for_what_is_left_out():
     findings = Findings()
-    findings.take(["mig", "sap"], refuse)
-    findings.take(["r2"], lambda: {"r2": 0.5, "correlation": math.inf})
+    findings.measure(["mig", "sap"], refuse)
+    findings.measure(["r2"], lambda: {"r2": 0.5, "correlation": math.inf})
     findings.leave_out(["r2", "mig", "dci_completeness"], "no reason")
     assert findings.measures == {"r2": 0.5}
     assert findings.left_out == {
@@ -24,8 +24,8 @@ def test_a_refusal_is_the_reason_for_what_is_left_out():
 
 def test_what_a_later_call_measures_is_no_longer_left_out():
     findings = Findings()
-    findings.take(["mig", "total_correlation"], refuse)
-    findings.take(["total_correlation"], lambda: {"total_correlation": 1.0})
+    findings.measure(["mig", "total_correlation"], refuse)
+    findings.measure(["total_correlation"], lambda: {"total_correlation": 1.0})
     assert findings.measures == {"total_correlation": 1.0}
     assert list(findings.left_out) == ["mig"]
 

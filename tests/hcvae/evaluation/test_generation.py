@@ -6,7 +6,7 @@ import pytest
 
 from hcvae.evaluation.findings import Findings, names_of
 from hcvae.evaluation.generation import generation_findings, sample_conditions
-from hcvae.evaluation.rows import generated
+from hcvae.evaluation.rows import generated_sample
 
 RATE_HZ = 20_000.0
 GENERATION = names_of("Generation: waveforms", "Generation: features", "Generation: use")
@@ -77,7 +77,7 @@ def test_waveforms_are_drawn_from_the_prior_at_each_row_s_condition(trained_bund
     drawn = [sample_conditions(trained_bundle.model, part, seed) for seed in (0, 0, 1)]
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
-    made = generated(test_rows.recorded, drawn[0], part, preprocessing)
+    made = generated_sample(test_rows.recorded, drawn[0], part, preprocessing)
     scale = preprocessing.signal.groups[""]
     np.testing.assert_allclose(made.signals_uv, drawn[0] * scale.std_uv + scale.mean_uv, rtol=1e-5, atol=1e-6)
     assert made.table is test_rows.recorded.table

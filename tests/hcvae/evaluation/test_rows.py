@@ -37,10 +37,10 @@ def test_tables_are_read_in_the_bundle_s_numbers(trained_bundle, tmp_path):
 
 def test_one_row_of_each_recording_is_taken(trained_bundle, test_rows):
     data = trained_bundle.config.data
-    taken = test_rows.recorded.take(test_rows.recorded.one_a_recording(data, 10**6, 0))
+    taken = test_rows.recorded.take(test_rows.recorded.one_per_recording(data, 10**6, 0))
     names = list(zip(*(taken.texts(name) for name in data.recording_columns), strict=True))
     assert len(set(names)) == len(names) == len(test_rows.recorded) // 2
-    assert len(test_rows.recorded.one_a_recording(data, 5, 0)) == 5
+    assert len(test_rows.recorded.one_per_recording(data, 5, 0)) == 5
 
 
 def test_data_that_changed_since_the_training_are_refused(trained_bundle):

@@ -56,7 +56,7 @@ def test_references_survive_the_browser(explorer, page, fields):
         ("70\n80", r"'70\\+n80'"),
         ("<b>70", "'<b>70'"),
         ("9" * 5000, r"'9{200}\.\.\.'"),
-        ("70,5", "'70,5'; write a decimal point, and no separators of thousands"),
+        ("70,5", "'70,5'; write a decimal point, and no thousands separators"),
     ],
 )
 def test_what_is_no_number_in_the_range_is_refused_with_the_range(explorer, fields, text, got):

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from hcvae.bundle import load
-from hcvae.data.normative import Condition, wave_latency_ms
+from hcvae.data.normative import RecordingConditions, wave_latency_ms
 from hcvae.data.table import signals_of
 from tests.fixtures.accessibility import serious
 
@@ -97,7 +97,7 @@ def test_a_higher_level_moves_wave_5_earlier(opened, good_bundle):
 def norm_of_wave_5_ms(folder: Path, level_db: float) -> float:
     """Wave V of the norms that the simulator is made of, at the typical condition of the page but for the level."""
     typical = load(folder).preprocessing.typical[""]
-    condition = Condition(
+    condition = RecordingConditions(
         level_db=np.array([level_db]),
         rate_hz=np.array([typical["stimulus_rate_hz"]]),
         age_years=np.array([typical["age_years"]]),

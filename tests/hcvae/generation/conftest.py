@@ -14,7 +14,7 @@ from hcvae.data.simulator import simulate
 from hcvae.data.table import signals_of, write_table
 from hcvae.generation import EncodedRecording, encode_recording
 from hcvae.models import build
-from hcvae.training.loop import resolve
+from hcvae.training.configuration import resolve
 
 
 @pytest.fixture(scope="module")

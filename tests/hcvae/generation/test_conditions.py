@@ -26,7 +26,7 @@ def test_columns_left_out_take_the_median_or_most_frequent_training_value_of_the
         ({"sex": "F", "stimulus_level": 60.0}, "no such column; did you mean 'stimulus_level_db'?"),
         ({}, r"condition sex: must be given, one of \['F', 'M'\]"),
         ({"sex": "X"}, r"condition sex: must be one of \['F', 'M'\], but got 'X'"),
-        ({"sex": "F", "age_years": None}, "'age_years': must be known, but got null"),
+        ({"sex": "F", "age_years": None}, "'age_years': must not be null"),
     ],
 )
 def test_conditions_that_the_model_does_not_know_are_refused(bundle, given, message):
@@ -123,7 +123,7 @@ def test_a_range_holds_both_ends(bundle, text, values):
         (["age_years=20:80:0"], "a range must be FIRST:LAST:STEP"),
         (["age_years=20:80:-10"], "with a step from the first to the last"),
         (["age_years=20:85:10"], "but got '20:85:10'; 20:80:10 would be right"),
-        (["age_years=0:1:1e-40"], "a range may hold 10,000 values"),
+        (["age_years=0:1:1e-40"], "a range may have at most 10,000 values"),
         (["age_years"], "must be COLUMN=VALUE"),
         (["30"], "must be COLUMN=VALUE"),
         (["=30"], "must be COLUMN=VALUE"),

@@ -59,7 +59,7 @@ def test_columns_that_the_table_lacks_take_their_typical_value_and_are_named(bun
         (lambda t: with_column(t.slice(0, 1), "signal", [[0.0] * 100]), "must hold 200 values"),
         (lambda t: with_column(t.slice(0, 1), "signal", [[float("nan")] * 200]), "NaN or infinite"),
         (lambda t: with_column(t.slice(0, 1), "stimulus_level_db", [150.0]), "here: .*trained on .* but got 150"),
-        (lambda t: with_column(t.slice(0, 1), "age_years", [None]), "here: .*must be known, but got null"),
+        (lambda t: with_column(t.slice(0, 1), "age_years", [None]), "here: .*must not be null"),
     ],
 )
 def test_what_the_model_cannot_encode_is_refused(bundle, table, change, message):

@@ -378,7 +378,7 @@ class TestChannels:
         assert "--map signal=1" in said
         assert [row["recording_index"] for row in run(path, *mapped("signal=1"))[0]] == [1, 1, 3, 3]
         assert [row["recording_index"] for row in run(path, *mapped("signal=2"))[0]] == [2, 2, 4, 4]
-        assert "no channel '3'; known are 1, 2" in refused(path, *mapped("signal=3"))
+        assert "no channel '3'; must be one of 1, 2" in refused(path, *mapped("signal=3"))
 
     def test_biosig_csv(self, case, tmp_path, run, refused):
         header, *lines = (case("01") / "a.csv").read_text().splitlines()
@@ -667,7 +667,7 @@ class TestRights:
         assert "--key" in said
         assert "recordings" not in said
         said = told(path, *mapped("layout=columns"), out=locked / "o.parquet")
-        assert "no folder that you may write to" in said
+        assert "not a folder that you may write to" in said
         assert "recordings" not in said
 
     def test_a_key_that_may_not_be_reached(self, tmp_path, told, locked):

@@ -109,17 +109,17 @@ def trains(table, **config):
         return str(error)
 
 
-def test_the_command_takes_columns_of_all_types_at_once(make_table, tmp_path, capsys):
+def test_the_command_accepts_columns_of_all_types_at_once(make_table, tmp_path, capsys):
     columns = {name: make() for name, make in {**PLAIN, **SEVERAL_VALUES}.items()}
     assert inspect(make_table(**columns), tmp_path / "a.parquet") == (0, "")
     said = " ".join(capsys.readouterr().out.split())
-    assert said.count("not looked at") == len(SEVERAL_VALUES)
+    assert said.count("not inspected") == len(SEVERAL_VALUES)
     config = TRAINING.model_copy(update={"tables": (str(tmp_path / "a.parquet"),)})
     assert read_tables(config, SAMPLES).num_rows == ROWS
 
 
 @pytest.mark.parametrize("kind", PLAIN)
-def test_a_column_of_one_value_a_row(make_table, kind):
+def test_a_column_with_one_value_per_row(make_table, kind):
     table = make_table(extra=PLAIN[kind]())
     values = [value for value in table["extra"].to_pylist() if value is not None]
     [found] = [each for each in summarise(Recordings.of(table)).columns if each.name == "extra"]
@@ -136,17 +136,17 @@ def test_as_the_subject(make_table, kind):
     table = make_table(subject_id=PLAIN[kind]())
     found = Recordings.of(table)
     assert len(np.unique(found.subject)) == len(set(table["subject_id"].to_pylist()))
-    assert [finding.trouble for finding in find(found) if "subject" in finding.trouble] == ["rows name no subject"]
-    assert "name no subject" in trains(table)
+    assert [finding.trouble for finding in find(found) if "subject" in finding.trouble] == ["rows have no subject"]
+    assert "have no subject" in trains(table)
 
 
 @pytest.mark.parametrize("kind", SEVERAL_VALUES)
-def test_several_values_a_row_name_no_subject_and_condition_nothing(make_table, kind):
+def test_columns_with_several_values_per_row_are_neither_subject_nor_condition(make_table, kind):
     table = make_table(extra=SEVERAL_VALUES[kind](), subject_id=SEVERAL_VALUES[kind]())
-    with pytest.raises(UserError, match="column 'subject_id': must hold one number or text a row"):
+    with pytest.raises(UserError, match="column 'subject_id': must have one number or text per row"):
         Recordings.of(table)
-    assert "must hold one number or text a row" in trains(table)
-    assert "must hold one number or text a row" in trains(table, subject_column="recording_index", static=("extra",))
+    assert "must have one number or text per row" in trains(table)
+    assert "must have one number or text per row" in trains(table, subject_column="recording_index", static=("extra",))
 
 
 @pytest.mark.parametrize("kind", SIGNALS)
@@ -160,7 +160,7 @@ def test_waveforms_of_any_kind_of_list(make_table, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", NO_SIGNALS)
-def test_what_is_no_waveform(make_table, kind):
+def test_columns_that_are_not_waveforms(make_table, kind):
     table = make_table(signal=NO_SIGNALS[kind]())
     with pytest.raises(UserError, match=r"signal|waveforms"):
         Recordings.of(table)
@@ -168,7 +168,7 @@ def test_what_is_no_waveform(make_table, kind):
 
 
 @pytest.mark.parametrize("kind", ["run_end_encoded", "union", "interval"])
-def test_types_that_parquet_does_not_hold(make_table, kind):
+def test_types_that_parquet_does_not_support(make_table, kind):
     """Tables in memory may have them."""
     extra = {
         "run_end_encoded": lambda: pa.RunEndEncodedArray.from_arrays([20, 30, ROWS], ["a", None, "b"]),
@@ -193,23 +193,23 @@ def test_text_that_is_not_utf_8(make_table):
 
 
 @pytest.mark.parametrize("doubled", ["extra", "stimulus_level_db", "signal"])
-def test_two_columns_of_one_name(make_table, doubled):
+def test_two_columns_with_one_name(make_table, doubled):
     table = make_table(extra=column([1.0]))
     table = table.append_column(doubled, table[doubled])
-    with pytest.raises(UserError, match=rf"names of columns must differ, but \['{doubled}'\] are there twice"):
+    with pytest.raises(UserError, match=rf"column names must differ, but \['{doubled}'\] occur twice"):
         Recordings.of(table)
-    assert f"['{doubled}'] are there twice" in trains(table)
+    assert f"['{doubled}'] occur twice" in trains(table)
 
 
-def test_text_where_numbers_are_calculated_with(make_table):
-    with pytest.raises(UserError, match="'residual_noise_uv' must hold numbers, but got text"):
+def test_text_where_numbers_are_needed(make_table):
+    with pytest.raises(UserError, match="'residual_noise_uv' must have numbers, but got text"):
         Recordings.of(make_table(residual_noise_uv=["low"] * ROWS))
     levels = find(Recordings.of(make_table(stimulus_level_db=["loud", "soft"] * 24)))
     assert "rows have text as stimulus_level_db" in [finding.trouble for finding in levels]
 
 
 @pytest.mark.parametrize("valid", [[True] * 3, [1.0, 0.0, 1.0, 1.0, 0.0], ["a"] * 5, {"a": True}])
-def test_peaks_of_another_kind(make_table, tmp_path, valid):
+def test_peaks_of_another_type(make_table, tmp_path, valid):
     peaks = column([[1.0] * 5])
     table = make_table(peak_latency_ms=peaks, peak_amplitude_uv=peaks, peak_valid=column([valid]))
     code, message = inspect(table, tmp_path / "a.parquet")
@@ -218,5 +218,5 @@ def test_peaks_of_another_kind(make_table, tmp_path, valid):
 
 def test_no_rows_and_no_columns(tmp_path, make_table):
     code, message = inspect(make_table().slice(0, 0), tmp_path / "a.parquet")
-    assert (code, message.endswith("must hold rows, but got none")) == (2, True)
+    assert (code, message.endswith("must have rows, but got none")) == (2, True)
     assert inspect(pa.table({}), tmp_path / "a.parquet")[0] == 2

@@ -9,7 +9,7 @@ from hcvae.training.diagnosis import diagnose
 from tests.fixtures.bundles import VERSION_1
 
 
-def test_the_summary_says_what_the_files_say(trained):
+def test_the_summary_agrees_with_the_files(trained):
     summary = summarise_bundle(load(trained))
     normalization = json.loads((trained / "normalization.json").read_text())
     assert summary.model_type == "hierarchical"
@@ -33,7 +33,7 @@ def test_reported_metrics_are_those_of_all_parts():
     assert values == ["not measured", "not measured"]
 
 
-def test_findings_are_the_troubles_of_the_training(trained_bundle):
+def test_findings_are_the_problems_of_the_training(trained_bundle):
     history = [trained_bundle.history[0] | {"train_loss": None}]
     bundle = dataclasses.replace(trained_bundle, history=history)
     troubles = diagnose(bundle.config, history, bundle.metrics["validation"])
@@ -42,7 +42,7 @@ def test_findings_are_the_troubles_of_the_training(trained_bundle):
     assert [(f.trouble, f.evidence, f.remedy) for f in found] == [(t.trouble, t.evidence, t.remedy) for t in troubles]
 
 
-def test_peaks_of_an_older_bundle_are_drawn_for_its_diagnosis():
+def test_peaks_of_an_older_bundle_are_sampled_for_its_diagnosis():
     """Its training measured none."""
     bundle = load(VERSION_1)
     last = bundle.model.decoder.heads["predicted_peaks"][-1]
@@ -54,4 +54,4 @@ def test_peaks_of_an_older_bundle_are_drawn_for_its_diagnosis():
         assert figures.startswith(f"{share} of the generated waveforms have an impossible peak; ")
     [finding] = [finding for finding in find_in_bundle(bundle) if finding.trouble == "misplaced peaks"]
     assert finding.evidence == figures
-    assert finding.remedy.startswith("train again, as this peak head predicts any latency")
+    assert finding.remedy.startswith("train again: this older peak head may predict any latency")

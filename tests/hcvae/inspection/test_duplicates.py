@@ -5,17 +5,17 @@ from hcvae.inspection import Recordings
 from hcvae.inspection.duplicates import SAME_SHAPE, check, first_of_equal, scaled_copies
 
 
-def test_simulated_averages_are_no_copies(simulated):
+def test_simulated_averages_are_not_copies(simulated):
     assert check(Recordings.of(simulated)) == []
 
 
-def test_first_of_equal_is_that_of_numpy():
+def test_first_of_equal_agrees_with_numpy():
     signals = np.random.default_rng(0).integers(0, 2, (50, 4)).astype(np.float32)
     expected = [next(j for j in range(50) if np.array_equal(signals[i], signals[j])) for i in range(50)]
     assert first_of_equal(signals).tolist() == expected
 
 
-def test_scaled_copies_are_those_of_every_pair_compared():
+def test_scaled_copies_agree_with_a_comparison_of_all_pairs():
     random = np.random.default_rng(2)
     signals = random.standard_normal((60, 50)).astype(np.float32)
     for copy, original, factor in [(10, 3, 2.5), (20, 4, -1.0), (30, 5, 1e-6), (40, 6, 1000.0)]:
@@ -42,7 +42,7 @@ def test_copies_are_found_with_their_originals(with_signals):
 
     exact, scaled = check(with_signals(change))
     assert exact.trouble == "rows repeat other rows"
-    assert exact.evidence.startswith("2 of 480 waveforms are exact copies, 2 of them of another subject's: 100 ")
+    assert exact.evidence.startswith("2 of 480 waveforms are exact copies, 2 of them from another subject: 100 ")
     assert "100 (sim-00000100) repeats 3 (sim-00000003)" in exact.evidence
     assert scaled.evidence.startswith("1 of 480 waveforms, 1 of them inverted: 300 ")
     assert "is -1000 times 5 (sim-00000005)" in scaled.evidence
@@ -57,6 +57,6 @@ def test_many_copies_of_one_waveform_are_counted(with_signals):
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2])
-def test_few_rows_are_no_trouble(rows):
+def test_few_rows_are_no_problem(rows):
     pairs, factors = scaled_copies(np.eye(3, 20, dtype=np.float32)[:rows])
     assert (pairs.shape, factors.shape) == ((0, 2), (0,))

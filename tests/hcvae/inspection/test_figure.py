@@ -33,7 +33,7 @@ def test_each_level_has_its_mean(simulated):
         assert np.allclose(mean, signals[levels == level].mean(axis=0), atol=1e-6)
 
 
-def test_the_figure_has_a_scale_bar_and_a_line_a_level_the_highest_on_top(simulated):
+def test_the_figure_has_a_scale_bar_and_a_line_per_level_the_highest_on_top(simulated):
     (axis,) = grand_averages(Recordings.of(simulated)).axes
     assert axis.get_xlabel() == "ms after stimulus onset"
     assert axis.get_title() == "simulator, human\nclick"
@@ -49,16 +49,16 @@ def test_the_figure_has_a_scale_bar_and_a_line_a_level_the_highest_on_top(simula
     assert all(contrast(line.get_color()) >= 3 for line in lines)
 
 
-def test_stimuli_that_find_no_panel_are_named(make_table):
+def test_stimuli_without_a_panel_are_listed(make_table):
     species = [f"species {number // 3:02}" for number in range(48)]
     recordings = Recordings.of(make_table(species=species, stimulus_level_db=None))
     figure = grand_averages(recordings)
     assert len(figure.axes) == MAX_PANELS == 12
     assert titles(figure)[0] == "species 00\nno stimulus type"
     (note,) = not_plotted(recordings)
-    assert note.startswith("4 of 16 stimuli not drawn: species 12, no stimulus type (3 rows); ")
+    assert note.startswith("4 of 16 stimuli not plotted: species 12, no stimulus type (3 rows); ")
     assert "species 15" in note
-    assert "4 of 16 stimuli not drawn" in figure.get_suptitle()
+    assert "4 of 16 stimuli not plotted" in figure.get_suptitle()
     assert labels(figure.axes[0]) == ["no level (3)"]
 
 
@@ -88,12 +88,12 @@ def test_every_dataset_and_frequency_of_real_recordings_has_its_panel_and_scale(
     assert stankovic < 0.1 < humans < 1 < mouse
 
 
-def test_more_levels_than_find_room_are_named(make_table):
+def test_omitted_levels_are_listed(make_table):
     table = make_table(stimulus_level_db=np.arange(48) / 7)
     (axis,) = grand_averages(Recordings.of(table)).axes
     assert len(labels(axis)) == MAX_LEVELS == 40
     (note,) = not_plotted(Recordings.of(table))
-    assert note.startswith("8 of 48 levels not drawn")
+    assert note.startswith("8 of 48 levels not plotted")
 
 
 def test_time_and_unit_are_those_of_the_table(make_table):
@@ -106,18 +106,18 @@ def test_time_and_unit_are_those_of_the_table(make_table):
     assert axis.get_lines()[0].get_xdata()[[0, 40]] == pytest.approx([-2, 0])
     assert axis.texts[0].get_text().endswith(" mV")
     broken = Recordings.of(table.replace_schema_metadata({**metadata, b"hcvae_import": b"[1]"}))
-    with pytest.raises(UserError, match="hcvae_import in the metadata is no record of an import"):
+    with pytest.raises(UserError, match="hcvae_import in the metadata is not from an import"):
         grand_averages(broken)
 
 
-def test_rows_without_a_waveform_are_left_out_and_told(make_table):
+def test_rows_without_a_waveform_are_left_out_and_reported(make_table):
     signals = np.tile(np.sin(np.arange(64)), (48, 1))
     signals[0] = np.nan
     recordings = Recordings.of(make_table(signal=list(signals), stimulus_level_db=None))
     (axis,) = grand_averages(recordings).axes
     assert np.allclose(axis.get_lines()[0].get_ydata(), signals[1] - signals[1].mean(), atol=1e-6)
-    assert not_plotted(recordings) == ["1 of 48 rows not drawn: they hold no waveform, or NaN"]
-    with pytest.raises(UserError, match="no figure without waveforms"):
+    assert not_plotted(recordings) == ["1 of 48 rows not plotted: they have no waveform, or NaN"]
+    with pytest.raises(UserError, match="nothing to plot"):
         grand_averages(Recordings.of(make_table(signal=[[np.nan] * 64] * 48)))
 
 

@@ -10,7 +10,7 @@ from hcvae.inspection import Recordings
 from hcvae.inspection.polarity import check, opposition
 
 
-def test_upright_recordings_are_left_alone(simulated):
+def test_upright_recordings_give_no_finding(simulated):
     assert check(Recordings.of(simulated)) == []
 
 
@@ -32,20 +32,20 @@ def inverted(rows):
     return change
 
 
-def test_inverted_rows_are_named_with_their_subjects(with_signals):
+def test_inverted_rows_are_listed_with_their_subjects(with_signals):
     found = {finding.trouble: finding for finding in check(with_signals(inverted(slice(32, 64))))}
     assert found.keys() == {"rows of inverted polarity", "mean responses are upside down"}
     assert "of 1 subjects (sim-000001)" in found["rows of inverted polarity"].evidence
     assert "1 of 15 human subjects" in found["mean responses are upside down"].evidence
 
 
-def test_a_whole_table_upside_down_is_told_by_the_published_response(with_signals):
+def test_an_inverted_table_is_detected_by_the_published_response(with_signals):
     (finding,) = check(with_signals(inverted(slice(None))))
     assert finding.trouble == "mean responses are upside down"
     assert "15 of 15 human subjects" in finding.evidence
 
 
-def test_nothing_is_told_of_a_species_without_a_published_response(with_signals):
+def test_a_species_without_a_published_response_is_not_checked(with_signals):
     assert check(with_signals(inverted(slice(None)), species=["mouse"] * 480)) == []
 
 
@@ -56,7 +56,7 @@ def with_flipped(table: pa.Table, rows: np.ndarray) -> Recordings:
     return Recordings.of(table.set_column(table.schema.get_field_index("signal"), "signal", column))
 
 
-def test_real_subjects_upside_down_are_told(recordings):
+def test_inverted_real_subjects_are_detected(recordings):
     table = pq.read_table(recordings / "human_click_shipm.parquet")
     found = check(with_flipped(table, np.arange(len(table))))
     assert [finding.trouble for finding in found] == ["mean responses are upside down"]
@@ -64,7 +64,7 @@ def test_real_subjects_upside_down_are_told(recordings):
 
 
 @pytest.mark.parametrize("name", ["mouse_tone_shipm", "human_click_shipm"])
-def test_real_rows_upside_down_are_told(recordings, name):
+def test_inverted_real_rows_are_detected(recordings, name):
     table = pq.read_table(recordings / f"{name}.parquet")
     loudest = np.flatnonzero(table["stimulus_level_db"].to_numpy() == max(table["stimulus_level_db"].to_pylist()))
     (finding,) = check(with_flipped(table, loudest[5:9]))

@@ -34,7 +34,7 @@ def test_null_waveforms_are_rows_of_nan(make_table):
         assert np.array_equal(recordings.signals_uv[kept], np.array(signals, np.float32)[kept])
 
 
-def test_averages_of_one_response_agree_in_all_but_what_tells_averages_apart(with_signals):
+def test_averages_of_one_response_agree_in_all_columns_except_those_of_an_average(with_signals):
     response = with_signals().response
     assert np.array_equal(np.bincount(response), np.full(240, 2))
     assert np.array_equal(response[0::2], response[1::2])
@@ -51,18 +51,18 @@ def test_the_columns_of_one_response_can_be_named(simulated):
         ({"signal": None}, {}, "column 'signal' is missing"),
         ({}, {"subject_column": "subject"}, "column 'subject' is missing; did you mean 'subject_id'"),
         ({}, {"average_columns": ["level"]}, "column 'level' is missing"),
-        ({"signal": range(48)}, {}, "must hold lists of samples, but got type int64"),
+        ({"signal": range(48)}, {}, "must have lists of samples, but got type int64"),
         ({"signal": [[0.0] * 64] * 47 + [[0.0] * 50]}, {}, r"one length, but got \(samples: rows\) \{64: 47, 50: 1\}"),
         ({"stimulus_level_db": [np.inf] * 48}, {}, "'stimulus_level_db': 48 of 48 rows are infinite"),
-        ({"rate_hz": None}, {}, "no sampling_rate_hz in the metadata; give --sampling-rate-hz"),
+        ({"rate_hz": None}, {}, "no sampling_rate_hz in the metadata; set --sampling-rate-hz"),
     ],
 )
-def test_what_is_no_waveform_table_is_refused(make_table, columns, options, message):
+def test_an_invalid_table_is_refused(make_table, columns, options, message):
     with pytest.raises(UserError, match=f"^lab: .*{message}"):
         Recordings.of(make_table(**columns), "lab", **options)
 
 
-def test_files_that_are_not_there_or_not_parquet_are_named(tmp_path):
+def test_missing_and_other_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.parquet: no such file"):
         read(str(tmp_path / "nowhere.parquet"))
     (tmp_path / "a.csv").write_text("level,signal\n")

@@ -18,7 +18,7 @@ def table_of(make_table, noise, **columns):
     return make_table(SUBJECTS, AVERAGES // 2, signal=list(signals), **rows | columns), signals
 
 
-def test_correlation_is_scipys_over_all_pairs(make_table):
+def test_correlation_agrees_with_scipy_over_all_pairs(make_table):
     table, signals = table_of(make_table, 1.5)
     (at_50, overall) = agreement_by_level(Recordings.of(table))
     pairs = [
@@ -44,19 +44,19 @@ def test_reliability_and_noise_are_those_of_classical_test_theory(make_table, no
     assert agreement.noise_column_uv is None
 
 
-def test_two_averages_are_each_others_other_half(make_table):
+def test_two_averages_are_the_two_halves(make_table):
     table = table_of(make_table, 1.0)[0]
     two = table.filter(np.arange(table.num_rows) % AVERAGES < 2)
     agreement = agreement_by_level(Recordings.of(two))[-1]
     assert agreement.split_half == pytest.approx(agreement.correlation, rel=1e-9)
 
 
-def test_rows_without_a_second_average_tell_nothing(make_table):
+def test_rows_without_a_second_average_give_no_agreement(make_table):
     table = table_of(make_table, 1.0)[0]
     assert agreement_by_level(Recordings.of(table, average_columns=["subject_id", "recording_index"])) == []
 
 
-def test_noise_that_buries_the_response_is_found(make_table):
+def test_noise_that_hides_the_response_is_found(make_table):
     assert check(Recordings.of(table_of(make_table, 1.0)[0])) == []
     (finding,) = check(Recordings.of(table_of(make_table, 10.0)[0]))
     assert finding.trouble == "independent averages do not agree"

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,17 +16,17 @@ def scaled(factor):
     return change
 
 
-def test_simulated_recordings_have_ordinary_amplitudes(simulated):
+def test_simulated_recordings_have_plausible_amplitudes(simulated):
     assert check(Recordings.of(simulated)) == []
 
 
 @pytest.mark.parametrize(
     ("factor", "trouble", "guess"),
     [
-        (1e-6, "amplitudes are too small for human", "they fit volts taken for uV"),
-        (1e-3, "amplitudes are too small for human", "they fit millivolts taken for uV, or a gain of 1000"),
-        (1000, "amplitudes are too large for human", "they fit nanovolts taken for uV"),
-        (20, "amplitudes are too large for human", "would make them ordinary"),
+        (1e-6, "amplitudes are too small for human", "they fit values in volts stored as uV"),
+        (1e-3, "amplitudes are too small for human", "they fit values in millivolts stored as uV, or a gain of 1000"),
+        (1000, "amplitudes are too large for human", "they fit values in nanovolts stored as uV"),
+        (20, "amplitudes are too large for human", "would bring them into the range"),
     ],
 )
 def test_units_and_gains_are_found_and_named(with_signals, factor, trouble, guess):
@@ -34,9 +36,9 @@ def test_units_and_gains_are_found_and_named(with_signals, factor, trouble, gues
     assert guess in finding.evidence
 
 
-def test_the_factors_that_are_offered_contain_the_right_one(with_signals):
+def test_the_suggested_factors_contain_the_right_one(with_signals):
     (finding,) = check(with_signals(scaled(1 / 30)))
-    low, high = finding.evidence.split("; times ")[1].removesuffix(" would make them ordinary").split(" to ")
+    low, high = re.search(r"a factor of (\S+) to (\S+) would", finding.evidence).groups()
     assert float(low) < 30 < float(high)
 
 
@@ -77,27 +79,27 @@ def test_each_species_has_its_own_range(with_signals, species, factor, flagged):
     assert bool(check(with_signals(scaled(factor), species=[species] * 480))) == flagged
 
 
-def test_another_unit_in_the_metadata_is_told(simulated):
+def test_another_unit_in_the_metadata_is_reported(simulated):
     field = simulated.schema.field("signal").with_metadata({"unit": "V"})
     table = simulated.cast(simulated.schema.set(simulated.schema.get_field_index("signal"), field))
     (finding,) = check(Recordings.of(table))
     assert finding.trouble == "the waveforms are in V"
 
 
-def test_the_recording_of_forgotten_gain_is_found_and_named(recordings):
+def test_the_recording_with_a_gain_not_applied_is_found(recordings):
     (finding,) = find(read(str(recordings / "mouse_tone_stankovic.parquet")))
     assert finding.trouble == "amplitudes are too small for mouse"
     assert "S1" in finding.evidence
-    low, high = finding.evidence.split("; times ")[1].removesuffix(" would make them ordinary").split(" to ")
+    low, high = re.search(r"a factor of (\S+) to (\S+) would", finding.evidence).groups()
     assert float(low) < 20 < float(high)  # the gain that the file states
 
 
 @pytest.mark.parametrize("name", ["human_click_shipm", "mouse_tone_shipm", "mouse_tone_epl_labelled"])
-def test_nothing_looks_wrong_in_ordinary_recordings(recordings, name):
+def test_ordinary_recordings_give_no_finding(recordings, name):
     assert find(read(str(recordings / f"{name}.parquet"))) == []
 
 
-def test_recordings_of_several_data_sets_are_judged_each_by_itself(recordings):
+def test_data_sets_are_checked_separately(recordings):
     tables = [pq.read_table(recordings / f"{name}.parquet") for name in ("human_click_shipm", "mouse_tone_stankovic")]
     (finding,) = find(Recordings.of(pa.concat_tables(tables, promote_options="default")))
     assert finding.trouble == "amplitudes are too small for mouse"

@@ -4,7 +4,7 @@ import pytest
 from hcvae.inspection import Recordings, summarise
 
 
-def test_counts_and_ranges_are_numpys(with_signals, simulated):
+def test_counts_and_ranges_agree_with_numpy(with_signals, simulated):
     def break_one(signals):
         signals[7, 3] = np.nan
 

@@ -16,7 +16,7 @@ from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.inspection import read
 from hcvae.inspection.trainability import trainability
-from hcvae.training.readiness import unmeasured
+from hcvae.readiness import unmeasured
 
 COLUMNS = ["record_id", "subject_id", "stimulus_level_db", "recording_index", "n_averages", "sex", "signal"]
 
@@ -43,7 +43,7 @@ def prepared(*options):
     return prepare(Config.model_validate(tree))
 
 
-def test_enough_recordings_can_be_trained_and_searched_on(tmp_path):
+def test_enough_recordings_are_ready_for_training_and_search(tmp_path):
     path = str(tmp_path / "a.parquet")
     write_table(simulate(1500, 1).select(COLUMNS), path)
     found = trainability(read(path))
@@ -53,7 +53,7 @@ def test_enough_recordings_can_be_trained_and_searched_on(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [40, 120])
-def test_what_a_search_takes_is_enough(own, rows):
+def test_the_remedy_of_a_search_is_sufficient(own, rows):
     found = trainability(read(own(rows)))
     assert found.untrainable is None
     assert "cannot be measured on the validation part" in found.unsearchable
@@ -62,7 +62,7 @@ def test_what_a_search_takes_is_enough(own, rows):
     assert "validation" not in unmeasured(prepared(found.options, found.remedy))
 
 
-def test_without_names_of_rows_a_column_is_asked_for(own):
+def test_without_record_ids_a_column_is_requested(own):
     found = trainability(read(own(40, "record_id")))
     assert "a column record_id that names each row" in found.remedy
 
@@ -76,16 +76,16 @@ def test_the_waveforms_that_are_missing_are_counted(own):
 @pytest.mark.parametrize(
     ("rows", "without", "said"),
     [
-        (2, (), "no column varies that could condition a model, such as stimulus_level_db"),
-        (4, (), "3 are needed at least"),
-        (40, ("stimulus_level_db", "sex", "n_averages"), "no column varies"),
+        (2, (), "no column that could condition a model varies, such as stimulus_level_db"),
+        (4, (), "at least 3 are needed"),
+        (40, ("stimulus_level_db", "sex", "n_averages"), "no column that could condition"),
     ],
 )
-def test_what_training_lacks(own, rows, without, said):
+def test_what_is_missing_for_training(own, rows, without, said):
     assert said in trainability(read(own(rows, *without))).untrainable
 
 
-def test_rows_without_a_waveform_keep_a_table_from_training(make_table):
+def test_rows_without_a_waveform_prevent_training(make_table):
     from hcvae.inspection import Recordings
 
     signals = [[np.nan] * 64, *make_table()["signal"].to_pylist()[1:]]
@@ -95,7 +95,7 @@ def test_rows_without_a_waveform_keep_a_table_from_training(make_table):
 @pytest.mark.parametrize(
     ("signals", "levels", "said"),
     [
-        (np.ones((48, 64)), [10, 20], "must vary, but got 1 uV throughout"),
+        (np.ones((48, 64)), [10, 20], "must vary, but all samples are 1 uV"),
         (3e30 * np.random.default_rng(0).normal(size=(48, 64)), [10, 20], "must have a scale from 1e-30 to 1e\\+30 uV"),
         (
             np.random.default_rng(0).normal(size=(48, 2)),
@@ -109,20 +109,20 @@ def test_rows_without_a_waveform_keep_a_table_from_training(make_table):
         ),
     ],
 )
-def test_what_no_network_can_take_keeps_a_table_from_training(make_table, tmp_path, signals, levels, said):
+def test_waveforms_unfit_for_a_network_prevent_training(make_table, tmp_path, signals, levels, said):
     path = str(tmp_path / "a.parquet")
     signal = pa.array(signals.astype(np.float32).tolist(), pa.list_(pa.float32()))
     write_table(make_table(signal=signal, stimulus_level_db=[*map(float, levels)] * 24), path)
     assert re.search(said, trainability(read(path)).untrainable)
 
 
-def test_the_command_says_it_and_writes_it(own, tmp_path, capsys):
+def test_the_command_prints_and_writes_it(own, tmp_path, capsys):
     """The options are those of a table with other names, another length and rate."""
     path = own(40)
     assert cli.run(["inspect", path, "--json", str(tmp_path / "a.json")]) == 0
     said = capsys.readouterr().out
-    assert f"can be trained on: python -m jobs.train --data.tables '[\"{path}\"]' --data.static" in said
-    assert "cannot be searched on as it is: disentanglement cannot be measured" in said
+    assert f"ready for training: python -m jobs.train --data.tables '[\"{path}\"]' --data.static" in said
+    assert "not ready for a search: disentanglement cannot be measured" in said
     assert json.loads((tmp_path / "a.json").read_text())["training"]["remedy"].startswith("--data.static")
 
 

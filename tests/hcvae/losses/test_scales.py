@@ -41,7 +41,7 @@ def test_the_best_scale_is_that_of_the_error(name, optimum):
     assert module.log_scales[name].grad.item() == pytest.approx(0, abs=1e-12)
 
 
-def test_what_is_not_learned_stays_as_it_is():
+def test_components_without_a_scale_are_unchanged():
     error = torch.tensor(0.3)
     assert scales("none")("reconstruction", error) is error
     assert scales("reconstruction")("static", error) is error

@@ -8,14 +8,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from hcvae.errors import UserError
-from hcvae.losses.kl import hierarchical_kl_loss
-from hcvae.losses.specification import (
-    ROWS_AT_ONCE,
-    alignment_loss,
-    enhanced_hierarchical_cvae_loss,
-    equivalent_beta,
-    masked_peak_loss,
-)
+from hcvae.losses.components import ROWS_AT_ONCE, alignment_loss, masked_peak_loss
+from hcvae.losses.kl import equivalent_beta
+from hcvae.losses.specification import enhanced_hierarchical_cvae_loss, hierarchical_kl_loss
 
 WEIGHTS = {"reconstruction": 2.0, "static": 0.5, "global_kl": 0.03, "local_kl": 0.07, "peak": 1.5, "alignment": 0.2}
 
@@ -46,7 +41,7 @@ def arguments(rows=9, samples=40, static=3):
     }
 
 
-def test_hierarchical_kl_is_one_value_a_waveform_and_agrees_with_torch_distributions():
+def test_hierarchical_kl_has_one_value_for_each_waveform_and_agrees_with_torch_distributions():
     torch.manual_seed(0)
     wide, narrow = posterior(7, 5), posterior(7, 3)
     loss = hierarchical_kl_loss(*wide, *narrow, global_kl_weight=0.3, local_kl_weight=2.0)
@@ -64,7 +59,7 @@ def test_peak_loss_is_the_mean_over_labelled_values_that_are_not_nan():
 
 
 @pytest.mark.parametrize("mask", [True, False])
-def test_nan_targets_leave_no_trace_in_the_gradient(mask):
+def test_nan_targets_do_not_enter_the_gradient(mask):
     predicted = torch.zeros(2, 2, requires_grad=True)
     target = torch.tensor([[3.0, math.nan], [math.nan, -1.0]])
     masked_peak_loss(predicted, target, torch.full((2, 2), mask)).backward()
@@ -102,7 +97,7 @@ def align_by_loop(reconstruction, target, max_shift):
 
 
 @pytest.mark.parametrize(("rows", "samples", "max_shift"), [(5, 60, 10), (3, 7, 10), (4, 33, 3)])
-def test_alignment_loss_is_that_of_a_plain_loop(rows, samples, max_shift):
+def test_alignment_loss_equals_a_plain_loop(rows, samples, max_shift):
     torch.manual_seed(0)
     reconstruction, target = torch.randn(rows, samples, dtype=torch.float64), torch.randn(rows, samples).double()
     expected = [align_by_loop(r, t, max_shift) for r, t in zip(reconstruction.numpy(), target.numpy(), strict=True)]
@@ -229,7 +224,7 @@ def test_shapes_that_would_broadcast_are_refused(name):
 
 
 def test_a_kl_weight_beside_a_mean_squared_error_is_the_beta_of_the_likelihood():
-    # -log N(x; m, sigma2) + beta KL = T / (2 sigma2) * (MSE + w KL) + const, for whatever x, m and KL.
+    # -log N(x; m, sigma2) + beta KL = T / (2 sigma2) * (MSE + w KL) + const, for any x, m and KL.
     torch.manual_seed(0)
     weight, samples, variance, kl = 0.03, 200, 0.08, torch.tensor([0.5, 3.0, 11.0], dtype=torch.float64)
     signals, means = torch.randn(2, 3, samples, dtype=torch.float64)

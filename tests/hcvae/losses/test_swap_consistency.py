@@ -5,7 +5,7 @@ import torch
 
 from hcvae.data.simulator import simulate
 from hcvae.losses.swap_consistency import SwapConsistency
-from hcvae.metrics.attributes import AttributeReader
+from hcvae.waveform_attributes import AttributeReader
 
 RATE = 20_000.0
 
@@ -34,15 +34,15 @@ def test_attributes_are_those_of_the_score(swap, signals):
         torch.testing.assert_close(values, torch.from_numpy(expected[name]), rtol=1e-4, atol=1e-4, msg=name)
 
 
-def test_nothing_is_paid_where_each_block_keeps_its_attributes(swap, signals):
+def test_the_penalty_is_0_if_each_block_keeps_its_attributes(swap, signals):
     other = signals.roll(1, 0)
     exchanged_global = compose(swap, coarse_of=other, fine_of=signals)
     exchanged_local = compose(swap, coarse_of=signals, fine_of=other)
     assert swap(exchanged_global, exchanged_local, (signals,), len(signals)).item() == pytest.approx(0, abs=1e-3)
 
 
-def test_exchanged_roles_pay_twice_the_variance_of_every_attribute(swap, signals):
-    # Two rows that have nothing to do with each other differ by twice the variance.
+def test_exchanged_roles_cost_twice_the_variance_of_every_attribute(swap, signals):
+    # Independent rows differ by twice the variance.
     order = torch.randperm(len(signals), generator=torch.Generator().manual_seed(0))
     other = signals[order]
     exchanged_global = compose(swap, coarse_of=signals, fine_of=other)
@@ -57,7 +57,7 @@ def test_every_average_of_the_response_counts_equally(swap, signals):
     assert both.item() == pytest.approx(two.item() / 2)
 
 
-def test_the_average_attributes_pay_one_variance(swap, signals):
+def test_the_average_attributes_cost_one_variance(swap, signals):
     wanted = swap.attributes(signals)
     mean = {name: values.mean(dim=0, keepdim=True).expand_as(values) for name, values in wanted.items()}
     errors = swap._errors(("offset", "trend", "gain"), mean, wanted)

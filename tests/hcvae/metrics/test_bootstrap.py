@@ -17,7 +17,7 @@ def waveforms(units: int, rows_each: int, seed: int = 0):
     return predicted, target, other, group, unit
 
 
-def test_limits_are_quantiles_of_the_metrics_of_the_drawn_units():
+def test_limits_are_quantiles_of_the_metrics_of_resampled_units():
     predicted, target, other, group, unit = waveforms(7, 4)
     found = reconstruction_intervals(predicted, target, other, group, unit, seed=3)
     counts = np.random.default_rng(3).multinomial(7, np.full(7, 1 / 7), DRAWS)
@@ -31,7 +31,7 @@ def test_limits_are_quantiles_of_the_metrics_of_the_drawn_units():
     np.testing.assert_allclose(list(found.values()), expected, rtol=1e-9)
 
 
-def test_nineteen_of_twenty_intervals_hold_the_truth():
+def test_nineteen_of_twenty_intervals_contain_the_truth():
     whole = list(waveforms(4000, 3))
     truth = r2(whole[0], whole[1])
     held, widths = 0, []
@@ -47,7 +47,7 @@ def test_nineteen_of_twenty_intervals_hold_the_truth():
     assert np.mean(widths) / (high - low) == pytest.approx(10, rel=0.2)
 
 
-def test_too_few_units_have_no_interval_and_no_other_average_none_of_that_kind():
+def test_too_few_units_have_no_interval_and_neither_has_a_metric_without_data():
     predicted, target, other, group, unit = waveforms(7, 4)
     assert reconstruction_intervals(predicted, target, other, group, np.minimum(unit, 3)) == {}
     without = reconstruction_intervals(predicted, target, np.full_like(other, np.nan), group, unit)

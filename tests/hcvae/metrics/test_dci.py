@@ -38,7 +38,7 @@ def test_one_code_for_each_factor_is_perfect():
     assert astuple(dci(AMOUNTS, AMOUNTS)) == pytest.approx((1, 1, 1), abs=0.02)
 
 
-def test_levels_and_amounts_beside_each_other():
+def test_levels_and_amounts_together():
     factors = np.column_stack([LEVELS[:, 0], AMOUNTS[:, 0]])
     codes = np.column_stack([factors[:, 0], np.random.default_rng(1).standard_normal(600)])
     informativeness = dci(codes, factors).informativeness
@@ -53,7 +53,7 @@ def test_rotated_codes():
     assert result.informativeness > 0.9
 
 
-def test_a_factor_in_two_codes_alike_is_disentangled_but_incomplete():
+def test_a_factor_in_two_codes_is_disentangled_but_incomplete():
     codes = np.column_stack([LEVELS[:, 0] >= 1, LEVELS[:, 0] >= 2, LEVELS[:, 1]])
     result = dci(codes, LEVELS)
     assert result.disentanglement == pytest.approx(1, abs=1e-6)
@@ -61,11 +61,11 @@ def test_a_factor_in_two_codes_alike_is_disentangled_but_incomplete():
     assert result.informativeness == 1
 
 
-def test_codes_that_tell_nothing():
+def test_codes_without_information():
     assert astuple(dci(np.ones((600, 3)), LEVELS))[:2] == (0, 0)
 
 
-def test_tested_on_rows_that_were_not_trained_on():
+def test_it_tests_on_rows_that_were_not_trained_on():
     labels = np.random.default_rng(1).integers(0, 2, (600, 2))
     noise = np.random.default_rng(2).standard_normal((600, 3))
     assert dci(noise, labels).informativeness == pytest.approx(0.5, abs=0.08)

@@ -1,4 +1,4 @@
-"""What all metrics with known factors share: what they must not depend on, and what they refuse."""
+"""Properties of all metrics with known factors: what they must not depend on, and which tables they refuse."""
 
 from dataclasses import astuple
 
@@ -49,7 +49,7 @@ def test_order_of_the_factors_does_not_matter(with_factors):
     assert with_factors(CODES, FACTORS[:, [2, 0, 1]]) == pytest.approx(with_factors(CODES, FACTORS), abs=1e-9)
 
 
-def test_shuffled_rows_share_nothing():
+def test_shuffled_rows_share_no_information():
     shuffled = np.random.default_rng(1).permutation(CODES)
     assert mutual_information_gap(shuffled, FACTORS) < 0.05
     assert separated_attribute_predictability(shuffled, FACTORS) < 0.02
@@ -65,12 +65,12 @@ def changed(table, row, column, value):
 @pytest.mark.parametrize(
     ("codes", "factors", "message"),
     [
-        (CODES[:10], FACTORS, "factors: there must be a row for each of the 10 rows of codes, but got 300 rows"),
-        (changed(CODES, 7, 1, np.nan), FACTORS, "codes: .* NaN or infinity in 1 rows, first 7"),
-        (CODES, changed(FACTORS, 8, 0, np.inf), "factors: .* NaN or infinity in 1 rows, first 8"),
+        (CODES[:10], FACTORS, "factors: must have a row for each of the 10 rows of codes, but got 300 rows"),
+        (changed(CODES, 7, 1, np.nan), FACTORS, "codes: .* NaN or infinity in 1 of 300 rows, first 7"),
+        (CODES, changed(FACTORS, 8, 0, np.inf), "factors: .* NaN or infinity in 1 of 300 rows, first 8"),
         (CODES, changed(FACTORS, slice(None), 1, 2), "factors: .* got 2 in all 300 rows of column 1"),
-        (CODES, FACTORS[:, 0], r"factors: a table .* got shape \(300,\)"),
-        (CODES[:0], FACTORS[:0], r"codes: a table .* got shape \(0, 4\)"),
+        (CODES, FACTORS[:, 0], r"factors: must have the shape .* got \(300,\)"),
+        (CODES[:0], FACTORS[:0], r"codes: must have the shape .* got \(0, 4\)"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(with_factors, codes, factors, message):
@@ -80,13 +80,13 @@ def test_tables_that_do_not_fit_are_refused(with_factors, codes, factors, messag
 
 @pytest.mark.parametrize("metric", [mutual_information_gap, separated_attribute_predictability, dci])
 def test_a_gap_needs_two_codes(metric):
-    with pytest.raises(UserError, match=r"codes: .* 2 or more columns is needed, but got shape \(300, 1\)"):
+    with pytest.raises(UserError, match=r"codes: .* D >= 2, but got \(300, 1\)"):
         metric(CODES[:, :1], FACTORS)
 
 
 @pytest.mark.parametrize("metric", [modularity, dci])
 def test_a_comparison_of_factors_needs_two(metric):
-    with pytest.raises(UserError, match=r"factors: .* 2 or more columns is needed, but got shape \(300, 1\)"):
+    with pytest.raises(UserError, match=r"factors: .* D >= 2, but got \(300, 1\)"):
         metric(CODES, FACTORS[:, :1])
 
 

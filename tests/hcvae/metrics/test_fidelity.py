@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from hcvae.metrics.fidelity import IndependentReference
-from hcvae.metrics.regression import ConditionRegression
+from hcvae.metrics.regression import ConditionResidual
 
 
 def reference(first, second):
-    regression = ConditionRegression.fit(np.ones((len(first), 1)))
+    regression = ConditionResidual.fit(np.ones((len(first), 1)))
     rows = np.ones(len(first), dtype=bool)
     return IndependentReference(rows, regression, {"a": regression.residual(first)}, {"a": regression.residual(second)})
 
@@ -21,7 +21,7 @@ def test_reliability_of_one_coordinate_is_the_correlation():
     assert reliability.chance == pytest.approx(quantile / np.sqrt(298 + quantile**2), rel=1e-4)
 
 
-def test_chance_is_that_of_drawn_permutations():
+def test_chance_equals_that_of_sampled_permutations():
     random = np.random.default_rng(0)
     signal = random.standard_normal((200, 4)) * [3, 1, 1, 0.2]
     first, second = signal + random.standard_normal((2, 200, 4))
@@ -33,10 +33,10 @@ def test_chance_is_that_of_drawn_permutations():
 
 
 @pytest.mark.parametrize("rows", [6, 12, 24])
-def test_noise_exceeds_chance_in_one_of_741_cases_however_few_the_rows(rows):
+def test_noise_exceeds_chance_in_one_of_741_cases_for_few_rows_too(rows):
     """Beyond a condition of two or three terms, which leaves fewer degrees of freedom than there are rows."""
     random = np.random.default_rng(rows)
-    regression = ConditionRegression.fit(np.resize([0.0, 1.0, 2.0][: 2 + (rows > 6)], (rows, 1)))
+    regression = ConditionResidual.fit(np.resize([0.0, 1.0, 2.0][: 2 + (rows > 6)], (rows, 1)))
     all_rows, above = np.ones(rows, bool), 0
     for _ in range(10_000):
         first, second = (regression.residual(random.standard_normal((rows, 1))) for _ in range(2))
@@ -49,7 +49,7 @@ def test_an_attribute_without_coordinates_is_not_reliable():
     assert reference(np.ones((50, 0)), np.ones((50, 0))).reliability("a") == (0.0, 0.0)
 
 
-def test_copied_noise_counts_neither_for_nor_against():
+def test_copied_noise_does_not_change_the_fidelity():
     random = np.random.default_rng(0)
     clean = random.standard_normal((20_000, 2))
     first, second = clean + random.standard_normal((2, 20_000, 2))  # half of the variance is noise

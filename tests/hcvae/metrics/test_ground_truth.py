@@ -1,4 +1,4 @@
-"""The simulator as its own decoder: whoever holds the factors controls them."""
+"""The simulator as its own decoder: the latent that contains a factor controls it."""
 
 from types import SimpleNamespace
 
@@ -32,7 +32,7 @@ def routing(rows, decode, z_global, z_local, **options):
     return ground_truth_routing(decode, z_global, z_local, rows.condition, rows.condition, **options)
 
 
-def test_the_reader_finds_every_factor_that_counts():
+def test_the_reader_predicts_every_factor_that_counts():
     r2 = factor_reader().r2
     assert min(r2.values()) >= 0.3
     assert r2["factor_offset_uv"] > 0.9
@@ -62,8 +62,8 @@ def test_a_decoder_of_the_condition_alone_scores_0(rows):
     assert all(share == (0, 0, 0) for share in result.shares.values())
 
 
-def test_coarse_factors_alone_routed_rightly_score_in_between(rows):
-    # z_global holds everything: coarse factors as wanted, fine ones the other way round
+def test_coarse_factors_alone_routed_correctly_score_in_between(rows):
+    # z_global contains everything: coarse factors as intended, fine ones in reverse
     def decode(z_global, z_local, condition):
         return oracle_decode(z_global[:, :3], z_global[:, 3:], condition)
 
@@ -81,7 +81,7 @@ def test_coarse_factors_alone_routed_rightly_score_in_between(rows):
     assert result.fine == pytest.approx(oracle.fine, abs=0.1)
 
 
-def test_what_follows_an_intermediate_latent_is_routed_neither_way(rows):
+def test_factors_of_an_intermediate_latent_are_routed_neither_way(rows):
     def decode(z_global, z_local, condition, z_intermediate):
         return oracle_decode(z_global, z_intermediate, condition)
 
@@ -92,7 +92,7 @@ def test_what_follows_an_intermediate_latent_is_routed_neither_way(rows):
     assert result.shares["factor_latency_jitter_ms"].intermediate_share > 0.9
 
 
-def test_tensors_give_what_arrays_give(rows):
+def test_tensors_and_arrays_give_the_same(rows):
     def decode(*inputs):
         return torch.from_numpy(oracle_decode(*(values.double().numpy() for values in inputs)))
 
@@ -113,5 +113,5 @@ def test_rows_without_factors_are_refused(rows):
         factors_of(rows.table.drop_columns("factor_gain"))
     with pytest.raises(UserError, match=r"\['sex'\] are missing"):
         condition_of(rows.table.drop_columns("sex"))
-    with pytest.raises(UserError, match="the same number of each"):
+    with pytest.raises(UserError, match="the same number of rows"):
         routing(rows, oracle_decode, rows.coarse[1:], rows.fine)

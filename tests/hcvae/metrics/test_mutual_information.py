@@ -66,14 +66,14 @@ def test_a_duplicated_code_has_no_gap_and_stays_modular():
 
 
 def test_a_noiseless_half_of_a_factor():
-    # the code tells levels {0, 1} from {2, 3}: ln 2 of the ln 4 nats; the other codes tell nothing of it
+    # the code separates levels {0, 1} from {2, 3}: ln 2 of the ln 4 nats; the other codes have no information about it
     codes = np.column_stack([GRID[:, 0] // 2, GRID[:, 1], GRID[:, 2]])
     assert mutual_information_gap(codes, GRID) == pytest.approx((0.5 + 1 + 1) / 3, abs=1e-12)
 
 
 def test_rotated_codes():
     factors = GRID[:, :2]
-    rotated = factors @ [[1, 1], [1, -1]]  # the sum and the difference tell alike of either factor
+    rotated = factors @ [[1, 1], [1, -1]]  # sum and difference have the same information about either factor
     assert mutual_information_gap(rotated, factors) == pytest.approx(0, abs=1e-12)
     assert modularity(rotated, factors) == pytest.approx(0, abs=1e-12)
 
@@ -87,7 +87,7 @@ def test_an_idle_code_counts_0():
     assert modularity(np.column_stack([GRID, np.ones(64)]), GRID) == pytest.approx(3 / 4, abs=1e-12)
 
 
-def test_continuous_factors_are_binned_as_the_codes():
+def test_continuous_factors_are_binned_like_the_codes():
     factors = np.random.default_rng(0).uniform(size=(5000, 2))
     factors[:2] = [[0, 0], [1, 1]]
     binned = np.minimum(np.floor(10 * factors), 9)

@@ -41,7 +41,7 @@ def test_a_waveform_without_a_maximum_is_far_from_every_peak():
     assert found == {"impossible_peaks": 0.0, "peak_distance_ms_V": 9.95, "far_peaks_V": 1.0}
 
 
-def test_waves_that_are_nowhere_valid_have_no_distance():
+def test_waves_without_valid_rows_have_no_distance():
     found = peak_placement(["V"], np.array([[-3.0]]), np.array([[False]]), bumps(6.0)[None], RATE_HZ)
     assert found == {"impossible_peaks": 1.0}
     assert peak_placement([], np.zeros((1, 0)), np.zeros((1, 0), bool), bumps(6.0)[None], RATE_HZ) == {}

@@ -91,7 +91,7 @@ def test_peak_errors_by_wave():
     )
 
 
-def test_tensors_are_taken(waves):
+def test_tensors_are_accepted(waves):
     prediction, target = waves
     assert nmse(torch.tensor(prediction), torch.tensor(target)) == pytest.approx(nmse(prediction, target))
 

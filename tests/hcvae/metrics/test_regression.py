@@ -4,7 +4,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import PolynomialFeatures
 
 from hcvae.errors import UserError
-from hcvae.metrics.regression import ConditionRegression
+from hcvae.metrics.regression import ConditionResidual
 
 
 def conditions(n):
@@ -22,26 +22,26 @@ def test_residual_is_that_of_all_quadratic_terms():
     )
     terms = PolynomialFeatures(degree=2).fit_transform(condition)
     expected = values - LinearRegression().fit(terms, values).predict(terms)
-    regression = ConditionRegression.fit(condition)
+    regression = ConditionResidual.fit(condition)
     residual = regression.residual(values)
     assert residual == pytest.approx(expected, abs=1e-9)
     assert regression.covariance(residual, residual) == pytest.approx(np.sum(expected**2) / (500 - 9))
 
 
 def test_collinear_terms_do_not_count_twice():
-    assert ConditionRegression.fit(conditions(500)).basis.shape == (500, 9)
+    assert ConditionResidual.fit(conditions(500)).basis.shape == (500, 9)
 
 
 def test_scale_and_origin_of_the_condition_do_not_matter():
-    assert ConditionRegression.fit(conditions(500) * [1, 1e-4, 1, 1, 1] + [1e4, 0, 0, 0, 0]).basis.shape[1] == 9
+    assert ConditionResidual.fit(conditions(500) * [1, 1e-4, 1, 1, 1] + [1e4, 0, 0, 0, 0]).basis.shape[1] == 9
 
 
 def test_a_constant_condition_leaves_the_deviation_from_the_mean():
     values = np.random.default_rng(0).standard_normal((10, 2))
-    assert ConditionRegression.fit(np.ones((10, 3))).residual(values) == pytest.approx(values - values.mean(axis=0))
+    assert ConditionResidual.fit(np.ones((10, 3))).residual(values) == pytest.approx(values - values.mean(axis=0))
 
 
 def test_three_rows_for_each_term():
-    ConditionRegression.fit(conditions(27))
+    ConditionResidual.fit(conditions(27))
     with pytest.raises(UserError, match=r"26 waveforms are too few .* 9 independent terms .*: 27 are needed"):
-        ConditionRegression.fit(conditions(26))
+        ConditionResidual.fit(conditions(26))

@@ -232,7 +232,9 @@ def test_attributes_that_two_averages_do_not_share_are_left_out(data):
 
 def test_a_group_without_attributes_is_an_error(data):
     noise = np.random.default_rng(5).standard_normal((2, N, T))
-    with pytest.raises(UserError, match=r"no coarse attribute .* can be told from noise \(offset: .*gain: averages"):
+    with pytest.raises(
+        UserError, match=r"no coarse attribute .* is distinguishable from noise \(offset: .*gain: averages"
+    ):
         swap_routing_score(compose, data.coarse, data.shape, data.condition, noise[0], independent_signals=noise[1])
 
 
@@ -309,7 +311,7 @@ def test_everything_in_the_intermediate_latent_scores_0(score, data):
     assert result.waveform.intermediate_share == pytest.approx(1, abs=1e-9)
 
 
-def test_what_follows_the_intermediate_latent_is_missing_from_both_sides(score, data):
+def test_attributes_of_the_intermediate_latent_count_for_neither_side(score, data):
     def decode(g, z, c, m):  # offset and trend from z_global, gain from the intermediate latent
         return compose(np.hstack([g, m]), z, c)
 
@@ -320,7 +322,7 @@ def test_what_follows_the_intermediate_latent_is_missing_from_both_sides(score, 
 
 
 def test_an_intermediate_latent_without_effect_changes_nothing(score, data):
-    def decode(g, z, c, *unheard):
+    def decode(g, z, c, *ignored):
         return compose(g, 0.7 * z + 0.5 * g[:, :1], c)
 
     two, three = (score(decode, data.coarse, data.shape, z_intermediate=m) for m in (None, data.coarse[:, :1]))
@@ -399,7 +401,7 @@ def test_the_result_cannot_be_changed(data):
     [
         ({"z_global": np.ones((5, 2))}, "z_global: .* 1500 signals, but got 5 rows"),
         ({"z_intermediate": np.ones((7, 2))}, "z_intermediate: .* 1500 signals, but got 7 rows"),
-        ({"condition": np.full((N, 1), np.nan)}, "condition: .* NaN or infinity in 1500 rows, first 0"),
+        ({"condition": np.full((N, 1), np.nan)}, "condition: .* NaN or infinity in 1500 of 1500 rows, first 0"),
         ({"independent_signals": np.ones((N, 10))}, r"independent_signals: .* \(1500, 200\), but got \(1500, 10\)"),
         ({"independent_signals": np.where(np.arange(T) > 5, 1.0, np.nan) * np.ones((N, 1))}, "independent_signals: "),
     ],
@@ -416,7 +418,7 @@ def test_too_few_rows_for_the_condition_are_refused(data):
         swap_routing_score(compose, data.coarse[rows], data.shape[rows], data.condition[rows], data.clean[rows])
 
 
-def test_what_a_broken_decoder_returns_is_refused(data):
+def test_invalid_output_of_a_decoder_is_refused(data):
     arguments = (data.coarse, data.shape, data.condition, data.clean)
     with pytest.raises(ValueError, match=r"decode: the shape must be \(1500, 200\), but got \(1500, 199\)"):
         swap_routing_score(lambda g, z, c: compose(g, z, c)[:, 1:], *arguments)

@@ -1,4 +1,4 @@
-"""Cross-attention: the published formula, near the identity at the start, widths that no token divides."""
+"""Cross-attention: the published formula, near the identity at the start, widths that are no multiple of a token."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from hcvae.models.attention import HEADS, TOKEN_DIM, TOKENS, CrossAttention, FeatureExchange
 
 
-def test_what_is_heard_is_multi_head_attention_over_tokens_of_the_other_features():
+def test_it_adds_multi_head_attention_over_tokens_of_the_other_features():
     torch.manual_seed(0)
     cross, features, other = CrossAttention(9, 13), torch.randn(5, 9), torch.randn(5, 13)
     maps = cross.attention.in_proj_weight.chunk(3), cross.attention.in_proj_bias.chunk(3)
@@ -16,8 +16,8 @@ def test_what_is_heard_is_multi_head_attention_over_tokens_of_the_other_features
         for x, weight, bias in zip((tokens[0], tokens[1], tokens[1]), *maps, strict=True)
     )
     scores = torch.einsum("bihd,bjhd->bhij", query, key) / (TOKEN_DIM / HEADS) ** 0.5  # Vaswani et al. 2017, (1)
-    heard = torch.einsum("bhij,bjhd->bihd", scores.softmax(dim=-1), value).reshape(5, TOKENS, TOKEN_DIM)
-    expected = features + cross.output(cross.attention.out_proj(heard).flatten(1))
+    attended = torch.einsum("bhij,bjhd->bihd", scores.softmax(dim=-1), value).reshape(5, TOKENS, TOKEN_DIM)
+    expected = features + cross.output(cross.attention.out_proj(attended).flatten(1))
     torch.testing.assert_close(cross(features, other), expected)
 
 
@@ -29,7 +29,7 @@ def test_it_starts_near_the_identity_but_not_at_it(features, other):
     assert 1e-3 < change < 0.1
 
 
-def test_both_read_the_features_as_they_were_before_the_exchange():
+def test_both_read_the_features_from_before_the_exchange():
     exchange = FeatureExchange(10, 12)
     of_global, of_local = torch.randn(4, 10), torch.randn(4, 12)
     new_global, new_local = exchange(of_global, of_local)
@@ -37,7 +37,7 @@ def test_both_read_the_features_as_they_were_before_the_exchange():
     assert torch.equal(new_local, exchange.to_local(of_local, of_global))
 
 
-def test_rows_do_not_hear_each_other():
+def test_rows_do_not_affect_each_other():
     exchange, of_global, of_local = FeatureExchange(10, 12), torch.randn(4, 10), torch.randn(4, 12)
     for together, alone in zip(exchange(of_global, of_local), exchange(of_global[:1], of_local[:1]), strict=True):
         torch.testing.assert_close(together[:1], alone)

@@ -1,4 +1,4 @@
-"""What every model offers, with three blocks of latents; and all options of the hierarchical model at once."""
+"""The base class with three blocks of latents, and all options of the hierarchical model together."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_shapes_in_train_mode_also_of_a_batch_of_one(options, rows):
 
 @all_options
 def test_gradients_reach_every_parameter(options):
-    # Batch normalisation takes away the gradient of the biases before it: without it, every one must have its own.
+    # Batch normalisation cancels the gradient of the biases before it; without it, every one must have a gradient.
     model = model_with(**options, static_from_latents=True, batch_norm=False, dropout=0.0)
     sum(value.square().sum() for value in model(*batch(5)).values()).backward()
     for name, parameter in model.named_parameters():
@@ -67,7 +67,7 @@ def test_forward_takes_noise_in_the_order_of_the_blocks():
         model(signals, static, (noise["global"], noise["local"]))
 
 
-def test_sample_is_condition_major_and_draws_what_is_missing():
+def test_sample_is_condition_major_and_samples_missing_latents():
     model = model_with(**EVERYTHING).eval()
     _, conditions = batch(3)
     each = torch.randn(4, M)
@@ -99,7 +99,7 @@ def test_the_fitted_prior_has_the_moments_of_the_posteriors_of_the_levels():
     torch.testing.assert_close(drawn.var(0), variance, rtol=0.1, atol=0)
 
 
-def test_older_interfaces_put_the_levels_between_global_and_local():
+def test_the_specification_s_interfaces_put_the_levels_between_global_and_local():
     model = model_with(**EVERYTHING).eval()
     signals, static = batch(5)
     assert model.latent_dims == DIMS
@@ -126,7 +126,7 @@ def test_a_model_without_levels_has_two_blocks_and_no_third_prior():
     assert model_with(**OPTIONS["levels"]).prior_intermediate.factor.shape == (M, M)
 
 
-def test_latents_of_levels_that_are_missing_or_one_too_many_are_refused():
+def test_missing_and_superfluous_latents_of_levels_are_refused():
     z_global, z_local, static, z_intermediate = (torch.zeros(2, dim) for dim in (G, L, S, M))
     levelled, plain = model_with(**OPTIONS["levels"]), model_with()
     with pytest.raises(UserError, match=rf"z_intermediate: .* pass their latent \[rows, {M}\].* but got None"):
@@ -142,7 +142,7 @@ def test_latents_of_levels_that_are_missing_or_one_too_many_are_refused():
         levelled.sample(torch.zeros(3, S), 4, z_intermediate=z_intermediate)
 
 
-def test_everything_works_in_each_precision_and_reads_no_value_on_the_host():
+def test_all_options_work_in_each_precision_and_read_no_value_on_the_host():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = model_with(**EVERYTHING)(*batch(4))
     assert {value.dtype for value in out.values()} == {torch.float32}

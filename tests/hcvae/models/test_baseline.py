@@ -1,4 +1,4 @@
-"""StandardCVAE: the specification's size, one latent under the hierarchical dictionaries."""
+"""StandardCVAE: the specification's size, one latent reported as a global and a local block."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_the_dictionaries_are_those_of_the_hierarchical_model_without_peaks():
     assert model.get_latent_dims() == other.get_latent_dims()
 
 
-def test_the_latent_is_one_and_cut_in_two():
+def test_the_latent_is_one_divided_in_two():
     model = small().eval()
     signals, static = torch.randn(5, 50), torch.randn(5, 3)
     mu, logvar = model.encoder(torch.cat([signals, static], dim=1))

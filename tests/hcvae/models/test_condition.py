@@ -17,7 +17,7 @@ def test_unfitted_it_is_0_under_every_condition():
 
 def test_it_follows_each_condition_of_a_grid(noise):
     levels = torch.linspace(-1.5, 1.5, 13)[torch.arange(N) % 13]
-    bend = torch.sin(3 * levels) + (levels > 0)  # no line, and with a step
+    bend = torch.sin(3 * levels) + (levels > 0)  # not linear, and with a step
     regression = ConditionRegression(1, 4)
     regression.fit(levels[:, None], bend[:, None] + noise)
     torch.testing.assert_close(regression(levels[:13, None])[:, 0], bend[:13], rtol=0, atol=0.15)
@@ -36,8 +36,8 @@ def test_under_one_condition_it_is_the_mean(noise):
     torch.testing.assert_close(regression(torch.ones(1, 3))[0], 5 + noise.mean(0), rtol=0, atol=1e-3)
 
 
-def test_held_out_rows_keep_subjects_from_being_learned_by_heart():
-    # 60 subjects, 20 rows each, told apart by their age; what is measured does not depend on it.
+def test_held_out_rows_prevent_that_subjects_are_memorised():
+    # 60 subjects with 20 rows each, identified by their age, on which the quantity does not depend.
     generator = torch.Generator().manual_seed(0)
     age = torch.rand(120, 1, generator=generator).repeat_interleave(20, dim=0) * 3
     subject = torch.randn(120, 1, generator=generator).repeat_interleave(20, dim=0)
@@ -51,7 +51,7 @@ def test_held_out_rows_keep_subjects_from_being_learned_by_heart():
     assert errors[1] < 1.05 * of_the_mean
 
 
-def test_held_out_rows_leave_a_true_dependence_as_it_is():
+def test_held_out_rows_do_not_change_a_true_dependence():
     static = torch.linspace(-2, 2, 400)[:, None]
     held_out = torch.linspace(-1.9, 1.9, 97)[:, None]
     model = ConditionRegression(1, 1)

@@ -82,7 +82,7 @@ def test_forward_is_encode_reparameterise_decode():
     }
 
 
-def test_forward_draws_anew_also_in_eval_mode():
+def test_forward_samples_again_in_eval_mode_too():
     model = small().eval()
     signals, static = batch(5)
     assert not torch.equal(model(signals, static)["z_global"], model(signals, static)["z_global"])
@@ -121,7 +121,7 @@ def test_sample_has_n_rows_for_each_condition_in_their_order():
     assert out["z_global"].unique(dim=0).shape[0] == 12
 
 
-def test_sample_takes_latents_for_all_for_each_condition_and_for_each_row():
+def test_sample_accepts_latents_for_all_rows_for_each_condition_and_for_each_row():
     model = small()
     _, conditions = batch(3)
     one, each, rows = torch.randn(1, G), torch.randn(4, L), torch.randn(12, G)
@@ -131,7 +131,7 @@ def test_sample_takes_latents_for_all_for_each_condition_and_for_each_row():
     assert torch.equal(model.sample(conditions, n_samples=4, z_global=rows)["z_global"], rows)
 
 
-def test_sample_draws_what_is_missing_from_the_prior():
+def test_sample_samples_missing_latents_from_the_prior():
     model = small()
     out = model.sample(n_samples=4000, z_global=torch.zeros(1, G), generator=torch.Generator().manual_seed(0))
     assert torch.equal(out["z_global"], torch.zeros(4000, G))
@@ -193,12 +193,12 @@ def test_sample_restores_the_mode_after_an_error():
         ({"n_samples": 0}, "n_samples: must be at least 1, but got 0"),
     ],
 )
-def test_sample_says_which_shapes_are_right(arguments, message):
+def test_sample_reports_which_shapes_are_right(arguments, message):
     with pytest.raises(UserError, match=message):
         small().sample(**{"static_params": torch.zeros(3, S), "n_samples": 4, **arguments})
 
 
-def test_encode_and_decode_say_which_shapes_are_right():
+def test_encode_and_decode_report_which_shapes_are_right():
     model = small()
     with pytest.raises(UserError, match=rf"signals: the shape must be \[rows, {T}\], but got \[2, {T + 1}\]"):
         model.encode(torch.zeros(2, T + 1), torch.zeros(2, S))
@@ -224,7 +224,7 @@ def test_bad_arguments_are_refused_by_name(bad):
         small(**bad)
 
 
-def test_older_interfaces():
+def test_the_specification_s_interfaces():
     model = small().eval()
     signals, static = batch(5)
     assert model.get_latent_dims() == {"global_latent_dim": G, "local_latent_dim": L, "total_latent_dim": G + L}

@@ -16,7 +16,7 @@ def latents(rows=6):
     return torch.randn(rows, 4), torch.randn(rows, 5), torch.randn(rows, 3)
 
 
-def test_parameter_count_is_the_specifications():
+def test_the_parameter_count_is_that_of_the_specification():
     assert sum(parameter.numel() for parameter in HierarchicalDecoder(200, 7, 32, 32).parameters()) == 9_479_061
 
 
@@ -27,7 +27,7 @@ def test_outputs_by_name():
 
 
 @pytest.mark.parametrize("use_film", [True, False])
-def test_z_global_is_heard_from_the_start_and_its_gradient_lives(use_film):
+def test_z_global_has_an_effect_and_a_gradient_from_the_start(use_film):
     decoder = small(use_film=use_film, width=0.25)
     z_global, z_local, static = latents()
     z_global.requires_grad_()
@@ -86,13 +86,13 @@ def test_coarser_levels_steer_earlier_layers(levels, steering):
     decoder = with_levels(levels)
     z_global, z_local, static = latents()
     z_intermediate = torch.randn(6, 2 * levels) if levels else None
-    heard = []
+    received = []
     for film in decoder.films:
-        film.register_forward_hook(lambda _, inputs, output: heard.append(inputs[1]))
+        film.register_forward_hook(lambda _, inputs, output: received.append(inputs[1]))
     decoder(z_global, z_local, static, z_intermediate)
     named = {"g": z_global} | dict(zip("ab", z_intermediate.split(2, dim=1) if levels else [], strict=False))
-    assert len(heard) == 4
-    assert all(torch.equal(z, named[name]) for z, name in zip(heard, steering, strict=True))
+    assert len(received) == 4
+    assert all(torch.equal(z, named[name]) for z, name in zip(received, steering, strict=True))
 
 
 @pytest.mark.parametrize(("levels", "level", "layers"), [(1, 0, [2, 3]), (2, 0, [2, 3]), (2, 1, [3])])

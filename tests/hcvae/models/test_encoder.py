@@ -11,7 +11,7 @@ def parameters(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_parameter_counts_are_the_specifications():
+def test_the_parameter_counts_are_those_of_the_specification():
     assert parameters(GlobalEncoder(200, 7, 32)) == 418_816
     assert parameters(LocalEncoder(200, 7, 32)) == 626_624
 
@@ -41,7 +41,7 @@ def test_the_local_encoder_sees_the_start_of_the_waveform_twice():
     assert first.in_features == 10 + 4 + 1
     with torch.no_grad():
         first.weight.zero_()
-        first.weight[0, 10] = 1.0  # listens to the first sample of the early segment alone
+        first.weight[0, 10] = 1.0  # reads only the first sample of the early segment
         first.bias.zero_()
     signals, static = torch.arange(10.0).repeat(2, 1) + 1, torch.zeros(2, 1)
     signals[1, 1:] = 0.0
@@ -95,7 +95,7 @@ def test_each_intermediate_level_has_an_encoder_like_the_global_one(levels):
 
 
 @pytest.mark.parametrize("attention", [True, False])
-def test_with_attention_each_latent_hears_the_features_of_the_other_encoder(attention):
+def test_with_attention_each_latent_depends_on_the_features_of_the_other_encoder(attention):
     encoder = HierarchicalEncoder(40, 3, 4, 5, width=0.1, attention=attention, intermediate_levels=1).eval()
     signals, static = torch.randn(2, 40), torch.randn(2, 3)
     before = encoder(signals, static)

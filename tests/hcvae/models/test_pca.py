@@ -45,7 +45,7 @@ def test_latents_have_unit_variance_and_the_largest_components_are_global(fitted
 
 
 def test_samples_have_the_moments_of_the_projected_waveforms(signals, static):
-    # waveforms that follow the condition: mean [2 c, ...], so that only a prior that knows it can tell
+    # waveforms that follow the condition: mean [2 c, ...], which only a prior that depends on it reproduces
     moved = signals + 2 * static[:, :1] * torch.linspace(0, 1, T)
     model = PrincipalComponents(T, S, G, L).fit(moved)
     model.fit_generation(moved, static)

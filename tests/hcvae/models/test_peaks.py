@@ -1,4 +1,4 @@
-"""Whatever the network puts out, latencies lie inside the window and in the order of the waves."""
+"""For any output of the network, latencies lie inside the window and in the order of the waves."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def in_order(latency_ms: torch.Tensor, window_ms: float = WINDOW_MS) -> bool:
     return bool((torch.cat([ends[:, :1], latency_ms, ends[:, 1:]], dim=1).diff(dim=1) > 0).all())
 
 
-def test_latencies_are_the_window_shared_out_by_a_softmax():
+def test_a_softmax_divides_the_window_into_the_latencies():
     outputs = torch.tensor([[0.0, 0.0, 0.0, 0.1, -0.2, 3.0], [1.0, 0.5, -2.0, 0.0, 0.0, 0.0]])
     share = np.exp([1.0, 0.5, -2.0, 0.0])
     share = 0.001 + 0.996 * share / share.sum()
@@ -55,7 +55,7 @@ def test_a_model_with_a_window_predicts_possible_latencies_under_autocast_too(ch
     assert in_order(peaks[:, :3])
 
 
-def test_without_a_window_the_weights_give_what_they_gave():
+def test_a_window_changes_only_the_latencies_for_the_same_weights():
     torch.manual_seed(0)
     free = build(ModelConfig(static_dim=3, width=0.05)).eval()
     bound = build(ModelConfig(static_dim=3, width=0.05, peak_window_ms=WINDOW_MS)).eval()

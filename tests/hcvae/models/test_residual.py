@@ -1,4 +1,4 @@
-"""The residual noise: what was put in comes out, and with it generated waveforms have the recordings' moments."""
+"""The residual noise: fitted noise is recovered, and with it generated waveforms have the recordings' moments."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def noise(static, shape) -> torch.Tensor:
 
 
 def assert_moments(residual, static, shape):
-    """RMS by condition and covariance over time of what is drawn are those of the noise that was put in."""
+    """The sampled noise has the RMS by condition and the covariance over time of the noise that was fitted."""
     drawn = residual(static, normal(2, N, 1 + T))
     for low, high in ((-1.5, -0.5), (-0.5, 0.5), (0.5, 1.5)):
         rows = (static[:, 0] > low) & (static[:, 0] < high)
@@ -70,7 +70,7 @@ def test_covariance_over_time_and_rms_by_condition_are_recovered(static, noise, 
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.3])
-def test_log_rms_varies_beyond_chance_as_much_as_that_of_what_was_put_in(static, noise, shape, spread):
+def test_log_rms_varies_beyond_chance_as_much_as_that_of_the_fitted_noise(static, noise, shape, spread):
     residual = ResidualNoise(S, T)
     residual.fit(static, (spread * normal(4, N, 1) - spread**2).exp() * noise, torch.zeros(N, T))
     assert_moments(residual, static, shape)
@@ -82,14 +82,14 @@ def test_log_rms_varies_beyond_chance_as_much_as_that_of_what_was_put_in(static,
 
 
 @pytest.mark.parametrize("copied", [0.3, -0.3])
-def test_what_decoded_draws_hold_of_the_noise_already_is_not_added_again(static, noise, shape, copied):
+def test_noise_that_decoded_samples_contain_already_is_not_added_again(static, noise, shape, copied):
     # Decoded: the response and the noise times 0.3 or, a response drawn too small, anticorrelated with the residual.
     residual = ResidualNoise(S, T)
     residual.fit(static, noise, copied * noise)
     assert_moments(residual, static, shape * (1 - copied**2))
 
 
-def test_where_more_is_decoded_than_recorded_there_is_no_noise(static, noise):
+def test_there_is_no_noise_if_more_variance_is_decoded_than_recorded(static, noise):
     residual = ResidualNoise(S, T)
     residual.fit(static, noise, 2 * noise)
     assert residual(static, normal(1, N, 1 + T)).abs().max() < 1e-3 * noise.std()
@@ -98,7 +98,7 @@ def test_where_more_is_decoded_than_recorded_there_is_no_noise(static, noise):
 
 
 @pytest.mark.parametrize("kind", [HierarchicalCVAE, StandardCVAE])
-def test_noise_is_drawn_after_the_latents_and_leaves_all_but_the_waveforms_alone(kind):
+def test_noise_is_sampled_after_the_latents_and_changes_only_the_waveforms(kind):
     torch.manual_seed(0)
     model = kind(64, S, 2, 3, width=0.1)
     given = {"static_params": normal(0, 5, S), "n_samples": 4}
@@ -157,11 +157,11 @@ def test_noise_falls_with_the_averages_as_the_simulator_s(trained):
     assert power[0] > 1.5 * power[3]
 
 
-def test_the_draws_behind_the_fit_follow_the_seed_of_the_configuration(trained):
+def test_the_samples_of_the_fit_follow_the_seed_of_the_configuration(trained):
     bundle, part, _ = trained
     again = build(bundle.config.model)
     again.load_state_dict(bundle.model.state_dict())
-    torch.manual_seed(99)  # whatever else has been drawn
+    torch.manual_seed(99)  # as if other numbers had been sampled before
     seeded = torch.Generator().manual_seed(CONFIG.training.seed)
     held_out = prepare(CONFIG).validation
     parts = ((torch.from_numpy(rows.signals), torch.from_numpy(rows.static)) for rows in (part, held_out))

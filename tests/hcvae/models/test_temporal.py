@@ -1,4 +1,4 @@
-"""Time segments: windows against scipy's, what goes to which row, bad arguments."""
+"""Time segments: windows against scipy's, the order of the rows, bad arguments."""
 
 import numpy as np
 import pytest

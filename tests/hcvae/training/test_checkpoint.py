@@ -1,4 +1,4 @@
-"""Checkpoints that somebody deletes or damages, and disks that refuse them."""
+"""Checkpoints that are deleted or damaged by another process, and disks that are full."""
 
 import json
 import os

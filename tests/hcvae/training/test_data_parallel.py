@@ -14,8 +14,8 @@ from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.models import build
 from hcvae.training.batches import epoch_batches
+from hcvae.training.configuration import resolve
 from hcvae.training.epoch import EpochTrainer
-from hcvae.training.loop import resolve
 from hcvae.training.schedule import component_weights
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
@@ -30,7 +30,7 @@ CONFIG = Config.model_validate(
 
 
 def first_gradient(out: Path) -> None:
-    """Write the gradient of the first step, and its losses, as this worker knows them."""
+    """Write the gradient of the first step, and this worker's losses."""
     data = prepare(CONFIG)
     workers = Workers.current()
     config = resolve(CONFIG, data, workers.size)

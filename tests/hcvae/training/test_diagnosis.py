@@ -241,7 +241,7 @@ SPIKED = changed(e17={"train_loss": 9.0})
             ["loss_weights.global_kl (now 0.2)", "loss_weights.local_kl (now 0.03)", "early_signal_ratio (now 0.3)"],
             ["collapse"],
         ),
-        (ROUTED_WRONGLY, {"model": {"use_film": False}}, ["steer the decoder by FiLM: model.use_film (now false)"], []),
+        (ROUTED_WRONGLY, {"model": {"use_film": False}}, ["condition the decoder by FiLM: model.use_film (now f"], []),
         (
             ROUTED_WRONGLY,
             {"training": {"use_hierarchical_loss": False}},
@@ -287,7 +287,7 @@ def test_the_swap_consistency_is_named_with_its_weight():
 
 def test_a_collapse_is_to_be_mended_before_disentanglement():
     routing, _ = diagnose(config(), changed({"local_active_units": 0.0, "disentanglement": 0.0}))
-    assert routing.remedy.startswith("mend the collapse first")
+    assert routing.remedy.startswith("fix the collapse first")
 
 
 def test_figures_say_what_was_examined_also_where_there_is_no_trouble():

@@ -8,8 +8,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.models import build
+from hcvae.training.configuration import resolve
 from hcvae.training.epoch import EpochTrainer
-from hcvae.training.loop import resolve
 from hcvae.training.schedule import component_weights, plan_epoch
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers

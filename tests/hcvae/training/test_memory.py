@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process, and only as long as it was told to."""
+"""Freed memory stays in the process inside the block, and is returned after it."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""Real trainings of a small model on simulated responses, and what a person is told of them."""
+"""Real trainings of a small model on simulated responses, and the warnings that they log."""
 
 import logging
 from contextlib import suppress
@@ -67,12 +67,12 @@ def texts(events: EventAccumulator) -> dict[str, list[tuple[int, str]]]:
     }
 
 
-def test_kl_weights_of_one_collapse_the_model_and_it_is_told_once_in_log_and_tensorboard(collapsed, tmp_path, caplog):
+def test_kl_weights_of_one_collapse_the_model_and_log_and_tensorboard_have_one_warning(collapsed, tmp_path, caplog):
     events = watch(tmp_path, collapsing(), collapsed)
-    said = [record.getMessage() for record in caplog.records if ": collapse: " in record.getMessage()]
-    assert len(said) == 1
-    assert said[0].startswith("epoch 10: collapse: z_global has 0 of 4 units active")  # the 5th epoch of phase 3
-    assert "training.loss_weights.local_kl (now 1.0)" in said[0]
+    warnings = [record.getMessage() for record in caplog.records if ": collapse: " in record.getMessage()]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("epoch 10: collapse: z_global has 0 of 4 units active")  # the 5th epoch of phase 3
+    assert "training.loss_weights.local_kl (now 1.0)" in warnings[0]
     assert {(record.name, record.levelno) for record in caplog.records} == {("hcvae.training", logging.WARNING)}
     ((step, text),) = texts(events)["Diagnosis/collapse"]
     assert step == 10
@@ -80,18 +80,18 @@ def test_kl_weights_of_one_collapse_the_model_and_it_is_told_once_in_log_and_ten
     assert "balance the KL weights" in text
 
 
-def test_a_training_tells_its_troubles(data, tmp_path, caplog):
+def test_a_training_warns_of_its_troubles(data, tmp_path, caplog):
     fit(collapsing(), data, tmp_path)
     assert "collapse: z_global has 0 of 4 units active" in caplog.text
     assert "Diagnosis/collapse" in texts(EventAccumulator(str(tmp_path / "tensorboard")).Reload())
 
 
-def test_a_continued_training_does_not_tell_again(collapsed, tmp_path, caplog):
+def test_a_continued_training_does_not_warn_again(collapsed, tmp_path, caplog):
     watch(tmp_path, collapsing(), collapsed, first=11)
     assert not caplog.records
 
 
-def test_a_learning_rate_far_too_high_is_told_as_instability(data, tmp_path, caplog):
+def test_a_learning_rate_far_too_high_is_reported_as_instability(data, tmp_path, caplog):
     of = config(learning_rate=1.0, gradient_clip_norm=None, epochs=4)
     history, end = trained(of, data, tmp_path / "training")
     watch(tmp_path / "again", of, history, end=end)
@@ -108,7 +108,7 @@ def test_a_good_learning_rate_is_never_called_unstable(data, tmp_path, caplog):
     assert "collapse" not in caplog.text
 
 
-def test_divergence_is_told_after_the_last_epoch_before_it(collapsed, tmp_path, caplog):
+def test_divergence_is_reported_after_the_last_epoch_before_it(collapsed, tmp_path, caplog):
     events = watch(tmp_path, config(), collapsed[:1], end=TrainingDiverged("loss nan"))
     assert "epoch 2: training instability: a loss or the gradient was not finite after epoch 1" in caplog.text
     ((step, _),) = texts(events)["Diagnosis/training instability"]

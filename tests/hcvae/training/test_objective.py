@@ -9,7 +9,8 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
 from hcvae.losses import enhanced_hierarchical_cvae_loss, free_bits
 from hcvae.models import build
-from hcvae.training.loop import fit, resolve
+from hcvae.training.configuration import resolve
+from hcvae.training.loop import fit
 from hcvae.training.objective import Objective
 from hcvae.training.schedule import component_weights
 from hcvae.training.step import TrainingStep

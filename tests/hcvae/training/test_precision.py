@@ -104,7 +104,7 @@ def answer_of(rank: int, *words: str, **variables: str) -> subprocess.Popen:
 
 
 def test_where_bf16_is_slow_auto_is_fp32_and_bf16_warns(tmp_path, data):
-    """A training of this processor goes on in fp32 there."""
+    """A training from this processor continues in fp32 there."""
     fit(config(precision="bf16"), data, tmp_path, lambda metrics: metrics["epoch"] < 2)
     process = answer_of(0, "slow", str(tmp_path), **SLOW_BF16)
     found = json.loads(process.communicate()[0])

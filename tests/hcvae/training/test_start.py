@@ -55,9 +55,9 @@ def test_it_goes_on_from_its_own_checkpoint_and_not_from_the_bundle_again(data, 
 @pytest.mark.parametrize(
     ("section", "values", "message"),
     [
-        ("model", {"width": 0.06}, r"another model.width, 0.05, but this training has 0.06"),
-        ("model", {"global_latent_dim": 5}, r"another model.global_latent_dim, 4, but this training has 5"),
-        ("data", {"static": ["stimulus_level_db"]}, r"another model.static_dim, \d, but this training has 1"),
+        ("model", {"width": 0.06}, r"has model.width 0.05, but this training has 0.06"),
+        ("model", {"global_latent_dim": 5}, r"has model.global_latent_dim 4, but this training has 5"),
+        ("data", {"static": ["stimulus_level_db"]}, r"has model.static_dim \d, but this training has 1"),
     ],
 )
 def test_a_bundle_of_another_network_is_refused_before_any_training(section, values, message, bundle):

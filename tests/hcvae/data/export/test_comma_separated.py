@@ -27,7 +27,7 @@ def test_waveforms_come_back_bit_for_bit(table, signals, tmp_path):
     assert np.allclose(times_ms, np.arange(64) / 30, rtol=1e-11, atol=0)
 
 
-def test_columns_stand_in_the_agreed_order_under_the_agreed_names(tmp_path):
+def test_columns_have_the_documented_order_and_names(tmp_path):
     write_table(simulate(4, 0), tmp_path / "a.csv")
     names = list(read(tmp_path / "a.csv"))
     first, last = names.index("t_ms=0"), names.index("t_ms=9.95")
@@ -53,7 +53,7 @@ def test_scalars_and_peaks_are_those_of_the_table(table, tmp_path):
     assert columns["peak_valid_III"] == ["false", *["true"] * 6]
 
 
-def test_a_table_in_pieces_is_written_whole(table, signals, tmp_path):
+def test_a_table_in_chunks_is_written_completely(table, signals, tmp_path):
     write_table(pa.concat_tables([table.slice(0, 2), table.slice(2)]), tmp_path / "a.csv")
     columns = read(tmp_path / "a.csv")
     assert np.array_equal(np.array(columns["t_ms=0"], np.float32), signals[:, 0])

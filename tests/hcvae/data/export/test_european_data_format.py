@@ -26,7 +26,7 @@ def test_each_waveform_is_a_record_within_half_a_step(table, signals, tmp_path):
     assert 0 < error <= 12.34568 / 65534 * (1 + 1e-6)
 
 
-def test_another_reader_sees_the_same(table, signals, tmp_path):
+def test_another_reader_agrees(table, signals, tmp_path):
     write_table(table, tmp_path / "a.edf")
     raw = mne.io.read_raw_edf(tmp_path / "a.edf", verbose="error")
     assert raw.info["sfreq"] == pytest.approx(25000, rel=1e-12)
@@ -34,7 +34,7 @@ def test_another_reader_sees_the_same(table, signals, tmp_path):
     assert [json.loads(text)["record_id"] for text in raw.annotations.description] == [f"r{n}" for n in range(7)]
 
 
-def test_the_annotation_at_each_record_holds_the_columns(table, tmp_path):
+def test_the_annotation_of_each_record_has_the_columns(table, tmp_path):
     write_table(table, tmp_path / "a.edf")
     annotations = read_edf(tmp_path / "a.edf").annotations
     assert np.allclose([annotation.onset for annotation in annotations], np.arange(7) * 0.00256)
@@ -49,7 +49,7 @@ def test_the_annotation_at_each_record_holds_the_columns(table, tmp_path):
     assert json.loads(annotations[2].text)["stimulus_level_db"] is None
 
 
-def test_many_records_hold_one_annotation_each(table, tmp_path):
+def test_many_records_have_one_annotation_each(table, tmp_path):
     """Rounding of the onsets would put two into some records, which makes every record twice as large."""
     many = pa.concat_tables([table] * 60)
     write_table(many, tmp_path / "a.edf")
@@ -58,7 +58,7 @@ def test_many_records_hold_one_annotation_each(table, tmp_path):
     assert records / 420 < 2 * 64 + longest + 64
 
 
-def test_the_header_names_nobody_and_bytes_repeat(table, tmp_path):
+def test_the_header_has_no_names_and_equal_tables_give_equal_bytes(table, tmp_path):
     write_table(table, tmp_path / "a.edf")
     write_table(table, tmp_path / "b.edf")
     content = (tmp_path / "a.edf").read_bytes()
@@ -88,7 +88,7 @@ def test_every_size_fits_into_the_header(table, signals, tmp_path, largest):
         ),
     ],
 )
-def test_limits_of_the_format_are_told(table, signals, tmp_path, change, message):
+def test_limits_of_the_format_are_reported(table, signals, tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         write_table(change(table, signals), tmp_path / "a.edf")
     assert list(tmp_path.iterdir()) == []

@@ -25,13 +25,13 @@ def test_rows_become_evoked_responses_in_volts_and_seconds(table, signals):
     assert "sex=null" in evoked[1].comment
 
 
-def test_averages_that_nobody_counted_are_one(table, add):
+def test_an_unknown_number_of_averages_is_one(table, add):
     bare = table.drop_columns(["n_averages"])
     assert {one.nave for one in to_evoked(bare)} == {1}
     assert {one.nave for one in to_evoked(add(bare, "n_averages", pa.array([None] * 7, pa.int32())))} == {1}
 
 
-def test_without_mne_it_says_what_to_install(table, monkeypatch):
+def test_without_mne_the_message_says_what_to_install(table, monkeypatch):
     plain = builtins.__import__
 
     def without_mne(name, *arguments, **options):

@@ -9,7 +9,7 @@ from hcvae.data.export import check_path, write_table
 from hcvae.errors import UserError
 
 
-def test_parquet_holds_the_table_as_it_is(table, tmp_path):
+def test_parquet_has_the_table_unchanged(table, tmp_path):
     write_table(table, tmp_path / "a.PARQUET")
     found = pq.read_table(tmp_path / "a.PARQUET")
     without_nan = table.drop_columns(["peak_latency_ms", "peak_amplitude_uv"])
@@ -30,7 +30,7 @@ def test_a_wrong_suffix_is_refused_before_any_work(command, tmp_path):
         cli.run([*command, "--out", str(tmp_path / "a.txt")])
 
 
-def test_edf_without_its_package_says_what_to_install(monkeypatch, tmp_path):
+def test_without_the_edf_package_the_message_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(export, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install --editable '\.\[formats\]'"):
         check_path(tmp_path / "a.edf")
@@ -62,5 +62,5 @@ def test_a_missing_folder_is_a_user_error(table, tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["csv", "mat", "edf"])
 def test_lists_of_another_length_are_refused_by_name(table, tmp_path, add, suffix):
-    with pytest.raises(UserError, match="column 'pair' must hold one value a row, or one for each of waves"):
+    with pytest.raises(UserError, match="column 'pair' must have one value per row, or one for each of waves"):
         write_table(add(table, "pair", [[1, 2]] * len(table)), tmp_path / f"a.{suffix}")

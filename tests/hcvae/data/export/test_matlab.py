@@ -63,7 +63,7 @@ def test_a_name_of_63_characters_is_kept(table, tmp_path, add):
     assert list(abr["c" * 63]) == list(range(7))
 
 
-def test_more_than_the_format_holds_is_refused(table, tmp_path, monkeypatch):
+def test_a_table_too_large_for_the_format_is_refused(table, tmp_path, monkeypatch):
     monkeypatch.setattr(matlab, "MAX_BYTES", 7 * 64 * 4)  # the waveforms alone, without the columns
-    with pytest.raises(UserError, match="MATLAB v5 file holds up to 2 GiB"):
+    with pytest.raises(UserError, match="MATLAB v5 file is limited to 2 GiB"):
         write_table(table, tmp_path / "a.mat")

@@ -48,7 +48,7 @@ def recorded() -> Simulated:
 
 @pytest.fixture(scope="session")
 def resampled() -> Simulated:
-    """What a perfect generator makes: the same distribution, other subjects."""
+    """The output of a perfect generator: the same distribution, other subjects."""
     return independent_rows(2000, seed=2)
 
 

@@ -24,7 +24,7 @@ def test_only_shared_levels_enter_the_relations():
     assert result.mean_difference_ms == 0
 
 
-def test_a_latency_that_never_changes_correlates_with_nothing():
+def test_a_constant_latency_has_no_correlation():
     level = np.array([10.0, 20, 30])
     result = conditional_consistency(level, np.full(3, 6.0), level, 8 - level / 10)
     assert (result.generated.spearman, result.generated.slope_ms_per_10_db) == (0, 0)
@@ -47,7 +47,7 @@ def test_bad_input_is_refused():
     level = np.array([10.0, 20, 30])
     with pytest.raises(UserError, match=r"at least 2 levels .* got \[30\.0\] of \[10\.0, 20\.0, 30\.0\]"):
         conditional_consistency(level, level, level + 20, level)
-    with pytest.raises(UserError, match="wave_v_ms_generated: one value for each of the 3 rows"):
+    with pytest.raises(UserError, match="wave_v_ms_generated: must have one value for each of the 3 rows"):
         conditional_consistency(level, level[:2], level, level)
     with pytest.raises(UserError, match="wave_v_ms_reference: must be finite"):
         conditional_consistency(level, level, level, level * np.nan)

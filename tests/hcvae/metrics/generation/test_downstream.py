@@ -26,14 +26,14 @@ def test_a_generator_that_ignores_the_condition_teaches_nothing(recorded, resamp
 
 
 def linear(n, seed, noise=0.0):
-    """The level is the first sample; the group, one of three, is told by the second alone."""
+    """The level is the first sample; the group, one of three, depends only on the second."""
     random = np.random.default_rng(seed)
     signals = random.normal(size=(n, 5))
     group = np.digitize(signals[:, 1], [-0.5, 0.5])
     return Labelled(signals, 10 * signals[:, 0] + noise * random.normal(size=n), np.array(["a", "b", "c"])[group])
 
 
-def test_what_can_be_learned_is_learned():
+def test_learnable_targets_are_learned():
     result = train_on_synthetic(linear(1000, 0), linear(1000, 1), linear(1000, 2))
     assert result.level_r2_real > 0.95
     assert result.group_auc_real > 0.95  # three groups, each against the rest
@@ -41,7 +41,7 @@ def test_what_can_be_learned_is_learned():
     assert (result.level_ratio, result.group_ratio) == pytest.approx((1, 1), abs=0.05)
 
 
-def test_the_group_is_told_by_waveform_and_level_together():
+def test_the_group_is_predicted_from_waveform_and_level_together():
     def sets(seed):
         random = np.random.default_rng(seed)
         signals, level = random.normal(size=(400, 3)), random.choice([30.0, 70.0], 400)
@@ -73,13 +73,13 @@ def test_a_level_that_cannot_be_learned_has_no_ratio():
 
 def test_bad_input_is_refused():
     good = linear(50, 0)
-    with pytest.raises(UserError, match="level: one value for each of the 50 rows"):
+    with pytest.raises(UserError, match="level: must have one value for each of the 50 rows"):
         replace(good, level=good.level[:20])
-    with pytest.raises(UserError, match="group: one for each of the 50 rows"):
+    with pytest.raises(UserError, match="group: must have one for each of the 50 rows"):
         replace(good, group=good.group[:20])
-    with pytest.raises(UserError, match="signals: all must be of one length"):
+    with pytest.raises(UserError, match="signals: must all have the same length"):
         train_on_synthetic(replace(good, signals=np.ones((50, 6))), good, good)
-    with pytest.raises(UserError, match="group: all three sets must hold the same groups"):
+    with pytest.raises(UserError, match="group: must have the same groups in all three sets"):
         train_on_synthetic(replace(good, group=np.full(50, "a")), good, good)
-    with pytest.raises(UserError, match="group: two groups or more"):
+    with pytest.raises(UserError, match="group: must have two groups or more"):
         train_on_synthetic(*[replace(good, group=np.full(50, "a"))] * 3)

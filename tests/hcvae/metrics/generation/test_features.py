@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.signal import argrelmax
 
-from hcvae.data.normative import Condition, wave_amplitude_uv, wave_latency_ms, wave_width
+from hcvae.data.normative import RecordingConditions, wave_amplitude_uv, wave_latency_ms, wave_width
 from hcvae.data.synthesis import response_waveforms
 from hcvae.errors import UserError
 from hcvae.metrics.generation import HUMAN_CLICK_WINDOWS_MS, physiological_features
@@ -62,7 +62,7 @@ def test_a_cosine_has_its_power_in_its_band(coefficient, band):
     assert list(powers.values()) == pytest.approx([1e-12] * 4)
 
 
-def test_offset_moves_nothing_but_the_offset():
+def test_an_offset_changes_only_the_offset():
     signals = np.random.default_rng(1).normal(size=(20, 200))
     before, after = read(signals), read(signals + 5)
     after["offset_uv"] -= 5
@@ -84,7 +84,7 @@ def test_bands_that_a_short_waveform_does_not_resolve_are_left_out():
 
 def test_normative_responses_have_their_latencies_and_amplitudes():
     level = np.array([60.0, 70.0, 80.0])
-    condition = Condition(level, np.full(3, 11.1), np.full(3, 30.0), np.zeros(3), np.ones(3, dtype=bool))
+    condition = RecordingConditions(level, np.full(3, 11.1), np.full(3, 30.0), np.zeros(3), np.ones(3, dtype=bool))
     latency, amplitude = wave_latency_ms(condition), wave_amplitude_uv(condition)
     found = read(response_waveforms(latency, amplitude, wave_width(condition)))
     for wave, index in {"I": 0, "III": 2, "V": 4}.items():

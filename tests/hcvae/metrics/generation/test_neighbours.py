@@ -13,7 +13,7 @@ from hcvae.metrics.generation import (
 
 
 def by_definition(real, generated, k):
-    """The four sums of the papers, a pair at a time."""
+    """The four sums of the papers, pair by pair."""
 
     def radius(rows, i):
         return sorted(np.linalg.norm(row - rows[i]) for j, row in enumerate(rows) if j != i)[k - 1]
@@ -37,7 +37,7 @@ def test_the_published_definitions(k):
     )
 
 
-def test_several_chunks_of_distances_count_as_one():
+def test_chunks_of_distances_give_the_same_result():
     random = np.random.default_rng(5)
     real, generated = random.normal(size=(1500, 2)), random.normal(0.3, 1.1, size=(700, 2))
     with config_context(working_memory=1):  # MiB: 187 rows at a time
@@ -98,8 +98,8 @@ def test_new_recordings_cover_as_much_as_expected(recorded, resampled):
 
 
 @pytest.mark.parametrize("k", [0, 5])
-def test_a_neighbour_that_is_not_there_is_refused(k):
-    with pytest.raises(UserError, match=r"k: .* got 0|real: .* N >= 6, but got \(5, 2\)"):
+def test_a_k_without_a_neighbour_is_refused(k):
+    with pytest.raises(UserError, match=r"k: .* got 0|real: .* N >= 6 and D >= 1, but got \(5, 2\)"):
         precision_recall_density_coverage(np.eye(5)[:, :2], np.eye(9)[:, :2], k)
     with pytest.raises(UserError, match=f"1 <= k < n_real .* got k={k}, n_real=5, n_generated=9"):
         expected_coverage(5, 9, k)

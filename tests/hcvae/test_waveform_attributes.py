@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hcvae.errors import UserError
-from hcvae.metrics.attributes import AttributeReader
+from hcvae.waveform_attributes import AttributeReader
 
 T = 200
 

@@ -1,6 +1,8 @@
-"""Coarse and fine attributes of a waveform, read from its orthonormal DCT-II.
+"""Coarse and fine attributes of a waveform, computed from its orthonormal DCT-II.
 
-Shapes: N waveforms, T samples, K coefficients below 150 Hz (the offset among them).
+The swap-routing score (`hcvae.metrics`) and the swap-consistency penalty (`hcvae.losses`) both use them.
+
+Shapes: N waveforms, T samples, K coefficients below 150 Hz (including the offset).
 """
 
 from dataclasses import dataclass
@@ -10,41 +12,45 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import NotMeasurable, UserError
 
 COARSE = ("offset", "trend", "gain")
 FINE = ("shape",)
 LOW_BAND_HZ = 150.0
+NEGLIGIBLE_BAND = 1e-3
+"""Share of the waveforms' variance below which a band is regarded as removed by a filter."""
 RMS_FLOOR = 1e-12
+"""Floor of the residual's RMS, relative to the RMS of all waveforms."""
 
 
 @dataclass(frozen=True)
 class AttributeReader:
-    """Takes waveforms [N, T] apart into offset [N, 1], trend [N, K - 1], gain [N, 1] and shape [N, T - K].
+    """Decomposes waveforms [N, T] into offset [N, 1], trend [N, K - 1], gain [N, 1] and shape [N, T - K].
 
-    Shape is given by its DCT coefficients: the transform is orthonormal, so norms are those of the samples.
+    The shape is given by its DCT coefficients: the transform is orthonormal, so norms equal those of the samples.
     """
 
     low_band: int
-    """K: coefficients below 150 Hz; 0 is the offset, the others are the trend."""
+    """K: coefficients below 150 Hz. The first is the offset, the others are the trend."""
     smallest_rms: float
-    """Floor of the residual's RMS, in the waveforms' unit."""
+    """Floor of the residual's RMS, in the unit of the waveforms."""
 
     @classmethod
-    def for_signals(cls, signals: NDArray[np.float64], sampling_rate_hz: float) -> "AttributeReader":
-        """The reader for waveforms of this length, rate and scale.
+    def for_signals(cls, signals: FloatArray, sampling_rate_hz: float) -> "AttributeReader":
+        """Return the reader for waveforms of this length, rate and scale.
 
         Raises:
             UserError: no coefficient at or above 150 Hz.
-            NotMeasurable: waveforms that are all equal.
+            NotMeasurable: all waveforms are equal.
         """
         k = low_band(signals.shape[1], sampling_rate_hz)
         if not np.ptp(signals, axis=0).any():
             raise NotMeasurable(f"signals: waveforms must differ, but got {len(signals)} equal rows")
         return cls(k, RMS_FLOOR * float(np.sqrt(np.mean(signals**2))))
 
-    def __call__(self, signals: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
-        """The attributes of waveforms [..., T] by name; gain is the natural logarithm of the residual's RMS."""
+    def __call__(self, signals: NDArray[Any]) -> dict[str, FloatArray]:
+        """Return the attributes of waveforms [..., T] by name; gain is the natural logarithm of the residual's RMS."""
         coefficients = dct(np.asarray(signals, dtype=np.float64), type=2, norm="ortho", axis=-1)
         residual = coefficients[..., self.low_band :]
         rms = np.sqrt(np.sum(residual**2, axis=-1, keepdims=True) / signals.shape[-1])
@@ -58,7 +64,7 @@ class AttributeReader:
 
 
 def low_band(n_samples: int, sampling_rate_hz: float) -> int:
-    """K: how many DCT coefficients of a waveform of `n_samples` lie below 150 Hz.
+    """Return K, the number of DCT coefficients below 150 Hz of a waveform with `n_samples`.
 
     Raises:
         UserError: no coefficient at or above 150 Hz.

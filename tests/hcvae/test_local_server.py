@@ -32,7 +32,7 @@ def test_a_port_in_use_is_refused():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_stop_and_are_given_back(number):
+def test_signals_stop_and_handlers_are_restored(number):
     before = signal.getsignal(number)
     with stop_signals() as stopped:
         signal.raise_signal(number)
