@@ -29,7 +29,7 @@ class ReportCommand(command_line.Command):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Write the report, and say where it is."""
+    """Write the report, and print its path."""
     command = command_line.parse(ReportCommand, arguments)
     from jobs.next_steps import beside
     from tune.report.html import html_report
@@ -45,10 +45,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _write(out: Path, text: str) -> None:
-    """Write under a temporary name, then rename: a whole file, or none."""
+    """Write a file atomically: under a temporary name, which is then renamed."""
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        # A message may hold what UTF-8 cannot: half of a surrogate pair, from a file name of unknown encoding.
+        # A message may hold half of a surrogate pair, which UTF-8 cannot encode, from a file name of unknown encoding.
         temporary.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
         temporary.replace(out)
     except OSError as error:

@@ -73,16 +73,16 @@ def test_files_are_the_same_for_any_number_of_workers_and_after_an_interruption(
     assert table["sample"].to_pylist() == [*range(70)] * 2
     signals = np.stack(table["signal"].to_numpy())
     assert len(np.unique(signals, axis=0)) == 140  # no part repeats another's draws
-    with pytest.raises(UserError, match="was begun with another seed"):
+    with pytest.raises(UserError, match="holds files made with another seed"):
         generate.run(order(model, tmp_path / "2", "--seed", 1))
 
 
 def test_a_part_is_what_the_model_draws_from_the_part_s_seed(model, tmp_path):
-    from jobs.bulk_generation import Order, _Writer
+    from jobs.bulk_generation import BulkRequest, _Writer
 
     bundle = hcvae.load(model)
     condition = complete_condition(bundle, {"stimulus_level_db": 60.0})
-    _Writer(Order(str(model), (condition,), 8, 5, False, 4), StoragePath.of(tmp_path))(
+    _Writer(BulkRequest(str(model), (condition,), 8, 5, False, 4), StoragePath.of(tmp_path))(
         {"part": 1, "condition": 0, "first": 4, "count": 4}
     )
     seed = int(np.random.SeedSequence([5, 1]).generate_state(1, np.uint64)[0]) // 2

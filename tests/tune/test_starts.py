@@ -20,7 +20,7 @@ from tune.study.initial_trials import (
 from tune.study.leases import OUTSIDE_BUDGET
 from tune.study.lock import locked_folder
 from tune.study.opening import n_finished, open_study
-from tune.study.pareto_archive import Front
+from tune.study.pareto_archive import ParetoArchive
 from tune.study.samplers import ask
 
 SmallSearch = Callable[..., SearchConfig]
@@ -118,7 +118,7 @@ def test_a_warm_start_teaches_the_sampler_and_nothing_else(
         with locked_folder(config) as folder:
             study = open_study(folder, config, "data")
             add_earlier_trials(study, config, earlier)
-            front = Front(folder, study)
+            front = ParetoArchive.open(folder, study)
             assert [trial.values for trial in study.trials] == [trial.values for trial in earlier]
             assert [trial.params for trial in study.trials] == [trial.params for trial in earlier]
             assert all("warm start: trial" in trial.user_attrs[OUTSIDE_BUDGET] for trial in study.trials)
@@ -139,7 +139,11 @@ def test_a_warm_start_teaches_the_sampler_and_nothing_else(
     [
         ({}, "other", "fingerprint"),
         ({"training": {"epochs": 3}}, "data", r"training\.epochs: 2 there, 3 here"),
-        ({"space": {RATIO: {"type": "choice", "choices": [0.2, 0.3]}}}, "data", f"{RATIO} was searched otherwise"),
+        (
+            {"space": {RATIO: {"type": "choice", "choices": [0.2, 0.3]}}},
+            "data",
+            f"{RATIO} has another distribution",
+        ),
     ],
 )
 def test_studies_that_cannot_be_compared_are_refused(

@@ -1,4 +1,4 @@
-"""What a search came to, read from the study's folder alone: no Ray, and no lock."""
+"""The result of a search, read from the study's folder alone: no Ray, and no lock."""
 
 import shlex
 from collections import Counter
@@ -36,7 +36,7 @@ class SearchResult(Described):
     """All trials, by number."""
 
     def facts(self) -> dict[str, object]:
-        """The folder, the trials by state, and the front."""
+        """Return the folder, the trials by state, and the front."""
         states = sorted(Counter(trial.state for trial in self.trials).items())
         return {
             "folder": self.folder,
@@ -53,7 +53,8 @@ class SearchResult(Described):
             UserError: there is no study in it.
         """
         opened = StudyFolder(folder)
-        identity, trials = opened.read_record().identity, opened.load().get_trials(deepcopy=False)
+        identity = opened.read_record().identity
+        trials = opened.load().get_trials(deepcopy=False)
         return cls(opened.place, tuple(summarize(trial, identity) for trial in trials))
 
     @property
@@ -75,7 +76,7 @@ class SearchResult(Described):
 
     @property
     def why_empty(self) -> str:
-        """Why there is no front, for a message: the states of the trials, and the latest failure."""
+        """The reason why there is no front, for a message: the states of the trials, and the latest failure."""
         counts = Counter(trial.state for trial in self.trials if not trial.outside_budget)
         if not counts:
             return "no trial has completed; run the search first"
@@ -84,7 +85,7 @@ class SearchResult(Described):
         return f"no trial has completed ({states}){failures[-1] if failures else ''}"
 
     def compromise(self) -> TrialSummary:
-        """The default choice: the knee of the front, or the point nearest to the ideal where there is no knee.
+        """Return the default choice: the knee of the front, or the point nearest to the ideal where there is no knee.
 
         Raises:
             UserError: no trial has completed.
@@ -93,7 +94,7 @@ class SearchResult(Described):
 
     @cached_property
     def choice(self) -> Compromise:
-        """The number of the compromise, and the rule by which the front gives it.
+        """The number of the compromise, and the rule of its choice.
 
         Raises:
             UserError: no trial has completed.
@@ -104,12 +105,12 @@ class SearchResult(Described):
         return found
 
     def alternatives(self) -> dict[str, TrialSummary]:
-        """The trials of the front that are the best by one objective, by its name, without the compromise."""
+        """Return the best trial by each objective, by its name, without the compromise."""
         ends = {name: self.best(by=name) for name in OBJECTIVES}
         return {name: trial for name, trial in ends.items() if trial.number != self.choice.number}
 
     def best(self, by: str) -> TrialSummary:
-        """The best completed trial by one objective.
+        """Return the best completed trial by one objective.
 
         Raises:
             UserError: no such objective, or no trial has completed.
@@ -121,7 +122,7 @@ class SearchResult(Described):
         return self.pareto[0 if by == OBJECTIVES[0] else -1]
 
     def trial(self, number: int) -> TrialSummary:
-        """One trial by its number.
+        """Return one trial by its number.
 
         Raises:
             UserError: there is none.
@@ -136,12 +137,13 @@ class SearchResult(Described):
         return found
 
     def bundle(self, number: int) -> StoragePath:
-        """Folder of a trial's model bundle, found by the identifier of the trial.
+        """Return the folder of a trial's model bundle, found by the identifier of the trial.
 
         Raises:
             UserError: the trial has none; the message names the trials that have one.
         """
-        summary, models = self.trial(number), self.models
+        summary = self.trial(number)
+        models = self.models
         if number not in models:
             kept = ", ".join(map(str, models)) or "none there"
             raise UserError(
@@ -160,13 +162,15 @@ class SearchResult(Described):
         return "its folder under best/ was removed; " if summary in self.pareto else ""
 
     def config(self, number: int) -> Config:
-        """The configuration with which a trial of the study was trained, or would be.
+        """Return the configuration with which a trial of the study was trained, or would be.
 
         Raises:
-            UserError: there is no such trial, or its parameters are not, or not all, those of the search.
+            UserError: there is no such trial, or its parameters are incomplete or invalid.
         """
-        summary, config = self.trial(number), StudyFolder(self.folder).read_record().config
-        if missing := sorted(config.search.space.keys() - summary.params):
+        summary = self.trial(number)
+        config = StudyFolder(self.folder).read_record().config
+        missing = sorted(config.search.space.keys() - summary.params)
+        if missing:
             raise UserError(
                 f"trial {number} ({summary.state}) of {self.folder}: has no value for {', '.join(missing)}; a trial "
                 "that waits, or failed before it was trained, has no parameters yet: name another trial"
@@ -179,7 +183,7 @@ class SearchResult(Described):
             raise UserError(f"trial {number} of {self.folder}: the configuration has no section {error}") from None
 
     def load(self, trial: TrialSummary | int) -> Bundle:
-        """The model bundle of a trial of the Pareto set, such as `result.load(result.compromise())`.
+        """Load the model bundle of a trial of the Pareto set, such as `result.load(result.compromise())`.
 
         Raises:
             UserError: as `bundle`.
@@ -187,19 +191,19 @@ class SearchResult(Described):
         return load(self.bundle(trial if isinstance(trial, int) else trial.number))
 
     def to_pandas(self) -> "pd.DataFrame":
-        """One row a trial; parameters are columns named by their dotted paths."""
+        """Return a table with a row for each trial; parameters are columns named by their dotted paths."""
         import pandas as pd
 
         rows = [summary.model_dump(exclude={"params"}) | summary.params for summary in self.trials]
         return pd.DataFrame(rows).set_index("number") if rows else pd.DataFrame()
 
     def table(self) -> TerminalTable:
-        """The Pareto front for a terminal."""
+        """Return the Pareto front for a terminal."""
         return pareto_table(self.pareto, self.hypervolume)
 
     @cached_property
     def _by_number(self) -> dict[int, TrialSummary]:
-        # Rows that somebody deletes from the database leave gaps.
+        # Rows deleted from the database leave gaps.
         return {trial.number: trial for trial in self.trials}
 
     @property
@@ -208,7 +212,7 @@ class SearchResult(Described):
 
 
 def pareto_table(members: tuple[TrialSummary, ...], area: float) -> TerminalTable:
-    """Both objectives and the parameters of each member of a front; `*` marks the compromise."""
+    """Return a table of the objectives and parameters of each member of a front; `*` marks the compromise."""
     best = compromise({member.number: member.point for member in members if member.point})
     arrows = {"minimize": "v", "maximize": "^"}
     objectives = [f"{name} {arrows[way]}" for name, way in zip(OBJECTIVES, DIRECTIONS, strict=True)]

@@ -1,4 +1,4 @@
-"""Parameters that a person has chosen, in the configuration or with `enqueue_trial`: checked against the space."""
+"""Checks of parameters that a person has chosen, in the configuration or with `enqueue_trial`, against the space."""
 
 from collections.abc import Mapping
 
@@ -9,10 +9,10 @@ from tune.space.search_space import GLOBAL, LOCAL
 
 
 def check_chosen(params: Mapping[str, object], config: SearchConfig, where: str) -> None:
-    """Check that `params`, by path, lie in the space of `config`; paths that are left out are drawn.
+    """Check that `params`, by path, lie in the space of `config`. Paths may be missing.
 
     Raises:
-        UserError: a path that is not searched, a value outside its range, or latents that do not go together.
+        UserError: a path that is not searched, a value outside its range, or incompatible latent dimensions.
     """
     space = config.search.space
     for path, value in params.items():
@@ -30,7 +30,7 @@ def check_chosen(params: Mapping[str, object], config: SearchConfig, where: str)
 
 
 def holds(parameter: Parameter, value: object) -> bool:
-    """Whether `value` is one that the parameter may take, and of its type."""
+    """Return whether the parameter allows `value`, and has its type."""
     if isinstance(parameter, Choice):
         return any(value == choice and type(value) is type(choice) for choice in parameter.choices)
     kinds = (int, float) if isinstance(parameter, FloatRange) else (int,)

@@ -1,4 +1,4 @@
-"""The combinations of a finite space: whole numbers and choices alone, or bounds that are equal."""
+"""The combinations of a finite space: one of whole numbers, choices, and real numbers with equal bounds."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ Combination = tuple[ParameterValue, ...]
 
 
 def combinations(config: SearchConfig) -> list[Combination]:
-    """All feasible combinations of a finite space; none where it is infinite."""
+    """Return all feasible combinations of a finite space; none where it is infinite."""
     space = config.search.space
     if math.prod(map(_size, space.values())) > MAX_COMBINATIONS:
         return []
@@ -27,12 +27,12 @@ def combinations(config: SearchConfig) -> list[Combination]:
 
 
 def combination(config: SearchConfig, params: Mapping[str, ParameterValue]) -> tuple[ParameterValue | None, ...]:
-    """The values of `params` in the order of the space's paths; None for those that are missing."""
+    """Return the values of `params` in the order of the space's paths; None for missing ones."""
     return tuple(params.get(path) for path in config.search.space)
 
 
 def closest(untried: Sequence[Combination], wanted: Sequence[ParameterValue | None], seed: str) -> Combination:
-    """One of the combinations that share most values with `wanted`, chosen by `seed`."""
+    """Return one of the combinations that share most values with `wanted`, chosen by `seed`."""
     shared = [sum(map(operator.eq, values, wanted)) for values in untried]
     most = max(shared)
     return Random(seed).choice([values for values, n in zip(untried, shared, strict=True) if n == most])

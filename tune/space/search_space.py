@@ -1,6 +1,6 @@
-"""The search space: checked against the configuration, drawn by a trial, applied to the base configuration.
+"""The search space: checked against the configuration, suggested to a trial, applied to the base configuration.
 
-A parameter bears the dotted path of the configuration field that it sets, such as `model.early_signal_ratio`.
+The name of a parameter is the dotted path of the configuration field that it sets, such as `model.early_signal_ratio`.
 """
 
 import itertools
@@ -27,12 +27,12 @@ ParameterValue = bool | int | float | str
 
 
 def check_space(config: SearchConfig) -> None:
-    """Check that every draw from `config.search.space` gives a valid configuration.
+    """Check that every point of `config.search.space` gives a valid configuration.
 
     Raises:
         UserError: an unknown path (with a suggestion), a field that is fixed by the data or by the bundle that the
-            trainings start from, a bound or choice that the field refuses, choices that are equal, or bounds that do
-            not go together (local latent dimensions below the global ones).
+            trainings start from, a bound or choice that the field refuses, equal choices, or incompatible bounds (local
+            latent dimensions below the global ones).
     """
     for path, parameter in config.search.space.items():
         field = _field(path)
@@ -56,9 +56,9 @@ def check_space(config: SearchConfig) -> None:
 
 
 def suggest(trial: "BaseTrial", config: SearchConfig, *, fixed_bounds: bool = False) -> dict[str, ParameterValue]:
-    """Draw a value for each path of the space; a trial that was drawn before gives the same values again.
+    """Suggest a value for each path of the space; a trial that has values already keeps them.
 
-    The lower bound of `model.local_latent_dim` is raised to the global dimension, which is drawn before it, unless
+    The lower bound of `model.local_latent_dim` is raised to the global dimension, which is suggested before it, unless
     `fixed_bounds`: the values may then be infeasible.
     """
     space = config.search.space
@@ -73,7 +73,7 @@ def suggest(trial: "BaseTrial", config: SearchConfig, *, fixed_bounds: bool = Fa
 
 
 def apply(config: Config, params: Mapping[str, ParameterValue]) -> Config:
-    """The training of one trial: `config` without its search section, `params` set by their dotted paths.
+    """Return the training of one trial: `config` without its search section, `params` set by their dotted paths.
 
     Raises:
         pydantic.ValidationError: a value is not valid, alone or with the others.
@@ -89,12 +89,12 @@ def apply(config: Config, params: Mapping[str, ParameterValue]) -> Config:
 
 
 def largest(config: SearchConfig) -> Config:
-    """The training with every parameter of the space at its upper end: the one that takes the most memory."""
+    """Return the training with every parameter of the space at its upper end: the one that needs the most memory."""
     return apply(config, {path: _corner(parameter, max) for path, parameter in config.search.space.items()})
 
 
 def value_of(config: Config, path: str) -> ParameterValue:
-    """The value at a dotted path of the configuration."""
+    """Return the value at a dotted path of the configuration."""
     node: Any = config
     for name in path.split("."):
         node = getattr(node, name)
@@ -103,7 +103,7 @@ def value_of(config: Config, path: str) -> ParameterValue:
 
 
 def searchable_fields(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every leaf of the configuration below `section`, with its dotted path."""
+    """Yield every leaf of the configuration below `section`, with its dotted path."""
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from searchable_fields(field.annotation, f"{prefix}{name}.")
@@ -128,7 +128,7 @@ def _values(parameter: Parameter) -> tuple[ParameterValue, ...]:
 
 
 def _taken(path: str, field: FieldInfo, value: ParameterValue) -> Any:
-    """What the field makes of a value."""
+    """Return a value as the field converts it."""
     accepted: Any = Annotated[field.annotation, field]
     try:
         # Strict: a real-valued range must not end up in a field of whole numbers.
