@@ -256,8 +256,10 @@ def _notice(cluster: LocalCluster) -> str:
 
 def _command(folder: Path, action: str) -> str:
     """Return a command for the cluster of `folder`, to paste into a shell."""
-    named = [] if folder == _default_folder() else ["--folder", str(folder)]
-    return shlex.join(["python", "-m", "cluster.local", *named, action])
+    command = ["python", "-m", "cluster.local"]
+    if folder != _default_folder():
+        command += ["--folder", str(folder)]
+    return shlex.join([*command, action])
 
 
 def _default_folder() -> Path:

@@ -48,8 +48,10 @@ class Node:
     def processes(self) -> list[psutil.Process]:
         """Return all live processes that it has started: its session, and jobs, which have sessions of their own."""
         session = [process for process in psutil.process_iter() if self._leads(process)]
-        started = {process for leader in session for process in _children(leader)}
-        return [process for process in started.union(session) if _runs(process)]
+        started = set(session)
+        for process in session:
+            started.update(_children(process))
+        return [process for process in started if _runs(process)]
 
     def stop(self) -> None:
         """End it as `ray stop` does, and kill the processes that are left."""

@@ -103,8 +103,10 @@ def exit_code(info: Any) -> int:
         return INTERRUPTED
     code: int | None = info.driver_exit_code
     if code is None:
-        return 0 if info.status == "SUCCEEDED" else 1
-    return code if code >= 0 else 128 - code
+        return int(info.status != "SUCCEEDED")
+    if code < 0:  # the number of a signal
+        return 128 - code
+    return code
 
 
 def _stop(client: "JobSubmissionClient", job: str) -> int:

@@ -67,8 +67,10 @@ def _from_folder(folder: Path, paths: Any) -> Any:
 def lasting(place: str) -> str:
     """Return `place`, in a job of `ray job submit` resolved against the home folder of the head node's user: such a job
     runs in a copy of the checkout, which Ray deletes some time after its end."""
-    submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    return str(Path.home() / place) if submitted and "://" not in place else place
+    is_submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    if is_submitted and not is_uri(place):
+        return str(Path.home() / place)
+    return place
 
 
 def start(line: str, tables: Sequence[str] = (), *, ray: bool) -> None:

@@ -28,10 +28,12 @@ def from_here(place: str | Path | StoragePath) -> str:
     return str(where)
 
 
-def beside(place: str | StoragePath, name: str) -> str:
+def next_to(place: str | StoragePath, name: str) -> str:
     """Return `name` in the folder of `place`, or in `results` where that is an object store."""
     where = StoragePath.of(place)
-    return from_here(where.path.parent / name) if where.is_local else f"results/{name}"
+    if where.is_local:
+        return from_here(where.path.parent / name)
+    return f"results/{name}"
 
 
 def generate_command(bundle: str | Path | StoragePath, name: str) -> str:
@@ -40,12 +42,14 @@ def generate_command(bundle: str | Path | StoragePath, name: str) -> str:
     group, values = next(iter(preprocessing.typical.items()))
     group_by = preprocessing.signal.group_by
     first = preprocessing.static.columns[0].name
-    conditions = {group_by: group} if group_by else {}
+    conditions: dict[str, ConditionValue] = {}
+    if group_by:
+        conditions[group_by] = group
     conditions[first] = values[first]
     command = ["hcvae", "generate", name]
     for column, value in conditions.items():
         command += ["--condition", f"{column}={_text(value)}"]
-    return shlex.join([*command, "--out", beside(name, "generated.parquet")])
+    return shlex.join([*command, "--out", next_to(name, "generated.parquet")])
 
 
 def _text(value: ConditionValue) -> str:

@@ -25,18 +25,18 @@ class ReportCommand(command_line.Command):
     study: CliPositionalArg[str]
     """Folder of the study."""
     out: str | None = None
-    """File to write; an older one is replaced. Default: STUDY.html beside the study's folder."""
+    """File to write; an older one is replaced. Default: STUDY.html next to the study's folder."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Write the report, and print its path."""
     command = command_line.parse(ReportCommand, arguments)
-    from jobs.next_steps import beside
+    from jobs.next_steps import next_to
     from tune.report.html import html_report
     from tune.study.folder import StudyFolder
 
     folder = StudyFolder(command.study)
-    out = Path(command.out or beside(folder.place, f"{folder.place.name}.html"))
+    out = Path(command.out or next_to(folder.place, f"{folder.place.name}.html"))
     if out.is_dir():
         raise UserError(f"--out: {out} is a folder; name a file")
     _write(out, html_report(folder))

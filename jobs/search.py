@@ -90,14 +90,14 @@ def _comparability(result: "SearchResult") -> str | None:
 
 
 def _next_steps(config: SearchConfig, result: "SearchResult", arguments: Sequence[str]) -> str:
-    from jobs.next_steps import activate_hint, beside, from_here, generate_command
+    from jobs.next_steps import activate_hint, from_here, generate_command, next_to
     from tune.space.combinations import combinations
 
     folder = from_here(result.folder)
     models = result.models
     chosen, rule = result.choice
-    report = beside(result.folder, f"{result.folder.name}.html")
-    model = beside(result.folder, "model")
+    report = next_to(result.folder, f"{result.folder.name}.html")
+    model = next_to(result.folder, "model")
     lines = [
         f"look at the study     {shlex.join(['python', '-m', 'jobs.dashboard', folder])}",
         f"keep it as one file   {shlex.join(['python', '-m', 'jobs.report', folder, '--out', report])}",

@@ -125,7 +125,9 @@ def _events(out: StoragePath) -> str:
     from jobs.next_steps import from_here
 
     events = from_here(out / "tensorboard")
-    return shlex.join(["tensorboard", "--logdir", events]) if out.is_local else events
+    if not out.is_local:
+        return events
+    return shlex.join(["tensorboard", "--logdir", events])
 
 
 def _base(arguments: Sequence[str]) -> Mapping[str, Any]:

@@ -45,11 +45,11 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         self._next_look = 0.0
 
     def owned(self) -> list[Trial]:
-        """The trials of the study that this process runs."""
+        """Return the trials of the study that this process runs."""
         return list(self.running.values())
 
     def is_under_way(self) -> bool:
-        """Whether there is a trial to hand out, or one that another process runs."""
+        """Return whether there is a trial to hand out, or one that another process runs."""
         has_work, elsewhere = self._ledger.look()
         return has_work or bool(elsewhere)
 

@@ -35,7 +35,7 @@ class Stop(Section):
     state: Literal["pruned", "suspended"]
     """`pruned`: it has ended; `suspended`: the next start of the search continues it from its checkpoint."""
     reason: str
-    """In one line."""
+    """The reason, in one line."""
 
 
 Ask = Callable[[Metrics], Stop | None]
@@ -179,5 +179,8 @@ def check_early_stopping(config: SearchConfig) -> None:
 def _points(epochs: Any, rungs: tuple[int, ...]) -> Iterator[tuple[int, Point]]:
     for metrics in epochs:
         if metrics["epoch"] in rungs:
-            nmse, disentanglement = (math.nan if metrics[name] is None else metrics[name] for name in OBJECTIVES)
-            yield int(metrics["epoch"]), (nmse, disentanglement)
+            yield int(metrics["epoch"]), (_number(metrics[OBJECTIVES[0]]), _number(metrics[OBJECTIVES[1]]))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

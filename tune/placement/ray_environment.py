@@ -79,12 +79,16 @@ def local_folder() -> str | None:
     Raises:
         UserError: no folder can be used.
     """
-    variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
-    default = Path(os.environ[variable] if variable else "/tmp", "ray")
+    default = Path("/tmp/ray")
+    place = str(default)
+    for variable in ("RAY_TMPDIR", "TMPDIR"):
+        if variable in os.environ:
+            default = Path(os.environ[variable], "ray")
+            place = f"{variable}={os.environ[variable]}"
+            break
     fault = _fault(default)
     if fault is None:
         return None
-    place = f"{variable}={os.environ[variable]}" if variable else str(default)
     other = Path("/tmp", f"ray-{os.getuid()}")
     if _fault(other) or other.lstat().st_uid != os.getuid():
         raise UserError(
@@ -110,7 +114,9 @@ def ensure_token() -> None:
 def _kind(address: str) -> str:
     if address.startswith("ray://"):
         return ", an address for Ray Client, which the search cannot use"
-    return ", the dashboard's, which is for RAY_API_SERVER_ADDRESS" if address.startswith("http") else ""
+    if address.startswith("http"):
+        return ", the dashboard's, which is for RAY_API_SERVER_ADDRESS"
+    return ""
 
 
 def _fault(folder: Path) -> str | None:

@@ -66,14 +66,19 @@ class Plan:
 def trial_resources(workers: WorkerGroup) -> dict[str, float]:
     """Return what Ray Tune reserves for a trial: its one worker, or next to nothing where Ray Train reserves several
     workers itself."""
-    return worker_resources(workers) if workers.size == 1 else {"CPU": DRIVER_CPU}
+    if workers.size > 1:
+        return {"CPU": DRIVER_CPU}
+    return worker_resources(workers)
 
 
 def worker_resources(workers: WorkerGroup) -> dict[str, float]:
     """Return what each worker reserves."""
-    spare = SPARE_CPU if workers.size > 1 else 0
-    gpus = {"GPU": workers.gpus} if workers.gpus else {}
-    return {"CPU": workers.cpus - spare, **gpus}
+    resources: dict[str, float] = {"CPU": workers.cpus}
+    if workers.size > 1:
+        resources["CPU"] -= SPARE_CPU
+    if workers.gpus:
+        resources["GPU"] = workers.gpus
+    return resources
 
 
 def make_plan(workers: WorkerGroup, nodes: Sequence[Resources], max_concurrent: int | None = None) -> Plan:
@@ -112,7 +117,9 @@ def plan_on_cluster(
             raise
         show(f"waiting for resources: {error}")
         plan = _plan_when_it_fits(workers, max_concurrent)
-    return replace(plan, at_once=max_concurrent) if wait and max_concurrent else plan
+    if wait and max_concurrent:
+        return replace(plan, at_once=max_concurrent)
+    return plan
 
 
 def _plan_now(workers: WorkerGroup, max_concurrent: int | None) -> Plan:

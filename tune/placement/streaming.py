@@ -29,7 +29,9 @@ def prepare(config: Config) -> Dataset:
     Raises:
         UserError: as `hcvae.data.dataset.prepare`.
     """
-    return prepare_stream(config, through_ray_data) if exceeds_budget(config) else dataset.prepare(config)
+    if exceeds_budget(config):
+        return prepare_stream(config, through_ray_data)
+    return dataset.prepare(config)
 
 
 def through_ray_data(stream: Stream, spans: Sequence[Span]) -> Iterator[Block]:

@@ -93,15 +93,12 @@ def pareto_chart(timeline: Timeline) -> go.Figure:
         name="trials",
     )
     chosen = compromise(points)
-    marker = {"symbol": "star-open", "size": 18, "color": CHOSEN, "line": {"width": 2}}
-    figure.add_scatter(
-        x=[points[chosen.number][0]] if chosen else [],
-        y=[points[chosen.number][1]] if chosen else [],
-        mode="markers",
-        marker=marker,
-        name=chosen.rule if chosen else "",
-        hoverinfo="skip",
-    )
+    if chosen:
+        nmse, disentanglement = points[chosen.number]
+        marker = {"symbol": "star-open", "size": 18, "color": CHOSEN, "line": {"width": 2}}
+        figure.add_scatter(
+            x=[nmse], y=[disentanglement], mode="markers", marker=marker, name=chosen.rule, hoverinfo="skip"
+        )
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     return _titled(figure, f"{OBJECTIVES[0]} (lower is better)", f"{OBJECTIVES[1]} (higher is better)")
 

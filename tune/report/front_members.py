@@ -50,8 +50,11 @@ def front_members(
     members = []
     for trial, summary in trials:
         place = model_of(summary, stored)
-        metrics = [] if place is None else _metrics(from_json((place / "metrics.json").read_text()))
-        job = ["jobs.train", "--study"] if place is None else ["jobs.pull"]
+        metrics = []
+        job = ["jobs.train", "--study"]
+        if place is not None:
+            metrics = _metrics(from_json((place / "metrics.json").read_text()))
+            job = ["jobs.pull"]
         number = str(summary.number)
         command = ["python", "-m", *job, str(folder), "--trial", number, "--out", f"model-{number}"]
         members.append(Member(summary, metrics, _data_uris(images(folder, study, trial)), shlex.join(command)))
@@ -64,7 +67,9 @@ def _metrics(metrics: Metrics) -> list[MetricRow]:
     rows = []
     for name, meaning in REPORTED.items():
         if name in metrics["test"]:
-            interval = (lower[name], upper[name]) if name in lower and name in upper else None
+            interval = None
+            if name in lower and name in upper:
+                interval = (lower[name], upper[name])
             rows.append(MetricRow(meaning, metrics["validation"].get(name), metrics["test"][name], interval))
     return rows
 

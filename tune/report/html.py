@@ -23,6 +23,7 @@ from plotly.offline import get_plotlyjs
 from tune.pareto import DIRECTIONS, OBJECTIVES, compromise, pareto_front
 from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 from tune.report.front_members import front_members
+from tune.report.results import parameter_names
 from tune.study.folder import StudyFolder
 from tune.study.trial_summary import TrialSummary, summarize
 
@@ -55,7 +56,7 @@ def html_report(folder: StudyFolder) -> str:
         "fewest": MIN_TRIALS,
         "members": members,
         "trials": sorted(rows, key=lambda row: _rank(row[0], members)),
-        "params": list(dict.fromkeys(name for trial in trials for name in trial.params)),
+        "params": parameter_names(trials),
     }
     if complete:
         own = [trial for trial, summary in zip(trials, summaries, strict=True) if not summary.outside_budget]
@@ -106,7 +107,7 @@ def _content_of(
         "hypervolume_chart": _embedded("hypervolume", hypervolume_chart(timeline)),
         "importance_chart": importances and _embedded("importances", importance_chart(importances)),
         "parallel_chart": _embedded("parallel", parallel_chart(timeline, sorted(shared))),
-        "conditional": sorted({name for trial in complete.values() for name in trial.params} - shared),
+        "conditional": sorted(set(parameter_names(timeline.trials)) - shared),
         "chosen": compromise(timeline.points),
         "front": front_members(folder, study, [(complete[number], summary_of[number]) for number in front]),
     }
@@ -118,14 +119,17 @@ def _started(trials: Sequence[FrozenTrial]) -> datetime:
 
 def _seconds(trial: FrozenTrial) -> float | None:
     """Return the time from a trial's start to its end; None where it has not ended, or the clock was set back."""
-    seconds = trial.duration.total_seconds() if trial.duration else -1.0
-    return seconds if seconds >= 0 else None
+    if trial.duration is None or trial.duration.total_seconds() < 0:
+        return None
+    return trial.duration.total_seconds()
 
 
 def _rank(summary: TrialSummary, members: Sequence[int]) -> tuple[bool, float, int]:
     """Return the rank in the table of all trials: the front first, then by rising NMSE, trials without one last."""
     nmse = summary.reconstruction_nmse
-    return summary.number not in members, math.inf if nmse is None else nmse, summary.number
+    if nmse is None:
+        nmse = math.inf
+    return summary.number not in members, nmse, summary.number
 
 
 def _embedded(name: str, chart: go.Figure) -> Markup:

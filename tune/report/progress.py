@@ -112,8 +112,10 @@ class Progress:
         ended = self.counts.total() - self._at_start
         under_way = sum(self.running[number]["epoch"] - first for number, first in self._first_epoch.items())
         done = ended + under_way / self.epochs
-        left = self.budget - self._at_start - done
-        return (time.monotonic() - self._started) * max(0.0, left) / done if done else None
+        if not done:
+            return None
+        left = max(0.0, self.budget - self._at_start - done)
+        return (time.monotonic() - self._started) * left / done
 
     @property
     def headline(self) -> str:

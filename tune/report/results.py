@@ -2,11 +2,13 @@
 
 import shlex
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optuna.trial import FrozenTrial
 from pydantic import ValidationError
 
 from hcvae.bundle import Bundle, load
@@ -81,8 +83,11 @@ class SearchResult(Described):
         if not counts:
             return "no trial has completed; run the search first"
         states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        failures = [f"; trial {trial.number} failed: {trial.failure}" for trial in self.trials if trial.failure]
-        return f"no trial has completed ({states}){failures[-1] if failures else ''}"
+        message = f"no trial has completed ({states})"
+        failed = [trial for trial in self.trials if trial.failure]
+        if failed:
+            message += f"; trial {failed[-1].number} failed: {failed[-1].failure}"
+        return message
 
     def compromise(self) -> TrialSummary:
         """Return the default choice: the knee of the front, or the point nearest to the ideal where there is no knee.
@@ -119,7 +124,9 @@ class SearchResult(Described):
             raise UserError(f"objective: must be one of {', '.join(OBJECTIVES)}, but got {by!r}")
         if not self.pareto:
             raise UserError(f"{self.folder}: {self.why_empty}")
-        return self.pareto[0 if by == OBJECTIVES[0] else -1]
+        if by == OBJECTIVES[0]:
+            return self.pareto[0]
+        return self.pareto[-1]
 
     def trial(self, number: int) -> TrialSummary:
         """Return one trial by its number.
@@ -132,8 +139,10 @@ class SearchResult(Described):
         found = self._by_number.get(number)
         if found is None:
             last = self.trials[-1].number
-            gaps = "" if last + 1 == len(self.trials) else ", with gaps"
-            raise UserError(f"{self.folder}: trials are numbered 0 to {last}{gaps}, but got {number}")
+            numbers = f"0 to {last}"
+            if last + 1 != len(self.trials):
+                numbers += ", with gaps"
+            raise UserError(f"{self.folder}: trials are numbered {numbers}, but got {number}")
         return found
 
     def bundle(self, number: int) -> StoragePath:
@@ -159,7 +168,9 @@ class SearchResult(Described):
         place = StudyFolder(self.folder).exported(summary.number)
         if summary.point and place.is_whole():
             return f"{place} holds the model of another trial, or of other values or parameters of this one; "
-        return "its folder under best/ was removed; " if summary in self.pareto else ""
+        if summary in self.pareto:
+            return "its folder under best/ was removed; "
+        return ""
 
     def config(self, number: int) -> Config:
         """Return the configuration with which a trial of the study was trained, or would be.
@@ -188,7 +199,8 @@ class SearchResult(Described):
         Raises:
             UserError: as `bundle`.
         """
-        return load(self.bundle(trial if isinstance(trial, int) else trial.number))
+        number = trial if isinstance(trial, int) else trial.number
+        return load(self.bundle(number))
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a table with a row for each trial; parameters are columns named by their dotted paths."""
@@ -211,17 +223,27 @@ class SearchResult(Described):
         return {summary.number: summary.point for summary in self.trials if summary.point}
 
 
+def parameter_names(trials: Iterable[TrialSummary | FrozenTrial]) -> list[str]:
+    """Return the names of the parameters of `trials`, in the order in which they first appear."""
+    names: dict[str, None] = {}
+    for trial in trials:
+        names |= dict.fromkeys(trial.params)
+    return list(names)
+
+
 def pareto_table(members: tuple[TrialSummary, ...], area: float) -> TerminalTable:
     """Return a table of the objectives and parameters of each member of a front; `*` marks the compromise."""
     best = compromise({member.number: member.point for member in members if member.point})
     arrows = {"minimize": "v", "maximize": "^"}
     objectives = [f"{name} {arrows[way]}" for name, way in zip(OBJECTIVES, DIRECTIONS, strict=True)]
-    names = list(dict.fromkeys(name for member in members for name in member.params))
+    names = parameter_names(members)
     headers = ("trial", *objectives, *(name.rpartition(".")[2] for name in names))
     caption = f"* {best}" if best else ""
     table = TerminalTable(f"Pareto front, hypervolume {area:.4f}", headers, caption=caption)
     for member in members:
-        label = f"{member.number}{' *' if best and member.number == best.number else ''}"
+        label = str(member.number)
+        if best and member.number == best.number:
+            label += " *"
         values = [f"{value:.4f}" for value in member.point or ()]
         table.rows.append((label, *values, *(_short(member.params.get(name)) for name in names)))
     return table

@@ -33,15 +33,22 @@ def holds(parameter: Parameter, value: object) -> bool:
     """Return whether the parameter allows `value`, and has its type."""
     if isinstance(parameter, Choice):
         return any(value == choice and type(value) is type(choice) for choice in parameter.choices)
-    kinds = (int, float) if isinstance(parameter, FloatRange) else (int,)
-    return isinstance(value, kinds) and not isinstance(value, bool) and parameter.low <= value <= parameter.high
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(value, float) and not isinstance(parameter, FloatRange):
+        return False
+    return parameter.low <= value <= parameter.high
 
 
 def _described(parameter: Parameter) -> str:
-    return str(list(parameter.choices)) if isinstance(parameter, Choice) else f"[{parameter.low}, {parameter.high}]"
+    if isinstance(parameter, Choice):
+        return str(list(parameter.choices))
+    return f"[{parameter.low}, {parameter.high}]"
 
 
 def _kind(parameter: Parameter) -> str:
     if isinstance(parameter, FloatRange):
         return ""
-    return "; its type must be that of a choice" if isinstance(parameter, Choice) else "; it must be a whole number"
+    if isinstance(parameter, Choice):
+        return "; its type must be that of a choice"
+    return "; it must be a whole number"

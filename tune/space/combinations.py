@@ -22,8 +22,11 @@ def combinations(config: SearchConfig) -> list[Combination]:
     if math.prod(map(_size, space.values())) > MAX_COMBINATIONS:
         return []
     fixed = {GLOBAL: config.model.global_latent_dim, LOCAL: config.model.local_latent_dim}
-    drawn = itertools.product(*map(_values, space.values()))
-    return [values for values in drawn if _is_feasible(fixed | dict(zip(space, values, strict=True)))]
+    feasible = []
+    for values in itertools.product(*map(_values, space.values())):
+        if _is_feasible(fixed | dict(zip(space, values, strict=True))):
+            feasible.append(values)
+    return feasible
 
 
 def combination(config: SearchConfig, params: Mapping[str, ParameterValue]) -> tuple[ParameterValue | None, ...]:
@@ -35,7 +38,8 @@ def closest(untried: Sequence[Combination], wanted: Sequence[ParameterValue | No
     """Return one of the combinations that share most values with `wanted`, chosen by `seed`."""
     shared = [sum(map(operator.eq, values, wanted)) for values in untried]
     most = max(shared)
-    return Random(seed).choice([values for values, n in zip(untried, shared, strict=True) if n == most])
+    candidates = [values for values, n in zip(untried, shared, strict=True) if n == most]
+    return Random(seed).choice(candidates)
 
 
 def _is_feasible(latents: Mapping[str, ParameterValue]) -> bool:
@@ -53,4 +57,6 @@ def _size(parameter: Parameter) -> float:
 def _values(parameter: Parameter) -> Sequence[ParameterValue]:
     if isinstance(parameter, Choice):
         return parameter.choices
-    return [parameter.low] if isinstance(parameter, FloatRange) else range(parameter.low, parameter.high + 1)
+    if isinstance(parameter, FloatRange):
+        return [parameter.low]
+    return range(parameter.low, parameter.high + 1)

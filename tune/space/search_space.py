@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     # Trials' processes apply parameters; they need no Optuna.
     from optuna.trial import BaseTrial
 
-GLOBAL, LOCAL = "model.global_latent_dim", "model.local_latent_dim"
+GLOBAL = "model.global_latent_dim"
+LOCAL = "model.local_latent_dim"
 FIXED_BY_DATA = ("model.signal_length", "model.static_dim")
 
 ParameterValue = bool | int | float | str
@@ -124,7 +125,9 @@ def _field(path: str) -> FieldInfo:
 
 
 def _values(parameter: Parameter) -> tuple[ParameterValue, ...]:
-    return parameter.choices if isinstance(parameter, Choice) else (parameter.low, parameter.high)
+    if isinstance(parameter, Choice):
+        return parameter.choices
+    return (parameter.low, parameter.high)
 
 
 def _taken(path: str, field: FieldInfo, value: ParameterValue) -> Any:
@@ -152,8 +155,10 @@ def _check_local_choices(config: SearchConfig) -> None:
     if not isinstance(local, Choice):
         return
     searched = config.search.space.get(GLOBAL)
-    highest = max(_values(searched), key=float) if searched else config.model.global_latent_dim
-    if min(local.choices, key=float) < highest:  # type: ignore[operator]
+    highest: Any = config.model.global_latent_dim
+    if searched:
+        highest = max(_values(searched), key=float)
+    if min(local.choices, key=float) < highest:
         raise UserError(
             f"search.space.{LOCAL}: every choice must be at least the highest {GLOBAL}, {highest}, "
             f"but got {list(local.choices)}; an int range is raised to it by itself"
@@ -162,8 +167,9 @@ def _check_local_choices(config: SearchConfig) -> None:
 
 def _corner(parameter: Parameter, corner: Any) -> ParameterValue:
     values = _values(parameter)
-    numeric = all(isinstance(value, int | float) for value in values)
-    chosen: ParameterValue = corner(values) if numeric else values[0]
+    if not all(isinstance(value, int | float) for value in values):
+        return values[0]
+    chosen: ParameterValue = corner(values)
     return chosen
 
 

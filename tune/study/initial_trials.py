@@ -94,8 +94,9 @@ def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenT
 
 def add_earlier_trials(study: optuna.Study, config: SearchConfig, earlier: tuple[FrozenTrial, ...]) -> None:
     """Add `earlier` trials to the study for its sampler, outside the budget and without bundles, unless it has them."""
-    trials = study.get_trials(deepcopy=False)
-    known = {trial.user_attrs.get(name) for trial in trials for name in (OUTSIDE_BUDGET, COPY_OF)}
+    known = set()
+    for trial in study.get_trials(deepcopy=False):
+        known |= {trial.user_attrs.get(OUTSIDE_BUDGET), trial.user_attrs.get(COPY_OF)}
     for trial in earlier:
         origin = f"warm start: trial {trial.number} of {config.search.warm_start}"
         identity = lease_of(trial).trial or origin  # the folder of the earlier study may have been moved since
@@ -104,16 +105,21 @@ def add_earlier_trials(study: optuna.Study, config: SearchConfig, earlier: tuple
 
 
 def _copy(trial: FrozenTrial, config: SearchConfig, attributes: dict[str, str]) -> FrozenTrial:
-    own = {path: distribution_of(parameter) for path, parameter in config.search.space.items()}
+    space = config.search.space
     params = dict(trial.params)
-    # Samplers that need fixed bounds look for the bounds of this study's own trials.
-    held = {path: own[path] for path in params if path in own and holds(config.search.space[path], params[path])}
-    both = {GLOBAL, LOCAL} <= params.keys() & own.keys()
+    distributions = dict(trial.distributions)
+    for path, value in params.items():
+        # Samplers that need fixed bounds look for the bounds of this study's own trials.
+        if path in space and holds(space[path], value):
+            distributions[path] = distribution_of(space[path])
+    constraints = None
+    if {GLOBAL, LOCAL} <= params.keys() & space.keys():
+        constraints = {CONSTRAINT: params[GLOBAL] - params[LOCAL]}
     return create_trial(
         state=trial.state,
         values=trial.values,
         params=params,
-        distributions=trial.distributions | held,
+        distributions=distributions,
         user_attrs=attributes,
-        constraints={CONSTRAINT: params[GLOBAL] - params[LOCAL]} if both else None,
+        constraints=constraints,
     )

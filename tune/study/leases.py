@@ -53,7 +53,7 @@ class Owner(Section):
     started: int
     """Start of the process, in clock ticks since its machine's."""
     identity: str
-    """Of one search in that process."""
+    """Identifier of one search in that process."""
 
     @classmethod
     def myself(cls) -> "Owner":

@@ -5,34 +5,31 @@ which trials it has already seen finished. Other processes may search in the sam
 """
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial
 
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
-from hcvae.training.diagnosis import diagnose
 from tune.config import SearchConfig
 from tune.internals.optuna_internals import is_in_database, recorded, trial_key
-from tune.space.search_space import ParameterValue, apply
-from tune.study.artifacts import upload, upload_texts
+from tune.space.search_space import ParameterValue
 from tune.study.budget import Budget
 from tune.study.database import Database, retry
-from tune.study.leases import OUTSIDE_BUDGET, Lease, Leases, in_training, study_id
-from tune.study.opening import counts_against_budget, finished_trials, git_revision
+from tune.study.leases import Lease, Leases, in_training, study_id
+from tune.study.opening import counts_against_budget, finished_trials
 from tune.study.outcome import Outcome
 from tune.study.pareto_archive import ParetoArchive
+from tune.study.recording import TrialRecorder
 from tune.study.samplers import ask, is_exhausted, suggest_parameters
 from tune.study.transaction import transaction
-from tune.study.trial_attributes import set_attributes
 from tune.study.trial_identity import TrialIdentity
-from tune.study.trial_record import TrialRecord, objectives_by_epoch
 from tune.study.trial_summary import TrialSummary
 
 MAX_RESTARTS = 3
@@ -45,16 +42,16 @@ class Events(Protocol):
     """What a ledger reports as it happens."""
 
     def finished(self, trial: TrialSummary) -> None:
-        """A trial has finished, here or in another process."""
+        """Report that a trial has finished, here or in another process."""
 
     def suspended(self, number: int, reason: str) -> None:
-        """A trial of this process was left for the next start of the search."""
+        """Report that a trial of this process was left for the next start of the search."""
 
     def died(self, number: int, reason: str) -> None:
-        """The process of a trial died, and the trial can be handed out again."""
+        """Report that the process of a trial died, and the trial can be handed out again."""
 
     def lost(self, number: int) -> None:
-        """A trial of this process was adopted by another one."""
+        """Report that another process has adopted a trial of this one."""
 
 
 @dataclass(frozen=True)
@@ -106,21 +103,21 @@ class TrialLedger:
         self._budget = budget
         self._events = events
         self._attempts: dict[int, int] = {}  # by number of the trial: the latest attempt of this process
-        self._git_revision = git_revision()
+        self._recorder = TrialRecorder(study, archive.folder, config)
         self._study_id = study_id(study)
         self._seen_finished = {trial.number for trial in finished_trials(study)}
         self._n_all_ended = 0  # all trials of smaller numbers have ended, and are not looked at again
 
     def attempt_at(self, number: int) -> int:
-        """Number of this process's latest attempt at a trial."""
+        """Return the number of this process's latest attempt at a trial."""
         return self._attempts[number]
 
     def look(self) -> tuple[bool, list[int]]:
-        """Whether there is a trial to hand out, and the numbers of those that only other processes can end."""
+        """Return whether there is a trial to hand out, and the numbers of those that only other processes can end."""
         return self._retried(self._look)
 
     def hand_out(self) -> Assignment | None:
-        """Own the next trial; None where there is none now."""
+        """Own the next trial and return it; None where there is none now."""
         return self._retried(self._hand_out)
 
     def record_epoch(self, trial: Trial, metrics: dict[str, float]) -> None:
@@ -133,7 +130,8 @@ class TrialLedger:
 
     def end_by_death(self, trial: Trial, reason: str) -> None:
         """Record the death of a trial's process: the trial can be handed out again, or has failed."""
-        deaths = self._retried(lambda: (*self._deaths(trial), reason))  # counted once, however often it is written
+        before = self._retried(lambda: self._recorder.deaths(trial))
+        deaths = (*before, reason)  # counted once, however often it is written
         self._settle(trial, lambda: self._record_deaths(trial, deaths))
 
     def _retried(self, action: Callable[[], T]) -> T:
@@ -152,7 +150,9 @@ class TrialLedger:
         with self._database.locked():
             running = self._take_in()
             has_work = bool(self._adoptable(running)) or self._has_room(running)
-        return has_work, [] if self._budget.spent else [trial.number for trial in running]
+        if self._budget.spent:
+            return has_work, []
+        return has_work, [trial.number for trial in running]
 
     def _hand_out(self) -> Assignment | None:
         with self._database.locked() as now:
@@ -177,15 +177,16 @@ class TrialLedger:
         if not self._has_room(running):
             return None
         trial, params = ask(self._study, self._config)
-        # Another program may have copied the trial, with the attributes of the original.
-        set_attributes(self._study, trial, dict.fromkeys((*TrialRecord.model_fields, OUTSIDE_BUDGET)))
+        self._recorder.clear(trial)
         return self._assign(trial, params, now, adopted=False)
 
     def _assign(self, trial: Trial, params: dict[str, ParameterValue], now: float, *, adopted: bool) -> Assignment:
         folder, number = self._archive.folder, trial.number
         attempts = folder.attempts(number)  # where not adopted: of another trial that had this number
         lease = self.leases.acquire(trial, now, adopted=adopted, attempts=max(attempts, default=0))
-        earlier = [folder.attempt(number, attempt) for attempt in reversed(attempts)] if adopted else []
+        earlier = []
+        if adopted:
+            earlier = [folder.attempt(number, attempt) for attempt in reversed(attempts)]
         return Assignment(
             trial,
             params,
@@ -197,7 +198,9 @@ class TrialLedger:
 
     def _adoptable(self, running: list[FrozenTrial]) -> list[FrozenTrial]:
         # Interrupted trials are finished even where the budget has been lowered since.
-        return [] if self._budget.out_of_time else self.leases.reclaimable(running)
+        if self._budget.out_of_time:
+            return []
+        return self.leases.reclaimable(running)
 
     def _has_room(self, running: list[FrozenTrial]) -> bool:
         under_way = len(self._seen_finished) + len(running)
@@ -254,25 +257,12 @@ class TrialLedger:
             self.leases.release(trial)
             self._events.suspended(trial.number, str(outcome.stopped))
             return
-        record = TrialRecord.of(
-            outcome,
-            self._deaths(trial),
-            diagnosis=self._diagnosis(trial, outcome),
-            figure_failure=self._upload_figures(trial, outcome),
-            git_revision=self._git_revision,
-        )
-        record.write(self._study, trial)
-        texts = record.attributes() | {"epochs_reported": None}  # the history has them
-        upload_texts(self._archive.folder, trial, texts, outcome.history)
         if outcome.values is not None:
             self.leases.record_values(trial, outcome.values)
-        if outcome.state == "complete":
-            self._study.tell(trial, outcome.values)
-        else:
-            self._study.tell(trial, state=TrialState.PRUNED if outcome.state == "pruned" else TrialState.FAIL)
+        self._recorder.end(trial, self._attempts[trial.number], outcome)
 
     def _record_deaths(self, trial: Trial, deaths: tuple[str, ...]) -> None:
-        TrialRecord(deaths=deaths).write(self._study, trial)
+        self._recorder.write_deaths(trial, deaths)
         if len(deaths) > MAX_RESTARTS:
             failure = f"the trial's process died {len(deaths)} times, most recently: {deaths[-1]}"
             self._record_outcome(trial, Outcome(state="failed", failure=failure))
@@ -283,28 +273,4 @@ class TrialLedger:
     def _record_epoch(self, trial: Trial, metrics: dict[str, float]) -> None:
         with self._database.locked(), suppress(UpdateFinishedTrialError):  # another program has ended the trial
             if self.leases.holds(trial):
-                before = self._record(trial).epochs_reported or ()
-                TrialRecord(epochs_reported=(*before, *objectives_by_epoch([metrics]))).write(self._study, trial)
-
-    def _record(self, trial: Trial) -> TrialRecord:
-        return TrialRecord.read(recorded(self._study, trial))[0]
-
-    def _deaths(self, trial: Trial) -> tuple[str, ...]:
-        return self._record(trial).deaths or ()
-
-    def _diagnosis(self, trial: Trial, outcome: Outcome) -> list[Mapping[str, Any]] | None:
-        if not outcome.history and not outcome.diverged:
-            return None  # nothing was trained; its parameters may not even be valid
-        config = apply(self._config, trial.params)
-        return [asdict(finding) for finding in diagnose(config, outcome.history, diverged=outcome.diverged)]
-
-    def _upload_figures(self, trial: Trial, outcome: Outcome) -> str | None:
-        """Upload the trial's figures; return the reason why one is missing."""
-        if not outcome.figures:
-            return outcome.figure_failure
-        try:
-            figures = self._archive.folder.figures(trial.number, self._attempts[trial.number])
-            upload(self._archive.folder, trial, figures, outcome.figures)
-        except OSError as error:
-            return f"{type(error).__name__}: {error}"
-        return outcome.figure_failure
+                self._recorder.add_epoch(trial, metrics)

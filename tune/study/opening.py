@@ -84,7 +84,10 @@ def open_study(
         record = folder.read_record() if folder.record.is_file() else None
         storage = database.storage(new=record is None)
         name = _name_in_database(folder, config, storage, record)
-        record = _continued(record, config, data_fingerprint) if record else _new_record(config, data_fingerprint)
+        if record is None:
+            record = _new_record(config, data_fingerprint)
+        else:
+            record = _continued(record, config, data_fingerprint)
         folder.record.write(record.model_dump_json(indent=2).encode())
         study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
         # A copy of the study has lost this number, which is at most that of its trials.

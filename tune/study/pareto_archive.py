@@ -194,11 +194,12 @@ class ParetoArchive:
 
     def _write(self) -> None:
         best = compromise(self.points)
+        number = best.number if best else None
         content = ParetoFile(
             objectives=dict(zip(OBJECTIVES, DIRECTIONS, strict=True)),
             hypervolume=self.hypervolume,
-            knee=best.number if best and best.rule == "knee" else None,
-            compromise=best.number if best else None,
+            knee=number if best and best.rule == "knee" else None,
+            compromise=number,
             trials=self.members,
             models={number: f"best/{place.name}" for number, (_, place) in sorted(self._models.items())},
         )

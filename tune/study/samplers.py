@@ -141,8 +141,9 @@ def is_exhausted(study: optuna.Study, config: SearchConfig) -> bool:
 def has_fixed_bounds(study: optuna.Study, config: SearchConfig) -> bool:
     """Return whether the next trial is sampled within the same bounds as every other one, feasible or not."""
     sampler = study.sampler
-    chosen = sampler.of(study) if isinstance(sampler, Auto) else sampler
-    return isinstance(chosen, GPSampler | NSGAIISampler) and {GLOBAL, LOCAL} <= config.search.space.keys()
+    if isinstance(sampler, Auto):
+        sampler = sampler.of(study)
+    return isinstance(sampler, GPSampler | NSGAIISampler) and {GLOBAL, LOCAL} <= config.search.space.keys()
 
 
 def distribution_of(parameter: Parameter) -> BaseDistribution:

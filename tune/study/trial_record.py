@@ -60,7 +60,7 @@ class TrialRecord(Section):
     precision_choice: dict[str, Any] | None = None
     """The same with the reason, see `hcvae.training.precision.PrecisionChoice`."""
     git_revision: str | None = None
-    """Of the checkout that trained it."""
+    """Revision of the checkout that trained it."""
     history: Epochs | None = None
     """Metrics of all epochs, of a trial of an earlier version that has ended."""
     rungs: Epochs | None = None
@@ -70,9 +70,9 @@ class TrialRecord(Section):
 
     @classmethod
     def of(cls, outcome: Outcome, deaths: tuple[str, ...], **known: Any) -> "TrialRecord":
-        """The record of an ended trial; `known` sets fields that the outcome does not have, or replaces them."""
+        """Return the record of an ended trial; `known` sets fields that the outcome does not have, or replaces them."""
         precision = outcome.precision
-        content = {
+        content: dict[str, Any] = {
             "failure": outcome.failure,
             "stopped": outcome.stopped,
             "values_at_stop": _last_objectives(outcome) if outcome.state == "pruned" else None,
@@ -83,14 +83,16 @@ class TrialRecord(Section):
             "seconds": sum(epoch["seconds"] or 0 for epoch in outcome.history),
             "epochs_reported": objectives_by_epoch(outcome.history),
             "figure_failure": outcome.figure_failure,
-            "precision": precision.used if precision else None,
-            "precision_choice": precision.model_dump(mode="json") if precision else None,
+            "precision": None,
+            "precision_choice": None,
         }
+        if precision is not None:
+            content |= {"precision": precision.used, "precision_choice": precision.model_dump(mode="json")}
         return cls.model_validate(content | known)
 
     @classmethod
     def read(cls, trial: FrozenTrial) -> tuple["TrialRecord", frozenset[str]]:
-        """The record of `trial`, without the fields that another program has replaced by another kind of value, and
+        """Return the record of `trial`, without fields that another program has replaced by another kind of value, and
         the names of those fields."""
         content = attributes_of(trial)
         try:
@@ -106,7 +108,7 @@ class TrialRecord(Section):
         return self.epochs_reported or self.history or self.rungs or ()
 
     def attributes(self) -> dict[str, Any]:
-        """The fields that are set, by name, as JSON values."""
+        """Return the fields that are set, by name, as JSON values."""
         return self.model_dump(mode="json", exclude_unset=True)
 
     def write(self, study: optuna.Study, trial: Trial) -> None:

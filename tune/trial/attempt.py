@@ -54,7 +54,9 @@ class Attempt:
             self._begin(config, data, folder, workers)
             try:
                 keep = partial(self._keep, folder)
-                events = self._kept_events.path if self.place.is_local else folder / TENSORBOARD
+                events = folder / TENSORBOARD
+                if self.place.is_local:
+                    events = self._kept_events.path
                 result = train_bundle(config, data, folder, listener, keep, listener.on_precision, events)
                 outcome = outcome_of(result, listener.stop)
                 if not workers.first:
@@ -84,11 +86,13 @@ class Attempt:
         if workers.first:
             if self.identity is not None:
                 self.identity.write(self.place)
-            own = () if self.place.is_local else (self.place,)
-            taken = take_over(config, data, folder, (*own, *self.earlier), workers.size)
+            sources = self.earlier
+            if not self.place.is_local:
+                sources = (self.place, *self.earlier)
+            taken = take_over(config, data, folder, sources, workers.size)
             if taken is not None:
                 self._keep(folder, taken)
-            elif own and (self.place / CHECKPOINTS).names():
+            elif not self.place.is_local and (self.place / CHECKPOINTS).names():
                 raise UserError(f"{self.place} holds another training, or a damaged one; use an empty folder")
         workers.share(None)
         if not workers.first and not self.place.is_local:

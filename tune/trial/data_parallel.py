@@ -26,7 +26,7 @@ from tune.study.outcome import Outcome
 from tune.trial.attempt import Attempt
 
 RAY_FOLDER = ".ray-train"
-"""Ray Train's own bookkeeping; our checkpoints lie beside it."""
+"""Folder of Ray Train's own files, next to our checkpoints."""
 
 
 class TrainingFailed(Exception):

@@ -20,14 +20,15 @@ def outcome_of(result: FitResult, stop: Stop | None = None) -> Outcome:
     precision = result.precision
     if result.stopped and stop is not None:
         return Outcome(state=stop.state, history=history, precision=precision, stopped=stop.reason)
-    measured = [result.metrics[name] for name in OBJECTIVES if name in result.metrics]
     best = result.best_epoch
-    for name in OBJECTIVES:
-        value = result.metrics.get(name, 0.0)
+    measured = {name: result.metrics[name] for name in OBJECTIVES if name in result.metrics}
+    for name, value in measured.items():
         if not math.isfinite(value):
             failure = f"{name} is {value} at the best epoch, {best}"
             return Outcome(state="failed", history=history, precision=precision, failure=failure)
-    values = (measured[0], measured[1]) if len(measured) == len(OBJECTIVES) else None
+    values = None
+    if len(measured) == len(OBJECTIVES):
+        values = (measured[OBJECTIVES[0]], measured[OBJECTIVES[1]])
     return Outcome(state="complete", values=values, best_epoch=best, history=history, precision=precision)
 
 
