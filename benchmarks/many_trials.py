@@ -44,7 +44,8 @@ from tune.placement.resources import trial_resources
 from tune.space.search_space import apply
 from tune.study.database import SQLITE, Database
 from tune.study.folder import StudyFolder
-from tune.trial.outcome import Message, Outcome
+from tune.study.outcome import Outcome
+from tune.trial.message import Message
 from tune.trial.trainable import make_trainable
 
 MANY_TRIALS = RESULTS / "many-trials.jsonl"

@@ -102,13 +102,14 @@ def watched(tell: Callable[[int, Times, dict[int, float]], None], every: int) ->
     handed_out = dict[int, float]()
     clock.watch(ray, ("wait",), WAITING)
     clock.watch(sqlalchemy.orm.Session, ("commit",), "database")
-    clock.watch(pareto_archive.Front, ("add", "summarize"), "front")
+    clock.watch(pareto_archive.ParetoArchive, ("add", "summarize"), "front")
 
     class Watched(StudySearcher):
-        def __init__(self, study: Any, *arguments: Any) -> None:
+        def __init__(self, ledger: Any, *arguments: Any) -> None:
+            study = ledger.leases.study
             clock.watch(study.sampler, SAMPLER_METHODS, "sampler")
             clock.watch(study._storage, STORAGE_METHODS, "database")
-            super().__init__(study, *arguments)
+            super().__init__(ledger, *arguments)
             self._ended = 0
 
         def suggest(self, trial_id: str) -> dict[str, Any] | str | None:

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and the exit codes of this folder's commands."""
+"""Errors that a user can fix, and the exit codes of this package's commands."""
 
 import argparse
 import signal
@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR = 2
+INTERRUPTED = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -14,12 +15,12 @@ class Parser(argparse.ArgumentParser):
     """Reads a command line; a mistake in it is a ClusterError."""
 
     def error(self, message: str) -> NoReturn:
-        """One message, without the usage."""
+        """Raise one message, without the usage."""
         raise ClusterError(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
 
 
 class ClusterError(ValueError):
-    """Bad input. The message says what is wrong, where, the value, and what would be right; exit code 2."""
+    """Bad input; exit code 2. The message has the place, the value and what would be right."""
 
 
 def main(program: Callable[[Sequence[str]], int]) -> int:
@@ -46,6 +47,6 @@ def main(program: Callable[[Sequence[str]], int]) -> int:
 
 
 def _interrupt(*_: Any) -> None:
-    for number in SIGNALS:  # what was started is ended undisturbed
+    for number in SIGNALS:  # further signals do not disturb cleaning up
         signal.signal(number, lambda *_: None)
     raise KeyboardInterrupt

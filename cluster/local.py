@@ -1,7 +1,7 @@
-"""`python -m cluster.local`: a Ray cluster of several nodes on this machine, for trying things out and for tests.
+"""`python -m cluster.local`: a Ray cluster of several nodes on this machine, for experiments and tests.
 
-The cluster outlives the command. Its folder, which nobody else may enter, holds the token, the process ids of its nodes
-and Ray's own files; `down` removes it.
+The cluster outlives the command. Its folder, which only its owner may enter, holds the token, the process ids of its
+nodes and Ray's own files; `down` removes it.
 """
 
 import json
@@ -26,10 +26,10 @@ from cluster.errors import ClusterError, Parser, main
 from cluster.nodes import Node
 
 START_S = 120
-"""How long a node may take to join: Ray's own 30 s are short for several nodes that start on few cores."""
+"""Limit for a node to join: Ray's own 30 s are too short for several nodes that start on few cores."""
 MIB = 2**20
 MAX_SOCKET_LENGTH = "ray99/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.99"
-"""Below the cluster's folder."""
+"""The longest path of a socket in the cluster's folder."""
 NOTICE = """Ray listens on every network interface of this machine: whoever has the token can run programs as you.
 To use the cluster, in any shell:
 
@@ -42,20 +42,20 @@ end it     {down}"""
 
 @dataclass
 class LocalCluster:
-    """A running cluster: what its state file holds."""
+    """A running cluster, as its state file records it."""
 
     folder: Path
     dashboard_port: int
     object_store_mib: int
-    """Shared memory for objects, of each node."""
+    """Shared memory of each node for objects."""
     address: str = ""
-    """Of the head, as RAY_ADDRESS takes it."""
+    """Address of the head, as in RAY_ADDRESS."""
     nodes: list[Node] = field(default_factory=list)
     """The head first."""
 
     @classmethod
     def up(cls, folder: Path, cpus: Sequence[int], gpus: int = 0, object_store_mib: int = 200) -> Self:
-        """Start a head and `len(cpus) - 1` other nodes, with so many CPUs, and `gpus` GPUs each.
+        """Start a head and `len(cpus) - 1` other nodes, each with its number of `cpus` and with `gpus` GPUs.
 
         Raises:
             ClusterError: the folder is in use, or a node did not start.
@@ -66,14 +66,14 @@ class LocalCluster:
         try:
             for number in cpus:
                 cluster.add_node(number, gpus)
-        except BaseException:  # also Ctrl-C: no node may outlive a start that failed
+        except BaseException:  # also Ctrl-C: no node may outlive a failed start
             cluster.down()
             raise
         return cluster
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The cluster of `folder`.
+        """Return the cluster of `folder`.
 
         Raises:
             ClusterError: there is none.
@@ -103,14 +103,15 @@ class LocalCluster:
     def add_node(self, cpus: int, gpus: int = 0) -> Node:
         """Start one more node, and wait until it has joined; the first is the head.
 
-        One after another: nodes that start at the same moment would choose the same names for their sockets. Those
-        with GPUs take the machine's in turn.
+        Start one after another: nodes that start at the same moment choose the same names for their sockets. Each node
+        gets the next GPUs of the machine.
         """
         options = [f"--num-cpus={cpus}", f"--num-gpus={gpus}", f"--object-store-memory={self.object_store_mib * MIB}"]
-        # Several nodes share this machine's ports: each takes free ones.
+        # Several nodes share this machine's ports: each chooses free ones.
         options += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0"]
-        number, n_nodes = len(self.nodes), self.n_alive + 1
-        # Of its own: Ray unpacks a job's files anew where a node first needs them, under the feet of those there.
+        number = len(self.nodes)
+        n_nodes = self.n_alive + 1
+        # A folder for each node: a node that first needs a job's files unpacks them over those that others are using.
         options += [f"--temp-dir={self.folder / f'ray{number}'}"]
         if self.nodes:
             options += [f"--address={self.address}"]
@@ -125,11 +126,11 @@ class LocalCluster:
 
     @property
     def n_alive(self) -> int:
-        """How many nodes run on this machine."""
+        """The number of nodes that run on this machine."""
         return sum(node.alive for node in self.nodes)
 
     def members(self) -> list[dict[str, Any]]:
-        """The live nodes as the head knows them: `node_id`, `is_head_node`, `resources_total`, among others."""
+        """Return the live nodes from the head's view: `node_id`, `is_head_node`, `resources_total` and more."""
         token = (self.folder / "token").read_text()
         request = urllib.request.Request(
             f"{self.dashboard}/api/v0/nodes?detail=1", headers={"Authorization": f"Bearer {token}"}
@@ -139,7 +140,7 @@ class LocalCluster:
         return [node for node in nodes if node["state"] == "ALIVE"]
 
     def down(self) -> None:
-        """End all that was started here, the head last, and remove the folder."""
+        """End all nodes, the head last, and remove the folder."""
         for node in reversed(self.nodes):
             node.stop()
         shutil.rmtree(self.folder)
@@ -159,9 +160,9 @@ class LocalCluster:
         return environment | {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
-            # Ray Train asks it whether a trial's leader lives; by itself it finds no Ray where a machine has two.
+            # Ray Train checks there whether a trial's leader lives; without it, it fails on a machine with two Rays.
             "RAY_API_SERVER_ADDRESS": self.dashboard,
-            # Five questions without an answer are the death of a node. By default there is one in 3 s.
+            # A node is dead after five checks without an answer. By default there is one in 3 s.
             "RAY_health_check_period_ms": "1000",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_raylet_start_wait_time_s": str(START_S),
@@ -172,8 +173,8 @@ class LocalCluster:
         while not self._has(n_nodes):
             if not node.alive or time.monotonic() > deadline:
                 number = self.nodes.index(node)
-                said = (self.folder / f"node-{number}.log").read_text()[-2000:]
-                raise ClusterError(f"node {number} has not joined in {START_S} s; it said:\n{said}")
+                log = (self.folder / f"node-{number}.log").read_text()[-2000:]
+                raise ClusterError(f"node {number} has not joined in {START_S} s; the end of its log:\n{log}")
             time.sleep(0.2)
 
     def _has(self, n_nodes: int) -> bool:
@@ -195,7 +196,7 @@ class LocalCluster:
 
 @contextmanager
 def local_cluster(cpus: Sequence[int], gpus: int = 0) -> Iterator[LocalCluster]:
-    """A cluster for the time of a `with`, in a folder of its own."""
+    """Start a cluster in a folder of its own, and end it at the end of the `with` block."""
     with tempfile.TemporaryDirectory(prefix="hcvae-", ignore_cleanup_errors=True) as folder:
         cluster = LocalCluster.up(Path(folder) / "c", cpus, gpus)
         try:
@@ -226,25 +227,24 @@ def run(arguments: Sequence[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="python -m cluster.local", description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--folder", type=lambda text: Path(text).absolute(), default=_default_folder(), help="of its files"
+        "--folder", type=lambda text: Path(text).absolute(), default=_default_folder(), help="folder of its files"
     )
     actions = parser.add_subparsers(dest="action", required=True)
     up = actions.add_parser("up", help="start the cluster", description="Start a head and NODES - 1 other nodes.")
-    up.add_argument("--nodes", type=_positive, default=3, help="how many, the head among them; default 3")
-    up.add_argument("--cpus", type=_positive, default=1, help="of each node; default 1")
-    up.add_argument(
-        "--gpus", type=int, default=0, help="of each node: the first takes this machine's first ones; default 0"
-    )
+    up.add_argument("--nodes", type=_positive, default=3, help="number of nodes, including the head; default 3")
+    up.add_argument("--cpus", type=_positive, default=1, help="CPUs of each node; default 1")
+    up.add_argument("--gpus", type=int, default=0, help="GPUs of each node, in the order of the machine's; default 0")
     up.add_argument(
         "--object-store", type=_positive, default=200, help="MiB of shared memory of each node; default 200"
     )
-    actions.add_parser("down", help="end what `up` has started")
-    actions.add_parser("status", help="which nodes run, and how to use them; exit code 1 where one has ended")
+    actions.add_parser("down", help="end the cluster that `up` has started")
+    actions.add_parser("status", help="show the nodes and how to use them; exit code 1 where one has ended")
     return parser
 
 
 def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
+    number = int(text)
+    if number < 1:
         raise ValueError
     return number
 
@@ -255,15 +255,17 @@ def _notice(cluster: LocalCluster) -> str:
 
 
 def _command(folder: Path, action: str) -> str:
-    """A command for the cluster of `folder`, to paste into a shell."""
-    named = [] if folder == _default_folder() else ["--folder", str(folder)]
-    return shlex.join(["python", "-m", "cluster.local", *named, action])
+    """Return a command for the cluster of `folder`, to paste into a shell."""
+    command = ["python", "-m", "cluster.local"]
+    if folder != _default_folder():
+        command += ["--folder", str(folder)]
+    return shlex.join([*command, action])
 
 
 def _default_folder() -> Path:
     place = Path(f"hcvae-{os.getuid()}", "cluster")
     folder = Path(tempfile.gettempdir()) / place
-    return Path("/tmp") / place if _too_long(folder) else folder  # as often for jobs of Slurm
+    return Path("/tmp") / place if _too_long(folder) else folder  # TMPDIR is often long in Slurm jobs
 
 
 def _too_long(folder: Path) -> bool:
@@ -271,7 +273,7 @@ def _too_long(folder: Path) -> bool:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make `folder`, in a folder that is ours alone."""
+    """Make `folder`, in a folder that nobody else may enter."""
     if _too_long(folder):
         raise ClusterError(
             f"--folder: too long for the names of Ray's sockets: {folder}; name one of 30 characters at most"

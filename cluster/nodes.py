@@ -11,14 +11,14 @@ from pathlib import Path
 import psutil
 
 CLOCK_S = 2
-"""Start times come from the boot time, which moves when the clock is set; process ids come again much later."""
+"""Tolerance of start times: they depend on the boot time, which moves when the clock is set."""
 STOP_S = 15
-"""How long a node may take to end before it is killed."""
+"""Time in which a node must end before it is killed."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A `ray start --block`, which leads the session that all its processes belong to."""
+    """A `ray start --block` process, the leader of the session of all its processes."""
 
     pid: int
     started: float
@@ -42,17 +42,19 @@ class Node:
 
     @property
     def alive(self) -> bool:
-        """Whether it runs: itself, and not another process that was given its id."""
+        """Whether this very process runs, and not another one with its id."""
         return any(process.pid == self.pid for process in self.processes())
 
     def processes(self) -> list[psutil.Process]:
-        """All that it has started and that still runs: its session, and the jobs, which lead sessions of their own."""
+        """Return all live processes that it has started: its session, and jobs, which have sessions of their own."""
         session = [process for process in psutil.process_iter() if self._leads(process)]
-        started = {process for leader in session for process in _children(leader)}
-        return [process for process in started.union(session) if _runs(process)]
+        started = set(session)
+        for process in session:
+            started.update(_children(process))
+        return [process for process in started if _runs(process)]
 
     def stop(self) -> None:
-        """End it as `ray stop` would, and kill what is left of it."""
+        """End it as `ray stop` does, and kill the processes that are left."""
         left = self.processes()
         for process in left:
             if process.pid == self.pid:
@@ -61,7 +63,7 @@ class Node:
         self.kill()
 
     def kill(self) -> None:
-        """Kill it with all its processes, as when a machine loses its power."""
+        """Kill it with all its processes, as a power failure would."""
         while left := self.processes():
             for process in left:
                 _send(process, signal.SIGKILL)

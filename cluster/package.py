@@ -1,4 +1,4 @@
-"""What a job takes along: the checkout without what .gitignore and .rayignore name, and its dependencies by name."""
+"""The package of a job: the checkout without the files that .gitignore and .rayignore name, and its requirements."""
 
 import tomllib
 import zipfile
@@ -8,9 +8,9 @@ from pathlib import Path
 from cluster.errors import ClusterError
 
 ROOT = Path(__file__).resolve().parents[1]
-"""Of the checkout."""
+"""Root of the checkout."""
 MAX_MIB = 20
-"""The code has under 1 MiB: more than this is data, which every node would copy."""
+"""Limit: the code has under 1 MiB, and anything larger is data, which every node would copy."""
 MIB = 2**20
 
 
@@ -30,7 +30,7 @@ def pack(out: Path, root: Path = ROOT) -> Package:
     """Pack `root` into the zip file `out` as `ray job submit --working-dir` would.
 
     Raises:
-        ClusterError: it holds more than `MAX_MIB`; the largest files are named.
+        ClusterError: it holds more than `MAX_MIB`; the message names the largest files.
     """
     from ray._private.ray_constants import get_runtime_env_default_excludes
     from ray._private.runtime_env.packaging import create_package
@@ -41,7 +41,7 @@ def pack(out: Path, root: Path = ROOT) -> Package:
     if sum(files.values()) > MAX_MIB * MIB:
         largest = sorted(files, key=lambda name: -files[name])[:3]
         raise ClusterError(
-            f"{root}: a job would take along {sum(files.values()) / MIB:.0f} MiB, more than {MAX_MIB}: "
+            f"{root}: a job would copy {sum(files.values()) / MIB:.0f} MiB, more than {MAX_MIB}: "
             f"{', '.join(f'{name} ({files[name] / MIB:.1f} MiB)' for name in largest)}; name in .rayignore what a job "
             "does not need, and keep data where all nodes can read it"
         )
@@ -49,7 +49,7 @@ def pack(out: Path, root: Path = ROOT) -> Package:
 
 
 def requirements(root: Path = ROOT) -> list[str]:
-    """Lines of pip's requirements for a search, at the versions of constraints.txt; Ray itself is the cluster's."""
+    """Return pip's requirements of a search, at the versions of constraints.txt; Ray itself is the cluster's."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"]["search"]]
     constraints = "--constraint ${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}/constraints.txt"

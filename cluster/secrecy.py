@@ -1,4 +1,4 @@
-"""Keeps secrets out of jobs: arguments, metadata and environment variables show in Ray's job API and in its logs."""
+"""Keep secrets out of jobs: arguments, metadata and environment variables show in Ray's job API and in its logs."""
 
 import re
 
@@ -13,10 +13,10 @@ LOOKS_SECRET = {
 
 
 def refuse_secrets(place: str, text: str) -> None:
-    """Check that `text` holds no secret; names of secrets, and paths of files that hold them, are none.
+    """Check that `text` holds no secret. Names of secrets, and paths of files that hold them, are allowed.
 
     Raises:
-        ClusterError: it seems to hold one. The message says where, and does not repeat it.
+        ClusterError: it seems to hold one; the message has the place, but not the secret.
     """
     for what, pattern in LOOKS_SECRET.items():
         if pattern.search(text):

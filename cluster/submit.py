@@ -1,4 +1,4 @@
-"""`python -m cluster.submit`: run a job of this checkout on a Ray cluster, and look after it."""
+"""`python -m cluster.submit`: run a job of this checkout on a Ray cluster, follow it and stop it."""
 
 import argparse
 import asyncio
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 JOBS = ("search", "train", "generate")
 CONNECT_S = 5
 ADDRESS = "http://127.0.0.1:8265"
-"""Where Ray's dashboard listens unless told otherwise."""
+"""Default address of Ray's dashboard."""
 EPILOG = """options of submit come before the job's name, those of the job after it:
   python -m cluster.submit --follow search --config configs/quickstart.json
   python -m cluster.submit --submission-id night-1 --metadata purpose=baseline search --search.trials 200
@@ -76,7 +76,7 @@ def _submit(command: argparse.Namespace) -> int:
 
 
 def _follow(client: "JobSubmissionClient", job: str) -> int:
-    """Print the job's log until its end; its exit code."""
+    """Print the job's log until it ends; return its exit code."""
 
     async def tail() -> None:
         async for text in client.tail_job_logs(job):
@@ -86,25 +86,27 @@ def _follow(client: "JobSubmissionClient", job: str) -> int:
         asyncio.run(tail())
         info = _end(client, job)
     except KeyboardInterrupt:
-        print(f"\nthe job goes on; end it with `{_again('--stop', job)}`", file=sys.stderr)
+        print(f"\nthe job continues; end it with `{_again('--stop', job)}`", file=sys.stderr)
         return INTERRUPTED
     print(_summary(info), file=sys.stderr)
     return exit_code(info)
 
 
 def _again(option: str, job: str) -> str:
-    """A command for the job, to paste into a shell."""
+    """Return a command for the job, to paste into a shell."""
     return shlex.join(["python", "-m", "cluster.submit", option, job])
 
 
 def exit_code(info: Any) -> int:
-    """Of an ended job: its driver's, 128 and the signal's number where a signal ended it, 130 where it was stopped."""
+    """Return the exit code of an ended job: its driver's, 128 plus a signal that ended it, or 130 if it was stopped."""
     if info.status == "STOPPED":
         return INTERRUPTED
     code: int | None = info.driver_exit_code
     if code is None:
-        return 0 if info.status == "SUCCEEDED" else 1
-    return code if code >= 0 else 128 - code
+        return int(info.status != "SUCCEEDED")
+    if code < 0:  # the number of a signal
+        return 128 - code
+    return code
 
 
 def _stop(client: "JobSubmissionClient", job: str) -> int:
@@ -114,9 +116,11 @@ def _stop(client: "JobSubmissionClient", job: str) -> int:
 
 
 def _end(client: "JobSubmissionClient", job: str) -> Any:
-    while not (info := client.get_job_info(job)).status.is_terminal():
+    while True:
+        info = client.get_job_info(job)
+        if info.status.is_terminal():
+            return info
         time.sleep(0.5)
-    return info
 
 
 def _show(client: "JobSubmissionClient", job: str) -> None:
@@ -129,19 +133,20 @@ def _show(client: "JobSubmissionClient", job: str) -> None:
 
 
 def _summary(info: Any) -> str:
-    code = "" if info.driver_exit_code is None else f", exit code {info.driver_exit_code}"
-    reason = "" if info.driver_exit_code is not None or info.status != "FAILED" else f": {info.message}"
-    return f"{info.submission_id} {info.status}{code}{reason}"
+    summary = f"{info.submission_id} {info.status}"
+    if info.driver_exit_code is not None:
+        return f"{summary}, exit code {info.driver_exit_code}"
+    return f"{summary}: {info.message}" if info.status == "FAILED" else summary
 
 
 @contextmanager
 def _cluster(address: str) -> Iterator["JobSubmissionClient"]:
-    """The cluster's job API; what it refuses is a mistake of the user."""
+    """Connect to the cluster's job API, and turn its refusals into a ClusterError."""
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    logging.disable(logging.INFO)  # of the files that Ray packs, one by one
-    os.environ["RAY_API_SERVER_ADDRESS"] = address  # Ray prefers it to its argument
+    logging.disable(logging.INFO)  # Ray logs each file that it packs
+    os.environ["RAY_API_SERVER_ADDRESS"] = address  # it has precedence over the argument
     try:
         _check_reachable(address)
         yield JobSubmissionClient(address)
@@ -161,7 +166,7 @@ def _cluster(address: str) -> Iterator["JobSubmissionClient"]:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray would wait for minutes for a host that does not answer."""
+    """Check that the host answers: Ray would wait for minutes."""
     url = urlsplit(address)
     try:
         if url.hostname and url.port and not getproxies():
@@ -171,9 +176,8 @@ def _check_reachable(address: str) -> None:
 
 
 def _reason(answer: str) -> str:
-    """The last line of an answer that may be a traceback of the server's."""
-    lines = [line.strip() for line in answer.splitlines() if line.strip(" .")]
-    return lines[-1]
+    """Return the last line of an answer, which may be a traceback of the server."""
+    return [line.strip() for line in answer.splitlines() if line.strip(" .")][-1]
 
 
 def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
@@ -191,20 +195,20 @@ def _parser() -> Parser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("job", nargs="?", choices=JOBS, help="which job")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENTS", help="of the job")
+    parser.add_argument("job", nargs="?", choices=JOBS, help="name of the job")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENTS", help="arguments of the job")
     address = os.environ.get("RAY_API_SERVER_ADDRESS", ADDRESS)
     parser.add_argument("--address", default=address, help=f"URL of the dashboard; default {ADDRESS}")
     parser.add_argument("--follow", action="store_true", help="print the job's log until it ends, return its exit code")
     parser.add_argument("--status", metavar="ID", help="show a job")
     parser.add_argument("--stop", metavar="ID", help="stop a job: SIGTERM, and SIGKILL after --stop-wait")
-    parser.add_argument("--submission-id", metavar="ID", help="of the new job; must not have been used")
-    parser.add_argument("--metadata", metavar="NAME=VALUE", action="append", default=[], help="to keep with the job")
+    parser.add_argument("--submission-id", metavar="ID", help="id of the new job; must be unused")
+    parser.add_argument("--metadata", metavar="NAME=VALUE", action="append", default=[], help="metadata of the job")
     parser.add_argument(
-        "--env", metavar="NAME=VALUE", action="append", default=[], help="environment of the job; no secrets"
+        "--env", metavar="NAME=VALUE", action="append", default=[], help="environment variable of the job; no secrets"
     )
-    parser.add_argument("--install", action="store_true", help="let the nodes install our dependencies with pip first")
-    parser.add_argument("--stop-wait", type=int, default=60, metavar="S", help="from SIGTERM to SIGKILL; default 60")
+    parser.add_argument("--install", action="store_true", help="let the nodes install the dependencies with pip first")
+    parser.add_argument("--stop-wait", type=int, default=60, metavar="S", help="seconds before SIGKILL; default 60")
     return parser
 
 

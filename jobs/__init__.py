@@ -4,5 +4,5 @@ import sys
 
 from hcvae.interruption import guard_program
 
-if sys.argv[0] == "-m":  # so it is while `python -m jobs.NAME` looks for the program
+if sys.argv[0] == "-m":  # while Python looks for the program of `python -m jobs.NAME`
     guard_program()

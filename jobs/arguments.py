@@ -1,4 +1,4 @@
-"""What the command lines of this folder share."""
+"""Parts that the command lines of this package share."""
 
 import argparse
 import os
@@ -26,27 +26,28 @@ COMMON_OPTIONS = frozenset(
 )
 """Options of a training that `--help` lists; the configuration file usually sets the others."""
 SEARCH_EXTRA = ("optuna", "optuna_dashboard", "pandas", "plotly", "psycopg", "ray")
-"""What a plain installation of hcvae does not have, as it is imported."""
+"""Modules of the extra `search`, by the names under which they are imported."""
 
 
 def given(arguments: Sequence[str], option: str) -> str | None:
-    """The value of an option that must be known before the others can be read."""
+    """Return the value of an option that is needed before the others are read."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument(option, dest="value")
     try:
         value: str | None = parser.parse_known_args(arguments)[0].value
     except argparse.ArgumentError:
-        return None  # the reader of all options says what is wrong with this one
+        return None  # reading all options reports this one
     return value
 
 
 def read_config(path: str) -> dict[str, Any]:
-    """The configuration in a JSON file, with its input paths relative to that file.
+    """Return the configuration in a JSON file, with its input paths resolved against the folder of that file.
 
     Raises:
         UserError: as `command_line.read_json`.
     """
-    content, folder = command_line.read_json(path), Path(path).absolute().parent
+    content = command_line.read_json(path)
+    folder = Path(path).absolute().parent
     for section, key in (("data", "tables"), ("training", "start_from")):
         if isinstance(content.get(section), dict) and key in content[section]:
             content[section][key] = _from_folder(folder, content[section][key])
@@ -54,25 +55,30 @@ def read_config(path: str) -> dict[str, Any]:
 
 
 def _from_folder(folder: Path, paths: Any) -> Any:
-    """`paths`, one or a list, as seen from `folder`; URIs, and what is no path, stay for the validation."""
+    """Return `paths`, one or a list, resolved against `folder`; URIs stay, and values that are no paths are for the
+    validation to refuse."""
     if isinstance(paths, list):
         return [_from_folder(folder, path) for path in paths]
-    return str(folder / os.path.expanduser(paths)) if isinstance(paths, str) and not is_uri(paths) else paths
+    if isinstance(paths, str) and not is_uri(paths):
+        return str(folder / os.path.expanduser(paths))
+    return paths
 
 
 def lasting(place: str) -> str:
-    """Where `place` lies: a job of `ray job submit` runs in a copy of the checkout that Ray deletes some time after its
-    end, so that a relative path of results starts there in the home folder of the head node's user."""
-    submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    return str(Path.home() / place) if submitted and "://" not in place else place
+    """Return `place`, in a job of `ray job submit` resolved against the home folder of the head node's user: such a job
+    runs in a copy of the checkout, which Ray deletes some time after its end."""
+    is_submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    if is_submitted and not is_uri(place):
+        return str(Path.home() / place)
+    return place
 
 
-def begin(line: str, tables: Sequence[str] = (), *, ray: bool) -> None:
-    """Print the first line, before the seconds that imports take; what can be checked at once is checked before.
+def start(line: str, tables: Sequence[str] = (), *, ray: bool) -> None:
+    """Print the first line of a job before its imports, which take seconds, and after all checks that are quick.
 
     Raises:
-        UserError: a file of `tables` is no Parquet file, or `ray` is wanted and RAY_ADDRESS names no cluster.
-        ModuleNotFoundError: `ray` is wanted and not installed.
+        UserError: a file of `tables` is no Parquet file, or `ray` is needed and RAY_ADDRESS names no cluster.
+        ModuleNotFoundError: `ray` is needed and not installed.
     """
     from hcvae.data.table import open_parquet
     from tune.placement.ray_environment import check_head, cluster_address
@@ -89,7 +95,7 @@ def begin(line: str, tables: Sequence[str] = (), *, ray: bool) -> None:
 
 
 def main(program: Callable[[Sequence[str]], int]) -> int:
-    """`hcvae.command_line.main` for a program that needs the extra `search`; where that is missing, it says so."""
+    """Run `hcvae.command_line.main` for a program that needs the extra `search`, and report where that is missing."""
 
     def run(arguments: Sequence[str]) -> int:
         try:

@@ -1,4 +1,4 @@
-"""`python -m jobs.dashboard`: look at a study in the browser, while it is searched or afterwards."""
+"""`python -m jobs.dashboard`: a study in the browser, during the search or afterwards."""
 
 import sys
 import tempfile
@@ -32,13 +32,13 @@ class DashboardCommand(command_line.Command):
     study: CliPositionalArg[str]
     """Folder of the study, a path or a URI."""
     port: int = Field(0, ge=0, le=65535)
-    """Port of the dashboard; 0 takes a free one."""
+    """Port of the dashboard; 0 chooses a free one."""
     tensorboard_port: int = Field(0, ge=0, le=65535)
-    """Port of TensorBoard; 0 takes a free one."""
+    """Port of TensorBoard; 0 chooses a free one."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Serve both, say where, and end on Ctrl-C or SIGTERM."""
+    """Serve both, print their addresses, and end on Ctrl-C or SIGTERM."""
     command = command_line.parse(DashboardCommand, arguments)
     from tune.study.folder import StudyFolder
 
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _dashboard(folder: "StudyFolder", port: int) -> Iterator[str]:
-    """Optuna's dashboard in a thread of this process: no command line shows where its storage is."""
+    """Serve Optuna's dashboard from a thread of this process: no command line shows the address of its storage."""
     from optuna_dashboard import wsgi
 
     from tune.internals.optuna_internals import storage_of, study_key
@@ -67,7 +67,7 @@ def _dashboard(folder: "StudyFolder", port: int) -> Iterator[str]:
 
 @contextmanager
 def _trainings(folder: "StudyFolder") -> Iterator[Path]:
-    """The folder below which the trainings' events lie; of an object store a copy of what is there now."""
+    """Yield the folder of the trainings' events; of an object store, a copy of the present state."""
     if folder.place.is_local:
         yield folder.path
         return
@@ -79,7 +79,7 @@ def _trainings(folder: "StudyFolder") -> Iterator[Path]:
 
 
 def _events_of(folder: "StudyFolder") -> "Iterator[StoragePath]":
-    """Where events lie, or lay in earlier versions."""
+    """Yield the folders of events; earlier versions wrote them into those of the attempts."""
     from tune.study.folder import TENSORBOARD
 
     yield from (folder.tensorboard / name for name in folder.tensorboard.listdir())
@@ -88,7 +88,7 @@ def _events_of(folder: "StudyFolder") -> "Iterator[StoragePath]":
 
 
 def _start_tensorboard(trainings: Path, port: int) -> str:
-    """TensorBoard in threads that end with this process."""
+    """Start TensorBoard in threads that end with this process; return its address."""
     from tensorboard import default, program
 
     tensorboard = program.TensorBoard(plugins=default.get_plugins())

@@ -11,16 +11,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hcvae import command_line
 from hcvae.progress_lines import line_a_minute
-from jobs.arguments import begin, lasting, main
+from jobs.arguments import lasting, main, start
 
 if TYPE_CHECKING:
     from hcvae.storage import StoragePath
-    from jobs.bulk_generation import Order
+    from jobs.bulk_generation import BulkRequest
 
 
 class GenerateCommand(command_line.Command):
-    """Draw waveforms from a model bundle into a folder of Parquet files. The same command goes on with what an
-    interrupted one has left; the files are the same for any number of workers. For a single file: hcvae generate.
+    """Generate waveforms with a model bundle into a folder of Parquet files. The same command continues an interrupted
+    one; the files are the same for any number of workers. For a single file: hcvae generate.
 
     examples:
       python -m jobs.generate results/model --condition stimulus_level_db=60 --samples 1000000 --out results/at-60-dB
@@ -42,63 +42,64 @@ class GenerateCommand(command_line.Command):
     seed: int = Field(0, ge=0)
     """Seed; the same seed, bundle, conditions and versions give the same files."""
     residual_noise: bool = False
-    """As averages of a recorder look; default: expected responses."""
+    """Add noise as in averages of a recorder; default: expected responses."""
     rows_per_file: int = Field(5000, ge=1, le=1_000_000)
-    """Waveforms of a file, which one worker draws at once."""
+    """Waveforms of a file, which one worker generates at once."""
     workers: int | None = Field(None, ge=1)
     """Workers of one CPU each; default: as many as the cluster has CPUs."""
     dry_run: bool = False
-    """Tell what would be generated; write nothing."""
+    """Print what would be generated; write nothing."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Generate, and say where the files lie."""
+    """Generate, and print where the files are."""
     command = command_line.parse(GenerateCommand, arguments)
-    begin(f"Generating with {command.bundle}: reading the model", ray=not command.dry_run)
+    start(f"Generating with {command.bundle}: reading the model", ray=not command.dry_run)
     from hcvae.bundle import load
     from hcvae.generation import complete_condition, parse_conditions
     from hcvae.storage import StoragePath
-    from jobs.bulk_generation import Order
+    from jobs.bulk_generation import BulkRequest
 
-    place, out = StoragePath.of(lasting(command.bundle)), StoragePath.of(lasting(command.out))
+    place = StoragePath.of(lasting(command.bundle))
+    out = StoragePath.of(lasting(command.out))
     bundle = load(place)
     conditions = [
         complete_condition(bundle, given, extrapolate=command.extrapolate)
         for given in parse_conditions(bundle, command.condition)
     ]
-    order = Order(
+    request = BulkRequest(
         str(place), tuple(conditions), command.samples, command.seed, command.residual_noise, command.rows_per_file
     )
     console = Console()
     total = len(conditions) * command.samples
     console.print(
-        f"{total:,} waveforms of {len(conditions)} conditions, {len(order.parts)} files, in {out}",
+        f"{total:,} waveforms of {len(conditions)} conditions, {len(request.parts)} files, in {out}",
         markup=False,
         soft_wrap=True,
     )
     if not command.dry_run:
-        _generate(order, out, command.workers, total, console)
+        _generate(request, out, command.workers, total, console)
     return 0
 
 
-def _generate(order: "Order", out: "StoragePath", workers: int | None, total: int, console: Console) -> None:
+def _generate(request: "BulkRequest", out: "StoragePath", workers: int | None, total: int, console: Console) -> None:
     import ray
 
-    from jobs.bulk_generation import begin, rows_of, write_parts
+    from jobs.bulk_generation import count_rows, open_output, write_parts
     from tune.placement.resources import ray_cluster
 
-    missing = begin(order, out)
+    missing = open_output(request, out)
     columns = (TextColumn("generating"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
     if missing:
         with ray_cluster(0), Progress(*columns, console=console, expand=True) as progress:
             cpus = int(ray.cluster_resources().get("CPU", 1))
-            there = total - sum(part["count"] for part in missing)
-            task = progress.add_task("", total=total, completed=there)
+            done = total - sum(part["count"] for part in missing)
+            task = progress.add_task("", total=total, completed=done)
             with line_a_minute(console, lambda: f"{progress.tasks[0].completed:,.0f} of {total:,} waveforms written"):
-                for count in write_parts(order, out, missing, workers or cpus):
+                for count in write_parts(request, out, missing, workers or cpus):
                     progress.advance(task, count)
     console.print(
-        f"{rows_of(out):,} waveforms in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})",
+        f"{count_rows(out):,} waveforms in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})",
         markup=False,
         soft_wrap=True,
     )

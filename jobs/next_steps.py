@@ -1,4 +1,4 @@
-"""What to type after a job, quoted for a POSIX shell."""
+"""Commands to run after a job, quoted for a POSIX shell."""
 
 import shlex
 import shutil
@@ -11,7 +11,7 @@ from hcvae.storage import StoragePath
 
 
 def activate_hint() -> str:
-    """How to make the commands below work, where the shell does not have them yet; else nothing."""
+    """Return how to activate the environment of the commands, or nothing where the shell already has them."""
     here = Path(sys.prefix) / "bin"
     found = shutil.which("hcvae")
     if found and Path(found).parent == here:
@@ -20,25 +20,36 @@ def activate_hint() -> str:
 
 
 def from_here(place: str | Path | StoragePath) -> str:
-    """A path as it is short to type: relative where it is below the current folder."""
-    here, where = Path.cwd(), StoragePath.of(place)
-    return str(where.path.relative_to(here)) if where.is_local and where.path.is_relative_to(here) else str(where)
-
-
-def beside(place: str | StoragePath, name: str) -> str:
-    """`name` in the folder that holds `place`; in `results` where that is an object store."""
+    """Return the shortest form of a path: relative if it is below the current folder."""
+    here = Path.cwd()
     where = StoragePath.of(place)
-    return from_here(where.path.parent / name) if where.is_local else f"results/{name}"
+    if where.is_local and where.path.is_relative_to(here):
+        return str(where.path.relative_to(here))
+    return str(where)
+
+
+def next_to(place: str | StoragePath, name: str) -> str:
+    """Return `name` in the folder of `place`, or in `results` where that is an object store."""
+    where = StoragePath.of(place)
+    if where.is_local:
+        return from_here(where.path.parent / name)
+    return f"results/{name}"
 
 
 def generate_command(bundle: str | Path | StoragePath, name: str) -> str:
-    """A command that generates with the model in `bundle`, where it is called `name`."""
+    """Return a command that generates with the model in `bundle`, whose path is shown as `name`."""
     preprocessing = load(bundle).preprocessing
     group, values = next(iter(preprocessing.typical.items()))
-    group_by, first = preprocessing.signal.group_by, preprocessing.static.columns[0].name
-    conditions = ({group_by: group} if group_by else {}) | {first: values[first]}
-    given = [word for column, value in conditions.items() for word in ("--condition", f"{column}={_text(value)}")]
-    return shlex.join(["hcvae", "generate", name, *given, "--out", beside(name, "generated.parquet")])
+    group_by = preprocessing.signal.group_by
+    first = preprocessing.static.columns[0].name
+    conditions: dict[str, ConditionValue] = {}
+    if group_by:
+        conditions[group_by] = group
+    conditions[first] = values[first]
+    command = ["hcvae", "generate", name]
+    for column, value in conditions.items():
+        command += ["--condition", f"{column}={_text(value)}"]
+    return shlex.join([*command, "--out", next_to(name, "generated.parquet")])
 
 
 def _text(value: ConditionValue) -> str:

@@ -41,7 +41,7 @@ class PullCommand(command_line.Command):
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Copy the bundle, and say which one it is."""
+    """Copy the bundle, and print which trial it is of."""
     command = command_line.parse(PullCommand, arguments)
     if command.trial is not None and "by" in command.model_fields_set:
         raise UserError("--by and --trial: each of them chooses the model; give one")
@@ -54,8 +54,10 @@ def run(arguments: Sequence[str]) -> int:
     result = SearchResult.open(command.study)
     if command.trial is not None:
         summary = result.trial(command.trial)
+    elif command.by == "compromise":
+        summary = result.compromise()
     else:
-        summary = result.compromise() if command.by == "compromise" else result.best(by=command.by)
+        summary = result.best(by=command.by)
     _fetch(result.bundle(summary.number), out)
     by_rule = command.trial is None and command.by == "compromise"
     Console().print(
@@ -75,7 +77,7 @@ def _described(summary: "TrialSummary") -> str:
 
 
 def _why(result: "SearchResult") -> str:
-    """The rule that chose, and what the other choices are."""
+    """Return the rule of the choice, and the other choices."""
     others = [f"--by {name}: {_described(trial)}\n" for name, trial in result.alternatives().items()]
     return "".join([f"{result.choice}\n", *others])
 

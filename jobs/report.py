@@ -25,18 +25,18 @@ class ReportCommand(command_line.Command):
     study: CliPositionalArg[str]
     """Folder of the study."""
     out: str | None = None
-    """File to write; an older one is replaced. Default: STUDY.html beside the study's folder."""
+    """File to write; an older one is replaced. Default: STUDY.html next to the study's folder."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Write the report, and say where it is."""
+    """Write the report, and print its path."""
     command = command_line.parse(ReportCommand, arguments)
-    from jobs.next_steps import beside
+    from jobs.next_steps import next_to
     from tune.report.html import html_report
     from tune.study.folder import StudyFolder
 
     folder = StudyFolder(command.study)
-    out = Path(command.out or beside(folder.place, f"{folder.place.name}.html"))
+    out = Path(command.out or next_to(folder.place, f"{folder.place.name}.html"))
     if out.is_dir():
         raise UserError(f"--out: {out} is a folder; name a file")
     _write(out, html_report(folder))
@@ -45,10 +45,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _write(out: Path, text: str) -> None:
-    """Write under a temporary name, then rename: a whole file, or none."""
+    """Write a file atomically: under a temporary name, which is then renamed."""
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        # A message may hold what UTF-8 cannot: half of a surrogate pair, from a file name of unknown encoding.
+        # A message may hold half of a surrogate pair, which UTF-8 cannot encode, from a file name of unknown encoding.
         temporary.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
         temporary.replace(out)
     except OSError as error:

@@ -10,8 +10,8 @@ from pydantic import Field
 from rich.console import Console
 
 from hcvae import command_line
-from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, begin, given, lasting, main, read_config
-from tune.config import SearchConfig
+from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, given, lasting, main, read_config, start
+from tune.config import SearchConfig, narrowed
 
 if TYPE_CHECKING:
     from tune.report.results import SearchResult
@@ -39,7 +39,7 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
     dry_run: bool = False
     """Print the resolved configuration and the plan, check everything, start nothing."""
     log_json: bool = False
-    """Progress as one JSON object a line, for machines."""
+    """Report progress as one JSON object a line, for programs."""
     wait_for_resources: bool = False
     """Wait until the cluster has the workers and GPUs of a trial, instead of refusing to start."""
     allow_change: bool = False
@@ -47,13 +47,11 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Search, and say where the results lie and what to do next."""
+    """Search, and print where the results are and what to do next."""
     file = given(arguments, "--config")
     command = command_line.parse(SearchCommand, arguments, read_config(file) if file else None)
-    config = _with_lasting_paths(
-        SearchConfig.model_validate({name: getattr(command, name) for name in SearchConfig.model_fields})
-    )
-    begin(f"Study {config.search.study!r} in {config.search.storage}: reading the data", config.data.tables, ray=True)
+    config = narrowed(command, SearchConfig).with_folders(lasting)
+    start(f"Study {config.search.study!r} in {config.search.storage}: reading the data", config.data.tables, ray=True)
     from tune.search import plan_search, run_search
 
     console = Console()
@@ -73,17 +71,11 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     if not command.log_json:
         console.print(result.table())
-        if comparability := _comparability(result):
+        comparability = _comparability(result)
+        if comparability is not None:
             console.print(comparability, highlight=False, markup=False, soft_wrap=True)
         console.print(_next_steps(config, result, arguments), highlight=False, markup=False, soft_wrap=True)
     return 0
-
-
-def _with_lasting_paths(config: SearchConfig) -> SearchConfig:
-    settings = config.search
-    warm_start = settings.warm_start and lasting(settings.warm_start)
-    places = {"storage": lasting(settings.storage), "warm_start": warm_start}
-    return config.model_copy(update={"search": settings.model_copy(update=places)})
 
 
 def _comparability(result: "SearchResult") -> str | None:
@@ -92,17 +84,20 @@ def _comparability(result: "SearchResult") -> str | None:
         return None
     trained = ", ".join(f"{count} in {precision}" for precision, count in counts.most_common())
     return (
-        f"Trials were trained in different precisions ({trained}): their objectives differ by that too, about as much "
-        "as by another seed. To compare them exactly, set training.precision to one of these."
+        f"Trials were trained in different precisions ({trained}): this alone changes their objectives, about as "
+        "much as another seed. To compare them exactly, set training.precision to one of these."
     )
 
 
 def _next_steps(config: SearchConfig, result: "SearchResult", arguments: Sequence[str]) -> str:
-    from jobs.next_steps import activate_hint, beside, from_here, generate_command
+    from jobs.next_steps import activate_hint, from_here, generate_command, next_to
     from tune.space.combinations import combinations
 
-    folder, models, (chosen, rule) = from_here(result.folder), result.models, result.choice
-    report, model = (beside(result.folder, name) for name in (f"{result.folder.name}.html", "model"))
+    folder = from_here(result.folder)
+    models = result.models
+    chosen, rule = result.choice
+    report = next_to(result.folder, f"{result.folder.name}.html")
+    model = next_to(result.folder, "model")
     lines = [
         f"look at the study     {shlex.join(['python', '-m', 'jobs.dashboard', folder])}",
         f"keep it as one file   {shlex.join(['python', '-m', 'jobs.report', folder, '--out', report])}",
@@ -111,7 +106,7 @@ def _next_steps(config: SearchConfig, result: "SearchResult", arguments: Sequenc
         lines.append(f"{f'take the {rule}':22}{shlex.join(['python', '-m', 'jobs.pull', folder, '--out', model])}")
         lines.append(f"generate with it      {generate_command(models[chosen], model)}")
     else:
-        lines.append(f"models                the {rule}, trial {chosen}, has none; there: {[*models]}")
+        lines.append(f"models                the {rule}, trial {chosen}, has none; there are those of {[*models]}")
     if not 0 < len(combinations(config)) <= config.search.trials:
         again = ["python", "-m", "jobs.search", *arguments, "--search.trials", str(2 * config.search.trials)]
         lines.append(f"search further        {shlex.join(again)}")

@@ -18,13 +18,14 @@ from hcvae.config import Config
 from hcvae.errors import UserError
 from hcvae.progress_lines import line_a_minute
 from hcvae.storage import StoragePath
-from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, begin, given, lasting, main, read_config
-from tune.config import SearchSettings
+from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, given, lasting, main, read_config, start
+from tune.config import narrowed
 
 if TYPE_CHECKING:
     from hcvae.data.dataset import Dataset
     from hcvae.training.precision import PrecisionChoice
-    from tune.trial.outcome import Outcome
+    from tune.placement.resources import WorkerGroup
+    from tune.study.outcome import Outcome
 
 OnEpoch = Callable[[dict[str, float]], None]
 
@@ -59,21 +60,21 @@ class TrainCommand(Config, command_line.Command):  # type: ignore[misc] # both c
     dry_run: bool = False
     """Print the resolved configuration, check everything, start nothing."""
     log_json: bool = False
-    """Progress as one JSON object a line, for machines."""
+    """Report progress as one JSON object a line, for programs."""
     wait_for_resources: bool = False
     """Wait until the cluster has the workers and GPUs, instead of refusing to start."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Train, and say where the model lies and what to do next."""
+    """Train, and print where the model is and what to do next."""
     command = command_line.parse(TrainCommand, arguments, _base(arguments))
-    config = Config.model_validate({name: getattr(command, name) for name in Config.model_fields})
-    begin(f"Training of {command.out}: reading the data", config.data.tables, ray=command.workers > 1)
+    config = narrowed(command, Config)
+    start(f"Training of {command.out}: reading the data", config.data.tables, ray=command.workers > 1)
     from hcvae.training import preflight
-    from jobs.next_steps import from_here, generate_command
     from tune.placement.streaming import prepare
 
-    console, out = Console(stderr=command.log_json), StoragePath.of(command.out)
+    console = Console(stderr=command.log_json)
+    out = StoragePath.of(command.out)
     _check_out(out)
     with line_a_minute(console, lambda: "reading the data"):
         data = prepare(config)
@@ -87,6 +88,13 @@ def run(arguments: Sequence[str]) -> int:
             return 0
         with _progress(config, console, command.log_json) as on_epoch:
             outcome = _train(command, out, config, data, on_epoch, partial(_show_precision, console))
+    _show_result(outcome, out, console)
+    return 0
+
+
+def _show_result(outcome: "Outcome", out: StoragePath, console: Console) -> None:
+    from jobs.next_steps import from_here, generate_command
+
     if outcome.figure_failure:
         console.print(f"no figures: {outcome.figure_failure}", highlight=False, markup=False)
     best = outcome.history[(outcome.best_epoch or 0) - 1]
@@ -100,36 +108,41 @@ def run(arguments: Sequence[str]) -> int:
         markup=False,
         soft_wrap=True,
     )
-    return 0
 
 
 def _objectives(metrics: Mapping[str, float | None]) -> str:
     shown = []
     for name in ("reconstruction_nmse", "disentanglement"):
         value = metrics.get(name, "not measured")
-        shown.append(f"{name} {f'{value:.4f}' if isinstance(value, float) else value or 'not finite'}")
+        if isinstance(value, float):
+            value = f"{value:.4f}"
+        shown.append(f"{name} {value or 'not finite'}")
     return ", ".join(shown)
 
 
 def _events(out: StoragePath) -> str:
-    """How to look at the training on this machine; where its events lie in an object store."""
+    """Return how to look at the training on this machine; for an object store, where its events are."""
     from jobs.next_steps import from_here
 
     events = from_here(out / "tensorboard")
-    return shlex.join(["tensorboard", "--logdir", events]) if out.is_local else events
+    if not out.is_local:
+        return events
+    return shlex.join(["tensorboard", "--logdir", events])
 
 
 def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
-    file, study, trial = (given(arguments, option) for option in ("--config", "--study", "--trial"))
+    file = given(arguments, "--config")
+    study = given(arguments, "--study")
+    trial = given(arguments, "--trial")
     if study is None:
         if trial is not None:
-            raise UserError(f"--trial {trial}: of which study? give --study FOLDER as well")
+            raise UserError(f"--trial {trial}: needs a study; give --study FOLDER as well")
         content = read_config(file) if file else {}
         content.pop("search", None)  # a search's configuration trains the model that the search starts from
         return content
     if file is not None or trial is None:
         raise UserError("--study: takes the configuration from a trial; give --trial NUMBER, and no --config")
-    begin(f"Reading trial {trial} of {study}", ray=False)
+    start(f"Reading trial {trial} of {study}", ray=False)
     from tune.report.results import SearchResult
 
     if not trial.isdecimal():
@@ -143,7 +156,7 @@ def _check_out(out: StoragePath) -> None:
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
             raise UserError(f"--out: cannot write to {out}; name a folder that you may write to")
         return
-    probe = out / ".begun"
+    probe = out / ".writable"
     try:
         probe.write(b"")
         probe.remove()
@@ -153,32 +166,31 @@ def _check_out(out: StoragePath) -> None:
 
 @contextmanager
 def _resources(command: TrainCommand, data: "Dataset", console: Console) -> Iterator[None]:
-    """What the training runs on: this process for one worker, a Ray cluster that is large enough for more.
+    """Provide what the training runs on: this process for one worker, a Ray cluster that is large enough for more.
 
-    A Ray cluster reads tables that do not fit into memory, too.
+    Tables that do not fit into memory are read through a Ray cluster, too.
     """
     from tune.placement.resources import plan_on_cluster, ray_cluster
 
-    if command.workers == 1:
-        import torch
-
-        if command.gpus_per_worker > torch.cuda.device_count():
-            raise UserError(
-                f"--gpus-per-worker: this machine has {torch.cuda.device_count()} GPU(s), "
-                f"but got {command.gpus_per_worker}"
-            )
-        with nullcontext() if data.stream is None else ray_cluster(data.nbytes):
+    if command.workers > 1:
+        with ray_cluster(data.nbytes):
+            plan_on_cluster(_workers(command), command.wait_for_resources, partial(console.print, markup=False))
             yield
         return
-    with ray_cluster(data.nbytes):
-        plan_on_cluster(_settings(command), command.wait_for_resources, partial(console.print, markup=False))
+    import torch
+
+    if command.gpus_per_worker > torch.cuda.device_count():
+        raise UserError(
+            f"--gpus-per-worker: this machine has {torch.cuda.device_count()} GPU(s), but got {command.gpus_per_worker}"
+        )
+    with nullcontext() if data.stream is None else ray_cluster(data.nbytes):
         yield
 
 
-def _settings(command: TrainCommand) -> SearchSettings:
-    return SearchSettings(
-        workers=command.workers, cpus_per_worker=command.cpus_per_worker, gpus_per_worker=command.gpus_per_worker
-    )
+def _workers(command: TrainCommand) -> "WorkerGroup":
+    from tune.placement.resources import WorkerGroup
+
+    return WorkerGroup(command.workers, command.cpus_per_worker, command.gpus_per_worker)
 
 
 def _show_precision(console: Console, precision: "PrecisionChoice") -> None:
@@ -203,19 +215,18 @@ def _train(
         from tune.early_stopping.actor import Listener
 
         torch.set_num_threads(command.cpus_per_worker)
-        return attempt.train(config, data, Listener(on_epoch, chosen=on_precision))
+        return attempt.train(config, data, Listener(on_epoch, on_precision=on_precision))
     import ray
 
-    from tune.trial.data_parallel import train_with_workers
+    from tune.trial.data_parallel import TrainingFailed, train_with_workers
 
-    outcome = train_with_workers(
-        config, ray.put(data), attempt, _settings(command), on_epoch, on_precision=on_precision
-    )
-    if outcome.state != "complete":
-        kind, _, message = (outcome.failure or "").partition(": ")
-        if kind == UserError.__name__:
-            raise UserError(message)
-        raise RuntimeError(outcome.traceback or outcome.failure)
+    workers = _workers(command)
+    try:
+        outcome = train_with_workers(config, ray.put(data), attempt, workers, on_epoch, on_precision=on_precision)
+    except TrainingFailed as failed:
+        raise failed.error from failed
+    if outcome.failure is not None:
+        raise RuntimeError(outcome.failure)
     return outcome
 
 
@@ -224,7 +235,8 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
     if as_json:
         yield lambda metrics: print(json.dumps(metrics), flush=True)
         return
-    epochs, done = config.training.epochs, 0
+    epochs = config.training.epochs
+    done = 0
     columns = (BarColumn(None), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with (
         Progress(*columns, console=console, expand=True, disable=not console.is_terminal) as progress,

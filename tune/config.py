@@ -1,6 +1,7 @@
-"""The configuration of a search: everything that one training needs, and what is searched, where and how long."""
+"""The configuration of a search: that of a training, and the study with its space, its place and its budgets."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Callable
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -14,13 +15,16 @@ PASSWORD_ADVICE = (
 )
 
 
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+
 class _Range(Section):
     low: float
     """Lower bound, included."""
     high: float
     """Upper bound, included."""
     log: bool = False
-    """Draw on a logarithmic scale."""
+    """Sample on a logarithmic scale."""
 
     @model_validator(mode="after")
     def _bounds_are_ordered(self) -> Self:
@@ -69,59 +73,59 @@ class EarlyStopping(Section):
     """Multi-objective asynchronous successive halving, see `tune.early_stopping.moasha`."""
 
     eta: int = Field(3, ge=2)
-    """Of the trials that reach a rung, the best 1/eta go on; rungs are eta times as far apart as those before."""
+    """Of the trials that reach a rung, the best 1/eta continue; each rung has eta times the epochs of the last one."""
     min_epochs: int | None = Field(None, ge=1)
     """The first rung, in epochs; null: the first epoch of a training's last phase, when the weights are final."""
     tie_break: Literal["epsilon_net", "crowding"] = "epsilon_net"
-    """Who goes on where the front alone is too many: those that cover it best, or those in its emptiest places."""
+    """Which trials continue where the front alone has too many: those that cover it best, or the least crowded ones."""
 
 
 class SearchSettings(Section):
-    """The study: its name and place, its budget, its space and what a trial may use."""
+    """The study: its name and place, its budgets, its space, and the resources of a trial."""
 
     study: str = Field("quickstart", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """Name of the study and of its folder: letters, digits, '.', '_' and '-', at most 64."""
     storage: str = "results"
     """Folder that holds the study's folder: a path, or a URI of a file system of pyarrow, such as s3://bucket/studies."""
     database: str | None = None
-    """Where trials are recorded: null, sqlite in the study's folder, for one searching process; or PostgreSQL, for
-    several at once: postgresql://USER@HOST/DATABASE without a password, env:NAME or file:PATH where the URL is kept."""
+    """Where trials are recorded. null: sqlite in the study's folder, for one searching process. PostgreSQL, for several
+    at once: postgresql://USER@HOST/DATABASE without a password, or env:NAME or file:PATH that holds the URL."""
     trials: int = Field(8, ge=1)
     """Finished trials (complete, pruned or failed) that end the search."""
     trial_seconds: float | None = Field(None, gt=0)
     """Training time of a trial in seconds; a longer one is stopped after an epoch and counts as pruned."""
     search_seconds: float | None = Field(None, gt=0)
     """Time of one start of the search in seconds; no trial starts after it, and running ones are suspended after an
-    epoch. The same command again goes on with them, for as long again."""
+    epoch. The same command again continues them, for as long again."""
     stall_trials: int | None = Field(None, ge=1)
-    """Finished trials in a row without a larger hypervolume that end the search; running ones are finished."""
+    """Finished trials in a row without a larger hypervolume that end the search; running trials are finished."""
     early_stopping: EarlyStopping | None = None
-    """Stop trials early that fall behind in both objectives; null trains each to its end."""
+    """Stop trials early that fall behind in both objectives; null trains each trial to its end."""
     sampler: Literal["auto", "tpe", "gp", "nsga2", "random"] = "tpe"
     """`tpe`: multivariate, grouped tree-structured Parzen estimator; `gp`: Gaussian processes and hypervolume
-    improvement; `nsga2`: genetic algorithm; `random`: independent draws; `auto`: `gp` where it suits (at most 8
+    improvement; `nsga2`: genetic algorithm; `random`: independent sampling; `auto`: `gp` where it suits (at most 8
     parameters, all numbers, no early stopping, up to 100 complete trials), otherwise `tpe`."""
     seed: int = Field(0, ge=0)
     """Seed of the sampler; a trial's training seed is `training.seed`."""
     start_from_defaults: bool = False
     """Try the configuration's own values first, then the KL weights of the specification and its best practices."""
     first_trials: tuple[dict[str, bool | int | float | str], ...] = ()
-    """Trials to start from, before those of `start_from_defaults`: values by path; paths left out are drawn."""
+    """Trials to start from, before those of `start_from_defaults`: values by path; the sampler chooses the others."""
     warm_start: str | None = None
     """Folder of an earlier study of the same data and epochs; the sampler learns from its finished trials."""
     workers: int = Field(1, ge=1)
     """Data-parallel workers of a trial; 1 trains inside the Tune actor, 2 or more through Ray Train."""
     cpus_per_worker: int = Field(1, ge=1)
-    """CPUs, and so threads, of a worker."""
+    """CPUs, and so threads, of each worker."""
     gpus_per_worker: float = Field(0, ge=0)
-    """GPUs of a worker; a fraction shares one, and bounds the memory that a trial may take of it."""
+    """GPUs of each worker; a fraction shares one GPU, and limits a trial to that part of its memory."""
     share_gpus: bool = False
-    """Run as many trials on a GPU as its memory holds, by the measured size of the largest that the space allows; it
-    sets `gpus_per_worker`."""
+    """Run as many trials on a GPU as its memory holds, by the measured size of the largest trial of the space; sets
+    `gpus_per_worker`."""
     max_concurrent: int | None = Field(None, ge=1)
-    """Trials that run at once; null means as many as the cluster holds."""
+    """Trials that run at once; null: as many as the cluster holds."""
     space: dict[str, Parameter] = BEST_PRACTICE_SPACE
-    """What is searched, by dotted path of this configuration."""
+    """The parameters to search, by dotted path of this configuration."""
 
     @model_validator(mode="after")
     def _a_gpu_is_shared_in_one_way(self) -> Self:
@@ -151,9 +155,25 @@ class SearchSettings(Section):
 
 
 class SearchConfig(Config):
-    """A search, complete: the base of every trial and the settings of the study."""
+    """A complete search: the configuration that all trials start from, and the settings of the study."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)  # it may hold a password where none may be
+    model_config = ConfigDict(hide_input_in_errors=True)  # it may hold a password where none is allowed
 
     search: SearchSettings = SearchSettings()
     """The study."""
+
+    def with_settings(self, **settings: object) -> Self:
+        """Return this search with other values of `search`, which are not validated again."""
+        return self.model_copy(update={"search": self.search.model_copy(update=settings)})
+
+    def with_folders(self, resolve: Callable[[str], str]) -> Self:
+        """Return this search with `resolve` applied to the folders that `search` names."""
+        warm_start = self.search.warm_start
+        return self.with_settings(
+            storage=resolve(self.search.storage), warm_start=None if warm_start is None else resolve(warm_start)
+        )
+
+
+def narrowed(config: Config, kind: type[AnyConfig]) -> AnyConfig:
+    """Return the part of `config` that `kind`, which it extends, declares: of a command line or a search."""
+    return kind.model_validate({name: getattr(config, name) for name in kind.model_fields})

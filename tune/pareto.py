@@ -1,6 +1,6 @@
 """Geometry of the two objectives: reconstruction_nmse is minimised, disentanglement maximised.
 
-A point is (reconstruction_nmse, disentanglement); points are named by their trial's number.
+A point is (reconstruction_nmse, disentanglement); mappings of points have the numbers of trials as keys.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 OBJECTIVES = ("reconstruction_nmse", "disentanglement")
 DIRECTIONS: Final[tuple[Literal["minimize"], Literal["maximize"]]] = ("minimize", "maximize")
 REFERENCE = (1.0, 0.0)
-"""Reference point of the hypervolume: predicting the mean, and no routing at all."""
+"""Reference point of the hypervolume: the prediction of the mean, and no routing at all."""
 
 IDEAL = (0.0, 1.0)
 """No error, and every attribute routed as intended."""
@@ -20,7 +20,7 @@ Point = tuple[float, float]
 
 
 class Compromise(NamedTuple):
-    """The point of a front that a person gets who names none."""
+    """The default choice from a front."""
 
     number: int
     rule: Literal["knee", "compromise"]
@@ -35,7 +35,7 @@ class Compromise(NamedTuple):
 
 
 def pareto_front(points: Mapping[int, Point]) -> list[int]:
-    """Numbers of the points that no other point dominates, by rising NMSE. Equal points do not dominate each other."""
+    """Return the numbers of the points that no other point dominates, by rising NMSE; of equal points all."""
     front: list[int] = []
     best: Point | None = None
     for number in _by_rising_nmse(points):
@@ -68,8 +68,9 @@ def fronts(points: Mapping[int, Point]) -> list[list[int]]:
 
 
 def hypervolume(points: Mapping[int, Point]) -> float:
-    """Area between the front and the reference point; points beyond the reference point add nothing."""
-    area, covered = 0.0, REFERENCE[1]
+    """Return the area between the front and the reference point; points beyond the reference point add nothing."""
+    area = 0.0
+    covered = REFERENCE[1]
     for number in pareto_front(points):
         nmse, disentanglement = points[number]
         area += max(0.0, REFERENCE[0] - nmse) * max(0.0, disentanglement - covered)
@@ -78,11 +79,12 @@ def hypervolume(points: Mapping[int, Point]) -> float:
 
 
 def compromise(points: Mapping[int, Point]) -> Compromise | None:
-    """The knee of the front where it has one, else the point nearest to the ideal; None where there is no point."""
+    """Return the knee of the front, or if it has none the point nearest to the ideal; None where there is no point."""
     front = pareto_front(points)
     if not front:
         return None
-    low, high = points[front[0]], points[front[-1]]
+    low = points[front[0]]
+    high = points[front[-1]]
 
     def beyond_chord(number: int) -> float:
         x, y = ((points[number][axis] - low[axis]) / ((high[axis] - low[axis]) or 1.0) for axis in (0, 1))

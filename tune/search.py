@@ -1,6 +1,5 @@
-"""A whole search: checks first, then trials until the budget is spent. The same call again goes on where it stopped."""
+"""A whole search: checks first, then trials until the budget is spent. The same call continues an interrupted one."""
 
-import os
 import signal
 import sys
 from collections import Counter
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import optuna
 import ray
@@ -26,25 +25,25 @@ from hcvae.progress_lines import line_a_minute
 from hcvae.readiness import has_row_names, remedy
 from hcvae.storage import StoragePath
 from hcvae.training import preflight
-from tune.config import SearchConfig
+from tune.config import SearchConfig, narrowed
 from tune.early_stopping.actor import check_early_stopping, rungs, start_decisions
-from tune.internals.ray_internals import adapted_tune
+from tune.internals.ray_internals import adapted_tune, environment_set
 from tune.placement.gpu_sharing import with_gpus_shared
-from tune.placement.resources import Plan, check_shared_folder, plan_on_cluster, ray_cluster
+from tune.placement.resources import Plan, WorkerGroup, check_shared_folder, plan_on_cluster, ray_cluster
 from tune.placement.streaming import prepare
-from tune.report.progress import make_progress
+from tune.report.progress import Progress, make_progress
 from tune.report.results import SearchResult
-from tune.searcher import EndOfTrials, StudySearcher
+from tune.searcher import SearchCallback, StudySearcher
 from tune.space.combinations import combinations
 from tune.space.search_space import check_space
 from tune.study.budget import Budget
-from tune.study.database import Database, retry
-from tune.study.folder import StudyFolder
+from tune.study.database import retry
 from tune.study.initial_trials import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
 from tune.study.leases import heartbeats, own_folder
-from tune.study.lock import locked_folder
+from tune.study.ledger import TrialLedger
+from tune.study.lock import LockedFolder, locked_folder
 from tune.study.opening import check_folder, finished_trials, n_finished, open_study
-from tune.study.pareto_archive import Front
+from tune.study.pareto_archive import ParetoArchive
 from tune.study.samplers import is_exhausted
 from tune.study.transaction import transaction
 from tune.trial.trainable import make_trainable
@@ -64,51 +63,38 @@ def run_search(
         allow_change: continue a study with another configuration or other data, and record the change in it.
 
     Raises:
-        UserError: the space, the storage, the data or the resources cannot be; no trial has started then.
-        StorageError: the study or a checkpoint could not be written for a long time; the same call goes on.
+        UserError: the space, the storage, the data or the resources cannot be used; no trial has started then.
+        StorageError: the study or a checkpoint could not be written for a long time; the same call continues.
         KeyboardInterrupt: Ctrl-C, or SIGTERM. Running trials keep their checkpoints; the same call continues them.
     """
     console = Console(stderr=log_json)
+    # Ray reports deaths of processes on standard output, whatever its settings: keep them out of the JSON lines.
+    redirected = redirect_stdout(sys.stderr) if log_json else nullcontext()
     json_lines = sys.stdout if log_json else None
-    # Ray prints the deaths of processes on standard output, whatever its settings: JSON lines are kept clean of that.
-    quiet = redirect_stdout(sys.stderr) if log_json else nullcontext()
     with (
-        quiet,
+        redirected,
         remembered_ctrl_c() as interrupted,
         _prepared(config, wait_for_resources, console, allow_change) as search,
     ):
-        config = search.config
-        fingerprint = search.data.fingerprint
-        study = retry(lambda: open_study(search.folder, config, fingerprint, allow_change=allow_change))
-        with search.database.locked():
-            with transaction(study):
-                add_earlier_trials(study, config, search.earlier)
-                enqueue_first_trials(study, config)
-            front, budget = Front(search.folder, study), Budget(config.search, study)
-            finished = Counter(trial.state.name.lower() for trial in finished_trials(study))
-            progress = make_progress(config, front, finished, console, json_lines)
-            searcher = StudySearcher(study, search.database, config, front, progress, budget)
+        run = _opened(search, allow_change, console, json_lines)
+        searcher = StudySearcher(run.ledger, search.config, run.progress)
         searcher.interrupted = interrupted.is_set
         if searcher.is_under_way():
-            _say(console, search.summary(finished.total()))
-            renewed = heartbeats(search.database, searcher.leases, searcher.owned, searcher.ended_elsewhere)
-            with progress, renewed, adapted_tune():
-                while searcher.wait_for_work():
-                    _run_trials(search, study, searcher)
-                progress.ended(_ending(search, study, budget))
-        _say(console, f"Ended by {_ending(search, study, budget)}")
+            _print(console, search.summary(run.progress.counts.total()))
+            _search_until_the_end(search, run, searcher)
+        _print(console, f"Ended by {_reason_of_end(search, run)}")
     return SearchResult.open(search.folder.place)
 
 
 def plan_search(config: SearchConfig, *, wait_for_resources: bool = False, allow_change: bool = False) -> str:
-    """Make all checks that `run_search` makes, start no trial, leave no file, and say what would be done.
+    """Make all checks that `run_search` makes, start no trial, leave no file, and return what would be done.
 
     Raises:
         UserError: as `run_search`.
     """
     with _prepared(config, wait_for_resources, Console(stderr=True), allow_change) as search:
-        folder = search.folder
-        return search.summary(n_finished(folder.load()) if folder.record.is_file() else 0)
+        has_study = search.folder.record.is_file()
+        return search.summary(n_finished(search.folder.load()) if has_study else 0)
 
 
 @dataclass(frozen=True)
@@ -116,36 +102,47 @@ class _Search:
     """A search that has passed its checks, with its folder made and Ray connected."""
 
     config: SearchConfig
-    folder: StudyFolder
-    database: Database
+    """With absolute paths, and the part of a GPU that each trial gets."""
+    folder: LockedFolder
     data: Dataset
     own_ray: bool
     plan: Plan
     earlier: tuple[FrozenTrial, ...]
+    """Finished trials of the study of `search.warm_start`."""
     not_measured: dict[str, str]
     """Why disentanglement cannot be measured, by the part of the split."""
 
     def summary(self, finished: int) -> str:
-        settings, split = self.config.search, self.data.split
-        data, read = self.data, "" if self.data.stream is None else ", training ones read again in each epoch"
+        """Return what the search does, in lines for people."""
+        settings = self.config.search
+        data = self.data
         rows = f"{data.n_train} train, {len(data.validation)} validation, {len(data.test)} test"
-        lines = [
-            f"Study {settings.study!r} in {self.folder}: {finished} of {settings.trials} trials finished",
-            f"Data: {rows} waveforms{read}; {split.explanation}",
-            f"Trials: {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
-            f"{settings.gpus_per_worker:g} GPU(s) each, up to {self.config.training.epochs} epochs; {self.plan}",
-            f"Searched by {settings.sampler}: {', '.join(settings.space)}",
-            *self.not_measured.values(),
-        ]
-        if n_combinations := len(combinations(self.config)):
-            lines.append(f"The space holds {n_combinations} combinations; each is tried once")
+        read = "" if data.stream is None else ", training ones read again in each epoch"
+        return "\n".join(
+            [
+                f"Study {settings.study!r} in {self.folder}: {finished} of {settings.trials} trials finished",
+                f"Data: {rows} waveforms{read}; {data.split.explanation}",
+                f"Trials: {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
+                f"{settings.gpus_per_worker:g} GPU(s) each, up to {self.config.training.epochs} epochs; {self.plan}",
+                f"Searched by {settings.sampler}: {', '.join(settings.space)}",
+                *self.not_measured.values(),
+                *self._notes(),
+            ]
+        )
+
+    def _notes(self) -> Iterator[str]:
+        """Yield what is special about this search."""
+        settings = self.config.search
+        n_combinations = len(combinations(self.config))
+        if n_combinations:
+            yield f"The space holds {n_combinations} combinations; each is tried once"
             if settings.trials > n_combinations:
-                lines.append(f"search.trials is {settings.trials}, but the search ends when all combinations are tried")
-        if stops := rungs(self.config):
-            lines.append(f"Trials that fall behind are stopped at epochs {', '.join(map(str, stops))}")
+                yield f"search.trials is {settings.trials}, but the search ends when all combinations are tried"
+        stops = rungs(self.config)
+        if stops:
+            yield f"Trials that fall behind are stopped at epochs {', '.join(map(str, stops))}"
         if self.earlier:
-            lines.append(f"The sampler knows {len(self.earlier)} trials of {settings.warm_start}")
-        return "\n".join(lines)
+            yield f"The sampler learns from {len(self.earlier)} trials of {settings.warm_start}"
 
 
 @contextmanager
@@ -154,19 +151,47 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
     check_space(config)
     check_early_stopping(config)
     check_first_trials(config)
-    with sigterm_as_ctrl_c(), locked_folder(config) as folder:
+    with sigterm_as_ctrl_c(), _quiet_optuna(), locked_folder(config) as folder:
         with line_a_minute(console, lambda: "reading the data"):
             data = prepare(config)
-        not_measured = preflight(_training(config), data, config.search.workers)
+        not_measured = preflight(narrowed(config, Config), data, config.search.workers)
         _check_objectives(config, data, not_measured)
+        # Before Ray starts; `open_study` checks again, under the lock of the database.
         check_folder(folder, config, data.fingerprint, allow_change=allow_change)
         earlier = earlier_trials(config, data.fingerprint)
         with ray_cluster(data.nbytes) as own_ray:
             config = with_gpus_shared(config, data)
-            plan = plan_on_cluster(config.search, wait, lambda text: _say(console, text))
+            workers = WorkerGroup.of(config.search)
+            plan = plan_on_cluster(workers, wait, lambda text: _print(console, text), config.search.max_concurrent)
             check_shared_folder(folder.place)
-            database = Database.of(config.search, folder.place)
-            yield _Search(config, folder, database, data, own_ray, plan, earlier, not_measured)
+            yield _Search(config, folder, data, own_ray, plan, earlier, not_measured)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One start of a search: its study, opened, and what this process keeps about it."""
+
+    study: optuna.Study
+    budget: Budget
+    progress: Progress
+    ledger: TrialLedger
+
+
+def _opened(search: _Search, allow_change: bool, console: Console, json_lines: TextIO | None) -> _Run:
+    config = search.config
+    database = search.folder.database
+    fingerprint = search.data.fingerprint
+    study = retry(lambda: open_study(search.folder, config, fingerprint, allow_change=allow_change))
+    with database.locked():
+        with transaction(study):
+            add_earlier_trials(study, config, search.earlier)
+            enqueue_first_trials(study, config)
+        archive = ParetoArchive.open(search.folder, study)
+        budget = Budget(config.search, study)
+        finished = Counter(trial.state.name.lower() for trial in finished_trials(study))
+        progress = make_progress(config, archive, finished, console, json_lines)
+        ledger = TrialLedger(study, database, config, archive, budget, progress)
+    return _Run(study, budget, progress, ledger)
 
 
 def _check_objectives(config: SearchConfig, data: Dataset, not_measured: Mapping[str, str]) -> None:
@@ -183,43 +208,44 @@ def _check_objectives(config: SearchConfig, data: Dataset, not_measured: Mapping
         )
 
 
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
 class FirstInFirstOut(ray.tune.schedulers.FIFOScheduler):  # type: ignore[misc]
-    """As Ray Tune's own, which in each of its steps looks through all trials that have ever been."""
+    """Ray Tune's own scheduler, but faster: that one looks through all earlier trials in each of its steps."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """A trial that waits for its process; None where there is none."""
+        """Return a trial that waits for its process; None where there is none."""
         live = tune_controller.get_live_trials()
         return next((trial for trial in live if trial.status == ray.tune.experiment.Trial.PENDING), None)
 
 
-def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -> None:
-    settings = search.config.search
-    scratch = own_folder(search.folder.scratch, searcher.leases.me)
-    decisions = start_decisions(search.config, study)
+def _search_until_the_end(search: _Search, run: _Run, searcher: StudySearcher) -> None:
+    leases = run.ledger.leases
+    renewed = heartbeats(search.folder.database, leases, searcher.owned, searcher.ended_elsewhere)
+    with run.progress, renewed, adapted_tune():
+        while searcher.wait_for_work():
+            _run_trials(search, run, searcher)
+        run.progress.ended(_reason_of_end(search, run))
+
+
+def _run_trials(search: _Search, run: _Run, searcher: StudySearcher) -> None:
+    scratch = own_folder(search.folder.scratch, run.ledger.leases.me)
+    decisions = start_decisions(search.config, run.study)
     searcher.end_training = decisions.end.remote
-    tuner = ray.tune.Tuner(
-        make_trainable(_training(search.config), ray.put(search.data), settings, decisions),
-        tune_config=ray.tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=FirstInFirstOut(),
-            num_samples=-1,  # the searcher says when it is over
-            max_concurrent_trials=search.plan.at_once,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: trial.trial_id,
-        ),
-        run_config=ray.tune.RunConfig(
-            name="tune",
-            storage_path=scratch.key,
-            storage_filesystem=scratch.file_system,
-            failure_config=ray.tune.FailureConfig(max_failures=0),  # the searcher hands a trial out again
-            callbacks=[EndOfTrials(searcher)],
-            verbose=0,
-        ),
-    )
+    workers = WorkerGroup.of(search.config.search)
+    trainable = make_trainable(narrowed(search.config, Config), ray.put(search.data), workers, decisions)
     try:
-        _fit(tuner, search.own_ray)
+        _fit(_tuner(trainable, searcher, search.plan.at_once, scratch), search.own_ray)
     finally:
-        # An actor may still write there for a moment: what is left is removed by the next process without company.
+        # An actor may still write there for a moment: the next process that searches alone removes what is left.
         with suppress(OSError):
             scratch.remove()
             if not search.folder.scratch.listdir():
@@ -228,48 +254,64 @@ def _run_trials(search: _Search, study: optuna.Study, searcher: StudySearcher) -
         raise KeyboardInterrupt  # SIGUSR1, at which Tune ends, too
 
 
-def _ending(search: _Search, study: optuna.Study, budget: Budget) -> str:
-    finished = retry(lambda: n_finished(study))
-    if finished < search.config.search.trials:
-        if budget.spent:
-            return budget.spent
-        if retry(lambda: is_exhausted(study, search.config)):
-            every = len(combinations(search.config))
-            return f"search.space: all {every} combinations have been tried; a larger one needs another search.study"
-    return f"search.trials: {finished} trials have finished"
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def _training(config: SearchConfig) -> Config:
-    return Config.model_validate(config.model_dump(include=set(Config.model_fields)))
-
-
-def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
-    # Trials run elsewhere: in a folder of their own, or on another node.
-    places = {
-        name: str(StoragePath.of(place))
-        for name in ("storage", "warm_start")
-        if (place := getattr(config.search, name)) is not None
-    }
-    kind, _, name = (config.search.database or "").partition(":")
-    if kind == "file":
-        places["database"] = f"file:{Path(name).expanduser().absolute()}"
-    return config.model_copy(update={"search": config.search.model_copy(update=places)})
+def _tuner(trainable: Any, searcher: StudySearcher, at_once: int, scratch: StoragePath) -> ray.tune.Tuner:
+    return ray.tune.Tuner(
+        trainable,
+        tune_config=ray.tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=FirstInFirstOut(),
+            num_samples=-1,  # the searcher ends the search
+            max_concurrent_trials=at_once,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=ray.tune.RunConfig(
+            name="tune",
+            storage_path=scratch.key,
+            storage_filesystem=scratch.file_system,
+            failure_config=ray.tune.FailureConfig(max_failures=0),  # the searcher hands a trial out again
+            callbacks=[SearchCallback(searcher)],
+            verbose=0,
+        ),
+    )
 
 
 def _fit(tuner: ray.tune.Tuner, own_ray: bool) -> None:
     """Fit until the searcher has no more trials.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C. The end of our own Ray ends the trials; in another's Tune ends them, in up to 15 s.
-            Tune's handler of SIGINT then restores the one before, and stays otherwise.
+        KeyboardInterrupt: Ctrl-C. Our own Ray ends the trials when it ends; in another Ray Tune ends them, in up to
+            15 s. Tune's handler of SIGINT then restores the one before, and stays otherwise.
     """
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = str(int(own_ray))
-    with handlers_kept(signal.SIGINT, signal.SIGUSR1):
+    with (
+        environment_set({"TUNE_DISABLE_SIGINT_HANDLER": str(int(own_ray))}),
+        handlers_kept(signal.SIGINT, signal.SIGUSR1),
+    ):
         before = signal.getsignal(signal.SIGINT)
         tuner.fit()
         if not own_ray and in_main_thread() and signal.getsignal(signal.SIGINT) is before:
             raise KeyboardInterrupt
+
+
+def _reason_of_end(search: _Search, run: _Run) -> str:
+    finished = retry(lambda: n_finished(run.study))
+    if finished < search.config.search.trials:
+        if run.budget.spent:
+            return run.budget.spent
+        if retry(lambda: is_exhausted(run.study, search.config)):
+            every = len(combinations(search.config))
+            return f"search.space: all {every} combinations have been tried; a larger one needs another search.study"
+    return f"search.trials: {finished} trials have finished"
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _with_absolute_paths(config: SearchConfig) -> SearchConfig:
+    # Trials run elsewhere: in a folder of their own, or on another node.
+    resolved = config.with_folders(lambda folder: str(StoragePath.of(folder)))
+    kind, _, name = (config.search.database or "").partition(":")
+    if kind == "file":
+        return resolved.with_settings(database=f"file:{Path(name).expanduser().absolute()}")
+    return resolved

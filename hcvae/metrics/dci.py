@@ -56,8 +56,8 @@ def dci(codes: ArrayLike, factors: ArrayLike, seed: int = 0) -> DCI:
     importances = []
     scores = []
     for factor in factor_table.T:
-        is_whole = (factor == np.round(factor)).all()
-        kind = GradientBoostingClassifier if is_whole else GradientBoostingRegressor
+        is_complete = (factor == np.round(factor)).all()
+        kind = GradientBoostingClassifier if is_complete else GradientBoostingRegressor
         ensemble = kind(random_state=seed).fit(code_table[:half], factor[:half])
         importances.append(ensemble.feature_importances_)
         scores.append(ensemble.score(code_table[half:], factor[half:]))

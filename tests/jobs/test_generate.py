@@ -95,16 +95,16 @@ def test_an_interrupted_order_is_completed_with_the_same_files(model, generated,
 
 
 def test_an_order_with_another_seed_does_not_continue_it(model, generated):
-    with pytest.raises(UserError, match="was begun with another seed"):
+    with pytest.raises(UserError, match="holds files made with another seed"):
         generate.run(order(model, generated, "--seed", 1))
 
 
 def test_a_part_is_what_the_model_draws_from_the_part_s_seed(model, tmp_path):
-    from jobs.bulk_generation import Order, _Writer
+    from jobs.bulk_generation import BulkRequest, _Writer
 
     bundle = hcvae.load(model)
     condition = complete_condition(bundle, {"stimulus_level_db": 60.0})
-    _Writer(Order(str(model), (condition,), 8, 5, False, 4), StoragePath.of(tmp_path))(
+    _Writer(BulkRequest(str(model), (condition,), 8, 5, False, 4), StoragePath.of(tmp_path))(
         {"part": 1, "condition": 0, "first": 4, "count": 4}
     )
     seed = int(np.random.SeedSequence([5, 1]).generate_state(1, np.uint64)[0]) // 2

@@ -23,7 +23,7 @@ from hcvae.local_server import serving
 from jobs import pull, report, search, train
 from tune.report.results import SearchResult
 from tune.study.folder import StudyFolder
-from tune.study.leases import CLAIM, Leases, lease_of
+from tune.study.leases import LEASE, Leases, lease_of
 from tune.study.trial_attributes import attributes_of
 
 pytestmark = [pytest.mark.services, pytest.mark.usefixtures("cluster")]
@@ -124,7 +124,7 @@ def test_a_known_result_that_is_added_deletes_no_model(copied: StudyFolder, more
 
 def test_a_trial_of_another_study_has_no_place_here(copied: StudyFolder, more: Callable[..., int]) -> None:
     foreign = copied.load().trials[0]
-    foreign.system_attrs[CLAIM] = foreign.system_attrs[CLAIM] | {"study": "another", "values": BETTER}
+    foreign.system_attrs[LEASE] = foreign.system_attrs[LEASE] | {"study": "another", "values": BETTER}
     foreign.values = list(BETTER)
     copied.load().add_trial(foreign)
     before = models(copied)

@@ -18,7 +18,7 @@ from jobs import pull
 from tune.report.results import SearchResult
 from tune.study.folder import StudyFolder
 from tune.study.leases import lease_of
-from tune.study.pareto_archive import Front
+from tune.study.pareto_archive import ParetoArchive
 from tune.study.trial_identity import TrialIdentity
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,7 @@ def known(study: Path, tmp_path_factory: pytest.TempPathFactory, tell_trained: C
     folder = StudyFolder(tmp_path_factory.mktemp("known") / "tiny")
     shutil.copytree(study, folder.path)
     optuna_study = folder.load()
-    front = Front(folder, optuna_study)
+    front = ParetoArchive.open(folder, optuna_study)
     model = folder.exported(front.members[0].number)
     copies = {number: folder.attempt(number, 1).path / "bundle" for number in POINTS}
     for number, copy in copies.items():

@@ -173,7 +173,7 @@ def test_a_study_begun_with_another_configuration(
     difference: str,
 ) -> None:
     before = (study / "study.json").read_bytes()
-    with pytest.raises(UserError, match="begun with another configuration or other data") as error:
+    with pytest.raises(UserError, match="created with another configuration or other data") as error:
         search.run(["--config", write_config(tiny), *arguments, *dry_run])
     assert difference in str(error.value)
     assert (study / "study.json").read_bytes() == before

@@ -218,7 +218,7 @@ def refuse(tmp_path: Path) -> Callable[..., str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--trial=0"], "--trial 0: of which study? give --study FOLDER as well"),
+        (["--trial=0"], "--trial 0: needs a study; give --study FOLDER as well"),
         (["--study={study}"], "--study: takes the configuration from a trial; give --trial NUMBER, and no --config"),
         (["--study={study}", "--trial=0", "--config=x.json"], "give --trial NUMBER, and no --config"),
         (["--study={study}", "--trial=3"], "trials are numbered 0 to 2, but got 3"),
@@ -275,7 +275,7 @@ def test_more_than_there_is(
 def test_a_process_ends_with_2_and_one_message(run_job: Run, tmp_path: Path) -> None:
     ended = run_job("train", "--out", str(tmp_path / "out"), "--trial", "0")
     assert ended.returncode == 2
-    assert ended.stderr == "error: --trial 0: of which study? give --study FOLDER as well\n"
+    assert ended.stderr == "error: --trial 0: needs a study; give --study FOLDER as well\n"
 
 
 # Two workers, through Ray Train

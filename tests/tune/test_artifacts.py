@@ -24,12 +24,13 @@ from tune.study.artifacts import images, upload
 from tune.study.budget import Budget
 from tune.study.database import Database
 from tune.study.folder import StudyFolder
+from tune.study.ledger import TrialLedger
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
-from tune.study.pareto_archive import Front
+from tune.study.outcome import Outcome
+from tune.study.pareto_archive import ParetoArchive
 from tune.study.trial_attributes import attributes_of
 from tune.trial.figures import FIGURES, illustrate
-from tune.trial.outcome import Outcome
 
 NAMES = ["latent_use.png", "reconstructions.png", "swap_grid.png"]
 
@@ -93,19 +94,15 @@ class TestTelling:
     ) -> optuna.trial.FrozenTrial:
         """Hand out a trial, as to Ray Tune, and tell its outcome."""
         config, study = folder.read_record().config, folder.load()
-        front = Front(folder, study)
-        searcher = StudySearcher(
-            study,
-            Database.of(config.search, folder.path),
-            config,
-            front,
-            view(config, front, Counter(), stream),
-            Budget(config.search, study),
-        )
+        front = ParetoArchive.open(folder, study)
+        progress = view(config, front, Counter(), stream)
+        database = Database.of(config.search, folder.path)
+        ledger = TrialLedger(study, database, config, front, Budget(config.search, study), progress)
+        searcher = StudySearcher(ledger, config, progress)
         attempt = searcher.suggest("a")["attempt"]
         if outcome.figures == tuple(NAMES):
             self.write_figures(attempt.place / FIGURES)
-        searcher.tell("a", outcome)
+        searcher.end("a", outcome)
         assert searcher.broken is None
         return study.trials[-1]
 

@@ -120,7 +120,7 @@ def test_a_study_in_postgresql_is_read_by_all_tools(
 
     elsewhere = small_search(study="read", database=postgres.url, storage=str(tmp_path / "elsewhere"))
     with (
-        pytest.raises(UserError, match="begun in another folder"),
+        pytest.raises(UserError, match="created in another folder"),
         locked_folder(elsewhere) as other,
     ):
         open_study(other, elsewhere, "data")

@@ -30,8 +30,8 @@ pytestmark = pytest.mark.services
 EPOCHS = 40
 PROGRAM = """
 import sys
-import hcvae.retrying, tune.searcher
-hcvae.retrying.RETRY_FOR_S, tune.searcher.MAX_RESTARTS = {patience_s}, 1
+import hcvae.retrying, tune.study.ledger
+hcvae.retrying.RETRY_FOR_S, tune.study.ledger.MAX_RESTARTS = {patience_s}, 1
 from hcvae import command_line
 from jobs import search
 sys.exit(command_line.main(search.run))

@@ -11,7 +11,7 @@ from hcvae.training.configuration import resolve
 from hcvae.training.footprint import footprint
 from tune.config import SearchConfig
 from tune.placement.gpu_sharing import CUDA_BYTES, needed_bytes, part_of_gpu, with_gpus_shared
-from tune.placement.resources import make_plan
+from tune.placement.resources import WorkerGroup, make_plan
 from tune.search import plan_search
 from tune.space.search_space import largest
 
@@ -60,7 +60,7 @@ def test_so_many_trials_as_fit_share_a_gpu(needed_gib, trials):
     part = part_of_gpu(int(needed_gib * GIB), 24 * GIB)
     assert part == 1 / trials
     settings = SearchConfig.model_validate({"search": {"gpus_per_worker": part}}).search
-    assert make_plan(settings, [{"CPU": 64, "GPU": 2}]).at_once == 2 * trials
+    assert make_plan(WorkerGroup.of(settings), [{"CPU": 64, "GPU": 2}]).at_once == 2 * trials
 
 
 def test_the_largest_trial_of_the_space_decides(data):

@@ -14,7 +14,7 @@ from hcvae.storage import StoragePath
 from tests.fixtures.studies import SmallSearch
 from tune.study.database import Database
 from tune.study.folder import StudyFolder
-from tune.study.leases import CLAIM, HEARTBEAT_S, Lease, Leases, Owner, heartbeats, lease_of, own_folder, study_id
+from tune.study.leases import HEARTBEAT_S, LEASE, Lease, Leases, Owner, heartbeats, lease_of, own_folder, study_id
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
 
@@ -65,7 +65,7 @@ def claimed(study: optuna.Study, owner: Owner, heartbeat: float = 0) -> Trial:
 
 def renew(study: optuna.Study, trial: Trial, owner: Owner, heartbeat: float) -> None:
     claim = Lease(attempt=1, owner=owner, heartbeat=heartbeat, study=study_id(study), trial="id")
-    study._storage.set_trial_system_attr(trial._trial_id, CLAIM, claim.model_dump())
+    study._storage.set_trial_system_attr(trial._trial_id, LEASE, claim.model_dump())
 
 
 def test_a_trial_is_reclaimed_once_its_owner_is_dead(
@@ -85,8 +85,8 @@ def test_a_trial_is_reclaimed_once_its_owner_is_dead(
 
 def test_another_process_with_the_same_id_is_not_the_owner(sleeper: "subprocess.Popen[bytes]") -> None:
     owner = owner_of(sleeper.pid)
-    assert not owner.gone
-    assert owner.model_copy(update={"started": owner.started - 1}).gone
+    assert not owner.is_gone
+    assert owner.model_copy(update={"started": owner.started - 1}).is_gone
 
 
 ELSEWHERE = Owner(host="elsewhere 1", process=1, started=1, identity="other")
@@ -153,13 +153,13 @@ def test_an_adopted_trial_is_lost_to_its_first_owner(opened: tuple[StudyFolder, 
     first, second = Leases(study), Leases(study, alone=True)
     trial = study.ask()
     with database.locked() as now:
-        begun = first.take(trial, now, adopted=False)
+        begun = first.acquire(trial, now, adopted=False)
         assert begun.attempt == 1
         [abandoned] = second.reclaimable(study.get_trials())
-        adopted = second.take(abandoned, now + 61, adopted=True)
+        adopted = second.acquire(abandoned, now + 61, adopted=True)
         assert (adopted.attempt, adopted.trial) == (2, begun.trial)
         assert (first.holds(trial), second.holds(trial)) == (False, True)
-        assert not first.beat(trial, now + 500)  # does not speak for the second
+        assert not first.renew(trial, now + 500)  # does not speak for the second
         [frozen] = study.get_trials()
         assert lease_of(frozen) == adopted
         second.release(trial)

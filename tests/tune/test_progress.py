@@ -14,7 +14,7 @@ from tune.config import SearchConfig
 from tune.report.progress import JsonProgress, LineProgress, LiveProgress, Progress, make_progress
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
-from tune.study.pareto_archive import Front
+from tune.study.pareto_archive import ParetoArchive
 
 Run = Callable[[Progress], None]
 
@@ -36,16 +36,16 @@ def config(small_search: SmallSearch) -> SearchConfig:
 
 
 @pytest.fixture
-def front(config: SearchConfig, tell_trained: Callable[..., FrozenTrial]) -> Iterator[Front]:
+def front(config: SearchConfig, tell_trained: Callable[..., FrozenTrial]) -> Iterator[ParetoArchive]:
     """The front of a study with one finished trial."""
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
-        front = Front(folder, study)
+        front = ParetoArchive.open(folder, study)
         front.add(front.summarize(tell_trained(study, study.ask(), (0.25, 0.5))))
         yield front
 
 
-def play(progress: Progress, front: Front) -> None:
+def play(progress: Progress, front: ParetoArchive) -> None:
     """Trial 1 is in its fifth epoch, trial 2 has just begun, trial 0 has finished."""
     for number in (0, 1, 2):
         progress.started(number, {"model.global_latent_dim": 32})
@@ -54,7 +54,7 @@ def play(progress: Progress, front: Front) -> None:
     progress.finished(front.members[0])
 
 
-def test_a_precision_is_shown_once_and_each_that_warns(config: SearchConfig, front: Front) -> None:
+def test_a_precision_is_shown_once_and_each_that_warns(config: SearchConfig, front: ParetoArchive) -> None:
     chosen = [decide("auto", {"fp32": 60.0, "bf16": 150.0}), decide("bf16", {"fp32": 60.0, "bf16": 1.0})]
     plain, terminal = io.StringIO(), io.StringIO()
     for console in (Console(file=plain, width=300), Console(file=terminal, force_terminal=True, width=300)):
@@ -69,7 +69,7 @@ def test_a_precision_is_shown_once_and_each_that_warns(config: SearchConfig, fro
     assert [terminal.getvalue().count(line) for line in wanted] == [1, 1]
 
 
-def test_json_lines_tell_everything(config: SearchConfig, front: Front) -> None:
+def test_json_lines_tell_everything(config: SearchConfig, front: ParetoArchive) -> None:
     stream = io.StringIO()
     with make_progress(config, front, Counter(), Console(), stream) as progress:
         assert isinstance(progress, JsonProgress)
@@ -81,7 +81,7 @@ def test_json_lines_tell_everything(config: SearchConfig, front: Front) -> None:
     assert events[-1]["hypervolume"] == 0.75 * 0.5
 
 
-def test_a_log_gets_a_line_a_trial(config: SearchConfig, front: Front) -> None:
+def test_a_log_gets_a_line_a_trial(config: SearchConfig, front: ParetoArchive) -> None:
     stream = io.StringIO()
     with make_progress(config, front, Counter(), Console(file=stream), None) as progress:
         assert isinstance(progress, LineProgress)
@@ -93,7 +93,9 @@ def test_a_log_gets_a_line_a_trial(config: SearchConfig, front: Front) -> None:
     assert "hypervolume 0.3750" in line
 
 
-def test_a_log_gets_a_line_a_minute(config: SearchConfig, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_gets_a_line_a_minute(
+    config: SearchConfig, front: ParetoArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before the first trial has ended, and while nothing runs."""
     monkeypatch.setattr("hcvae.progress_lines.INTERVAL_S", 0.05)
     stream = io.StringIO()
@@ -111,7 +113,7 @@ def test_a_log_gets_a_line_a_minute(config: SearchConfig, front: Front, monkeypa
     assert "trial 10 epoch 0/10 and 14 more; " in progress.under_way()
 
 
-def test_a_terminal_gets_a_live_view(config: SearchConfig, front: Front) -> None:
+def test_a_terminal_gets_a_live_view(config: SearchConfig, front: ParetoArchive) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     with make_progress(config, front, Counter({"fail": 1}), console, None) as progress:
         assert isinstance(progress, LiveProgress)
@@ -128,7 +130,7 @@ def test_a_terminal_gets_a_live_view(config: SearchConfig, front: Front) -> None
     assert "0 *" in shown.partition("Pareto front")[2]
 
 
-def test_failures_are_shown_with_their_reason(config: SearchConfig, front: Front) -> None:
+def test_failures_are_shown_with_their_reason(config: SearchConfig, front: ParetoArchive) -> None:
     console = Console(file=io.StringIO(), force_terminal=True)
     with LiveProgress(config, front, Counter(), console) as progress:
         failed = front.members[0].model_copy(update={"number": 3, "state": "fail", "failure": "TrainingDiverged: nan"})
@@ -138,7 +140,7 @@ def test_failures_are_shown_with_their_reason(config: SearchConfig, front: Front
     assert "trial 3 failed: TrainingDiverged: nan" in text.export_text()
 
 
-def test_pruned_and_suspended_trials_are_told_of(config: SearchConfig, front: Front) -> None:
+def test_pruned_and_suspended_trials_are_told_of(config: SearchConfig, front: ParetoArchive) -> None:
     stream, lines = io.StringIO(), io.StringIO()
     pruned = front.members[0].model_copy(
         update={"number": 1, "state": "pruned", "stopped": "fell behind", "reconstruction_nmse": None}
@@ -160,7 +162,9 @@ def test_pruned_and_suspended_trials_are_told_of(config: SearchConfig, front: Fr
     assert lines.getvalue().splitlines()[-1].startswith("trial 1 pruned: fell behind; 1 running, 2/4 finished")
 
 
-def test_time_left_follows_the_epochs(config: SearchConfig, front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_left_follows_the_epochs(
+    config: SearchConfig, front: ParetoArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     progress = Progress(config, front, Counter({"complete": 1}))
@@ -175,7 +179,9 @@ def test_time_left_follows_the_epochs(config: SearchConfig, front: Front, monkey
 
 
 @pytest.mark.parametrize("end", ["died", "lost", "suspended"])
-def test_a_trial_that_this_process_runs_no_more_counts_no_more(config: SearchConfig, front: Front, end: str) -> None:
+def test_a_trial_that_this_process_runs_no_more_counts_no_more(
+    config: SearchConfig, front: ParetoArchive, end: str
+) -> None:
     progress = Progress(config, front, Counter())
     play(progress, front)
     before = progress.left_s

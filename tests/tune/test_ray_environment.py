@@ -13,7 +13,7 @@ import pytest
 
 from cluster.local import local_cluster
 from hcvae.errors import UserError
-from tune import ray_environment
+from tune.placement import ray_environment
 from tune.placement.ray_environment import check_head, cluster_address, ensure_token, local_folder
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,14 @@ from cluster.nodes import Node
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
 from tune.config import SearchSettings
-from tune.placement.resources import check_shared_folder, make_plan, plan_on_cluster, trial_resources, worker_resources
+from tune.placement.resources import (
+    WorkerGroup,
+    check_shared_folder,
+    make_plan,
+    plan_on_cluster,
+    trial_resources,
+    worker_resources,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +48,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_as_many_trials_as_the_nodes_hold(
     settings: dict[str, float], nodes: list[dict[str, float]], at_once: int
 ) -> None:
-    assert make_plan(SearchSettings.model_validate(settings), nodes).at_once == at_once
+    search = SearchSettings.model_validate(settings)
+    assert make_plan(WorkerGroup.of(search), nodes, search.max_concurrent).at_once == at_once
 
 
 @pytest.mark.parametrize(
@@ -54,7 +62,7 @@ def test_as_many_trials_as_the_nodes_hold(
 )
 def test_more_than_the_cluster_has_is_refused(settings: dict[str, float], nodes: list[dict[str, float]]) -> None:
     with pytest.raises(UserError, match=r"more than the cluster has.*--wait-for-resources"):
-        make_plan(SearchSettings.model_validate(settings), nodes)
+        make_plan(WorkerGroup.of(SearchSettings.model_validate(settings)), nodes)
 
 
 @pytest.fixture
@@ -126,18 +134,18 @@ def test_an_autoscaler_is_asked_for_the_nodes_of_a_trial(autoscaling: dict[str, 
 
 
 def test_workers_of_a_trial_cannot_share_a_gpu() -> None:
-    settings = SearchSettings(workers=2, gpus_per_worker=0.5)
+    workers = WorkerGroup(size=2, gpus=0.5)
     with pytest.raises(UserError, match=r"search\.gpus_per_worker"):
-        make_plan(settings, [{"CPU": 8, "GPU": 8}])
+        make_plan(workers, [{"CPU": 8, "GPU": 8}])
     with pytest.raises(UserError, match=r"search\.gpus_per_worker"):  # no use in waiting
-        plan_on_cluster(settings, True, print)
+        plan_on_cluster(workers, True, print)
 
 
-@pytest.mark.parametrize("workers", [2, 3, 8])
-def test_a_full_cluster_has_room_for_the_drivers(workers: int) -> None:
-    settings = SearchSettings(workers=workers)
-    needed = workers * worker_resources(settings)["CPU"] + trial_resources(settings)["CPU"]
-    assert needed <= workers
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_a_full_cluster_has_room_for_the_drivers(size: int) -> None:
+    workers = WorkerGroup(size)
+    needed = size * worker_resources(workers)["CPU"] + trial_resources(workers)["CPU"]
+    assert needed <= size
 
 
 @pytest.mark.services

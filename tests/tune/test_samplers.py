@@ -253,7 +253,7 @@ def exhaust(study: optuna.Study, config: SearchConfig) -> list[tuple[Any, ...]]:
     while not is_exhausted(study, config):
         assert len(found) < 20
         trial, params = ask(study, config)
-        Leases(study).take(trial, 0, adopted=False)
+        Leases(study).acquire(trial, 0, adopted=False)
         assert trial.params == params
         found.append(tuple(params.values()))
         running.append(trial)
@@ -288,7 +288,7 @@ def test_what_is_enqueued_in_a_finite_space_may_repeat(small_search: SmallSearch
     study.enqueue_trial({"training.batch_size": 64, "training.learning_rate": 1e-2})
     assert not is_exhausted(study, config)
     trial, params = ask(study, config)
-    Leases(study).take(trial, 0, adopted=False)
+    Leases(study).acquire(trial, 0, adopted=False)
     assert params == {"training.batch_size": 64, "training.learning_rate": 1e-2}
     assert is_exhausted(study, config)
 
@@ -301,7 +301,7 @@ def test_what_is_enqueued_in_part_is_completed_without_repetition(small_search: 
     rates = []
     for _ in range(4):
         trial, params = ask(study, config)
-        Leases(study).take(trial, 0, adopted=False)
+        Leases(study).acquire(trial, 0, adopted=False)
         rates.append(params)
     assert all(params["training.batch_size"] == 64 for params in rates)
     assert {params["training.learning_rate"] for params in rates[:3]} == {1e-3, 1e-2, 1e-1}

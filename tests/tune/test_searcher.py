@@ -22,15 +22,17 @@ from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.report.progress import JsonProgress
-from tune.searcher import EndOfTrials, StudySearcher, _reason
+from tune.searcher import SearchCallback, StudySearcher, _reason
 from tune.study.budget import Budget
 from tune.study.database import Database
 from tune.study.folder import StudyFolder
 from tune.study.leases import lease_of
+from tune.study.ledger import TrialLedger
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
-from tune.study.pareto_archive import Front
-from tune.trial.outcome import Outcome
+from tune.study.outcome import Outcome
+from tune.study.pareto_archive import ParetoArchive
+from tune.trial.outcome import outcome_of_error
 
 
 class Search:
@@ -38,10 +40,11 @@ class Search:
 
     def __init__(self, folder: StudyFolder, config: SearchConfig) -> None:
         self.folder, self.study = folder, open_study(folder, config, "data")
-        front, self._stream = Front(folder, self.study), io.StringIO()
+        front, self._stream = ParetoArchive.open(folder, self.study), io.StringIO()
         progress = JsonProgress(config, front, Counter(), self._stream)
         database = Database.of(config.search, folder.path)
-        self.searcher = StudySearcher(self.study, database, config, front, progress, Budget(config.search, self.study))
+        self.ledger = TrialLedger(self.study, database, config, front, Budget(config.search, self.study), progress)
+        self.searcher = StudySearcher(self.ledger, config, progress)
         self.searcher.suggest("a")
 
     def events(self) -> list[dict[str, Any]]:
@@ -57,8 +60,8 @@ def search(small_search: SmallSearch, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def test_a_trial_that_cannot_be_written_is_left_for_the_next_start_and_ends_the_search(search: Search) -> None:
-    outcome = Outcome.of_error(StorageError("cannot write checkpoint: No space left on device"), [])
-    search.searcher.tell("a", outcome)
+    outcome = outcome_of_error(StorageError("cannot write checkpoint: No space left on device"), [])
+    search.searcher.end("a", outcome)
     [trial] = search.study.trials
     assert trial.state == TrialState.RUNNING
     assert lease_of(trial).owner is None
@@ -66,13 +69,13 @@ def test_a_trial_that_cannot_be_written_is_left_for_the_next_start_and_ends_the_
     assert "deaths" not in trial.user_attrs
     assert search.events()[-1]["event"] == "suspended"
     with pytest.raises(StorageError, match=r"^trial 0: cannot write checkpoint: No space left on device$"):
-        EndOfTrials(search.searcher).on_step_end(0, [])
+        SearchCallback(search.searcher).on_step_end(0, [])
 
 
 def test_ctrl_c_ends_the_search_though_a_library_drops_its_interrupt(search: Search) -> None:
     with remembered_ctrl_c() as interrupted:
         search.searcher.interrupted = interrupted.is_set
-        ends = EndOfTrials(search.searcher)
+        ends = SearchCallback(search.searcher)
         ends.on_step_end(0, [])
         with suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
@@ -83,15 +86,15 @@ def test_ctrl_c_ends_the_search_though_a_library_drops_its_interrupt(search: Sea
 def test_a_death_is_counted_once_however_often_it_must_be_written(
     search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    release, refusals = search.searcher.leases.release, [StorageInternalError("database or disk is full")]
+    release, refusals = search.ledger.leases.release, [StorageInternalError("database or disk is full")]
 
     def refused_once(trial: Any) -> None:
         if refusals:
             raise refusals.pop()
         release(trial)
 
-    monkeypatch.setattr(search.searcher.leases, "release", refused_once)
-    search.searcher.died("a", "killed")
+    monkeypatch.setattr(search.ledger.leases, "release", refused_once)
+    search.searcher.end_by_death("a", "killed")
     assert search.searcher.broken is None
     [trial] = search.study.trials
     assert trial.user_attrs["deaths"] == ["killed"]
@@ -102,7 +105,7 @@ def test_a_trial_that_ends_while_the_front_cannot_be_written_is_shown_once_it_ca
     in_the_way = search.folder.path / f".pareto.json.{os.getpid()}.tmp"
     in_the_way.mkdir()
     threading.Timer(0.3, in_the_way.rmdir).start()
-    search.searcher.tell("a", Outcome(state="complete", values=(0.5, 0.1), best_epoch=None))
+    search.searcher.end("a", Outcome(state="complete", values=(0.5, 0.1), best_epoch=None))
     assert search.searcher.broken is None
     assert [trial["number"] for trial in json.loads(search.folder.pareto.read_text())["trials"]] == [0]
     [finished] = [event for event in search.events() if event["event"] == "finished"]
@@ -123,7 +126,7 @@ def test_a_trial_that_ends_while_postgresql_is_away_is_told_once_it_is_back(
         postgres.control("stop", "--mode=immediate")
         back = threading.Timer(2, postgres.control, ["start"])
         back.start()
-        search.searcher.tell("a", Outcome(state="complete", values=(0.5, 0.1), best_epoch=None))
+        search.searcher.end("a", Outcome(state="complete", values=(0.5, 0.1), best_epoch=None))
         back.join()
     assert search.searcher.broken is None
     assert [trial.state for trial in search.study.trials] == [TrialState.COMPLETE]

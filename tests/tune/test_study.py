@@ -160,7 +160,7 @@ def test_other_choices_cannot_be_allowed(small_search: SmallSearch) -> None:
         suggest(open_study(folder, config, "data").ask(), config)
     other = small_search(space={"training.batch_size": {"type": "choice", "choices": [32, 64, 128]}})
     with (
-        pytest.raises(UserError, match=r"training\.batch_size was searched otherwise"),
+        pytest.raises(UserError, match=r"training\.batch_size has another distribution there"),
         locked_folder(other) as folder,
     ):
         open_study(folder, other, "data", allow_change=True)
@@ -218,7 +218,7 @@ def test_interrupted_trials_come_back_with_number_and_parameters(
         study = open_study(folder, config, "data")
         first, second, third = (study.ask() for _ in range(3))
         drawn = suggest(second, config)
-        Leases(study).take(second, 0, adopted=False)
+        Leases(study).acquire(second, 0, adopted=False)
         tell_trained(study, first, (0.5, 0.1))
         tell_trained(study, third)
     with locked_folder(config) as folder:
@@ -267,7 +267,7 @@ def test_the_revision_of_a_checkout_of_another_user_is_recorded(
     revision = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     refused = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-    assert "dubious leases" in refused.stderr
+    assert "dubious ownership" in refused.stderr
     monkeypatch.delenv("HOME")
     monkeypatch.setattr("tune.study.opening.__file__", str(tmp_path / "tune" / "study.py"))
     assert git_revision() == revision

@@ -15,11 +15,12 @@ from tune.report.progress import Progress
 from tune.searcher import StudySearcher
 from tune.study.budget import Budget
 from tune.study.database import Database, retry
+from tune.study.ledger import TrialLedger
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
-from tune.study.pareto_archive import Front
+from tune.study.outcome import Outcome
+from tune.study.pareto_archive import ParetoArchive
 from tune.study.transaction import transaction
-from tune.trial.outcome import Outcome
 
 
 def test_others_see_all_of_it_at_its_end(opened: OpenedStudy) -> None:
@@ -101,15 +102,11 @@ def test_a_late_trial_costs_the_database_no_more_than_an_early_one(small_search:
     config = small_search(trials=30, sampler="random")
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
-        front = Front(folder, study)
-        searcher = StudySearcher(
-            study,
-            Database.of(config.search, folder.path),
-            config,
-            front,
-            Progress(config, front, Counter()),
-            Budget(config.search, study),
-        )
+        front = ParetoArchive.open(folder, study)
+        progress = Progress(config, front, Counter())
+        database = Database.of(config.search, folder.path)
+        ledger = TrialLedger(study, database, config, front, Budget(config.search, study), progress)
+        searcher = StudySearcher(ledger, config, progress)
         costs = [_cost(searcher, study, str(number)) for number in range(30)]
     assert {commits for commits, _ in costs} == {2}
     assert costs[29] == costs[5]

@@ -1,7 +1,7 @@
-"""Whether a running trial goes on: one actor knows all trials, each training asks it after every epoch.
+"""The actor that decides whether a running trial continues: every training asks it after each epoch.
 
-Stopping is by agreement: the loop asks, is told to stop, and returns. Tune's own schedulers kill, which leaks the
-workers of Ray Train; Tune stays first in, first out.
+A training stops by itself: its loop asks, receives a stop, and returns. Tune's own schedulers kill trials, which leaks
+the workers of Ray Train; Tune stays first in, first out.
 """
 
 import logging
@@ -19,31 +19,31 @@ from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
 from tune.early_stopping.moasha import MOASHA, first_rung, rungs_of
 from tune.pareto import OBJECTIVES, Point
-from tune.study.trial_attributes import attributes_of
+from tune.study.trial_record import TrialRecord
 
 logger = logging.getLogger("hcvae")
 Metrics = dict[str, float]
 Reported = Mapping[int, Mapping[int, Point]]
 """Objectives by trial and epoch."""
 SCHEDULE = ("training.epochs", "training.phases.reconstruction", "training.phases.warmup")
-"""What decides in which phase an epoch lies."""
+"""Fields that decide in which phase an epoch lies."""
 
 
 class Stop(Section):
-    """Why a trial is not to go on, and what becomes of it."""
+    """Why a trial stops, and its state then."""
 
     state: Literal["pruned", "suspended"]
-    """`pruned`: it has ended; `suspended`: the search has, and the next start goes on with it from its checkpoint."""
+    """`pruned`: it has ended; `suspended`: the next start of the search continues it from its checkpoint."""
     reason: str
-    """In one line."""
+    """The reason, in one line."""
 
 
 Ask = Callable[[Metrics], Stop | None]
-"""Asked after each epoch of a trial; None: go on."""
+"""Called after each epoch of a trial; None: continue."""
 
 
 class Decisions:
-    """The rule and the clocks. Made before the first trial starts; what trials reported before is replayed."""
+    """The rule of early stopping and the clocks. Made before the first trial starts; earlier reports are replayed."""
 
     def __init__(self, config: SearchConfig, reported: Reported) -> None:
         self._settings = config.search
@@ -57,25 +57,27 @@ class Decisions:
                     self._rule.replay(trial, epoch, point)
 
     def decide(self, trial: int, attempt: int, metrics: Metrics) -> Stop | None:
-        """Take in the metrics of an epoch; None where this attempt at `trial` is to go on. A stop is final."""
+        """Add the metrics of an epoch; return None where this attempt at `trial` continues. A stop is final."""
         stop = self._stopped.get((trial, attempt)) or self._by_rule(trial, metrics) or self._by_time(metrics)
         if stop:
             self._stopped[trial, attempt] = stop
         return stop
 
     def end(self, trial: int, attempt: int, reason: str) -> None:
-        """Stop an attempt after its epoch: what becomes of its trial has been decided elsewhere."""
+        """Stop an attempt after its epoch: its trial has been ended or adopted elsewhere."""
         self._stopped[trial, attempt] = Stop(state="suspended", reason=reason)
 
     def _by_rule(self, trial: int, metrics: Metrics) -> Stop | None:
-        epoch, point = int(metrics["epoch"]), [metrics[name] for name in OBJECTIVES]
+        epoch = int(metrics["epoch"])
+        point = [metrics[name] for name in OBJECTIVES]
         if self._rule is None or self._rule.report(trial, epoch, point):
             return None
         best = f"the best 1/{self._rule.eta} of the trials that reached epoch {epoch}"
         return Stop(state="pruned", reason=f"search.early_stopping: not among {best}")
 
     def _by_time(self, metrics: Metrics) -> Stop | None:
-        settings, seconds = self._settings, metrics["seconds_so_far"]
+        settings = self._settings
+        seconds = metrics["seconds_so_far"]
         if settings.trial_seconds is not None and seconds > settings.trial_seconds:
             reason = f"search.trial_seconds: {seconds:.0f} s of training, more than {settings.trial_seconds:g}"
             return Stop(state="pruned", reason=reason)
@@ -85,33 +87,33 @@ class Decisions:
 
 
 class Listener:
-    """What a training reports to: passes each epoch on, asks whether to go on, remembers the history and the answer."""
+    """The callback of a training: passes each epoch on, asks whether to continue, keeps the history and the answer."""
 
     def __init__(
         self,
-        tell: Callable[[Metrics], object],
+        on_epoch: Callable[[Metrics], object],
         ask: Ask | None = None,
-        chosen: Callable[[PrecisionChoice], object] | None = None,
+        on_precision: Callable[[PrecisionChoice], object] | None = None,
     ) -> None:
         self.history: list[Metrics] = []
         self.stop: Stop | None = None
-        self.chosen = chosen
+        self.on_precision = on_precision
         """Called with the precision before the first epoch."""
-        self._tell = tell
+        self._on_epoch = on_epoch
         self._ask = ask
 
     def __call__(self, metrics: Metrics) -> bool:
-        """Whether to go on, as `hcvae.training.fit` asks."""
+        """Return whether to continue, as `hcvae.training.fit` expects."""
         self.history.append(metrics)
-        self._tell(metrics)
+        self._on_epoch(metrics)
         self.stop = self._ask(metrics) if self._ask else None
         return self.stop is None
 
 
 def start_decisions(config: SearchConfig, study: optuna.Study) -> Any:
-    """The actor, without CPUs of its own.
+    """Start the actor, without CPUs of its own.
 
-    Started again after its process died, it has what was reported before the search began, and the clocks run anew.
+    After its process died, Ray starts it again with the reports from before the search, and its clocks start again.
     """
     reported = reported_at_rungs(study, rungs(config))
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Decisions)
@@ -119,7 +121,7 @@ def start_decisions(config: SearchConfig, study: optuna.Study) -> Any:
 
 
 def ask_of(decisions: Any, trial: int, attempt: int) -> Ask:
-    """The question of one attempt at a trial to the actor; can be sent to the workers of Ray Train."""
+    """Return the function by which an attempt at a trial asks the actor; it can be sent to workers of Ray Train."""
 
     def ask(metrics: Metrics) -> Stop | None:
         stop: Stop | None = ray.get(decisions.decide.remote(trial, attempt, metrics))
@@ -129,26 +131,26 @@ def ask_of(decisions: Any, trial: int, attempt: int) -> Ask:
 
 
 def rungs(config: SearchConfig) -> tuple[int, ...]:
-    """Epochs at which trials are compared."""
+    """Return the epochs at which trials are compared."""
     early = config.search.early_stopping
     return rungs_of(early, config.training) if early else ()
 
 
 def reported_at_rungs(study: optuna.Study, rungs: tuple[int, ...]) -> dict[int, dict[int, Point]]:
-    """What the trials of a study reported at `rungs`; finished ones have recorded all their epochs.
+    """Return the objectives of each trial of a study at `rungs`.
 
-    An interruption may swallow a verdict that was given, but not yet recorded: that trial is judged at its next rung.
-    What another program has replaced by something else is left out.
+    After an interruption the latest decision on a trial may be unrecorded: it is then made at the trial's next rung.
+    Reports that another program has replaced by another kind of value are left out.
     """
     found: dict[int, dict[int, Point]] = {}
     for trial in study.get_trials(deepcopy=False):
-        recorded = attributes_of(trial)
-        # Earlier versions recorded `history` in the end, and `rungs` before.
-        epochs = recorded.get("epochs_reported") or recorded.get("history") or recorded.get("rungs") or ()
+        record, replaced = TrialRecord.read(trial)
         try:
-            found[trial.number] = dict(_points(epochs, rungs))
+            found[trial.number] = dict(_points(record.reported, rungs))
         except (KeyError, TypeError, ValueError):
-            logger.warning("trial %d: another program has replaced what it reported at rungs", trial.number)
+            replaced = frozenset({"epochs_reported"})
+        if replaced & {"epochs_reported", "history", "rungs"}:
+            logger.warning("trial %d: another program has replaced its reports at rungs", trial.number)
     return found
 
 
@@ -177,5 +179,8 @@ def check_early_stopping(config: SearchConfig) -> None:
 def _points(epochs: Any, rungs: tuple[int, ...]) -> Iterator[tuple[int, Point]]:
     for metrics in epochs:
         if metrics["epoch"] in rungs:
-            nmse, disentanglement = (math.nan if metrics[name] is None else metrics[name] for name in OBJECTIVES)
-            yield int(metrics["epoch"]), (nmse, disentanglement)
+            yield int(metrics["epoch"]), (_number(metrics[OBJECTIVES[0]]), _number(metrics[OBJECTIVES[1]]))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

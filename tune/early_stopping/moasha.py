@@ -1,7 +1,7 @@
-"""Multi-objective asynchronous successive halving: which trials are worth more epochs. A pure rule, without Ray.
+"""Multi-objective asynchronous successive halving: a pure rule that stops trials which fall behind, without Ray.
 
-Rungs are epochs. A trial that reaches one is compared with all that reached it before, and goes on where it is among
-the best 1/eta of them; nobody waits for anybody (Li et al. 2020, "A System for Massively Parallel Hyperparameter
+Rungs are epochs. A trial that reaches one is compared with all that reached it before, and continues if it is among
+the best 1/eta of them; no trial waits for another (Li et al. 2020, "A System for Massively Parallel Hyperparameter
 Tuning", in the form that stops instead of pausing). With several objectives the best are found by non-dominated
 sorting, and within a front by how well they spread over it (Schmucker, Donini, Zafar, Salinas, Archambeau 2021,
 "Multi-objective Asynchronous Successive Halving", arXiv 2106.12639).
@@ -18,18 +18,18 @@ from tune.config import EarlyStopping
 from tune.pareto import Point, fronts
 
 WORST: Point = (math.inf, -math.inf)
-"""The place of a trial with an objective that is not finite."""
+"""The point of a trial with an objective that is not finite."""
 
 Order = Callable[[NDArray[np.float64]], list[int]]
 
 
 def first_rung(settings: EarlyStopping, training: TrainingConfig) -> int:
-    """`min_epochs`, or where that is null the first epoch of the last phase."""
+    """Return `min_epochs`, or where that is null the first epoch of the last phase."""
     return settings.min_epochs or sum(training.phases.lengths(training.epochs)[:2]) + 1
 
 
 def rungs_of(settings: EarlyStopping, training: TrainingConfig) -> tuple[int, ...]:
-    """`first_rung` * eta^k for k = 0, 1, ..., below the last epoch, where nothing is left to stop."""
+    """Return `first_rung` * eta^k for k = 0, 1, ..., below the last epoch, where nothing is left to stop."""
     rungs = []
     rung = first_rung(settings, training)
     while rung < training.epochs:
@@ -41,10 +41,10 @@ def rungs_of(settings: EarlyStopping, training: TrainingConfig) -> tuple[int, ..
 class MOASHA:
     """Judges each trial once at each rung that it reaches.
 
-    Objectives of an early epoch need not resemble the last ones: the three phases of a training have other weights, and
-    without its KL terms the first one says little about disentanglement. All trials share the schedule, so at a rung
-    they are in the same epoch of the same phase, and comparable with each other; values of different rungs are never
-    compared. A search over the schedule itself therefore cannot stop early: see
+    Objectives of an early epoch need not resemble the last ones: the three phases of a training have different weights,
+    and the first one, without KL terms, predicts little about disentanglement. All trials share the schedule, so at a
+    rung they are in the same epoch of the same phase, and comparable; values of different rungs are never compared. A
+    search over the schedule itself therefore cannot stop trials early: see
     `tune.early_stopping.actor.check_early_stopping`.
     """
 
@@ -55,10 +55,10 @@ class MOASHA:
         self._points: dict[int, dict[int, Point]] = {rung: {} for rung in self.rungs}
 
     def report(self, trial: int, epoch: int, point: Sequence[float]) -> bool:
-        """Take in the objectives of `trial` after `epoch`, counted from 1; whether it is to go on.
+        """Add the objectives of `trial` after `epoch`, counted from 1; return whether it continues.
 
-        A rung that fewer than eta trials have reached stops none. A trial that comes past a rung a second time, after a
-        restart, has passed it.
+        A rung that fewer than eta trials have reached stops none. A trial that reaches a rung a second time, after a
+        restart, continues.
         """
         if epoch not in self._points or trial in self._points[epoch]:
             return True
@@ -68,7 +68,7 @@ class MOASHA:
         return kept == 0 or trial in best(reached, kept, self._order)
 
     def replay(self, trial: int, epoch: int, point: Sequence[float]) -> None:
-        """Take in what was reported before: later trials are compared with it."""
+        """Add an earlier report: later trials are compared with it."""
         if epoch in self._points:
             nmse, disentanglement = point
             finite = math.isfinite(nmse) and math.isfinite(disentanglement)
@@ -76,7 +76,7 @@ class MOASHA:
 
 
 def best(points: Mapping[int, Point], n: int, order: Order) -> set[int]:
-    """The `n` best trials: front by front (Deb et al. 2002), and by `order` in the front that does not fit whole."""
+    """Return the `n` best trials: front by front (Deb et al. 2002), and by `order` in a front that does not fit."""
     chosen: set[int] = set()
     for front in fronts(points):
         left = n - len(chosen)
@@ -88,7 +88,7 @@ def best(points: Mapping[int, Point], n: int, order: Order) -> set[int]:
 
 
 def epsilon_net(front: NDArray[np.float64]) -> list[int]:
-    """From the lowest NMSE, always to the point farthest from all before it: any first k cover the front.
+    """Order a front from the lowest NMSE, each time to the point farthest from all before: any first k cover it.
 
     Args:
         front: (n, 2), by rising NMSE.
@@ -105,7 +105,7 @@ def epsilon_net(front: NDArray[np.float64]) -> list[int]:
 
 
 def crowding(front: NDArray[np.float64]) -> list[int]:
-    """The ends first, then by falling crowding distance (NSGA-II, Deb et al. 2002): lonely points before crowded ones.
+    """Order a front by falling crowding distance (NSGA-II, Deb et al. 2002), its ends first.
 
     Args:
         front: (n, 2), by rising NMSE.
@@ -119,10 +119,10 @@ ORDERS: dict[str, Order] = {"epsilon_net": epsilon_net, "crowding": crowding}
 
 
 def _scaled(front: Sequence[Point]) -> NDArray[np.float64]:
-    """(n, 2): each objective in units of the front's extent, as both have scales of their own."""
+    """Return (n, 2): each objective in units of the front's extent, as the two have different scales."""
     points = np.array(front)
     if not np.isfinite(points).all():
-        return np.zeros_like(points)  # the front of those at the worst place
+        return np.zeros_like(points)  # all at the worst point
     extent = np.ptp(points, axis=0)
     scaled: NDArray[np.float64] = (points - points.min(axis=0)) / np.where(extent > 0, extent, 1)
     return scaled

@@ -1,6 +1,6 @@
-"""All uses of private names of Ray and Optuna, one module for each library; no other file of ours has any.
+"""All uses of private names of Ray and Optuna: one module for each library, and none elsewhere.
 
-Each module names the version that it is written for, and refuses others when it is imported.
+Each module names the version that it is written for, and refuses other versions when it is imported.
 """
 
 from importlib.metadata import version
@@ -12,7 +12,7 @@ def require(package: str, series: str) -> None:
     """Check that the installed `package` is of the version `series`, such as 2.60.
 
     Raises:
-        UserError: it is another one.
+        UserError: it is another version.
     """
     found = version(package)
     if not f"{found}.".startswith(f"{series}."):

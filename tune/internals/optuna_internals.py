@@ -1,4 +1,4 @@
-"""Private names of Optuna 5.0: the storage behind a study, and values that a trial is going to have."""
+"""Private names of Optuna 5.0: the storage behind a study, and the values of a trial before they are suggested."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -16,32 +16,32 @@ require("optuna", "5.0")
 
 
 def storage_of(study: optuna.Study) -> BaseStorage:
-    """The storage that holds `study`."""
+    """Return the storage that holds `study`."""
     return study._storage
 
 
 def study_key(study: optuna.Study | FrozenStudy) -> int:
-    """The key of `study` in its database."""
+    """Return the key of `study` in its database."""
     return study._study_id
 
 
 def trial_key(trial: Trial | FrozenTrial) -> int:
-    """The key of `trial` in its database."""
+    """Return the key of `trial` in its database."""
     return trial._trial_id
 
 
 def is_in_database(study: optuna.Study) -> bool:
-    """Whether the database still holds `study`; Optuna's cache answers for a study that is gone."""
+    """Return whether the database still holds `study`: Optuna's cache would also return one that was deleted."""
     return study._study_id in {other._study_id for other in study._storage.get_all_studies()}
 
 
 def recorded(study: optuna.Study, trial: Trial) -> FrozenTrial:
-    """What the storage holds of `trial`."""
+    """Return `trial` as the storage holds it."""
     return study._storage.get_trial(trial._trial_id)
 
 
 def system_attributes(study: optuna.Study) -> dict[str, Any]:
-    """The attributes of `study` that users do not see."""
+    """Return the attributes of `study` that users do not see."""
     return study._storage.get_study_system_attrs(study._study_id)
 
 
@@ -56,29 +56,29 @@ def set_trial_system_attribute(study: optuna.Study, trial: Trial | FrozenTrial, 
 
 
 def renew_cache(study: optuna.Study) -> None:
-    """Forget what Optuna remembers of the study, and read it from the database from now on."""
+    """Drop Optuna's cache of the study, and read the study from the database again."""
     storage: Any = study._storage
     study._storage = optuna.storages.get_storage(storage._backend)
 
 
 def sessions_of(study: optuna.Study) -> Any:
-    """The maker of the database sessions that `study` is written through."""
+    """Return the factory of the database sessions through which `study` is written."""
     storage: Any = study._storage
     return storage._backend.scoped_session
 
 
 def enqueued_values(trial: Trial) -> dict[str, Any]:
-    """The parameters that were set for `trial` before it began."""
+    """Return the parameters that were set for `trial` before it started."""
     return dict(trial._fixed_params)
 
 
 def enqueue_values(trial: Trial, values: Mapping[str, Any]) -> None:
-    """Set the parameters that `trial` is going to be given."""
+    """Set the parameters that `trial` will get instead of suggested ones."""
     trial._fixed_params = dict(values)
 
 
 class _Unwritten:
-    """A study's storage that takes no parameters."""
+    """A study's storage, but without writing parameters."""
 
     def __init__(self, storage: BaseStorage) -> None:
         self._storage = storage
@@ -87,12 +87,12 @@ class _Unwritten:
         return getattr(self._storage, name)
 
     def set_trial_param(self, *_: Any) -> None:
-        """As `optuna.storages.BaseStorage`; nothing is written."""
+        """Write nothing, unlike `optuna.storages.BaseStorage`."""
 
 
 @contextmanager
 def parameters_unwritten(study: optuna.Study, trial: Trial) -> Iterator[None]:
-    """Let what is suggested for `trial` inside stay unwritten: Optuna writes no parameter twice."""
+    """Do not write the parameters that are suggested for `trial` inside: Optuna would not write others later."""
     stand_in: Any = _Unwritten(study._storage)
     content = trial._cached_frozen_trial
     trial.storage, trial._cached_frozen_trial = stand_in, copy.deepcopy(content)

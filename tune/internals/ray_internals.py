@@ -1,8 +1,8 @@
-"""Private names of Ray 2.60: what Tune passes on, whom it takes for dead, what Train leaves behind."""
+"""Private names of Ray 2.60: credentials that Tune propagates, errors of its actors, resources that Train leaves."""
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ require("ray", "2.60")
 
 AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 TUNE_SETTINGS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files of Tune's beside our own
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files besides our own
     "TUNE_GLOBAL_CHECKPOINT_S": "600",  # Tune's snapshots are never read
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # our own view instead of Tune's
@@ -32,12 +32,12 @@ TUNE_SETTINGS = {
 @contextmanager
 def adapted_tune() -> Iterator[None]:
     """Adapt the Tuners of this process to our search; restore Ray as it was at the end."""
-    with _settings(), _quiet_log(), _aws_credentials_not_propagated(), _lost_actors_survived():
+    with environment_set(TUNE_SETTINGS), _quiet_log(), _aws_credentials_not_propagated(), _lost_actors_survived():
         yield
 
 
 def check_alive(address: str, timeout_s: float) -> None:
-    """Call the head of the Ray cluster at `address`.
+    """Check that the head of a Ray cluster answers at `address`.
 
     Raises:
         grpc.RpcError: something else answers there, or nothing, or the head refuses the token.
@@ -50,9 +50,9 @@ def check_alive(address: str, timeout_s: float) -> None:
 def release_abandoned() -> None:
     """Remove the placement groups that dead actors of this job have left.
 
-    They would hold the CPUs that the next attempt waits for. GCS keeps the group of a dead actor until its whole job
-    ends. Ray Train's own cleaner asks the state API whether the controller lives: that API needs a dashboard, and fails
-    on a machine with two Rays.
+    They hold the CPUs that the next attempt waits for. GCS keeps the group of a dead actor until the whole job ends.
+    Ray Train's own cleaner uses the state API to check whether the controller lives: that API needs a dashboard, and
+    fails on a machine with two Rays.
     """
     job = ray.get_runtime_context().get_job_id()
     dead = set(ray._private.state.actors(job_id=ray.JobID.from_hex(job), actor_state_name="DEAD"))
@@ -63,9 +63,10 @@ def release_abandoned() -> None:
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in TUNE_SETTINGS}
-    os.environ.update(TUNE_SETTINGS)
+def environment_set(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, and restore at the end what they were before."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -91,8 +92,8 @@ def _quiet_log() -> Iterator[None]:
 def _aws_credentials_not_propagated() -> Iterator[None]:
     """Keep the keys of an object store out of the runtime environment of Tune's actors.
 
-    Ray shows that environment in the process list, in its logs and in its API. Each node has keys of its own, or
-    inherits this machine's.
+    Ray shows that environment in the process list, in its logs and in its API. Each node has its own keys, or inherits
+    those of this machine.
     """
     propagated = ray.tune.execution.class_cache.ENV_VARS_TO_PROPAGATE
     removed = propagated.intersection(AWS_KEYS)
@@ -104,7 +105,7 @@ def _aws_credentials_not_propagated() -> Iterator[None]:
 
 
 class _ActorManager(RayActorManager):  # type: ignore[misc]
-    """Tune's own, which takes every error of Ray for the death of the actor that was to answer."""
+    """Tune's own, but with every error of Ray handled as the death of the actor that should have answered."""
 
     def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
         known = (ray.exceptions.RayActorError, ray.exceptions.RayTaskError)
@@ -115,10 +116,10 @@ class _ActorManager(RayActorManager):  # type: ignore[misc]
 
 @contextmanager
 def _lost_actors_survived() -> Iterator[None]:
-    """Let a trial's process that runs out of memory be one death, and not the end of the search.
+    """Survive a trial's process that runs out of memory, which would otherwise end the search.
 
-    Ray's memory monitor makes an `OutOfMemoryError` of that death. Tune's actor manager handles errors of actors and of
-    their tasks only, and any other error ends the whole search.
+    Ray's memory monitor reports that death as an `OutOfMemoryError`. Tune's actor manager handles errors of actors and
+    of their tasks only, and any other error ends the whole search.
     """
     before = ray.tune.execution.tune_controller.RayActorManager
     ray.tune.execution.tune_controller.RayActorManager = _ActorManager

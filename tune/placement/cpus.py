@@ -1,4 +1,4 @@
-"""The CPUs that this process may use: Ray counts those of the machine, and torch those too."""
+"""The CPUs that this process may use: Ray and torch count all CPUs of the machine."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def usable_cpus() -> int:
-    """CPUs by affinity (taskset, Slurm) and by the quotas of control groups, v1 and v2 (containers, systemd)."""
+    """Return the CPUs by affinity (taskset, Slurm) and by quotas of control groups, v1 and v2 (containers, systemd)."""
     return max(1, int(min(len(os.sched_getaffinity(0)), *_quotas(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))))
 
 
@@ -22,7 +22,7 @@ def _quotas(membership: Path, mount: Path) -> Iterator[float]:
 
 
 def _quotas_of(root: Path, group: Path) -> Iterator[float]:
-    # A container may see its own group as the root, under the name that it has outside.
+    # In a container its own group may be the root, under the name from outside.
     for folder in (root / group, *(root / parent for parent in group.parents)):
         with suppress(OSError, ValueError):  # not there, or "max"
             quota, period = (folder / "cpu.max").read_text().split()

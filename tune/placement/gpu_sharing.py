@@ -1,4 +1,4 @@
-"""Several trials on one GPU: how many, from the memory that the largest of them needs, and a bound on each."""
+"""Several trials on one GPU: as many as its memory holds, by the need of the largest trial, with a limit for each."""
 
 import torch
 
@@ -6,16 +6,16 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.errors import UserError
 from hcvae.training.footprint import footprint
-from tune.config import SearchConfig, SearchSettings
+from tune.config import SearchConfig
 from tune.placement.nodes import ask_nodes
 from tune.space.search_space import largest
 
 CUDA_BYTES = 2**30
-"""Set aside for what CUDA and its libraries take in each process: an assumption, not measured."""
+"""Memory of CUDA and its libraries in each process: an assumption, not measured."""
 
 
 def with_gpus_shared(config: SearchConfig, data: Dataset) -> SearchConfig:
-    """`config` with the part of a GPU that a trial gets in place of the wish for it, `search.share_gpus`.
+    """Return `config` with `search.share_gpus` replaced by the part of a GPU that each trial gets.
 
     Raises:
         UserError: the cluster that Ray is connected to has no GPU.
@@ -23,22 +23,21 @@ def with_gpus_shared(config: SearchConfig, data: Dataset) -> SearchConfig:
     if not config.search.share_gpus:
         return config
     part = part_of_gpu(needed_bytes(largest(config), data), smallest_gpu_bytes())
-    chosen = config.search.model_copy(update={"gpus_per_worker": part, "share_gpus": False})
-    return config.model_copy(update={"search": chosen})
+    return config.with_settings(gpus_per_worker=part, share_gpus=False)
 
 
 def needed_bytes(config: Config, data: Dataset) -> int:
-    """Memory of a GPU that a trial takes."""
+    """Return the memory of a GPU that a trial needs."""
     return CUDA_BYTES + footprint(config, data).total
 
 
 def part_of_gpu(needed: int, gpu_bytes: int) -> float:
-    """One over the number of trials that fit on a GPU together; a whole one where not even one does."""
+    """Return one over the number of trials that fit on a GPU together; 1 where not even one fits."""
     return 1 / max(1, gpu_bytes // needed)
 
 
 def smallest_gpu_bytes() -> int:
-    """Memory of the smallest GPU of the cluster.
+    """Return the memory of the smallest GPU of the cluster.
 
     Raises:
         UserError: there is no GPU, or PyTorch does not see it.
@@ -55,10 +54,10 @@ def smallest_gpu_bytes() -> int:
     return min(size for _, size in sizes)
 
 
-def bound_memory(settings: SearchSettings) -> None:
-    """Let this process have its part of the GPU's memory and no more: a trial that needs more fails alone."""
-    if settings.gpus_per_worker % 1 and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(settings.gpus_per_worker)
+def bound_memory(gpus: float) -> None:
+    """Limit this process to its part of the memory of a GPU: a trial that needs more then fails alone."""
+    if gpus % 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(gpus)
 
 
 def _gpu_bytes() -> int:

@@ -1,4 +1,4 @@
-"""One question to every node of the cluster that Ray is connected to."""
+"""Calling a function on every node of the cluster that Ray is connected to."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,9 +10,9 @@ Answer = TypeVar("Answer")
 
 
 def ask_nodes(question: Callable[..., Answer], *arguments: object, gpus: float = 0) -> list[tuple[str, Answer]]:
-    """The address and the answer of every living node that has `gpus`, asked at the same time.
+    """Return the address and the answer of every live node that has `gpus`.
 
-    `question` is called on each, in a process that reserves no CPU.
+    `question` is called on all of them at the same time, in a process that reserves no CPU.
     """
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) >= gpus]
     task = ray.remote(num_cpus=0, num_gpus=gpus)(question)

@@ -1,6 +1,6 @@
-"""What Ray needs of this machine and of its environment, checked before it starts.
+"""Checks of this machine and of the environment variables of Ray, before it starts.
 
-Ray itself waits for minutes for a cluster that is not there, and names no environment variable (Ray 2.60).
+Ray itself waits for minutes for a missing cluster, and its errors name no environment variable (Ray 2.60).
 """
 
 import logging
@@ -14,9 +14,9 @@ from hcvae.errors import UserError
 
 CONNECT_S = 5
 MAX_SOCKET_LENGTH = 107
-"""Bytes of a socket's path, on Linux."""
+"""Limit in bytes of a socket's path on Linux."""
 SOCKET = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
-"""Of Ray, below its folder."""
+"""The longest path of a socket in Ray's folder."""
 REMEDY = (
     "name the head of a running cluster as HOST:PORT (the port of `ray start --head`, by default 6379), "
     "or unset RAY_ADDRESS to run on this machine alone"
@@ -26,7 +26,7 @@ logger = logging.getLogger("hcvae")
 
 
 def cluster_address() -> str | None:
-    """RAY_ADDRESS, where something listens; None for a Ray of this machine's own.
+    """Return RAY_ADDRESS, after checking that something listens there; None for a Ray on this machine alone.
 
     Raises:
         UserError: it names no head of a cluster that can be reached.
@@ -49,7 +49,7 @@ def cluster_address() -> str | None:
 
 
 def check_head(address: str) -> None:
-    """Check that the head of a Ray cluster answers at `address`, and accepts our token; "auto" is Ray's to look up.
+    """Check that the head of a Ray cluster answers at `address`, and accepts our token; "auto" is left to Ray.
 
     Raises:
         UserError: something else answers, or the head refuses us.
@@ -65,7 +65,7 @@ def check_head(address: str) -> None:
     except grpc.RpcError as error:
         if error.code() == grpc.StatusCode.UNAUTHENTICATED:
             raise UserError(
-                f"RAY_AUTH_TOKEN: the cluster at RAY_ADDRESS={address} refuses the token, or the want of one; set "
+                f"RAY_AUTH_TOKEN: the cluster at RAY_ADDRESS={address} refuses the token, or needs one; set "
                 "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file that holds the cluster's token"
             ) from error
         raise UserError(
@@ -74,17 +74,21 @@ def check_head(address: str) -> None:
 
 
 def local_folder() -> str | None:
-    """The folder for the sockets and logs of a Ray of this machine's own; None for Ray's default.
+    """Return the folder for the sockets and logs of a Ray on this machine alone; None for Ray's default.
 
     Raises:
         UserError: no folder can be used.
     """
-    variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), None)
-    default = Path(os.environ[variable] if variable else "/tmp", "ray")
+    default = Path("/tmp/ray")
+    place = str(default)
+    for variable in ("RAY_TMPDIR", "TMPDIR"):
+        if variable in os.environ:
+            default = Path(os.environ[variable], "ray")
+            place = f"{variable}={os.environ[variable]}"
+            break
     fault = _fault(default)
     if fault is None:
         return None
-    place = f"{variable}={os.environ[variable]}" if variable else str(default)
     other = Path("/tmp", f"ray-{os.getuid()}")
     if _fault(other) or other.lstat().st_uid != os.getuid():
         raise UserError(
@@ -96,7 +100,7 @@ def local_folder() -> str | None:
 
 
 def ensure_token() -> None:
-    """Make a token for this process where the home folder, in which a Ray of this machine's own keeps it, cannot."""
+    """Make a token for this process if it cannot be in the home folder, where Ray keeps it by default."""
     if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}.isdisjoint(os.environ):
         try:
             folder = Path.home() / ".ray"
@@ -110,7 +114,9 @@ def ensure_token() -> None:
 def _kind(address: str) -> str:
     if address.startswith("ray://"):
         return ", an address for Ray Client, which the search cannot use"
-    return ", the dashboard's, which is for RAY_API_SERVER_ADDRESS" if address.startswith("http") else ""
+    if address.startswith("http"):
+        return ", the dashboard's, which is for RAY_API_SERVER_ADDRESS"
+    return ""
 
 
 def _fault(folder: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""What a trial needs, what the cluster holds, and so how many trials run at once."""
+"""Resources of trials and of the cluster: how many trials run at once, and the connection to Ray."""
 
 import os
 import signal
@@ -24,13 +24,30 @@ from tune.placement.nodes import ask_nodes
 from tune.placement.ray_environment import REMEDY, check_head, cluster_address, ensure_token, local_folder
 
 DRIVER_CPU = 0.001
-"""Of the function that waits for a trial's Ray Train workers; Ray refuses 0."""
+"""CPU of the function that waits for a trial's Ray Train workers; Ray refuses 0."""
 SPARE_CPU = 0.01
-"""Left free by each Ray Train worker, so that the driver of a trial fits beside workers that fill the cluster."""
+"""CPU that each Ray Train worker leaves free, so that a trial's driver fits beside workers that fill the cluster."""
 MIB = 2**20
 QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 
 Resources = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class WorkerGroup:
+    """The data-parallel workers of one training."""
+
+    size: int = 1
+    """How many; one trains in the process of its trial, several through Ray Train."""
+    cpus: int = 1
+    """CPUs, and so threads, of each worker."""
+    gpus: float = 0
+    """GPUs of each worker; a fraction shares one."""
+
+    @classmethod
+    def of(cls, settings: SearchSettings) -> "WorkerGroup":
+        """Return the workers of each trial of a search."""
+        return cls(settings.workers, settings.cpus_per_worker, settings.gpus_per_worker)
 
 
 @dataclass(frozen=True)
@@ -43,89 +60,103 @@ class Plan:
     """Trials that run at the same time."""
 
     def __str__(self) -> str:
-        cpus, gpus = (sum(node.get(kind, 0) for node in self.nodes) for kind in ("CPU", "GPU"))
-        return f"{self.at_once} at once, on {len(self.nodes)} node(s) with {cpus:g} CPUs and {gpus:g} GPUs"
+        return f"{self.at_once} at once, on {_described(self.nodes)}"
 
 
-def trial_resources(settings: SearchSettings) -> dict[str, float]:
-    """What Ray Tune reserves for a trial: its one worker, or next to nothing where Ray Train reserves the workers."""
-    return worker_resources(settings) if settings.workers == 1 else {"CPU": DRIVER_CPU}
+def trial_resources(workers: WorkerGroup) -> dict[str, float]:
+    """Return what Ray Tune reserves for a trial: its one worker, or next to nothing where Ray Train reserves several
+    workers itself."""
+    if workers.size > 1:
+        return {"CPU": DRIVER_CPU}
+    return worker_resources(workers)
 
 
-def worker_resources(settings: SearchSettings) -> dict[str, float]:
-    """What one worker reserves."""
-    spare = SPARE_CPU if settings.workers > 1 else 0
-    gpus = {"GPU": settings.gpus_per_worker} if settings.gpus_per_worker else {}
-    return {"CPU": settings.cpus_per_worker - spare, **gpus}
+def worker_resources(workers: WorkerGroup) -> dict[str, float]:
+    """Return what each worker reserves."""
+    resources: dict[str, float] = {"CPU": workers.cpus}
+    if workers.size > 1:
+        resources["CPU"] -= SPARE_CPU
+    if workers.gpus:
+        resources["GPU"] = workers.gpus
+    return resources
 
 
-def make_plan(settings: SearchSettings, nodes: Sequence[Resources]) -> Plan:
+def make_plan(workers: WorkerGroup, nodes: Sequence[Resources], max_concurrent: int | None = None) -> Plan:
     """Fit as many trials as `nodes` hold, at most `max_concurrent`.
 
     Raises:
-        UserError: not one trial fits, or workers of one trial would share a GPU.
+        UserError: not one trial fits, or the workers of one trial would share a GPU.
     """
-    _check_sharing(settings)
-    workers = sum(_workers_on(node, settings) for node in nodes)
-    if workers < settings.workers:
-        plan = Plan(tuple(nodes), 0)
+    _check_sharing(workers)
+    n_fit = sum(_workers_on(node, workers) for node in nodes)
+    if n_fit < workers.size:
         raise UserError(
-            f"workers: a trial needs {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
-            f"{settings.gpus_per_worker:g} GPU(s), more than the cluster has ({str(plan).partition('on ')[2]}); "
-            "lower workers, cpus_per_worker or gpus_per_worker, or wait with --wait-for-resources"
+            f"workers: a trial needs {workers.size} worker(s) of {workers.cpus} CPU(s) and {workers.gpus:g} GPU(s), "
+            f"more than the cluster has ({_described(nodes)}); lower workers, cpus_per_worker or gpus_per_worker, or "
+            "wait with --wait-for-resources"
         )
-    return Plan(tuple(nodes), min(workers // settings.workers, settings.max_concurrent or workers))
+    return Plan(tuple(nodes), min(n_fit // workers.size, max_concurrent or n_fit))
 
 
-def plan_on_cluster(settings: SearchSettings, wait: bool, tell: Callable[[str], None]) -> Plan:
-    """The plan on the cluster that Ray is connected to.
+def plan_on_cluster(
+    workers: WorkerGroup, wait: bool, show: Callable[[str], None], max_concurrent: int | None = None
+) -> Plan:
+    """Return the plan on the cluster that Ray is connected to.
 
-    `wait` asks an autoscaler for the nodes of a trial, and waits until one fits. It also lets `max_concurrent` trials
-    run at once, fewer nodes or not: an autoscaler starts nodes for those that have none.
+    `wait` asks an autoscaler for the nodes of a trial, and waits until one fits. It also runs `max_concurrent` trials
+    at once even where the nodes are too few for them: an autoscaler starts nodes for trials that have none.
 
     Raises:
         UserError: as `make_plan`; with `wait` only where no cluster could hold a trial.
     """
-    _check_sharing(settings)
+    _check_sharing(workers)
     try:
-        plan = _plan_now(settings)
+        plan = _plan_now(workers, max_concurrent)
     except UserError as error:
         if not wait:
             raise
-        tell(f"waiting for resources: {error}")
-        plan = _plan_when_it_fits(settings)
-    return replace(plan, at_once=settings.max_concurrent) if wait and settings.max_concurrent else plan
+        show(f"waiting for resources: {error}")
+        plan = _plan_when_it_fits(workers, max_concurrent)
+    if wait and max_concurrent:
+        return replace(plan, at_once=max_concurrent)
+    return plan
 
 
-def _plan_now(settings: SearchSettings) -> Plan:
-    return make_plan(settings, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+def _plan_now(workers: WorkerGroup, max_concurrent: int | None) -> Plan:
+    return make_plan(workers, [node["Resources"] for node in ray.nodes() if node["Alive"]], max_concurrent)
 
 
-def _plan_when_it_fits(settings: SearchSettings) -> Plan:
-    # Without a request no autoscaler would know of the trials that wait.
-    ray.autoscaler.sdk.request_resources(bundles=[worker_resources(settings)] * settings.workers)
+def _plan_when_it_fits(workers: WorkerGroup, max_concurrent: int | None) -> Plan:
+    # An autoscaler sees waiting trials only through a request.
+    ray.autoscaler.sdk.request_resources(bundles=[worker_resources(workers)] * workers.size)
     try:
         while True:
             time.sleep(2)
             with suppress(UserError):
-                return _plan_now(settings)
+                return _plan_now(workers, max_concurrent)
     finally:
         ray.autoscaler.sdk.request_resources(bundles=[])
 
 
-def _check_sharing(settings: SearchSettings) -> None:
-    if settings.workers > 1 and settings.gpus_per_worker % 1:
+def _check_sharing(workers: WorkerGroup) -> None:
+    if workers.size > 1 and workers.gpus % 1:
         raise UserError(
-            f"search.gpus_per_worker: data-parallel workers cannot share a GPU, but got {settings.gpus_per_worker:g}; "
-            "take a whole number, or search.workers 1"
+            f"search.gpus_per_worker: data-parallel workers cannot share a GPU, but got {workers.gpus:g}; "
+            "use a whole number, or search.workers 1"
         )
 
 
+def _described(nodes: Sequence[Resources]) -> str:
+    cpus = sum(node.get("CPU", 0) for node in nodes)
+    gpus = sum(node.get("GPU", 0) for node in nodes)
+    return f"{len(nodes)} node(s) with {cpus:g} CPUs and {gpus:g} GPUs"
+
+
 def check_shared_folder(folder: StoragePath) -> None:
-    """Check that each node of the cluster sees the same `folder`, by asking every one.
+    """Check that every node of the cluster sees the same `folder`.
 
     Raises:
-        UserError: a node does not; it is named.
+        UserError: a node does not; the message names it.
     """
     if sum(node["Alive"] for node in ray.nodes()) == 1:
         return
@@ -138,18 +169,18 @@ def check_shared_folder(folder: StoragePath) -> None:
     if blind:
         raise UserError(
             f"search.storage: {folder} is another folder, or none, or out of reach, on {', '.join(blind)}; trials run "
-            "on every node and need one that all of them share and may read"
+            "on every node, and need a folder that all of them share and may read"
         )
 
 
 @contextmanager
 def ray_cluster(data_bytes: int) -> Iterator[bool]:
-    """Connect to the Ray that this process already uses, to the one of RAY_ADDRESS, or start one on this machine.
+    """Use the Ray that this process is connected to, or connect to that of RAY_ADDRESS, or start one on this machine.
 
-    What is started or connected here is left again at the end; gives whether that is so.
+    Yields whether Ray was started or connected here, and is shut down at the end.
 
     Raises:
-        UserError: there is no Ray to be had; the message names the environment variable.
+        UserError: Ray cannot be reached or started; the message names the environment variable.
     """
     if ray.is_initialized():
         yield False
@@ -194,17 +225,17 @@ def _start(data_bytes: int) -> None:
 
 
 def _shut_down() -> None:
-    with handlers_kept(signal.SIGTERM):  # where Ray was imported before us, its end removes them
+    with handlers_kept(signal.SIGTERM):  # where Ray was imported before `tune`, its end removes them
         try:
             ray.shutdown()
-        except KeyboardInterrupt:  # processes would be left
+        except KeyboardInterrupt:  # do not leave processes behind
             ray.shutdown()
             raise
 
 
 @contextmanager
 def _ray_starts(where: str, what: str, remedy: str) -> Iterator[None]:
-    """Turn what Ray raises into one message, and restore the handler of SIGTERM, which Ray replaces.
+    """Turn Ray's errors into one message, and restore the handler of SIGTERM, which Ray replaces.
 
     Raises:
         KeyboardInterrupt: SIGTERM; Ray's own handler raises SystemExit.
@@ -217,7 +248,7 @@ def _ray_starts(where: str, what: str, remedy: str) -> Iterator[None]:
             raise KeyboardInterrupt from None
         except UserError:
             raise
-        except Exception as error:  # Ray raises this very class, too
+        except Exception as error:  # Ray raises `Exception` itself, too
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
             raise UserError(f"{where}: {what}: {reason}; {remedy}") from error
 
@@ -229,16 +260,15 @@ def _sees(marker: StoragePath) -> bool:
         return False
 
 
-def _workers_on(node: Resources, settings: SearchSettings) -> int:
-    workers = int(node.get("CPU", 0) / settings.cpus_per_worker)
-    if not settings.gpus_per_worker:
-        return workers
+def _workers_on(node: Resources, workers: WorkerGroup) -> int:
+    by_cpus = int(node.get("CPU", 0) / workers.cpus)
+    if not workers.gpus:
+        return by_cpus
     gpus = node.get("GPU", 0)
+    if workers.gpus >= 1:
+        return min(by_cpus, int(gpus / workers.gpus))
     # A worker's fraction of a GPU lies on one device.
-    on_gpus = int(gpus / settings.gpus_per_worker)
-    if settings.gpus_per_worker < 1:
-        on_gpus = int(gpus) * int(1 / settings.gpus_per_worker + 1e-9)
-    return min(workers, on_gpus)
+    return min(by_cpus, int(gpus) * int(1 / workers.gpus + 1e-9))
 
 
 def _shipped_code() -> dict[str, list[str]]:

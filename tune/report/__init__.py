@@ -1,1 +1,1 @@
-"""The results of a search, as tables, charts, a page, and a live view."""
+"""The results of a search as tables, charts and an HTML page, and the live view of a running one."""

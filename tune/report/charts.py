@@ -1,6 +1,6 @@
 """A study as interactive charts: the front over time, hypervolume, importances, parallel coordinates.
 
-Plotly reads some HTML in its labels, so whatever comes from the study is escaped before it becomes one.
+Plotly interprets some HTML in its labels, so all text from the study is escaped.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,12 +17,12 @@ from optuna.trial import FrozenTrial
 from tune.pareto import OBJECTIVES, Point, compromise, hypervolume, pareto_front
 
 EARLY, LATE, CHOSEN, LINE, GRID = "#1F77C9", "#D4580C", "#C2397B", "#767676", "rgba(128, 128, 128, 0.25)"
-"""Each but the grid has a contrast of at least 3:1 both on white and on the dark page of the report."""
+"""All but the grid have a contrast of at least 3:1 both on the white and on the dark page of the report."""
 COLORS = [(0.0, EARLY), (1.0, LATE)]
 FRONTS = {0.25: "dot", 0.5: "dash", 0.75: "dashdot", 1.0: "solid"}
-"""The front is drawn as it was when these shares of the complete trials had ended."""
+"""Line styles of the front after these shares of the complete trials had ended."""
 CLEAR = "rgba(0, 0, 0, 0)"
-"""The page shows through: its colours depend on whether the reader prefers a dark one."""
+"""Transparent: the page is white or dark, as the reader prefers."""
 LONG = timedelta(hours=3)
 
 
@@ -31,23 +31,23 @@ class Timeline:
     """The complete trials of a study, at least one, in the order of their ends."""
 
     trials: Sequence[FrozenTrial]
-    began: datetime
+    started: datetime
 
     @classmethod
-    def of(cls, complete: Sequence[FrozenTrial], began: datetime) -> "Timeline":
-        """Put `complete` trials of a study that `began` then into order."""
-        return cls(sorted(complete, key=_end), began)
+    def of(cls, complete: Sequence[FrozenTrial], started: datetime) -> "Timeline":
+        """Order the `complete` trials of a study that `started` then."""
+        return cls(sorted(complete, key=_end), started)
 
     @property
     def unit(self) -> str:
-        """What times are given in."""
-        return "hours" if _end(self.trials[-1]) - self.began > LONG else "minutes"
+        """The unit of `times`."""
+        return "hours" if _end(self.trials[-1]) - self.started > LONG else "minutes"
 
     @property
     def times(self) -> list[float]:
-        """Of the ends, since the beginning."""
+        """Times of the ends, since the start of the study."""
         one = timedelta(hours=1) if self.unit == "hours" else timedelta(minutes=1)
-        return [(_end(trial) - self.began) / one for trial in self.trials]
+        return [(_end(trial) - self.started) / one for trial in self.trials]
 
     @property
     def points(self) -> dict[int, Point]:
@@ -55,7 +55,7 @@ class Timeline:
         return {trial.number: (trial.values[0], trial.values[1]) for trial in self.trials}
 
     def fronts(self) -> Iterator[dict[int, Point]]:
-        """The front after each trial."""
+        """Yield the front after each trial."""
         front: dict[int, Point] = {}
         for number, point in self.points.items():
             known = front | {number: point}
@@ -64,7 +64,7 @@ class Timeline:
 
 
 def pareto_chart(timeline: Timeline) -> go.Figure:
-    """Every complete trial in the plane of the objectives, coloured by time, with the front at four moments."""
+    """Plot every complete trial in the plane of the objectives, coloured by time, and the front at four times."""
     figure = go.Figure()
     fronts = list(timeline.fronts())
     for count, dash in {max(1, round(share * len(fronts))): dash for share, dash in FRONTS.items()}.items():
@@ -93,21 +93,18 @@ def pareto_chart(timeline: Timeline) -> go.Figure:
         name="trials",
     )
     chosen = compromise(points)
-    marker = {"symbol": "star-open", "size": 18, "color": CHOSEN, "line": {"width": 2}}
-    figure.add_scatter(
-        x=[points[chosen.number][0]] if chosen else [],
-        y=[points[chosen.number][1]] if chosen else [],
-        mode="markers",
-        marker=marker,
-        name=chosen.rule if chosen else "",
-        hoverinfo="skip",
-    )
+    if chosen:
+        nmse, disentanglement = points[chosen.number]
+        marker = {"symbol": "star-open", "size": 18, "color": CHOSEN, "line": {"width": 2}}
+        figure.add_scatter(
+            x=[nmse], y=[disentanglement], mode="markers", marker=marker, name=chosen.rule, hoverinfo="skip"
+        )
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     return _titled(figure, f"{OBJECTIVES[0]} (lower is better)", f"{OBJECTIVES[1]} (higher is better)")
 
 
 def hypervolume_chart(timeline: Timeline) -> go.Figure:
-    """Hypervolume of the front against the time since the study began."""
+    """Plot the hypervolume of the front against the time since the study started."""
     figure = go.Figure()
     figure.add_scatter(
         x=[0, *timeline.times],
@@ -116,11 +113,11 @@ def hypervolume_chart(timeline: Timeline) -> go.Figure:
         text=["", *(f"trial {trial.number}" for trial in timeline.trials)],
         hovertemplate="%{y:.4f} after %{x:.1f} " + timeline.unit + " %{text}<extra></extra>",
     )
-    return _titled(figure, f"{timeline.unit} since the study began", "hypervolume")
+    return _titled(figure, f"{timeline.unit} since the study started", "hypervolume")
 
 
 def importance_chart(importances: Mapping[str, Mapping[str, float]]) -> go.Figure:
-    """Shares of the parameters, by objective."""
+    """Plot the importances of the parameters, by objective."""
     figure = go.Figure()
     for (objective, shares), color in zip(importances.items(), (EARLY, LATE), strict=True):
         labels = [escape(name) for name in shares]
@@ -131,7 +128,7 @@ def importance_chart(importances: Mapping[str, Mapping[str, float]]) -> go.Figur
 
 
 def parallel_chart(timeline: Timeline, names: Sequence[str]) -> go.Figure:
-    """Every complete trial as a line through both objectives and the parameters `names`, which all of them have."""
+    """Plot every complete trial as a line through both objectives and the parameters `names`, which all trials have."""
     values = np.array(list(timeline.points.values()))
     objectives = [{"label": name, "values": column} for name, column in zip(OBJECTIVES, values.T, strict=True)]
     line = {"color": values[:, 1], "colorscale": COLORS, "colorbar": _colorbar(OBJECTIVES[1])}
@@ -141,19 +138,20 @@ def parallel_chart(timeline: Timeline, names: Sequence[str]) -> go.Figure:
 
 
 def _dimension(trials: Sequence[FrozenTrial], name: str) -> dict[str, Any]:
-    """An axis of the parallel coordinates."""
-    distribution, drawn = trials[-1].distributions[name], [trial.params[name] for trial in trials]
+    """Return an axis of the parallel coordinates."""
+    distribution = trials[-1].distributions[name]
+    found = [trial.params[name] for trial in trials]
     axis: dict[str, Any] = {"label": escape(name)}
     if isinstance(distribution, CategoricalDistribution):
-        codes = [distribution.choices.index(value) for value in drawn]
+        codes = [distribution.choices.index(value) for value in found]
         texts = [escape(str(choice)) for choice in distribution.choices]
         places = np.arange(len(texts))
         return axis | {"values": codes, "tickvals": places, "ticktext": texts, "range": [-0.5, len(texts) - 0.5]}
     if getattr(distribution, "log", False):
-        logs = np.log10(np.array(drawn, np.float64))
+        logs = np.log10(np.array(found, np.float64))
         places = np.linspace(logs.min(), logs.max(), 5)
-        return axis | {"values": logs, "tickvals": places, "ticktext": [f"{drawn:.2g}" for drawn in 10.0**places]}
-    return axis | {"values": drawn}
+        return axis | {"values": logs, "tickvals": places, "ticktext": [f"{value:.2g}" for value in 10.0**places]}
+    return axis | {"values": found}
 
 
 def _about(trial: FrozenTrial) -> str:

@@ -1,4 +1,4 @@
-"""What a report shows of each model of the front: test figures, pictures, and the command that fetches it."""
+"""The models of the front in a report: metrics, figures, and the command that copies each of them."""
 
 import shlex
 from base64 import b64encode
@@ -26,7 +26,7 @@ class MetricRow:
     validation: float | None
     test: float | None
     interval: tuple[float, float] | None
-    """Of the test part, 95 %."""
+    """95 % interval of the test part."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,26 @@ class Member:
 
     summary: TrialSummary
     metrics: list[MetricRow]
-    """Empty where the study holds no model of the trial."""
+    """Metrics; none where the study has no model of the trial."""
     figures: dict[str, str]
     """Pictures as data URIs, by file name."""
     command: str
-    """Copies the model, or trains one again where the study holds none."""
+    """Command that copies the model, or trains it again where the study has none."""
 
 
 def front_members(
     folder: StudyFolder, study: optuna.Study, trials: Iterable[tuple[FrozenTrial, TrialSummary]]
 ) -> list[Member]:
-    """The models of the front's `trials`, in their order."""
+    """Return the models of the front's `trials`, in their order."""
     stored = stored_models(folder)
     members = []
     for trial, summary in trials:
         place = model_of(summary, stored)
-        metrics = [] if place is None else _metrics(from_json((place / "metrics.json").read_text()))
-        job = ["jobs.train", "--study"] if place is None else ["jobs.pull"]
+        metrics = []
+        job = ["jobs.train", "--study"]
+        if place is not None:
+            metrics = _metrics(from_json((place / "metrics.json").read_text()))
+            job = ["jobs.pull"]
         number = str(summary.number)
         command = ["python", "-m", *job, str(folder), "--trial", number, "--out", f"model-{number}"]
         members.append(Member(summary, metrics, _data_uris(images(folder, study, trial)), shlex.join(command)))
@@ -59,17 +62,16 @@ def front_members(
 
 
 def _metrics(metrics: Metrics) -> list[MetricRow]:
-    lower, upper = metrics.get("test_lower", {}), metrics.get("test_upper", {})
-    return [
-        MetricRow(
-            meaning,
-            metrics["validation"].get(name),
-            metrics["test"].get(name),
-            (lower[name], upper[name]) if name in lower and name in upper else None,
-        )
-        for name, meaning in REPORTED.items()
-        if name in metrics["test"]
-    ]
+    lower = metrics.get("test_lower", {})
+    upper = metrics.get("test_upper", {})
+    rows = []
+    for name, meaning in REPORTED.items():
+        if name in metrics["test"]:
+            interval = None
+            if name in lower and name in upper:
+                interval = (lower[name], upper[name])
+            rows.append(MetricRow(meaning, metrics["validation"].get(name), metrics["test"][name], interval))
+    return rows
 
 
 def _data_uris(pictures: Mapping[str, bytes]) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""A study as one HTML page that needs nothing else: no server, no network, no file beside it.
+"""A study as one self-contained HTML page: no server, no network, no other file.
 
-Jinja escapes all that the template is given; what is markup already (Plotly's program, charts as JSON in which Plotly
-escapes `<`) says so.
+Jinja escapes all values of the template except those marked as markup: Plotly's program, and charts as JSON, in which
+Plotly escapes `<`.
 """
 
 import math
@@ -23,25 +23,29 @@ from plotly.offline import get_plotlyjs
 from tune.pareto import DIRECTIONS, OBJECTIVES, compromise, pareto_front
 from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 from tune.report.front_members import front_members
+from tune.report.results import parameter_names
 from tune.study.folder import StudyFolder
 from tune.study.trial_summary import TrialSummary, summarize
 
-BEST_SHARE, MIN_TRIALS = 0.25, 20
-"""PED-ANOVA compares the best quarter of the trials with all, and wants five trials in it."""
+BEST_SHARE = 0.25
+"""PED-ANOVA compares the best quarter of the trials with all of them."""
+MIN_TRIALS = 20
+"""Complete trials below which no importances are shown: the best quarter must have five."""
 
 
 def html_report(folder: StudyFolder) -> str:
-    """The page of a study, which may be under way or hold no complete trial.
+    """Return the page of a study, which may be under way or have no complete trial.
 
     Raises:
         UserError: the folder holds no study.
     """
-    record, study = folder.read_record(), folder.load()
+    record = folder.read_record()
+    study = folder.load()
     trials = study.get_trials(deepcopy=False)
     summaries = [summarize(trial, record.identity) for trial in trials]
     complete = [trial for trial, summary in zip(trials, summaries, strict=True) if summary.point]
     members = pareto_front({summary.number: summary.point for summary in summaries if summary.point})
-    own = [trial for trial, summary in zip(trials, summaries, strict=True) if not summary.outside_budget]
+    rows = list(zip(summaries, map(_seconds, trials), strict=True))
     content = {
         "record": record,
         "made": datetime.now().astimezone(),
@@ -51,19 +55,21 @@ def html_report(folder: StudyFolder) -> str:
         "objectives": dict(zip(OBJECTIVES, DIRECTIONS, strict=True)),
         "fewest": MIN_TRIALS,
         "members": members,
-        "trials": sorted(zip(summaries, map(_seconds, trials), strict=True), key=lambda row: _place(row[0], members)),
-        "params": list(dict.fromkeys(name for trial in trials for name in trial.params)),
-        **(_content_of(folder, study, Timeline.of(complete, _begun(own)), summaries, members) if complete else {}),
+        "trials": sorted(rows, key=lambda row: _rank(row[0], members)),
+        "params": parameter_names(trials),
     }
+    if complete:
+        own = [trial for trial, summary in zip(trials, summaries, strict=True) if not summary.outside_budget]
+        content |= _content_of(folder, study, Timeline.of(complete, _started(own)), summaries, members)
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("report.html.jinja").render(content)
 
 
 def param_importances(complete: Sequence[FrozenTrial]) -> dict[str, dict[str, float]] | None:
-    """PED-ANOVA's importances of the parameters by objective; None where there are too few trials to compare.
+    """Return PED-ANOVA's importances of the parameters by objective; None where there are too few trials.
 
-    Watanabe et al. 2023, PED-ANOVA (arXiv 2304.10255). It draws no random numbers.
+    Watanabe et al. 2023, PED-ANOVA (arXiv 2304.10255). It uses no random numbers.
     """
     if len(complete) < MIN_TRIALS:
         return None
@@ -72,7 +78,7 @@ def param_importances(complete: Sequence[FrozenTrial]) -> dict[str, dict[str, fl
     signs = {"minimize": 1, "maximize": -1}
     importances = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a reminder that the target must be minimised, as it is here
+        warnings.simplefilter("ignore")  # a reminder that the target must be minimised, which holds here
         evaluator = PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE)
         for index, (name, direction) in enumerate(zip(OBJECTIVES, DIRECTIONS, strict=True)):
 
@@ -90,7 +96,7 @@ def _content_of(
     summaries: Sequence[TrialSummary],
     front: Sequence[int],
 ) -> dict[str, Any]:
-    """What a page shows of the complete trials of this search, of which there is at least one."""
+    """Return the content about the complete trials of this search, of which there is at least one."""
     complete = {trial.number: trial for trial in timeline.trials}
     summary_of = {summary.number: summary for summary in summaries}
     importances = param_importances(timeline.trials)
@@ -101,26 +107,29 @@ def _content_of(
         "hypervolume_chart": _embedded("hypervolume", hypervolume_chart(timeline)),
         "importance_chart": importances and _embedded("importances", importance_chart(importances)),
         "parallel_chart": _embedded("parallel", parallel_chart(timeline, sorted(shared))),
-        "conditional": sorted({name for trial in complete.values() for name in trial.params} - shared),
+        "conditional": sorted(set(parameter_names(timeline.trials)) - shared),
         "chosen": compromise(timeline.points),
         "front": front_members(folder, study, [(complete[number], summary_of[number]) for number in front]),
     }
 
 
-def _begun(trials: Sequence[FrozenTrial]) -> datetime:
+def _started(trials: Sequence[FrozenTrial]) -> datetime:
     return min(trial.datetime_start for trial in trials if trial.datetime_start)
 
 
 def _seconds(trial: FrozenTrial) -> float | None:
-    """From the start of a trial to its end; None where it has not ended, or the clock was set back meanwhile."""
-    seconds = trial.duration.total_seconds() if trial.duration else -1.0
-    return seconds if seconds >= 0 else None
+    """Return the time from a trial's start to its end; None where it has not ended, or the clock was set back."""
+    if trial.duration is None or trial.duration.total_seconds() < 0:
+        return None
+    return trial.duration.total_seconds()
 
 
-def _place(summary: TrialSummary, members: Sequence[int]) -> tuple[bool, float, int]:
-    """In the table of all trials: the front first, then by rising NMSE, those without one last."""
+def _rank(summary: TrialSummary, members: Sequence[int]) -> tuple[bool, float, int]:
+    """Return the rank in the table of all trials: the front first, then by rising NMSE, trials without one last."""
     nmse = summary.reconstruction_nmse
-    return summary.number not in members, math.inf if nmse is None else nmse, summary.number
+    if nmse is None:
+        nmse = math.inf
+    return summary.number not in members, nmse, summary.number
 
 
 def _embedded(name: str, chart: go.Figure) -> Markup:

@@ -1,13 +1,13 @@
-"""What a person, or a machine, sees of a running search: a live view, plain lines, or JSON lines.
+"""Views of a running search: a live view for terminals, plain lines for logs, or JSON lines for programs.
 
-The searcher tells of each event; the view shows trials by state, epochs, both objectives of the front, hypervolume
-and the time left.
+The searcher reports each event; the view shows trials by state, epochs, both objectives of the front, hypervolume and
+the time left.
 """
 
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -22,17 +22,17 @@ from tune.config import SearchConfig
 from tune.pareto import DIRECTIONS, OBJECTIVES
 from tune.report.results import pareto_table
 from tune.space.search_space import ParameterValue
-from tune.study.pareto_archive import Front
+from tune.study.pareto_archive import ParetoArchive
 from tune.study.trial_summary import TrialSummary
 
 MAX_LISTED = 8
-"""Running trials in one line."""
+"""Limit of running trials in one line."""
 
 
 class Progress:
-    """The state of a search as its events tell it. This base shows nothing; subclasses show each event."""
+    """The state of a search by its events. This base class shows nothing; subclasses show each event."""
 
-    def __init__(self, config: SearchConfig, front: Front, finished: Counter[str]) -> None:
+    def __init__(self, config: SearchConfig, front: ParetoArchive, finished: Counter[str]) -> None:
         self.budget = config.search.trials
         self.epochs = config.training.epochs
         self.front = front
@@ -42,7 +42,7 @@ class Progress:
         """Metrics of the latest epoch of each running trial."""
         self._precisions: set[tuple[object, ...]] = set()
         self._at_start = finished.total()
-        self._first_epoch: dict[int, float] = {}  # where a continued trial went on from
+        self._first_epoch: dict[int, float] = {}  # by trial; not 0 for one that was continued
         self._started = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -52,51 +52,51 @@ class Progress:
         pass
 
     def started(self, number: int, params: dict[str, ParameterValue]) -> None:
-        """A trial was handed out."""
+        """Report that a trial was handed out."""
         self.running[number] = {}
         self.show("started", trial=number, params=params)
 
     def precision(self, number: int, choice: PrecisionChoice) -> None:
-        """A trial has chosen its precision. Shown once for each precision and warning: trials of one node are alike."""
+        """Report the precision of a trial, once for each precision and warning: trials on one node are alike."""
         kind = (choice.used, choice.before, choice.warning is None)
         if kind not in self._precisions:
             self._precisions.add(kind)
             self.show("precision", trial=number, text=str(choice), **choice.model_dump(mode="json"))
 
     def epoch(self, number: int, metrics: dict[str, float]) -> None:
-        """A running trial has finished an epoch."""
+        """Report that a running trial has finished an epoch."""
         self._first_epoch.setdefault(number, metrics["epoch"] - 1)
         self.running[number] = metrics
         self.show("epoch", trial=number, metrics=metrics)
 
     def finished(self, trial: TrialSummary) -> None:
-        """A trial has ended, and the study and the front know it."""
+        """Report that a trial has ended, after the study and the front were updated."""
         self._runs_no_more(trial.number)
         self.counts[trial.state] += 1
         front = [member.number for member in self.front.members]
         self.show("finished", **trial.model_dump(), hypervolume=self.front.hypervolume, front=front, left_s=self.left_s)
 
     def suspended(self, number: int, reason: str) -> None:
-        """A running trial was left for the next start of the search."""
+        """Report that a running trial was left for the next start of the search."""
         self._runs_no_more(number)
         self.show("suspended", trial=number, reason=reason)
 
     def died(self, number: int, reason: str) -> None:
-        """The process of a running trial died; the trial is handed out again."""
+        """Report that the process of a running trial died; the trial is handed out again."""
         self._runs_no_more(number)
         self.show("died", trial=number, reason=reason)
 
     def lost(self, number: int) -> None:
-        """A running trial was adopted by another process: what this one found is dropped."""
+        """Report that another process adopted a running trial: the result of this process is dropped."""
         self._runs_no_more(number)
         self.show("lost", trial=number)
 
     def waiting(self, numbers: Sequence[int]) -> None:
-        """Nothing is left but the trials `numbers` of other processes, which may end or have to be adopted."""
+        """Report that only the trials `numbers` of other processes are left, which may end or have to be adopted."""
         self.show("waiting", trials=list(numbers))
 
     def ended(self, reason: str) -> None:
-        """The search has ended; `reason` names the budget that is spent."""
+        """Report that the search has ended; `reason` names the budget that is spent."""
         self.show("ended", reason=reason)
 
     def show(self, event: str, **fields: Any) -> None:
@@ -112,8 +112,10 @@ class Progress:
         ended = self.counts.total() - self._at_start
         under_way = sum(self.running[number]["epoch"] - first for number, first in self._first_epoch.items())
         done = ended + under_way / self.epochs
-        left = self.budget - self._at_start - done
-        return (time.monotonic() - self._started) * max(0.0, left) / done if done else None
+        if not done:
+            return None
+        left = max(0.0, self.budget - self._at_start - done)
+        return (time.monotonic() - self._started) * left / done
 
     @property
     def headline(self) -> str:
@@ -128,7 +130,7 @@ class Progress:
 class LineProgress(Progress):
     """A line for each trial that ends, and one a minute: for logs."""
 
-    def __init__(self, config: SearchConfig, front: Front, finished: Counter[str], console: Console) -> None:
+    def __init__(self, config: SearchConfig, front: ParetoArchive, finished: Counter[str], console: Console) -> None:
         super().__init__(config, front, finished)
         self._console = console
         self._lines = line_a_minute(console, self.under_way)
@@ -141,20 +143,22 @@ class LineProgress(Progress):
         self._lines.__exit__(kind, error, at)
 
     def under_way(self) -> str:
-        """The epochs of the running trials, and the best of each objective so far."""
-        latest = [(number, found.get("epoch", 0)) for number, found in list(self.running.items())]
-        epochs = [f"trial {number} epoch {epoch:.0f}/{self.epochs}" for number, epoch in latest]
+        """Return the epochs of the running trials, and the best value of each objective so far."""
+        epochs = []
+        for number, metrics in list(self.running.items()):
+            epochs.append(f"trial {number} epoch {metrics.get('epoch', 0):.0f}/{self.epochs}")
         running = ", ".join(epochs[:MAX_LISTED]) or "no trial"
         if len(epochs) > MAX_LISTED:
             running += f" and {len(epochs) - MAX_LISTED} more"
-        points = [member.point for member in self.front.members if member.point]
-        best = [
-            f"{name} {(min if way == 'minimize' else max)(point[index] for point in points):.4f}"
-            for index, (name, way) in enumerate(zip(OBJECTIVES, DIRECTIONS, strict=True))
-            if points
-        ]
         finished = f"{self.counts.total()}/{self.budget} trials finished"
-        return f"running: {running}; {finished}; best so far: {', '.join(best) or 'none'}"
+        return f"running: {running}; {finished}; best so far: {', '.join(self._best_values()) or 'none'}"
+
+    def _best_values(self) -> Iterator[str]:
+        points = self.front.points.values()
+        if points:
+            for name, way, values in zip(OBJECTIVES, DIRECTIONS, zip(*points, strict=True), strict=True):
+                best = min(values) if way == "minimize" else max(values)
+                yield f"{name} {best:.4f}"
 
     def show(self, event: str, **fields: Any) -> None:
         """Print the precision and the end of a trial."""
@@ -164,11 +168,11 @@ class LineProgress(Progress):
             return
         reason = fields["failure"] or fields["stopped"] or fields["foreign_values"]
         values = [f"{name} {fields[name]:.4f}" for name in OBJECTIVES if fields[name] is not None]
-        said = reason or ", ".join(values) or "another program ended it"
+        result = reason or ", ".join(values) or "another program ended it"
         if fields["figure_failure"]:
-            said += f" (without figures: {fields['figure_failure']})"
+            result += f" (without figures: {fields['figure_failure']})"
         self._console.print(
-            f"trial {fields['number']} {fields['state']}: {said}; {self.headline}",
+            f"trial {fields['number']} {fields['state']}: {result}; {self.headline}",
             highlight=False,
             markup=False,
             soft_wrap=True,
@@ -178,7 +182,7 @@ class LineProgress(Progress):
 class JsonProgress(Progress):
     """Each event as one JSON object a line."""
 
-    def __init__(self, config: SearchConfig, front: Front, finished: Counter[str], stream: TextIO) -> None:
+    def __init__(self, config: SearchConfig, front: ParetoArchive, finished: Counter[str], stream: TextIO) -> None:
         super().__init__(config, front, finished)
         self._stream = stream
 
@@ -190,7 +194,7 @@ class JsonProgress(Progress):
 class LiveProgress(Progress):
     """A view that is kept up to date on a terminal."""
 
-    def __init__(self, config: SearchConfig, front: Front, finished: Counter[str], console: Console) -> None:
+    def __init__(self, config: SearchConfig, front: ParetoArchive, finished: Counter[str], console: Console) -> None:
         super().__init__(config, front, finished)
         self._failures: list[str] = []
         self._live = Live(get_renderable=self.render, console=console, refresh_per_second=2, transient=True)
@@ -204,7 +208,7 @@ class LiveProgress(Progress):
         self._live.console.print(Text("\n".join([*self._failures, self.headline])))
 
     def show(self, event: str, **fields: Any) -> None:
-        """Print the precision, remember failures; the view itself is drawn from the state."""
+        """Print the precision and keep failures; the view itself is rendered from the state."""
         if event == "precision":
             self._live.console.print(Text(precision_line(fields)))
         if event == "finished" and fields["failure"]:
@@ -213,7 +217,7 @@ class LiveProgress(Progress):
             self._failures.append(f"trial {fields['number']} has no figures: {fields['figure_failure']}")
 
     def render(self) -> RenderableType:
-        """The view."""
+        """Return the view."""
         table = TerminalTable("Running", ("trial", "epoch", "phase", "validation loss", *OBJECTIVES))
         for number, metrics in list(self.running.items()):
             if metrics:
@@ -227,9 +231,9 @@ class LiveProgress(Progress):
 
 
 def make_progress(
-    config: SearchConfig, front: Front, finished: Counter[str], console: Console, json_lines: TextIO | None
+    config: SearchConfig, front: ParetoArchive, finished: Counter[str], console: Console, json_lines: TextIO | None
 ) -> Progress:
-    """The view that suits where the search runs."""
+    """Return the view for the place where the search runs."""
     if json_lines is not None:
         return JsonProgress(config, front, finished, json_lines)
     view = LiveProgress if console.is_terminal else LineProgress
@@ -237,6 +241,6 @@ def make_progress(
 
 
 def precision_line(fields: Mapping[str, Any]) -> str:
-    """In which precision a trial is trained, and what is wrong with that."""
+    """Return the line about the precision of a trial, with a warning if there is one."""
     warning = f"; warning: {fields['warning']}" if fields["warning"] else ""
     return f"trial {fields['trial']} trains in {fields['text']}{warning}"

@@ -1,12 +1,14 @@
-"""What a search came to, read from the study's folder alone: no Ray, and no lock."""
+"""The result of a search, read from the study's folder alone: no Ray, and no lock."""
 
 import shlex
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optuna.trial import FrozenTrial
 from pydantic import ValidationError
 
 from hcvae.bundle import Bundle, load
@@ -36,7 +38,7 @@ class SearchResult(Described):
     """All trials, by number."""
 
     def facts(self) -> dict[str, object]:
-        """The folder, the trials by state, and the front."""
+        """Return the folder, the trials by state, and the front."""
         states = sorted(Counter(trial.state for trial in self.trials).items())
         return {
             "folder": self.folder,
@@ -53,7 +55,8 @@ class SearchResult(Described):
             UserError: there is no study in it.
         """
         opened = StudyFolder(folder)
-        identity, trials = opened.read_record().identity, opened.load().get_trials(deepcopy=False)
+        identity = opened.read_record().identity
+        trials = opened.load().get_trials(deepcopy=False)
         return cls(opened.place, tuple(summarize(trial, identity) for trial in trials))
 
     @property
@@ -75,16 +78,19 @@ class SearchResult(Described):
 
     @property
     def why_empty(self) -> str:
-        """Why there is no front, for a message: the states of the trials, and the latest failure."""
+        """The reason why there is no front, for a message: the states of the trials, and the latest failure."""
         counts = Counter(trial.state for trial in self.trials if not trial.outside_budget)
         if not counts:
             return "no trial has completed; run the search first"
         states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        failures = [f"; trial {trial.number} failed: {trial.failure}" for trial in self.trials if trial.failure]
-        return f"no trial has completed ({states}){failures[-1] if failures else ''}"
+        message = f"no trial has completed ({states})"
+        failed = [trial for trial in self.trials if trial.failure]
+        if failed:
+            message += f"; trial {failed[-1].number} failed: {failed[-1].failure}"
+        return message
 
     def compromise(self) -> TrialSummary:
-        """The default choice: the knee of the front, or the point nearest to the ideal where there is no knee.
+        """Return the default choice: the knee of the front, or the point nearest to the ideal where there is no knee.
 
         Raises:
             UserError: no trial has completed.
@@ -93,7 +99,7 @@ class SearchResult(Described):
 
     @cached_property
     def choice(self) -> Compromise:
-        """The number of the compromise, and the rule by which the front gives it.
+        """The number of the compromise, and the rule of its choice.
 
         Raises:
             UserError: no trial has completed.
@@ -104,12 +110,12 @@ class SearchResult(Described):
         return found
 
     def alternatives(self) -> dict[str, TrialSummary]:
-        """The trials of the front that are the best by one objective, by its name, without the compromise."""
+        """Return the best trial by each objective, by its name, without the compromise."""
         ends = {name: self.best(by=name) for name in OBJECTIVES}
         return {name: trial for name, trial in ends.items() if trial.number != self.choice.number}
 
     def best(self, by: str) -> TrialSummary:
-        """The best completed trial by one objective.
+        """Return the best completed trial by one objective.
 
         Raises:
             UserError: no such objective, or no trial has completed.
@@ -118,10 +124,12 @@ class SearchResult(Described):
             raise UserError(f"objective: must be one of {', '.join(OBJECTIVES)}, but got {by!r}")
         if not self.pareto:
             raise UserError(f"{self.folder}: {self.why_empty}")
-        return self.pareto[0 if by == OBJECTIVES[0] else -1]
+        if by == OBJECTIVES[0]:
+            return self.pareto[0]
+        return self.pareto[-1]
 
     def trial(self, number: int) -> TrialSummary:
-        """One trial by its number.
+        """Return one trial by its number.
 
         Raises:
             UserError: there is none.
@@ -131,17 +139,20 @@ class SearchResult(Described):
         found = self._by_number.get(number)
         if found is None:
             last = self.trials[-1].number
-            gaps = "" if last + 1 == len(self.trials) else ", with gaps"
-            raise UserError(f"{self.folder}: trials are numbered 0 to {last}{gaps}, but got {number}")
+            numbers = f"0 to {last}"
+            if last + 1 != len(self.trials):
+                numbers += ", with gaps"
+            raise UserError(f"{self.folder}: trials are numbered {numbers}, but got {number}")
         return found
 
     def bundle(self, number: int) -> StoragePath:
-        """Folder of a trial's model bundle, found by the identifier of the trial.
+        """Return the folder of a trial's model bundle, found by the identifier of the trial.
 
         Raises:
             UserError: the trial has none; the message names the trials that have one.
         """
-        summary, models = self.trial(number), self.models
+        summary = self.trial(number)
+        models = self.models
         if number not in models:
             kept = ", ".join(map(str, models)) or "none there"
             raise UserError(
@@ -157,16 +168,20 @@ class SearchResult(Described):
         place = StudyFolder(self.folder).exported(summary.number)
         if summary.point and place.is_complete():
             return f"{place} holds the model of another trial, or of other values or parameters of this one; "
-        return "its folder under best/ was removed; " if summary in self.pareto else ""
+        if summary in self.pareto:
+            return "its folder under best/ was removed; "
+        return ""
 
     def config(self, number: int) -> Config:
-        """The configuration with which a trial of the study was trained, or would be.
+        """Return the configuration with which a trial of the study was trained, or would be.
 
         Raises:
-            UserError: there is no such trial, or its parameters are not, or not all, those of the search.
+            UserError: there is no such trial, or its parameters are incomplete or invalid.
         """
-        summary, config = self.trial(number), StudyFolder(self.folder).read_record().config
-        if missing := sorted(config.search.space.keys() - summary.params):
+        summary = self.trial(number)
+        config = StudyFolder(self.folder).read_record().config
+        missing = sorted(config.search.space.keys() - summary.params)
+        if missing:
             raise UserError(
                 f"trial {number} ({summary.state}) of {self.folder}: has no value for {', '.join(missing)}; a trial "
                 "that waits, or failed before it was trained, has no parameters yet: name another trial"
@@ -179,27 +194,28 @@ class SearchResult(Described):
             raise UserError(f"trial {number} of {self.folder}: the configuration has no section {error}") from None
 
     def load(self, trial: TrialSummary | int) -> Bundle:
-        """The model bundle of a trial of the Pareto set, such as `result.load(result.compromise())`.
+        """Load the model bundle of a trial of the Pareto set, such as `result.load(result.compromise())`.
 
         Raises:
             UserError: as `bundle`.
         """
-        return load(self.bundle(trial if isinstance(trial, int) else trial.number))
+        number = trial if isinstance(trial, int) else trial.number
+        return load(self.bundle(number))
 
     def to_pandas(self) -> "pd.DataFrame":
-        """One row a trial; parameters are columns named by their dotted paths."""
+        """Return a table with a row for each trial; parameters are columns named by their dotted paths."""
         import pandas as pd
 
         rows = [summary.model_dump(exclude={"params"}) | summary.params for summary in self.trials]
         return pd.DataFrame(rows).set_index("number") if rows else pd.DataFrame()
 
     def table(self) -> TerminalTable:
-        """The Pareto front for a terminal."""
+        """Return the Pareto front for a terminal."""
         return pareto_table(self.pareto, self.hypervolume)
 
     @cached_property
     def _by_number(self) -> dict[int, TrialSummary]:
-        # Rows that somebody deletes from the database leave gaps.
+        # Rows deleted from the database leave gaps.
         return {trial.number: trial for trial in self.trials}
 
     @property
@@ -207,17 +223,27 @@ class SearchResult(Described):
         return {summary.number: summary.point for summary in self.trials if summary.point}
 
 
+def parameter_names(trials: Iterable[TrialSummary | FrozenTrial]) -> list[str]:
+    """Return the names of the parameters of `trials`, in the order in which they first appear."""
+    names: dict[str, None] = {}
+    for trial in trials:
+        names |= dict.fromkeys(trial.params)
+    return list(names)
+
+
 def pareto_table(members: tuple[TrialSummary, ...], area: float) -> TerminalTable:
-    """Both objectives and the parameters of each member of a front; `*` marks the compromise."""
+    """Return a table of the objectives and parameters of each member of a front; `*` marks the compromise."""
     best = compromise({member.number: member.point for member in members if member.point})
     arrows = {"minimize": "v", "maximize": "^"}
     objectives = [f"{name} {arrows[way]}" for name, way in zip(OBJECTIVES, DIRECTIONS, strict=True)]
-    names = list(dict.fromkeys(name for member in members for name in member.params))
+    names = parameter_names(members)
     headers = ("trial", *objectives, *(name.rpartition(".")[2] for name in names))
     caption = f"* {best}" if best else ""
     table = TerminalTable(f"Pareto front, hypervolume {area:.4f}", headers, caption=caption)
     for member in members:
-        label = f"{member.number}{' *' if best and member.number == best.number else ''}"
+        label = str(member.number)
+        if best and member.number == best.number:
+            label += " *"
         values = [f"{value:.4f}" for value in member.point or ()]
         table.rows.append((label, *values, *(_short(member.params.get(name)) for name in names)))
     return table

@@ -1,1 +1,1 @@
-"""The search space: its parameters, their combinations, and values that a person has chosen."""
+"""The search space: its parameters, their combinations, and checks of values that a person has chosen."""

@@ -1,4 +1,4 @@
-"""Parameters that a person has chosen, in the configuration or with `enqueue_trial`: checked against the space."""
+"""Checks of parameters that a person has chosen, in the configuration or with `enqueue_trial`, against the space."""
 
 from collections.abc import Mapping
 
@@ -9,10 +9,10 @@ from tune.space.search_space import GLOBAL, LOCAL
 
 
 def check_chosen(params: Mapping[str, object], config: SearchConfig, where: str) -> None:
-    """Check that `params`, by path, lie in the space of `config`; paths that are left out are drawn.
+    """Check that `params`, by path, lie in the space of `config`. Paths may be missing.
 
     Raises:
-        UserError: a path that is not searched, a value outside its range, or latents that do not go together.
+        UserError: a path that is not searched, a value outside its range, or incompatible latent dimensions.
     """
     space = config.search.space
     for path, value in params.items():
@@ -30,18 +30,25 @@ def check_chosen(params: Mapping[str, object], config: SearchConfig, where: str)
 
 
 def holds(parameter: Parameter, value: object) -> bool:
-    """Whether `value` is one that the parameter may take, and of its type."""
+    """Return whether the parameter allows `value`, and has its type."""
     if isinstance(parameter, Choice):
         return any(value == choice and type(value) is type(choice) for choice in parameter.choices)
-    kinds = (int, float) if isinstance(parameter, FloatRange) else (int,)
-    return isinstance(value, kinds) and not isinstance(value, bool) and parameter.low <= value <= parameter.high
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(value, float) and not isinstance(parameter, FloatRange):
+        return False
+    return parameter.low <= value <= parameter.high
 
 
 def _described(parameter: Parameter) -> str:
-    return str(list(parameter.choices)) if isinstance(parameter, Choice) else f"[{parameter.low}, {parameter.high}]"
+    if isinstance(parameter, Choice):
+        return str(list(parameter.choices))
+    return f"[{parameter.low}, {parameter.high}]"
 
 
 def _kind(parameter: Parameter) -> str:
     if isinstance(parameter, FloatRange):
         return ""
-    return "; its type must be that of a choice" if isinstance(parameter, Choice) else "; it must be a whole number"
+    if isinstance(parameter, Choice):
+        return "; its type must be that of a choice"
+    return "; it must be a whole number"

@@ -1,4 +1,4 @@
-"""The combinations of a finite space: whole numbers and choices alone, or bounds that are equal."""
+"""The combinations of a finite space: one of whole numbers, choices, and real numbers with equal bounds."""
 
 import itertools
 import math
@@ -17,25 +17,29 @@ Combination = tuple[ParameterValue, ...]
 
 
 def combinations(config: SearchConfig) -> list[Combination]:
-    """All feasible combinations of a finite space; none where it is infinite."""
+    """Return all feasible combinations of a finite space; none where it is infinite."""
     space = config.search.space
     if math.prod(map(_size, space.values())) > MAX_COMBINATIONS:
         return []
     fixed = {GLOBAL: config.model.global_latent_dim, LOCAL: config.model.local_latent_dim}
-    drawn = itertools.product(*map(_values, space.values()))
-    return [values for values in drawn if _is_feasible(fixed | dict(zip(space, values, strict=True)))]
+    feasible = []
+    for values in itertools.product(*map(_values, space.values())):
+        if _is_feasible(fixed | dict(zip(space, values, strict=True))):
+            feasible.append(values)
+    return feasible
 
 
 def combination(config: SearchConfig, params: Mapping[str, ParameterValue]) -> tuple[ParameterValue | None, ...]:
-    """The values of `params` in the order of the space's paths; None for those that are missing."""
+    """Return the values of `params` in the order of the space's paths; None for missing ones."""
     return tuple(params.get(path) for path in config.search.space)
 
 
 def closest(untried: Sequence[Combination], wanted: Sequence[ParameterValue | None], seed: str) -> Combination:
-    """One of the combinations that share most values with `wanted`, chosen by `seed`."""
+    """Return one of the combinations that share most values with `wanted`, chosen by `seed`."""
     shared = [sum(map(operator.eq, values, wanted)) for values in untried]
     most = max(shared)
-    return Random(seed).choice([values for values, n in zip(untried, shared, strict=True) if n == most])
+    candidates = [values for values, n in zip(untried, shared, strict=True) if n == most]
+    return Random(seed).choice(candidates)
 
 
 def _is_feasible(latents: Mapping[str, ParameterValue]) -> bool:
@@ -53,4 +57,6 @@ def _size(parameter: Parameter) -> float:
 def _values(parameter: Parameter) -> Sequence[ParameterValue]:
     if isinstance(parameter, Choice):
         return parameter.choices
-    return [parameter.low] if isinstance(parameter, FloatRange) else range(parameter.low, parameter.high + 1)
+    if isinstance(parameter, FloatRange):
+        return [parameter.low]
+    return range(parameter.low, parameter.high + 1)

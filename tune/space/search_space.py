@@ -1,6 +1,6 @@
-"""The search space: checked against the configuration, drawn by a trial, applied to the base configuration.
+"""The search space: checked against the configuration, suggested to a trial, applied to the base configuration.
 
-A parameter bears the dotted path of the configuration field that it sets, such as `model.early_signal_ratio`.
+The name of a parameter is the dotted path of the configuration field that it sets, such as `model.early_signal_ratio`.
 """
 
 import itertools
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
     # Trials' processes apply parameters; they need no Optuna.
     from optuna.trial import BaseTrial
 
-GLOBAL, LOCAL = "model.global_latent_dim", "model.local_latent_dim"
+GLOBAL = "model.global_latent_dim"
+LOCAL = "model.local_latent_dim"
 FIXED_BY_DATA = ("model.signal_length", "model.static_dim")
 
 ParameterValue = bool | int | float | str
 
 
 def check_space(config: SearchConfig) -> None:
-    """Check that every draw from `config.search.space` gives a valid configuration.
+    """Check that every point of `config.search.space` gives a valid configuration.
 
     Raises:
         UserError: an unknown path (with a suggestion), a field that is fixed by the data or by the bundle that the
-            trainings start from, a bound or choice that the field refuses, choices that are equal, or bounds that do
-            not go together (local latent dimensions below the global ones).
+            trainings start from, a bound or choice that the field refuses, equal choices, or incompatible bounds (local
+            latent dimensions below the global ones).
     """
     for path, parameter in config.search.space.items():
         field = _field(path)
@@ -56,9 +57,9 @@ def check_space(config: SearchConfig) -> None:
 
 
 def suggest(trial: "BaseTrial", config: SearchConfig, *, fixed_bounds: bool = False) -> dict[str, ParameterValue]:
-    """Draw a value for each path of the space; a trial that was drawn before gives the same values again.
+    """Suggest a value for each path of the space; a trial that has values already keeps them.
 
-    The lower bound of `model.local_latent_dim` is raised to the global dimension, which is drawn before it, unless
+    The lower bound of `model.local_latent_dim` is raised to the global dimension, which is suggested before it, unless
     `fixed_bounds`: the values may then be infeasible.
     """
     space = config.search.space
@@ -73,7 +74,7 @@ def suggest(trial: "BaseTrial", config: SearchConfig, *, fixed_bounds: bool = Fa
 
 
 def apply(config: Config, params: Mapping[str, ParameterValue]) -> Config:
-    """The training of one trial: `config` without its search section, `params` set by their dotted paths.
+    """Return the training of one trial: `config` without its search section, `params` set by their dotted paths.
 
     Raises:
         pydantic.ValidationError: a value is not valid, alone or with the others.
@@ -89,12 +90,12 @@ def apply(config: Config, params: Mapping[str, ParameterValue]) -> Config:
 
 
 def largest(config: SearchConfig) -> Config:
-    """The training with every parameter of the space at its upper end: the one that takes the most memory."""
+    """Return the training with every parameter of the space at its upper end: the one that needs the most memory."""
     return apply(config, {path: _corner(parameter, max) for path, parameter in config.search.space.items()})
 
 
 def value_of(config: Config, path: str) -> ParameterValue:
-    """The value at a dotted path of the configuration."""
+    """Return the value at a dotted path of the configuration."""
     node: Any = config
     for name in path.split("."):
         node = getattr(node, name)
@@ -103,7 +104,7 @@ def value_of(config: Config, path: str) -> ParameterValue:
 
 
 def searchable_fields(section: type[Section] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every leaf of the configuration below `section`, with its dotted path."""
+    """Yield every leaf of the configuration below `section`, with its dotted path."""
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from searchable_fields(field.annotation, f"{prefix}{name}.")
@@ -124,11 +125,13 @@ def _field(path: str) -> FieldInfo:
 
 
 def _values(parameter: Parameter) -> tuple[ParameterValue, ...]:
-    return parameter.choices if isinstance(parameter, Choice) else (parameter.low, parameter.high)
+    if isinstance(parameter, Choice):
+        return parameter.choices
+    return (parameter.low, parameter.high)
 
 
 def _taken(path: str, field: FieldInfo, value: ParameterValue) -> Any:
-    """What the field makes of a value."""
+    """Return a value as the field converts it."""
     accepted: Any = Annotated[field.annotation, field]
     try:
         # Strict: a real-valued range must not end up in a field of whole numbers.
@@ -152,8 +155,10 @@ def _check_local_choices(config: SearchConfig) -> None:
     if not isinstance(local, Choice):
         return
     searched = config.search.space.get(GLOBAL)
-    highest = max(_values(searched), key=float) if searched else config.model.global_latent_dim
-    if min(local.choices, key=float) < highest:  # type: ignore[operator]
+    highest: Any = config.model.global_latent_dim
+    if searched:
+        highest = max(_values(searched), key=float)
+    if min(local.choices, key=float) < highest:
         raise UserError(
             f"search.space.{LOCAL}: every choice must be at least the highest {GLOBAL}, {highest}, "
             f"but got {list(local.choices)}; an int range is raised to it by itself"
@@ -162,8 +167,9 @@ def _check_local_choices(config: SearchConfig) -> None:
 
 def _corner(parameter: Parameter, corner: Any) -> ParameterValue:
     values = _values(parameter)
-    numeric = all(isinstance(value, int | float) for value in values)
-    chosen: ParameterValue = corner(values) if numeric else values[0]
+    if not all(isinstance(value, int | float) for value in values):
+        return values[0]
+    chosen: ParameterValue = corner(values)
     return chosen
 
 

@@ -1,7 +1,7 @@
-"""What a finished trial leaves to look at, as artifacts of the study: figures of its model on the validation part, the
-metrics of its epochs, and whatever is too long for an attribute.
+"""Artifacts of finished trials: figures of the model on the validation part, the metrics of its epochs, and values that
+are too long for an attribute.
 
-The trial's process draws the figures into its attempt's folder; the process that tells the study uploads them.
+The trial's process plots the figures into its attempt's folder; the process that records the trial's end uploads them.
 """
 
 import json
@@ -20,9 +20,10 @@ from hcvae.storage import StoragePath
 from tune.internals.optuna_internals import storage_of
 from tune.study.folder import StudyFolder
 from tune.study.trial_attributes import is_long
+from tune.study.trial_record import TrialRecord
 
 HISTORY = "history.jsonl"
-"""Metrics of every epoch, one a line; the dashboard shows it as a table."""
+"""Metrics of every epoch, one line for each; the dashboard shows it as a table."""
 
 
 class ArtifactStore:
@@ -32,7 +33,7 @@ class ArtifactStore:
         self._place = place
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """An artifact's content.
+        """Open an artifact for reading.
 
         Raises:
             ArtifactNotFound: there is none.
@@ -43,20 +44,21 @@ class ArtifactStore:
             raise ArtifactNotFound(f"{self._place}: no artifact {artifact_id}") from error
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Keep an artifact."""
+        """Write an artifact."""
         (self._place / artifact_id).write(content_body.read())
 
     def remove(self, artifact_id: str) -> None:
-        """Forget an artifact."""
+        """Remove an artifact."""
         (self._place / artifact_id).remove()
 
 
 def upload(folder: StudyFolder, trial: Trial, files: StoragePath, names: Sequence[str]) -> None:
-    """Copy the files `names` of a folder into the study's artifact store, from which its dashboard shows them. A file
-    that an interrupted upload has left there already is not copied again.
+    """Copy the files `names` of a folder into the study's artifact store, from which its dashboard shows them.
+
+    A file that an interrupted upload has already copied is left as it is.
 
     Raises:
-        OSError: a file cannot be read, or the store not be written.
+        OSError: a file cannot be read, or the store cannot be written.
     """
     store = ArtifactStore(folder.artifacts)
     known = {meta.filename for meta in get_all_artifact_meta(trial)}
@@ -70,17 +72,21 @@ def upload(folder: StudyFolder, trial: Trial, files: StoragePath, names: Sequenc
 def upload_texts(
     folder: StudyFolder, trial: Trial, attributes: Mapping[str, Any], history: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Put a trial's history, and those of its attributes that are too long for the dashboard's page, into the study's
-    artifact store.
+    """Copy a trial's history, and those of its attributes that are too long for the dashboard, into the artifact store.
 
     Raises:
         OSError: the store cannot be written.
     """
-    texts = {HISTORY: "".join(f"{json.dumps(epoch)}\n" for epoch in history)} if history else {}
+    texts = {}
+    if history:
+        texts[HISTORY] = "".join(f"{json.dumps(epoch)}\n" for epoch in history)
     for name, value in attributes.items():
-        if value is not None and is_long(value):
-            is_text = isinstance(value, str)
-            texts[f"{name}.{'txt' if is_text else 'json'}"] = value if is_text else json.dumps(value, indent=2)
+        if value is None or not is_long(value):
+            continue
+        if isinstance(value, str):
+            texts[f"{name}.txt"] = value
+        else:
+            texts[f"{name}.json"] = json.dumps(value, indent=2)
     with tempfile.TemporaryDirectory() as local:
         for name, text in texts.items():
             Path(local, name).write_text(text, encoding="utf-8", errors="replace")
@@ -88,18 +94,19 @@ def upload_texts(
 
 
 def history_of(folder: StudyFolder, study: optuna.Study, trial: FrozenTrial) -> list[dict[str, Any]]:
-    """The metrics of every epoch of a finished trial; empty where there are none, or no longer."""
+    """Return the metrics of every epoch of a finished trial; none where they were not recorded, or were removed."""
     store = ArtifactStore(folder.artifacts)
     for meta in get_all_artifact_meta(trial, storage=storage_of(study)):
         if meta.filename == HISTORY:
             with suppress(ArtifactNotFound), store.open_reader(meta.artifact_id) as file:
                 return [json.loads(line) for line in file.read().splitlines()]
-    return list(trial.user_attrs.get("history") or ())  # of earlier versions
+    return list(TrialRecord.read(trial)[0].history or ())
 
 
 def images(folder: StudyFolder, study: optuna.Study, trial: FrozenTrial) -> dict[str, bytes]:
-    """The PNG files among the artifacts of a trial, by name; one that is gone from the store is left out."""
-    store, found = ArtifactStore(folder.artifacts), {}
+    """Return the PNG files among the artifacts of a trial, by name, except those that were removed from the store."""
+    store = ArtifactStore(folder.artifacts)
+    found = {}
     for meta in get_all_artifact_meta(trial, storage=storage_of(study)):
         if meta.mimetype == "image/png":
             with suppress(ArtifactNotFound), store.open_reader(meta.artifact_id) as file:

@@ -1,4 +1,4 @@
-"""When a search hands out no more trials: its time is over, or the front has stopped growing."""
+"""Budgets that end a search besides its number of trials: its time, and a front that has stopped growing."""
 
 import time
 from datetime import datetime
@@ -15,7 +15,8 @@ from tune.study.trial_summary import summarize
 class Budget:
     """The budgets of one start of a search, besides the number of trials.
 
-    The time counts from here: the same command again has all of it again. The standstill counts over the whole study.
+    The time counts from the making of this object, so each start has all of it. The standstill counts over the whole
+    study.
     """
 
     def __init__(self, settings: SearchSettings, study: optuna.Study) -> None:
@@ -28,7 +29,7 @@ class Budget:
             self.count(trial.number, summarize(trial, identity).point)
 
     def count(self, number: int, point: Point | None) -> None:
-        """A trial has finished; `point` is None where it did not complete."""
+        """Count a trial that has finished; `point` is None where it did not complete."""
         before = hypervolume(self._front)
         if point is not None:
             points = {**self._front, number: point}
@@ -37,14 +38,15 @@ class Budget:
 
     @property
     def spent(self) -> str | None:
-        """Which budget is spent, and how to go on; None while trials may be handed out."""
-        seconds, stall = self._settings.search_seconds, self._settings.stall_trials
+        """The budget that is spent, and how to continue; None while trials may be handed out."""
+        stall = self._settings.stall_trials
         if self.out_of_time:
-            return f"search.search_seconds: {seconds:g} s are over; the same command goes on for as long again"
+            seconds = self._settings.search_seconds
+            return f"search.search_seconds: {seconds:g} s are over; the same command continues for as long again"
         if stall is not None and self._standstill >= stall:
             return (
                 f"search.stall_trials: the hypervolume has not grown for {self._standstill} finished trials; "
-                "a larger stall_trials, or null, goes on"
+                "to continue, set a larger stall_trials, or null"
             )
         return None
 

@@ -1,6 +1,6 @@
-"""Where the trials of a study are recorded: sqlite in its folder for one process, PostgreSQL for several at once.
+"""The database of a study: sqlite in its folder for one searching process, PostgreSQL for several at once.
 
-A password stays in this process: it is no part of the configuration, of `study.json` or of a storage's URL.
+A password stays in this process: it is not in the configuration, in `study.json` or in a storage's URL.
 """
 
 import os
@@ -44,14 +44,14 @@ class Database:
     """Name of the study in it."""
     password: str | None = field(default=None, repr=False)
     file: StoragePath | None = None
-    """Of sqlite; None: PostgreSQL."""
+    """The file of sqlite; None: PostgreSQL."""
 
     @classmethod
     def of(cls, settings: SearchSettings, folder: Path | StoragePath) -> Self:
-        """The database that `search.database` names, of the study in `folder`.
+        """Return the database that `search.database` names, of the study in `folder`.
 
         Raises:
-            UserError: what it names holds no URL of a PostgreSQL database.
+            UserError: the place that it names holds no URL of a PostgreSQL database.
         """
         if settings.database is None:
             file = StoragePath.of(folder / SQLITE)
@@ -74,11 +74,11 @@ class Database:
         """Whether several processes may search in it at once."""
         return self.file is None
 
-    def check(self, *, begun: bool = True, write: bool = False) -> None:
-        """Connect once, and check that sqlite's file, if a study has `begun` in it, is there and whole.
+    def check(self, *, has_study: bool = True, write: bool = False) -> None:
+        """Connect once; check that sqlite's file can be used, and that it exists and is intact if it `has_study`.
 
         Raises:
-            UserError: it does not answer, or refuses; or sqlite's file cannot be used.
+            UserError: the server does not answer, or refuses; or sqlite's file cannot be used.
         """
         if self.file is not None:
             if not self.file.is_local:
@@ -86,24 +86,26 @@ class Database:
                     f"search.database: null means sqlite, which needs a disk, but the study lies in {self.file.root}; "
                     "name a PostgreSQL database, or a folder of this machine"
                 )
-            check_file(self.file.path, begun=begun, write=write)
+            check_file(self.file.path, has_study=has_study, write=write)
             return
         try:
             with self._engine.connect():
                 pass
         except DBAPIError as error:
-            said = " ".join(str(error.orig).split())
-            raise UserError(f"search.database: cannot connect: {said}; {PASSWORD_ADVICE}") from None
+            reason = " ".join(str(error.orig).split())
+            raise UserError(f"search.database: cannot connect: {reason}; {PASSWORD_ADVICE}") from None
 
     def storage(self, *, new: bool = False) -> optuna.storages.RDBStorage:
-        """Optuna's storage in it; its file and tables are made for a `new` study only.
+        """Return Optuna's storage in it; its file and tables are created for a `new` study only.
 
         Raises:
             UserError: it has no tables of this version of Optuna.
         """
-        url, options = self.url, self._connection
+        url = self.url
+        options = self._connection
         if self.file is not None:
-            url = f"sqlite:///{quote(sqlite_uri(self.file.path, 'rwc' if new else 'rw'), safe='/:?=')}&uri=true"
+            mode = "rwc" if new else "rw"
+            url = f"sqlite:///{quote(sqlite_uri(self.file.path, mode), safe='/:?=')}&uri=true"
             options = {"timeout": BUSY_TIMEOUT_S}
         engine = {"connect_args": options, "pool_pre_ping": self.shared}
         try:
@@ -124,10 +126,10 @@ class Database:
 
     @contextmanager
     def locked(self) -> Iterator[float]:
-        """Keep all other threads and processes from changing what the study says of its owners. Not to be nested.
+        """Lock the owners of the study's trials against changes by other threads and processes. Do not nest.
 
-        Yields the time in seconds by the clock that all of them share. sqlite's other processes are kept away by the
-        lock of the study's folder.
+        Yields the time in seconds by the clock that all of them share. With sqlite it locks out threads alone: the lock
+        of the study's folder excludes other processes.
         """
         if not self.shared:
             with _THREADS:
@@ -140,32 +142,38 @@ class Database:
 
     @cached_property
     def _engine(self) -> sqlalchemy.Engine:
-        # A connection a lock: none goes stale when the server is restarted.
+        # A new connection for each lock: none goes stale when the server restarts.
         return sqlalchemy.create_engine(self.url, poolclass=sqlalchemy.NullPool, connect_args=self._connection)
 
     @property
     def _connection(self) -> dict[str, Any]:
-        return {"connect_timeout": 10} | ({"password": self.password} if self.password is not None else {})
+        options: dict[str, Any] = {"connect_timeout": 10}
+        if self.password is not None:
+            options["password"] = self.password
+        return options
 
 
 def retry(action: Callable[[], T]) -> T:
-    """Do what the database or the study's folder may refuse for a while, such as during a restart, or on a full disk;
-    `action` may be done twice.
+    """Call `action` again while the database or the study's folder refuses it: during a restart, on a full disk.
+
+    An action may be repeated after it succeeded, where the answer was lost.
 
     Raises:
-        StorageError: they still do after `hcvae.retrying.RETRY_FOR_S` seconds.
+        StorageError: it is still refused after `hcvae.retrying.RETRY_FOR_S` seconds.
     """
     faults = (StorageInternalError, OperationalError, *retrying.DISK_FAULTS)
     return retrying.retry(action, "the study cannot be written", faults)
 
 
 def _read(place: str) -> str:
-    """The URL that `search.database` names."""
+    """Return the URL that `search.database` names."""
     kind, _, name = place.partition(":")
     try:
         if kind == "env":
             return os.environ[name]
-        return Path(name).read_text().strip() if kind == "file" else place
+        if kind == "file":
+            return Path(name).read_text().strip()
+        return place
     except (KeyError, OSError, UnicodeDecodeError):
         raise UserError(f"search.database: {_source(place)} cannot be read; {PASSWORD_ADVICE}") from None
 

@@ -1,4 +1,4 @@
-"""The folder of a study, which anyone may read, and the record in it of what is searched.
+"""The folder of a study, which anyone may read, and the record of the search in it.
 
 <storage>/<study>/   study.json  study.db  pareto.json  trials/<number>/attempt-<k>/  best/trial-<number>/
                      artifacts/  tensorboard/<study>-trial-<number>-attempt-<k>/
@@ -21,17 +21,19 @@ from tune.study.database import SQLITE, Database
 from tune.study.lookup import find_study
 
 TENSORBOARD = "tensorboard"
+FIGURES = "figures"
+"""Folder of the figures of an attempt."""
 LOCK = ".lock"
-"""File that the processes that search hold."""
+"""File that the searching processes lock."""
 
 
 class Change(Section):
-    """A change of a study that was allowed when it was continued."""
+    """A change to a study that was allowed when it was continued."""
 
     time: datetime
     """When."""
     differences: dict[str, tuple[Any, Any]]
-    """Before and after, by dotted path; `data (fingerprint)` where the data changed."""
+    """Values before and after, by dotted path; `data (fingerprint)` where the data changed."""
 
 
 class StudyRecord(Section):
@@ -41,25 +43,25 @@ class StudyRecord(Section):
     config: SearchConfig
     """The configuration of the latest start."""
     data_fingerprint: str
-    """Of the prepared data set, see `hcvae.data.dataset`."""
+    """Fingerprint of the prepared data set, see `hcvae.data.dataset`."""
     versions: dict[str, str]
-    """Of the interpreter and the packages that started the study."""
+    """Versions of the interpreter and of the packages that started the study."""
     git_revision: str | None
-    """Of the checkout that started the study; null outside a checkout."""
+    """Revision of the checkout that started the study; null outside a checkout."""
     created: datetime
     """Time of the first start."""
     changes: tuple[Change, ...] = ()
-    """What `--allow-change` allowed."""
+    """The changes that `--allow-change` allowed."""
 
     @property
     def identity(self) -> str:
-        """Identifier of the study, in its database as in this record, whatever the study is called."""
+        """Identifier of the study, in its database and in this record; it does not depend on the study's name."""
         return self.created.isoformat()
 
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """Where the parts of a study lie, on a disk or in an object store."""
+    """The paths of the parts of a study, on a disk or in an object store."""
 
     where: str | Path | StoragePath
 
@@ -97,7 +99,7 @@ class StudyFolder:
 
     @property
     def scratch(self) -> StoragePath:
-        """Ray's own bookkeeping during a search, a folder a process; never read back."""
+        """Ray's own files during a search, in a folder for each process; never read back."""
         return self.place / ".ray"
 
     @property
@@ -111,12 +113,16 @@ class StudyFolder:
         return self.place / "trials"
 
     def trial(self, number: int) -> StoragePath:
-        """Folder of one trial."""
+        """Return the folder of one trial."""
         return self.trials / str(number)
 
     def attempt(self, number: int, attempt: int) -> StoragePath:
-        """Folder of one attempt at a trial: checkpoints, figures and, until it is judged, its bundle."""
+        """Return the folder of one attempt at a trial: checkpoints, figures and, until the trial ends, its bundle."""
         return self.trial(number) / f"attempt-{attempt}"
+
+    def figures(self, number: int, attempt: int) -> StoragePath:
+        """Return the folder of the figures of one attempt at a trial."""
+        return self.attempt(number, attempt) / FIGURES
 
     @property
     def tensorboard(self) -> StoragePath:
@@ -124,20 +130,21 @@ class StudyFolder:
         return self.place / TENSORBOARD
 
     def events(self, number: int, attempt: int) -> StoragePath:
-        """Folder of the TensorBoard events of one attempt at a trial; TensorBoard shows its name."""
+        """Return the folder of the TensorBoard events of one attempt at a trial; TensorBoard shows its name."""
         return self.tensorboard / f"{self.place.name}-trial-{number:04}-attempt-{attempt}"
 
     def exported(self, number: int) -> StoragePath:
-        """Where the bundle of a trial of the Pareto set lies."""
+        """Return the folder of the bundle of a trial of the Pareto set."""
         return self.best / f"trial-{number}"
 
     def attempts(self, number: int) -> list[int]:
-        """Numbers of the attempts at a trial that have a folder, rising; those of another trial of this number too."""
+        """Return the numbers of the attempts that have a folder, rising; an earlier trial of this number may have made
+        some."""
         names = [name.removeprefix("attempt-") for name in self.trial(number).listdir()]
         return sorted(int(name) for name in names if name.isdecimal())
 
     def read_record(self) -> StudyRecord:
-        """The study's record.
+        """Return the study's record.
 
         Raises:
             UserError: the folder holds no study, or an unreadable one.
@@ -150,10 +157,10 @@ class StudyFolder:
             raise UserError(f"{self.record}: not a study record of this version: {error}") from None
 
     def load(self, sampler: optuna.samplers.BaseSampler | None = None) -> optuna.Study:
-        """The Optuna study.
+        """Return the Optuna study.
 
         Raises:
-            UserError: there is no study, or its database cannot be had, or holds it no more.
+            UserError: there is no study, or its database cannot be used, or no longer holds it.
         """
         record = self.read_record()
         database = Database.of(record.config.search, self.place)
@@ -165,7 +172,7 @@ class StudyFolder:
         return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
 
     def study_is_gone(self, name: str) -> str:
-        """What to do where the database no longer holds the study of this folder."""
+        """Return the message for a database that no longer holds the study of this folder."""
         return (
             f"search.database: does not hold the study {name!r} of {self}: another program has deleted it, or it lies "
             "in another database; restore a copy of the database, name the right one with search.database, or choose "
@@ -173,5 +180,5 @@ class StudyFolder:
         )
 
     def foreign(self) -> str | None:
-        """The name of something in the folder that is neither a lock nor a database; None where there is nothing."""
+        """Return the name of something in the folder that is neither a lock nor a database; None: there is nothing."""
         return next((name for name in self.place.listdir() if not name.startswith((LOCK, SQLITE))), None)

@@ -1,4 +1,4 @@
-"""What a search starts from: chosen trials that run first, and the finished trials of an earlier study."""
+"""The trials that a search starts from: chosen ones that run first, and the finished ones of an earlier study."""
 
 from collections.abc import Iterator
 
@@ -18,46 +18,52 @@ from tune.study.samplers import CONSTRAINT, check_choices, distribution_of
 
 COPY_OF = "copy_of"
 """User attribute of a trial of an earlier study: its unique identifier there."""
-KL_WEIGHTS = ("training.loss_weights.global_kl", "training.loss_weights.local_kl")
-SPECIFICATION_KL = ((0.01, 0.01), (0.001, 0.01))
-"""KL weights of the specification's configuration, and of its best practices."""
+FIRST_KL_WEIGHTS: tuple[dict[str, float], ...] = (
+    {},  # the configuration's own
+    {"training.loss_weights.global_kl": 0.01, "training.loss_weights.local_kl": 0.01},  # the specification's
+    {"training.loss_weights.global_kl": 0.001, "training.loss_weights.local_kl": 0.01},  # of its best practices
+)
+"""KL weights of the trials that `search.start_from_defaults` adds."""
 
 
 def check_first_trials(config: SearchConfig) -> None:
     """Check that each of `search.first_trials` lies in the space.
 
     Raises:
-        UserError: a path that is not searched, a value outside its range, or latents that do not go together.
+        UserError: a path that is not searched, a value outside its range, or incompatible latent dimensions.
     """
     for index, params in enumerate(config.search.first_trials):
         check_chosen(params, config, f"search.first_trials[{index}]")
 
 
 def enqueue_first_trials(study: optuna.Study, config: SearchConfig) -> None:
-    """Let the chosen trials run first; those that the study has already are not run again."""
-    chosen = [*config.search.first_trials, *(default_trials(config) if config.search.start_from_defaults else ())]
+    """Enqueue the chosen trials; those that the study already has are not run again."""
+    chosen = list(config.search.first_trials)
+    if config.search.start_from_defaults:
+        chosen.extend(default_trials(config))
     for params in chosen:
         study.enqueue_trial(dict(params), skip_if_exists=True)
 
 
 def default_trials(config: SearchConfig) -> Iterator[dict[str, ParameterValue]]:
-    """The configuration's own values, then the KL weights of the specification and of its best practices.
+    """Yield the configuration's own values, then the KL weights of the specification and of its best practices.
 
-    A value that the space does not hold is left to the sampler.
+    A value outside the space is left to the sampler.
     """
     space = config.search.space
     own = {path: value_of(config, path) for path in space}
-    for weights in (None, *SPECIFICATION_KL):
-        values = own | (dict(zip(KL_WEIGHTS, weights, strict=True)) if weights else {})
+    for weights in FIRST_KL_WEIGHTS:
+        values = own | weights
         params = {path: value for path, value in values.items() if path in space and holds(space[path], value)}
-        if not {GLOBAL, LOCAL} & space.keys() <= params.keys():
-            params = {path: value for path, value in params.items() if path not in (GLOBAL, LOCAL)}
+        if not {GLOBAL, LOCAL} & space.keys() <= params.keys():  # one alone may not suit the other
+            params.pop(GLOBAL, None)
+            params.pop(LOCAL, None)
         if params:
             yield params
 
 
 def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenTrial, ...]:
-    """The finished trials of the study that `search.warm_start` names; none where it names none.
+    """Return the finished trials of the study that `search.warm_start` names; none where it names none.
 
     Raises:
         UserError: there is no study, or its trials cannot be compared with those of this one.
@@ -68,13 +74,13 @@ def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenT
     if folder.place.is_same(StoragePath.of(config.search.storage) / config.search.study):
         raise UserError(f"search.warm_start: {folder} is this study itself; name an earlier one, or null")
     record, study = folder.read_record(), folder.load()
-    wanted = {
+    compared = {
         "objectives": (tuple(study.metric_names or ()), tuple(OBJECTIVES)),
         "their directions": (tuple(way.name.lower() for way in study.directions), DIRECTIONS),
         "data (fingerprint)": (record.data_fingerprint[:12], data_fingerprint[:12]),
         "training.epochs": (record.config.training.epochs, config.training.epochs),
     }
-    differences = [f"{name}: {there} there, {here} here" for name, (there, here) in wanted.items() if there != here]
+    differences = [f"{name}: {there} there, {here} here" for name, (there, here) in compared.items() if there != here]
     if differences:
         raise UserError(
             f"search.warm_start: the trials of {folder} cannot be compared with those of this study "
@@ -87,27 +93,33 @@ def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenT
 
 
 def add_earlier_trials(study: optuna.Study, config: SearchConfig, earlier: tuple[FrozenTrial, ...]) -> None:
-    """Tell the sampler of `earlier`, outside the budget and without bundles; those told before are left out."""
-    trials = study.get_trials(deepcopy=False)
-    known = {trial.user_attrs.get(name) for trial in trials for name in (OUTSIDE_BUDGET, COPY_OF)}
+    """Add `earlier` trials to the study for its sampler, outside the budget and without bundles, unless it has them."""
+    known = set()
+    for trial in study.get_trials(deepcopy=False):
+        known |= {trial.user_attrs.get(OUTSIDE_BUDGET), trial.user_attrs.get(COPY_OF)}
     for trial in earlier:
-        whence = f"warm start: trial {trial.number} of {config.search.warm_start}"
-        identity = lease_of(trial).trial or whence  # the folder of the earlier study may have been moved since
-        if known.isdisjoint((whence, identity)):
-            study.add_trial(_copy(trial, config, {OUTSIDE_BUDGET: whence, COPY_OF: identity}))
+        origin = f"warm start: trial {trial.number} of {config.search.warm_start}"
+        identity = lease_of(trial).trial or origin  # the folder of the earlier study may have been moved since
+        if known.isdisjoint((origin, identity)):
+            study.add_trial(_copy(trial, config, {OUTSIDE_BUDGET: origin, COPY_OF: identity}))
 
 
 def _copy(trial: FrozenTrial, config: SearchConfig, attributes: dict[str, str]) -> FrozenTrial:
-    own = {path: distribution_of(parameter) for path, parameter in config.search.space.items()}
+    space = config.search.space
     params = dict(trial.params)
-    # Samplers that need fixed bounds look for the bounds of this study's own trials.
-    held = {path: own[path] for path in params if path in own and holds(config.search.space[path], params[path])}
-    both = {GLOBAL, LOCAL} <= params.keys() & own.keys()
+    distributions = dict(trial.distributions)
+    for path, value in params.items():
+        # Samplers that need fixed bounds look for the bounds of this study's own trials.
+        if path in space and holds(space[path], value):
+            distributions[path] = distribution_of(space[path])
+    constraints = None
+    if {GLOBAL, LOCAL} <= params.keys() & space.keys():
+        constraints = {CONSTRAINT: params[GLOBAL] - params[LOCAL]}
     return create_trial(
         state=trial.state,
         values=trial.values,
         params=params,
-        distributions=trial.distributions | held,
+        distributions=distributions,
         user_attrs=attributes,
-        constraints={CONSTRAINT: params[GLOBAL] - params[LOCAL]} if both else None,
+        constraints=constraints,
     )

@@ -1,11 +1,11 @@
-"""Who runs a trial: one process at a time, which renews its claim every few seconds.
+"""Leases of trials: one process at a time owns a trial and trains it, and renews its lease every few seconds.
 
-Another process adopts a trial when its owner has released it, is gone, or has not renewed the claim for a while. All
-that changes an owner is done under the study's lock, see `tune.study.database`. Each time a trial is handed out is an
-attempt, with a folder of its own: what an earlier owner left running writes into an earlier folder.
+Another process adopts a trial when its owner has released it, is gone, or has let the lease expire. Owners change only
+under the study's lock, see `tune.study.database`. Each time a trial is handed out is an attempt, with a folder of its
+own: a training that an earlier owner left running writes into an earlier folder.
 
-No process compares its clock with another's, and none compares a clock that can be set: a claim has expired when this
-process has looked at it again and again for `EXPIRY_S` seconds of its monotonic clock and found it unchanged.
+No process compares its clock with another's, or relies on a clock that can be set: a lease has expired when this
+process has seen it unchanged for `EXPIRY_S` seconds of its own monotonic clock.
 """
 
 import os
@@ -33,15 +33,15 @@ from tune.study.transaction import transaction
 
 HEARTBEAT_S = 10.0
 EXPIRY_S = 60.0
-"""A claim that has not been renewed for so long has expired."""
-CLAIM = "claim"
-"""System attribute of a trial."""
+"""Time after which a lease that is not renewed has expired."""
+LEASE = "claim"
+"""System attribute of a trial; its name is that of earlier versions."""
 STUDY_ID = "created"
-"""System attribute of a study: its identifier, the time at which its folder's `study.json` was begun."""
+"""System attribute of a study: its identifier, the time at which its folder's `study.json` was created."""
 COPIED_STUDY_ID = "hcvae_study"
 """User attribute with the same content: copies of a study made by other programs keep only this one."""
 OUTSIDE_BUDGET = "outside_budget"
-"""User attribute of trials that were not trained here: why they are neither counted nor on the Pareto front."""
+"""User attribute of trials that were not trained here: the reason why they are neither counted nor on the front."""
 
 
 class Owner(Section):
@@ -53,39 +53,40 @@ class Owner(Section):
     started: int
     """Start of the process, in clock ticks since its machine's."""
     identity: str
-    """Of one search in that process."""
+    """Identifier of one search in that process."""
 
     @classmethod
     def myself(cls) -> "Owner":
-        """A new owner: this process."""
+        """Return a new owner: this process."""
         return cls(host=_host(), process=os.getpid(), started=_start_of(os.getpid()) or 0, identity=uuid.uuid4().hex)
 
     @property
     def is_gone(self) -> bool:
-        """Whether it ran on this machine and runs no more."""
+        """Whether it ran on this machine and has ended."""
         return self.host == _host() and _start_of(self.process) != self.started
 
 
 class Lease(Section):
-    """What a study records of a trial that this program has handed out."""
+    """A trial's latest owner, as the study records it."""
 
     attempt: int = 0
-    """How often the trial has been handed out; its latest folder. 0: never, another program made the trial."""
+    """How often the trial has been handed out, and so the number of its latest folder; 0: never, another program made
+    the trial."""
     owner: Owner | None = None
-    """None: nobody runs it."""
+    """The process that trains it; None: no process does."""
     heartbeat: float = 0
     """Time of the latest renewal, in seconds by the database's clock; only whether it changes matters."""
     study: str | None = None
-    """Identifier of the study that handed it out; null: an earlier version did."""
+    """Identifier of the study that handed it out; null: an earlier version handed it out."""
     trial: str | None = None
     """Unique identifier of the trial, see `tune.study.trial_identity`; null: an earlier version handed it out."""
     values: Point | None = None
-    """Objectives that its training reported at its end."""
+    """Objectives that its training reported at the end."""
 
 
 @dataclass
 class _Watch:
-    """How long a claim has been seen unchanged."""
+    """How long a lease has been seen unchanged."""
 
     heartbeat: float
     looked: float
@@ -93,8 +94,8 @@ class _Watch:
 
 
 class Leases:
-    """The trials of a study that this process owns. To be used under the study's lock; a `FrozenTrial` was read under
-    the same one.
+    """The leases of this process in a study. Use them under the study's lock; a `FrozenTrial` that is passed must have
+    been read under the same lock.
 
     Args:
         study: the study.
@@ -107,7 +108,7 @@ class Leases:
         self._alone = alone
         self._study_id = study_id(study)
         self._watched: dict[int, _Watch] = {}
-        self._taken: set[int] = set()
+        self._acquired: set[int] = set()  # keys of trials
 
     def acquire(self, trial: FrozenTrial | Trial, now: float, *, adopted: bool, attempts: int = 0) -> Lease:
         """Own a trial for a new attempt.
@@ -115,29 +116,29 @@ class Leases:
         Args:
             trial: a new trial, or an interrupted one.
             now: the time by the database's clock.
-            adopted: it was handed out before; otherwise a claim in it was copied from another trial.
+            adopted: it was handed out before; a lease in a trial that was not is a copy of another trial's.
             attempts: the highest number of an attempt in the trial's folder.
         """
         before = lease_of(self._fresh(trial)) if adopted else Lease()
         if before.trial and self._is_copy(trial, before.trial):
             before = before.model_copy(update={"trial": None})
-        self._taken.add(trial_key(trial))
-        claim = Lease(
+        self._acquired.add(trial_key(trial))
+        lease = Lease(
             attempt=max(before.attempt, attempts) + 1,
             owner=self.me,
             heartbeat=now,
             study=self._study_id,
             trial=before.trial or uuid.uuid4().hex,
         )
-        self._write(trial, claim)
-        return claim
+        self._write(trial, lease)
+        return lease
 
     def holds(self, trial: FrozenTrial | Trial) -> bool:
-        """Whether this process still owns it, or has ended it."""
+        """Return whether this process still owns `trial`, or has ended it."""
         return lease_of(self._fresh(trial)).owner == self.me
 
     def release(self, trial: FrozenTrial | Trial) -> None:
-        """Give up a running trial that is owned: the next process to look goes on with it."""
+        """Give up a running trial that is owned: the next process that looks continues it."""
         self._write(trial, lease_of(self._fresh(trial)).model_copy(update={"owner": None}))
 
     def record_values(self, trial: FrozenTrial | Trial, values: Point) -> None:
@@ -145,7 +146,7 @@ class Leases:
         self._write(trial, lease_of(self._fresh(trial)).model_copy(update={"values": values}))
 
     def renew(self, trial: FrozenTrial | Trial, now: float) -> bool:
-        """Renew the claim to a trial; whether this process still owns it, and nobody has ended it."""
+        """Renew the lease of a trial; return whether this process still owns it, and nobody has ended it."""
         try:
             frozen = self._fresh(trial)
             if frozen.state != TrialState.RUNNING or lease_of(frozen).owner != self.me:
@@ -156,12 +157,12 @@ class Leases:
         return True
 
     def reclaimable(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-        """Those of `trials` that this program has handed out, that are running, and that nobody runs any more."""
+        """Return those of `trials` that are recorded as running, were handed out, and have no live owner."""
         return [trial for trial in trials if in_training(trial) and self._is_abandoned(trial)]
 
     def _is_abandoned(self, trial: FrozenTrial) -> bool:
         owner = lease_of(trial).owner
-        if owner is None or (owner == self.me and trial_key(trial) not in self._taken):  # a copy of one that it runs
+        if owner is None or (owner == self.me and trial_key(trial) not in self._acquired):  # a copy of one that it runs
             return True
         return owner != self.me and (self._alone or owner.is_gone or self._is_expired(trial))
 
@@ -170,7 +171,8 @@ class Leases:
         return any(lease_of(other).trial == identity for other in others if trial_key(other) != trial_key(trial))
 
     def _is_expired(self, trial: FrozenTrial) -> bool:
-        """Each look adds a heartbeat's time at most: a machine that was asleep has not heard anybody meanwhile."""
+        """Return whether a lease has expired. Each look adds a heartbeat's time at most: this machine may have been
+        asleep since the last one."""
         heartbeat, now = lease_of(trial).heartbeat, time.monotonic()
         watch = self._watched.get(trial_key(trial))
         if watch is None or watch.heartbeat != heartbeat:
@@ -183,38 +185,38 @@ class Leases:
     def _fresh(self, trial: FrozenTrial | Trial) -> FrozenTrial:
         return trial if isinstance(trial, FrozenTrial) else recorded(self.study, trial)
 
-    def _write(self, trial: FrozenTrial | Trial, claim: Lease) -> None:
-        set_trial_system_attribute(self.study, trial, CLAIM, claim.model_dump())
+    def _write(self, trial: FrozenTrial | Trial, lease: Lease) -> None:
+        set_trial_system_attribute(self.study, trial, LEASE, lease.model_dump())
 
 
 def lease_of(trial: FrozenTrial) -> Lease:
-    """The latest claim to a trial."""
-    content: dict[str, Any] = trial.system_attrs.get(CLAIM, {})
+    """Return the latest lease of a trial."""
+    content: dict[str, Any] = trial.system_attrs.get(LEASE, {})
     return Lease.model_validate(content)
 
 
 def study_id(study: optuna.Study) -> str | None:
-    """The identifier of a study; None: this program has not begun it."""
+    """Return the identifier of a study; None: this program has not created it."""
     system = system_attributes(study)
     found: str | None = system.get(STUDY_ID) or study.user_attrs.get(COPIED_STUDY_ID)
     return found
 
 
 def outside_budget(trial: FrozenTrial, study: str | None) -> str | None:
-    """Why `trial` does not count against the budget of the study with the identifier `study`; None: it does."""
-    recorded = trial.user_attrs.get(OUTSIDE_BUDGET)
-    if recorded is not None:
-        return str(recorded)
-    claim = lease_of(trial)
-    if claim.study is not None and claim.study != study:
+    """Return why `trial` does not count against the budget of the study with the identifier `study`; None: it does."""
+    reason = trial.user_attrs.get(OUTSIDE_BUDGET)
+    if reason is not None:
+        return str(reason)
+    lease = lease_of(trial)
+    if lease.study is not None and lease.study != study:
         return "copied from another study"
-    if claim.study is None and claim.attempt == 0 and trial.state.is_finished():
+    if lease.study is None and lease.attempt == 0 and trial.state.is_finished():
         return "another program added or ended it before it was trained here"
     return None
 
 
 def in_training(trial: FrozenTrial) -> bool:
-    """Whether a trial is running that this program has handed out; what other programs ask for is theirs."""
+    """Return whether `trial` is running and was handed out by this program; other programs run their own trials."""
     return trial.state == TrialState.RUNNING and lease_of(trial).attempt > 0
 
 
@@ -222,16 +224,17 @@ def in_training(trial: FrozenTrial) -> bool:
 def heartbeats(
     database: Database, leases: Leases, owned: Callable[[], list[Trial]], ended: Callable[[Trial], object]
 ) -> Iterator[None]:
-    """Renew the claims to the `owned` trials, in a thread; in the end they are released.
+    """Renew the leases of the `owned` trials, in a thread; release them at the end.
 
-    `ended` is called for an owned trial that another program has ended, or adopted, as often as it is found.
+    `ended` is called for an owned trial that another program has ended, or another process adopted, as often as it is
+    found.
     """
     over = threading.Event()
 
     def renew_all() -> None:
         while not over.wait(HEARTBEAT_S):
             gone = []
-            # The next renewal may come through. One refusal rolls back the others, but not what was found.
+            # The next renewal may succeed. An error rolls back the other renewals, but `gone` stays.
             with suppress(StorageInternalError, DBAPIError), database.locked() as now, transaction(leases.study):
                 for trial in owned():
                     if not leases.renew(trial, now):
@@ -254,7 +257,7 @@ def heartbeats(
 
 
 def own_folder(parent: StoragePath, me: Owner) -> StoragePath:
-    """A folder of this owner below `parent`; those of owners that are gone are removed."""
+    """Make a folder of this owner below `parent`, and remove those of owners that are gone."""
     for name in parent.listdir():
         owner = parent / name / "owner.json"
         if owner.is_file() and Owner.model_validate_json(owner.read_text()).is_gone:
@@ -269,7 +272,7 @@ def _host() -> str:
 
 
 def _start_of(process: int) -> int | None:
-    """Start of a process in clock ticks since the machine's; None where it has ended, see proc(5)."""
+    """Return the start of a process in clock ticks since the machine's; None where it has ended, see proc(5)."""
     try:
         after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

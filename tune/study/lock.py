@@ -1,4 +1,4 @@
-"""Who may search in the folder of a study: with sqlite one process at a time, with PostgreSQL as many as will."""
+"""The lock of a study's folder: with sqlite one process at a time may search in it, with PostgreSQL any number."""
 
 import fcntl
 import logging
@@ -7,6 +7,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -19,24 +20,31 @@ from tune.study.folder import LOCK, StudyFolder
 logger = logging.getLogger("hcvae")
 
 
+@dataclass(frozen=True)
+class LockedFolder(StudyFolder):
+    """The folder of a study in which this process may search, with the study's database."""
+
+    database: Database
+
+
 @contextmanager
-def locked_folder(config: SearchConfig) -> Iterator[StudyFolder]:
-    """Make the study's folder; with sqlite hold its lock. Where no study is begun, the folders made are removed again.
+def locked_folder(config: SearchConfig) -> Iterator[LockedFolder]:
+    """Make the study's folder, and with sqlite hold its lock; remove the folders made if no study is started in them.
 
     Raises:
         UserError: the folder cannot be written or locked, or is in use by another search with sqlite; or the database
             cannot be used.
     """
-    folder = StudyFolder(StoragePath.of(config.search.storage) / config.search.study)
-    database = Database.of(config.search, folder.place)
-    database.check(begun=folder.place.is_local and folder.record.path.is_file(), write=True)
-    with _locked(folder, database) if folder.place.is_local else _writable(folder, database):
+    place = StoragePath.of(config.search.storage) / config.search.study
+    folder = LockedFolder(place, Database.of(config.search, place))
+    folder.database.check(has_study=place.is_local and folder.record.path.is_file(), write=True)
+    with _locked(folder) if place.is_local else _writable(folder):
         yield folder
 
 
 @contextmanager
-def _writable(folder: StudyFolder, database: Database) -> Iterator[None]:
-    """An object store has no locks: the database's are enough, as every process searches in it."""
+def _writable(folder: LockedFolder) -> Iterator[None]:
+    """Check that an object store can be written. It has no locks: those of the database are enough."""
     try:
         (folder.place / LOCK).write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
     except OSError as error:
@@ -45,14 +53,14 @@ def _writable(folder: StudyFolder, database: Database) -> Iterator[None]:
         yield
     finally:
         if not folder.record.is_file():
-            with database.locked():
+            with folder.database.locked():
                 if not folder.record.is_file() and not folder.foreign():
                     folder.place.remove()
 
 
 @contextmanager
-def _locked(folder: StudyFolder, database: Database) -> Iterator[None]:
-    made = [parent for parent in folder.path.parents if not parent.exists()]
+def _locked(folder: LockedFolder) -> Iterator[None]:
+    created = [parent for parent in folder.path.parents if not parent.exists()]
     had_database = (folder.path / SQLITE).exists()
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -60,29 +68,29 @@ def _locked(folder: StudyFolder, database: Database) -> Iterator[None]:
     except OSError as error:
         raise _cannot_write(folder, error) from None
     with lock:
-        refusal = _lock(folder, database, lock)
+        refusal = _lock(folder, lock)
         try:
             if refusal:
-                _go_on_unlocked(folder, database, refusal)
+                _continue_unlocked(folder, refusal)
             _sign(folder, lock)
             yield
         finally:
             if not had_database and not folder.record.is_file():
-                with database.locked():
-                    _remove_unused(folder, made)
+                with folder.database.locked():
+                    _remove_unused(folder, created)
 
 
-def _lock(folder: StudyFolder, database: Database, lock: IO[str]) -> OSError | None:
-    """Take the lock; why the file system of the folder has none, as with Lustre and NFS under some mount options."""
+def _lock(folder: LockedFolder, lock: IO[str]) -> OSError | None:
+    """Acquire the lock; return the error where the file system has no locks, as Lustre and NFS under some options."""
     try:
-        if not database.shared:
+        if not folder.database.shared:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # sqlite takes locks of this kind
             fcntl.lockf(lock, fcntl.LOCK_UN)
-        fcntl.flock(lock, (fcntl.LOCK_SH if database.shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_SH if folder.database.shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
         raise UserError(
-            f"{folder}: in use by another search ({lock.read().strip()}); wait for its end, or choose "
+            f"{folder}: in use by another search ({lock.read().strip()}); wait until it ends, or choose "
             "another search.study; several processes can search one study with search.database postgresql://..."
         ) from None
     except OSError as error:
@@ -90,9 +98,9 @@ def _lock(folder: StudyFolder, database: Database, lock: IO[str]) -> OSError | N
     return None
 
 
-def _go_on_unlocked(folder: StudyFolder, database: Database, refusal: OSError) -> None:
-    """The database's own lock is enough for PostgreSQL."""
-    if not database.shared:
+def _continue_unlocked(folder: LockedFolder, refusal: OSError) -> None:
+    """Warn that there is no lock of the folder: for PostgreSQL the database's own is enough."""
+    if not folder.database.shared:
         raise UserError(
             f"search.storage: the file system of {folder} has no file locks ({refusal.strerror}), which sqlite needs; "
             "name a folder on a disk of this machine, or a PostgreSQL database (search.database postgresql://...)"
@@ -117,14 +125,14 @@ def _cannot_write(folder: StudyFolder, error: OSError) -> UserError:
     return UserError(f"search.storage: cannot write to {folder}: {error.strerror}; {advice}")
 
 
-def _remove_unused(folder: StudyFolder, made: list[Path]) -> None:
+def _remove_unused(folder: StudyFolder, created: list[Path]) -> None:
     if folder.path.exists() and not folder.record.is_file() and not folder.foreign():
         shutil.rmtree(folder.path)
-        with suppress(OSError):  # another search may have begun there
-            for parent in made:
+        with suppress(OSError):  # another search may have started there
+            for parent in created:
                 parent.rmdir()
 
 
 def _last_sentence(error: OSError) -> str:
-    """What an object store says of an error, without the request that stands before it."""
+    """Return an object store's message without the request that precedes it."""
     return " ".join(str(error).split()).rpartition("Detail: ")[2]

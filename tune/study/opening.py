@@ -1,4 +1,4 @@
-"""A study: begun, or continued where configuration and data allow it. Its database is the truth about its trials."""
+"""Creating a study, or continuing it where configuration and data allow that."""
 
 import platform
 import subprocess
@@ -18,9 +18,9 @@ from hcvae.storage import StoragePath
 from tune.config import SearchConfig
 from tune.internals.optuna_internals import set_system_attribute, system_attributes
 from tune.pareto import DIRECTIONS, OBJECTIVES
-from tune.study.database import Database
 from tune.study.folder import Change, StudyFolder, StudyRecord
 from tune.study.leases import COPIED_STUDY_ID, STUDY_ID, outside_budget, study_id
+from tune.study.lock import LockedFolder
 from tune.study.lookup import find_study
 from tune.study.samplers import check_choices, make_sampler
 
@@ -41,7 +41,7 @@ MAY_CHANGE = (
     "search.warm_start",
     "data.tables",
 )
-"""What a continued study may change: where things lie (a fingerprint guards the data), budgets, resources, starts."""
+"""Fields that may change in a continued study: places (a fingerprint guards the data), budgets, resources, starts."""
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """States of trials that have ended."""
@@ -49,13 +49,13 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 ABSENT = "(absent)"
 STARTS = "starts"
-"""System attribute of a study: how often a search began with it."""
+"""System attribute of a study: how often a search has started with it."""
 
 
 def check_folder(
     folder: StudyFolder, config: SearchConfig, data_fingerprint: str, *, allow_change: bool = False
 ) -> None:
-    """Check that a study can be begun, or continued, in a locked folder.
+    """Check that a study can be created, or continued, in a locked folder.
 
     Raises:
         UserError: the folder holds something else; or, without `allow_change`, a study of another configuration or
@@ -64,29 +64,33 @@ def check_folder(
     if folder.record.is_file():
         if not allow_change:
             _refuse_changes(folder, _differences(folder.read_record(), config, data_fingerprint))
-    elif foreign := folder.foreign():
+        return
+    foreign = folder.foreign()
+    if foreign:
         raise UserError(f"{folder}: holds {foreign!r} but no study; choose another search.study or storage")
 
 
 def open_study(
-    folder: StudyFolder, config: SearchConfig, data_fingerprint: str, *, allow_change: bool = False
+    folder: LockedFolder, config: SearchConfig, data_fingerprint: str, *, allow_change: bool = False
 ) -> optuna.Study:
     """Create the study in a locked folder, or continue the one that is there; changes that are allowed are recorded.
 
     Raises:
         UserError: as `check_folder`; or folder and database do not belong together.
     """
-    database = Database.of(config.search, folder.place)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    database = folder.database
     with database.locked():
         check_folder(folder, config, data_fingerprint, allow_change=allow_change)
         record = folder.read_record() if folder.record.is_file() else None
         storage = database.storage(new=record is None)
-        name = _name_in_database(folder, config, database, storage, record)
-        record = _continued(record, config, data_fingerprint) if record else _new_record(config, data_fingerprint)
+        name = _name_in_database(folder, config, storage, record)
+        if record is None:
+            record = _new_record(config, data_fingerprint)
+        else:
+            record = _continued(record, config, data_fingerprint)
         folder.record.write(record.model_dump_json(indent=2).encode())
         study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
-        # A copy of the study has lost the number: of its trials there are at least as many.
+        # A copy of the study has lost this number, which is at most that of its trials.
         starts = system_attributes(study).get(STARTS, len(study.get_trials(deepcopy=False)))
         for attribute, value in ((STUDY_ID, record.identity), (STARTS, starts + 1)):
             set_system_attribute(study, attribute, value)
@@ -100,29 +104,31 @@ def open_study(
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that count against the budget: not those that were infeasible, or made by another program or study."""
+    """Return the ended trials that count against the budget, in the order of their numbers."""
     identity = study_id(study)
-    return [
-        trial for trial in study.get_trials(deepcopy=False, states=FINISHED) if counts_against_budget(trial, identity)
-    ]
+    ended = study.get_trials(deepcopy=False, states=FINISHED)
+    return [trial for trial in ended if counts_against_budget(trial, identity)]
 
 
 def counts_against_budget(trial: FrozenTrial, identity: str | None) -> bool:
-    """Whether a trial has ended, and counts_against_budget against the budget of the study `identity`."""
+    """Return whether a trial has ended and counts against the budget of the study `identity`.
+
+    Trials that were infeasible, or made by another program or study, do not.
+    """
     return trial.state in FINISHED and outside_budget(trial, identity) is None
 
 
 def n_finished(study: optuna.Study) -> int:
-    """How many trials count against the budget."""
+    """Return how many ended trials count against the budget."""
     return len(finished_trials(study))
 
 
 def git_revision() -> str | None:
-    """The checkout's revision, with `-dirty` where files differ from it; None outside a checkout."""
+    """Return the checkout's revision, with `-dirty` where files differ from it; None outside a checkout."""
     root = next((folder for folder in Path(__file__).parents if (folder / ".git").exists()), None)
     if root is None:
         return None
-    # Named, as git looks for no checkout in a folder of another user's; not by safe.directory, which older ones ignore.
+    # Git searches no folder of another user for a checkout, unless it is named; older ones ignore safe.directory.
     git = ["git", f"--git-dir={root / '.git'}", f"--work-tree={root}"]
     command = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
@@ -133,59 +139,71 @@ def git_revision() -> str | None:
 
 
 def _name_in_database(
-    folder: StudyFolder,
-    config: SearchConfig,
-    database: Database,
-    storage: optuna.storages.RDBStorage,
-    record: StudyRecord | None,
+    folder: LockedFolder, config: SearchConfig, storage: optuna.storages.RDBStorage, record: StudyRecord | None
 ) -> str:
-    """The name of the study in the database, where it is, or is to be created."""
-    name: str | None = config.search.study
+    """Return the name of the study in the database, where it is, or is to be created."""
+    name = config.search.study
     if record is not None:
-        _refuse_copied_folder(folder, database, record)
-        last = record.config.search.study
-        name = find_study(storage, last, record.identity, private=not database.shared)
-        if name is None and (folder.trials.listdir() or folder.best.listdir()):
-            raise UserError(folder.study_is_gone(last))
+        _refuse_copied_folder(folder, record)
+        name = _recorded_name(folder, storage, record) or name
     try:
-        study = storage.get_study_id_from_name(name or config.search.study)
+        study = storage.get_study_id_from_name(name)
     except KeyError:
         return config.search.study
-    attributes = storage.get_study_system_attrs(study)
-    if attributes.get(STUDY_ID) not in (None, record.identity if record else None):
+    owner = storage.get_study_system_attrs(study).get(STUDY_ID)
+    if owner not in (None, record.identity if record else None):
         raise UserError(
-            f"search.database: holds a study {config.search.study!r} that was begun in another folder than {folder}; "
+            f"search.database: holds a study {config.search.study!r} that was created in another folder than {folder}; "
             "choose another search.study, or the search.storage of that study"
         )
+    _check_directions(storage, study, name)
+    _check_trials(storage, study, name, folder, config)
+    return name
+
+
+def _recorded_name(folder: LockedFolder, storage: optuna.storages.RDBStorage, record: StudyRecord) -> str | None:
+    """Return the name under which the database holds the study of `record`; None where it holds no trial yet."""
+    last = record.config.search.study
+    name = find_study(storage, last, record.identity, private=not folder.database.shared)
+    if name is None and (folder.trials.listdir() or folder.best.listdir()):
+        raise UserError(folder.study_is_gone(last))
+    return name
+
+
+def _check_directions(storage: optuna.storages.RDBStorage, study: int, name: str) -> None:
     directions = tuple(direction.name.lower() for direction in storage.get_study_directions(study))
     if directions != DIRECTIONS:
         raise UserError(
             f"search.database: the directions of study {name!r} must be {DIRECTIONS}, for {OBJECTIVES}, but are "
-            f"{directions}; another program has created it anew: restore a copy of the database, or choose another "
+            f"{directions}; another program has created it again: restore a copy of the database, or choose another "
             "search.study"
         )
+
+
+def _check_trials(
+    storage: optuna.storages.RDBStorage, study: int, name: str, folder: LockedFolder, config: SearchConfig
+) -> None:
     trials = storage.get_all_trials(study, deepcopy=False)
     if [trial.number for trial in trials] != list(range(len(trials))):
         raise UserError(
             f"search.database: rows of trials of study {name!r} were deleted, and Optuna would give a number twice; "
-            "copy the trials that are left into a new study of the name with Study.add_trials, or choose another "
+            "copy the trials that are left into a new study of that name with Study.add_trials, or choose another "
             "search.study"
         )
     for trial in trials:
         check_choices(trial, config, str(folder), "choose another search.study")
-    return name or config.search.study
 
 
-def _refuse_copied_folder(folder: StudyFolder, database: Database, record: StudyRecord) -> None:
-    """Two folders must not share the trials in one database; a folder that was moved has left nothing behind."""
+def _refuse_copied_folder(folder: LockedFolder, record: StudyRecord) -> None:
+    """Refuse a second folder for the same trials in the database; after a folder was moved, the first one is gone."""
     settings = record.config.search
-    begun = StudyFolder(StoragePath.of(settings.storage) / settings.study)
-    if not database.shared or begun.place.is_same(folder.place) or not begun.record.is_file():
+    original = StudyFolder(StoragePath.of(settings.storage) / settings.study)
+    if not folder.database.shared or original.place.is_same(folder.place) or not original.record.is_file():
         return
-    if begun.read_record().identity == record.identity:
+    if original.read_record().identity == record.identity:
         raise UserError(
-            f"{folder}: is a copy of {begun}, whose trials lie in the same database; search there, or choose another "
-            "search.study"
+            f"{folder}: is a copy of {original}, whose trials lie in the same database; search there, or choose "
+            "another search.study"
         )
 
 
@@ -201,32 +219,38 @@ def _new_record(config: SearchConfig, data_fingerprint: str) -> StudyRecord:
 
 def _continued(record: StudyRecord, config: SearchConfig, data_fingerprint: str) -> StudyRecord:
     differences = _differences(record, config, data_fingerprint)
-    changes = [*record.changes, *([Change(time=datetime.now(UTC), differences=differences)] if differences else [])]
-    update = {"config": config, "data_fingerprint": data_fingerprint, "changes": tuple(changes)}
-    return record.model_copy(update=update)
+    changes = record.changes
+    if differences:
+        changes = (*changes, Change(time=datetime.now(UTC), differences=differences))
+    return record.model_copy(update={"config": config, "data_fingerprint": data_fingerprint, "changes": changes})
 
 
 def _differences(record: StudyRecord, config: SearchConfig, data_fingerprint: str) -> dict[str, tuple[Any, Any]]:
-    old, new = flatten(record.config.model_dump(mode="json")), flatten(config.model_dump(mode="json"))
-    pairs = {path: (old.get(path, ABSENT), new.get(path, ABSENT)) for path in sorted(old.keys() | new.keys())}
-    pairs = {path: pair for path, pair in pairs.items() if path not in MAY_CHANGE and pair[0] != pair[1]}
+    old = flatten(record.config.model_dump(mode="json"))
+    new = flatten(config.model_dump(mode="json"))
+    differences = {}
+    for path in sorted((old.keys() | new.keys()) - set(MAY_CHANGE)):
+        before = old.get(path, ABSENT)
+        after = new.get(path, ABSENT)
+        if before != after:
+            differences[path] = (before, after)
     if record.data_fingerprint != data_fingerprint:
-        pairs["data (fingerprint)"] = (record.data_fingerprint[:12], data_fingerprint[:12])
-    return pairs
+        differences["data (fingerprint)"] = (record.data_fingerprint[:12], data_fingerprint[:12])
+    return differences
 
 
 def _refuse_changes(folder: StudyFolder, differences: Mapping[str, tuple[Any, Any]]) -> None:
     if differences:
         lines = [f"  {path}: {old} -> {new}" for path, (old, new) in differences.items()]
         raise UserError(
-            f"{folder}: this study was begun with another configuration or other data:\n"
+            f"{folder}: this study was created with another configuration or other data:\n"
             + "\n".join(lines)
-            + "\nrun it with what it was begun with, choose another search.study, or let --allow-change record it"
+            + "\nuse those again, choose another search.study, or record the change with --allow-change"
         )
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Leaves of a nested mapping by dotted path; an empty mapping is a leaf."""
+    """Return the leaves of a nested mapping by dotted path; an empty mapping is a leaf."""
     leaves: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:

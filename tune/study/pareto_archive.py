@@ -8,7 +8,7 @@ programs add to a study, end in it, copy or renumber deletes none.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -55,36 +55,41 @@ class StoredModel:
 
 
 def stored_models(folder: StudyFolder) -> list[StoredModel]:
-    """The models under `best/`, those of trials that the study no longer has included."""
-    places = [folder.best / name for name in folder.best.listdir()]
-    found = [(place, identity_of_model(place)) for place in places if place.is_complete()]
-    return [StoredModel(place, identity) for place, identity in found if identity is not None]
+    """Return the models under `best/`, including those of trials that the study no longer has."""
+    stored = []
+    for name in folder.best.listdir():
+        place = folder.best / name
+        identity = identity_of_model(place) if place.is_complete() else None
+        if identity is not None:
+            stored.append(StoredModel(place, identity))
+    return stored
 
 
 def model_of(summary: TrialSummary, stored: Iterable[StoredModel]) -> StoragePath | None:
-    """Where the model of a trial lies; None where it has none."""
+    """Return where the model of a trial lies; None where it has none."""
     return next((model.place for model in stored if summary.owns(model.identity)), None)
 
 
-class Front:
-    """The Pareto set of a study, as far as this process knows. Made, and added to, under the study's lock."""
+class ParetoArchive:
+    """The Pareto set of a study, as far as this process has seen it. Use it under the study's lock."""
 
-    def __init__(self, folder: StudyFolder, study: optuna.Study) -> None:
+    def __init__(self, folder: StudyFolder, study_id: str | None) -> None:
         self.folder = folder
-        self._study_id = study_id(study)
-        finished = [self.summarize(trial) for trial in finished_trials(study)]
-        self._members = {summary.number: summary for summary in finished if summary.point}
-        self._keep_the_front()
-        stored = stored_models(folder)
-        self._models = {
-            summary.number: (summary, place) for summary in finished if (place := model_of(summary, stored)) is not None
-        }
-        for orphan in {model.place for model in stored} - {place for _, place in self._models.values()}:
-            logger.warning("%s: the model of a trial that the study does not hold; it is kept", orphan)
-        # An interruption may have fallen between a trial's end in the study and the export of its model.
+        self._study_id = study_id
+        self._members: dict[int, TrialSummary] = {}
+        self._models: dict[int, tuple[TrialSummary, StoragePath]] = {}  # under `best/`, by number of the trial
+
+    @classmethod
+    def open(cls, folder: StudyFolder, study: optuna.Study) -> "ParetoArchive":
+        """Return the archive of a study, and complete on disk what an interruption left undone: it may have fallen
+        between a trial's end in the study and the export of its model."""
+        archive = cls(folder, study_id(study))
+        finished = [archive.summarize(trial) for trial in finished_trials(study)]
+        archive._read(finished)
         for summary in finished:
-            self._file(summary)
-        self._write()
+            archive._export_and_clear(summary)
+        archive._write()
+        return archive
 
     @property
     def members(self) -> tuple[TrialSummary, ...]:
@@ -102,44 +107,63 @@ class Front:
         return hypervolume(self.points)
 
     def summarize(self, trial: FrozenTrial) -> TrialSummary:
-        """What this study records of `trial`."""
+        """Return what this study records of `trial`."""
         return summarize(trial, self._study_id)
 
     def add(self, summary: TrialSummary) -> None:
-        """Take in a trial that has just finished, and write what it changes; may be done again."""
+        """Add a trial that has just finished, and write what it changes; may be repeated."""
         if summary.point:
             self._members[summary.number] = summary
-            self._keep_the_front()
+            self._drop_dominated_members()
         self._models = {number: model for number, model in self._models.items() if model[1].is_complete()}
-        if not self._in_attempt(summary).is_complete() and (place := model_of(summary, stored_models(self.folder))):
-            self._models[summary.number] = summary, place  # another process, or an earlier try, has exported it
-        self._file(summary)
+        if not self._bundle_in_attempt(summary).is_complete():
+            place = model_of(summary, stored_models(self.folder))
+            if place is not None:  # another process, or an earlier try, has exported it
+                self._models[summary.number] = summary, place
+        self._export_and_clear(summary)
         if summary.number in self._members or summary.number in self._models:
             self._write()
 
-    def _keep_the_front(self) -> None:
+    def _read(self, finished: Sequence[TrialSummary]) -> None:
+        """Read the front from the `finished` trials, and which models are under `best/`."""
+        self._members = {summary.number: summary for summary in finished if summary.point}
+        self._drop_dominated_members()
+        stored = stored_models(self.folder)
+        orphans = {model.place for model in stored}
+        for summary in finished:
+            place = model_of(summary, stored)
+            if place is not None:
+                self._models[summary.number] = summary, place
+                orphans.discard(place)
+        for orphan in orphans:
+            logger.warning("%s: the model of a trial that the study does not hold; it is kept", orphan)
+
+    def _drop_dominated_members(self) -> None:
         self._members = {number: self._members[number] for number in pareto_front(self.points)}
 
-    def _file(self, summary: TrialSummary) -> None:
+    def _export_and_clear(self, summary: TrialSummary) -> None:
         """Export the model of a finished trial, then delete what the models under `best/` make superfluous."""
         if summary.point is None and summary.state == "complete":
-            return  # another program ended it: what its training left is kept
+            return  # another program ended it: the files of its training are kept
         if summary.point is not None and summary.number not in self._models:
             place = self._export(summary)
             if place is None and not self._is_dominated(summary.point):
-                return  # its model was deleted by hand; its checkpoints are all there is of it
+                return  # its model was deleted by hand; only its checkpoints are left
             if place is not None:
                 self._models[summary.number] = summary, place
+        self._remove_dominated_models()
+        if summary.number not in self._models:
+            self._clear(summary)
+
+    def _remove_dominated_models(self) -> None:
         for number in self._models.keys() - pareto_front(self._stored_points):
             dominated, place = self._models.pop(number)
             place.remove()
             self._clear(dominated)
-        if summary.number not in self._models:
-            self._clear(summary)
 
     def _export(self, summary: TrialSummary) -> StoragePath | None:
-        """Move the model of a trial from its attempt to `best/`; None where the attempt has none."""
-        bundle = self._in_attempt(summary)
+        """Move the model of a trial from its attempt to `best/`; return None where the attempt has none."""
+        bundle = self._bundle_in_attempt(summary)
         if not bundle.is_complete() or not summary.owns(identity_of_model(bundle)):
             return None
         place = self.folder.exported(summary.number)
@@ -148,7 +172,7 @@ class Front:
         bundle.move(place)
         return place
 
-    def _in_attempt(self, summary: TrialSummary) -> StoragePath:
+    def _bundle_in_attempt(self, summary: TrialSummary) -> StoragePath:
         return self.folder.attempt(summary.number, summary.attempt) / "bundle"
 
     @property
@@ -160,7 +184,7 @@ class Front:
         return -1 not in pareto_front({**self._stored_points, -1: point})
 
     def _clear(self, summary: TrialSummary) -> None:
-        """Delete the checkpoints and bundles of a trial's attempts, not those of another one that had its number."""
+        """Delete checkpoints and bundles of a trial's attempts, but not those of another trial that had its number."""
         trial = self.folder.trial(summary.number)
         for attempt in trial.listdir():
             found = read_identity(trial / attempt)
@@ -170,11 +194,12 @@ class Front:
 
     def _write(self) -> None:
         best = compromise(self.points)
+        number = best.number if best else None
         content = ParetoFile(
             objectives=dict(zip(OBJECTIVES, DIRECTIONS, strict=True)),
             hypervolume=self.hypervolume,
-            knee=best.number if best and best.rule == "knee" else None,
-            compromise=best.number if best else None,
+            knee=number if best and best.rule == "knee" else None,
+            compromise=number,
             trials=self.members,
             models={number: f"best/{place.name}" for number, (_, place) in sorted(self._models.items())},
         )

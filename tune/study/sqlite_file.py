@@ -1,4 +1,4 @@
-"""The file of a study in sqlite, checked before Optuna opens it: Optuna would make a missing one, or add its tables."""
+"""Checks of a study's sqlite file before Optuna opens it: Optuna would create a missing one, or add its tables."""
 
 import os
 import sqlite3
@@ -9,31 +9,32 @@ from urllib.parse import quote
 from hcvae.errors import UserError
 
 BUSY_TIMEOUT_S = 60
-"""Another program, such as a dashboard, may hold the file for a moment: wait for it rather than fail."""
+"""Another program, such as a dashboard, may lock the file for a moment: wait for it."""
 TABLES = {"alembic_version", "studies", "study_directions", "trial_params", "trial_values", "trials", "version_info"}
-"""Those that every version of Optuna with several objectives has."""
+"""Tables of every version of Optuna that supports several objectives."""
 
 
 def sqlite_uri(file: Path, mode: str) -> str:
-    """The file as sqlite names it; of the modes only `rwc` makes it where it is missing."""
+    """Return the file as sqlite names it; of the modes only `rwc` creates it where it is missing."""
     return f"file:{quote(str(file))}?mode={mode}"
 
 
-def check_file(file: Path, *, begun: bool, write: bool) -> None:
-    """Check that `file` can be read, or written, and is whole, and that a study that has `begun` is in it.
+def check_file(file: Path, *, has_study: bool, write: bool) -> None:
+    """Check that `file` is intact, can be read, and if wanted written, and holds a study if it `has_study`.
 
     Raises:
-        UserError: it cannot, it is not, or it is missing.
+        UserError: it is damaged or missing, or cannot be read or written.
     """
     if not file.exists():
-        if begun or file.is_symlink():
+        if has_study or file.is_symlink():
             otherwise = ", name the search.database of the study, or choose another search.study" if write else ""
             raise UserError(
-                f"{file}: missing, although a study began here; restore it from a backup{otherwise}; "
+                f"{file}: missing, although there is a study here; restore it from a backup{otherwise}; "
                 f"the models that were kept are still in {file.parent / 'best'}"
             )
         return
-    if problem := _access_problem(file, write) or _content_problem(file, begun):
+    problem = _access_problem(file, write) or _content_problem(file, has_study)
+    if problem:
         raise UserError(f"{file}: {problem}")
 
 
@@ -42,12 +43,13 @@ def _access_problem(file: Path, write: bool) -> str | None:
         return "must be a file, the sqlite database of the study; move away what is there, and restore the database"
     if not os.access(file, os.R_OK):
         return "cannot be read: Permission denied; have its owner allow it"
-    if write and os.access(file.parent, os.W_OK) and not os.access(file, os.W_OK):  # the lock's file fails otherwise
+    # Where the folder cannot be written either, its lock reports that.
+    if write and os.access(file.parent, os.W_OK) and not os.access(file, os.W_OK):
         return "cannot be written, which a search must; allow it, or choose another search.study or search.storage"
     return None
 
 
-def _content_problem(file: Path, begun: bool) -> str | None:
+def _content_problem(file: Path, has_study: bool) -> str | None:
     restore = f"restore it from a backup; the models that were kept are still in {file.parent / 'best'}"
     try:
         with closing(sqlite3.connect(sqlite_uri(file, "rw"), uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
@@ -60,8 +62,9 @@ def _content_problem(file: Path, begun: bool) -> str | None:
         return f"cannot be opened: {error} ({name}); end what else uses it, or copy the study to another disk"
     if verdict != "ok":
         return f"damaged: {' '.join(verdict.split())}; {restore}"
-    if begun and not tables:
+    if has_study and not tables:
         return f"damaged: it is empty; {restore}"
-    if tables and not (tables >= TABLES if begun else tables & TABLES):
+    is_incomplete = has_study and not tables >= TABLES
+    if is_incomplete or (tables and not tables & TABLES):
         return f"holds no study of Optuna; {restore}"
     return None

@@ -1,7 +1,7 @@
-"""What Optuna writes into a study in many small transactions, written in one: all of it, or nothing.
+"""One transaction for all that is written into a study at once: Optuna writes it in many small ones.
 
 Optuna commits each parameter and each attribute by itself, and each commit waits for the disk: those of a trial would
-cost more time than all else that the search does for it.
+take more time than everything else that the search does for it.
 """
 
 from collections.abc import Iterator
@@ -22,27 +22,27 @@ class Session(sqlalchemy.orm.Session):
     rolled_back = False
 
     def commit(self) -> None:
-        """As `sqlalchemy.orm.Session`, outside `transaction`."""
+        """Commit, or inside `transaction` only flush."""
         if self.kept_open:
             self.flush()
         else:
             super().commit()
 
     def close(self) -> None:
-        """As `sqlalchemy.orm.Session`, outside `transaction`."""
+        """Close, or inside `transaction` only forget the objects."""
         if self.kept_open:
             self.expunge_all()
         else:
             super().close()
 
     def rollback(self) -> None:
-        """As `sqlalchemy.orm.Session`; Optuna may go on after it, `transaction` does not."""
+        """Roll back, and let `transaction` fail even where Optuna continues after it."""
         self.rolled_back = True
         super().rollback()
 
 
 def keep_sessions(storage: optuna.storages.RDBStorage) -> optuna.storages.RDBStorage:
-    """Let `storage` write through sessions that `transaction` knows."""
+    """Let `storage` write through sessions that `transaction` can keep open."""
     storage.scoped_session = sqlalchemy.orm.scoped_session(
         sqlalchemy.orm.sessionmaker(bind=storage.engine, class_=Session)
     )
@@ -51,13 +51,14 @@ def keep_sessions(storage: optuna.storages.RDBStorage) -> optuna.storages.RDBSto
 
 @contextmanager
 def transaction(study: optuna.Study) -> Iterator[None]:
-    """Let what this thread writes into `study` be there at the end, or, after an exception, not at all.
+    """Commit what this thread writes into `study` at the end, or after an exception nothing of it.
 
     Raises:
         StorageInternalError: the database failed; nothing is written.
     """
     session = sessions_of(study)()
-    session.kept_open, session.rolled_back = True, False
+    session.kept_open = True
+    session.rolled_back = False
     try:
         yield
         if session.rolled_back:
@@ -65,7 +66,7 @@ def transaction(study: optuna.Study) -> Iterator[None]:
         sqlalchemy.orm.Session.commit(session)
     except BaseException as error:
         sqlalchemy.orm.Session.rollback(session)
-        # Optuna's cache may hold what has never been: begin a new one.
+        # Optuna's cache may hold what was rolled back: start a new one.
         renew_cache(study)
         if isinstance(error, SQLAlchemyError):
             raise StorageInternalError("a transaction failed") from error

@@ -1,4 +1,4 @@
-"""Which trial a model belongs to: the study and a file in the model's folder hold the same identifier.
+"""The identity of a trial, by which its model is found: the study and a file in the model's folder hold the same one.
 
 Other programs may renumber the trials of a study, add some, or move folders. Models are therefore found, exported and
 deleted by identifier, never by number alone.
@@ -24,8 +24,8 @@ class TrialIdentity(Section):
     study: str | None = None
     """Identifier of the study."""
     trial: str | None = None
-    """Unique identifier of the trial; a copy of the trial keeps it, whatever its number is there. null: an earlier
-    version trained it, and the values identify it."""
+    """Unique identifier of the trial, which a copy of the trial under another number keeps; null: an earlier version
+    trained it, and the values identify it."""
     number: int | None = None
     """Number of the trial when it was trained."""
     params: Mapping[str, Any] = Field(default_factory=dict)
@@ -39,7 +39,7 @@ class TrialIdentity(Section):
 
 
 def read_identity(folder: StoragePath) -> TrialIdentity | None:
-    """The identity recorded in `folder`; None where there is none, or none that can be read."""
+    """Return the identity recorded in `folder`; None where there is none, or it cannot be read."""
     try:
         return TrialIdentity.model_validate_json((folder / FILE).read_text())
     except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError, ValidationError):
@@ -47,7 +47,7 @@ def read_identity(folder: StoragePath) -> TrialIdentity | None:
 
 
 def identity_of_model(bundle: StoragePath) -> TrialIdentity | None:
-    """The identity of the model in `bundle`; of one that an earlier version left, its objectives. None: no model."""
+    """Return the identity of the model in `bundle`; for one of an earlier version, its objectives; None: no model."""
     return read_identity(bundle) or _identity_by_metrics(bundle)
 
 

@@ -1,7 +1,7 @@
-"""One attempt at a training: where it works, and where what it leaves is kept.
+"""One attempt at a training: its working folder, and the folder in which its results are kept.
 
 On a disk that all nodes share both are one folder. With an object store each worker works in a folder of its own node,
-and the first one copies every checkpoint, and in the end the bundle, to the store.
+and the first worker copies every checkpoint, and at the end the bundle, to the store.
 """
 
 import tempfile
@@ -20,29 +20,31 @@ from hcvae.training import take_over, train_bundle
 from hcvae.training.loop import CHECKPOINTS, TENSORBOARD
 from hcvae.training.workers import Workers
 from tune.early_stopping.actor import Listener
+from tune.study.folder import FIGURES
+from tune.study.outcome import Outcome
 from tune.study.trial_identity import TrialIdentity
-from tune.trial.figures import FIGURES, illustrate
-from tune.trial.outcome import Outcome
+from tune.trial.figures import illustrate
+from tune.trial.outcome import outcome_of
 
 PARTS = ("bundle", FIGURES)
-"""What an attempt leaves beside its checkpoints and events."""
+"""Folders of results besides checkpoints and events."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt at a training, and the earlier ones that it may go on from."""
+    """An attempt at a training, and the earlier attempts whose checkpoints it may continue from."""
 
     place: StoragePath
     earlier: tuple[StoragePath, ...] = ()
     identity: TrialIdentity | None = None
-    """Of the trial of a study; None: this is no trial."""
+    """Identity of the trial; None: this is no trial of a study."""
     events: StoragePath | None = None
-    """Folder of its TensorBoard events, whose name is what TensorBoard calls the training; None: in `place`."""
+    """Folder of its TensorBoard events, whose name TensorBoard shows; None: in `place`."""
 
     def train(self, config: Config, data: Dataset, listener: Listener) -> Outcome:
-        """Train, from the newest checkpoint where there is one, keep what it leaves, and say what it came to.
+        """Train, from the newest checkpoint where there is one, keep the results, and return the outcome.
 
-        Every data-parallel worker calls it, with `torch.distributed` initialised.
+        Every data-parallel worker calls this, with `torch.distributed` initialised.
 
         Raises:
             UserError, TrainingDiverged, StorageError: as `hcvae.training.fit`.
@@ -52,9 +54,11 @@ class Attempt:
             self._begin(config, data, folder, workers)
             try:
                 keep = partial(self._keep, folder)
-                events = self._kept_events.path if self.place.is_local else folder / TENSORBOARD
-                result = train_bundle(config, data, folder, listener, keep, listener.chosen, events)
-                outcome = Outcome.of(result, listener.stop)
+                events = folder / TENSORBOARD
+                if self.place.is_local:
+                    events = self._kept_events.path
+                result = train_bundle(config, data, folder, listener, keep, listener.on_precision, events)
+                outcome = outcome_of(result, listener.stop)
                 if not workers.is_rank_0:
                     return outcome
                 if self.identity is not None and outcome.state == "complete":
@@ -82,18 +86,20 @@ class Attempt:
         if workers.is_rank_0:
             if self.identity is not None:
                 self.identity.write(self.place)
-            own = () if self.place.is_local else (self.place,)
-            taken = take_over(config, data, folder, (*own, *self.earlier), workers.size)
+            sources = self.earlier
+            if not self.place.is_local:
+                sources = (self.place, *self.earlier)
+            taken = take_over(config, data, folder, sources, workers.size)
             if taken is not None:
                 self._keep(folder, taken)
-            elif own and (self.place / CHECKPOINTS).listdir():
+            elif not self.place.is_local and (self.place / CHECKPOINTS).listdir():
                 raise UserError(f"{self.place} holds another training, or a damaged one; use an empty folder")
         workers.share(None)
         if not workers.is_rank_0 and not self.place.is_local:
             take_over(config, data, folder, (self.place,), workers.size)
 
     def _keep(self, folder: Path, checkpoint: Path | None = None) -> None:
-        """Copy what is new in `folder` to where it is kept; older checkpoints go once the new one is there."""
+        """Copy new results from `folder` to where they are kept; then remove older checkpoints."""
         if not self.place.is_local:
             retry(lambda: self._copy(folder, checkpoint), f"cannot write {self.place}")
 

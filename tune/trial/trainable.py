@@ -1,6 +1,6 @@
-"""What Ray Tune runs for a trial: one training, from its own checkpoint where it has one, and its outcome.
+"""The function that Ray Tune runs for a trial: one training, from its own checkpoint where it has one.
 
-A training that raises has an outcome too, so that the actor is used again and the search goes on. Only the death of
+A training that raises has an outcome too, so that the actor is used again and the search continues. Only the death of
 a process leaves none: the searcher then hands the trial out again.
 """
 
@@ -13,49 +13,59 @@ import torch
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.training.precision import PrecisionChoice
-from tune.config import SearchSettings
-from tune.early_stopping.actor import Listener, ask_of
+from tune.early_stopping.actor import Ask, Listener, ask_of
 from tune.placement.gpu_sharing import bound_memory
-from tune.placement.resources import trial_resources
+from tune.placement.resources import WorkerGroup, trial_resources
 from tune.space.search_space import apply
+from tune.study.outcome import Outcome
 from tune.trial.attempt import Attempt
-from tune.trial.data_parallel import train_with_workers
-from tune.trial.outcome import Message, Outcome
+from tune.trial.data_parallel import TrainingFailed, train_with_workers
+from tune.trial.message import Message
+from tune.trial.outcome import outcome_of_error
 
 
-def make_trainable(config: Config, data: "ray.ObjectRef[Dataset]", settings: SearchSettings, decisions: Any) -> Any:
-    """The function that Ray Tune calls with the searcher's suggestion, with the resources that it needs.
+def make_trainable(config: Config, data: "ray.ObjectRef[Dataset]", workers: WorkerGroup, decisions: Any) -> Any:
+    """Return the function that Ray Tune calls with the searcher's suggestion, with the resources that it needs.
 
     `data` lies in the object store once; the arrays that a trial sees are views of it. `decisions` is the actor that
-    decides whether a trial goes on, see `tune.early_stopping.actor`.
+    decides whether a trial continues, see `tune.early_stopping.actor`.
     """
 
     def run_trial(suggestion: dict[str, Any]) -> None:
         ask = ask_of(decisions, suggestion["number"], suggestion["attempt_number"])
-
-        def tell(metrics: dict[str, float]) -> None:
-            Message(epoch=metrics).send()
-
-        def chosen(precision: PrecisionChoice) -> None:
-            Message(precision=precision).send()
-
-        trial, attempt = apply(config, suggestion["params"]), suggestion["attempt"]
-        if settings.workers > 1:
-            outcome = train_with_workers(trial, data, attempt, settings, tell, ask, chosen)
+        trial = apply(config, suggestion["params"])
+        attempt = suggestion["attempt"]
+        if workers.size > 1:
+            outcome = _train_in_parallel(trial, data, attempt, workers, ask)
         else:
-            outcome = train_alone(trial, ray.get(data), attempt, settings, Listener(tell, ask, chosen))
+            outcome = _train_here(trial, ray.get(data), attempt, workers, ask)
         Message(outcome=outcome).send()
 
-    return ray.tune.with_resources(run_trial, trial_resources(settings))
+    return ray.tune.with_resources(run_trial, trial_resources(workers))
 
 
-def train_alone(
-    config: Config, data: Dataset, attempt: Attempt, settings: SearchSettings, listener: Listener
+def _train_in_parallel(
+    config: Config, data: "ray.ObjectRef[Dataset]", attempt: Attempt, workers: WorkerGroup, ask: Ask
 ) -> Outcome:
-    """Train in this process; a training that raises has an outcome, too."""
-    torch.set_num_threads(settings.cpus_per_worker)
-    bound_memory(settings)
+    try:
+        return train_with_workers(config, data, attempt, workers, _send_epoch, ask, _send_precision)
+    except TrainingFailed as failed:
+        return outcome_of_error(failed.error, failed.history, str(failed))
+
+
+def _train_here(config: Config, data: Dataset, attempt: Attempt, workers: WorkerGroup, ask: Ask) -> Outcome:
+    torch.set_num_threads(workers.cpus)
+    bound_memory(workers.gpus)
+    listener = Listener(_send_epoch, ask, _send_precision)
     try:
         return attempt.train(config, data, listener)
     except Exception as error:  # noqa: BLE001 - the one boundary between a training and the search
-        return Outcome.of_error(error, listener.history)
+        return outcome_of_error(error, listener.history)
+
+
+def _send_epoch(metrics: dict[str, float]) -> None:
+    Message(epoch=metrics).send()
+
+
+def _send_precision(precision: PrecisionChoice) -> None:
+    Message(precision=precision).send()

@@ -1,0 +1,276 @@
+"""The trials of a study as one searching process handles them: which one to train next, and what to record at its end.
+
+The study is the one source of truth about its trials. Nothing is kept here but this process's attempts at them, and
+which trials it has already seen finished. Other processes may search in the same study at the same time.
+"""
+
+import itertools
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, Trial
+
+from hcvae.errors import UserError
+from hcvae.storage import StoragePath
+from tune.config import SearchConfig
+from tune.internals.optuna_internals import is_in_database, recorded, trial_key
+from tune.space.search_space import ParameterValue
+from tune.study.budget import Budget
+from tune.study.database import Database, retry
+from tune.study.leases import Lease, Leases, in_training, study_id
+from tune.study.opening import counts_against_budget, finished_trials
+from tune.study.outcome import Outcome
+from tune.study.pareto_archive import ParetoArchive
+from tune.study.recording import TrialRecorder
+from tune.study.samplers import ask, is_exhausted, suggest_parameters
+from tune.study.transaction import transaction
+from tune.study.trial_identity import TrialIdentity
+from tune.study.trial_summary import TrialSummary
+
+MAX_RESTARTS = 3
+"""How often a trial is handed out again after the death of its process."""
+
+T = TypeVar("T")
+
+
+class Events(Protocol):
+    """What a ledger reports as it happens."""
+
+    def finished(self, trial: TrialSummary) -> None:
+        """Report that a trial has finished, here or in another process."""
+
+    def suspended(self, number: int, reason: str) -> None:
+        """Report that a trial of this process was left for the next start of the search."""
+
+    def died(self, number: int, reason: str) -> None:
+        """Report that the process of a trial died, and the trial can be handed out again."""
+
+    def lost(self, number: int) -> None:
+        """Report that another process has adopted a trial of this one."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial that this process is to train."""
+
+    trial: Trial
+    params: dict[str, ParameterValue]
+    lease: Lease
+    place: StoragePath
+    """Folder of the attempt."""
+    earlier: tuple[StoragePath, ...]
+    """Folders of the earlier attempts at it, the latest first."""
+    events: StoragePath
+    """Folder of the attempt's TensorBoard events."""
+
+    @property
+    def identity(self) -> TrialIdentity:
+        """The trial as its attempt's folder and its bundle record it."""
+        number = self.trial.number
+        return TrialIdentity(study=self.lease.study, trial=self.lease.trial, number=number, params=self.params)
+
+
+class TrialLedger:
+    """Adopts trials that nobody runs any more, then asks the study for new ones; records the end of each.
+
+    Made under the study's lock. Every method that reads or writes the study tries again for a while where the database
+    or the disk refuses, see `tune.study.database.retry`, and raises:
+
+    Raises:
+        StorageError: it was refused for a long time.
+        UserError: the study is no longer in its database.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        database: Database,
+        config: SearchConfig,
+        archive: ParetoArchive,
+        budget: Budget,
+        events: Events,
+    ) -> None:
+        self.leases = Leases(study, alone=not database.shared)
+        self._study = study
+        self._database = database
+        self._config = config
+        self._archive = archive
+        self._budget = budget
+        self._events = events
+        self._attempts: dict[int, int] = {}  # by number of the trial: the latest attempt of this process
+        self._recorder = TrialRecorder(study, archive.folder, config)
+        self._study_id = study_id(study)
+        self._seen_finished = {trial.number for trial in finished_trials(study)}
+        self._n_all_ended = 0  # all trials of smaller numbers have ended, and are not looked at again
+
+    def attempt_at(self, number: int) -> int:
+        """Return the number of this process's latest attempt at a trial."""
+        return self._attempts[number]
+
+    def look(self) -> tuple[bool, list[int]]:
+        """Return whether there is a trial to hand out, and the numbers of those that only other processes can end."""
+        return self._retried(self._look)
+
+    def hand_out(self) -> Assignment | None:
+        """Own the next trial and return it; None where there is none now."""
+        return self._retried(self._hand_out)
+
+    def record_epoch(self, trial: Trial, metrics: dict[str, float]) -> None:
+        """Record the objectives of an epoch of a running trial: others may be compared with it before it ends."""
+        self._retried(lambda: self._record_epoch(trial, metrics))
+
+    def end(self, trial: Trial, outcome: Outcome) -> None:
+        """Record the end of a trial in the study, then on disk, then report it."""
+        self._settle(trial, lambda: self._record_outcome(trial, outcome))
+
+    def end_by_death(self, trial: Trial, reason: str) -> None:
+        """Record the death of a trial's process: the trial can be handed out again, or has failed."""
+        before = self._retried(lambda: self._recorder.deaths(trial))
+        deaths = (*before, reason)  # counted once, however often it is written
+        self._settle(trial, lambda: self._record_deaths(trial, deaths))
+
+    def _retried(self, action: Callable[[], T]) -> T:
+        try:
+            return retry(action)
+        except KeyError:
+            # Optuna answers questions about this study alone from its cache.
+            if is_in_database(self._study):
+                raise
+            raise UserError(
+                f"{self._archive.folder}: another program has deleted or renamed the study while it was searched; "
+                "its models are still there, and the same command continues a renamed study"
+            ) from None
+
+    def _look(self) -> tuple[bool, list[int]]:
+        with self._database.locked():
+            running = self._take_in()
+            has_work = bool(self._adoptable(running)) or self._has_room(running)
+        if self._budget.spent:
+            return has_work, []
+        return has_work, [trial.number for trial in running]
+
+    def _hand_out(self) -> Assignment | None:
+        with self._database.locked() as now:
+            running = self._take_in()
+            with transaction(self._study):
+                assignment = self._adopt(running, now) or self._start(running, now)
+            if assignment is not None:
+                self._attempts[assignment.trial.number] = assignment.lease.attempt
+        return assignment
+
+    def _adopt(self, running: list[FrozenTrial], now: float) -> Assignment | None:
+        """Own an interrupted trial; those whose parameters are refused are removed from `running`."""
+        for frozen in self._adoptable(running):
+            trial = Trial(self._study, trial_key(frozen))
+            params = suggest_parameters(self._study, trial, self._config, adopted=True)
+            if params is not None:
+                return self._assign(trial, params, now, adopted=True)
+            running.remove(frozen)
+        return None
+
+    def _start(self, running: list[FrozenTrial], now: float) -> Assignment | None:
+        if not self._has_room(running):
+            return None
+        trial, params = ask(self._study, self._config)
+        self._recorder.clear(trial)
+        return self._assign(trial, params, now, adopted=False)
+
+    def _assign(self, trial: Trial, params: dict[str, ParameterValue], now: float, *, adopted: bool) -> Assignment:
+        folder, number = self._archive.folder, trial.number
+        attempts = folder.attempts(number)  # where not adopted: of another trial that had this number
+        lease = self.leases.acquire(trial, now, adopted=adopted, attempts=max(attempts, default=0))
+        earlier = []
+        if adopted:
+            earlier = [folder.attempt(number, attempt) for attempt in reversed(attempts)]
+        return Assignment(
+            trial,
+            params,
+            lease,
+            folder.attempt(number, lease.attempt),
+            tuple(earlier),
+            folder.events(number, lease.attempt),
+        )
+
+    def _adoptable(self, running: list[FrozenTrial]) -> list[FrozenTrial]:
+        # Interrupted trials are finished even where the budget has been lowered since.
+        if self._budget.out_of_time:
+            return []
+        return self.leases.reclaimable(running)
+
+    def _has_room(self, running: list[FrozenTrial]) -> bool:
+        under_way = len(self._seen_finished) + len(running)
+        if self._budget.spent or under_way >= self._config.search.trials:
+            return False
+        return not is_exhausted(self._study, self._config)
+
+    def _take_in(self) -> list[FrozenTrial]:
+        """Take in the trials that have finished since the last look, here or in another process; return those that
+        are running."""
+        trials = self._study.get_trials(deepcopy=False)[self._n_all_ended :]
+        new = [trial for trial in trials if self._is_new(trial)]
+        for trial in sorted(new, key=lambda trial: trial.datetime_complete or datetime.max):
+            summary = self._archive.summarize(trial)
+            self._archive.add(summary)  # may have to be done again
+            self._seen_finished.add(trial.number)
+            self._budget.count(summary.number, summary.point)
+            self._events.finished(summary)
+        ended = itertools.takewhile(lambda trial: trial.state.is_finished(), trials)
+        self._n_all_ended += sum(1 for _ in ended)
+        return [trial for trial in trials if in_training(trial)]
+
+    def _is_new(self, trial: FrozenTrial) -> bool:
+        return trial.number not in self._seen_finished and counts_against_budget(trial, self._study_id)
+
+    def _settle(self, trial: Trial, write: Callable[[], None]) -> None:
+        """Call `write` under the study's lock, if this process still owns `trial`; then take in what has finished."""
+
+        def take_in() -> None:
+            with self._database.locked():
+                self._take_in()
+
+        self._retried(lambda: self._write_if_owned(trial, write))
+        self._retried(take_in)
+
+    def _write_if_owned(self, trial: Trial, write: Callable[[], None]) -> None:
+        with self._database.locked():
+            frozen = recorded(self._study, trial)
+            if not self.leases.holds(frozen):
+                self._events.lost(trial.number)
+                return
+            if frozen.state.is_finished():  # it was written before the connection broke
+                return
+            try:
+                with transaction(self._study):
+                    write()
+            except (UpdateFinishedTrialError, ValueError):
+                # Another program, which takes no lock, may have ended the trial at this moment: that is accepted.
+                if not recorded(self._study, trial).state.is_finished():
+                    raise
+
+    def _record_outcome(self, trial: Trial, outcome: Outcome) -> None:
+        if outcome.state == "suspended":
+            self.leases.release(trial)
+            self._events.suspended(trial.number, str(outcome.stopped))
+            return
+        if outcome.values is not None:
+            self.leases.record_values(trial, outcome.values)
+        self._recorder.end(trial, self._attempts[trial.number], outcome)
+
+    def _record_deaths(self, trial: Trial, deaths: tuple[str, ...]) -> None:
+        self._recorder.write_deaths(trial, deaths)
+        if len(deaths) > MAX_RESTARTS:
+            failure = f"the trial's process died {len(deaths)} times, most recently: {deaths[-1]}"
+            self._record_outcome(trial, Outcome(state="failed", failure=failure))
+        else:
+            self.leases.release(trial)
+            self._events.died(trial.number, deaths[-1])
+
+    def _record_epoch(self, trial: Trial, metrics: dict[str, float]) -> None:
+        with self._database.locked(), suppress(UpdateFinishedTrialError):  # another program has ended the trial
+            if self.leases.holds(trial):
+                self._recorder.add_epoch(trial, metrics)

@@ -1,0 +1,37 @@
+"""How a training ended, as the trial's process reports it to the searching process."""
+
+from typing import Literal
+
+from hcvae.config import Section
+from hcvae.training.precision import PrecisionChoice
+from tune.pareto import Point
+
+
+class Outcome(Section):
+    """The end of one attempt at a training."""
+
+    state: Literal["complete", "failed", "pruned", "suspended"]
+    """`pruned`: stopped early; `suspended`: to be continued from its checkpoint."""
+    values: Point | None = None
+    """reconstruction_nmse and disentanglement of the best epoch; None where it did not complete, or where the data of a
+    training outside a study do not allow to measure both."""
+    best_epoch: int | None = None
+    """Epoch of the values and of the bundle, from 1."""
+    history: tuple[dict[str, float | None], ...] = ()
+    """Metrics of every epoch; null where one was not finite."""
+    precision: PrecisionChoice | None = None
+    """The precision of the training, and the reason for it."""
+    failure: str | None = None
+    """Why it failed, in one line."""
+    stopped: str | None = None
+    """Why it was stopped before its end, in one line."""
+    unwritten: bool = False
+    """Whether it is suspended because its checkpoint or its model cannot be written."""
+    diverged: bool = False
+    """Whether it failed because its training diverged."""
+    traceback: str | None = None
+    """The end of the traceback of a failure."""
+    figures: tuple[str, ...] = ()
+    """Names of its figures' files in the attempt's folder of figures."""
+    figure_failure: str | None = None
+    """Why a figure is missing."""
