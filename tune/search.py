@@ -42,7 +42,7 @@ from tune.study.initial_trials import add_earlier_trials, check_first_trials, ea
 from tune.study.leases import heartbeats, own_folder
 from tune.study.ledger import TrialLedger
 from tune.study.lock import LockedFolder, locked_folder
-from tune.study.opening import check_folder, finished_trials, n_finished, open_study
+from tune.study.opening import check_folder, finished_trials, n_finished, open_study, quiet_optuna
 from tune.study.pareto_archive import ParetoArchive
 from tune.study.samplers import is_exhausted
 from tune.study.transaction import transaction
@@ -151,7 +151,7 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
     check_space(config)
     check_early_stopping(config)
     check_first_trials(config)
-    with sigterm_as_ctrl_c(), _quiet_optuna(), locked_folder(config) as folder:
+    with sigterm_as_ctrl_c(), quiet_optuna(), locked_folder(config) as folder:
         with line_a_minute(console, lambda: "reading the data"):
             data = prepare(config)
         not_measured = preflight(narrowed(config, Config), data, config.search.workers)
@@ -206,16 +206,6 @@ def _check_objectives(config: SearchConfig, data: Dataset, not_measured: Mapping
             f"It can be measured with: {remedy(data, has_row_names(config.data))}. "
             "python -m jobs.train trains one model without it"
         )
-
-
-@contextmanager
-def _quiet_optuna() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
 
 
 class FirstInFirstOut(ray.tune.schedulers.FIFOScheduler):  # type: ignore[misc]

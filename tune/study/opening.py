@@ -3,7 +3,8 @@
 import platform
 import subprocess
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -79,7 +80,7 @@ def open_study(
         UserError: as `check_folder`; or folder and database do not belong together.
     """
     database = folder.database
-    with database.locked():
+    with quiet_optuna(), database.locked():
         check_folder(folder, config, data_fingerprint, allow_change=allow_change)
         record = folder.read_record() if folder.record.is_file() else None
         storage = database.storage(new=record is None)
@@ -101,6 +102,17 @@ def open_study(
             study.sampler = make_sampler(config, starts)
             study.set_metric_names(list(OBJECTIVES))
     return study
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Let Optuna log errors alone, and restore its verbosity at the end."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
