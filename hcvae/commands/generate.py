@@ -114,8 +114,10 @@ def _condition_lines(
         name = column.name
         line = f"{name} = {', '.join(map(text_of, dict.fromkeys(table[name].to_pylist())))}"
         if name not in given:
-            is_typical = like is None or name in like.assumed
-            line += " (typical of the training data)" if is_typical else " (of the recording)"
+            if like is None or name in like.assumed:
+                line += " (typical of the training data)"
+            else:
+                line += " (of the recording)"
         lines.append(line)
     return lines
 
@@ -160,7 +162,9 @@ def _generated_table(
     }
     if like is None:
         return generate(bundle, given, command.samples, command.seed, **options)
-    samples = 1 if command.fix == "both" and not command.residual_noise else command.samples
+    samples = command.samples
+    if command.fix == "both" and not command.residual_noise:
+        samples = 1
     return vary(bundle, like, command.fix, samples, command.seed, conditions=given, **options)
 
 
@@ -189,7 +193,9 @@ def _plot(
 
 
 def _second_row(command: Generate) -> int | None:
-    return command.swap if command.interpolate is None else command.interpolate
+    if command.interpolate is None:
+        return command.swap
+    return command.interpolate
 
 
 def _title(command: Generate) -> str:
