@@ -42,7 +42,9 @@ def write_edf(table: pa.Table, path: Path) -> None:
     contents = Contents.of(table, str(path))
     duration_s = _record_duration_s(contents, path)
     limit_uv = _limit_uv(contents, path)
-    texts = [json.dumps(_without_nan(row), ensure_ascii=False, default=str) for row in contents.scalars.to_pylist()]
+    texts = []
+    for row in contents.scalars.to_pylist():
+        texts.append(json.dumps(_without_nan(row), ensure_ascii=False, default=str))
     _check_record_size(texts, contents.signals.shape[1], path)
     signal = EdfSignal(
         contents.signals.ravel().astype(np.float64),
