@@ -198,17 +198,13 @@ def fit_preprocessing(
         )
     group = scaling.index(train)
     groups = list(scaling.groups)
-    labelled_waves = []
-    for wave, count in zip(MODEL_WAVES, labelled, strict=False):
-        if count:
-            labelled_waves.append(wave)
     return Preprocessing(
         signal_length=config.model.signal_length,
         sampling_rate_hz=rate_hz,
         signal=scaling,
         static=static,
         typical=typical_values(static, train, group, groups),
-        labelled_waves=tuple(labelled_waves),
+        labelled_waves=_labelled_waves(labelled),
         seen=seen_values(static, train, group, groups),
     )
 
@@ -294,6 +290,14 @@ def _load(config: Config) -> pa.Table:
 
     table = simulate(config.data.simulator.rows, config.data.simulator.seed)
     return check_table(table, config.data, config.model.signal_length, "simulator")
+
+
+def _labelled_waves(labelled: NDArray[np.int64]) -> tuple[Wave, ...]:
+    waves = []
+    for wave, count in zip(MODEL_WAVES, labelled, strict=False):
+        if count:
+            waves.append(wave)
+    return tuple(waves)
 
 
 def peaks_of(table: pa.Table, last_ms: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

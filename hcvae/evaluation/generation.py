@@ -3,7 +3,7 @@
 Shapes: N rows, T samples, F features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from hcvae.evaluation.findings import Findings, names_of
 from hcvae.evaluation.rows import GROUPS, LEVEL, SPECIES, EvaluationRows, Sample
 from hcvae.metrics.generation import (
     Labelled,
+    TrainOnSynthetic,
     conditional_consistency,
     expected_coverage,
     frechet_distance,
@@ -178,17 +179,20 @@ def _usefulness(findings: Findings, made: Sample, rows: EvaluationRows, config: 
     def scores() -> dict[str, float]:
         _check_conditioned(LEVEL, config)
         labelled = [_labelled(sample, group) for sample in samples]
-        found = train_on_synthetic(*labelled, seed=seed)
-        values: dict[str, float] = {}
-        for name in (*by_level, *by_group):
-            value = getattr(found, name)
-            if value is not None:
-                values[name] = value
-        return values
+        return _measured(train_on_synthetic(*labelled, seed=seed), (*by_level, *by_group))
 
     findings.measure((*by_level, *by_group), scores)
     if group is not None:
         findings.details["group"] = group
+
+
+def _measured(usefulness: TrainOnSynthetic, names: Iterable[str]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for name in names:
+        value = getattr(usefulness, name)
+        if value is not None:
+            values[name] = value
+    return values
 
 
 def _memorisation(findings: Findings, real: Sample, fake: Sample, rows: EvaluationRows, are_copies: bool) -> None:

@@ -124,7 +124,7 @@ class Recordings(Described):
     @property
     def unit(self) -> str:
         """Unit of the waveforms, from the metadata of `signal`, or else uV."""
-        unit = (self.table.schema.field("signal").metadata or {}).get(b"unit", b"").decode()
+        unit: str = (self.table.schema.field("signal").metadata or {}).get(b"unit", b"").decode()
         if unit in MICROVOLTS:
             return "uV"
         return unit

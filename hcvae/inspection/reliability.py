@@ -117,16 +117,13 @@ def _agreement(recordings: Recordings, responses: list[NDArray[np.int64]], level
         square += float(np.sum((signals - signals.mean(axis=0)) ** 2)) / signals.shape[1]
         freedom += len(rows) - 1
     split_half = float(np.mean(halves))
-    spearman_brown = None
-    if split_half > 0:
-        spearman_brown = 2 * split_half / (1 + split_half)
     return Agreement(
         level_db=level_db,
         responses=len(responses),
         averages=sum(map(len, responses)),
         correlation=float(np.mean(correlations)),
         split_half=split_half,
-        spearman_brown=spearman_brown,
+        spearman_brown=_spearman_brown(split_half),
         noise_uv=float(np.sqrt(square / freedom)),
         noise_column_uv=_noise_column(recordings, np.concatenate(responses)),
     )
@@ -150,6 +147,12 @@ def _unit_norm(signals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scale signals [n, T] to mean 0 and norm 1, so that inner products are Pearson correlations."""
     centred = signals - signals.mean(axis=1, keepdims=True)
     return np.asarray(centred / np.linalg.norm(centred, axis=1, keepdims=True))
+
+
+def _spearman_brown(split_half: float) -> float | None:
+    if split_half > 0:
+        return 2 * split_half / (1 + split_half)
+    return None
 
 
 def _noise_column(recordings: Recordings, rows: NDArray[np.int64]) -> float | None:

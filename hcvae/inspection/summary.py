@@ -94,12 +94,16 @@ def _column(recordings: Recordings, name: str) -> ColumnSummary:
         ends = pc.min_max(known).as_py()
         lowest = float(ends["min"])
         highest = float(ends["max"])
-        shown = f"{lowest:g} to {highest:g}"
-        if lowest == highest:
-            shown = f"{lowest:g}"
+        shown = _span(lowest, highest)
         return ColumnSummary(name, type_name, column.null_count, distinct, shown, lowest, highest)
     shown = _most_frequent(known, distinct)
     return ColumnSummary(name, type_name, column.null_count, distinct, shown, None, None)
+
+
+def _span(lowest: float, highest: float) -> str:
+    if lowest == highest:
+        return f"{lowest:g}"
+    return f"{lowest:g} to {highest:g}"
 
 
 def _most_frequent(known: pa.ChunkedArray, distinct: int) -> str:

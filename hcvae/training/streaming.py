@@ -47,14 +47,8 @@ def streamed_batches(
     groups = torch.randperm(stream.n_groups, generator=_generator(RngStream.GROUPS, seed, epoch)).tolist()
     blocks = stream.blocks(groups, first, sum(own_sizes))
     shuffle = _generator(RngStream.ORDER, seed, epoch)
-    per_window = max(1, WINDOW_ROWS // batch_size)
-    windows = []
-    counts = []
-    for start in range(0, len(sizes), per_window):
-        window = slice(start, start + per_window)
-        windows.append(window)
-        counts.append(sum(own_sizes[window]))
-    contents = _regroup(blocks, counts)
+    windows = _windows(len(sizes), batch_size)
+    contents = _regroup(blocks, [sum(own_sizes[window]) for window in windows])
     for window, content in zip(windows, contents, strict=True):
         rows = PartTensors.of_block(content, device)
         order = on_device(torch.randperm(len(rows), generator=shuffle), device)
@@ -72,6 +66,12 @@ def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
 def _sizes_of_rank(sizes: Sequence[int], rank: int, workers: Workers) -> list[int]:
     """Return how many rows of each batch the worker `rank` has."""
     return [len(range(size)[rank :: workers.size]) for size in sizes]
+
+
+def _windows(n_batches: int, batch_size: int) -> list[slice]:
+    """Return the batches of each window, within which rows are shuffled."""
+    per_window = max(1, WINDOW_ROWS // batch_size)
+    return [slice(start, start + per_window) for start in range(0, n_batches, per_window)]
 
 
 def _rows_of_lower_ranks(sizes: Sequence[int], workers: Workers) -> int:
