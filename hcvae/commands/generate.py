@@ -205,7 +205,9 @@ def _title(command: Generate) -> str:
         return f"From row {command.row} (0%) to row {command.interpolate} (100%)"
     if command.swap is not None:
         return f"z_global of row {command.row} with z_local of row {command.swap}"
-    kept = "both latents" if command.fix == "both" else f"z_{command.fix}"
+    kept = f"z_{command.fix}"
+    if command.fix == "both":
+        kept = "both latents"
     return f"Generated with {kept} of row {command.row}"
 
 

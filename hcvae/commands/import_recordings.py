@@ -155,8 +155,9 @@ def run(arguments: Sequence[str]) -> int:
             pseudonyms.write_key(key, key_file)
             console.print(f"new key of the pseudonyms: {key_file}; keep it, and keep it secret", markup=False)
         _write(table, command.out, console)
-    is_partial = any(result.error for result in results)
-    return PARTLY if is_partial else 0
+    if any(result.error for result in results):
+        return PARTLY
+    return 0
 
 
 def _check_out(out: str) -> None:
@@ -278,7 +279,9 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name or not value or name in pairs:
-            right_side = "VALUE" if option == "--value" else "NAME"
+            right_side = "NAME"
+            if option == "--value":
+                right_side = "VALUE"
             raise UserError(f"{option}: must be COLUMN={right_side}, each column once")
         pairs[name] = value
     return pairs
@@ -311,7 +314,9 @@ def _lines_of(result: "FileResult", number: int, hide_names: bool) -> list[str]:
             return without_names(message, result.path, number)
         return message
 
-    name = f"file {number}" if hide_names else str(result.path)
+    name = str(result.path)
+    if hide_names:
+        name = f"file {number}"
     if result.error is not None:
         return [f"left out: {shown(result.error)}"]
     lines = [f"{name}: {result.format}, {result.recordings} recordings, {len(result.rows)} waveforms"]
