@@ -48,7 +48,7 @@ class Bundle(Described):
         preprocessing = self.preprocessing
         validation = self.metrics.get("validation", {})
         objectives = ("reconstruction_nmse", "disentanglement")
-        return {
+        facts: dict[str, object] = {
             "path": self.path,
             "model": self.config.model.model_type,
             "latents": dict(self.model.latent_dims),
@@ -56,17 +56,25 @@ class Bundle(Described):
             "samples": f"{preprocessing.signal_length} at {preprocessing.sampling_rate_hz:g} Hz",
             "conditions": ", ".join(column.name for column in preprocessing.static.columns),
             "epochs": len(self.history),
-            **{name: validation[name] for name in objectives if name in validation},
         }
+        for name in objectives:
+            if name in validation:
+                facts[name] = validation[name]
+        return facts
 
 
 def nonfinite_to_none(history: Iterable[Mapping[str, float | None]]) -> History:
     """Return `history` with None instead of the numbers that JSON cannot hold."""
     finite: History = []
     for epoch in history:
-        finite.append({name: _finite_or_none(value) for name, value in epoch.items()})
+        numbers: dict[str, float | None] = {}
+        for name, value in epoch.items():
+            numbers[name] = _finite_or_none(value)
+        finite.append(numbers)
     return finite
 
 
 def _finite_or_none(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    if value is None or not math.isfinite(value):
+        return None
+    return value

@@ -40,7 +40,10 @@ def _load(folder: Path) -> Bundle:
     content = read_object(folder, "config.json")
     normalization = read_object(folder, "normalization.json")
     bring_up_to_date(folder, content, normalization)
-    named = {name: content.pop(name) for name in Origin.model_fields if name in content}
+    named = {}
+    for name in Origin.model_fields:
+        if name in content:
+            named[name] = content.pop(name)
     origin = validated(Origin, named, folder / "config.json")
     config = validated(Config, content, folder / "config.json")
     preprocessing = validated(Preprocessing, normalization, folder / "normalization.json")

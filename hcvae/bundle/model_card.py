@@ -31,7 +31,9 @@ VALIDITY = (
 
 def model_card(bundle: Bundle, split: str, findings: Sequence[Finding], precision: str) -> str:
     """Return a description of the model, its training data, its quality and its range of validity, as Markdown."""
-    troubles = [f"- {finding.trouble}: {finding.evidence}. Remedy: {finding.remedy}." for finding in findings]
+    troubles = []
+    for finding in findings:
+        troubles.append(f"- {finding.trouble}: {finding.evidence}. Remedy: {finding.remedy}.")
     sections = [
         [f"# {bundle.config.model.model_type.capitalize()} conditional VAE of auditory brainstem responses"],
         ["For research. Not for diagnosis."],
@@ -81,7 +83,9 @@ def _metrics(bundle: Bundle) -> list[str]:
     lines = ["| measured on | validation (chosen by it) | test (held out) |", "| --- | --- | --- |"]
     for name, meaning in REPORTED.items():
         if name in test or name in validation or name == "disentanglement":
-            spread = f" ({lower[name]:.4g} to {upper[name]:.4g})" if name in lower else ""
+            spread = ""
+            if name in lower:
+                spread = f" ({lower[name]:.4g} to {upper[name]:.4g})"
             lines.append(f"| {meaning} | {shown(validation.get(name))} | {shown(test.get(name))}{spread} |")
     return lines
 
@@ -102,11 +106,11 @@ def _conditions(bundle: Bundle) -> list[str]:
     """Return a table of the training rows' values in each column, by normalisation group."""
     preprocessing = bundle.preprocessing
     groups = list(preprocessing.seen) or [""]
-    by_group = [preprocessing.ranges(group) for group in groups]
     titles = ["trained on"]
     if groups != [""]:
         titles = [f"trained on, {preprocessing.signal.group_by}={group}" for group in groups]
     lines = [f"| condition | {' | '.join(titles)} |", "| --- |" + " --- |" * len(groups)]
     for column in preprocessing.static.columns:
-        lines.append(f"| {column.name} | {' | '.join(str(ranges[column.name]) for ranges in by_group)} |")
+        ranges = [str(preprocessing.ranges(group)[column.name]) for group in groups]
+        lines.append(f"| {column.name} | {' | '.join(ranges)} |")
     return lines

@@ -189,11 +189,16 @@ def _described(file: Any) -> dict[str, tuple[str, list[int]]]:
 
 def _is_finite(tensor: torch.Tensor) -> bool:
     # Minimum and maximum are both NaN if any number is; unlike isfinite they need no copy of the tensor.
-    return not tensor.numel() or all(end.isfinite() for end in tensor.aminmax())
+    if not tensor.numel():
+        return True
+    lowest, highest = tensor.aminmax()
+    return bool(lowest.isfinite() and highest.isfinite())
 
 
 def _check_tensors(path: Path, wanted: Mapping[str, torch.Tensor], found: Mapping[str, tuple[str, list[int]]]) -> None:
-    needed = {name: (DTYPES[tensor.dtype], list(tensor.shape)) for name, tensor in wanted.items()}
+    needed = {}
+    for name, tensor in wanted.items():
+        needed[name] = (DTYPES[tensor.dtype], list(tensor.shape))
     for name in sorted(needed.keys() | found.keys()):
         if needed.get(name) != found.get(name):
             raise UserError(

@@ -53,4 +53,6 @@ def bring_up_to_date(folder: Path, config: Json, normalization: Json) -> None:
 
 def _needed(config: Json) -> str:
     version = str(config.get("hcvae_version"))
-    return f"hcvae >= {version}" if re.fullmatch(r"[0-9][0-9A-Za-z.+]{0,30}", version) else "a newer hcvae"
+    if re.fullmatch(r"[0-9][0-9A-Za-z.+]{0,30}", version):
+        return f"hcvae >= {version}"
+    return "a newer hcvae"

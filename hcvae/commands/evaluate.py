@@ -14,6 +14,8 @@ from hcvae.errors import UserError
 from hcvae.progress_lines import line_a_minute
 
 if TYPE_CHECKING:
+    from hcvae.bundle import Bundle
+    from hcvae.evaluation import EvaluationRows
     from hcvae.evaluation.comparison import Comparison
 
 MODEL_STEPS = 5
@@ -64,7 +66,6 @@ def run(arguments: Sequence[str]) -> int:
 def _compare(command: Evaluate, names: Sequence[str], folders: Sequence[Path]) -> "Comparison":
     """Evaluate each bundle, and write its figures to its folder."""
     from hcvae.bundle import load
-    from hcvae.evaluation import own_rows, rows_of_tables
     from hcvae.evaluation.comparison import Comparison
     from hcvae.evaluation.figures import Illustrator
     from hcvae.plots import save_figure
@@ -88,7 +89,7 @@ def _compare(command: Evaluate, names: Sequence[str], folders: Sequence[Path]) -
         for number, (name, bundle, folder) in enumerate(zip(names, bundles, folders, strict=True)):
             bar.update(task, completed=steps * number)
             progress(f"{name}: reading the data")
-            rows = rows_of_tables(bundle, command.data) if command.data else own_rows(bundle, command.part)
+            rows = _rows(command, bundle)
             comparison.add(name, bundle, rows, progress, baselines=command.baselines)
             progress(f"{name}: figures")
             for title, figure in Illustrator(bundle, rows).figures():
@@ -111,6 +112,14 @@ def _progress_bar() -> Progress:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _rows(command: Evaluate, bundle: "Bundle") -> "EvaluationRows":
+    from hcvae.evaluation import own_rows, rows_of_tables
+
+    if command.data:
+        return rows_of_tables(bundle, command.data)
+    return own_rows(bundle, command.part)
 
 
 def _make_folder(folder: Path) -> None:

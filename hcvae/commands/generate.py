@@ -114,8 +114,10 @@ def _condition_lines(
         name = column.name
         line = f"{name} = {', '.join(map(text_of, dict.fromkeys(table[name].to_pylist())))}"
         if name not in given:
-            is_typical = like is None or name in like.assumed
-            line += " (typical of the training data)" if is_typical else " (of the recording)"
+            if like is None or name in like.assumed:
+                line += " (typical of the training data)"
+            else:
+                line += " (of the recording)"
         lines.append(line)
     return lines
 
@@ -160,7 +162,9 @@ def _generated_table(
     }
     if like is None:
         return generate(bundle, given, command.samples, command.seed, **options)
-    samples = 1 if command.fix == "both" and not command.residual_noise else command.samples
+    samples = command.samples
+    if command.fix == "both" and not command.residual_noise:
+        samples = 1
     return vary(bundle, like, command.fix, samples, command.seed, conditions=given, **options)
 
 
@@ -189,7 +193,9 @@ def _plot(
 
 
 def _second_row(command: Generate) -> int | None:
-    return command.swap if command.interpolate is None else command.interpolate
+    if command.interpolate is None:
+        return command.swap
+    return command.interpolate
 
 
 def _title(command: Generate) -> str:
@@ -199,7 +205,9 @@ def _title(command: Generate) -> str:
         return f"From row {command.row} (0%) to row {command.interpolate} (100%)"
     if command.swap is not None:
         return f"z_global of row {command.row} with z_local of row {command.swap}"
-    kept = "both latents" if command.fix == "both" else f"z_{command.fix}"
+    kept = f"z_{command.fix}"
+    if command.fix == "both":
+        kept = "both latents"
     return f"Generated with {kept} of row {command.row}"
 
 

@@ -155,7 +155,9 @@ def run(arguments: Sequence[str]) -> int:
             pseudonyms.write_key(key, key_file)
             console.print(f"new key of the pseudonyms: {key_file}; keep it, and keep it secret", markup=False)
         _write(table, command.out, console)
-    return PARTLY if any(result.error for result in results) else 0
+    if any(result.error for result in results):
+        return PARTLY
+    return 0
 
 
 def _check_out(out: str) -> None:
@@ -191,12 +193,16 @@ def _quoted(arguments: Sequence[str]) -> list[str]:
         text = argument
         if argument.startswith(("--map=", "--value=")):
             option, text = argument.split("=", 1)
-        is_pair = option in ("--map", "--value") and not all(PAIR.match(part) for part in text.split(","))
+        is_pair = option in ("--map", "--value") and not _are_pairs(text)
         is_file = text == argument and os.path.exists(text) and (before[:2] != "--" or before in FLAGS)
         if (is_pair or is_file) and LIST_SYNTAX.search(text) and '"' not in text:
             argument = argument.removesuffix(text) + f'"{text}"'
         quoted.append(argument)
     return quoted
+
+
+def _are_pairs(text: str) -> bool:
+    return all(PAIR.match(part) for part in text.split(","))
 
 
 def _files(command: Import, options: "ImportOptions", console: Console) -> list[Path]:
@@ -254,12 +260,16 @@ def _column_values(texts: Sequence[str]) -> dict[str, "CellValue"]:
     values = {}
     for name, text in _pairs("--value", texts).items():
         if name not in SCALARS:
-            hint = "; use --subject" if name == SUBJECT else did_you_mean(name, [*SCALARS])
+            hint = did_you_mean(name, [*SCALARS])
+            if name == SUBJECT:
+                hint = "; use --subject"
             raise UserError(f"--value {name}: no such column{hint}")
         number = as_number(text)
-        value: CellValue = text if number is None else number
+        value: CellValue = number
         if text.lower() == "null":
             value = None
+        elif number is None:
+            value = text
         values[name] = column_value(name, value, "--value")
     return values
 
@@ -269,7 +279,9 @@ def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name or not value or name in pairs:
-            right_side = "VALUE" if option == "--value" else "NAME"
+            right_side = "NAME"
+            if option == "--value":
+                right_side = "VALUE"
             raise UserError(f"{option}: must be COLUMN={right_side}, each column once")
         pairs[name] = value
     return pairs
@@ -298,14 +310,20 @@ def _lines_of(result: "FileResult", number: int, hide_names: bool) -> list[str]:
     from hcvae.importers.notes import without_names
 
     def shown(message: str) -> str:
-        return without_names(message, result.path, number) if hide_names else message
+        if hide_names:
+            return without_names(message, result.path, number)
+        return message
 
-    name = f"file {number}" if hide_names else str(result.path)
+    name = str(result.path)
+    if hide_names:
+        name = f"file {number}"
     if result.error is not None:
         return [f"left out: {shown(result.error)}"]
     lines = [f"{name}: {result.format}, {result.recordings} recordings, {len(result.rows)} waveforms"]
     lines += [f"  {count} left out: {reason}" for reason, count in sorted(result.left_out.items())]
     for note, count in result.notes.items():
-        times = f" ({count} times)" if count > 1 else ""
-        lines.append(f"  note: {shown(note)}{times}")
+        line = f"  note: {shown(note)}"
+        if count > 1:
+            line += f" ({count} times)"
+        lines.append(line)
     return lines

@@ -6,7 +6,7 @@ Shapes: N rows of a part, T samples, S encoded static parameters.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -121,7 +121,9 @@ class Dataset(Described):
     @property
     def n_train(self) -> int:
         """Number of training rows, in memory or on disk."""
-        return len(self.train if self.stream is None else self.stream)
+        if self.stream is None:
+            return len(self.train)
+        return len(self.stream)
 
     @property
     def nbytes(self) -> int:
@@ -202,7 +204,7 @@ def fit_preprocessing(
         signal=scaling,
         static=static,
         typical=typical_values(static, train, group, groups),
-        labelled_waves=tuple(wave for wave, count in zip(MODEL_WAVES, labelled, strict=False) if count),
+        labelled_waves=_labelled_waves(labelled),
         seen=seen_values(static, train, group, groups),
     )
 
@@ -290,19 +292,37 @@ def _load(config: Config) -> pa.Table:
     return check_table(table, config.data, config.model.signal_length, "simulator")
 
 
+def _labelled_waves(labelled: NDArray[np.int64]) -> tuple[Wave, ...]:
+    waves = []
+    for wave, count in zip(MODEL_WAVES, labelled, strict=False):
+        if count:
+            waves.append(wave)
+    return tuple(waves)
+
+
 def peaks_of(table: pa.Table, last_ms: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Return peaks and their mask, both [N, 6]; labels outside the recorded window, 0 to `last_ms`, are masked."""
     if PEAK_COLUMNS[0] not in table.column_names:
         return np.zeros((table.num_rows, 6), np.float32), np.zeros((table.num_rows, 6), np.bool_)
-    waves = [WAVES.index(wave) for wave in MODEL_WAVES]
+    latency_column, amplitude_column, valid_column = PEAK_COLUMNS
     # A null list, from a file without labels, gives null elements: NaN here, and false for `peak_valid`.
-    latency_column, amplitude_column, valid_column = (table[name] for name in PEAK_COLUMNS)
-    latency = np.stack([pc.list_element(latency_column, wave).to_numpy() for wave in waves], axis=1)
-    amplitude = np.stack([pc.list_element(amplitude_column, wave).to_numpy() for wave in waves], axis=1)
-    valid = np.stack([pc.list_element(valid_column, wave).fill_null(False).to_numpy() for wave in waves], axis=1)
+    latency = np.stack(_by_wave(table[latency_column]), axis=1)
+    amplitude = np.stack(_by_wave(table[amplitude_column]), axis=1)
+    valid = np.stack(_by_wave(table[valid_column], null=False), axis=1)
     in_window = (latency >= 0) & (latency <= np.float32(last_ms))
     mask = np.tile(valid & in_window & np.isfinite(amplitude), 2)
     return np.where(mask, np.hstack([latency, amplitude]), 0).astype(np.float32), mask
+
+
+def _by_wave(lists: pa.ChunkedArray, null: bool | None = None) -> list[NDArray[Any]]:
+    """Return the values [N] of each wave of the model in a column of peaks; `null` replaces nulls if given."""
+    values = []
+    for wave in MODEL_WAVES:
+        elements = pc.list_element(lists, WAVES.index(wave))
+        if null is not None:
+            elements = elements.fill_null(null)
+        values.append(elements.to_numpy())
+    return values
 
 
 def fingerprint(static: pa.Table, arrays: list[NDArray[np.generic]]) -> str:

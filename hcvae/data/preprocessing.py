@@ -88,7 +88,9 @@ def seen_values(
     """Return the values of each static column in each group; for the arguments see `typical_values`."""
     ranges: dict[str, dict[str, ValueRange]] = {}
     for name, part in _by_group(table, group, names).items():
-        ranges[name] = {column.name: ValueRange.of(part[column.name]) for column in static.columns}
+        ranges[name] = {}
+        for column in static.columns:
+            ranges[name][column.name] = ValueRange.of(part[column.name])
     return ranges
 
 
@@ -105,14 +107,19 @@ def typical_values(
     """
     typical: dict[str, dict[str, ConditionValue]] = {}
     for name, part in _by_group(table, group, names).items():
-        typical[name] = {column.name: _typical(part[column.name], column.kind == "number") for column in static.columns}
+        typical[name] = {}
+        for column in static.columns:
+            typical[name][column.name] = _typical(part[column.name], column.kind == "number")
     return typical
 
 
 def _by_group(table: pa.Table, group: NDArray[np.int64], names: Sequence[str]) -> dict[str, pa.Table]:
     if len(names) == 1:
         return {names[0]: table}  # no copy
-    return {name: table.take(np.flatnonzero(group == position)) for position, name in enumerate(names)}
+    tables = {}
+    for position, name in enumerate(names):
+        tables[name] = table.take(np.flatnonzero(group == position))
+    return tables
 
 
 def _typical(column: pa.ChunkedArray, is_number: bool) -> ConditionValue:

@@ -102,7 +102,10 @@ def simulate(n: int, seed: int) -> pa.Table:
         raise UserError(f"simulate: the seed must be at least 0, but got seed={seed}")
     rng = np.random.default_rng(seed)
     recordings = _sample_recordings(rng, (n + 1) // 2)
-    parts = [_render(rng, recordings, np.arange(i, min(i + _CHUNK_ROWS, n))) for i in range(0, n, _CHUNK_ROWS)]
+    parts = []
+    for start in range(0, n, _CHUNK_ROWS):
+        rows = np.arange(start, min(start + _CHUNK_ROWS, n))
+        parts.append(_render(rng, recordings, rows))
     arrays = [np.concatenate(chunks) for chunks in zip(*parts, strict=True)]
     return _table(recordings, np.arange(n), arrays)
 
@@ -220,13 +223,14 @@ def _table(recordings: _Recordings, rows: NDArray[np.int64], arrays: list[NDArra
         "peak_amplitude_uv": _lists(arrays[2]),
         "peak_valid": _lists(arrays[3]),
     }
-    factors = {name: pa.array(values[of_row].astype(np.float32)) for name, values in recordings.factors.items()}
+    for name, values in recordings.factors.items():
+        columns[name] = pa.array(values[of_row].astype(np.float32))
     metadata = {
         "sampling_rate_hz": f"{SAMPLING_RATE_HZ:.0f}",
         "source": "hcvae.data.simulator",
         "licence": "none needed for simulated waveforms",
     }
-    return pa.table(columns | factors).replace_schema_metadata(metadata)
+    return pa.table(columns).replace_schema_metadata(metadata)
 
 
 def _index_within(subject: NDArray[np.int64], level_db: FloatArray) -> NDArray[np.int64]:

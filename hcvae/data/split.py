@@ -52,7 +52,10 @@ def split_rows(table: pa.Table, config: DataConfig) -> Split:
     unit = config.split.unit
     if unit == "auto":
         unit = "subject" if n_subjects >= MIN_SUBJECTS else "recording"
-    units = row_codes(table, [config.subject_column] if unit == "subject" else recording_key(config))
+    key = recording_key(config)
+    if unit == "subject":
+        key = [config.subject_column]
+    units = row_codes(table, key)
     counts = _unit_counts(int(units.max()) + 1, unit, config)
     part_of_unit = np.random.default_rng(config.split.seed).permutation(np.repeat(np.arange(3), counts))
     train, validation, test = (np.flatnonzero(part_of_unit[units] == part) for part in range(3))

@@ -188,8 +188,15 @@ class StaticColumn(Section):
         column = column.cast(expected)
         if null.any() and not self.has_nulls:
             raise UserError(f"{where}: must not be null, because no training row was")
-        values = self._encode_numbers(column) if self.kind == "number" else self._encode_categories(column)
-        return np.column_stack([values, null]) if self.has_nulls else values
+        values = self._encode_values(column)
+        if self.has_nulls:
+            return np.column_stack([values, null])
+        return values
+
+    def _encode_values(self, column: pa.ChunkedArray) -> NDArray[np.float64]:
+        if self.kind == "number":
+            return self._encode_numbers(column)
+        return self._encode_categories(column)
 
     def decode(self, encoded: NDArray[np.floating]) -> float | str | None:
         """Return the value of one row from its encoded parameters [len(names)]; numbers are rounded to float32."""
@@ -273,4 +280,7 @@ class StaticEncoder(Section):
         """Return the values of one row [S] by column; numbers are rounded to float32."""
         ends = np.cumsum([len(column.names) for column in self.columns])
         parts = np.split(encoded, ends[:-1])
-        return {column.name: column.decode(part) for column, part in zip(self.columns, parts, strict=True)}
+        values = {}
+        for column, part in zip(self.columns, parts, strict=True):
+            values[column.name] = column.decode(part)
+        return values

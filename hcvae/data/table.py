@@ -5,7 +5,8 @@ Shapes: N rows, T samples.
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,8 @@ def read_tables(config: DataConfig, signal_length: int, *, waveforms: bool = Tru
     licences = [licence_of(table) for table in tables]
     metadata = {"sampling_rate_hz": str(rates[config.tables[0]])}
     if any(licences):
-        metadata["licence"] = "; ".join(dict.fromkeys(licence or NOT_STATED for licence in licences))
+        stated = [licence or NOT_STATED for licence in licences]
+        metadata["licence"] = "; ".join(dict.fromkeys(stated))
     try:
         return pa.concat_tables(tables, promote_options="default").replace_schema_metadata(metadata)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -115,10 +117,9 @@ def scalar_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
         UserError: nested values, infinite numbers, or text that is not UTF-8.
     """
     column = _plain(column, where)
-    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
     if pa.types.is_null(column.type):
         return column
-    if not any(test(column.type) for test in tests):
+    if not _is_any(column, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean):
         return text_column(column, where)
     numbers = column.cast(pa.float64(), safe=False)  # integers above 2^53 are rounded
     _refuse_rows(pc.is_inf(numbers), where, "are infinite")
@@ -133,7 +134,7 @@ def text_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     """
     column = _plain(column, where)
     tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
-    if any(test(column.type) for test in tests):
+    if _is_any(column, *tests):
         return pa.chunked_array([list(map(_hexadecimal, column.to_pylist()))], pa.string())
     try:
         text = column.cast(pa.string())
@@ -144,7 +145,9 @@ def text_column(column: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
 
 
 def _hexadecimal(value: bytes | None) -> str | None:
-    return None if value is None else value.hex()
+    if value is None:
+        return None
+    return value.hex()
 
 
 def checked_signal(column: pa.ChunkedArray, length: int, where: str) -> pa.ChunkedArray:
@@ -238,7 +241,8 @@ def _read(path: str, config: DataConfig, signal_length: int, waveforms: bool) ->
     with open_parquet(path, memory_map=True) as file:
         names = file.schema_arrow.names
         _columns(names, config, path)  # before selecting, so that the message can suggest any column of the file
-        table = file.read(columns=[name for name in wanted_columns(config, waveforms) if name in names])
+        present = [name for name in wanted_columns(config, waveforms) if name in names]
+        table = file.read(columns=present)
     return check_table(table, config, signal_length, path, waveforms=waveforms)
 
 
@@ -287,6 +291,11 @@ def as_lists(column: pa.ChunkedArray, value_type: pa.DataType, length: int, wher
         raise UserError(f"{where}: must hold lists of {value_type}, but got type {column.type}") from error
 
 
+def _is_any(column: pa.ChunkedArray, *tests: Callable[[pa.DataType], bool]) -> bool:
+    """Return whether the column's type passes one of `tests`."""
+    return any(test(column.type) for test in tests)
+
+
 def list_column(column: pa.ChunkedArray, expected: str) -> pa.ChunkedArray:
     """Convert a column of any kind of lists to one of plain lists.
 
@@ -296,7 +305,7 @@ def list_column(column: pa.ChunkedArray, expected: str) -> pa.ChunkedArray:
     column = decoded_column(column)
     if pa.types.is_list_view(column.type) or pa.types.is_large_list_view(column.type):
         column = pa.chunked_array(map(_from_view, column.chunks), pa.large_list(column.type.value_type))
-    if not any(test(column.type) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)):
+    if not _is_any(column, pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list):
         raise UserError(f"{expected}, but got type {column.type}")
     return column
 
@@ -310,7 +319,7 @@ def _from_view(views: pa.Array) -> pa.LargeListArray:
 
 def check_unique_names(names: Sequence[str], where: str) -> None:
     """Raise a UserError if two columns have the same name."""
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise UserError(f"{where}: column names must differ, but {repeated} occur twice; rename or drop one")
 

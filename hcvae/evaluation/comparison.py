@@ -132,7 +132,9 @@ def _shown(value: float | None) -> str:
         return "-"
     if abs(value) < 10:
         return f"{value:.3f}"
-    return f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"
+    if abs(value) < 1000:
+        return f"{value:.1f}"
+    return f"{value:.0f}"
 
 
 def _json_of(found: Findings) -> dict[str, Any]:

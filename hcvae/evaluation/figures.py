@@ -63,7 +63,9 @@ class Illustrator:
         """Plot an interpolation of all latents from the first shown row to the last, under the former's condition."""
         ends = self._model.latents(self._shown[[0, -1]])
         share = torch.linspace(0, 1, STEPS)[:, None]
-        latents = {block: (1 - share) * values[:1] + share * values[1:] for block, values in ends.items()}
+        latents = {}
+        for block, values in ends.items():
+            latents[block] = (1 - share) * values[:1] + share * values[1:]
         waveforms, latency_ms = self._model.decode(latents, self._model.static[self._shown[:1]].repeat(STEPS, 1))
         return plots.interpolation(waveforms, self._model.times_ms, latency_ms)
 

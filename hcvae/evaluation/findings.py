@@ -26,14 +26,25 @@ _LATENT = {
 }
 _WAVES = ("I", "III", "V")
 
+
+def _of_waves(name: str, meaning: str) -> dict[str, str]:
+    """Return the name and meaning of a measure for each wave."""
+    return {name.format(wave): meaning.format(wave) for wave in _WAVES}
+
+
+def _of_variants(measures: Mapping[str, str], name: str, meaning: str = "{}") -> dict[str, str]:
+    """Return variants of measures, whose names and meanings replace `{}`."""
+    return {name.format(own_name): meaning.format(own_meaning) for own_name, own_meaning in measures.items()}
+
+
 SECTIONS: dict[str, dict[str, str]] = {
     "Reconstruction": {
         "reconstruction_nmse": "NMSE (1 predicts the mean)",
         "cross_average_nmse": "NMSE, independent average",
         "r2": "R2",
         "correlation": "correlation",
-        **{f"peak_latency_error_ms_{wave}": f"latency error, wave {wave}, ms" for wave in _WAVES},
-        **{f"peak_amplitude_error_uv_{wave}": f"amplitude error, wave {wave}, uV" for wave in _WAVES},
+        **_of_waves("peak_latency_error_ms_{}", "latency error, wave {}, ms"),
+        **_of_waves("peak_amplitude_error_uv_{}", "amplitude error, wave {}, uV"),
     },
     "Disentanglement": {
         "disentanglement": "swap-routing score, signed",
@@ -54,17 +65,17 @@ SECTIONS: dict[str, dict[str, str]] = {
         "total_correlation": "total correlation, nats",
     },
     "Latents": {
-        **{f"global_{name}": f"z_global: {meaning}" for name, meaning in _LATENT.items()},
-        **{f"local_{name}": f"z_local: {meaning}" for name, meaning in _LATENT.items()},
+        **_of_variants(_LATENT, "global_{}", "z_global: {}"),
+        **_of_variants(_LATENT, "local_{}", "z_local: {}"),
     },
     "Generation: peaks": {
         "generated_impossible_peaks": "waveforms with an impossible peak",
-        **{f"generated_peak_distance_ms_{wave}": f"wave {wave} from the nearest maximum, ms" for wave in _WAVES},
+        **_of_waves("generated_peak_distance_ms_{}", "wave {} from the nearest maximum, ms"),
         "generated_wave_v_distance_ms": "wave V from the picked one, ms",
         "generated_wave_v_far": "wave V over 1 ms from the picked one",
     },
-    "Generation: waveforms": {f"{name}_waveforms": meaning for name, meaning in _DISTRIBUTION.items()},
-    "Generation: features": {f"{name}_features": meaning for name, meaning in _DISTRIBUTION.items()},
+    "Generation: waveforms": _of_variants(_DISTRIBUTION, "{}_waveforms"),
+    "Generation: features": _of_variants(_DISTRIBUTION, "{}_features"),
     "Generation: use": {
         "level_r2_synthetic": "level R2, trained on these",
         "level_r2_real": "level R2, trained on recordings",
@@ -85,7 +96,10 @@ MEASURES = dict(itertools.chain.from_iterable(section.items() for section in SEC
 
 def names_of(*sections: str) -> tuple[str, ...]:
     """Return the names of the measures of these sections."""
-    return tuple(itertools.chain.from_iterable(SECTIONS[section] for section in sections))
+    names: list[str] = []
+    for section in sections:
+        names += SECTIONS[section]
+    return tuple(names)
 
 
 @dataclass(repr=False)
@@ -100,8 +114,13 @@ class Findings(Described):
 
     def facts(self) -> dict[str, object]:
         """Return the two objectives, and how many measures there are."""
-        shown = {name: self.measures[name] for name in OBJECTIVES if name in self.measures}
-        return {**shown, "measures": len(self.measures), "left_out": len(self.left_out)}
+        facts: dict[str, object] = {}
+        for name in OBJECTIVES:
+            if name in self.measures:
+                facts[name] = self.measures[name]
+        facts["measures"] = len(self.measures)
+        facts["left_out"] = len(self.left_out)
+        return facts
 
     def measure(self, names: Iterable[str], function: Callable[[], Mapping[str, float]]) -> None:
         """Add the measures that `function` returns; its UserError becomes the reason for leaving out `names`."""

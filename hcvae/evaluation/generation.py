@@ -3,7 +3,7 @@
 Shapes: N rows, T samples, F features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from hcvae.evaluation.findings import Findings, names_of
 from hcvae.evaluation.rows import GROUPS, LEVEL, SPECIES, EvaluationRows, Sample
 from hcvae.metrics.generation import (
     Labelled,
+    TrainOnSynthetic,
     conditional_consistency,
     expected_coverage,
     frechet_distance,
@@ -164,9 +165,11 @@ def _usefulness(findings: Findings, made: Sample, rows: EvaluationRows, config: 
     by_level = ("level_r2_synthetic", "level_r2_real")
     by_group = ("group_auc_synthetic", "group_auc_real")
     train = rows.train
-    if train is None or rows.is_training_part:
-        held_out = "needs held-out rows, but the training part is evaluated"
-        findings.leave_out((*by_level, *by_group), NO_TRAINING_ROWS if train is None else held_out)
+    if train is None:
+        findings.leave_out((*by_level, *by_group), NO_TRAINING_ROWS)
+        return
+    if rows.is_training_part:
+        findings.leave_out((*by_level, *by_group), "needs held-out rows, but the training part is evaluated")
         return
     samples = [made, train, rows.recorded]
     group = _group_column(samples, config)
@@ -175,13 +178,21 @@ def _usefulness(findings: Findings, made: Sample, rows: EvaluationRows, config: 
 
     def scores() -> dict[str, float]:
         _check_conditioned(LEVEL, config)
-        found = train_on_synthetic(*(_labelled(sample, group) for sample in samples), seed=seed)
-        values = {name: getattr(found, name) for name in (*by_level, *by_group)}
-        return {name: value for name, value in values.items() if value is not None}
+        labelled = [_labelled(sample, group) for sample in samples]
+        return _measured(train_on_synthetic(*labelled, seed=seed), (*by_level, *by_group))
 
     findings.measure((*by_level, *by_group), scores)
     if group is not None:
         findings.details["group"] = group
+
+
+def _measured(usefulness: TrainOnSynthetic, names: Iterable[str]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for name in names:
+        value = getattr(usefulness, name)
+        if value is not None:
+            values[name] = value
+    return values
 
 
 def _memorisation(findings: Findings, real: Sample, fake: Sample, rows: EvaluationRows, are_copies: bool) -> None:
@@ -214,7 +225,9 @@ def _readable(sample: Sample) -> NDArray[np.int64]:
     if LEVEL in sample.table.column_names:
         readable &= ~(sample.numbers(LEVEL) < MIN_LEVEL_DB)
     if not readable.any():
-        found = "" if species is None else f" of {sorted(set(species.tolist()))}"
+        found = ""
+        if species is not None:
+            found = f" of {sorted(set(species.tolist()))}"
         raise UserError(
             f"features: their windows are those of human clicks of {MIN_LEVEL_DB:g} dB or more, "
             f"but got no such row among {len(sample)}{found}"
@@ -235,14 +248,16 @@ def _group_column(samples: Sequence[Sample], config: DataConfig) -> str | None:
         if name not in config.static:
             continue
         values = [_values(sample, name) for sample in samples]
-        if len(values[0]) == 2 and all(found == values[0] for found in values):
+        if len(values[0]) == 2 and values.count(values[0]) == len(values):
             return name
     return None
 
 
 def _values(sample: Sample, name: str) -> set[str]:
     column = sample.texts(name)
-    return set() if column is None else set(column.tolist())
+    if column is None:
+        return set()
+    return set(column.tolist())
 
 
 def _check_conditioned(column: str, config: DataConfig) -> None:

@@ -191,9 +191,13 @@ def _describing_columns(config: Config) -> pa.Table:
         from hcvae.data.simulator import simulate
 
         table = simulate(data.simulator.rows, data.simulator.seed)
-        return table.select([name for name in table.column_names if name in wanted])
+        return table.select(_among(table.column_names, wanted))
     tables = []
     for path in data.tables:
-        names = [name for name in pq.read_schema(path).names if name in wanted]
+        names = _among(pq.read_schema(path).names, wanted)
         tables.append(pq.read_table(path, columns=names))
     return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _among(names: Sequence[str], wanted: set[str]) -> list[str]:
+    return [name for name in names if name in wanted]

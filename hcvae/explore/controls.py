@@ -38,8 +38,11 @@ class Control:
         """The step of a slider: at least 1 / `STEPS` of its range, and 1, 2 or 5 times a power of ten."""
         least = (self.maximum - self.minimum) / STEPS
         power = 10.0 ** math.floor(math.log10(least))
-        steps = [factor * power for factor in (1, 2, 5, 10)]
-        return next(float(f"{step:g}") for step in steps if step >= least * (1 - 1e-9))
+        for factor in (1, 2, 5):
+            step = factor * power
+            if step >= least * (1 - 1e-9):
+                return float(f"{step:g}")
+        return float(f"{10 * power:g}")
 
     @property
     def slider(self) -> tuple[float, float, float]:
@@ -50,7 +53,9 @@ class Control:
         unit = self.step / PARTS_OF_A_STEP
         first = math.ceil(self.minimum / unit - ROUNDING)
         last = math.floor(self.maximum / unit + ROUNDING)
-        typical = first if self.value is None else round(float(self.value) / unit)
+        typical = first
+        if self.value is not None:
+            typical = round(float(self.value) / unit)
         start = min(max(typical, first), last)
         return _multiple(first, unit), _multiple(last, unit), _multiple(start, unit)
 
@@ -77,24 +82,35 @@ class Control:
             UserError: the text is not a number in the permitted range, or there is no such choice.
         """
         if self.choices:
-            positions = {str(position): value for position, value in enumerate(self.choices)}
-            if text not in positions:
-                raise UserError(f"{self.label}: must be one of {len(positions)} choices, but got {shortened(text)!r}")
-            return positions[text]
+            return self._choice(text)
         low, high, _ = self.slider
         given = text.strip()
         if NUMBER.fullmatch(given) and low <= float(given) <= high:
             return float(given)
         hint = "; write a decimal point, and no thousands separators" if "," in given else ""
-        got = repr(shortened(given)) if given else "an empty field"
-        raise UserError(f"{self.label}: must be a number from {self.permitted}, but got {got}{hint}")
+        raise UserError(f"{self.label}: must be a number from {self.permitted}, but got {quoted(given)}{hint}")
+
+    def _choice(self, text: str) -> ConditionValue:
+        for position, value in enumerate(self.choices):
+            if text == str(position):
+                return value
+        raise UserError(f"{self.label}: must be one of {len(self.choices)} choices, but got {shortened(text)!r}")
+
+
+def quoted(text: str) -> str:
+    """Return the text of a field as messages quote it."""
+    if not text:
+        return "an empty field"
+    return repr(shortened(text))
 
 
 def text_of(value: ConditionValue) -> str:
     """Return a value as the page shows it."""
     if value is None:
         return "unknown"
-    return value if isinstance(value, str) else f"{value:.10g}"
+    if isinstance(value, str):
+        return value
+    return f"{value:.10g}"
 
 
 def in_words(column: str) -> str:
@@ -108,11 +124,12 @@ def in_words(column: str) -> str:
 
 def controls_of(preprocessing: Preprocessing, group: str) -> list[Control]:
     """Return a control for each static column, with the range of the training rows of a normalisation group."""
-    names = [column.name for column in preprocessing.static.columns]
     typical = preprocessing.typical[group]
-    return [
-        _control(name, typical[name], preprocessing, group) for name in names if name != preprocessing.signal.group_by
-    ]
+    controls = []
+    for column in preprocessing.static.columns:
+        if column.name != preprocessing.signal.group_by:
+            controls.append(_control(column.name, typical[column.name], preprocessing, group))
+    return controls
 
 
 def _multiple(number: int, unit: float) -> float:

@@ -56,6 +56,9 @@ def _change(
     """Return half the difference in uV [K, T] of the waveforms at the prior's mean plus and minus each of `vectors`."""
     means = prior_means(bundle, condition)
     z = torch.cat([means[block] + vectors, means[block] - vectors])
-    latents = {name: mean.expand(len(z), -1) for name, mean in means.items()} | {block: z}
+    latents = {}
+    for name, mean in means.items():
+        latents[name] = mean.expand(len(z), -1)
+    latents[block] = z
     up, down = np.split(signals_of(decode(bundle, [condition] * len(z), latents)), 2)
     return np.asarray((up - down) / 2, np.float32)

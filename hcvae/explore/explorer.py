@@ -72,7 +72,9 @@ class Explorer:
         """
         condition = complete_condition(self.bundle, page.setting.condition)
         means = prior_means(self.bundle, condition)
-        latents = {block: tuple(self._latent(page, block, mean)[0].tolist()) for block, mean in means.items()}
+        latents: dict[str, tuple[float, ...]] = {}
+        for block, mean in means.items():
+            latents[block] = tuple(self._latent(page, block, mean)[0].tolist())
         return Reference(name=name, condition=condition, latents=latents)
 
     def recording(self, row: int) -> Reference:
@@ -83,7 +85,9 @@ class Explorer:
         """
         name = f"row {row}"
         recording = encode_recording(self.bundle, self._row(row), name, extrapolate=True)
-        latents = {block: tuple(z[0].tolist()) for block, z in recording.latents.items()}
+        latents: dict[str, tuple[float, ...]] = {}
+        for block, z in recording.latents.items():
+            latents[block] = tuple(z[0].tolist())
         return Reference(name=name, condition=dict(recording.condition), latents=latents, row=row)
 
     def describe(self, row: int) -> str:
@@ -111,12 +115,16 @@ class Explorer:
             UserError: a condition outside the training range.
         """
         shown = [self.freeze(page)]
-        shown += [reference for reference in page.references if reference.name in page.shown]
+        for reference in page.references:
+            if reference.name in page.shown:
+                shown.append(reference)
         decoded = self._decoded(shown)
-        rows = [NO_PEAKS | row for row in decoded.to_pylist()]
-        for row, reference in zip(rows, shown, strict=True):
+        rows: list[dict[str, object]] = []
+        for expected, reference in zip(decoded.to_pylist(), shown, strict=True):
+            row = NO_PEAKS | expected
             if reference.row is not None:
                 row.update(NO_PEAKS | self._recorded(reference.row))
+            rows.append(row)
         return pa.Table.from_pylist(rows, _with_peaks(decoded.schema))
 
     def changes_uv(self, page: Page) -> dict[str, list[float]]:
@@ -138,20 +146,27 @@ class Explorer:
         latents = {}
         for block in self.bundle.model.latent_dims:
             latents[block] = torch.tensor([reference.latents[block] for reference in references])
-        conditions = [reference.condition for reference in references]
-        names = np.array([reference.name for reference in references])
-        return decode(self.bundle, conditions, latents, {"name": names})
+        conditions = []
+        names = []
+        for reference in references:
+            conditions.append(reference.condition)
+            names.append(reference.name)
+        return decode(self.bundle, conditions, latents, {"name": np.array(names)})
 
     def _latent(self, page: Page, block: str, mean: Tensor) -> Tensor:
         """Return the latent [1, D] of a block at the page's setting."""
         name = page.setting.b if block == "local" else page.setting.a
-        start = mean if name == ALONE else torch.tensor([page.named(name).latents[block]])
+        start = mean
+        if name != ALONE:
+            start = torch.tensor([page.named(name).latents[block]])
         directions = self.directions(self._group(page.setting.condition))
         return start + torch.tensor([page.setting.shifts[block]]) @ directions[block]
 
     def _group(self, condition: Mapping[str, ConditionValue]) -> str:
         group_by = self.bundle.preprocessing.signal.group_by
-        return "" if group_by is None else str(condition[group_by])
+        if group_by is None:
+            return ""
+        return str(condition[group_by])
 
     def _leading_directions(self, group: str) -> dict[str, Tensor]:
         """Return the directions of each latent block at the typical condition of a normalisation group."""
@@ -164,9 +179,11 @@ class Explorer:
     def _recorded(self, row: int) -> dict[str, object]:
         """Return waveform and labelled peaks of a row of the table."""
         table = self._row(row)
-        names = [name for name in ("signal", *PEAK_COLUMNS) if name in table.column_names]
-        values = {name: table[name][0].as_py() for name in names}
-        return {name: value for name, value in values.items() if value is not None}
+        values: dict[str, object] = {}
+        for name in ("signal", *PEAK_COLUMNS):
+            if name in table.column_names and table[name][0].is_valid:
+                values[name] = table[name][0].as_py()
+        return values
 
     def _read(self, row: int) -> pa.Table:
         assert self.data is not None, "the page offers rows only where there is a table"

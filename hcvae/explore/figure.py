@@ -64,55 +64,70 @@ def figure(table: pa.Table, span_uv: tuple[float, float]) -> dict[str, Any]:
     """
     rows = table.to_pylist()
     times_ms = (np.arange(len(rows[0]["signal"])) * 1e3 / sampling_rate_of(table)).tolist()
+    lowest, highest = span_uv
     lines = []
     marks = []
     for number, row in enumerate(rows):
+        lowest = min(lowest, *row["signal"])
+        highest = max(highest, *row["signal"])
         lines.append(_line(row, times_ms, number))
         marks.append(_marks(row, times_ms, number))
-    lowest = min(min(row["signal"]) for row in rows)
-    highest = max(max(row["signal"]) for row in rows)
-    layout = _layout(times_ms, (min(span_uv[0], lowest), max(span_uv[1], highest)))
+    layout = _layout(times_ms, (lowest, highest))
     return {"data": [*reversed(lines), *reversed(marks)], "layout": {"title": _title(rows[0])} | layout}
 
 
-def _style(number: int) -> tuple[str, str]:
-    """Return colour and dashes of a waveform: the first is solid."""
+class _Style(NamedTuple):
+    """How a waveform and its peaks are plotted."""
+
+    color: str
+    dash: str
+    width: float
+    marker_mode: str
+    symbol: str
+
+
+def _style(number: int) -> _Style:
+    """Return the style of a waveform: the first is solid, and its peaks have names and values."""
     if number == 0:
-        return CURRENT_COLOR, "solid"
-    position = number - 1
-    return REFERENCE_COLORS[position % len(REFERENCE_COLORS)], REFERENCE_DASHES[position % len(REFERENCE_DASHES)]
+        return _Style(CURRENT_COLOR, "solid", 2.6, "markers+text", "diamond")
+    color = REFERENCE_COLORS[(number - 1) % len(REFERENCE_COLORS)]
+    dash = REFERENCE_DASHES[(number - 1) % len(REFERENCE_DASHES)]
+    return _Style(color, dash, 1.8, "markers", "diamond-open")
 
 
 def _line(row: dict[str, Any], times_ms: list[float], number: int) -> dict[str, Any]:
-    color, dash = _style(number)
+    style = _style(number)
     return {
         "type": "scatter",
         "mode": "lines",
         "name": row["name"],
         "x": times_ms,
         "y": row["signal"],
-        "line": {"color": color, "dash": dash, "width": 1.8 if number else 2.6},
+        "line": {"color": style.color, "dash": style.dash, "width": style.width},
         "hovertemplate": "%{x:.2f} ms, %{y:.3f} µV",
     }
 
 
 def _marks(row: dict[str, Any], times_ms: list[float], number: int) -> dict[str, Any]:
-    """Mark the waveform at each peak's latency; the marks of the first waveform have names and values."""
-    peaks = peaks_of(row)
-    color, _ = _style(number)
-    latencies_ms = [peak.latency_ms for peak in peaks]
+    """Mark the waveform at each peak's latency."""
+    style = _style(number)
+    latencies_ms = []
+    texts = []
+    for wave, latency_ms, amplitude_uv in peaks_of(row):
+        latencies_ms.append(latency_ms)
+        texts.append(f"<b>{wave}</b><br>{latency_ms:.2f} ms<br>{_uv(amplitude_uv)} µV")
     return {
         "type": "scatter",
-        "mode": "markers" if number else "markers+text",
+        "mode": style.marker_mode,
         "name": f"{row['name']}, peaks",
         "showlegend": False,
         "x": latencies_ms,
         "y": np.interp(latencies_ms, times_ms, row["signal"]).tolist(),
-        "text": [f"<b>{p.wave}</b><br>{p.latency_ms:.2f} ms<br>{_uv(p.amplitude_uv)} µV" for p in peaks],
+        "text": texts,
         "textposition": "top center",
         "cliponaxis": False,
-        "textfont": {"color": color, "shadow": "auto"},
-        "marker": {"color": color, "size": 9, "symbol": "diamond-open" if number else "diamond"},
+        "textfont": {"color": style.color, "shadow": "auto"},
+        "marker": {"color": style.color, "size": 9, "symbol": style.symbol},
         "hovertemplate": "%{text}<extra>" + row["name"] + "</extra>",
     }
 
@@ -157,7 +172,10 @@ def _peak_row(row: dict[str, Any]) -> tuple[str, ...]:
     cells = [row["name"]]
     for wave in MODEL_WAVES:
         peak = peaks.get(wave)
-        cells += ["-", "-"] if peak is None else [f"{peak.latency_ms:.2f}", _uv(peak.amplitude_uv)]
+        if peak is None:
+            cells += ["-", "-"]
+        else:
+            cells += [f"{peak.latency_ms:.2f}", _uv(peak.amplitude_uv)]
     if "I" in peaks and "V" in peaks:
         cells.append(f"{peaks['V'].latency_ms - peaks['I'].latency_ms:.2f}")
     else:

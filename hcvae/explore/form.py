@@ -5,10 +5,9 @@ from typing import NamedTuple
 from hcvae.config import Section
 from hcvae.data.preprocessing import ConditionValue
 from hcvae.errors import UserError
-from hcvae.explore.controls import Control, controls_of
+from hcvae.explore.controls import Control, controls_of, quoted
 from hcvae.explore.explorer import Explorer
 from hcvae.explore.settings import Page, Reference, Setting
-from hcvae.validation import shortened
 
 FARTHEST = 3.0
 """Standard deviations at the ends of a latent's slider."""
@@ -43,8 +42,10 @@ class InvalidForm(UserError):
 def conditions(explorer: Explorer, group: str) -> dict[str, Named]:
     """Return the controls of a normalisation group's conditions, by column."""
     position = explorer.groups.index(group)
-    controls = controls_of(explorer.bundle.preprocessing, group)
-    return {control.name: Named(f"condition-{position}-{n}", control) for n, control in enumerate(controls)}
+    named = {}
+    for number, control in enumerate(controls_of(explorer.bundle.preprocessing, group)):
+        named[control.name] = Named(f"condition-{position}-{number}", control)
+    return named
 
 
 def latents(explorer: Explorer) -> dict[str, list[Named]]:
@@ -100,8 +101,7 @@ def read_row(explorer: Explorer, text: str) -> int:
     digits = text.strip()
     if digits.isascii() and digits.isdecimal() and len(digits) < 20 and int(digits) < explorer.rows:
         return int(digits)
-    got = repr(shortened(digits)) if digits else "an empty field"
-    raise UserError(f"row of the table: must be a whole number from 0 to {explorer.rows - 1}, but got {got}")
+    raise UserError(f"row of the table: must be a whole number from 0 to {explorer.rows - 1}, but got {quoted(digits)}")
 
 
 def _direction(block: str, number: int) -> Named:

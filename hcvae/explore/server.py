@@ -94,5 +94,7 @@ def _requested(explorer: Explorer) -> Page:
 
 
 def _refuse(error: UserError) -> Answer:
-    problems = error.problems if isinstance(error, InvalidForm) else {}
+    problems = {}
+    if isinstance(error, InvalidForm):
+        problems = error.problems
     return jsonify(message=str(error), problems=problems), 422

@@ -84,7 +84,9 @@ def interpolate(
     end = _replaced(bundle, second, condition, extrapolate)
     share = np.linspace(0, 1, steps)
     weight = torch.from_numpy(share.astype(np.float32))[:, None]
-    latents = {block: (1 - weight) * z + weight * second.latents[block] for block, z in first.latents.items()}
+    latents = {}
+    for block, z in first.latents.items():
+        latents[block] = (1 - weight) * z + weight * second.latents[block]
     conditions = [_condition_between(start, end, s) for s in share.tolist()]
     return decode(bundle, conditions, latents, {"share": share})
 
@@ -128,10 +130,15 @@ def _replaced(
 def _condition_between(
     start: Mapping[str, ConditionValue], end: Mapping[str, ConditionValue], share: float
 ) -> dict[str, ConditionValue]:
-    return {name: _between(start[name], end[name], share) for name in start}
+    condition = {}
+    for name in start:
+        condition[name] = _between(start[name], end[name], share)
+    return condition
 
 
 def _between(first: ConditionValue, second: ConditionValue, share: float) -> ConditionValue:
     if isinstance(first, float | int) and isinstance(second, float | int):
-        return first if first == second else (1 - share) * first + share * second
+        if first == second:
+            return first
+        return (1 - share) * first + share * second
     return first if share < 0.5 else second

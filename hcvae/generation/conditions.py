@@ -75,7 +75,10 @@ def parse_conditions(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Con
                 f"--condition: must be COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP, but got {text!r}"
             )
         values.setdefault(name, []).extend(_parse(columns.get(name), name, value))
-    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+    combinations = []
+    for chosen in itertools.product(*values.values()):
+        combinations.append(dict(zip(values, chosen, strict=True)))
+    return combinations
 
 
 def condition_table(bundle: Bundle, conditions: Sequence[Mapping[str, ConditionValue]]) -> pa.Table:
@@ -91,7 +94,9 @@ def text_of(value: ConditionValue) -> str:
     """Return a value as written in a command line."""
     if value is None:
         return "null"
-    return f"{value:g}" if isinstance(value, float | int) else value
+    if isinstance(value, float | int):
+        return f"{value:g}"
+    return value
 
 
 def _group(bundle: Bundle, given: Mapping[str, ConditionValue]) -> str:
@@ -136,7 +141,10 @@ def _range(name: str, text: str) -> list[float]:
             f"condition {name}: the last value must be a whole number of steps from the first, but got {text!r}; "
             f"{first}:{first + steps * step}:{step} would be right"
         )
-    return [float(first + number * step) for number in range(int(steps) + 1)]
+    values = []
+    for number in range(int(steps) + 1):
+        values.append(float(first + number * step))
+    return values
 
 
 def _decimal(name: str, part: str, text: str) -> Decimal:

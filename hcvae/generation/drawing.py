@@ -89,9 +89,9 @@ def vary(
     kept = {"global": ["global"], "local": ["local"], "both": list(recording.latents)}.get(fix)
     if kept is None:
         raise UserError(f"fix: must be 'global', 'local' or 'both', but got {fix!r}")
-    complete = [
-        complete_condition(bundle, {**recording.condition, **given}, extrapolate=extrapolate) for given in conditions
-    ]
+    complete = []
+    for given in conditions:
+        complete.append(complete_condition(bundle, {**recording.condition, **given}, extrapolate=extrapolate))
     latents = {f"z_{block}": recording.latents[block] for block in kept}
     return _sample(bundle, complete, latents, n_samples, seed, residual_noise, temperature)
 

@@ -41,7 +41,10 @@ def families(table: pa.Table) -> Iterator[Family]:
     names = table.column_names[: table.column_names.index("signal")]
     for start, end in pairwise([*_starts(table), table.num_rows]):
         rows = table.slice(start, end - start)
-        condition = {name: rows[name][0].as_py() for name in names if name not in COUNTERS}
+        condition = {}
+        for name in names:
+            if name not in COUNTERS:
+                condition[name] = rows[name][0].as_py()
         yield Family(condition, signals_of(rows), _latencies(rows))
 
 

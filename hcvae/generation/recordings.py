@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hcvae.bundle import Bundle
-from hcvae.data.preprocessing import ConditionValue
+from hcvae.data.preprocessing import ConditionValue, Preprocessing
 from hcvae.data.table import checked_signal, sampling_rate_of, scalar_column, signals_of
 from hcvae.described import Described
 from hcvae.errors import UserError
@@ -95,8 +95,7 @@ def encode_recording(
     signal_uv = signals_of(
         pa.table({"signal": checked_signal(table["signal"], preprocessing.signal_length, f"{where}: column 'signal'")})
     )
-    names = [column.name for column in preprocessing.static.columns if column.name in table.column_names]
-    own = {name: scalar_column(table[name], f"{where}: column {name!r}")[0].as_py() for name in names}
+    own = _own_condition(preprocessing, table, where)
     try:
         condition = complete_condition(bundle, own, extrapolate=extrapolate)
     except UserError as error:
@@ -106,7 +105,18 @@ def encode_recording(
     with torch.no_grad():
         posterior = bundle.model.encode(signal, torch.from_numpy(preprocessing.static.encode(conditions)))
     latents = {block: posterior[f"mu_{block}"] for block in bundle.model.latent_dims}
-    return EncodedRecording(condition, latents, tuple(name for name in condition if name not in own), signal_uv[0])
+    assumed = tuple(name for name in condition if name not in own)
+    return EncodedRecording(condition, latents, assumed, signal_uv[0])
+
+
+def _own_condition(preprocessing: Preprocessing, table: pa.Table, where: str) -> dict[str, ConditionValue]:
+    """Return the values of the static columns that the recording has."""
+    own: dict[str, ConditionValue] = {}
+    for column in preprocessing.static.columns:
+        name = column.name
+        if name in table.column_names:
+            own[name] = scalar_column(table[name], f"{where}: column {name!r}")[0].as_py()
+    return own
 
 
 def _row(file: pq.ParquetFile, row: int, where: str) -> pa.Table:

@@ -6,6 +6,7 @@ import torch
 
 from hcvae.bundle import Bundle
 from hcvae.bundle.model_card import REPORTED, shown
+from hcvae.data.preprocessing import Preprocessing
 from hcvae.data.static import StaticColumn
 from hcvae.described import Described
 from hcvae.finding import Finding
@@ -67,17 +68,27 @@ def summarise_bundle(bundle: Bundle) -> BundleSummary:
         sampling_rate_hz=preprocessing.sampling_rate_hz,
         conditions=[_condition(column) for column in preprocessing.static.columns],
         labelled_waves=list(preprocessing.labelled_waves),
-        scales_uv={name: (scale.mean_uv, scale.std_uv) for name, scale in preprocessing.signal.groups.items()},
+        scales_uv=_scales_uv(preprocessing),
         data=", ".join(data.tables) or simulated,
         epochs=len(bundle.history),
         metrics=bundle.metrics,
     )
 
 
+def _scales_uv(preprocessing: Preprocessing) -> dict[str, tuple[float, float]]:
+    """Return mean and standard deviation of the training waveforms by normalisation group."""
+    scales = {}
+    for name, scale in preprocessing.signal.groups.items():
+        scales[name] = (scale.mean_uv, scale.std_uv)
+    return scales
+
+
 def find_in_bundle(bundle: Bundle) -> list[Finding]:
     """Return the problems of its training; see docs/diagnosis.md."""
-    findings = examine_bundle(bundle).findings
-    return [Finding(finding.trouble, finding.evidence, finding.remedy) for finding in findings]
+    findings = []
+    for finding in examine_bundle(bundle).findings:
+        findings.append(Finding(finding.trouble, finding.evidence, finding.remedy))
+    return findings
 
 
 def examine_bundle(bundle: Bundle) -> Diagnosis:

@@ -85,25 +85,24 @@ def _parallel_pairs(unit: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArr
 
 def _exact(recordings: Recordings, copies: NDArray[np.int64], originals: NDArray[np.int64]) -> Finding:
     other_subject = int(np.sum(recordings.subject[copies] != recordings.subject[originals]))
-    examples = "; ".join(
-        f"{recordings.named(np.array([copy]))} repeats {recordings.named(np.array([original]))}"
-        for copy, original in zip(copies[:SHOWN], originals[:SHOWN], strict=True)
-    )
+    examples = []
+    for copy, original in zip(copies[:SHOWN], originals[:SHOWN], strict=True):
+        examples.append(f"{recordings.named(np.array([copy]))} repeats {recordings.named(np.array([original]))}")
     return Finding(
         "rows repeat other rows",
         f"{len(copies)} of {len(recordings)} waveforms are exact copies, {other_subject} of them from another "
-        f"subject: {examples}",
+        f"subject: {'; '.join(examples)}",
         "keep one of each: copies in two parts of the split make metrics look better than they are",
     )
 
 
 def _scaled(recordings: Recordings, pairs: NDArray[np.int64], factors: NDArray[np.float64]) -> Finding:
-    examples = "; ".join(
-        f"{recordings.named(pair[1:])} is {factor:.6g} times {recordings.named(pair[:1])}"
-        for pair, factor in zip(pairs[:SHOWN], factors[:SHOWN], strict=True)
-    )
+    examples = []
+    for pair, factor in zip(pairs[:SHOWN], factors[:SHOWN], strict=True):
+        examples.append(f"{recordings.named(pair[1:])} is {factor:.6g} times {recordings.named(pair[:1])}")
     return Finding(
         "rows are scaled copies of other rows",
-        f"{len(pairs)} of {len(recordings)} waveforms, {int(np.sum(factors < 0))} of them inverted: {examples}",
+        f"{len(pairs)} of {len(recordings)} waveforms, {int(np.sum(factors < 0))} of them inverted: "
+        f"{'; '.join(examples)}",
         "find out which of them has the right scale, and keep that one",
     )

@@ -74,7 +74,8 @@ def stimuli(recordings: Recordings) -> list[Stimulus]:
 def _sort_key(values: Mapping[str, Any]) -> tuple[Any, ...]:
     frequency = values.get(FREQUENCY)
     number = frequency if isinstance(frequency, float) else 0.0
-    return (*(str(values.get(name) or "") for name in KIND), number, str(frequency))
+    kind = [str(values.get(name) or "") for name in KIND]
+    return (*kind, number, str(frequency))
 
 
 def grand_averages(recordings: Recordings) -> Figure:
@@ -93,9 +94,11 @@ def grand_averages(recordings: Recordings) -> Figure:
     figure = Figure(figsize=(PANEL_WIDTH * columns + 0.6, rows * (0.24 * tallest + 1.7) + 0.8), layout="constrained")
     for number, (stimulus, of_levels) in enumerate(zip(shown, means, strict=True)):
         _panel(figure.add_subplot(rows, columns, number + 1), recordings, stimulus.title, of_levels)
-    notes = "".join(f"\n{note.partition(':')[0]}" for note in not_plotted(recordings))
-    scales = "; each panel has its own scale" if len(shown) > 1 else ""
-    title = f"Mean waveforms by level, with the number of averages{scales}{notes}"
+    title = "Mean waveforms by level, with the number of averages"
+    if len(shown) > 1:
+        title += "; each panel has its own scale"
+    for note in not_plotted(recordings):
+        title += f"\n{note.partition(':')[0]}"
     figure.suptitle(filled(title, figure.get_figwidth(), LARGE), fontsize=LARGE)
     return figure
 
@@ -105,8 +108,10 @@ def not_plotted(recordings: Recordings) -> list[str]:
     found = stimuli(recordings)
     notes = []
     if len(found) > MAX_PANELS:
-        omitted = "; ".join(f"{stimulus.name} ({int(stimulus.rows.sum())} rows)" for stimulus in found[MAX_PANELS:])
-        notes.append(f"{len(found) - MAX_PANELS} of {len(found)} stimuli not plotted: {omitted}")
+        omitted = []
+        for stimulus in found[MAX_PANELS:]:
+            omitted.append(f"{stimulus.name} ({int(stimulus.rows.sum())} rows)")
+        notes.append(f"{len(found) - MAX_PANELS} of {len(found)} stimuli not plotted: {'; '.join(omitted)}")
     for stimulus in found[:MAX_PANELS]:
         levels = len(np.unique(recordings.levels_db[stimulus.rows]))
         if levels > MAX_LEVELS:
@@ -135,33 +140,42 @@ def means_by_level(recordings: Recordings, among: Mask) -> list[tuple[float, int
 
 def _panel(axis: Axes, recordings: Recordings, title: str, means: list[tuple[float, int, NDArray[np.float64]]]) -> None:
     even = np.unique(np.linspace(0, len(means) - 1, MAX_LEVELS).round().astype(int))
-    shown = [means[number] for number in even[::-1]]
+    waveforms: list[NDArray[np.float64]] = []
     labels: list[str] = []
-    for level, rows, _ in shown:
+    for number in even[::-1]:
+        level, rows, mean = means[number]
         level_label = f"{level:g} dB" if np.isfinite(level) else "no level"
         labels.append(f"{level_label} ({rows})")
-    waveforms = [mean for _, _, mean in shown]
-    add_waterfall(axis, recordings.times_ms, waveforms, labels, ordered_colors(len(shown))[::-1], recordings.unit)
+        waveforms.append(mean)
+    add_waterfall(axis, recordings.times_ms, waveforms, labels, ordered_colors(len(labels))[::-1], recordings.unit)
     axis.set_title(filled(title, PANEL_WIDTH, MEDIUM), fontsize=MEDIUM)
     axis.set_xlabel(TIME_LABEL, fontsize=SMALL)
 
 
 def _values(recordings: Recordings, row: int) -> dict[str, Any]:
     """Return the known values that characterise the kind of recording and stimulus of a row."""
-    known = [name for name in (*KIND, FREQUENCY) if name in recordings.scalars.column_names]
-    return {name: recordings.scalars[name][row].as_py() for name in known}
+    known = {}
+    for name in (*KIND, FREQUENCY):
+        if name in recordings.scalars.column_names:
+            known[name] = recordings.scalars[name][row].as_py()
+    return known
 
 
 def _title(values: Mapping[str, Any]) -> str:
     *source_columns, stimulus_column = KIND
-    source = ", ".join(str(values[name]) for name in source_columns if values.get(name))
+    source: list[str] = []
+    for name in source_columns:
+        if values.get(name):
+            source.append(str(values[name]))
     stimulus: list[str] = []
     if values.get(stimulus_column):
         stimulus.append(str(values[stimulus_column]))
     if values.get(FREQUENCY):
         stimulus.append(label_of(FREQUENCY, values[FREQUENCY]))
-    lines = [source, " ".join(stimulus) or "no stimulus type"]
-    return "\n".join(line for line in lines if line)
+    last_line = " ".join(stimulus) or "no stimulus type"
+    if not source:
+        return last_line
+    return f"{', '.join(source)}\n{last_line}"
 
 
 def _by_amplitude(recordings: Recordings, rows: NDArray[np.int64]) -> list[tuple[float, NDArray[np.int64]]]:
@@ -184,4 +198,7 @@ def _by_amplitude(recordings: Recordings, rows: NDArray[np.int64]) -> list[tuple
     order = np.argsort(typical)
     rising = np.maximum(typical[order], np.finfo(float).tiny)
     classes = np.split(order, np.flatnonzero(rising[1:] > AMPLITUDE_GAP * rising[:-1]) + 1)
-    return [(float(np.median(typical[members])), rows[np.isin(subject, members)]) for members in classes]
+    classified = []
+    for members in classes:
+        classified.append((float(np.median(typical[members])), rows[np.isin(subject, members)]))
+    return classified

@@ -101,7 +101,9 @@ def _inverted_subjects(recordings: Recordings) -> list[Finding]:
 
 def _listed(texts: Sequence[str]) -> str:
     listed = ", ".join(texts[:MAX_LISTED])
-    return f"{listed}, ..." if len(texts) > MAX_LISTED else listed
+    if len(texts) > MAX_LISTED:
+        listed += ", ..."
+    return listed
 
 
 def _extreme_correlations(
@@ -119,10 +121,10 @@ def _extreme_correlations(
     inside = (times_ms >= START_MS) & (times_ms <= TIMES_MS[-1] - MAX_SHIFT_MS)
     if inside.sum() < MIN_ROWS:
         return 0.0, 0.0
-    found = [
-        np.corrcoef(mean[inside], np.interp(times_ms[inside] - shift, TIMES_MS, published))[0, 1]
-        for shift in np.linspace(-MAX_SHIFT_MS, MAX_SHIFT_MS, 13)
-    ]
+    found = []
+    for shift in np.linspace(-MAX_SHIFT_MS, MAX_SHIFT_MS, 13):
+        shifted = np.interp(times_ms[inside] - shift, TIMES_MS, published)
+        found.append(np.corrcoef(mean[inside], shifted)[0, 1])
     return float(np.max(found)), float(-np.min(found))
 
 

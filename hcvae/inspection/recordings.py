@@ -124,8 +124,10 @@ class Recordings(Described):
     @property
     def unit(self) -> str:
         """Unit of the waveforms, from the metadata of `signal`, or else uV."""
-        unit = (self.table.schema.field("signal").metadata or {}).get(b"unit", b"").decode()
-        return "uV" if unit in MICROVOLTS else unit
+        unit: str = (self.table.schema.field("signal").metadata or {}).get(b"unit", b"").decode()
+        if unit in MICROVOLTS:
+            return "uV"
+        return unit
 
     @cached_property
     def finite(self) -> NDArray[np.bool_]:
@@ -156,7 +158,9 @@ class Recordings(Described):
         for name in columns:
             if name in self.scalars.column_names:
                 is_integer = pa.types.is_integer(self.table[name].type)  # float64 would round large integers
-                exact[name] = self.table[name] if is_integer else self.scalars[name]
+                exact[name] = self.scalars[name]
+                if is_integer:
+                    exact[name] = self.table[name]
         if not exact:
             return np.zeros(len(self), np.int64)
         return row_codes(pa.table(exact), [*exact])
@@ -184,9 +188,12 @@ class Recordings(Described):
 
 def groups(codes: NDArray[np.int64], among: NDArray[np.bool_] | None = None) -> list[NDArray[np.int64]]:
     """Return the rows of each code of `codes` [N] that are `among` [N], in the order of the codes."""
-    rows = np.arange(len(codes)) if among is None else np.flatnonzero(among)
+    if among is None:
+        among = np.ones(len(codes), np.bool_)
+    rows = np.flatnonzero(among)
     order = rows[np.argsort(codes[rows], kind="stable")]
-    return [group for group in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(group)]
+    parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    return [part for part in parts if len(part)]
 
 
 def read(

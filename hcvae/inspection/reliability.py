@@ -48,12 +48,14 @@ def agreement_by_level(recordings: Recordings) -> list[Agreement]:
     responses = _responses(recordings, recordings.usable)
     if not responses:
         return []
-    level_of = [recordings.levels_db[rows[0]] for rows in responses]
-    levels = [float(level) for level in np.unique(level_of) if np.isfinite(level)]
+    at_level: dict[float, list[NDArray[np.int64]]] = {}
+    for rows in responses:
+        level_db = float(recordings.levels_db[rows[0]])
+        if np.isfinite(level_db):
+            at_level.setdefault(level_db, []).append(rows)
     agreement: list[Agreement] = []
-    for level in levels:
-        at_level = [rows for rows, level_db in zip(responses, level_of, strict=True) if level_db == level]
-        agreement.append(_agreement(recordings, at_level, level))
+    for level_db in sorted(at_level):
+        agreement.append(_agreement(recordings, at_level[level_db], level_db))
     return [*agreement, _agreement(recordings, responses, None)]
 
 
@@ -121,7 +123,7 @@ def _agreement(recordings: Recordings, responses: list[NDArray[np.int64]], level
         averages=sum(map(len, responses)),
         correlation=float(np.mean(correlations)),
         split_half=split_half,
-        spearman_brown=2 * split_half / (1 + split_half) if split_half > 0 else None,
+        spearman_brown=_spearman_brown(split_half),
         noise_uv=float(np.sqrt(square / freedom)),
         noise_column_uv=_noise_column(recordings, np.concatenate(responses)),
     )
@@ -147,8 +149,16 @@ def _unit_norm(signals: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(centred / np.linalg.norm(centred, axis=1, keepdims=True))
 
 
+def _spearman_brown(split_half: float) -> float | None:
+    if split_half > 0:
+        return 2 * split_half / (1 + split_half)
+    return None
+
+
 def _noise_column(recordings: Recordings, rows: NDArray[np.int64]) -> float | None:
     if NOISE not in recordings.scalars.column_names:
         return None
     known = recordings.scalars[NOISE].take(rows).drop_null()
-    return float(np.sqrt(np.mean(known.to_numpy() ** 2))) if len(known) else None
+    if not len(known):
+        return None
+    return float(np.sqrt(np.mean(known.to_numpy() ** 2)))

@@ -54,7 +54,7 @@ def tables_of_bundle(summary: "BundleSummary") -> Iterator[TerminalTable]:
         nulls = ", or null" if condition.nulls else ""
         conditions.rows.append((condition.name, condition.kind, condition.trained_on + nulls))
     yield conditions
-    parts = {name: summary.metrics[name] for name in ("validation", "test")}
+    parts = {"validation": summary.metrics["validation"], "test": summary.metrics["test"]}
     metrics = TerminalTable("Metrics", ("metric", *parts))
     for meaning, values in reported(parts):
         metrics.rows.append((meaning, *values))
@@ -113,7 +113,7 @@ def _levels(summary: Summary) -> TerminalTable:
     shown = subjects if len(subjects) <= MAX_SUBJECTS else []
     table = TerminalTable("Rows by level", ("level, dB", "rows", "subjects", *shown))
     for level, counts in summary.rows_by_level.items():
-        own = (str(counts.get(subject, "")) for subject in shown)
+        own = [str(counts.get(subject, "")) for subject in shown]
         table.rows.append((level, str(sum(counts.values())), str(len(counts)), *own))
     return table
 

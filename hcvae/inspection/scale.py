@@ -47,12 +47,19 @@ def _subjects(recordings: Recordings) -> list[Finding]:
     findings: list[Finding] = []
     for name in sorted(set(species.values())):
         low, high = _range_uv(name)
-        of_species = {subject: size for subject, size in amplitude_uv.items() if species[subject] == name}
-        small = {subject: size for subject, size in of_species.items() if size < low / MARGIN}
-        large = {subject: size for subject, size in of_species.items() if size > high * MARGIN}
+        small: dict[str, float] = {}
+        large: dict[str, float] = {}
+        subjects = 0
+        for subject, size in amplitude_uv.items():
+            if species[subject] == name:
+                subjects += 1
+                if size < low / MARGIN:
+                    small[subject] = size
+                if size > high * MARGIN:
+                    large[subject] = size
         for group in (small, large):
             if group:
-                findings.append(_scale_finding(group, len(of_species), name, low, high))
+                findings.append(_scale_finding(group, subjects, name, low, high))
     return findings
 
 
@@ -79,6 +86,14 @@ def _range_uv(species: str) -> tuple[float, float]:
     return HUMAN_UV[0], RODENT_UV[1]
 
 
+def _guess(typical: float, low: float, high: float) -> str:
+    """Return what may bring the amplitude `typical` into the range: a unit or gain, or else a factor."""
+    for unit, times in UNITS.items():
+        if low <= typical * times <= high:
+            return f"they fit values in {unit} stored as uV, or a gain of {times:g} that was not applied"
+    return f"a factor of {_short(low / typical)} to {_short(high / typical)} would bring them into the range"
+
+
 def _scale_finding(sizes: dict[str, float], of_all: int, species: str, low: float, high: float) -> Finding:
     typical = float(np.median(list(sizes.values())))
     if typical < low:
@@ -90,11 +105,7 @@ def _scale_finding(sizes: dict[str, float], of_all: int, species: str, low: floa
     listed = ", ".join(f"{subject} {size:.3g}" for subject, size in list(sizes.items())[:MAX_LISTED])
     if len(sizes) > MAX_LISTED:
         listed += ", ..."
-    unit = next((name for name, times in UNITS.items() if low <= typical * times <= high), None)
-    if unit:
-        guess = f"they fit values in {unit} stored as uV, or a gain of {UNITS[unit]:g} that was not applied"
-    else:
-        guess = f"a factor of {_short(low / typical)} to {_short(high / typical)} would bring them into the range"
+    guess = _guess(typical, low, high)
     return Finding(
         f"amplitudes are too {problem} for {species or 'an unknown species'}",
         f"{len(sizes)} of {of_all} subjects; peak to peak at their highest levels, in uV: {listed}; the published "

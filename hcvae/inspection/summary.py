@@ -84,19 +84,34 @@ def _column(recordings: Recordings, name: str) -> ColumnSummary:
         return ColumnSummary(name, type_name, stored.null_count, 0, "not inspected: several values per row", None, None)
     column = recordings.scalars[name]
     known = column.drop_null()
-    exact = stored if pa.types.is_integer(stored.type) else column  # float64 would round large integers
+    exact = column
+    if pa.types.is_integer(stored.type):
+        exact = stored  # float64 would round large integers
     distinct = len(pc.unique(exact.drop_null()))
     if not distinct:
         return ColumnSummary(name, type_name, column.null_count, distinct, "", None, None)
     if pa.types.is_float64(column.type):
-        lowest, highest = (float(value) for value in pc.min_max(known).as_py().values())
-        shown = f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
+        ends = pc.min_max(known).as_py()
+        lowest = float(ends["min"])
+        highest = float(ends["max"])
+        shown = _span(lowest, highest)
         return ColumnSummary(name, type_name, column.null_count, distinct, shown, lowest, highest)
+    shown = _most_frequent(known, distinct)
+    return ColumnSummary(name, type_name, column.null_count, distinct, shown, None, None)
+
+
+def _span(lowest: float, highest: float) -> str:
+    if lowest == highest:
+        return f"{lowest:g}"
+    return f"{lowest:g} to {highest:g}"
+
+
+def _most_frequent(known: pa.ChunkedArray, distinct: int) -> str:
     counts = sorted(pc.value_counts(known).to_pylist(), key=lambda entry: -entry["counts"])
     values = [str(entry["values"]) for entry in counts[:MAX_LISTED_VALUES]]
     if distinct > MAX_LISTED_VALUES:
         values.append("...")
-    return ColumnSummary(name, type_name, column.null_count, distinct, ", ".join(values), None, None)
+    return ", ".join(values)
 
 
 def _rows_by_level(recordings: Recordings) -> dict[str, dict[str, int]]:
@@ -119,4 +134,7 @@ def _labelled(table: pa.Table) -> dict[str, int]:
     if valid not in table.column_names:
         return {}
     lists = as_lists(table[valid], pa.bool_(), len(WAVES), f"column {valid!r}")
-    return {wave: int(pc.sum(pc.list_element(lists, number)).as_py() or 0) for number, wave in enumerate(WAVES)}
+    labelled = {}
+    for number, wave in enumerate(WAVES):
+        labelled[wave] = int(pc.sum(pc.list_element(lists, number)).as_py() or 0)
+    return labelled

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ def trainability(
 ) -> Trainability:
     """Prepare the table as a training would, with the columns that vary as conditions."""
     settings = _settings(recordings, subject_column, average_columns, sampling_rate_hz)
-    options = " ".join(f"--{name} {shlex.quote(_text(value))}" for name, value in settings.items())
+    options = _command_line(settings)
     try:
         if not settings["data.static"]:
             known = ", ".join(CONDITIONS[:3])
@@ -86,10 +86,8 @@ def _settings(
     names = recordings.scalars.column_names
     defaults = Config().data
     key = [name for name in (subject_column, LEVEL, "recording_index") if name in names]
-    settings: dict[str, Any] = {
-        "data.tables": [recordings.path],
-        "data.static": [name for name in CONDITIONS if name in names and _conditions(recordings, name)],
-    }
+    static = [name for name in CONDITIONS if name in names and _conditions(recordings, name)]
+    settings: dict[str, Any] = {"data.tables": [recordings.path], "data.static": static}
     others: dict[str, tuple[Any, Any]] = {
         "data.subject_column": (subject_column, defaults.subject_column),
         "data.recording_columns": (key, list(defaults.recording_columns)),
@@ -97,7 +95,17 @@ def _settings(
         "data.sampling_rate_hz": (sampling_rate_hz, None),
         "model.signal_length": (recordings.signals_uv.shape[1], Config().model.signal_length),
     }
-    return settings | {name: value for name, (value, default) in others.items() if value != default}
+    for name, (value, default) in others.items():
+        if value != default:
+            settings[name] = value
+    return settings
+
+
+def _command_line(settings: Mapping[str, Any]) -> str:
+    options = []
+    for name, value in settings.items():
+        options.append(f"--{name} {shlex.quote(_text(value))}")
+    return " ".join(options)
 
 
 def _conditions(recordings: Recordings, name: str) -> bool:
@@ -123,4 +131,6 @@ def _config(settings: dict[str, Any]) -> Config:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return value
+    return json.dumps(value)

@@ -125,7 +125,9 @@ def copy_newest(folders: Iterable[StoragePath], target: Path, identity: dict[str
 def _newest_first(folders: Iterable[StoragePath]) -> list[tuple[str, StoragePath]]:
     checkpoints = []
     for folder in folders:
-        checkpoints += [(name, folder / name) for name in folder.listdir() if CHECKPOINT.fullmatch(name)]
+        for name in folder.listdir():
+            if CHECKPOINT.fullmatch(name):
+                checkpoints.append((name, folder / name))
     return sorted(checkpoints, key=itemgetter(0), reverse=True)
 
 
@@ -144,7 +146,8 @@ def _is_same(state: TrainingState, identity: dict[str, Any]) -> bool:
     data, wherever the tables are.
     """
     try:
-        found, wanted = (Config.model_validate(one["config"]) for one in (state.identity, identity))
+        found = Config.model_validate(state.identity["config"])
+        wanted = Config.model_validate(identity["config"])
     except ValidationError:
         return False  # it was trained with an option that no longer exists
     precision = wanted.training.precision

@@ -4,7 +4,7 @@ Pure: the same configuration and history give the same findings, whether the tra
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -103,29 +103,39 @@ def _examine(
         "training instability": None,
         "collapse": None,
     }
-    findings = []
-    collapsed = _collapsed(config, best) if best else ()
+    findings: list[Finding] = []
+    collapsed = _collapsed(config, best)
     if best and "disentanglement" in best:
         figures["poor disentanglement"] = _routing(best)
-        if best["disentanglement"] < POOR_DISENTANGLEMENT:
-            remedy = remedies.against_poor_disentanglement(config, bool(collapsed))
-            findings.append(Finding("poor disentanglement", _routing(best), remedy))
-    signs = signs_of_instability(epochs, diverged, config.training.learned_scales != "none")
+        findings += _poor_disentanglement(config, best, bool(collapsed))
+    findings += _instability(config, epochs, diverged)
     if epochs:
         figures["training instability"] = _losses(epochs[-1])
-    if signs:
-        findings.append(Finding("training instability", "; ".join(signs), remedies.against_instability(config)))
     if best:
         figures["collapse"] = _latent_use(config, best)
         if collapsed:
             remedy = remedies.against_collapse(config, collapsed)
             findings.append(Finding("collapse", _latent_use(config, best), remedy))
     placed, where = _placed(best, drawn)
-    if placed or any("impossible_peaks" in epoch for epoch in epochs):
-        figures["misplaced peaks"] = _peaks(placed, where) if placed else None
+    if placed:
+        figures["misplaced peaks"] = _peaks(placed, where)
+    elif any("impossible_peaks" in epoch for epoch in epochs):
+        figures["misplaced peaks"] = None
     if _are_misplaced(placed):
         findings.append(Finding("misplaced peaks", _peaks(placed, where), remedies.against_misplaced_peaks(config)))
     return Diagnosis(tuple(findings), figures)
+
+
+def _poor_disentanglement(config: Config, best: Metrics, is_collapsed: bool) -> Iterator[Finding]:
+    if best["disentanglement"] < POOR_DISENTANGLEMENT:
+        remedy = remedies.against_poor_disentanglement(config, is_collapsed)
+        yield Finding("poor disentanglement", _routing(best), remedy)
+
+
+def _instability(config: Config, epochs: Sequence[dict[str, float]], diverged: bool) -> Iterator[Finding]:
+    signs = signs_of_instability(epochs, diverged, config.training.learned_scales != "none")
+    if signs:
+        yield Finding("training instability", "; ".join(signs), remedies.against_instability(config))
 
 
 def _with_nan(epoch: Mapping[str, float | None]) -> dict[str, float]:
@@ -141,14 +151,20 @@ def kl_balance(metrics: Mapping[str, float]) -> float:
 
 
 def _share_of_kl(metrics: Metrics, level: Level) -> float:
-    levels = LEVELS if "intermediate_kl" in metrics else ("global", "local")
-    nats = {each: metrics[f"{each}_kl"] for each in levels}
+    nats: dict[Level, float] = {}
+    for each in LEVELS:
+        if each != "intermediate" or "intermediate_kl" in metrics:
+            nats[each] = metrics[f"{each}_kl"]
     total = sum(nats.values())
-    return nats[level] / total if total else 1 / len(nats)
+    if not total:
+        return 1 / len(nats)
+    return nats[level] / total
 
 
 def _levels(config: Config) -> tuple[Level, ...]:
-    return tuple(level for level in LEVELS if level != "intermediate" or config.model.intermediate_levels)
+    if config.model.intermediate_levels:
+        return LEVELS
+    return ("global", "local")
 
 
 def _judged_epoch(config: Config, epochs: Sequence[Metrics]) -> Metrics | None:
@@ -163,12 +179,17 @@ def _judged_epoch(config: Config, epochs: Sequence[Metrics]) -> Metrics | None:
     return min(measured, key=lambda epoch: epoch["validation_loss"], default=None)
 
 
-def _collapsed(config: Config, best: Metrics) -> tuple[Level, ...]:
+def _collapsed(config: Config, best: Metrics | None) -> tuple[Level, ...]:
+    if not best:
+        return ()
     levels = _levels(config)
-    collapsed = tuple(level for level in levels if _has_collapsed(config, best, level))
+    collapsed: list[Level] = []
+    for level in levels:
+        if _has_collapsed(config, best, level):
+            collapsed.append(level)
     if config.model.model_type == "standard" and len(collapsed) < len(levels):
         return ()  # its two parts are one latent, and either may carry everything
-    return collapsed
+    return tuple(collapsed)
 
 
 def _has_collapsed(config: Config, best: Metrics, level: Level) -> bool:
@@ -182,7 +203,10 @@ def _has_collapsed(config: Config, best: Metrics, level: Level) -> bool:
 def _placed(best: Metrics | None, drawn: Metrics) -> tuple[Metrics, str]:
     """Return the metrics of peak placement and the name of the waveforms; both empty where not measured."""
     prefix = "generated_"
-    generated = {name.removeprefix(prefix): value for name, value in drawn.items() if name.startswith(prefix)}
+    generated: dict[str, float] = {}
+    for name, value in drawn.items():
+        if name.startswith(prefix):
+            generated[name.removeprefix(prefix)] = value
     if generated:
         return generated, "generated waveforms"
     if best and "impossible_peaks" in best:
@@ -192,7 +216,11 @@ def _placed(best: Metrics | None, drawn: Metrics) -> tuple[Metrics, str]:
 
 def _are_misplaced(placed: Metrics) -> bool:
     def worst(start: str) -> float:
-        return max((value for name, value in placed.items() if name.startswith(start)), default=0.0)
+        values: list[float] = []
+        for name, value in placed.items():
+            if name.startswith(start):
+                values.append(value)
+        return max(values, default=0.0)
 
     return (
         worst("impossible_peaks") > 0

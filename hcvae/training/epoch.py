@@ -4,7 +4,8 @@ Shapes: B rows of a batch over all workers, G global and L local latent dimensio
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -40,16 +41,23 @@ class EpochTrainer:
         self.latent_dims = list(model.latent_dims.values())
         n_data = None if stream is None else len(stream)
         self.module = TrainingStep(config, model, data, sampling_rate_hz, n_data).to(data.signals.device)
-        replica = DistributedDataParallel(self.module) if workers.size > 1 else self.module
-        # An epoch has batches of at most two sizes, and each size is compiled to a graph of its own.
-        compiled = self.config.compile
-        self.replica = torch.compile(replica, mode="reduce-overhead", dynamic=False) if compiled else replica
+        self.replica = self._replica(workers.size)
         self.data = data
         self.stream = stream
         self.workers = workers
         self.optimizer = torch.optim.AdamW(
             self.module.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=True
         )
+
+    def _replica(self, n_workers: int) -> Callable[..., Any]:
+        """Return the module as `backward` calls it: sharing gradients if there are several workers; maybe compiled."""
+        replica: torch.nn.Module = self.module
+        if n_workers > 1:
+            replica = DistributedDataParallel(replica)
+        if not self.config.compile:
+            return replica
+        # An epoch has batches of at most two sizes, and each size is compiled to a graph of its own.
+        return torch.compile(replica, mode="reduce-overhead", dynamic=False)
 
     def run(self, epoch: int, weights: Mapping[str, float], learning_rate: float) -> dict[str, float]:
         """Train one epoch, counted from 0, and return the steps' mean losses and gradient norm as `train_*`.
@@ -92,7 +100,10 @@ class EpochTrainer:
         """
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.backward(n_rows, batch, epoch, step, weights)
-        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        gradients = []
+        for parameter in self.module.parameters():
+            if parameter.grad is not None:
+                gradients.append(parameter.grad)
         norm = torch.nn.utils.get_total_norm(gradients)
         limit = self.config.gradient_clip_norm
         if limit is not None:
@@ -119,7 +130,10 @@ class EpochTrainer:
             n_peaks=self.workers.sum(batch.peak_mask.sum()).clamp(min=1) / self.workers.size,
         )
         total.backward()
-        return {"train_loss": total.detach()} | {f"train_{name}": term.detach() for name, term in components.items()}
+        terms = {"train_loss": total.detach()}
+        for name, term in components.items():
+            terms[f"train_{name}"] = term.detach()
+        return terms
 
     def _require_finite(self, means: Mapping[str, float], epoch: int) -> None:
         if all(math.isfinite(value) for value in means.values()):

@@ -102,7 +102,10 @@ def sampled_peaks(
     if "generated_peaks" not in sampled:
         return {}
     found = placement(sampled["generated_peaks"].cpu(), sampled["generated_signals"].cpu(), preprocessing)
-    return {f"generated_{name}": value for name, value in found.items()}
+    generated = {}
+    for name, value in found.items():
+        generated[f"generated_{name}"] = value
+    return generated
 
 
 @torch.no_grad()

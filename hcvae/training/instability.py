@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hcvae.training.checkpoint import EpochMetrics
 from hcvae.training.schedule import Phase
@@ -39,32 +40,37 @@ def signs_of_instability(epochs: Sequence[EpochMetrics], diverged: bool, learned
         signs += _spike(last_phase, name)
     signs += _risen(last_phase, compared[1])
     if diverged:
-        last_epoch = epochs[-1]["epoch"] if epochs else 0
+        last_epoch = 0.0
+        if epochs:
+            last_epoch = epochs[-1]["epoch"]
         signs.append(f"a loss or the gradient was not finite after epoch {last_epoch:.0f}")
     return signs
 
 
 def _not_finite(epochs: Sequence[EpochMetrics]) -> Iterator[str]:
     for epoch in epochs:
-        names = [name for name in MEASURED if not math.isfinite(epoch.get(name, 0.0))]  # some depend on the data
+        names = []
+        for name in MEASURED:
+            if not math.isfinite(epoch.get(name, 0.0)):  # some depend on the data
+                names.append(name)
         if names:
             yield f"{', '.join(names)} not finite in epoch {epoch['epoch']:.0f}"
             return
 
 
 def _worse_than_the_mean(epochs: Sequence[EpochMetrics]) -> Iterator[str]:
-    later = [epoch for epoch in epochs[1:] if epoch["train_reconstruction"] > WORSE_THAN_MEAN]
-    if later:
-        worst = max(later, key=lambda epoch: epoch["train_reconstruction"])
+    worse = [epoch for epoch in epochs[1:] if epoch["train_reconstruction"] > WORSE_THAN_MEAN]
+    if worse:
+        worst = max(worse, key=lambda epoch: epoch["train_reconstruction"])
         yield (
-            f"reconstruction error of the training waveforms above {WORSE_THAN_MEAN:g} in {len(later)} of "
+            f"reconstruction error of the training waveforms above {WORSE_THAN_MEAN:g} in {len(worse)} of "
             f"{len(epochs)} epochs, {worst['train_reconstruction']:.3g} in epoch {worst['epoch']:.0f} "
             "(predicting the mean gives 1)"
         )
 
 
 def _spike(last_phase: Sequence[EpochMetrics], name: str) -> Iterator[str]:
-    losses = np.array([epoch[name] for epoch in last_phase])
+    losses = _values(last_phase, name)
     for index in range(MIN_WINDOW, len(losses)):
         window = losses[max(0, index - WINDOW) : index]
         median = float(np.median(window))
@@ -76,8 +82,12 @@ def _spike(last_phase: Sequence[EpochMetrics], name: str) -> Iterator[str]:
             return
 
 
+def _values(epochs: Sequence[EpochMetrics], name: str) -> NDArray[np.float64]:
+    return np.array([epoch[name] for epoch in epochs])
+
+
 def _risen(last_phase: Sequence[EpochMetrics], name: str) -> Iterator[str]:
-    losses = np.array([epoch[name] for epoch in last_phase])
+    losses = _values(last_phase, name)
     if len(losses) <= LATE_EPOCHS or not np.isfinite(losses).all():
         return
     late = float(np.median(losses[-LATE_EPOCHS:]))

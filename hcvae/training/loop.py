@@ -74,8 +74,12 @@ class FitResult(Described):
     def facts(self) -> dict[str, object]:
         """Return the best epoch and its objectives."""
         objectives = ("reconstruction_nmse", "disentanglement")  # the second only where it can be measured
-        shown = {name: self.metrics[name] for name in objectives if name in self.metrics}
-        return {"best_epoch": self.best_epoch, "epochs": len(self.history), **shown, "precision": self.precision.used}
+        facts: dict[str, object] = {"best_epoch": self.best_epoch, "epochs": len(self.history)}
+        for name in objectives:
+            if name in self.metrics:
+                facts[name] = self.metrics[name]
+        facts["precision"] = self.precision.used
+        return facts
 
     @property
     def metrics(self) -> EpochMetrics:

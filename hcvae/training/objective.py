@@ -47,19 +47,30 @@ class Objective(nn.Module):
             n_rows: denominator of the means over waveforms; None: B.
             n_peaks: denominator of the mean over labelled peak values; None: their number.
         """
-        rows = len(batch) if n_rows is None else n_rows
-        target = batch.response if self.other_average else batch.signals
-        components = loss_components(
-            output, target, batch.static, batch.peaks, batch.peak_mask, n_rows=rows, n_peaks=n_peaks
-        )
-        if "mu_intermediate" in output:
-            kl = gaussian_kl(output["mu_intermediate"], output["logvar_intermediate"])
-            components["intermediate_kl"] = kl.sum() / rows
+        if weights is None:
+            weights = self.weights
+        if n_rows is None:
+            n_rows = len(batch)
+        components = self._components(output, batch, n_rows, n_peaks)
         terms = {name: self._likelihood(name, value, batch) for name, value in components.items()}
         for block in BLOCKS:
             if f"{block}_kl" in terms:
-                terms[f"{block}_kl"] = self._kl(block, terms[f"{block}_kl"], output, len(batch) / rows)
-        return self._weighted_sum(terms, self.weights if weights is None else weights), components
+                terms[f"{block}_kl"] = self._kl(block, terms[f"{block}_kl"], output, len(batch) / n_rows)
+        return self._weighted_sum(terms, weights), components
+
+    def _components(
+        self, output: Mapping[str, Tensor], batch: PartTensors, n_rows: Number, n_peaks: Number | None
+    ) -> dict[str, Tensor]:
+        target = batch.signals
+        if self.other_average:
+            target = batch.response
+        components = loss_components(
+            output, target, batch.static, batch.peaks, batch.peak_mask, n_rows=n_rows, n_peaks=n_peaks
+        )
+        if "mu_intermediate" in output:
+            kl = gaussian_kl(output["mu_intermediate"], output["logvar_intermediate"])
+            components["intermediate_kl"] = kl.sum() / n_rows
+        return components
 
     def to_loss_unit(self, nats: Tensor) -> Tensor:
         """Convert nats per waveform to the unit of the loss: with a learned scale it is nats per sample."""
@@ -68,11 +79,15 @@ class Objective(nn.Module):
     def beta(self, weight: float, residual_variance: float) -> float:
         """Return the beta of a beta-VAE that is equivalent to a KL weight."""
         relative = weight / self.weights["reconstruction"]
-        return relative if self.calibrated else equivalent_beta(relative, self.samples, residual_variance)
+        if self.calibrated:
+            return relative
+        return equivalent_beta(relative, self.samples, residual_variance)
 
     def _likelihood(self, name: str, error: Tensor, batch: PartTensors) -> Tensor:
         term: Tensor = self.scales(name, error)
-        return term * batch.peak_mask.any() if name == "peak" else term
+        if name == "peak":
+            return term * batch.peak_mask.any()
+        return term
 
     def _kl(self, block: str, nats: Tensor, output: Mapping[str, Tensor], share: Number) -> Tensor:
         if self.free_bits:
@@ -81,4 +96,7 @@ class Objective(nn.Module):
 
     def _weighted_sum(self, terms: Mapping[str, Tensor], weights: Mapping[str, Number]) -> Tensor:
         weights = {"static_from_latents": weights["static"], **weights}
-        return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        weighted = []
+        for name, term in terms.items():
+            weighted.append(weights[name] * term)
+        return torch.stack(weighted).sum()

@@ -115,13 +115,24 @@ def measure(model: Model, rows: int) -> dict[Precision, float]:
     ratio of two precisions.
     """
     device = next(model.parameters()).device
-    widest = max(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
+    widest = _largest_weight(model)
     rows = min(max(rows, 2), MAX_ROWS)
     features = min(math.isqrt(widest), MAX_FEATURES)
     with _one_thread():
         small = _rates(min(rows, SMALL_ROWS), min(features, SMALL_FEATURES), device)
         hopeless = small["bf16"] * HOPELESS < small["fp32"]
-        return small if hopeless else _rates(rows, features, device)
+        if hopeless:
+            return small
+        return _rates(rows, features, device)
+
+
+def _largest_weight(model: Model) -> int:
+    """Return the number of elements in the largest weight of a linear layer."""
+    sizes = []
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            sizes.append(module.weight.numel())
+    return max(sizes)
 
 
 @contextmanager
@@ -152,7 +163,9 @@ def _one_thread() -> Iterator[None]:
 def _first_choice(wanted: Precision | Literal["auto"], gflops: Gflops, earlier: Sequence[Precision]) -> Precision:
     if earlier:
         return earlier[-1]
-    return _fastest(gflops) if wanted == "auto" else wanted
+    if wanted == "auto":
+        return _fastest(gflops)
+    return wanted
 
 
 def _fastest(gflops: Gflops) -> Precision:
@@ -171,11 +184,15 @@ def _rates(rows: int, features: int, device: torch.device) -> dict[Precision, fl
     """
     widths = [max(1, features >> layer) for layer in range(LAYERS + 1)]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        layers = (decoder_layer(*pair, batch_norm=True) for pair in pairwise(widths))
+        layers = []
+        for pair in pairwise(widths):
+            layers.append(decoder_layer(*pair, batch_norm=True))
         miniature = nn.Sequential(*layers).to(device)
         signals = torch.randn(rows, features, device=device, requires_grad=True)
     seconds = _fastest_step_s(miniature, signals)
-    products = sum(before * after for before, after in pairwise(widths))
+    products = 0
+    for before, after in pairwise(widths):
+        products += before * after
     return {name: 6e-9 * rows * products / seconds[name] for name in seconds}  # one product forward, two backward
 
 

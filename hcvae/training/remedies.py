@@ -8,7 +8,9 @@ from hcvae.config import Config
 
 def against_poor_disentanglement(config: Config, collapsed: bool) -> str:
     """Advise stronger swap consistency, KL weights further apart, another input for the local encoder, FiLM."""
-    steps = ["fix the collapse first"] if collapsed else []
+    steps = []
+    if collapsed:
+        steps.append("fix the collapse first")
     if config.model.model_type == "standard":
         return _joined([*steps, f"use the hierarchical model: {now(config, 'model.model_type')}"])
     steps.append(f"raise the swap consistency, {now(config, 'training.loss_weights.swap')}")

@@ -95,12 +95,17 @@ def _metrics(result: FitResult, data: Dataset, routing: RoutingData | None) -> M
         result.model, validation_static, data.preprocessing, torch.Generator().manual_seed(0)
     )
     test_peaks = sampled_peaks(result.model, test.tensors.static, data.preprocessing, torch.Generator().manual_seed(0))
+    lower: dict[str, float] = {}
+    upper: dict[str, float] = {}
     limits = intervals(result.model, test, data.split.units[data.split.test])
+    for name, (low, high) in limits.items():
+        lower[name] = low
+        upper[name] = high
     return {
         "validation": result.metrics | validation_peaks,
         "test": measured | test_peaks,
-        "test_lower": {name: lower for name, (lower, _) in limits.items()},
-        "test_upper": {name: upper for name, (_, upper) in limits.items()},
+        "test_lower": lower,
+        "test_upper": upper,
     }
 
 

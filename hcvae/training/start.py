@@ -38,15 +38,23 @@ def starting_weights(config: Config, data: Dataset) -> dict[str, Tensor] | None:
             )
     weights = bundle.model.state_dict()
     if bundle.config.model.peak_window_ms is None:
-        return {name: tensor for name, tensor in weights.items() if not name.startswith(PEAK_HEAD)}
+        return _without_peak_head(weights)
     return weights
+
+
+def _without_peak_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    others = {}
+    for name, tensor in weights.items():
+        if not name.startswith(PEAK_HEAD):
+            others[name] = tensor
+    return others
 
 
 def _required(config: Config, preprocessing: Preprocessing) -> dict[str, object]:
     """Return what must be the same in both trainings, by name."""
-    required: dict[str, object] = {
-        f"model.{name}": value for name, value in config.model.model_dump(exclude=MAY_DIFFER).items()
-    }
+    required: dict[str, object] = {}
+    for name, value in config.model.model_dump(exclude=MAY_DIFFER).items():
+        required[f"model.{name}"] = value
     required["data.static"] = preprocessing.static.names
     required["sampling rate in Hz"] = preprocessing.sampling_rate_hz
     return required

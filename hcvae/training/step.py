@@ -36,7 +36,9 @@ class TrainingStep(nn.Module):
         super().__init__()
         self.model = model
         self.objective = Objective(config)
-        self.swap = SwapConsistency(train.signals, sampling_rate_hz) if self.objective.weights["swap"] else None
+        self.swap: SwapConsistency | None = None
+        if self.objective.weights["swap"]:
+            self.swap = SwapConsistency(train.signals, sampling_rate_hz)
         self.n_data = len(train) if n_data is None else n_data
         self.bf16 = config.training.precision == "bf16"  # `fit` sets it where the precision is `auto`
 

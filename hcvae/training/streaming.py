@@ -43,12 +43,11 @@ def streamed_batches(
     """
     sizes = batch_sizes(len(stream), batch_size)
     own_sizes = _sizes_of_rank(sizes, workers.rank, workers)
-    first = sum(sum(_sizes_of_rank(sizes, rank, workers)) for rank in range(workers.rank))
+    first = _rows_of_lower_ranks(sizes, workers)
     groups = torch.randperm(stream.n_groups, generator=_generator(RngStream.GROUPS, seed, epoch)).tolist()
     blocks = stream.blocks(groups, first, sum(own_sizes))
     shuffle = _generator(RngStream.ORDER, seed, epoch)
-    per_window = max(1, WINDOW_ROWS // batch_size)
-    windows = [slice(start, start + per_window) for start in range(0, len(sizes), per_window)]
+    windows = _windows(len(sizes), batch_size)
     contents = _regroup(blocks, [sum(own_sizes[window]) for window in windows])
     for window, content in zip(windows, contents, strict=True):
         rows = PartTensors.of_block(content, device)
@@ -67,6 +66,20 @@ def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
 def _sizes_of_rank(sizes: Sequence[int], rank: int, workers: Workers) -> list[int]:
     """Return how many rows of each batch the worker `rank` has."""
     return [len(range(size)[rank :: workers.size]) for size in sizes]
+
+
+def _windows(n_batches: int, batch_size: int) -> list[slice]:
+    """Return the batches of each window, within which rows are shuffled."""
+    per_window = max(1, WINDOW_ROWS // batch_size)
+    return [slice(start, start + per_window) for start in range(0, n_batches, per_window)]
+
+
+def _rows_of_lower_ranks(sizes: Sequence[int], workers: Workers) -> int:
+    """Return how many rows of all batches the workers of lower rank have."""
+    rows = 0
+    for rank in range(workers.rank):
+        rows += sum(_sizes_of_rank(sizes, rank, workers))
+    return rows
 
 
 def _regroup(blocks: Iterator[Block], counts: Sequence[int]) -> Iterator[Block]:

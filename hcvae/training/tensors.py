@@ -62,7 +62,10 @@ class PartTensors:
 
     def take(self, rows: torch.Tensor) -> Self:
         """Return the rows of these numbers."""
-        taken = {name: tensor[rows] for name, tensor in vars(self).items() if name != "averages"}
+        taken = {}
+        for name, tensor in vars(self).items():
+            if name != "averages":
+                taken[name] = tensor[rows]
         return replace(self, **taken)
 
 

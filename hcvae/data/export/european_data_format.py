@@ -42,7 +42,7 @@ def write_edf(table: pa.Table, path: Path) -> None:
     contents = Contents.of(table, str(path))
     duration_s = _record_duration_s(contents, path)
     limit_uv = _limit_uv(contents, path)
-    texts = [json.dumps(_without_nan(row), ensure_ascii=False, default=str) for row in contents.scalars.to_pylist()]
+    texts = _texts(contents)
     _check_record_size(texts, contents.signals.shape[1], path)
     signal = EdfSignal(
         contents.signals.ravel().astype(np.float64),
@@ -73,6 +73,14 @@ def _record_duration_s(contents: Contents, path: Path) -> float:
             f"({samples} samples at {rate_hz!r} Hz); write .parquet, .csv or .mat, or resample"
         )
     return duration_s
+
+
+def _texts(contents: Contents) -> list[str]:
+    """Return the scalar columns of each row as JSON."""
+    texts = []
+    for row in contents.scalars.to_pylist():
+        texts.append(json.dumps(_without_nan(row), ensure_ascii=False, default=str))
+    return texts
 
 
 def _starts_s(records: int, duration_s: float) -> list[float]:

@@ -47,4 +47,6 @@ def _sweeps(value: object) -> int:
 def _text(value: object) -> str:
     if value is None:
         return "null"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)

@@ -37,8 +37,10 @@ def write_mat(table: pa.Table, path: Path) -> None:
     }
     for name in (*contents.scalars.column_names, *contents.waves):
         _check_name(name, abr, path)
-    abr |= {name: _scalar(contents.scalars[name], name, path) for name in contents.scalars.column_names}
-    abr |= {name: _waves(values) for name, values in contents.waves.items()}
+    for name in contents.scalars.column_names:
+        abr[name] = _scalar(contents.scalars[name], name, path)
+    for name, values in contents.waves.items():
+        abr[name] = _waves(values)
     size = sum(np.asarray(values).nbytes for values in abr.values())
     if size > MAX_BYTES:
         raise UserError(f"{path}: a MATLAB v5 file is limited to 2 GiB, but got {size / 2**30:.1f}; write .parquet")
