@@ -131,7 +131,7 @@ def test_an_invalid_history_is_refused(bundle):
 
 
 def test_a_model_of_the_other_type_is_refused(bundle):
-    with pytest.raises(UserError, match="holds a HierarchicalCVAE, not a StandardCVAE"):
+    with pytest.raises(UserError, match="contains a HierarchicalCVAE, not a StandardCVAE"):
         hcvae.StandardCVAE.from_pretrained(bundle)
 
 
