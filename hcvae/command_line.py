@@ -3,7 +3,9 @@
 import argparse
 import inspect
 import json
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +29,8 @@ from hcvae.interruption import end_interrupted, interruptible
 from hcvae.suggest import did_you_mean
 from hcvae.validation import explain
 
+PIPE_CLOSED = 128 + signal.SIGPIPE
+"""Exit code of a program whose output nobody reads any more, as shells report it."""
 NUMBER = re.compile(r"\d+(\.\d+)?")
 OPTION_WITH_NUMBERS = re.compile(r"(?:^| )--([\w.-]+)[ =][\d.,]+$")
 
@@ -119,16 +123,27 @@ def read_json(path: str) -> dict[str, Any]:
 def main(program: Callable[[Sequence[str]], int]) -> int:
     """Run `program` on this process's arguments and return the exit code.
 
-    A `UserError` is printed and gives exit code 2; Ctrl-C and SIGTERM print one line and give exit code 130.
+    A `UserError` is printed and gives exit code 2; Ctrl-C and SIGTERM print one line and give exit code 130. If the
+    reader of the output closes the pipe, as `head` does, the program ends with exit code 141 and without a message.
     """
     try:
         with interruptible():
-            return program(sys.argv[1:])
+            return _run_and_flush(program)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
+        return PIPE_CLOSED
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         return end_interrupted()
+
+
+def _run_and_flush(program: Callable[[Sequence[str]], int]) -> int:
+    try:
+        return program(sys.argv[1:])
+    finally:
+        sys.stdout.flush()
 
 
 def _join_numbers(arguments: Sequence[str], command: type[BaseModel]) -> list[str]:

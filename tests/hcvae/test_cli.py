@@ -105,6 +105,14 @@ def test_help_of_a_command_is_short_and_has_examples(command, capsys):
     assert len(shown.splitlines()) <= 100
 
 
+def test_a_reader_that_closes_the_pipe_causes_no_message():
+    command = [sys.executable, "-m", "hcvae", "--help"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
 def test_the_version_is_shown():
     shown = [hcvae("--version").stdout, hcvae("import", "--version").stdout]
     assert shown == [f"hcvae {version('hcvae')}\n"] * 2
