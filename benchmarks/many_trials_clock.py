@@ -95,9 +95,9 @@ class Clock:
         return time.perf_counter(), time.thread_time()
 
 
-def watched(tell: Callable[[int, Times, dict[int, float]], None], every: int) -> type[StudySearcher]:
-    """A searcher that tells, with its first suggestion and after each `every` trials, how many have ended, the times
-    until then, and when each trial was handed out. Meant for one search in a process of its own."""
+def watched(report: Callable[[int, Times, dict[int, float]], None], every: int) -> type[StudySearcher]:
+    """Make a searcher that reports, with its first suggestion and after each `every` trials, the number of ended trials,
+    the times until then, and when each trial was handed out. Use it for one search in a process of its own."""
     clock = Clock()
     handed_out = dict[int, float]()
     clock.watch(ray, ("wait",), WAITING)
@@ -134,7 +134,7 @@ def watched(tell: Callable[[int, Times, dict[int, float]], None], every: int) ->
 
         def _tell(self) -> None:
             with clock.part("benchmark"):
-                tell(self._ended, clock.times, handed_out)
+                report(self._ended, clock.times, handed_out)
 
     return Watched
 

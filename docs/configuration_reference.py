@@ -24,14 +24,14 @@ Schema = dict[str, Any]
 
 
 def page() -> str:
-    """The whole page in Markdown."""
+    """Return the whole page in Markdown."""
     root = SearchConfig.model_json_schema()
     sections = [section for name in root["properties"] for section in _sections(name, root["properties"][name], root)]
     return HEAD + "".join(sections)
 
 
 def _sections(path: str, field: Schema, root: Schema) -> Iterator[str]:
-    """The section that `field` holds, if it holds one, and those inside it."""
+    """Yield the section that `field` holds, if it holds one, and those inside it."""
     for reference in _references(field):
         schema = root["$defs"][reference.rpartition("/")[2]]
         kind = schema["properties"].get("type", {}).get("const")

@@ -234,7 +234,7 @@ def _table(recordings: _Recordings, rows: NDArray[np.int64], arrays: list[NDArra
 
 
 def _index_within(subject: NDArray[np.int64], level_db: FloatArray) -> NDArray[np.int64]:
-    """Number the recordings [R] of each subject and level from 1, in order."""
+    """Count the recordings [R] of each subject and level from 1, in order."""
     order = np.lexsort((level_db, subject))
     is_new = np.ones(len(order), dtype=bool)
     is_new[1:] = (np.diff(subject[order]) != 0) | (np.diff(level_db[order]) != 0)

@@ -117,7 +117,7 @@ class TrialRecord(Section):
 
 
 def objectives_by_epoch(history: Sequence[dict[str, float | None]] | Sequence[dict[str, float]]) -> Epochs:
-    """Number and objectives of each epoch; None where one is not finite."""
+    """Return the number and the objectives of each epoch; None where one is not finite."""
     reported = [{name: metrics[name] for name in ("epoch", *OBJECTIVES)} for metrics in history]
     return tuple(nonfinite_to_none(reported))
 
