@@ -96,8 +96,8 @@ class Clock:
 
 
 def watched(report: Callable[[int, Times, dict[int, float]], None], every: int) -> type[StudySearcher]:
-    """Make a searcher that reports, with its first suggestion and after each `every` trials, the number of ended trials,
-    the times until then, and when each trial was handed out. Use it for one search in a process of its own."""
+    """Make a searcher that reports, with its first suggestion and after each `every` trials, how many have ended, the
+    times until then, and when each trial was handed out. Use it for one search in a process of its own."""
     clock = Clock()
     handed_out = dict[int, float]()
     clock.watch(ray, ("wait",), WAITING)
