@@ -105,8 +105,8 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         """Record the end of a trial; where its files cannot be written, the search ends too."""
         trial = self.running[trial_id]
         self._record(trial_id, lambda: self._ledger.end(trial, outcome))
-        if outcome.unwritten and self.broken is None:
-            self.broken = StorageError(f"trial {trial.number}: {outcome.stopped}")
+        if self._ledger.unwritten is not None and self.broken is None:
+            self.broken = StorageError(self._ledger.unwritten)
 
     def end_by_death(self, trial_id: str, reason: str) -> None:
         """Record that the process of a trial has died."""

@@ -1,4 +1,4 @@
-"""What the searcher tells the study when its books cannot be kept for a while; no Ray."""
+"""What the searcher records while the study or its folder cannot be written, without Ray."""
 
 import io
 import json
@@ -26,7 +26,7 @@ from tune.searcher import SearchCallback, StudySearcher, _reason
 from tune.study.budget import Budget
 from tune.study.database import Database
 from tune.study.folder import StudyFolder
-from tune.study.leases import lease_of
+from tune.study.leases import Leases, lease_of
 from tune.study.ledger import TrialLedger
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
@@ -70,6 +70,14 @@ def test_a_trial_that_cannot_be_written_is_left_for_the_next_start_and_ends_the_
     assert search.events()[-1]["event"] == "suspended"
     with pytest.raises(StorageError, match=r"^trial 0: cannot write checkpoint: No space left on device$"):
         SearchCallback(search.searcher).on_step_end(0, [])
+
+
+def test_an_adopted_trial_that_cannot_be_written_here_does_not_end_the_search(search: Search) -> None:
+    [trial] = search.study.trials
+    Leases(search.study).acquire(trial, 0, adopted=True)
+    search.searcher.end("a", outcome_of_error(StorageError("cannot write checkpoint: No space left on device"), []))
+    assert search.events()[-1]["event"] == "lost"
+    SearchCallback(search.searcher).on_step_end(0, [])
 
 
 def test_ctrl_c_ends_the_search_though_a_library_drops_its_interrupt(search: Search) -> None:

@@ -96,6 +96,8 @@ class TrialLedger:
         events: Events,
     ) -> None:
         self.leases = Leases(study, alone=not database.shared)
+        self.unwritten: str | None = None
+        """Why a trial of this process was suspended whose files cannot be written; the search then has to end."""
         self._study = study
         self._database = database
         self._config = config
@@ -256,6 +258,8 @@ class TrialLedger:
         if outcome.state == "suspended":
             self.leases.release(trial)
             self._events.suspended(trial.number, str(outcome.stopped))
+            if outcome.unwritten:
+                self.unwritten = f"trial {trial.number}: {outcome.stopped}"
             return
         if outcome.values is not None:
             self.leases.record_values(trial, outcome.values)
