@@ -1,14 +1,13 @@
 """`python -m jobs.report`: a study as one HTML file, to keep or to send."""
 
-import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from pydantic_settings import CliPositionalArg
 
 from hcvae import command_line
+from hcvae.atomic import renamed_file
 from hcvae.errors import UserError
 from jobs.arguments import main
 
@@ -45,19 +44,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _write(out: Path, text: str) -> None:
-    """Write a file atomically: under a temporary name, which is then renamed."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        # A message may hold half of a surrogate pair, which UTF-8 cannot encode, from a file name of unknown encoding.
-        temporary.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
-        temporary.replace(out)
+        with renamed_file(out) as temporary:
+            # A message may hold half of a surrogate pair, from a file name of unknown encoding: UTF-8 has none.
+            temporary.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
     except OSError as error:
         raise UserError(
             f"--out: cannot write to {out}: {error.strerror}; name a file in a folder that you may write to"
         ) from error
-    finally:
-        with suppress(OSError):  # already renamed, or never there
-            temporary.unlink()
 
 
 if __name__ == "__main__":
