@@ -62,23 +62,23 @@ def train_bundle(
     """
     result = fit(config, data, folder, report, saved, chosen, events)
     if Workers.current().is_rank_0 and not result.stopped:
-        _fit_generation(result, data)
-        _write_bundle(result, data, folder / "bundle")
+        validation = PartTensors.of(data.validation, result.device)
+        _fit_generation(result, data, validation)
+        _write_bundle(result, data, validation, folder / "bundle")
     return result
 
 
-def _fit_generation(result: FitResult, data: Dataset) -> None:
+def _fit_generation(result: FitResult, data: Dataset, validation: PartTensors) -> None:
     """Fit the prior and the residual noise of the model."""
-    device = result.device
     generator = torch.Generator().manual_seed(result.config.training.seed)
-    train = _sample(PartTensors.of(data.train, device), generator)
-    held_out = _sample(PartTensors.of(data.validation, device), generator)
+    train = _sample(PartTensors.of(data.train, result.device), generator)
+    held_out = _sample(validation, generator)
     result.model.fit_generation(train.signals, train.static, (held_out.signals, held_out.static), generator=generator)
 
 
-def _write_bundle(result: FitResult, data: Dataset, target: Path) -> None:
+def _write_bundle(result: FitResult, data: Dataset, validation: PartTensors, target: Path) -> None:
     routing, unmeasured_reasons = routing_or_reason(data)
-    metrics = _metrics(result, data, routing.get("test"))
+    metrics = _metrics(result, data, validation, routing.get("test"))
     findings = diagnose(result.config, result.history, metrics["validation"])
     bundle = Bundle(result.model.cpu(), result.config, data.preprocessing, metrics, nonfinite_to_none(result.history))
     split = "\n- ".join([data.split.explanation, *unmeasured_reasons.values()])
@@ -86,13 +86,12 @@ def _write_bundle(result: FitResult, data: Dataset, target: Path) -> None:
     retry(lambda: save_bundle(target, bundle, split, findings, precision), f"cannot write {target}")
 
 
-def _metrics(result: FitResult, data: Dataset, routing: RoutingData | None) -> Metrics:
+def _metrics(result: FitResult, data: Dataset, validation: PartTensors, routing: RoutingData | None) -> Metrics:
     """Return the metrics of the validation and the test part, and the ends of the test part's intervals."""
     test = EvaluationPart.of(data.test, result.device, data.preprocessing, routing)
     measured = evaluate(result.model, test, result.objective)
-    validation_static = PartTensors.of(data.validation, result.device).static
     validation_peaks = sampled_peaks(
-        result.model, validation_static, data.preprocessing, torch.Generator().manual_seed(0)
+        result.model, validation.static, data.preprocessing, torch.Generator().manual_seed(0)
     )
     test_peaks = sampled_peaks(result.model, test.tensors.static, data.preprocessing, torch.Generator().manual_seed(0))
     lower: dict[str, float] = {}
