@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
 @contextmanager
 def served(bundle: str, data: str) -> Iterator[str]:
     """Serve the page from a process of its own; yield its address."""
-    command = [sys.executable, "-m", "hcvae.cli", "explore", bundle, "--data", data]
+    command = [sys.executable, "-m", "hcvae", "explore", bundle, "--data", data]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

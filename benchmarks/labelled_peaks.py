@@ -89,7 +89,7 @@ def _errors(bundle: Bundle, rows: EvaluationRows) -> dict[str, float]:
 
 
 def constant_errors(labelled: Path) -> list[float]:
-    """Return the errors of the best constant for each wave, which knows the ear but not the waveform."""
+    """Return the errors of the best constant for each wave, which ignores the waveform."""
     table = pq.read_table(labelled)
     latency, valid = (np.stack(table[name].to_numpy()) for name in ("peak_latency_ms", "peak_valid"))
     columns = [(latency[:, wave], valid[:, wave].astype(bool)) for wave in (0, 2, 4)]

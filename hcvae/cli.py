@@ -51,7 +51,3 @@ def main() -> None:
 def _help() -> str:
     lines = [f"  {name:10} {entry.summary}" for name, entry in COMMANDS.items()]
     return HELP.format(commands="\n".join(lines))
-
-
-if __name__ == "__main__":
-    main()

@@ -39,7 +39,7 @@ def test_the_quickstart_ends_in_a_front_and_says_what_to_type_next(tmp_path):
         assert bundle.metrics["validation"]["disentanglement"] == trial["disentanglement"]
     run("jobs.pull", study, "--out", tmp_path / "model")
     out = tmp_path / "generated.parquet"
-    run("hcvae.cli", "generate", tmp_path / "model", "--condition", "stimulus_level_db=60", "--out", out)
+    run("hcvae", "generate", tmp_path / "model", "--condition", "stimulus_level_db=60", "--out", out)
     assert pq.read_table(out).num_rows == 100
 
 
@@ -72,7 +72,7 @@ def test_a_search_on_the_recordings_generates_human_waves_v_like_the_recorded_on
         out = tmp_path / f"{level_db}.parquet"
         conditions = ("species=human", "stimulus_frequency_hz=null", f"stimulus_level_db={level_db}")
         given = [word for condition in conditions for word in ("--condition", condition)]
-        run("hcvae.cli", "generate", tmp_path / "model", *given, "--samples", 200, "--out", out)
+        run("hcvae", "generate", tmp_path / "model", *given, "--samples", 200, "--out", out)
         generated_ms[level_db], height_uv[level_db] = wave_v(signals_at(out, level_db))
         assert generated_ms[level_db] == pytest.approx(recorded_ms, abs=off_ms)
     assert generated_ms[20] > generated_ms[60]

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def hcvae(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "hcvae.cli", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-m", "hcvae", *arguments], cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

@@ -120,7 +120,7 @@ def served_groups(tmp_path_factory) -> Iterator[str]:
 
 @contextmanager
 def exploring(bundle: Path, *more: str) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "hcvae.cli", "explore", str(bundle), *more]
+    command = [sys.executable, "-m", "hcvae", "explore", str(bundle), *more]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes, preexec_fn=_heed_ctrl_c) as process:
         yield process

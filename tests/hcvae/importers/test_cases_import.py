@@ -627,7 +627,7 @@ class TestRights:
                 *(WITHOUT_RIGHTS if os.geteuid() == 0 else ()),
                 sys.executable,
                 "-m",
-                "hcvae.cli",
+                "hcvae",
                 "import",
                 *map(str, arguments),
                 "--out",
