@@ -5,6 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import matplotlib.font_manager  # noqa: F401  Its first import runs fc-list, which pdoc forbids while it imports.
 import pdoc
 
 import hcvae

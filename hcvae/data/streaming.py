@@ -21,7 +21,7 @@ from hcvae.config import Config
 from hcvae.data.dataset import Dataset, Part, Rows, fingerprint, fit_preprocessing, peaks_of, response_codes
 from hcvae.data.normalization import SignalNormalization, group_names, moments
 from hcvae.data.preprocessing import Preprocessing, last_sample_ms
-from hcvae.data.split import split_rows
+from hcvae.data.split import Split, split_rows
 from hcvae.data.table import (
     check_table,
     licence_of,
@@ -192,9 +192,7 @@ def prepare_stream(config: Config, reader: Callable[[Stream, Sequence[Span]], It
 
     table = table.select(config.data.static).take(split.train)
     group_by = config.normalization.group_by
-    scan = _scan(config, groups, in_training, held, rate, group_names(table, group_by))
-    for part in (np.array(rate), split.train, split.validation, split.test):
-        scan.digest.update(part.tobytes())
+    scan = _scan(config, groups, split, in_training, held, rate, group_names(table, group_by))
 
     scaling = SignalNormalization.of_moments(scan.sums, group_by, scan.names)
     preprocessing = fit_preprocessing(config, table, scaling, rate, scan.labelled)
@@ -208,7 +206,7 @@ def prepare_stream(config: Config, reader: Callable[[Stream, Sequence[Span]], It
         validation=part_of(split.validation),
         test=part_of(split.test),
         preprocessing=preprocessing,
-        fingerprint=scan.digest.hexdigest(),
+        fingerprint=scan.digest,
         split=split,
         licence=licence,
         stream=Stream(config, preprocessing, groups, in_training, reader),
@@ -225,8 +223,8 @@ class _Scan:
     """Sums of `moments` over the training rows [3, K]."""
     labelled: NDArray[np.int64]
     """Number of training rows in which each peak is labelled [6]."""
-    digest: "hashlib._Hash"
-    """Fingerprint of all rows."""
+    digest: str
+    """SHA-256 digest of all rows and of their split, in hexadecimal."""
     held: pa.Table
     """The rows that are held in memory."""
 
@@ -234,6 +232,7 @@ class _Scan:
 def _scan(
     config: Config,
     groups: Sequence[RowGroup],
+    split: Split,
     in_training: NDArray[np.bool_],
     held: NDArray[np.int64],
     rate_hz: float,
@@ -255,7 +254,9 @@ def _scan(
         sums += moments(signals[trained], train_table, config.normalization.group_by, names)
         labelled += mask[trained].sum(axis=0)
         tables.append(block.take(held[slice(*np.searchsorted(held, (first, end)))] - first))
-    return _Scan(names, sums, labelled, digest, pa.concat_tables(tables, promote_options="default"))
+    for part in (np.array(rate_hz), split.train, split.validation, split.test):
+        digest.update(part.tobytes())
+    return _Scan(names, sums, labelled, digest.hexdigest(), pa.concat_tables(tables, promote_options="default"))
 
 
 def row_groups(paths: Sequence[str]) -> tuple[RowGroup, ...]:
