@@ -11,20 +11,6 @@ from typing import Any
 from hcvae.errors import UserError
 
 
-def check_writable(path: str | Path) -> None:
-    """Check that a file can be written, before the work that produces its content.
-
-    Raises:
-        UserError: `path` is a folder, or the nearest existing folder above it is not writable.
-    """
-    path = Path(path).absolute()
-    folder = next(folder for folder in path.parents if os.path.lexists(folder))
-    if os.path.isdir(path):  # unlike Path.is_dir, False in a folder without permission to enter
-        raise UserError(f"{path}: is a folder; name a file")
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{path}: cannot be written, as {folder} is not a folder that you may write to")
-
-
 def temporary_path(path: Path) -> Path:
     """Return the hidden name beside `path` under which this process writes it."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hcvae import command_line
+from hcvae.outputs import check_output
 from hcvae.progress_lines import line_a_minute
 from jobs.arguments import lasting, main, start
 
@@ -54,6 +55,7 @@ class GenerateCommand(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Generate, and print where the files are."""
     command = command_line.parse(GenerateCommand, arguments)
+    check_output("--out", command.out, [command.bundle])
     start(f"Generating with {command.bundle}: reading the model", ray=not command.dry_run)
     from hcvae.bundle import load
     from hcvae.generation import complete_condition, parse_conditions

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.outputs import check_output
 from jobs.arguments import main
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     out = Path(command.out)
     if out.exists():
         raise UserError(f"--out: {out} exists; name a folder that does not")
+    check_output("--out", out, [command.study])
     result = SearchResult.open(command.study)
     if command.trial is not None:
         summary = result.trial(command.trial)

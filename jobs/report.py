@@ -9,6 +9,7 @@ from pydantic_settings import CliPositionalArg
 from hcvae import command_line
 from hcvae.atomic import renamed_file
 from hcvae.errors import UserError
+from hcvae.outputs import check_output_file
 from jobs.arguments import main
 
 
@@ -36,8 +37,7 @@ def run(arguments: Sequence[str]) -> int:
 
     folder = StudyFolder(command.study)
     out = Path(command.out or next_to(folder.place, f"{folder.place.name}.html"))
-    if out.is_dir():
-        raise UserError(f"--out: {out} is a folder; name a file")
+    check_output_file("--out", out, [command.study])
     _write(out, html_report(folder))
     print(f"{out}: open it in a browser")
     return 0

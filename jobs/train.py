@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.errors import UserError
+from hcvae.outputs import check_output
 from hcvae.progress_lines import line_a_minute
 from hcvae.storage import StoragePath
 from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, given, lasting, main, read_config, start
@@ -75,6 +76,8 @@ def run(arguments: Sequence[str]) -> int:
 
     console = Console(stderr=command.log_json)
     out = StoragePath.of(command.out)
+    check_output("--out", command.out, [command.study])
+    check_output("--out", f"{command.out}/bundle", [config.training.start_from])
     _check_out(out)
     with line_a_minute(console, lambda: "reading the data"):
         data = prepare(config)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.outputs import check_output
 from hcvae.progress_lines import line_a_minute
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Evaluate(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     command = command_line.parse(Evaluate, arguments)
+    check_output("--out", command.out, [*command.bundles, *command.data])
     from hcvae.atomic import write_json
     from hcvae.evaluation.comparison import folder_names
 

@@ -7,6 +7,7 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from hcvae import command_line
+from hcvae.outputs import check_output_file
 
 
 class Export(command_line.Command):
@@ -28,6 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     from hcvae.onnx_export import check_path, export
 
     check_path(command.onnx)
+    check_output_file("--onnx", command.onnx, [command.bundle])
     from hcvae.bundle import load
 
     differences = export(load(command.bundle), Path(command.onnx))

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.outputs import check_figure, check_output_file
 from hcvae.progress_lines import line_a_minute
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ def run(arguments: Sequence[str]) -> int:
     from hcvae.data.export import check_path, write_table
 
     check_path(command.out)
-    if command.figure is not None and not command.figure.lower().endswith(".png"):
-        raise UserError(f"--figure {command.figure}: the name must end in .png")
+    inputs = (command.bundle, command.like, command.other)
+    check_output_file("--out", command.out, inputs)
+    check_figure(command.figure, inputs)
     from hcvae.bundle import load
     from hcvae.generation import parse_conditions
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from hcvae import command_line
 from hcvae.errors import UserError
+from hcvae.outputs import check_output_file
 from hcvae.progress_lines import line_a_minute
 from hcvae.suggest import did_you_mean
 
@@ -139,7 +140,7 @@ def run(arguments: Sequence[str]) -> int:
     console = Console(highlight=False)
     options = _import_options(command)
     if not command.dry_run:
-        _check_out(command.out)
+        check_output_file("--out", command.out, [command.key])
     key_file = Path(command.key) if command.key else pseudonyms.default_key_file()
     key, is_new = pseudonyms.key_in(key_file, keep=not command.dry_run)
     files = _files(command, options, console)
@@ -158,15 +159,6 @@ def run(arguments: Sequence[str]) -> int:
     if any(result.error for result in results):
         return PARTLY
     return 0
-
-
-def _check_out(out: str) -> None:
-    from hcvae.atomic import check_writable
-
-    folder = Path(out).absolute().parent
-    if not os.path.isdir(folder):
-        raise UserError(f"--out: the folder {folder} does not exist; make it first")
-    check_writable(out)
 
 
 def _write(table: "pa.Table", out: str, console: Console) -> None:

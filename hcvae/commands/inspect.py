@@ -12,6 +12,7 @@ from rich.console import Console
 from hcvae import command_line
 from hcvae.atomic import write_json
 from hcvae.errors import UserError
+from hcvae.outputs import check_figure, check_output_file
 
 if TYPE_CHECKING:
     from hcvae.inspection import Recordings
@@ -47,6 +48,9 @@ class Inspect(command_line.Command):
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     command = command_line.parse(Inspect, arguments)
+    check_figure(command.figure, [command.path])
+    if command.as_json is not None:
+        check_output_file("--json", command.as_json, [command.path, command.figure])
     console = Console()
     inspect = _inspect_bundle if Path(command.path).is_dir() else _inspect_table
     content = inspect(command, console)

@@ -6,6 +6,7 @@ from pydantic import Field
 from rich.console import Console
 
 from hcvae import command_line
+from hcvae.outputs import check_output_file
 
 
 class Simulate(command_line.Command):
@@ -31,6 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     from hcvae.data.export import check_path, write_table
 
     check_path(command.out)
+    check_output_file("--out", command.out, [])
     from hcvae.data.simulator import simulate
 
     table = simulate(command.rows, command.seed)

@@ -12,8 +12,9 @@ import secrets
 import unicodedata
 from pathlib import Path
 
-from hcvae.atomic import atomic_write, check_writable
+from hcvae.atomic import atomic_write
 from hcvae.errors import UserError
+from hcvae.outputs import check_writable
 
 KEY_BYTES = 32
 LENGTH = 12  # characters of 5 bits
