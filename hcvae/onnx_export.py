@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import hcvae
 from hcvae.atomic import atomic_write
 from hcvae.bundle import Bundle
-from hcvae.data.dataset import MODEL_WAVES
+from hcvae.data.labelled_peaks import MODEL_WAVES
 from hcvae.data.static import StaticColumn
 from hcvae.errors import PackageMissing, UserError
 from hcvae.portable import PortableDecoder, PortableEncoder, PortablePrior

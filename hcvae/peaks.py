@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hcvae.data.dataset import MODEL_WAVES
+from hcvae.data.labelled_peaks import MODEL_WAVES
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.metrics.peaks import peak_placement
 
@@ -18,19 +18,31 @@ def valid_waves(peaks: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Return which of waves I, III, V are valid, bool [N, 3], from latencies in ms, then amplitudes in uV [N, 6].
 
     A wave is valid if it was labelled in some training row, its numbers are finite, its latency is within the waveform,
-    and it is in order with the other waves; of two waves out of order, neither is valid. Only peak heads of bundles
-    before format version 3 predict such latencies.
+    latency and amplitude are within `Preprocessing.peak_limits`, and it is in order with the other waves; of two waves
+    out of order, neither is valid. Only peak heads of bundles before format version 3 predict latencies outside the
+    waveform or out of order. Bundles of an earlier hcvae have no limits.
     """
     latency_ms, amplitude_uv = peaks.split(len(MODEL_WAVES), dim=1)
     inside = (latency_ms >= 0) & (latency_ms <= preprocessing.window_ms) & amplitude_uv.isfinite()  # False for NaN
-    labelled = [wave in preprocessing.labelled_waves for wave in MODEL_WAVES]
-    possible = [column & known for column, known in zip(inside.unbind(dim=1), labelled, strict=True)]
+    possible: list[Tensor] = []
+    for column, wave in enumerate(MODEL_WAVES):
+        is_possible = inside[:, column] & (wave in preprocessing.labelled_waves)
+        if wave in preprocessing.peak_limits:
+            limits = preprocessing.peak_limits[wave]
+            is_possible = is_possible & _within(latency_ms[:, column], limits.latency_ms)
+            is_possible = is_possible & _within(amplitude_uv[:, column], limits.amplitude_uv)
+        possible.append(is_possible)
     valid = list(possible)
     for first, second in combinations(range(len(MODEL_WAVES)), 2):
         in_order = ~(possible[first] & possible[second] & (latency_ms[:, first] >= latency_ms[:, second]))
         valid[first] = valid[first] & in_order
         valid[second] = valid[second] & in_order
     return torch.stack(valid, dim=1)
+
+
+def _within(values: Tensor, limits: tuple[float, float]) -> Tensor:
+    lowest, highest = limits
+    return (values >= lowest) & (values <= highest)
 
 
 def placement(peaks: Tensor, signals: Tensor, preprocessing: Preprocessing) -> dict[str, float]:

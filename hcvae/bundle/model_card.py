@@ -12,7 +12,7 @@ REPORTED = {
     "cross_average_nmse": "NMSE against an independent average of the same recording",
     "r2": "R2",
     "correlation": "correlation",
-    "generated_impossible_peaks": "share of generated waveforms with a peak outside the waveform or out of order",
+    "generated_impossible_peaks": "share of generated waveforms with an impossible peak (place, order or size)",
     "generated_peak_distance_ms_V": "generated wave V: median distance from the nearest maximum of its waveform, ms",
     "global_active_units": "active units of z_global",
     "local_active_units": "active units of z_local",

@@ -67,8 +67,8 @@ class Generate(command_line.Command):
     """Waveforms of an interpolation, both ends included."""
     samples: int = Field(100, ge=1)
     """Number of waveforms for each combination of conditions."""
-    temperature: float = Field(1.0, ge=0, allow_inf_nan=False)
-    """Factor on the standard deviation of sampled latents."""
+    temperature: float = 1.0
+    """Factor on the standard deviation of sampled latents, 0 to 3; 0 gives their mean."""
     seed: int = Field(0, ge=0)
     """Seed of the random numbers: the same seed and bundle give the same waveforms."""
     residual_noise: bool = False

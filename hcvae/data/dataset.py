@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hcvae.config import Config, DataConfig
+from hcvae.data.labelled_peaks import MODEL_WAVES, PeakRange
 from hcvae.data.normalization import SignalNormalization
-from hcvae.data.preprocessing import Preprocessing, Wave, last_sample_ms, seen_values, typical_values
+from hcvae.data.preprocessing import Preprocessing, last_sample_ms, seen_values, typical_values
 from hcvae.data.split import Split, recording_key, row_codes, split_rows
 from hcvae.data.static import StaticEncoder
 from hcvae.data.table import (
@@ -29,9 +30,6 @@ from hcvae.data.table import (
 )
 from hcvae.described import Described
 from hcvae.errors import UserError
-
-MODEL_WAVES: tuple[Wave, ...] = ("I", "III", "V")
-"""Waves that the peak head predicts."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -149,7 +147,8 @@ def prepare(config: Config) -> Dataset:
     train_table = table.take(split.train)
     scaling = SignalNormalization.fit(signals[split.train], train_table, config.normalization.group_by)
     rows = Rows.of(table, signals, rate, scaling, config.data)
-    preprocessing = fit_preprocessing(config, train_table, scaling, rate, rows.peak_mask[split.train].sum(axis=0))
+    labelled = PeakRange.of(rows.peaks[split.train], rows.peak_mask[split.train])
+    preprocessing = fit_preprocessing(config, train_table, scaling, rate, labelled)
     static = preprocessing.static
     content = [signals, rows.peaks, rows.peak_mask, rows.group, rows.response, np.array(rate)]
     return Dataset(
@@ -170,7 +169,7 @@ def fit_preprocessing(
     train: pa.Table,
     scaling: SignalNormalization,
     rate_hz: float,
-    labelled: NDArray[np.int64],
+    labelled: PeakRange,
 ) -> Preprocessing:
     """Fit the preprocessing to the training rows `train`.
 
@@ -179,7 +178,7 @@ def fit_preprocessing(
         train: Training rows, without signals.
         scaling: Scaling of the waveforms, already fitted.
         rate_hz: Sampling rate.
-        labelled: Number of training rows in which each peak is labelled [6].
+        labelled: Range of the labelled peaks of the training rows.
 
     Raises:
         UserError: invalid static columns, `model.static_dim` or `model.peak_window_ms`.
@@ -204,7 +203,8 @@ def fit_preprocessing(
         signal=scaling,
         static=static,
         typical=typical_values(static, train, group, groups),
-        labelled_waves=_labelled_waves(labelled),
+        labelled_waves=tuple(labelled.limits()),
+        peak_limits=labelled.limits(),
         seen=seen_values(static, train, group, groups),
     )
 
@@ -290,14 +290,6 @@ def _load(config: Config) -> pa.Table:
 
     table = simulate(config.data.simulator.rows, config.data.simulator.seed)
     return check_table(table, config.data, config.model.signal_length, "simulator")
-
-
-def _labelled_waves(labelled: NDArray[np.int64]) -> tuple[Wave, ...]:
-    waves = []
-    for wave, count in zip(MODEL_WAVES, labelled, strict=False):
-        if count:
-            waves.append(wave)
-    return tuple(waves)
 
 
 def peaks_of(table: pa.Table, last_ms: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

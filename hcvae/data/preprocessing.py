@@ -4,7 +4,7 @@ Shapes: N rows, T samples, S encoded static parameters, K groups.
 """
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from hcvae.config import Section
+from hcvae.data.labelled_peaks import PeakLimits, Wave
 from hcvae.data.normalization import SignalNormalization
 from hcvae.data.static import StaticEncoder, ValueRange
 
 ConditionValue = float | str | None
 """Value of a static column."""
-Wave = Literal["I", "III", "V"]
-"""Waves that the peak head predicts."""
 
 
 class Preprocessing(Section):
@@ -37,6 +36,8 @@ class Preprocessing(Section):
     """Typical value in training of each static column, by normalisation group."""
     labelled_waves: tuple[Wave, ...]
     """Waves whose peaks were labelled in training; predictions of the others are meaningless."""
+    peak_limits: dict[Wave, PeakLimits] = Field({})
+    """Limits of valid predicted peaks, by labelled wave; empty in bundles of an earlier hcvae."""
     seen: dict[str, dict[str, ValueRange]] = Field({})
     """Values of each static column in training, by normalisation group; empty in bundles of an earlier hcvae."""
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset, Part, Rows, fingerprint, fit_preprocessing, peaks_of, response_codes
+from hcvae.data.labelled_peaks import PeakRange
 from hcvae.data.normalization import SignalNormalization, group_names, moments
 from hcvae.data.preprocessing import Preprocessing, last_sample_ms
 from hcvae.data.split import Split, split_rows
@@ -221,8 +222,8 @@ class _Scan:
     """Normalisation groups [K]."""
     sums: NDArray[np.float64]
     """Sums of `moments` over the training rows [3, K]."""
-    labelled: NDArray[np.int64]
-    """Number of training rows in which each peak is labelled [6]."""
+    labelled: PeakRange
+    """Range of the labelled peaks of the training rows."""
     digest: str
     """SHA-256 digest of all rows and of their split, in hexadecimal."""
     held: pa.Table
@@ -240,7 +241,7 @@ def _scan(
 ) -> _Scan:
     """Read all rows [N] once; keep those numbered `held`, and collect statistics of those `in_training` [N]."""
     sums = np.zeros((3, len(names)))
-    labelled = np.zeros(6, np.int64)
+    labelled = PeakRange(np.full(6, np.inf), np.full(6, -np.inf))
     digest = hashlib.sha256()
     tables: list[pa.Table] = []
     for first, block in chain.from_iterable(_tables(config, group) for group in groups):
@@ -252,7 +253,7 @@ def _scan(
         trained = in_training[first:end]
         train_table = block.select(config.data.static).filter(pa.array(trained))
         sums += moments(signals[trained], train_table, config.normalization.group_by, names)
-        labelled += mask[trained].sum(axis=0)
+        labelled = labelled.merged(PeakRange.of(peaks[trained], mask[trained]))
         tables.append(block.take(held[slice(*np.searchsorted(held, (first, end)))] - first))
     for part in (np.array(rate_hz), split.train, split.validation, split.test):
         digest.update(part.tobytes())

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from hcvae.data.dataset import MODEL_WAVES
+from hcvae.data.labelled_peaks import MODEL_WAVES
 from hcvae.data.table import PEAK_COLUMNS, WAVES, sampling_rate_of
 from hcvae.explore.controls import in_words, text_of
 

@@ -40,7 +40,7 @@ def generate(
         seed: Seed of the random numbers: the same seed, bundle and conditions give the same table.
         residual_noise: Whether to add the residual noise of recorded averages to the expected responses. The peaks are
             those of the response either way.
-        temperature: Factor on the spread of the sampled latents; 0 gives the prior's mean.
+        temperature: Factor on the spread of the sampled latents, 0 to 3; 0 gives the prior's mean.
         extrapolate: Whether conditions may lie outside the training range.
 
     Returns:
@@ -48,7 +48,8 @@ def generate(
         the predicted peaks in ms and uV (see `waveform_table`). Its metadata have `residual_noise`, `true` or `false`.
 
     Raises:
-        UserError: a condition that `complete_condition` refuses, `n_samples` below 1, or a negative temperature.
+        UserError: a condition that `complete_condition` refuses, `n_samples` below 1, or a temperature that
+            is not within 0 to 3.
     """
     complete = [complete_condition(bundle, condition, extrapolate=extrapolate) for condition in conditions]
     return _sample(bundle, complete, {}, n_samples, seed, residual_noise, temperature)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hcvae.data.dataset import MODEL_WAVES
+from hcvae.data.labelled_peaks import MODEL_WAVES
 from hcvae.data.preprocessing import ConditionValue
 from hcvae.data.table import WAVES, signals_of
 from hcvae.described import Described

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hcvae.data.dataset import MODEL_WAVES
+from hcvae.data.labelled_peaks import MODEL_WAVES
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.data.table import WAVES
 from hcvae.peaks import valid_waves

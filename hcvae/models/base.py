@@ -6,7 +6,6 @@ Shapes: B batch, T samples, S static parameters, G global, M intermediate and L 
 block, C conditions.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,8 @@ from hcvae.models.layers import check_arguments, check_columns
 from hcvae.models.prior import Prior
 from hcvae.models.residual import ResidualNoise
 
+MAX_TEMPERATURE = 3.0
+"""Largest factor on the spread of sampled latents. Beyond it nearly all of them are outside those of the training."""
 Noise = tuple[Tensor, ...]
 """Standard-normal noise [B, D] for each block, in the order of `Model.latent_dims`."""
 
@@ -148,13 +149,13 @@ class Model(nn.Module, ABC):
             [.., 6], and the latents z_global [.., G], z_local [.., L] and, with levels, z_intermediate [.., M].
 
         Raises:
-            UserError: a tensor has the wrong shape, n_samples is below 1, temperature is negative or not finite, the
-                model has no intermediate level, or a generated waveform is not finite.
+            UserError: a tensor has the wrong shape, n_samples is below 1, temperature is not within 0 to
+                `MAX_TEMPERATURE`, the model has no intermediate level, or a generated waveform is not finite.
         """
         if n_samples < 1:
             raise UserError(f"n_samples: must be at least 1, but got {n_samples!r}")
-        if not 0 <= temperature < math.inf:
-            raise UserError(f"temperature: must be a number from 0, but got {temperature!r}")
+        if not 0 <= temperature <= MAX_TEMPERATURE:
+            raise UserError(f"temperature: must be a number from 0 to {MAX_TEMPERATURE:g}, but got {temperature!r}")
         given = self._checked_latents(z_global, z_local, z_intermediate)
         if static_params is None:
             static_params = self._average_conditions(given, n_samples)

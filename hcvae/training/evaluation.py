@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hcvae.data.dataset import MODEL_WAVES, Part
+from hcvae.data.dataset import Part
+from hcvae.data.labelled_peaks import MODEL_WAVES
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.metrics.bootstrap import reconstruction_intervals
 from hcvae.metrics.decoding import Decode

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 import hcvae
+from hcvae.data.labelled_peaks import PeakLimits, PeakRange
 from hcvae.peaks import placement, valid_waves
 from tests.fixtures.bundles import VERSION_1
 
@@ -42,6 +44,29 @@ def test_an_amplitude_that_is_not_finite_and_a_wave_that_was_never_labelled_are_
     only_v = preprocessing.model_copy(update={"labelled_waves": ("V",)})
     crossed = torch.tensor([[8.0, 7.0, 5.9, 0.1, 0.2, 0.3]])
     assert valid_waves(crossed, only_v).tolist() == [[False, False, True]]
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "amplitude_uv", "valid"),
+    [(5.0, 0.5, True), (4.0, -0.3, True), (7.0, 1.0, True), (3.9, 0.5, False), (7.1, 0.5, False), (5.0, 1.1, False)],
+)
+def test_a_wave_outside_the_limits_of_the_labels_is_not_valid(preprocessing, latency_ms, amplitude_uv, valid):
+    limits = {"V": PeakLimits(latency_ms=(4, 7), amplitude_uv=(-0.3, 1))}
+    limited = preprocessing.model_copy(update={"peak_limits": limits})
+    peaks = torch.tensor([[1.7, 3.0, latency_ms, 50.0, 50.0, amplitude_uv]])
+    assert valid_waves(peaks, limited).tolist() == [[True, True, valid]]
+
+
+def test_limits_extend_the_range_of_the_labels():
+    peaks = np.array([[1.5, 0, 5.0, 0.2, 0, -0.1], [1.7, 0, 7.5, 0.3, 0, 0.5], [9.9, 0, 9.9, 9.9, 0, 9.9]], np.float32)
+    mask = np.array([[True, False, True] * 2, [True, False, True] * 2, [False] * 6])
+    parts = [PeakRange.of(peaks[rows], mask[rows]) for rows in ([0], [1, 2], [])]
+    limits = parts[0].merged(parts[1]).merged(parts[2]).limits()
+    assert limits.keys() == {"I", "V"}
+    assert limits["I"].latency_ms == pytest.approx((0.5, 2.7))  # by 1 ms, more than the range of 0.2 ms
+    assert limits["I"].amplitude_uv == pytest.approx((-0.4, 0.9))  # by twice the largest, 0.3 uV
+    assert limits["V"].latency_ms == pytest.approx((3.75, 8.75))  # by half the range, 1.25 ms
+    assert limits["V"].amplitude_uv == pytest.approx((-1.1, 1.5))
 
 
 def test_placement_uses_labelled_waves_only(preprocessing):

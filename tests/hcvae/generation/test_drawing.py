@@ -6,6 +6,7 @@ from hcvae.bundle import Bundle
 from hcvae.data.table import check_table, signals_of
 from hcvae.errors import UserError
 from hcvae.generation import complete_condition, generate, vary
+from hcvae.peaks import valid_waves
 
 
 def test_the_result_is_a_waveform_table_in_condition_major_order(bundle):
@@ -65,15 +66,36 @@ def test_waves_that_no_training_row_had_labelled_are_not_predicted(bundle):
     assert table["peak_valid"].to_pylist() == [[False, False, False, False, True]] * 2
 
 
-def test_2000_waveforms_of_a_short_training_have_possible_peaks_at_any_temperature(trained_bundle):
+def test_2000_waveforms_of_a_short_training_have_possible_peaks(trained_bundle):
     levels = [{"stimulus_level_db": level} for level in (0.0, 30.0, 60.0, 90.0)]
-    for temperature in (1.0, 20.0):
-        table = generate(trained_bundle, levels, 500, temperature=temperature, extrapolate=True)
-        latency_ms = np.array(table["peak_latency_ms"].to_pylist())[:, [0, 2, 4]]
-        assert latency_ms.std(axis=0).min() > 0.01
-        ends = np.zeros((2000, 1)), np.full((2000, 1), 9.95)
-        assert (np.diff(np.hstack([ends[0], latency_ms, ends[1]]), axis=1) > 0).all()
-        assert table["peak_valid"].to_pylist() == [[True, False, True, False, True]] * 2000
+    table = generate(trained_bundle, levels, 500, extrapolate=True)
+    assert_within_and_in_order(np.array(table["peak_latency_ms"].to_pylist())[:, [0, 2, 4]])
+    assert table["peak_valid"].to_pylist() == [[True, False, True, False, True]] * 2000
+
+
+def test_peaks_are_within_the_waveform_and_in_order_for_any_latents(trained_bundle):
+    z_global, z_local = (20 * torch.randn(2000, dim) for dim in (3, 4))
+    sampled = trained_bundle.model.sample(n_samples=2000, z_global=z_global, z_local=z_local)
+    assert_within_and_in_order(sampled["generated_peaks"][:, :3].numpy())
+
+
+def assert_within_and_in_order(latency_ms: np.ndarray) -> None:
+    assert latency_ms.std(axis=0).min() > 0.01
+    ends = np.zeros((2000, 1)), np.full((2000, 1), 9.95)
+    assert (np.diff(np.hstack([ends[0], latency_ms, ends[1]]), axis=1) > 0).all()
+
+
+def test_peaks_far_outside_the_labels_of_the_training_are_not_valid(trained_bundle):
+    """Interpolation and `sample` accept any latents; 1e6 standard deviations give waveforms of 1e20 uV."""
+    z_global, z_local = (1e6 * torch.randn(50, dim) for dim in (3, 4))
+    sampled = trained_bundle.model.sample(n_samples=50, z_global=z_global, z_local=z_local)
+    assert not valid_waves(sampled["generated_peaks"], trained_bundle.preprocessing).all(dim=1).any()
+
+
+@pytest.mark.parametrize("temperature", [-1, 3.5, 1e6, float("nan"), float("inf")])
+def test_a_temperature_outside_0_to_3_is_refused(bundle, temperature):
+    with pytest.raises(UserError, match="temperature: must be a number from 0 to 3, but got"):
+        generate(bundle, [{"sex": "F"}], 3, temperature=temperature)
 
 
 def test_no_samples_are_refused(bundle):
@@ -88,8 +110,6 @@ def test_the_temperature_is_a_factor_on_the_drawn_latents_spread(bundle, tempera
     generator = torch.Generator().manual_seed(5)
     z_global, z_local = (temperature * torch.randn(3, dim, generator=generator) for dim in (3, 4))
     assert_decoded(bundle, table, z_global, z_local)
-    with pytest.raises(UserError, match="temperature: must be a number from 0, but got -1"):
-        generate(bundle, [condition], 3, temperature=-1)
 
 
 @pytest.mark.parametrize("fix", ["global", "local", "both"])
