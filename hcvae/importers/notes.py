@@ -9,17 +9,26 @@ from hcvae.importers.pseudonyms import fingerprint
 from hcvae.importers.recording import Pseudonym
 from hcvae.importers.steps import USUAL
 
+MAX_NAMES = 12
+"""Files in a note."""
+MAX_NUMBERS = 5
+"""Recordings of a file in a note."""
 SHEET = re.compile(r"""sheet (["']).*?\1""")
 
 
-def notes_on_all(results: Sequence[FileResult], options: ImportOptions, key: bytes) -> Iterator[str]:
-    """Yield one line for each note."""
-    nameless = [result for result in results if result.rows and not result.names_subject]
-    if nameless:
-        yield (
-            f"{len(nameless)} files name no subject: each counts as a subject of its own; where they are of one "
-            "subject, import them with --subject NAME"
-        )
+def shown_names(results: Sequence[FileResult], *, hide_names: bool) -> list[str]:
+    """Return the names of the files in messages."""
+    if hide_names:
+        return [f"file {number}" for number in range(1, len(results) + 1)]
+    return [str(result.path) for result in results]
+
+
+def notes_on_all(
+    results: Sequence[FileResult], options: ImportOptions, key: bytes, names: Sequence[str]
+) -> Iterator[str]:
+    """Yield one line for each note; `names` are the names of the files to show."""
+    if options.subject is None:
+        yield from _notes_on_subjects(results, names)
     for option in options_without_effect(results, options):
         yield f"note: {option} had no effect: it applies to no recording of these files"
     for name in sorted(options.mapping.keys() & options.values.keys()):
@@ -59,6 +68,36 @@ def without_names(message: str, path: Path, number: int) -> str:
     for name in (str(path.resolve()), str(path), str(path.parent.resolve()), path.name, path.stem):
         message = message.replace(name, f"file {number}")
     return SHEET.sub("a sheet", message)
+
+
+def _notes_on_subjects(results: Sequence[FileResult], names: Sequence[str]) -> Iterator[str]:
+    """Yield notes on files without a subject, and on files of which only some recordings have one."""
+    nameless = []
+    partly = []
+    for result, name in zip(results, names, strict=True):
+        missing = len(result.without_subject)
+        if result.rows and missing == result.recordings:
+            nameless.append(name)
+        elif result.rows and missing:
+            numbers = _first(list(map(str, result.without_subject)), MAX_NUMBERS)
+            partly.append(f"{name} ({missing} of {result.recordings} recordings, numbers {numbers} from 0)")
+    consequence = (
+        "so a split by subject can put recordings of one person into both the training and the test part; name their "
+        "subject with --map subject_id=COLUMN, or import the files of each person apart with --subject NAME"
+    )
+    if nameless:
+        count = f"{len(nameless)} files name no subject: {_first(nameless, MAX_NAMES)}"
+        yield f"note: {count}: each counts as a separate subject, {consequence}"
+    if partly:
+        count = f"in {len(partly)} files some recordings name no subject: {_first(partly, MAX_NAMES)}"
+        yield f"note: {count}: those of a file count as one separate subject, {consequence}"
+
+
+def _first(texts: Sequence[str], number: int) -> str:
+    """Join the first texts."""
+    if len(texts) > number:
+        return ", ".join([*texts[:number], "..."])
+    return ", ".join(texts)
 
 
 def _subjects_of_other_keys(results: Sequence[FileResult], key: bytes) -> int:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
-from hcvae.importers.cells import decimal_mark, describe_cell, is_null, number_of
+from hcvae.importers.cells import MergedCell, decimal_mark, describe_cell, has_no_value, is_null, number_of, shown_value
 from hcvae.importers.columns import MAPPING_NAMES as COLUMN_NAMES
 from hcvae.importers.columns import (
     MAX_SHOWN,
@@ -119,8 +119,15 @@ class _Sheet:
 
     def value(self, name: str, line: Line, place: int) -> CellValue:
         """Return a cell of our column `name`."""
-        cell = line[1][place]
+        cell = shown_value(line[1][place])
+        if cell is not line[1][place]:
+            self.options.note(f"merged cells as {name}: each has the value of its range")
+        if has_no_value(cell):
+            expected = f"a value as {name}, or nothing; save the file in the program that wrote it, with its values"
+            raise self.error(line[0], place, cell, expected)
         if is_null(cell):
+            if isinstance(cell, str) and cell.strip().startswith("#"):
+                self.options.note(f"an error #N/A as {name} is read as an unknown value")
             return None
         if is_text_column(name) or name == "subject_id":
             if isinstance(cell, float) and cell.is_integer():
@@ -132,6 +139,12 @@ class _Sheet:
         if number is None:
             raise self.error(line[0], place, cell, f"a number as {name}, or nothing")
         return number
+
+    def check_header(self, line: int, cells: Cells) -> None:
+        """Refuse formulas and errors instead of names, or of the times in the first column."""
+        for at, cell in enumerate(cells):
+            if has_no_value(cell):
+                raise self.error(line, at, cell, "a name or a time; save the file with its values")
 
     def check_names(self, names: Iterable[str], where: str) -> None:
         repeated = [name for name, times in Counter(names).items() if name and times > 1]
@@ -195,6 +208,7 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
     for number, cells in islice(lines, LOOKED_AT):
         names = [_text(cell).strip() for cell in cells]
         if len(sample_columns(names, sheet.options.mapping, pattern)) > 1:
+            sheet.check_header(number, cells)
             sheet.check_names(names, f"line {number}")
             for _ in above:
                 sheet.options.note("a line above the column names is not read")
@@ -255,6 +269,7 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     cells_left = MAX_CELLS
     for number, cells in lines:
         cells_left -= len(cells)
+        sheet.check_header(number, cells[:1])
         time = sheet.number(cells[0])
         if time is None and not body.rows and cells_left >= 0:
             header.append((number, cells))
@@ -275,7 +290,9 @@ def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str,
     for number, uncut in lines:
         cells = _cut(uncut, width)
         name = _text(cells[0]).strip()
-        if all(map(_is_empty, cells[1:])) or (len(cells) != width and name.startswith(("#", "%"))):
+        if all(_is_empty(cell) or cell == MergedCell(cells[0]) for cell in cells[1:]) or (
+            len(cells) != width and name.startswith(("#", "%"))
+        ):
             sheet.options.note("a title or comment above the samples is not read")
         elif len(cells) != width:
             expected = f"{width}, as in the lines of samples"
@@ -370,7 +387,7 @@ def _number_or_nan(line: Line, place: int, sheet: _Sheet) -> float:
 
 
 def _truth(line: Line, place: int, sheet: _Sheet) -> bool:
-    cell = line[1][place]
+    cell = shown_value(line[1][place])
     word = str(cell).strip().lower()
     if word not in TRUE + FALSE and not is_null(cell):
         raise sheet.error(line[0], place, cell, "true or false, or nothing")
@@ -390,4 +407,7 @@ def _is_empty(cell: Any) -> bool:
 
 
 def _text(cell: Any) -> str:
-    return "" if cell is None else str(cell)
+    cell = shown_value(cell)
+    if cell is None or has_no_value(cell):
+        return ""
+    return str(cell)

@@ -1,15 +1,17 @@
-"""Check for rows without a usable waveform, subject or level."""
+"""Check for rows without a usable waveform, subject or level, and with implausible numbers in their columns."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hcvae.data.plausible_ranges import implausible_rows
 from hcvae.finding import Finding
 from hcvae.inspection.recordings import LEVEL, Recordings
 
 
 def check(recordings: Recordings) -> list[Finding]:
-    """Find rows without a waveform, with NaN or infinite samples, without a subject, with text as level, or constant.
+    """Find rows without a waveform, with NaN or infinite samples, without a subject, with text as level, or constant,
+    and implausible numbers.
 
     Missing values in other columns are not problems; the summary counts them.
     """
@@ -35,6 +37,21 @@ def check(recordings: Recordings) -> list[Finding]:
         if rows.size:
             evidence = f"{rows.size} of {len(recordings)} rows: {recordings.named(rows)}"
             findings.append(Finding(f"rows {problem}", evidence, remedy))
+    return findings + _implausible(recordings)
+
+
+def _implausible(recordings: Recordings) -> list[Finding]:
+    """Return a finding for each column with numbers outside its plausible range."""
+    columns = {name: recordings.scalars[name] for name in recordings.scalars.column_names}
+    findings: list[Finding] = []
+    for name, is_bad, expected in implausible_rows(columns):
+        rows = np.flatnonzero(is_bad)
+        values = columns[name].take(rows).to_numpy()
+        evidence = (
+            f"{rows.size} of {len(recordings)} rows have {values.min():g} to {values.max():g}: {recordings.named(rows)}"
+        )
+        remedy = f"correct them, or set them to null; the numbers must be {expected}"
+        findings.append(Finding(f"{name} cannot be right", evidence, remedy))
     return findings
 
 
