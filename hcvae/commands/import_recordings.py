@@ -234,7 +234,10 @@ def _files(command: Import, options: "ImportOptions", console: Console) -> list[
     formats = [format_named(options.format)] if options.format else formats_of(files)
     mappings.check_use(options.mapping, formats)
     if companions:
-        console.print(f"{len(companions)} companion files are read with their main files", markup=False)
+        console.print(
+            f"{len(companions)} files belong to others (data, markers, events, analysed peaks), not read alone",
+            markup=False,
+        )
     return files
 
 

@@ -104,7 +104,9 @@ def check_table(
         else:
             columns[name] = text_column(column, at)
     for name, bad, expected in implausible_rows({name: columns[name] for name in config.static}):
-        _refuse_rows(bad, f"{where}: column {name!r}", f"have a number that must be {expected}")
+        values = columns[name].to_numpy()[bad]
+        found = f"must be {expected}, but got {values.min():g} to {values.max():g}"
+        _refuse_rows(bad, f"{where}: column {name!r}", found)
     has_no_subject = pc.is_null(columns[config.subject_column])
     _refuse_rows(has_no_subject, f"{where}: column {config.subject_column!r}", "have no subject")
     metadata = {"sampling_rate_hz": str(sampling_rate_of(table, config.sampling_rate_hz, where))}

@@ -21,10 +21,10 @@ from hcvae.importers.columns import TYPES
 from hcvae.importers.file_result import FileResult, ImportOptions
 from hcvae.importers.provenance import METADATA, kept_record_id, kept_subject, made_record_id, provenance
 from hcvae.importers.pseudonyms import pseudonym
-from hcvae.importers.recording import CellValue, Pseudonym, ReadOptions, Recording
+from hcvae.importers.recording import CellValue, FileError, Pseudonym, ReadOptions, Recording
 from hcvae.importers.registry import Format, format_named, recognise
 from hcvae.importers.steps import USUAL, RecordingSkipped, Steps, on_grid
-from hcvae.importers.time_axis import check_rate
+from hcvae.importers.time_axis import check_rate, check_start
 from hcvae.importers.values import is_replaced, own_values, values_of
 
 
@@ -62,6 +62,8 @@ def _read(known: Format, options: ImportOptions, result: FileResult) -> None:
             rows.append(row)
         else:
             rows += blocks.add(row, block_sweeps)
+    if not result.recordings:
+        raise FileError(result.path, "whole file", "no waveforms", "a file with at least one waveform")
     if blocks.unused:
         result.left_out["too few sweeps for a last block (--block-sweeps)"] += blocks.unused
     result.rows += [row for row in with_noise_of_halves(rows) if not _is_too_noisy(row, options, result)]
@@ -72,6 +74,7 @@ def _recordings(known: Format, options: ImportOptions, result: FileResult) -> It
     subjects: set[str] = set()
     for recording in _of_one_channel(known, options, result):
         check_rate(recording.sampling_rate_hz, result.path, "time_unit" in known.mapping_names)
+        check_start(recording.start_ms, result.path)
         if recording.subject is None:
             result.without_subject.append(result.recordings)
         else:

@@ -25,12 +25,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hcvae.data.plausible_ranges import PLAUSIBLE_RANGES
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
 from hcvae.importers.cells import MergedCell, decimal_mark, describe_cell, has_no_value, is_null, number_of, shown_value
 from hcvae.importers.columns import MAPPING_NAMES as COLUMN_NAMES
 from hcvae.importers.columns import (
     MAX_SHOWN,
+    SCALARS,
+    SUBJECT,
     axis_units_of,
     check_samples,
     columns_in_file,
@@ -42,6 +45,7 @@ from hcvae.importers.columns import (
 )
 from hcvae.importers.recording import CellValue, FileError, NoWaveforms, ReadOptions, Recording
 from hcvae.importers.units import decibels_in, hertz_in, level_reference_in, uv_per
+from hcvae.importers.values import LETTERS
 
 Cells = Sequence[Any]
 Line = tuple[int, Cells]
@@ -61,6 +65,8 @@ FALSE = ("false", "0", "0.0", "no", "falsch")
 BATCH_ROWS = 256
 LOOKED_AT = 64
 """First lines, which determine delimiter and decimal mark, and among which a table must begin."""
+LEVEL_NAME = re.compile(r"level|lvl|intensit|db|spl\b|\bhl\b|nhl", re.IGNORECASE)
+"""Names of header lines that are about levels."""
 MAX_CELLS = 16 * 2**20  # of the layout by columns, which is read as a whole: 128 MiB
 MAX_NAME = 40
 """Characters of the name of a header line in a message."""
@@ -338,11 +344,34 @@ def _recognised(name: str, line: Line, columns: Mapping[str, Any], sheet: _Sheet
     if found:
         sheet.options.note(f"{' and '.join(sorted(found))} taken from the header line {name[:MAX_NAME]!r}")
     elif any(texts):
-        hint = ""
-        if len(name) <= MAX_NAME:
-            hint = f"; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels"
-        sheet.options.note(f"header line {name[:MAX_NAME]!r} is not read{hint}")
+        sheet.options.note(f"header line {name[:MAX_NAME]!r} is not read{_proposal(name, line, columns, sheet)}")
     return found
+
+
+def _proposal(name: str, line: Line, columns: Mapping[str, Any], sheet: _Sheet) -> str:
+    """Return how to read an unmapped header line: as levels, if its numbers and its name, if any, fit; else as what."""
+    cells = [cell for cell in map(shown_value, line[1][1:]) if not is_null(cell)]
+    possible = [column for column in (SUBJECT, *SCALARS) if column not in columns and _can_be(column, cells, sheet)]
+    if len(name) > MAX_NAME or not possible:
+        return ""
+    is_nameless = not _text(line[1][0]).strip()
+    if LEVEL in possible and (is_nameless or LEVEL_NAME.search(name)):
+        return f"; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels"
+    return f"; --map {shlex.quote(f'COLUMN={name}')} reads it; COLUMN may be {', '.join(possible)}"
+
+
+def _can_be(column: str, cells: Sequence[Any], sheet: _Sheet) -> bool:
+    """Return whether the filled cells of a line can be values of our column."""
+    numbers = [sheet.number(cell) for cell in cells]
+    if column in QUANTITIES and None in numbers:
+        numbers = [QUANTITIES[column](str(cell)) for cell in cells]
+    if column == SUBJECT:
+        return None in numbers or all(number is not None and number.is_integer() for number in numbers)
+    if column in PLAUSIBLE_RANGES:
+        return all(number is not None and number in PLAUSIBLE_RANGES[column] for number in numbers)
+    if column in LETTERS:
+        return all(str(cell).strip().lower() in LETTERS[column] for cell in cells)
+    return None in numbers
 
 
 def _levels_and_units(texts: Sequence[str]) -> dict[str, Any]:

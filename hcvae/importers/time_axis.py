@@ -16,6 +16,8 @@ from hcvae.data.plausible_ranges import SAMPLING_RATE
 from hcvae.errors import UserError
 from hcvae.importers.recording import FileError
 
+MAX_START_MS = 10_000.0
+"""Largest distance of the first sample from stimulus onset."""
 MS_PER_UNIT = {"s": 1e3, "ms": 1.0, "us": 1e-3, "µs": 1e-3}
 SAMPLES = "samples"
 HZ_PER_UNIT = {"Hz": 1.0, "kHz": 1e3}
@@ -43,6 +45,17 @@ def check_rate(rate_hz: float, path: Path, can_map: bool) -> None:
             "--map time_unit=samples --map sampling_rate_hz=RATE"
         )
     raise FileError(path, "sampling rate", f"{rate_hz:g} Hz", expected)
+
+
+def check_start(start_ms: float, path: Path) -> None:
+    """Refuse a time of the first sample that is no time of an ABR.
+
+    Raises:
+        FileError: it is further than `MAX_START_MS` from stimulus onset.
+    """
+    if not abs(start_ms) <= MAX_START_MS:
+        expected = f"-{MAX_START_MS:,.0f} to {MAX_START_MS:,.0f} ms from stimulus onset"
+        raise FileError(path, "time of the first sample", f"{start_ms:g} ms", expected)
 
 
 def can_be_times(numbers: Sequence[float | None]) -> bool:
