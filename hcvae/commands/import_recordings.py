@@ -233,6 +233,9 @@ def _files(command: Import, options: "ImportOptions", console: Console) -> list[
     files, companions = files_in([Path(file) for file in command.files], Path(command.out), note)
     formats = [format_named(options.format)] if options.format else formats_of(files)
     mappings.check_use(options.mapping, formats)
+    listed = command.subject_list
+    if listed is not None and any(os.path.exists(listed) and path.samefile(listed) for path in files):
+        raise UserError(f"--subject-list: {listed} is one of the files to import; name another file")
     if companions:
         console.print(
             f"{len(companions)} files belong to others (data, markers, events, analysed peaks), not read alone",
