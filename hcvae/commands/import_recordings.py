@@ -237,10 +237,8 @@ def _files(command: Import, options: "ImportOptions", console: Console) -> list[
     if listed is not None and any(os.path.exists(listed) and path.samefile(listed) for path in files):
         raise UserError(f"--subject-list: {listed} is one of the files to import; name another file")
     if companions:
-        console.print(
-            f"{len(companions)} files belong to others (data, markers, events, analysed peaks), not read alone",
-            markup=False,
-        )
+        text = "are not read alone: they belong to other files (data, markers, events, analysed peaks)"
+        console.print(f"{len(companions)} files {text}", markup=False, soft_wrap=True)
     return files
 
 

@@ -242,7 +242,7 @@ def _epochs(
     first, last = _window(options.mapping, rate_hz, path)
     delay_ms = as_number(options.mapping.get("delay_ms", "0"))
     if delay_ms is None or abs(delay_ms) > MAX_START_MS:
-        expected = f"must be a time of at most {MAX_START_MS:,.0f} ms"
+        expected = f"must be a time in ms, at most {MAX_START_MS:,.0f}"
         raise UserError(f"{path}: mapping of delay_ms: {expected}, but got {options.mapping['delay_ms']!r}")
     events = events_of(path, raw, partial(_triggers, header, options), options)
     stimuli = _complete(events, raw, (first, last), path, options)

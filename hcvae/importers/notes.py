@@ -82,15 +82,15 @@ def _notes_on_subjects(results: Sequence[FileResult], names: Sequence[str]) -> I
             numbers = _first(list(map(str, result.without_subject)), MAX_NUMBERS)
             partly.append(f"{name} ({missing} of {result.recordings} recordings, numbers {numbers} from 0)")
     consequence = (
-        "so a split by subject can put recordings of one person into both the training and the test part; name their "
-        "subject with --map subject_id=COLUMN, or import the files of each person apart with --subject NAME"
+        "so a split by subject can put recordings of one individual into both the training and the test part; name "
+        "the subject with --map subject_id=COLUMN, or import the files of each individual apart with --subject NAME"
     )
     if nameless:
-        count = f"{len(nameless)} files name no subject: {_first(nameless, MAX_NAMES)}"
-        yield f"note: {count}: each counts as a separate subject, {consequence}"
+        files = f"no subject is named in {len(nameless)} of {len(results)} files: {_first(nameless, MAX_NAMES)}"
+        yield f"note: {files}: each of them counts as a separate subject, {consequence}"
     if partly:
-        count = f"in {len(partly)} files some recordings name no subject: {_first(partly, MAX_NAMES)}"
-        yield f"note: {count}: those of a file count as one separate subject, {consequence}"
+        files = f"some recordings name no subject in {len(partly)} of {len(results)} files: {_first(partly, MAX_NAMES)}"
+        yield f"note: {files}: those of a file count as one separate subject, {consequence}"
 
 
 def _first(texts: Sequence[str], number: int) -> str:

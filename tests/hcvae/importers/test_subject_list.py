@@ -38,19 +38,20 @@ def test_files_without_a_subject_are_listed_with_the_consequence_and_the_remedy(
     named = write(tmp_path / "named.csv", ["x"])
     table, output = run(*paths, named)
     assert len(table["subject_id"].unique()) == 4
-    assert f"3 files name no subject: {', '.join(map(str, paths))}: each counts as a separate subject" in output
-    assert "a split by subject can put recordings of one person into both the training and the test part" in output
+    listed = ", ".join(map(str, paths))
+    assert f"no subject is named in 3 of 4 files: {listed}: each of them counts as a separate subject" in output
+    assert "a split by subject can put recordings of one individual into both the training and the test part" in output
     assert "--map subject_id=COLUMN" in output
     assert "--subject NAME" in output
     table, output = run(*paths, "--subject", "Ann")
     assert len(table["subject_id"].unique()) == 1
-    assert "name no subject" not in output
+    assert "subject is named" not in output
 
 
 def test_rows_without_a_subject_are_listed(run, tmp_path):
     path = write(tmp_path / "a.csv", ["x", "", "x", ""])
     table, output = run(path, write(tmp_path / "b.csv", ["x"]))
-    assert f"in 1 files some recordings name no subject: {path} (2 of 4 recordings, numbers 1, 3 from 0)" in output
+    assert f"some recordings name no subject in 1 of 2 files: {path} (2 of 4 recordings, numbers 1, 3 from 0)" in output
     assert "those of a file count as one separate subject" in output
     assert len(table["subject_id"].unique()) == 2
 
