@@ -224,7 +224,7 @@ def as_number(text: object) -> float | None:
 
 
 def plain_value(value: Any) -> CellValue:
-    """Return a value of a file as a Python number or text; None if `is_null`."""
+    """Return a value of a file as a Python number or text; None if `is_null`. Infinity stays, to be refused."""
     if isinstance(value, np.generic):
         value = value.item()
     if is_null(value):
@@ -233,10 +233,10 @@ def plain_value(value: Any) -> CellValue:
         return value.strip()
     if isinstance(value, bool | int):
         return value
+    if isinstance(value, float):
+        return value
     number = as_number(value)
-    if number is None and not isinstance(value, float):
-        return str(value)
-    return number
+    return str(value) if number is None else number
 
 
 def _uv_per(columns: Mapping[str, Any], n: int, given: str | None, path: Path) -> float:
@@ -309,7 +309,9 @@ def _column(name: str, values: Any, n: int, path: Path) -> list[CellValue]:
 
 
 def _unwrapped(value: Any) -> Any:
-    """Return the only element of an array of one; all other values as they are."""
+    """Return the only element of an array of one, None for an empty array; all other values as they are."""
+    if isinstance(value, np.ndarray) and value.size == 0:
+        return None
     if isinstance(value, np.ndarray) and value.size == 1:
         return value.item()
     return value

@@ -1,6 +1,5 @@
 """The columns of one recording, converted to the types of the waveform table."""
 
-import math
 from collections.abc import Mapping
 
 import pyarrow as pa
@@ -78,7 +77,7 @@ def _number(name: str, value: float | int | str | bool, where: object) -> float 
     """Return a number in its plausible range, whole in columns of integers."""
     if isinstance(value, bool):
         raise UserError(f"{where}: {name}: got a logical value (true, false); must be a number, or empty")
-    if isinstance(value, str) or not math.isfinite(value):
+    if isinstance(value, str):
         raise UserError(f"{where}: {name}: got text; must be a number, or empty")
     expected = PLAUSIBLE_RANGES[name]
     if value not in expected:

@@ -131,3 +131,17 @@ def test_the_band_pass_and_the_rate_contradict_an_option(tmp_path):
     path = write(tmp_path / "t.csv", "ear", ["L", "R"])
     result = read_file(path, ImportOptions(values={"native_rate_hz": 25_000.0}))
     assert result.notes == {"--value native_rate_hz replaces another value that the file states": 2}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Intensity:,30", "Intensity:,6000", "waveform 0 (from 0): stimulus_level_db: got 6000; must be -120 to 200"),
+        ("Stim. Rate:, 37.10", "Stim. Rate:,-37.10", "stimulus_rate_hz: got -37.1; must be 0.1 to 1,000 per second"),
+    ],
+)
+def test_impossible_values_of_a_device(recordings, tmp_path, old, new, message):
+    text = (recordings / "raw" / "ihs_smartep_human_H1_30dB.TXT").read_text("latin-1")
+    assert old in text
+    (tmp_path / "a.TXT").write_text(text.replace(old, new), "latin-1")
+    assert message in read_file(tmp_path / "a.TXT", ImportOptions()).error
