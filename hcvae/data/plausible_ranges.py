@@ -60,6 +60,11 @@ def is_reversed_band(highpass_hz: object, lowpass_hz: object) -> bool:
     return highpass_hz >= lowpass_hz
 
 
+def is_logical(name: str, column: pa.ChunkedArray) -> bool:
+    """Return whether a column that must hold numbers holds logical values, which would be read as 0 and 1."""
+    return name in PLAUSIBLE_RANGES and pa.types.is_boolean(column.type)
+
+
 def implausible_rows(columns: Mapping[str, pa.ChunkedArray]) -> Iterator[tuple[str, NDArray[np.bool_], str]]:
     """Yield each column with implausible numbers, which of its N rows have one [N], and what would be right.
 

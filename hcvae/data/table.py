@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hcvae.atomic import atomic_write
 from hcvae.config import DataConfig
-from hcvae.data.plausible_ranges import implausible_rows
+from hcvae.data.plausible_ranges import implausible_rows, is_logical
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
@@ -99,6 +99,8 @@ def check_table(
         elif name in PEAK_COLUMNS:
             value_type = pa.bool_() if name == "peak_valid" else pa.float32()
             columns[name] = as_lists(column, value_type, len(WAVES), at)
+        elif is_logical(name, decoded_column(column)):
+            raise UserError(f"{at}: must hold numbers, but got logical values")
         elif name in config.static:
             columns[name] = scalar_column(column, at)
         else:

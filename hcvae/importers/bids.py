@@ -1,15 +1,20 @@
-"""Tables that BIDS puts beside a recording.
+"""Tables and descriptions that BIDS puts beside a recording.
 
 Format: Brain Imaging Data Structure, electroencephalography.
 """
 
 import csv
+import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from hcvae.importers.columns import as_number
 from hcvae.importers.lines import lines_of
 from hcvae.importers.recording import ReadOptions
 from hcvae.importers.units import uv_per
+
+MAX_DESCRIPTION_BYTES = 2**20
 
 
 def table_beside(path: Path, kind: str) -> Path | None:
@@ -41,3 +46,20 @@ def note_bids_channels(path: Path, units: Mapping[str, str], options: ReadOption
         stated = uv_per(line.get("units") or "")
         if stated is not None and stated != uv_per(units[name]):
             options.note(f"channel {name!r} has another unit in the table of channels: that of the header is used")
+
+
+def note_bids_rate(path: Path, rate_hz: float, options: ReadOptions) -> None:
+    """Note another sampling rate in the description `sub-1_task-abr_eeg.json`, or a description that is no JSON."""
+    description = path.with_suffix(".json")
+    if not path.stem.endswith("_eeg") or not description.is_file() or description.is_symlink():
+        return
+    try:
+        fields = json.loads(description.read_bytes()[:MAX_DESCRIPTION_BYTES])
+    except (ValueError, RecursionError):
+        options.note("the description in JSON is damaged and not read")
+        return
+    stated = as_number(fields.get("SamplingFrequency")) if isinstance(fields, dict) else None
+    if stated is not None and not math.isclose(stated, rate_hz, rel_tol=1e-3):
+        options.note(
+            f"the description gives a sampling rate of {stated:g} Hz: that of the header, {rate_hz:g}, is used"
+        )

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcvae.errors import UserError
-from hcvae.importers.bids import note_bids_channels
+from hcvae.importers.bids import note_bids_channels, note_bids_rate
 from hcvae.importers.brainvision_header import channels_of_brainvision
 from hcvae.importers.columns import SCALARS, SUBJECT, as_number, recordings_of
 from hcvae.importers.edf_header import BDF, EDF, UNITS, EdfHeader, read_edf_header
@@ -54,13 +54,14 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def companions(path: Path) -> list[Path]:
-    """Return data and markers of a BrainVision header, and the BIDS tables and descriptions of a recording."""
+    """Return data and markers of a BrainVision header, and the BIDS tables and descriptions of the subject."""
     found: set[Path] = set()
     if path.suffix.lower() == ".vhdr":
         found.update(same_stem(path))
-    name, is_bids, _ = path.stem.rpartition("_eeg")
+    subject = path.stem.partition("_")[0]
+    is_bids = path.stem.endswith("_eeg")
     for beside in path.parent.iterdir():
-        is_of_recording = is_bids and beside.name.startswith(f"{name}_") and beside.suffix in (".tsv", ".json")
+        is_of_recording = is_bids and beside.name.startswith(f"{subject}_") and beside.suffix in (".tsv", ".json")
         if is_of_recording and not beside.is_symlink():
             found.add(beside)
     return sorted(found)
@@ -91,6 +92,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             signals = _edf_signals(options.mapping.get("signal"), header)
         note_bids_channels(path, {name: units[name] for name in signals}, options)
         raw = _open(path, header, signals, options)
+        note_bids_rate(path, float(raw.info["sfreq"]), options)
         if header is not None and signals == [EXPORTED_CHANNEL] and _is_exported(raw, header):
             yield from _exported(raw, path)
             return

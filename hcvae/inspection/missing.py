@@ -3,15 +3,17 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from hcvae.data.plausible_ranges import implausible_rows
+from hcvae.data.plausible_ranges import PLAUSIBLE_RANGES, implausible_rows, is_logical
+from hcvae.data.table import decoded_column
 from hcvae.finding import Finding
-from hcvae.inspection.recordings import LEVEL, Recordings
+from hcvae.inspection.recordings import Recordings
 
 
 def check(recordings: Recordings) -> list[Finding]:
-    """Find rows without a waveform, with NaN or infinite samples, without a subject, with text as level, or constant,
-    and implausible numbers.
+    """Find rows without a waveform, with NaN or infinite samples, without a subject, or constant, and those with text,
+    logical values or implausible numbers in columns of numbers.
 
     Missing values in other columns are not problems; the summary counts them.
     """
@@ -25,11 +27,7 @@ def check(recordings: Recordings) -> list[Finding]:
         ),
         (recordings.finite & ~recordings.usable, "are constant", "remove the rows: no electrode was connected"),
         (recordings.subject == "", "have no subject", "give each row a subject: the split needs it"),
-        (
-            np.full(len(recordings), _has_text_levels(recordings)),
-            f"have text as {LEVEL}",
-            "write levels as numbers: each text is a category of its own",
-        ),
+        *_no_numbers(recordings),
     ]
     findings: list[Finding] = []
     for is_bad, problem, remedy in checks:
@@ -55,7 +53,15 @@ def _implausible(recordings: Recordings) -> list[Finding]:
     return findings
 
 
-def _has_text_levels(recordings: Recordings) -> bool:
-    if LEVEL not in recordings.scalars.column_names:
-        return False
-    return bool(pa.types.is_string(recordings.scalars[LEVEL].type))
+def _no_numbers(recordings: Recordings) -> list[tuple[NDArray[np.bool_], str, str]]:
+    """Return rows, problem and remedy of columns that hold text or logical values instead of numbers."""
+    checks = []
+    for name in PLAUSIBLE_RANGES:
+        if name not in recordings.scalars.column_names:
+            continue
+        present = pc.is_valid(recordings.scalars[name]).to_numpy()
+        if pa.types.is_string(recordings.scalars[name].type):
+            checks.append((present, f"have text as {name}", "write numbers: each text is a category of its own"))
+        if is_logical(name, decoded_column(recordings.table[name])):
+            checks.append((present, f"have logical values as {name}", "write numbers"))
+    return checks

@@ -62,3 +62,10 @@ def test_a_reversed_band_is_found():
     edges = {"highpass_hz": [100.0, 3000.0, 100.0, np.nan], "lowpass_hz": [3000.0, 300.0, 100.0, 300.0]}
     [(name, rows, expected)] = implausible_rows({name: pa.chunked_array([edge]) for name, edge in edges.items()})
     assert (name, rows.tolist(), expected) == ("highpass_hz", [False, True, True, False], "below lowpass_hz")
+
+
+def test_logical_values_are_no_numbers():
+    table = pa.table({"subject_id": list("ab"), "recording_index": [1, 2], "stimulus_level_db": [True, False]})
+    config = DataConfig(tables=("t.parquet",), static=("stimulus_level_db",), sampling_rate_hz=2e4)
+    with pytest.raises(UserError, match="column 'stimulus_level_db': must hold numbers, but got logical values"):
+        check_table(table, config, 200, "t", waveforms=False)

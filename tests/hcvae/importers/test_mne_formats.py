@@ -224,7 +224,8 @@ def test_other_files_are_not_recognised(recordings):
 
 def test_bids_files_beside_a_recording_are_companions(tmp_path):
     beside = {f"sub-1_task-abr_{name}" for name in ("events.tsv", "channels.tsv", "eeg.json")}
-    others = {"sub-1_task-abr_eeg.edf", "sub-2_task-abr_events.tsv", "participants.tsv"}
+    beside |= {"sub-1_electrodes.tsv", "sub-1_coordsystem.json"}
+    others = {"sub-1_task-abr_eeg.edf", "sub-2_task-abr_events.tsv", "sub-11_electrodes.tsv", "participants.tsv"}
     for name in beside | others:
         (tmp_path / name).touch()
     found = FORMAT.companions(tmp_path / "sub-1_task-abr_eeg.edf")
@@ -425,3 +426,22 @@ def test_samples_that_are_not_numbers(brainvision):
 def test_the_data_instead_of_the_header(brainvision, suffix):
     with pytest.raises(UserError, match=r"give b\.vhdr, with which it is read"):
         recognise(brainvision.with_suffix(suffix))
+
+
+@pytest.mark.parametrize(
+    ("description", "note"),
+    [
+        ('{"SamplingFrequency": 5000}', "the description gives a sampling rate of 5000 Hz: that of the header, 10000"),
+        ("{", "the description in JSON is damaged and not read"),
+        ('{"SamplingFrequency": 10000}', None),
+        ("[]", None),
+    ],
+)
+def test_a_description_that_contradicts_the_header_is_noted(bids, description, note):
+    path = bids(EVENTS)
+    path.with_suffix(".json").write_text(description)
+    found, notes = notes_of(path, signal="Cz")
+    np.testing.assert_allclose([r.signal_uv for r in found], epochs(CZ), atol=0.002)
+    about_it = [text for text in notes if "description" in text]
+    assert len(about_it) == (note is not None)
+    assert all(text.startswith(note) for text in about_it)

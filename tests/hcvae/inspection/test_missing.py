@@ -50,3 +50,10 @@ def test_the_published_tables_hold_no_implausible_number(recordings):
     assert tables
     for path in tables:
         assert not [finding for finding in check(read(str(path))) if "cannot be right" in finding.trouble]
+
+
+def test_columns_that_hold_no_numbers(make_table):
+    table = make_table(n_averages=["500"] * 47 + [None], stimulus_level_db=[True, False] * 24)
+    found = {finding.trouble: finding.evidence for finding in check(Recordings.of(table))}
+    assert found["rows have text as n_averages"].startswith("47 of 48 rows")
+    assert found["rows have logical values as stimulus_level_db"].startswith("48 of 48 rows")

@@ -1,4 +1,4 @@
-"""Cells of a sheet that openpyxl's streaming reader gives as empty: merged cells, and formulas without a saved value.
+"""What openpyxl's streaming reader leaves out of a sheet: merged ranges, formulas without a saved value, hidden rows.
 
 Format: ECMA-376, Part 1, SpreadsheetML.
 """
@@ -26,16 +26,17 @@ Range = tuple[int, int, int, int]
 
 
 @dataclass
-class HiddenCells:
-    """Cells of one sheet."""
+class SheetDetails:
+    """What openpyxl's streaming reader leaves out of one sheet."""
 
     formulas: set[Place] = field(default_factory=set)
     """Cells with a formula without a saved value."""
     ranges: list[Range] = field(default_factory=list)
     """Merged ranges."""
+    hidden_rows: int = 0
 
     def filled(self, lines: Iterator[tuple[int, list[Any]]]) -> Iterator[tuple[int, list[Any]]]:
-        """Yield the lines of the sheet, each with its number, with what these cells show."""
+        """Yield the lines of the sheet, each with its number, with what merged cells and such formulas show."""
         starting: dict[int, list[Range]] = {}
         for merged in self.ranges:
             starting.setdefault(merged[1], []).append(merged)
@@ -68,10 +69,10 @@ def _fill(cells: list[Any], value: Any, merged: Range, number: int) -> None:
         cells[at] = MergedCell(value)
 
 
-def hidden_cells(path: Path, title: str) -> HiddenCells:
-    """Return the merged cells, and those with a formula without a saved value, of the sheet called `title`."""
+def details_of(path: Path, title: str) -> SheetDetails:
+    """Return the merged ranges, the formulas without a saved value and the hidden rows of the sheet called `title`."""
     references = library("openpyxl.utils.cell", path)
-    found = HiddenCells()
+    found = SheetDetails()
     with zipfile.ZipFile(path) as archive, archive.open(_part(archive, title)) as content:
         for _, element in ET.iterparse(content):
             name = _local(element.tag)
@@ -79,6 +80,8 @@ def hidden_cells(path: Path, title: str) -> HiddenCells:
                 found.formulas.add(references.coordinate_to_tuple(element.attrib["r"]))
             if name == "mergeCell":
                 found.ranges.append(references.range_boundaries(element.attrib["ref"]))
+            if name == "row":
+                found.hidden_rows += element.get("hidden") in ("1", "true")
             if name in ("row", "mergeCells"):
                 element.clear()
     return found

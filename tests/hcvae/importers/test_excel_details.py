@@ -176,3 +176,13 @@ def test_a_header_line_is_proposed_only_as_what_it_can_be(path, name, values, po
     assert all(text in note for text in possible), note
     assert not any(text in note for text in impossible), note
     assert not any(str(value) in note for value in values if isinstance(value, str) and len(value) > 1)
+
+
+def test_hidden_rows_are_noted(path):
+    book = openpyxl.load_workbook(write(path))
+    for row in (3, 4):
+        book.active.row_dimensions[row].hidden = True
+    book.save(path)
+    result = read_file(path, ImportOptions())
+    assert of(result, "stimulus_level_db") == [80, 70, 80, 70]
+    assert result.notes["2 hidden rows (of a filter?) are read like the others"] == 1
