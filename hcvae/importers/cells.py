@@ -38,6 +38,14 @@ def shown_value(cell: Any) -> Any:
     return cell.value if isinstance(cell, MergedCell) else cell
 
 
+def cell_text(cell: Any) -> str:
+    """Return the text of a cell; empty if it has no value."""
+    cell = shown_value(cell)
+    if cell is None or has_no_value(cell):
+        return ""
+    return str(cell)
+
+
 def has_no_value(cell: Any) -> bool:
     """Return whether a cell holds a formula or an error instead of a value."""
     return is_formula(cell) or (isinstance(cell, str) and ERROR.fullmatch(cell.strip()) is not None)

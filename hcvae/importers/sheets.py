@@ -13,8 +13,6 @@ Legend: N waveforms, T samples.
 """
 
 import math
-import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,15 +23,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcvae.data.plausible_ranges import PLAUSIBLE_RANGES
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
-from hcvae.importers.cells import MergedCell, decimal_mark, describe_cell, has_no_value, is_null, number_of, shown_value
+from hcvae.importers.cells import (
+    MergedCell,
+    cell_text,
+    decimal_mark,
+    describe_cell,
+    has_no_value,
+    is_null,
+    number_of,
+    shown_value,
+)
 from hcvae.importers.columns import MAPPING_NAMES as COLUMN_NAMES
 from hcvae.importers.columns import (
     MAX_SHOWN,
-    SCALARS,
-    SUBJECT,
     axis_units_of,
     check_samples,
     columns_in_file,
@@ -43,9 +47,8 @@ from hcvae.importers.columns import (
     sample_columns,
     with_times,
 )
+from hcvae.importers.header_lines import QUANTITIES, recognised
 from hcvae.importers.recording import CellValue, FileError, NoWaveforms, ReadOptions, Recording
-from hcvae.importers.units import decibels_in, hertz_in, level_reference_in, uv_per
-from hcvae.importers.values import LETTERS
 
 Cells = Sequence[Any]
 Line = tuple[int, Cells]
@@ -53,23 +56,15 @@ Line = tuple[int, Cells]
 
 LAYOUTS = ("rows", "columns")
 OWN_SAMPLES = "t_ms=*"
-LEVEL = "stimulus_level_db"
-QUANTITIES = {LEVEL: decibels_in, "stimulus_frequency_hz": hertz_in}
-"""Columns whose cells may include their unit."""
 OWN_AXIS = ("signal", "time_ms", *PEAK_COLUMNS)
 """Columns of ours that one line of cells cannot hold."""
 MAPPING_NAMES = COLUMN_NAMES.difference(OWN_AXIS) | {"signal", "layout"}
-BRACKETED = re.compile(r".*[(\[]([^()\[\]]*)[)\]]\s*")
 TRUE = ("true", "1", "1.0", "yes", "wahr")
 FALSE = ("false", "0", "0.0", "no", "falsch")
 BATCH_ROWS = 256
 LOOKED_AT = 64
 """First lines, which determine delimiter and decimal mark, and among which a table must begin."""
-LEVEL_NAME = re.compile(r"level|lvl|intensit|db|spl\b|\bhl\b|nhl", re.IGNORECASE)
-"""Names of header lines that are about levels."""
 MAX_CELLS = 16 * 2**20  # of the layout by columns, which is read as a whole: 128 MiB
-MAX_NAME = 40
-"""Characters of the name of a header line in a message."""
 
 
 def recordings_of_sheet(
@@ -212,7 +207,7 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
     """Return the names in the first line that has sample columns; the lines above are titles."""
     above: list[list[str]] = []
     for number, cells in islice(lines, LOOKED_AT):
-        names = [_text(cell).strip() for cell in cells]
+        names = [cell_text(cell).strip() for cell in cells]
         if len(sample_columns(names, sheet.options.mapping, pattern)) > 1:
             sheet.check_header(number, cells)
             sheet.check_names(names, f"line {number}")
@@ -295,7 +290,7 @@ def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str,
     header: list[tuple[str, Line]] = []
     for number, uncut in lines:
         cells = _cut(uncut, width)
-        name = _text(cells[0]).strip()
+        name = cell_text(cells[0]).strip()
         if all(_is_empty(cell) or cell == MergedCell(cells[0]) for cell in cells[1:]) or (
             len(cells) != width and name.startswith(("#", "%"))
         ):
@@ -326,73 +321,13 @@ def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
             columns[name] = _header_values(name, lines[at], sheet)
     for name in lines:
         if name not in known.values():
-            columns |= _recognised(name, lines[name], columns, sheet)
+            columns |= recognised(name, lines[name][1], columns, sheet.number, sheet.options)
     return columns
 
 
 def _header_values(name: str, line: Line, sheet: _Sheet) -> list[CellValue]:
     """Return our column `name` [N] from the cells of a header line."""
     return [sheet.value(name, line, place) for place in range(1, len(line[1]))]
-
-
-def _recognised(name: str, line: Line, columns: Mapping[str, Any], sheet: _Sheet) -> dict[str, Any]:
-    """Return the columns that an unmapped header line gives by its cells, with a note of what is (not) read."""
-    texts = list(map(_text, line[1][1:]))
-    found = _levels_and_units(texts)
-    for column in columns.keys() & found.keys():
-        del found[column]
-    if found:
-        sheet.options.note(f"{' and '.join(sorted(found))} taken from the header line {name[:MAX_NAME]!r}")
-    elif any(texts):
-        sheet.options.note(f"header line {name[:MAX_NAME]!r} is not read{_proposal(name, line, columns, sheet)}")
-    return found
-
-
-def _proposal(name: str, line: Line, columns: Mapping[str, Any], sheet: _Sheet) -> str:
-    """Return how to read an unmapped header line: as levels, if its numbers and its name, if any, fit; else as what."""
-    cells = [cell for cell in map(shown_value, line[1][1:]) if not is_null(cell)]
-    possible = [column for column in (SUBJECT, *SCALARS) if column not in columns and _can_be(column, cells, sheet)]
-    if len(name) > MAX_NAME or not possible:
-        return ""
-    is_nameless = not _text(line[1][0]).strip()
-    if LEVEL in possible and (is_nameless or LEVEL_NAME.search(name)):
-        return f"; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels"
-    return f"; --map {shlex.quote(f'COLUMN={name}')} reads it; COLUMN may be {', '.join(possible)}"
-
-
-def _can_be(column: str, cells: Sequence[Any], sheet: _Sheet) -> bool:
-    """Return whether the filled cells of a line can be values of our column."""
-    numbers = [sheet.number(cell) for cell in cells]
-    if column in QUANTITIES and None in numbers:
-        numbers = [QUANTITIES[column](str(cell)) for cell in cells]
-    if column == SUBJECT:
-        return None in numbers or all(number is not None and number.is_integer() for number in numbers)
-    if column in PLAUSIBLE_RANGES:
-        return all(number is not None and number in PLAUSIBLE_RANGES[column] for number in numbers)
-    if column in LETTERS:
-        return all(str(cell).strip().lower() in LETTERS[column] for cell in cells)
-    return None in numbers
-
-
-def _levels_and_units(texts: Sequence[str]) -> dict[str, Any]:
-    """Return the levels and the units of samples in the cells of a header line, such as `20 dB SPL` and `Cz (mV)`."""
-    found: dict[str, Any] = {}
-    levels = list(map(decibels_in, texts))
-    if None not in levels:
-        found[LEVEL] = levels
-        references = list(map(level_reference_in, texts))
-        if None not in references:
-            found["level_reference"] = references
-    units = list(map(_bracketed, texts))
-    if None not in map(uv_per, units):
-        found["unit"] = units
-    return found
-
-
-def _bracketed(text: str) -> str:
-    """Return the text in brackets at the end of `text`; all of it without brackets."""
-    found = BRACKETED.fullmatch(text)
-    return found[1] if found else text
 
 
 def _peaks(place: Mapping[str, int], batch: Sequence[Line], sheet: _Sheet) -> dict[str, Any]:
@@ -433,10 +368,3 @@ def _cut(cells: Cells, width: int) -> Cells:
 
 def _is_empty(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
-
-
-def _text(cell: Any) -> str:
-    cell = shown_value(cell)
-    if cell is None or has_no_value(cell):
-        return ""
-    return str(cell)
