@@ -141,9 +141,9 @@ def run(arguments: Sequence[str]) -> int:
 
     console = Console(highlight=False)
     options = _import_options(command)
-    if not command.dry_run:
-        _check_out(command)
     key_file = Path(command.key) if command.key else pseudonyms.default_key_file()
+    if not command.dry_run:
+        _check_out(command, key_file)
     key, is_new = pseudonyms.key_in(key_file, keep=not command.dry_run)
     files = _files(command, options, console)
     with line_a_minute(console, lambda: f"reading {len(files)} files"):
@@ -164,17 +164,23 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _check_out(command: Import) -> None:
+def _check_out(command: Import, key_file: Path) -> None:
+    """Check that the files to write can be written, and that none is in the place of another."""
+    listed = command.subject_list
+    if listed is not None:
+        if not listed.lower().endswith(".csv") or Path(listed).absolute() == key_file.absolute():
+            raise UserError(f"--subject-list: must be a file of its own whose name ends in .csv, but got {listed!r}")
+        _check_written("--subject-list", listed)
+    _check_written("--out", command.out)
+
+
+def _check_written(option: str, path: str) -> None:
     from hcvae.atomic import check_writable
 
-    folder = Path(command.out).absolute().parent
+    folder = Path(path).absolute().parent
     if not os.path.isdir(folder):
-        raise UserError(f"--out: the folder {folder} does not exist; make it first")
-    check_writable(command.out)
-    if command.subject_list is not None:
-        if os.path.isdir(command.subject_list) or Path(command.subject_list).suffix.lower() != ".csv":
-            raise UserError(f"--subject-list: must be a file whose name ends in .csv, but got {command.subject_list!r}")
-        check_writable(command.subject_list)
+        raise UserError(f"{option}: the folder {folder} does not exist; make it first")
+    check_writable(path)
 
 
 def _write(

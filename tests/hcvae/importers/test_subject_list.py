@@ -78,14 +78,17 @@ def test_the_list_names_the_files_and_is_private(run, tmp_path):
 
 def test_the_list_is_not_written_over_another_file_or_without_the_table(tmp_path):
     path = write(tmp_path / "a.csv", ["x"])
-    for name in ("out.parquet", "key", "."):
-        with pytest.raises(UserError, match=r"--subject-list: must be a file whose name ends in \.csv"):
-            cli.run(["import", str(path), "--out", str(tmp_path / "o.parquet"), "--subject-list", str(tmp_path / name)])
+    out, key = tmp_path / "o.parquet", tmp_path / "key.csv"
+    run = ["import", str(path), "--out", str(out), "--key", str(key), "--subject-list"]
+    for name in ("out.parquet", "key", ".", "key.csv"):
+        with pytest.raises(UserError, match=r"--subject-list: must be a file of its own whose name ends in \.csv"):
+            cli.run([*run, str(tmp_path / name)])
+    with pytest.raises(UserError, match=r"--subject-list: the folder .*missing does not exist"):
+        cli.run([*run, str(tmp_path / "missing" / "subjects.csv")])
     with pytest.raises(UserError, match=r"--subject-list: .* is one of the files to import"):
-        cli.run(["import", str(path), "--out", str(tmp_path / "o.parquet"), "--subject-list", str(path)])
-    run = ["import", str(path), "--out", str(tmp_path / "o.parquet"), "--dry-run"]
-    assert cli.run([*run, "--subject-list", str(tmp_path / "list.csv")]) == 0
-    assert not (tmp_path / "list.csv").exists()
+        cli.run([*run, str(path)])
+    assert cli.run([*run, str(tmp_path / "list.csv"), "--dry-run"]) == 0
+    assert [out.exists(), key.exists(), (tmp_path / "list.csv").exists()] == [False] * 3
 
 
 @pytest.mark.parametrize("hide", [False, True])
