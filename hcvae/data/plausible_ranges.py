@@ -53,6 +53,13 @@ PLAUSIBLE_RANGES = {
 """Range by column."""
 
 
+def spread(numbers: NDArray[np.float64]) -> str:
+    """Return the smallest and the largest of one or more numbers, for messages."""
+    if numbers.min() == numbers.max():
+        return f"{numbers[0]:g}"
+    return f"{numbers.min():g} to {numbers.max():g}"
+
+
 def is_reversed_band(highpass_hz: object, lowpass_hz: object) -> bool:
     """Return whether both edges of a band-pass are known, and the lower one is not below the upper one."""
     if not isinstance(highpass_hz, int | float) or not isinstance(lowpass_hz, int | float):

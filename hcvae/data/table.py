@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hcvae.atomic import atomic_write
 from hcvae.config import DataConfig
-from hcvae.data.plausible_ranges import implausible_rows, is_logical
+from hcvae.data.plausible_ranges import implausible_rows, is_logical, spread
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
@@ -107,8 +107,7 @@ def check_table(
             columns[name] = text_column(column, at)
     for name, bad, expected in implausible_rows({name: columns[name] for name in config.static}):
         values = columns[name].to_numpy()[bad]
-        found = f"must be {expected}, but got {values.min():g} to {values.max():g}"
-        _refuse_rows(bad, f"{where}: column {name!r}", found)
+        _refuse_rows(bad, f"{where}: column {name!r}", f"must be {expected}, but got {spread(values)}")
     has_no_subject = pc.is_null(columns[config.subject_column])
     _refuse_rows(has_no_subject, f"{where}: column {config.subject_column!r}", "have no subject")
     metadata = {"sampling_rate_hz": str(sampling_rate_of(table, config.sampling_rate_hz, where))}

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from hcvae.data.plausible_ranges import PLAUSIBLE_RANGES, implausible_rows, is_logical
+from hcvae.data.plausible_ranges import PLAUSIBLE_RANGES, implausible_rows, is_logical, spread
 from hcvae.data.table import decoded_column
 from hcvae.finding import Finding
 from hcvae.inspection.recordings import Recordings
@@ -45,9 +45,7 @@ def _implausible(recordings: Recordings) -> list[Finding]:
     for name, is_bad, expected in implausible_rows(columns):
         rows = np.flatnonzero(is_bad)
         values = columns[name].take(rows).to_numpy()
-        evidence = (
-            f"{rows.size} of {len(recordings)} rows have {values.min():g} to {values.max():g}: {recordings.named(rows)}"
-        )
+        evidence = f"{rows.size} of {len(recordings)} rows have {spread(values)}: {recordings.named(rows)}"
         remedy = f"correct them, or set them to null; the numbers must be {expected}"
         findings.append(Finding(f"{name} cannot be right", evidence, remedy))
     return findings

@@ -38,8 +38,8 @@ def test_implausible_numbers_are_listed_by_column(make_table):
     found = {finding.trouble: finding for finding in check(Recordings.of(make_table(**columns)))}
     assert {trouble: finding.evidence for trouble, finding in found.items()} == {
         "stimulus_level_db cannot be right": "2 of 48 rows have -999 to 9999: 0 (r0), 47 (r47)",
-        "n_averages cannot be right": "1 of 48 rows have 0 to 0: 47 (r47)",
-        "highpass_hz cannot be right": "1 of 48 rows have 100 to 100: 47 (r47)",
+        "n_averages cannot be right": "1 of 48 rows have 0: 47 (r47)",
+        "highpass_hz cannot be right": "1 of 48 rows have 100: 47 (r47)",
     }
     assert "the numbers must be -120 to 200 dB" in found["stimulus_level_db cannot be right"].remedy
     assert "the numbers must be below lowpass_hz" in found["highpass_hz cannot be right"].remedy
