@@ -33,18 +33,8 @@ def notes_on_all(
         yield f"note: {option} had no effect: it applies to no recording of these files"
     for name in sorted(options.mapping.keys() & options.values.keys()):
         yield f"note: --map {name} had no effect: --value {name} sets it for all waveforms"
-    foreign = _subjects_of_other_keys(results, key)
-    if foreign:
-        yield (
-            f"note: {foreign} subjects keep pseudonyms of another or an unknown key: in other files they count as "
-            "other people"
-        )
-    channels = _channels(results)
-    if len(channels) > 1:
-        yield (
-            f"note: the files are of channels {', '.join(channels)}: channels of one response are not independent "
-            f"averages; --map signal={channels[0]} (or channel={channels[0]}) reads one"
-        )
+    yield from _notes_on_foreign_subjects(results, key, names)
+    yield from _notes_on_channels(results, names)
 
 
 def options_without_effect(results: Sequence[FileResult], options: ImportOptions) -> list[str]:
@@ -66,7 +56,7 @@ def options_without_effect(results: Sequence[FileResult], options: ImportOptions
 def without_names(message: str, path: Path, number: int) -> str:
     """Return a message about file `number` without its name and without the titles of its sheets."""
     for name in (str(path.resolve()), str(path), str(path.parent.resolve()), path.name, path.stem):
-        message = message.replace(name, f"file {number}")
+        message = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", f"file {number}", message)
     return SHEET.sub("a sheet", message)
 
 
@@ -100,20 +90,37 @@ def _first(texts: Sequence[str], number: int) -> str:
     return ", ".join(texts)
 
 
-def _subjects_of_other_keys(results: Sequence[FileResult], key: bytes) -> int:
-    """Return the number of subjects with pseudonyms of another key, if other subjects get pseudonyms of `key`."""
-    subjects: set[str | None] = set()
-    for result in results:
-        subjects.update(row.subject for row in result.rows)
+def _notes_on_foreign_subjects(results: Sequence[FileResult], key: bytes, names: Sequence[str]) -> Iterator[str]:
+    """Yield a note on subjects with pseudonyms of another key, if other subjects get pseudonyms of `key`."""
     own_key = fingerprint(key)
-    foreign = {subject for subject in subjects if isinstance(subject, Pseudonym) and subject.key != own_key}
-    return len(foreign) if foreign < subjects else 0
+    subjects: set[str | None] = set()
+    foreign: set[str] = set()
+    files = []
+    for result, name in zip(results, names, strict=True):
+        of_file = {row.subject for row in result.rows}
+        kept = {subject for subject in of_file if isinstance(subject, Pseudonym) and subject.key != own_key}
+        subjects |= of_file
+        foreign |= kept
+        if kept:
+            files.append(name)
+    if foreign and foreign < subjects:
+        yield (
+            f"note: {len(foreign)} subjects keep pseudonyms of another or an unknown key: in other files than "
+            f"{_first(files, MAX_NAMES)} they count as other people"
+        )
 
 
-def _channels(results: Sequence[FileResult]) -> list[str]:
-    """Return the known channels of the files that gave waveforms, sorted."""
-    channels: set[str] = set()
-    for result in results:
-        if result.rows:
-            channels.update(filter(None, result.channels))
-    return sorted(channels)
+def _notes_on_channels(results: Sequence[FileResult], names: Sequence[str]) -> Iterator[str]:
+    """Yield a note if the files that gave waveforms are of different channels."""
+    files: dict[str, list[str]] = {}
+    for result, name in zip(results, names, strict=True):
+        for channel in result.channels:
+            if result.rows and channel:
+                files.setdefault(channel, []).append(name)
+    channels = sorted(files)
+    if len(channels) > 1:
+        listed = "; ".join(f"{channel} ({_first(files[channel], MAX_NAMES)})" for channel in channels)
+        yield (
+            f"note: the files are of channels {listed}: channels of one response are not independent averages; "
+            f"--map signal={channels[0]} (or channel={channels[0]}) reads one"
+        )
