@@ -13,7 +13,7 @@ from rich.console import Console
 
 from hcvae import command_line
 from hcvae.errors import UserError
-from hcvae.outputs import check_output_file
+from hcvae.outputs import check_output, check_output_file
 from hcvae.progress_lines import line_a_minute
 from hcvae.suggest import did_you_mean
 
@@ -67,6 +67,9 @@ class Import(command_line.Command):
     key: str | None = None
     """File with the secret key of the pseudonyms; created if missing. Default: hcvae/pseudonyms.key in your
     configuration folder (~/.config)."""
+    subject_list: str | None = None
+    """CSV file to list each file with the pseudonyms of its subjects, readable by you alone. It is not part of the
+    table: keep it secret, as file names can contain names of patients."""
     samples: int = Field(200, ge=2, le=100_000)
     """Samples per waveform."""
     rate_hz: float = Field(20_000.0, gt=0, le=1e6)
@@ -135,19 +138,20 @@ def run(arguments: Sequence[str]) -> int:
     command = command_line.parse(Import, _quoted(arguments))
     from hcvae.importers import pseudonyms
     from hcvae.importers.importing import table_of
-    from hcvae.importers.notes import notes_on_all
+    from hcvae.importers.notes import notes_on_all, shown_names
 
     console = Console(highlight=False)
     options = _import_options(command)
-    if not command.dry_run:
-        check_output_file("--out", command.out, [command.key])
     key_file = Path(command.key) if command.key else pseudonyms.default_key_file()
+    if not command.dry_run:
+        _check_out(command, key_file)
     key, is_new = pseudonyms.key_in(key_file, keep=not command.dry_run)
     files = _files(command, options, console)
     with line_a_minute(console, lambda: f"reading {len(files)} files"):
         results = _read_all(command, files, options, console)
     table = table_of(results, options, key)
-    for note in notes_on_all(results, options, key):
+    names = shown_names(results, hide_names=command.hide_names)
+    for note in notes_on_all(results, options, key, names):
         console.print(note, markup=False, soft_wrap=True)
     if command.dry_run:
         console.print(f"dry run: nothing written; {table.num_rows} waveforms would be in {command.out}", markup=False)
@@ -155,25 +159,43 @@ def run(arguments: Sequence[str]) -> int:
         if is_new:
             pseudonyms.write_key(key, key_file)
             console.print(f"new key of the pseudonyms: {key_file}; keep it, and keep it secret", markup=False)
-        _write(table, command.out, console)
+        _write(table, command, results, names, console)
     if any(result.error for result in results):
         return PARTLY
     return 0
 
 
-def _write(table: "pa.Table", out: str, console: Console) -> None:
-    """Write the table, and report its problems and the next command."""
+def _check_out(command: Import, key_file: Path) -> None:
+    """Check that the files to write can be written, and that none is in the place of another."""
+    check_output_file("--out", command.out, [key_file])
+    listed = command.subject_list
+    if listed is not None:
+        if not listed.lower().endswith(".csv"):
+            raise UserError(f"--subject-list: the name must end in .csv, but got {listed!r}")
+        check_output_file("--subject-list", listed, [key_file])
+
+
+def _write(
+    table: "pa.Table", command: Import, results: Sequence["FileResult"], names: Sequence[str], console: Console
+) -> None:
+    """Write the table and the list of its subjects, and report the table's problems and the next command."""
     from hcvae import inspection
     from hcvae.data.table import write_table
+    from hcvae.importers.subject_list import files_in, write_subject_list
     from hcvae.inspection import report
 
+    out = command.out
     write_table(table, out)
-    report.show_findings(inspection.find(inspection.Recordings.of(table, out)), console)
+    findings = inspection.find(inspection.Recordings.of(table, out))
+    report.show_findings(findings, console)
+    lines = files_in(" ".join(map(str, findings)), results, table, names)
+    if command.subject_list is not None:
+        write_subject_list(results, table, Path(command.subject_list))
+        lines.append(f"files and pseudonyms of their subjects listed in {command.subject_list}; keep it secret")
     subjects = len(table["subject_id"].unique())
-    for line in (
-        f"{table.num_rows} waveforms of {subjects} subjects written to {out}",
-        f"next: {shlex.join(['hcvae', 'inspect', out])}",
-    ):
+    lines.append(f"{table.num_rows} waveforms of {subjects} subjects written to {out}")
+    lines.append(f"next: {shlex.join(['hcvae', 'inspect', out])}")
+    for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 
 
@@ -209,8 +231,11 @@ def _files(command: Import, options: "ImportOptions", console: Console) -> list[
     files, companions = files_in([Path(file) for file in command.files], Path(command.out), note)
     formats = [format_named(options.format)] if options.format else formats_of(files)
     mappings.check_use(options.mapping, formats)
+    if command.subject_list is not None:
+        check_output("--subject-list", command.subject_list, files)
     if companions:
-        console.print(f"{len(companions)} companion files are read with their main files", markup=False)
+        text = "are not read alone: they belong to other files (data, markers, events, analysed peaks)"
+        console.print(f"{len(companions)} files {text}", markup=False, soft_wrap=True)
     return files
 
 
@@ -247,22 +272,23 @@ def _import_options(command: Import) -> "ImportOptions":
 
 def _column_values(texts: Sequence[str]) -> dict[str, "CellValue"]:
     from hcvae.importers.columns import SCALARS, SUBJECT, as_number
-    from hcvae.importers.values import column_value
+    from hcvae.importers.values import OPTION, check_band, column_value
 
     values = {}
-    for name, text in _pairs("--value", texts).items():
+    for name, text in _pairs(OPTION, texts).items():
         if name not in SCALARS:
             hint = did_you_mean(name, [*SCALARS])
             if name == SUBJECT:
                 hint = "; use --subject"
-            raise UserError(f"--value {name}: no such column{hint}")
+            raise UserError(f"{OPTION} {name}: no such column{hint}")
         number = as_number(text)
         value: CellValue = number
         if text.lower() == "null":
             value = None
         elif number is None:
             value = text
-        values[name] = column_value(name, value, "--value")
+        values[name] = column_value(name, value, OPTION)
+    check_band(values, OPTION)
     return values
 
 

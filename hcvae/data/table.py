@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hcvae.atomic import atomic_write
 from hcvae.config import DataConfig
+from hcvae.data.plausible_ranges import implausible_rows, is_logical, spread
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
@@ -84,7 +85,8 @@ def check_table(
 
     Raises:
         UserError: no rows, two columns with one name, a column that is missing or has a wrong type or length, waveforms
-            that are not finite, rows without a subject, no sampling rate. The message starts with `where`.
+            that are not finite, rows without a subject, static columns with implausible numbers, no sampling rate. The
+            message starts with `where`.
     """
     if not table.num_rows:
         raise UserError(f"{where}: a waveform table must have rows, but got none")
@@ -97,10 +99,15 @@ def check_table(
         elif name in PEAK_COLUMNS:
             value_type = pa.bool_() if name == "peak_valid" else pa.float32()
             columns[name] = as_lists(column, value_type, len(WAVES), at)
+        elif is_logical(name, decoded_column(column)):
+            raise UserError(f"{at}: must hold numbers, but got logical values")
         elif name in config.static:
             columns[name] = scalar_column(column, at)
         else:
             columns[name] = text_column(column, at)
+    for name, bad, expected in implausible_rows({name: columns[name] for name in config.static}):
+        values = columns[name].to_numpy()[bad]
+        _refuse_rows(bad, f"{where}: column {name!r}", f"must be {expected}, but got {spread(values)}")
     has_no_subject = pc.is_null(columns[config.subject_column])
     _refuse_rows(has_no_subject, f"{where}: column {config.subject_column!r}", "have no subject")
     metadata = {"sampling_rate_hz": str(sampling_rate_of(table, config.sampling_rate_hz, where))}

@@ -1,19 +1,59 @@
-"""Cells of tables: empty cells, and numbers as programs and countries write them."""
+"""Cells of tables: empty cells, cells without a value, and numbers as programs and countries write them."""
 
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 NULL_WORDS = frozenset(
-    ("", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nan", "null", "none", "nil", "-", "--", ".", "missing", "empty")
-)
+    ("", "na", "n/a", "n.a.", "#n/a", "#na", "#nv", "#n/d", "<na>", "nan", "null", "none", "nil", "missing", "empty")
+).union(("-", "--", "."))
 PLAIN = re.compile(r"[-+]?[1-9]\d*")
 MARKED = re.compile(r"[-+]?\d*([.,])\d+(?:[eE][-+]?\d+)?")
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}([.,])\d{3}")
 SEPARATED = re.compile(r"[-+]?\d[\d.,'_ \u2019\u00a0\u202f]*\d")
 OTHER_MARK = {".": ",", ",": "."}
+ERROR = re.compile(r"#[^\W\d_][\w/ ]*[!?]|#GETTING_DATA|Err:\d{3}")
+"""Errors of Excel and LibreOffice, such as #REF!; #N/A (#NV, #N/D) is a word for a missing value."""
+
+
+@dataclass(frozen=True)
+class FormulaCell:
+    """Cell with a formula whose value the file does not contain."""
+
+
+@dataclass(frozen=True)
+class MergedCell:
+    """Cell of a merged range that shows the value of another cell, the upper left one."""
+
+    value: Any
+
+
+def shown_value(cell: Any) -> Any:
+    """Return what a spreadsheet shows in a cell."""
+    return cell.value if isinstance(cell, MergedCell) else cell
+
+
+def cell_text(cell: Any) -> str:
+    """Return the text of a cell; empty if it has no value."""
+    cell = shown_value(cell)
+    if cell is None or has_no_value(cell):
+        return ""
+    return str(cell)
+
+
+def has_no_value(cell: Any) -> bool:
+    """Return whether a cell holds a formula or an error instead of a value."""
+    return is_formula(cell) or (isinstance(cell, str) and ERROR.fullmatch(cell.strip()) is not None)
+
+
+def is_formula(cell: Any) -> bool:
+    """Return whether a cell holds a formula instead of its value; as text it begins with =."""
+    return isinstance(cell, FormulaCell) or (isinstance(cell, str) and re.match(r"\s*=.", cell) is not None)
 
 
 def is_null(cell: Any) -> bool:
@@ -24,7 +64,12 @@ def is_null(cell: Any) -> bool:
 
 
 def number_of(cell: Any, decimal: str = ".") -> float | None:
-    """Return the finite number in a cell; None for other content, another decimal mark or thousands separators."""
+    """Return the finite number in a cell; None for other content, another decimal mark or thousands separators.
+
+    Logical values are no numbers, although Python and MATLAB calculate with them.
+    """
+    if isinstance(cell, bool | np.bool_):
+        return None
     if isinstance(cell, str):
         if "_" in cell or (decimal == "," and "." in cell):
             return None
@@ -40,6 +85,14 @@ def describe_cell(cell: Any) -> str:
     """Describe, for messages, the content of a cell that should hold a number; never repeat its text."""
     if is_null(cell):
         return "nothing"
+    if is_formula(cell):
+        return "a formula without a saved value"
+    if has_no_value(cell):
+        return "an error such as #REF!"
+    if isinstance(cell, MergedCell):
+        return "a merged cell"
+    if isinstance(cell, bool):
+        return "a logical value (TRUE, FALSE)"
     if isinstance(cell, str) and SEPARATED.fullmatch(cell.strip()):
         return "a number with thousands separators or another decimal mark"
     return "text"

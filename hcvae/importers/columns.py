@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
-from hcvae.importers.cells import is_null, number_of
+from hcvae.importers.cells import describe_cell, has_no_value, is_null, number_of
 from hcvae.importers.channels import CHANNEL, channel_column, is_channel
 from hcvae.importers.recording import Averaging, Band, CellValue, FileError, Peaks, ReadOptions, Recording
 from hcvae.importers.time_axis import axis_of, can_be_times
@@ -144,6 +144,7 @@ def recordings_of(
     n = len(signal)
     scale = _uv_per(columns, n, unit, path)
     rates, starts = _time_axis(columns, signal, path)
+    _check_peaks(columns, n, path)
     peaks = [_peaks(columns, row) for row in range(n)]
     scalars: dict[str, list[CellValue]] = {}
     for name, values in columns.items():
@@ -154,7 +155,7 @@ def recordings_of(
         if not np.isfinite(samples).all():
             raise FileError(path, where, "samples that are not finite", "numbers only")
         values = {name: column[row] for name, column in scalars.items()}
-        _check_no_text(values, where, path)
+        _check_texts(values, where, path)
         yield Recording(
             signal_uv=samples.astype(np.float64) * scale,
             sampling_rate_hz=float(rates[row]),
@@ -223,7 +224,7 @@ def as_number(text: object) -> float | None:
 
 
 def plain_value(value: Any) -> CellValue:
-    """Return a value of a file as a Python number or text; None if `is_null`."""
+    """Return a value of a file as a Python number or text; None if `is_null`. Infinity stays, to be refused."""
     if isinstance(value, np.generic):
         value = value.item()
     if is_null(value):
@@ -232,10 +233,10 @@ def plain_value(value: Any) -> CellValue:
         return value.strip()
     if isinstance(value, bool | int):
         return value
+    if isinstance(value, float):
+        return value
     number = as_number(value)
-    if number is None and not isinstance(value, float):
-        return str(value)
-    return number
+    return str(value) if number is None else number
 
 
 def _uv_per(columns: Mapping[str, Any], n: int, given: str | None, path: Path) -> float:
@@ -308,7 +309,9 @@ def _column(name: str, values: Any, n: int, path: Path) -> list[CellValue]:
 
 
 def _unwrapped(value: Any) -> Any:
-    """Return the only element of an array of one; all other values as they are."""
+    """Return the only element of an array of one, None for an empty array; all other values as they are."""
+    if isinstance(value, np.ndarray) and value.size == 0:
+        return None
     if isinstance(value, np.ndarray) and value.size == 1:
         return value.item()
     return value
@@ -331,11 +334,23 @@ def _channel_text(channel: CellValue) -> str | None:
     return _text_or_none(channel)
 
 
-def _check_no_text(values: Mapping[str, CellValue], where: str, path: Path) -> None:
-    """Refuse text in columns of numbers."""
+def _check_texts(values: Mapping[str, CellValue], where: str, path: Path) -> None:
+    """Refuse text in columns of numbers, and formulas and errors of spreadsheets."""
     for name, value in values.items():
+        if has_no_value(value):
+            raise FileError(path, where, f"{describe_cell(value)} as {name}", "a value, or nothing")
         if isinstance(value, str) and not is_text_column(name):
             raise FileError(path, where, f"text as {name}", "a number, or nothing")
+
+
+def _check_peaks(columns: Mapping[str, Any], n: int, path: Path) -> None:
+    """Refuse labelled peaks that are not numbers of waves I to V for each of N waveforms."""
+    for name in PEAK_COLUMNS:
+        peaks = np.asarray(columns.get(name, np.zeros((n, len(WAVES)))))
+        kinds = "fiub" if name == "peak_valid" else "fiu"
+        if peaks.shape != (n, len(WAVES)) or peaks.dtype.kind not in kinds:
+            found = f"values of type {peaks.dtype.kind} and shape {peaks.shape}"
+            raise FileError(path, name, found, f"{len(WAVES)} numbers, waves I to V, for each of {n} waveforms")
 
 
 def _peaks(columns: Mapping[str, Any], row: int) -> Peaks | None:
@@ -344,7 +359,7 @@ def _peaks(columns: Mapping[str, Any], row: int) -> Peaks | None:
     Without `peak_valid`, a peak is valid if it has a latency.
     """
     latency, amplitude, valid = (columns.get(name) for name in PEAK_COLUMNS)
-    if latency is None or np.shape(latency)[1:] != (len(WAVES),):
+    if latency is None:
         return None
     latencies = np.asarray(latency[row], dtype=np.float64)
     amplitudes = np.full(len(WAVES), np.nan)

@@ -51,7 +51,7 @@ class EdfSignal:
     offset: float
     """Physical value of the digital 0."""
     step: float
-    """Physical value of one digital step."""
+    """Physical value of one digital step; 0 if the header gives no such ranges."""
 
     @property
     def is_trigger(self) -> bool:
@@ -68,6 +68,8 @@ class EdfHeader:
     patient: str
     """As written in the file; may name a person."""
     records: int
+    unread_bytes: int
+    """Bytes after the records that the header states."""
     record_bytes: int
     first_byte: int
     """Position of the data records."""
@@ -86,7 +88,7 @@ class EdfHeader:
                 if self.is_bdf and signal.label.lower() == STATUS:
                     yield (digital & TRIGGER_BITS).astype(np.float64)
                 else:
-                    yield np.round(signal.offset + signal.step * digital.astype(np.float64), 6)
+                    yield np.round(signal.offset + (signal.step or 1.0) * digital.astype(np.float64), 6)
 
     def _digital(self, records: NDArray[np.uint8], signal: EdfSignal) -> NDArray[np.int32]:
         """Return little-endian samples of 16 or 24 bits: put in the upper bits of 32, shifted down with sign."""
@@ -124,11 +126,13 @@ def read_edf_header(path: Path) -> EdfHeader:
         raise FileError(path, "byte 236", f"{records} records, of which {present} are there", "a complete file")
     if fixed[192:197] in (b"EDF+D", b"BDF+D"):
         raise FileError(path, "byte 192", "a recording with gaps (EDF+D)", "a continuous one; convert it to EDF+C")
+    read = present if records < 0 else records
     return EdfHeader(
         path=path,
         is_bdf=is_bdf,
         patient=_text(fixed[8:88]),
-        records=present if records < 0 else records,
+        records=read,
+        unread_bytes=size - FIXED_BYTES - len(variable) - read * record_bytes,
         record_bytes=record_bytes,
         first_byte=FIXED_BYTES + len(variable),
         signals=tuple(_signals(variable, samples, _number(fixed, 244, 8, path), width)),
@@ -181,9 +185,9 @@ def _signals(variable: bytes, samples: Sequence[int], record_s: float, width: in
 def _scaling(
     low: float | None, high: float | None, digital_low: float | None, digital_high: float | None
 ) -> tuple[float, float]:
-    """Return the physical values of the digital 0 and of one step; 0 and 1 if the header gives no ranges."""
+    """Return the physical values of the digital 0 and of one step; the step is 0 if the header gives no ranges."""
     if low is None or high is None or digital_low is None or digital_high is None or digital_low == digital_high:
-        return 0.0, 1.0
+        return 0.0, 0.0
     step = (high - low) / (digital_high - digital_low)
     return low - step * digital_low, step
 

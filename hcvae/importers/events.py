@@ -17,6 +17,7 @@ from typing import Any
 
 from hcvae.errors import UserError
 from hcvae.importers.averages import PER_RECORD
+from hcvae.importers.bids import table_beside
 from hcvae.importers.cells import is_null
 from hcvae.importers.columns import SCALARS, as_number, plain_value
 from hcvae.importers.lines import lines_of
@@ -24,7 +25,9 @@ from hcvae.importers.recording import CellValue, FileError, ReadOptions
 from hcvae.suggest import did_you_mean
 
 MAX_TABLE_BYTES = 64 * 2**20
-NO_STIMULI = ("bad*", "new segment*", "*/new segment*", "boundary", "edge*", "comment/*")
+NO_EPOCH = ("bad*", "new segment*", "*/new segment*", "boundary", "edge*")
+"""Patterns of names of bad spans and of pauses of the recording, in lower case."""
+NO_STIMULI = (*NO_EPOCH, "comment/*")
 """Patterns of names that are not stimuli, in lower case."""
 NOT_CONDITIONS = (
     "event",
@@ -78,15 +81,23 @@ def events_of(
             names that no column separates.
     """
     marks = raw.annotations
-    table = _table_beside(path)
+    table = table_beside(path, "events")
     has_marks = any(_is_stimulus((text,), options.mapping) for text in marks.description)
     if table is not None:
         if has_marks:
             options.note("annotations are not read: the stimuli are those of the table of events")
+        _note_unused_triggers(options, "table of events")
         return _separated(list(_from_table(table, options)), options, table)
     if has_marks:
+        _note_unused_triggers(options, "annotations")
         return named_events(zip(marks.onset, marks.description, strict=True), options, path)
     return named_events(triggers(), options, path)
+
+
+def _note_unused_triggers(options: ReadOptions, source: str) -> None:
+    for name in ("trigger", "trigger_idle"):
+        if name in options.mapping:
+            options.note(f"mapping of {name} is not used: the stimuli are those of the {source}")
 
 
 def named_events(marks: Iterable[tuple[float, str]], options: ReadOptions, path: Path) -> list[Event]:
@@ -107,9 +118,9 @@ def named_events(marks: Iterable[tuple[float, str]], options: ReadOptions, path:
 
 
 def bad_spans_s(raw: Any) -> list[tuple[float, float]]:
-    """Return start and end of the spans that annotations mark as bad."""
+    """Return start and end of the spans that annotations mark as bad, and of the points where the recording pauses."""
     marks = zip(raw.annotations.onset, raw.annotations.duration, raw.annotations.description, strict=True)
-    return [(onset, onset + duration) for onset, duration, text in marks if text.lower().startswith("bad")]
+    return [(onset, onset + duration) for onset, duration, text in marks if _matches(text, NO_EPOCH)]
 
 
 def _separated(events: list[Event], options: ReadOptions, where: Path) -> list[Event]:
@@ -166,24 +177,23 @@ def _advice(mixed: Mapping[str, int], where: Path) -> str:
     )
 
 
-def _table_beside(path: Path) -> Path | None:
-    """Return the table of events: in BIDS `sub-1_task-abr_events.tsv` for `sub-1_task-abr_eeg.edf`."""
-    name, suffix, _ = path.stem.rpartition("_eeg")
-    table = path.with_name(f"{name}_events.tsv")
-    if not suffix or not table.is_file() or table.resolve().parent != path.parent.resolve():
-        return None
-    return table
-
-
 def _from_table(table: Path, options: ReadOptions) -> Iterator[Event]:
     texts = (line for _, line in lines_of(table, max_bytes=MAX_TABLE_BYTES))
     lines = csv.DictReader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)
     titles = list(lines.fieldnames or ())
+    repeated = [title for title, times in Counter(titles).items() if times > 1]
+    if repeated or "onset" not in titles:
+        found = f"the columns {titles[:MAX_NAMES]}"
+        expected = "names that differ, separated by tabs, with 'onset' among them"
+        raise FileError(table, "line 1", found, expected)
     columns, patterns = _columns(titles, options.mapping, table)
     unread = [title for title in titles if title not in BIDS_COLUMNS and title not in columns.values()]
     if unread:
         options.note(f"table of events: columns that are not read: {', '.join(unread)[:MAX_UNREAD]}")
     for line in lines:
+        if None in line or None in line.values():
+            found = "more or fewer cells than names"
+            raise FileError(table, f"line {lines.line_num}", found, f"{len(titles)} cells, separated by tabs")
         names = _names(line)
         if not _is_stimulus(names, options.mapping):
             continue
@@ -265,10 +275,14 @@ def _pattern(column: str, text: str) -> re.Pattern[str]:
 
 def _is_stimulus(names: Sequence[str], mapping: Mapping[str, str]) -> bool:
     """Return whether one of the names matches the mapping of `event`, and none matches `NO_STIMULI`."""
-    if any(fnmatchcase(name.lower(), pattern) for name, pattern in product(names, NO_STIMULI)):
+    if any(_matches(name, NO_STIMULI) for name in names):
         return False
     wanted = mapping.get("event", "*").split("|")
     return any(name == pattern or fnmatchcase(name, pattern) for name, pattern in product(names, wanted))
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name.lower(), pattern) for pattern in patterns)
 
 
 def _value(text: str | None) -> CellValue:

@@ -1,6 +1,7 @@
 """Excel workbooks (.xlsx): all visible sheets, or the one that the mapping of `sheet` names.
 
-The layouts are those of `sheets`. A formula is read as the value that Excel stored with it.
+The layouts are those of `sheets`. A formula is read as the value that Excel stored with it, and all cells of a merged
+range have its value.
 """
 
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hcvae.errors import UserError
+from hcvae.importers.excel_details import details_of
 from hcvae.importers.foreign import as_file_error, library
 from hcvae.importers.recording import FileError, NoWaveforms, ReadOptions, Recording
 from hcvae.importers.registry import Format
@@ -52,7 +54,7 @@ def _of_sheets(sheets: Sequence[Any], options: ReadOptions, path: Path) -> Itera
     names_subjects = True
     for sheet in sheets:
         try:
-            for recording in recordings_of_sheet(_lines(sheet), options, _place(path, sheet, sheets)):
+            for recording in recordings_of_sheet(_lines(sheet, path, options), options, _place(path, sheet, sheets)):
                 names_subjects &= recording.subject is not None
                 yield recording
         except NoWaveforms as error:
@@ -101,12 +103,15 @@ def _check_sizes(path: Path) -> None:
         raise FileError(path, "whole file", found, expected)
 
 
-def _lines(sheet: Any) -> Iterator[Line]:
+def _lines(sheet: Any, path: Path, options: ReadOptions) -> Iterator[Line]:
     """Yield the lines without empty cells at the end, but at least as wide as the first line that is not empty."""
     sheet.reset_dimensions()  # the stored dimensions may be wrong: rows cut short, or 16,384 cells each
     width = 0
-    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
-        cells = list(row)
+    lines = enumerate(map(list, sheet.iter_rows(values_only=True)), start=1)
+    details = details_of(path, sheet.title)
+    if details.hidden_rows:
+        options.note(f"{details.hidden_rows} hidden rows (of a filter?) are read like the others")
+    for number, cells in details.filled(lines):
         while cells and cells[-1] is None:
             cells.pop()
         width = width or len(cells)

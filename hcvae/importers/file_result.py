@@ -43,8 +43,8 @@ class FileResult:
     """Number of recordings that were left out, by reason."""
     notes: Counter[str] = field(default_factory=Counter)
     """Unused or unrecognised content of the file, with counts."""
-    names_subject: bool = True
-    """Whether every recording has a subject."""
+    without_subject: list[int] = field(default_factory=list)
+    """Numbers, from 0, of the recordings that name no subject."""
     channels: set[str | None] = field(default_factory=set)
     used_options: set[str] = field(default_factory=set)
     """Options with an effect on this file, among those that only some recordings can use."""

@@ -62,7 +62,7 @@ def _files_within(folder: Path, out: Path | None, note: Callable[[str], None]) -
     if not to_read:
         raise UserError(f"{folder}: a folder without files to read; name one that holds recordings")
     if len(files) < len(entries):
-        note(f"{len(entries) - len(files)} folders or links within a folder are not read")
+        note(f"{len(entries) - len(files)} folders or links within a folder are not read; name the folders to read")
     if len(to_read) < len(files):
         note("the table to write, which is in a folder of the files, is not read")
     return to_read

@@ -57,5 +57,6 @@ def companion(path: Path, name: str) -> Path:
     if not is_plain_name or beside.resolve().parent != path.parent.resolve():
         raise FileError(path, "header", "the name of a file elsewhere", "the name of a file in the same folder")
     if not beside.is_file():
-        raise FileError(path, "header", "the name of a missing file", "a file in the same folder")
+        expected = "a file in the same folder; if files were renamed, write their new names into the header"
+        raise FileError(path, "header", "the name of a missing file", expected)
     return beside

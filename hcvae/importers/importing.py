@@ -21,11 +21,11 @@ from hcvae.importers.columns import TYPES
 from hcvae.importers.file_result import FileResult, ImportOptions
 from hcvae.importers.provenance import METADATA, kept_record_id, kept_subject, made_record_id, provenance
 from hcvae.importers.pseudonyms import pseudonym
-from hcvae.importers.recording import CellValue, Pseudonym, ReadOptions, Recording
+from hcvae.importers.recording import CellValue, FileError, Pseudonym, ReadOptions, Recording
 from hcvae.importers.registry import Format, format_named, recognise
 from hcvae.importers.steps import USUAL, RecordingSkipped, Steps, on_grid
-from hcvae.importers.time_axis import check_rate
-from hcvae.importers.values import values_of
+from hcvae.importers.time_axis import check_rate, check_start
+from hcvae.importers.values import is_replaced, own_values, values_of
 
 
 def read_file(path: Path, options: ImportOptions) -> FileResult:
@@ -62,6 +62,8 @@ def _read(known: Format, options: ImportOptions, result: FileResult) -> None:
             rows.append(row)
         else:
             rows += blocks.add(row, block_sweeps)
+    if not result.recordings:
+        raise FileError(result.path, "whole file", "no waveforms", "a file with at least one waveform")
     if blocks.unused:
         result.left_out["too few sweeps for a last block (--block-sweeps)"] += blocks.unused
     result.rows += [row for row in with_noise_of_halves(rows) if not _is_too_noisy(row, options, result)]
@@ -69,17 +71,20 @@ def _read(known: Format, options: ImportOptions, result: FileResult) -> None:
 
 def _recordings(known: Format, options: ImportOptions, result: FileResult) -> Iterator[Recording]:
     """Yield the recordings of a file with their final columns, and count them in the result."""
-    subjects = set()
+    subjects: set[str] = set()
     for recording in _of_one_channel(known, options, result):
         check_rate(recording.sampling_rate_hz, result.path, "time_unit" in known.mapping_names)
+        check_start(recording.start_ms, result.path)
+        if recording.subject is None:
+            result.without_subject.append(result.recordings)
+        else:
+            subjects.add(recording.subject)
         result.recordings += 1
-        result.names_subject &= recording.subject is not None or options.subject is not None
-        subjects.add(recording.subject)
         result.channels.add(recording.channel)
-        recording = _with_options(recording, options, result.path)
+        recording = _with_options(recording, options, result)
         _note_averaging(recording, options.steps, result)
         yield recording
-    if options.subject is not None and len(subjects) > 1:
+    if options.subject is not None and subjects:
         result.notes[f"--subject replaces the {len(subjects)} subjects of the file"] += 1
 
 
@@ -97,9 +102,13 @@ def _of_one_channel(known: Format, options: ImportOptions, result: FileResult) -
     return one_channel(found, choice, wanted, result.path)
 
 
-def _with_options(recording: Recording, options: ImportOptions, path: Path) -> Recording:
+def _with_options(recording: Recording, options: ImportOptions, result: FileResult) -> Recording:
     """Return a recording with the columns and the subject that it gets in the table."""
-    values = values_of(recording, options.values, options.steps.band_of(recording), path)
+    own = own_values(recording, options.steps.band_of(recording))
+    for name, given in options.values.items():
+        if is_replaced(name, own.get(name), given):
+            result.notes[f"--value {name} replaces another value that the file states"] += 1
+    values = values_of(own, options.values, f"{result.path}: waveform {result.recordings - 1} (from 0)")
     subject = recording.subject
     if not isinstance(subject, Pseudonym):
         subject = kept_subject(recording, {})

@@ -53,7 +53,10 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             columns = _columns(_flat(exported), options, path)
         else:
             columns = _columns(_flat(variables), options, path)
+            stored = columns["signal"]
             columns["signal"] = waveforms_in_rows(columns, options.mapping.get("layout"), path)
+            if isinstance(stored, list) and len(stored) > len(columns["signal"]):
+                options.note(f"{len(stored) - len(columns['signal'])} empty cells of {len(stored)} hold no waveform")
         columns |= axis_units_of(options.mapping)
         yield from recordings_of(columns, path, options.mapping.get("unit"))
 

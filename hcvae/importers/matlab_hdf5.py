@@ -78,6 +78,8 @@ class _Reader:
             return [self.value(self.file[reference], depth + 1) for reference in np.ravel(content.T)]
         if data.attrs.get("MATLAB_class") == b"char":
             return "".join(map(chr, np.ravel(content)))
+        if data.attrs.get("MATLAB_class") == b"logical":
+            content = np.asarray(content, np.bool_)
         if isinstance(content, np.ndarray):
             return content.T
         return np.array([[content]])

@@ -5,10 +5,10 @@ Each stimulus gives one recording with `n_averages` 1; the pipeline averages the
 Legend: T samples.
 """
 
-import configparser
 import itertools
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,21 +18,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcvae.errors import UserError
+from hcvae.importers.bids import note_bids_channels, note_bids_rate
+from hcvae.importers.brainvision_header import channels_of_brainvision
 from hcvae.importers.columns import SCALARS, SUBJECT, as_number, recordings_of
 from hcvae.importers.edf_header import BDF, EDF, UNITS, EdfHeader, read_edf_header
 from hcvae.importers.events import Event, bad_spans_s, conditions_of, events_of
-from hcvae.importers.foreign import as_file_error, companion, library, same_stem
-from hcvae.importers.lines import text_of
+from hcvae.importers.foreign import as_file_error, library, same_stem
 from hcvae.importers.recording import EEG_AVERAGING, EEG_BAND_HZ, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
+from hcvae.importers.time_axis import MAX_START_MS
 from hcvae.importers.triggers import Runs, stimuli_in
 
 BRAINVISION = (b"Brain Vision Data Exchange Header File", b"BrainVision Data Exchange Header File")
+EDF_HEAD = re.compile(EDF + rb".{176}\d{1,8} *.{44,68}", re.DOTALL)
+"""Begin of an EDF file: version, names and date, and the size of the header in bytes."""
+SUFFIXES = {"EDF": (".edf", ".rec"), "BDF": (".bdf",), "BrainVision": (".vhdr",)}
+"""Suffixes that MNE accepts, by format."""
 EXPORTED_CHANNEL = "ABR"
 EPOCH_START_MS = "-5.0"
 EPOCH_END_MS = "20.0"
 PIECE_SAMPLES = 2**20
-MAX_ASCII_BYTES = 64 * 2**20
 NOBODY = re.compile(r"[X\s]*(Startdate.*)?")  # EDF+ writes X for each unknown field
 OWN_NAMES = frozenset(("signal", "event", "trigger", "trigger_idle", "epoch_start_ms", "epoch_end_ms", "delay_ms"))
 MAPPING_NAMES = OWN_NAMES.union(SCALARS) - {"n_averages", "native_rate_hz"}
@@ -44,18 +49,19 @@ EXPECTED = "a complete EDF, BDF or BrainVision recording"
 def recognises(path: Path, head: bytes) -> bool:
     """Return whether the file begins like one of the three formats."""
     if head.startswith(EDF):
-        return path.suffix.lower() in (".edf", ".rec")
+        return EDF_HEAD.match(head) is not None
     return head.startswith((BDF, *BRAINVISION))
 
 
 def companions(path: Path) -> list[Path]:
-    """Return data and markers of a BrainVision header, and the BIDS tables and descriptions of a recording."""
+    """Return data and markers of a BrainVision header, and the BIDS tables and descriptions of the subject."""
     found: set[Path] = set()
     if path.suffix.lower() == ".vhdr":
         found.update(same_stem(path))
-    name, is_bids, _ = path.stem.rpartition("_eeg")
+    subject = path.stem.partition("_")[0]
+    is_bids = path.stem.endswith("_eeg")
     for beside in path.parent.iterdir():
-        is_of_recording = is_bids and beside.name.startswith(f"{name}_") and beside.suffix in (".tsv", ".json")
+        is_of_recording = is_bids and beside.name.startswith(f"{subject}_") and beside.suffix in (".tsv", ".json")
         if is_of_recording and not beside.is_symlink():
             found.add(beside)
     return sorted(found)
@@ -77,26 +83,55 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     """
     library("mne", path)  # first, as a missing package is no fault of the file
     with as_file_error(path, EXPECTED):
-        header = None if path.suffix.lower() == ".vhdr" else read_edf_header(path)
+        header = _edf_header(path, options)
         if header is None:
-            labels = _brainvision_channels(path)
-            signals = _signals(options.mapping.get("signal"), dict(zip(labels, labels, strict=True)), path)
+            units = channels_of_brainvision(path)
+            signals = _signals(options.mapping.get("signal"), dict(zip(units, units, strict=True)), path)
         else:
+            units = {signal.name: signal.unit for signal in header.signals}
             signals = _edf_signals(options.mapping.get("signal"), header)
-        raw = _open(path, header, signals)
+        note_bids_channels(path, {name: units[name] for name in signals}, options)
+        raw = _open(path, header, signals, options)
+        note_bids_rate(path, float(raw.info["sfreq"]), options)
         if header is not None and signals == [EXPORTED_CHANNEL] and _is_exported(raw, header):
             yield from _exported(raw, path)
             return
         yield from _epochs(raw, header, path, signals, options)
 
 
-def _open(path: Path, header: EdfHeader | None, signals: Sequence[str]) -> Any:
+def _edf_header(path: Path, options: ReadOptions) -> EdfHeader | None:
+    """Return the header of an EDF or BDF; None for BrainVision.
+
+    Raises:
+        FileError: a damaged header, or a suffix with which MNE does not open the format.
+    """
+    with path.open("rb") as file:
+        start = file.read(len(BDF))
+    kind = {EDF: "EDF", BDF: "BDF"}.get(start, "BrainVision")
+    if path.suffix.lower() not in SUFFIXES[kind]:
+        expected = f"{' or '.join(SUFFIXES[kind])}; rename the file"
+        raise FileError(path, "name", f"{kind} with the suffix {path.suffix!r}", expected)
+    if kind == "BrainVision":
+        return None
+    header = read_edf_header(path)
+    if header.unread_bytes:
+        options.note(f"{header.unread_bytes} bytes after the {header.records} records of the header are not read")
+    return header
+
+
+def _open(path: Path, header: EdfHeader | None, signals: Sequence[str], options: ReadOptions) -> Any:
     """Open the recording without reading samples; of an EDF only `signals`, as MNE resamples all to one rate."""
     mne = library("mne", path)
-    if header is None:
-        return mne.io.read_raw_brainvision(path, verbose="ERROR")
-    reader = mne.io.read_raw_bdf if header.is_bdf else mne.io.read_raw_edf
-    return reader(path, include=list(signals), stim_channel=None, exclude_after_unique=True, verbose="ERROR")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if header is None:
+            raw = mne.io.read_raw_brainvision(path, verbose="WARNING")
+        else:
+            reader = mne.io.read_raw_bdf if header.is_bdf else mne.io.read_raw_edf
+            raw = reader(path, include=list(signals), stim_channel=None, exclude_after_unique=True, verbose="WARNING")
+    if any("outside data range" in str(warning.message) for warning in caught):
+        options.note("annotations or markers outside the recording are left out; are the data complete?")
+    return raw
 
 
 def _edf_signals(wanted: str | None, header: EdfHeader) -> list[str]:
@@ -108,10 +143,12 @@ def _edf_signals(wanted: str | None, header: EdfHeader) -> list[str]:
     """
     units: dict[str, str] = {}
     labels: dict[str, str] = {}
+    steps: dict[str, float] = {}
     for signal in header.signals:
         if not signal.is_trigger:
             units[signal.name] = signal.unit
             labels[signal.name] = signal.label
+            steps[signal.name] = signal.step
     voltages = {name: label for name, label in labels.items() if units[name] in UNITS}
     channels = voltages if wanted is None and voltages else labels
     signals = _signals(wanted, channels, header.path)
@@ -120,48 +157,31 @@ def _edf_signals(wanted: str | None, header: EdfHeader) -> list[str]:
             found = f"the unit {units[name]!r}" if units[name] else "no unit"
             expected = "uV, mV or V; name a voltage with --map signal=NAME"
             raise FileError(header.path, f"signal {name!r}", found, expected)
+        if not steps[name]:
+            expected = "physical and digital minimum and maximum that differ"
+            raise FileError(header.path, f"signal {name!r}", "no scale in the header", expected)
     return signals
-
-
-def _brainvision_channels(path: Path) -> list[str]:
-    """Return the names of the channels, after a check of the files that the header refers to."""
-    text = text_of(path.read_bytes()[: 2**20])
-    ini = configparser.ConfigParser(interpolation=None, strict=False, comment_prefixes=(";",), delimiters=("=",))
-    ini.optionxform = str  # type: ignore[assignment, method-assign]
-    ini.read_string("[" + text.partition("[")[2].partition("[Comment]")[0])
-    data = companion(path, ini["Common Infos"]["DataFile"])
-    marker = ini["Common Infos"].get("MarkerFile")
-    if marker:
-        companion(path, marker)
-    is_text = ini["Common Infos"].get("DataFormat", "BINARY").upper() == "ASCII"
-    if is_text and data.stat().st_size > MAX_ASCII_BYTES:
-        raise FileError(data, "whole file", f"{data.stat().st_size} bytes of text", "binary data; export it as binary")
-    labels = []
-    for name, value in ini["Channel Infos"].items():
-        if name.startswith("Ch"):
-            labels.append(value.split(",")[0].replace("\\1", ","))
-    repeated = sorted({label for label in labels if labels.count(label) > 1})
-    if repeated:  # MNE would read none of the channels
-        raise FileError(
-            path, "Channel Infos", f"several channels called {repeated[0]!r}", "names that differ; edit one"
-        )
-    return labels
 
 
 def _signals(wanted: str | None, channels: Mapping[str, str], path: Path) -> list[str]:
     """Return one channel, or two whose difference is wanted; `channels` has the label of each name.
 
     Raises:
-        UserError: no such channel, several with its label, or no name where there are several channels.
+        UserError: no such channel, several with its label, the difference of a channel and itself, or no name where
+            there are several channels.
     """
     if wanted is None:
         return [_only_channel(channels, path)]
     if wanted in channels:
         return [wanted]
     pairs = [[wanted[:at], wanted[at + 1 :]] for at, letter in enumerate(wanted) if letter == "-"]
-    for pair in pairs:
-        if channels.keys() >= set(pair):
-            return pair
+    known_pairs = [pair for pair in pairs if channels.keys() >= set(pair)]
+    if len(known_pairs) > 1:
+        raise UserError(f"{path}: mapping of signal: {wanted!r} is a difference of channels in more than one way")
+    for first, second in known_pairs:
+        if first == second:
+            raise UserError(f"{path}: mapping of signal: must be two channels as A-B, but got {first!r} twice")
+        return [first, second]
     for label in itertools.chain([wanted], *pairs):
         same = [name for name, other in channels.items() if other == label]
         if len(same) > 1:
@@ -169,7 +189,8 @@ def _signals(wanted: str | None, channels: Mapping[str, str], path: Path) -> lis
                 f"{path}: mapping of signal: {len(same)} channels are called {label!r}; name one as {' or '.join(same)}"
             )
     known = ", ".join(itertools.islice(channels, MAX_SHOWN))
-    raise UserError(f"{path}: mapping of signal: no channel {wanted!r}; known are {known}")
+    missing = [name for pair in pairs for name in pair if name not in channels and not channels.keys().isdisjoint(pair)]
+    raise UserError(f"{path}: mapping of signal: no channel {(missing or [wanted])[0]!r}; known are {known}")
 
 
 def _only_channel(channels: Mapping[str, str], path: Path) -> str:
@@ -222,10 +243,11 @@ def _epochs(
     subject = _subject(path, header)
     first, last = _window(options.mapping, rate_hz, path)
     delay_ms = as_number(options.mapping.get("delay_ms", "0"))
-    if delay_ms is None:
-        raise UserError(f"{path}: mapping of delay_ms: must be a time in ms, but got {options.mapping['delay_ms']!r}")
+    if delay_ms is None or abs(delay_ms) > MAX_START_MS:
+        expected = f"must be a time in ms, at most {MAX_START_MS:,.0f}"
+        raise UserError(f"{path}: mapping of delay_ms: {expected}, but got {options.mapping['delay_ms']!r}")
     events = events_of(path, raw, partial(_triggers, header, options), options)
-    stimuli = _complete(events, raw, rate_hz, first, last)
+    stimuli = _complete(events, raw, (first, last), path, options)
     if not stimuli:
         expected = "stimuli in a table of events, annotations or triggers, at least one of them with a complete epoch"
         raise FileError(path, "whole file", "no stimulus with a complete epoch", expected)
@@ -241,17 +263,34 @@ def _epochs(
         yield from recordings_of(columns, path, "V", number, usual_band_hz=EEG_BAND_HZ, usual_averaging=EEG_AVERAGING)
 
 
-def _complete(events: Sequence[Event], raw: Any, rate_hz: float, first: int, last: int) -> list[tuple[int, Event]]:
-    """Return the events whose epochs are within the recording and outside bad spans, each with its first sample."""
+def _complete(
+    events: Sequence[Event], raw: Any, window: tuple[int, int], path: Path, options: ReadOptions
+) -> list[tuple[int, Event]]:
+    """Return the events whose epochs are within the recording and outside bad spans, each with its first sample.
+
+    Of several equal events at one sample the first is kept: the others would be copies of its epoch.
+
+    Raises:
+        FileError: events with different columns at one sample.
+    """
+    rate_hz = float(raw.info["sfreq"])
     bad = [(int(start * rate_hz), int(stop * rate_hz)) for start, stop in bad_spans_s(raw)]
     complete = []
+    seen: dict[int, Mapping[str, Any]] = {}
     for event in events:
-        onset = round(event.onset_s * rate_hz)
-        begin = onset + first
-        end = onset + last
-        is_inside = begin >= 0 and end <= raw.n_times
-        if is_inside and not any(begin < stop and start < end for start, stop in bad):
+        begin, end = (round(event.onset_s * rate_hz) + edge for edge in window)
+        if begin < 0 or end > raw.n_times:
+            options.note("stimuli are left out, as their epochs extend beyond the recording")
+        elif any(begin < stop and start < end for start, stop in bad):
+            options.note("stimuli are left out, as their epochs overlap a bad span")
+        elif begin not in seen:
+            seen[begin] = event.values
             complete.append((begin, event))
+        elif seen[begin] == event.values:
+            options.note("stimuli are left out, as another one has the same onset: its epoch would be read twice")
+        else:
+            found = f"two stimuli with different columns at {event.onset_s:g} s"
+            raise FileError(path, "stimuli", found, "one; choose with --map event=NAME")
     return complete
 
 

@@ -9,33 +9,32 @@ from hcvae.importers.pseudonyms import fingerprint
 from hcvae.importers.recording import Pseudonym
 from hcvae.importers.steps import USUAL
 
+MAX_NAMES = 12
+"""Files in a note."""
+MAX_NUMBERS = 5
+"""Recordings of a file in a note."""
 SHEET = re.compile(r"""sheet (["']).*?\1""")
 
 
-def notes_on_all(results: Sequence[FileResult], options: ImportOptions, key: bytes) -> Iterator[str]:
-    """Yield one line for each note."""
-    nameless = [result for result in results if result.rows and not result.names_subject]
-    if nameless:
-        yield (
-            f"{len(nameless)} files name no subject: each counts as a subject of its own; where they are of one "
-            "subject, import them with --subject NAME"
-        )
+def shown_names(results: Sequence[FileResult], *, hide_names: bool) -> list[str]:
+    """Return the names of the files in messages."""
+    if hide_names:
+        return [f"file {number}" for number in range(1, len(results) + 1)]
+    return [str(result.path) for result in results]
+
+
+def notes_on_all(
+    results: Sequence[FileResult], options: ImportOptions, key: bytes, names: Sequence[str]
+) -> Iterator[str]:
+    """Yield one line for each note; `names` are the names of the files to show."""
+    if options.subject is None:
+        yield from _notes_on_subjects(results, names)
     for option in options_without_effect(results, options):
         yield f"note: {option} had no effect: it applies to no recording of these files"
     for name in sorted(options.mapping.keys() & options.values.keys()):
         yield f"note: --map {name} had no effect: --value {name} sets it for all waveforms"
-    foreign = _subjects_of_other_keys(results, key)
-    if foreign:
-        yield (
-            f"note: {foreign} subjects keep pseudonyms of another or an unknown key: in other files they count as "
-            "other people"
-        )
-    channels = _channels(results)
-    if len(channels) > 1:
-        yield (
-            f"note: the files are of channels {', '.join(channels)}: channels of one response are not independent "
-            f"averages; --map signal={channels[0]} (or channel={channels[0]}) reads one"
-        )
+    yield from _notes_on_foreign_subjects(results, key, names)
+    yield from _notes_on_channels(results, names)
 
 
 def options_without_effect(results: Sequence[FileResult], options: ImportOptions) -> list[str]:
@@ -57,24 +56,71 @@ def options_without_effect(results: Sequence[FileResult], options: ImportOptions
 def without_names(message: str, path: Path, number: int) -> str:
     """Return a message about file `number` without its name and without the titles of its sheets."""
     for name in (str(path.resolve()), str(path), str(path.parent.resolve()), path.name, path.stem):
-        message = message.replace(name, f"file {number}")
+        message = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", f"file {number}", message)
     return SHEET.sub("a sheet", message)
 
 
-def _subjects_of_other_keys(results: Sequence[FileResult], key: bytes) -> int:
-    """Return the number of subjects with pseudonyms of another key, if other subjects get pseudonyms of `key`."""
-    subjects: set[str | None] = set()
-    for result in results:
-        subjects.update(row.subject for row in result.rows)
+def _notes_on_subjects(results: Sequence[FileResult], names: Sequence[str]) -> Iterator[str]:
+    """Yield notes on files without a subject, and on files of which only some recordings have one."""
+    nameless = []
+    partly = []
+    for result, name in zip(results, names, strict=True):
+        missing = len(result.without_subject)
+        if result.rows and missing == result.recordings:
+            nameless.append(name)
+        elif result.rows and missing:
+            numbers = _first(list(map(str, result.without_subject)), MAX_NUMBERS)
+            partly.append(f"{name} ({missing} of {result.recordings} recordings, numbers {numbers} from 0)")
+    consequence = (
+        "so a split by subject can put recordings of one individual into both the training and the test part; name "
+        "the subject with --map subject_id=COLUMN, or import the files of each individual apart with --subject NAME"
+    )
+    if nameless:
+        files = f"no subject is named in {len(nameless)} of {len(results)} files: {_first(nameless, MAX_NAMES)}"
+        yield f"note: {files}: each of them counts as a separate subject, {consequence}"
+    if partly:
+        files = f"some recordings name no subject in {len(partly)} of {len(results)} files: {_first(partly, MAX_NAMES)}"
+        yield f"note: {files}: those of a file count as one separate subject, {consequence}"
+
+
+def _first(texts: Sequence[str], number: int) -> str:
+    """Join the first texts."""
+    if len(texts) > number:
+        return ", ".join([*texts[:number], "..."])
+    return ", ".join(texts)
+
+
+def _notes_on_foreign_subjects(results: Sequence[FileResult], key: bytes, names: Sequence[str]) -> Iterator[str]:
+    """Yield a note on subjects with pseudonyms of another key, if other subjects get pseudonyms of `key`."""
     own_key = fingerprint(key)
-    foreign = {subject for subject in subjects if isinstance(subject, Pseudonym) and subject.key != own_key}
-    return len(foreign) if foreign < subjects else 0
+    subjects: set[str | None] = set()
+    foreign: set[str] = set()
+    files = []
+    for result, name in zip(results, names, strict=True):
+        of_file = {row.subject for row in result.rows}
+        kept = {subject for subject in of_file if isinstance(subject, Pseudonym) and subject.key != own_key}
+        subjects |= of_file
+        foreign |= kept
+        if kept:
+            files.append(name)
+    if foreign and foreign < subjects:
+        yield (
+            f"note: {len(foreign)} subjects keep pseudonyms of another or an unknown key: in other files than "
+            f"{_first(files, MAX_NAMES)} they count as other people"
+        )
 
 
-def _channels(results: Sequence[FileResult]) -> list[str]:
-    """Return the known channels of the files that gave waveforms, sorted."""
-    channels: set[str] = set()
-    for result in results:
-        if result.rows:
-            channels.update(filter(None, result.channels))
-    return sorted(channels)
+def _notes_on_channels(results: Sequence[FileResult], names: Sequence[str]) -> Iterator[str]:
+    """Yield a note if the files that gave waveforms are of different channels."""
+    files: dict[str, list[str]] = {}
+    for result, name in zip(results, names, strict=True):
+        for channel in result.channels:
+            if result.rows and channel:
+                files.setdefault(channel, []).append(name)
+    channels = sorted(files)
+    if len(channels) > 1:
+        listed = "; ".join(f"{channel} ({_first(files[channel], MAX_NAMES)})" for channel in channels)
+        yield (
+            f"note: the files are of channels {listed}: channels of one response are not independent averages; "
+            f"--map signal={channels[0]} (or channel={channels[0]}) reads one"
+        )

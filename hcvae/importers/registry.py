@@ -8,11 +8,14 @@ from pathlib import Path
 
 from hcvae.errors import UserError
 from hcvae.importers.channels import CHANNEL
+from hcvae.importers.foreign import same_stem
 from hcvae.importers.lines import encoding_of, text_of
 from hcvae.importers.recording import FileError, ReadOptions, Recording
 from hcvae.suggest import did_you_mean
 
 HEAD_BYTES = 65536
+HEADERS = (".vhdr", ".hea")
+"""Suffixes of headers whose data are in other files beside them."""
 MODULES = {
     "table": "tables",
     "arf": "arf",
@@ -88,5 +91,9 @@ def recognise(path: Path) -> Format:
         known = format_named(name)
         if known.recognises(path, head):
             return known
+    for main in same_stem(path):
+        if main.suffix.lower() in HEADERS:
+            found = f"the data or markers of {main.name}"
+            raise FileError(path, "byte 0", found, f"left out: give {main.name}, with which it is read")
     titles = ", ".join(format_named(name).title for name in MODULES)
     raise FileError(path, "byte 0", "content of no known format", f"one of: {titles}; or force one with --format")

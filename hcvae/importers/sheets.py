@@ -13,8 +13,6 @@ Legend: N waveforms, T samples.
 """
 
 import math
-import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +25,16 @@ from numpy.typing import NDArray
 
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
-from hcvae.importers.cells import decimal_mark, describe_cell, is_null, number_of
+from hcvae.importers.cells import (
+    MergedCell,
+    cell_text,
+    decimal_mark,
+    describe_cell,
+    has_no_value,
+    is_null,
+    number_of,
+    shown_value,
+)
 from hcvae.importers.columns import MAPPING_NAMES as COLUMN_NAMES
 from hcvae.importers.columns import (
     MAX_SHOWN,
@@ -40,8 +47,8 @@ from hcvae.importers.columns import (
     sample_columns,
     with_times,
 )
+from hcvae.importers.header_lines import QUANTITIES, recognised
 from hcvae.importers.recording import CellValue, FileError, NoWaveforms, ReadOptions, Recording
-from hcvae.importers.units import decibels_in, hertz_in, level_reference_in, uv_per
 
 Cells = Sequence[Any]
 Line = tuple[int, Cells]
@@ -49,21 +56,15 @@ Line = tuple[int, Cells]
 
 LAYOUTS = ("rows", "columns")
 OWN_SAMPLES = "t_ms=*"
-LEVEL = "stimulus_level_db"
-QUANTITIES = {LEVEL: decibels_in, "stimulus_frequency_hz": hertz_in}
-"""Columns whose cells may include their unit."""
 OWN_AXIS = ("signal", "time_ms", *PEAK_COLUMNS)
 """Columns of ours that one line of cells cannot hold."""
 MAPPING_NAMES = COLUMN_NAMES.difference(OWN_AXIS) | {"signal", "layout"}
-BRACKETED = re.compile(r".*[(\[]([^()\[\]]*)[)\]]\s*")
 TRUE = ("true", "1", "1.0", "yes", "wahr")
 FALSE = ("false", "0", "0.0", "no", "falsch")
 BATCH_ROWS = 256
 LOOKED_AT = 64
 """First lines, which determine delimiter and decimal mark, and among which a table must begin."""
 MAX_CELLS = 16 * 2**20  # of the layout by columns, which is read as a whole: 128 MiB
-MAX_NAME = 40
-"""Characters of the name of a header line in a message."""
 
 
 def recordings_of_sheet(
@@ -119,8 +120,15 @@ class _Sheet:
 
     def value(self, name: str, line: Line, place: int) -> CellValue:
         """Return a cell of our column `name`."""
-        cell = line[1][place]
+        cell = shown_value(line[1][place])
+        if cell is not line[1][place]:
+            self.options.note(f"merged cells as {name}: each has the value of its range")
+        if has_no_value(cell):
+            expected = f"a value as {name}, or nothing; save the file in the program that wrote it, with its values"
+            raise self.error(line[0], place, cell, expected)
         if is_null(cell):
+            if isinstance(cell, str) and cell.strip().startswith("#"):
+                self.options.note(f"an error #N/A as {name} is read as an unknown value")
             return None
         if is_text_column(name) or name == "subject_id":
             if isinstance(cell, float) and cell.is_integer():
@@ -132,6 +140,12 @@ class _Sheet:
         if number is None:
             raise self.error(line[0], place, cell, f"a number as {name}, or nothing")
         return number
+
+    def check_header(self, line: int, cells: Cells) -> None:
+        """Refuse formulas and errors instead of names, or of the times in the first column."""
+        for at, cell in enumerate(cells):
+            if has_no_value(cell):
+                raise self.error(line, at, cell, "a name or a time; save the file with its values")
 
     def check_names(self, names: Iterable[str], where: str) -> None:
         repeated = [name for name, times in Counter(names).items() if name and times > 1]
@@ -193,8 +207,9 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
     """Return the names in the first line that has sample columns; the lines above are titles."""
     above: list[list[str]] = []
     for number, cells in islice(lines, LOOKED_AT):
-        names = [_text(cell).strip() for cell in cells]
+        names = [cell_text(cell).strip() for cell in cells]
         if len(sample_columns(names, sheet.options.mapping, pattern)) > 1:
+            sheet.check_header(number, cells)
             sheet.check_names(names, f"line {number}")
             for _ in above:
                 sheet.options.note("a line above the column names is not read")
@@ -255,6 +270,7 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     cells_left = MAX_CELLS
     for number, cells in lines:
         cells_left -= len(cells)
+        sheet.check_header(number, cells[:1])
         time = sheet.number(cells[0])
         if time is None and not body.rows and cells_left >= 0:
             header.append((number, cells))
@@ -274,8 +290,10 @@ def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str,
     header: list[tuple[str, Line]] = []
     for number, uncut in lines:
         cells = _cut(uncut, width)
-        name = _text(cells[0]).strip()
-        if all(map(_is_empty, cells[1:])) or (len(cells) != width and name.startswith(("#", "%"))):
+        name = cell_text(cells[0]).strip()
+        if all(_is_empty(cell) or cell == MergedCell(cells[0]) for cell in cells[1:]) or (
+            len(cells) != width and name.startswith(("#", "%"))
+        ):
             sheet.options.note("a title or comment above the samples is not read")
         elif len(cells) != width:
             expected = f"{width}, as in the lines of samples"
@@ -303,50 +321,13 @@ def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
             columns[name] = _header_values(name, lines[at], sheet)
     for name in lines:
         if name not in known.values():
-            columns |= _recognised(name, lines[name], columns, sheet)
+            columns |= recognised(name, lines[name][1], columns, sheet.number, sheet.options)
     return columns
 
 
 def _header_values(name: str, line: Line, sheet: _Sheet) -> list[CellValue]:
     """Return our column `name` [N] from the cells of a header line."""
     return [sheet.value(name, line, place) for place in range(1, len(line[1]))]
-
-
-def _recognised(name: str, line: Line, columns: Mapping[str, Any], sheet: _Sheet) -> dict[str, Any]:
-    """Return the columns that an unmapped header line gives by its cells, with a note of what is (not) read."""
-    texts = list(map(_text, line[1][1:]))
-    found = _levels_and_units(texts)
-    for column in columns.keys() & found.keys():
-        del found[column]
-    if found:
-        sheet.options.note(f"{' and '.join(sorted(found))} taken from the header line {name[:MAX_NAME]!r}")
-    elif any(texts):
-        hint = ""
-        if len(name) <= MAX_NAME:
-            hint = f"; --map {shlex.quote(f'{LEVEL}={name}')} reads it as levels"
-        sheet.options.note(f"header line {name[:MAX_NAME]!r} is not read{hint}")
-    return found
-
-
-def _levels_and_units(texts: Sequence[str]) -> dict[str, Any]:
-    """Return the levels and the units of samples in the cells of a header line, such as `20 dB SPL` and `Cz (mV)`."""
-    found: dict[str, Any] = {}
-    levels = list(map(decibels_in, texts))
-    if None not in levels:
-        found[LEVEL] = levels
-        references = list(map(level_reference_in, texts))
-        if None not in references:
-            found["level_reference"] = references
-    units = list(map(_bracketed, texts))
-    if None not in map(uv_per, units):
-        found["unit"] = units
-    return found
-
-
-def _bracketed(text: str) -> str:
-    """Return the text in brackets at the end of `text`; all of it without brackets."""
-    found = BRACKETED.fullmatch(text)
-    return found[1] if found else text
 
 
 def _peaks(place: Mapping[str, int], batch: Sequence[Line], sheet: _Sheet) -> dict[str, Any]:
@@ -370,7 +351,7 @@ def _number_or_nan(line: Line, place: int, sheet: _Sheet) -> float:
 
 
 def _truth(line: Line, place: int, sheet: _Sheet) -> bool:
-    cell = line[1][place]
+    cell = shown_value(line[1][place])
     word = str(cell).strip().lower()
     if word not in TRUE + FALSE and not is_null(cell):
         raise sheet.error(line[0], place, cell, "true or false, or nothing")
@@ -387,7 +368,3 @@ def _cut(cells: Cells, width: int) -> Cells:
 
 def _is_empty(cell: Any) -> bool:
     return cell is None or (isinstance(cell, str) and not cell.strip())
-
-
-def _text(cell: Any) -> str:
-    return "" if cell is None else str(cell)

@@ -5,7 +5,7 @@ Legend: N waveforms, T samples.
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hcvae.data.table import PEAK_COLUMNS, WAVES
+from hcvae.data.table import PEAK_COLUMNS, WAVES, check_unique_names
 from hcvae.importers.columns import (
     MAPPING_NAMES,
     axis_units_of,
@@ -33,14 +33,16 @@ from hcvae.importers.registry import Format
 
 PARQUET = b"PAR1"
 ARROW = b"ARROW1"
+ARROW_STREAM = b"\xff\xff\xff\xff"
+"""Begins each message of an Arrow IPC stream."""
 BATCH_ROWS = 256
 MAX_SAMPLES = 2**17
 EXPECTED = "a complete Parquet, Arrow IPC or Feather (version 2) file"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """Return whether the file begins as Parquet, or as an Arrow file, which Feather version 2 is too."""
-    return head.startswith((PARQUET, ARROW))
+    """Return whether the file begins as Parquet, or as an Arrow file or stream; Feather version 2 is an Arrow file."""
+    return head.startswith((PARQUET, ARROW, ARROW_STREAM))
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
@@ -66,19 +68,28 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
 def _batches(path: Path) -> Iterator[tuple[pa.RecordBatch, dict[bytes, bytes]]]:
     """Yield the batches of the table, each with the table's metadata."""
     with path.open("rb") as file:
-        is_parquet = file.read(4) == PARQUET
-    if is_parquet:
+        start = file.read(4)
+    if start == PARQUET:
         with pq.ParquetFile(path, memory_map=True) as parquet:
             _check_lengths(parquet.schema_arrow, path)
             for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
                 yield batch, parquet.schema_arrow.metadata or {}
         return
+    if start == ARROW_STREAM:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
+            for batch in stream:
+                yield from _pieces(batch, stream.schema)
+        return
     with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as arrow:
         for number in range(arrow.num_record_batches):
-            batch = arrow.get_batch(number)
-            batch.validate(full=True)
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                yield batch.slice(start, BATCH_ROWS), arrow.schema.metadata or {}
+            yield from _pieces(arrow.get_batch(number), arrow.schema)
+
+
+def _pieces(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[tuple[pa.RecordBatch, dict[bytes, bytes]]]:
+    """Yield a batch of an Arrow file in pieces, after a check of its content."""
+    batch.validate(full=True)
+    for first in range(0, batch.num_rows, BATCH_ROWS):
+        yield batch.slice(first, BATCH_ROWS), schema.metadata or {}
 
 
 def _check_lengths(schema: pa.Schema, path: Path) -> None:
@@ -90,6 +101,7 @@ def _check_lengths(schema: pa.Schema, path: Path) -> None:
 
 
 def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadOptions, path: Path) -> dict[str, Any]:
+    check_unique_names(batch.schema.names, str(path))
     pattern = options.mapping.get("signal", "")
     samples = sample_columns(batch.schema.names, options.mapping, pattern)
     check_samples(samples, pattern, path)
@@ -103,6 +115,9 @@ def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadO
         columns[name] = at
         if isinstance(at, str):
             columns[name] = _values(batch[at], name, path)
+    unit = _unit(batch.schema, [*samples, str(known.get("signal"))])
+    if unit is not None:
+        columns.setdefault("unit", unit)
     columns |= axis_units_of(options.mapping)
     stored = metadata.get(b"sampling_rate_hz")
     if stored is not None and "sampling_rate_hz" in columns:
@@ -113,6 +128,16 @@ def _columns(batch: pa.RecordBatch, metadata: dict[bytes, bytes], options: ReadO
         columns["signal"] = np.column_stack([_samples(batch[name], name, path) for name in samples])
         columns = with_times(columns, samples, pattern)
     return columns
+
+
+def _unit(schema: pa.Schema, names: Sequence[str]) -> str | None:
+    """Return the unit in the metadata of the first of the columns that has one."""
+    for name in names:
+        if name in schema.names:
+            unit: bytes = (schema.field(name).metadata or {}).get(b"unit", b"")
+            if unit:
+                return unit.decode(errors="replace")
+    return None
 
 
 def _samples(array: pa.Array, name: str, path: Path) -> Any:
@@ -131,6 +156,8 @@ def _values(array: pa.Array, name: str, path: Path) -> Any:
         return array.to_numpy(zero_copy_only=False)
     if not pa.types.is_nested(array.type):
         return array.to_pylist()
+    if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or _is_other_list(array.type)):
+        raise FileError(path, f"column {name!r}", f"values of type {array.type}", "numbers, text or lists of numbers")
     if name in PEAK_COLUMNS and array.null_count:
         return np.array([row or [math.nan] * len(WAVES) for row in array.to_pylist()])
     lengths = pc.unique(pc.list_value_length(array)).to_pylist()
@@ -139,6 +166,11 @@ def _values(array: pa.Array, name: str, path: Path) -> Any:
             path, f"column {name!r}", f"lists of lengths {lengths[:5]}", "one list for each row, all of one length"
         )
     return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), -1)
+
+
+def _is_other_list(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_fixed_size_list, pa.types.is_list_view, pa.types.is_large_list_view)
+    return any(test(kind) for test in tests)
 
 
 FORMAT = Format(

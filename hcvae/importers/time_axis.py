@@ -1,7 +1,6 @@
 """Sampling rate and time of the first sample, from times or from a rate, in the units that a file uses.
 
-ABRs are recorded at 5 to 200 kHz, as the waves have components up to 2 kHz. A result below 2 kHz (20 samples in 10 ms)
-or above 1 MHz means that the file uses another unit.
+ABRs are recorded at 5 to 200 kHz. A result below 2 kHz or above 1 MHz means that the file uses another unit.
 
 Legend: N waveforms, T samples.
 """
@@ -13,11 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hcvae.data.plausible_ranges import SAMPLING_RATE
 from hcvae.errors import UserError
 from hcvae.importers.recording import FileError
 
-MIN_RATE_HZ = 2e3
-MAX_RATE_HZ = 1e6
+MAX_START_MS = 10_000.0
+"""Largest distance of the first sample from stimulus onset."""
 MS_PER_UNIT = {"s": 1e3, "ms": 1.0, "us": 1e-3, "µs": 1e-3}
 SAMPLES = "samples"
 HZ_PER_UNIT = {"Hz": 1.0, "kHz": 1e3}
@@ -34,10 +34,10 @@ def check_rate(rate_hz: float, path: Path, can_map: bool) -> None:
     Raises:
         FileError: the message names the units that would give a usual rate.
     """
-    if MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+    if rate_hz in SAMPLING_RATE:
         return
-    expected = f"{MIN_RATE_HZ:,.0f} to {MAX_RATE_HZ:,.0f} Hz, as ABRs are recorded"
-    if can_map and rate_hz > MAX_RATE_HZ:
+    expected = f"{SAMPLING_RATE}, as ABRs are recorded"
+    if can_map and rate_hz > SAMPLING_RATE.maximum:
         expected += "; for times in s: --map time_unit=s"
     elif can_map:
         expected += (
@@ -47,10 +47,21 @@ def check_rate(rate_hz: float, path: Path, can_map: bool) -> None:
     raise FileError(path, "sampling rate", f"{rate_hz:g} Hz", expected)
 
 
+def check_start(start_ms: float, path: Path) -> None:
+    """Refuse a time of the first sample that is no time of an ABR.
+
+    Raises:
+        FileError: it is further than `MAX_START_MS` from stimulus onset.
+    """
+    if not abs(start_ms) <= MAX_START_MS:
+        expected = f"-{MAX_START_MS:,.0f} to {MAX_START_MS:,.0f} ms from stimulus onset"
+        raise FileError(path, "time of the first sample", f"{start_ms:g} ms", expected)
+
+
 def can_be_times(numbers: Sequence[float | None]) -> bool:
     """Return whether numbers can be times of an ABR in ms: evenly spaced, at a plausible sampling rate."""
     steps = np.diff(np.array(numbers, dtype=np.float64))
-    return bool(_is_even(steps) and MIN_RATE_HZ <= 1e3 / steps.mean() <= MAX_RATE_HZ)
+    return bool(_is_even(steps) and 1e3 / float(steps.mean()) in SAMPLING_RATE)
 
 
 def axis_of(
@@ -80,7 +91,7 @@ def axis_of(
     elif rate_unit is not None:
         raise UserError(f"{path}: mapping of rate_unit: needs a mapping of sampling_rate_hz")
     if times is not None:
-        numbers = np.asarray(times, dtype=np.float64).ravel()
+        numbers = _times(times, path)
         if set(lengths) != {len(numbers)}:
             raise FileError(path, "time_ms", f"{len(numbers)} times for {max(lengths)} samples", "one time a sample")
         if time_unit == SAMPLES:
@@ -92,6 +103,19 @@ def axis_of(
     if starts_ms is None:
         starts_ms = np.zeros(len(lengths))
     return rates, starts_ms
+
+
+def _times(times: Any, path: Path) -> NDArray[np.float64]:
+    """Return the times [T].
+
+    Raises:
+        FileError: values that are not finite numbers.
+    """
+    is_ragged = isinstance(times, list) and any(np.ndim(time) for time in times)
+    numbers = np.empty(0) if is_ragged else np.ravel(times)
+    if is_ragged or numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
+        raise FileError(path, "time_ms", "values that are not all numbers", "one time a sample")
+    return numbers.astype(np.float64)
 
 
 def _axis_of_sample_numbers(

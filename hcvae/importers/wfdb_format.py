@@ -21,6 +21,7 @@ from hcvae.errors import UserError
 from hcvae.importers.columns import SCALARS, SUBJECT, as_number, columns_in_file, recordings_of
 from hcvae.importers.events import NOT_CONDITIONS, Event, named_events
 from hcvae.importers.foreign import as_file_error, companion, library, same_stem
+from hcvae.importers.lines import lines_of
 from hcvae.importers.recording import EEG_AVERAGING, EEG_BAND_HZ, CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 from hcvae.importers.triggers import Runs, stimuli_in
@@ -39,6 +40,10 @@ FREQUENCY = "Stim Freq (kHz)"
 EAR = "Ear"
 TRIAL = "Trial Length (samples)"
 EARS = {"l": "L", "r": "R"}
+GAIN = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
+"""Gain at the start of the third field of a signal line."""
+PADDING_BYTES = 4
+"""Bytes after the last sample that formats with packed samples may need."""
 PIECE_SAMPLES = 2**19
 MAX_TRIAL_SAMPLES = 2**18
 MIN_MEAN_RUN = 4
@@ -77,10 +82,14 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     wfdb = library("wfdb", path)
     record = str(path.resolve().with_suffix(""))
     with as_file_error(path, EXPECTED):
+        gains = _stated_gains(path)
         header = wfdb.rdheader(record)
-        _check(header, path)
+        _check(header, path, options)
         comments = dict(re.findall(r"<([^>]+)>:\s*([^<]*[^<\s])", " ".join(header.comments or ())))
         signal = _signal(header, options.mapping.get("signal"), path)
+        if not gains[signal.channel]:
+            raise FileError(path, f"signal {signal.channel}", "no gain (not calibrated)", "a positive gain")
+        _check_first_sample(wfdb, record, header, signal.channel, path)
         values, subject = _condition(path.stem, comments)
         values |= _mapped(comments, options.mapping, path)
         length = _trial_samples(header, comments, options.mapping, signal, path)
@@ -95,6 +104,9 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         values_at = {round(event.onset_s * header.fs): event.values for event in events or ()}
         found = 0
         for start, samples in _trials(wfdb, record, header, signal, starts, length):
+            if not np.isfinite(samples).all():
+                options.note("trials with invalid samples are left out")
+                continue
             columns: dict[str, Any] = {**values, **values_at.get(start, {})}
             columns |= {"signal": samples[None, :], "sampling_rate_hz": float(header.fs), SUBJECT: subject}
             yield from recordings_of(columns, path, first=found, **usual)
@@ -103,7 +115,35 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             raise FileError(path, "signal", "no trial", f"at least one complete trial of {length} valid samples")
 
 
-def _check(header: Any, path: Path) -> None:
+def _stated_gains(path: Path) -> list[float]:
+    """Return the gain of each signal in the header's text; 0 if there is none, for which wfdb takes 200.
+
+    Raises:
+        FileError: the header has another number of signal lines than it states.
+    """
+    texts = [line for _, line in lines_of(path) if line.strip() and not line.startswith("#")]
+    stated = int(texts[0].split()[1])
+    if "/" not in texts[0].split()[0] and len(texts) - 1 != stated:
+        raise FileError(path, "record line", f"{stated} signals, but {len(texts) - 1} signal lines", EXPECTED)
+    gains = []
+    for text in texts[1:]:
+        gain = GAIN.match([*text.split(), "", "", ""][2])
+        gains.append(float(gain[0]) if gain else 0.0)
+    return gains
+
+
+def _check_first_sample(wfdb: Any, record: str, header: Any, channel: int, path: Path) -> None:
+    """Refuse a signal file whose first sample is not the initial value in the header: it is of another record."""
+    stated = header.init_value[channel]
+    if stated is None:
+        return
+    first = wfdb.rdrecord(record, sampto=1, channels=[channel], physical=False).d_signal[0, 0]
+    if first != stated:
+        found = f"the initial value {stated}, but a first sample of {first}"
+        raise FileError(path, f"signal {channel}", found, "the signal file of this header")
+
+
+def _check(header: Any, path: Path, options: ReadOptions) -> None:
     """Refuse several segments, files in other folders, unknown formats and truncated files, before reading samples."""
     if getattr(header, "n_seg", None) is not None or not header.n_sig or not header.sig_len or not header.fs > 0:
         raise FileError(path, "record line", "several segments, or no signals or samples", "a record of one segment")
@@ -118,6 +158,8 @@ def _check(header: Any, path: Path) -> None:
         if present < math.floor(size):
             found = f"{header.sig_len} samples, but a data file of {present} bytes"
             raise FileError(path, "record line", found, EXPECTED)
+        if present > math.ceil(size) + PADDING_BYTES:
+            options.note(f"a signal file has more samples than the {header.sig_len} of the header: they are not read")
 
 
 def _signal(header: Any, wanted: str | None, path: Path) -> _Signal:
@@ -207,7 +249,8 @@ def _trial_samples(
             return None
         if header.sig_len <= header.fs:  # no longer than a second: an average
             return int(header.sig_len)
-    if length is None or not 2 <= length <= min(MAX_TRIAL_SAMPLES, header.sig_len):
+    is_whole = length is not None and length.is_integer()
+    if length is None or not is_whole or not 2 <= length <= min(MAX_TRIAL_SAMPLES, header.sig_len):
         expected = "the number of samples from one stimulus to the next; give a mapping of trial_samples"
         raise FileError(path, "comment", f"a trial length of {given}", expected)
     return int(length)
@@ -229,6 +272,10 @@ def _stimuli(
     if marks:
         options.note("annotations of one name are not read: the header or the trigger gives the start of each trial")
     if length is not None:
+        for name in mapping.keys() - {"signal", "trial_samples"}:
+            options.note(
+                f"mapping of {name} is not used: the record has no annotations, and the header gives the trials"
+            )
         return None
     runs = _trigger_runs(wfdb, record, header.sig_len, signal.trigger or 0)
     triggers = [(at / header.fs, code) for at, code in stimuli_in(runs, path, options)]
@@ -277,7 +324,7 @@ def _starts(events: list[Event] | None, length: int | None, header: Any) -> tupl
 def _trials(
     wfdb: Any, record: str, header: Any, signal: _Signal, starts: NDArray[np.int64], length: int
 ) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Yield first sample and samples [T] in uV of each trial without invalid samples."""
+    """Yield first sample and samples [T] in uV of each trial; invalid samples are NaN."""
     for piece in np.array_split(starts, max(1, math.ceil(header.sig_len / PIECE_SAMPLES))):
         if not len(piece):
             continue
@@ -285,9 +332,7 @@ def _trials(
         last = int(piece[-1]) + length
         samples = _samples(wfdb, record, first, last, signal.channel) * signal.uv_per_unit
         for start in piece:
-            trial = samples[start - first : start - first + length]
-            if np.isfinite(trial).all():
-                yield int(start), trial
+            yield int(start), samples[start - first : start - first + length]
 
 
 def _samples(wfdb: Any, record: str, first: int, last: int, channel: int) -> NDArray[np.float64]:

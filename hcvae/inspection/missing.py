@@ -1,15 +1,19 @@
-"""Check for rows without a usable waveform, subject or level."""
+"""Check for rows without a usable waveform, subject or level, and with implausible numbers in their columns."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from hcvae.data.plausible_ranges import PLAUSIBLE_RANGES, implausible_rows, is_logical, spread
+from hcvae.data.table import decoded_column
 from hcvae.finding import Finding
-from hcvae.inspection.recordings import LEVEL, Recordings
+from hcvae.inspection.recordings import Recordings
 
 
 def check(recordings: Recordings) -> list[Finding]:
-    """Find rows without a waveform, with NaN or infinite samples, without a subject, with text as level, or constant.
+    """Find rows without a waveform, with NaN or infinite samples, without a subject, or constant, and those with text,
+    logical values or implausible numbers in columns of numbers.
 
     Missing values in other columns are not problems; the summary counts them.
     """
@@ -23,11 +27,7 @@ def check(recordings: Recordings) -> list[Finding]:
         ),
         (recordings.finite & ~recordings.usable, "are constant", "remove the rows: no electrode was connected"),
         (recordings.subject == "", "have no subject", "give each row a subject: the split needs it"),
-        (
-            np.full(len(recordings), _has_text_levels(recordings)),
-            f"have text as {LEVEL}",
-            "write levels as numbers: each text is a category of its own",
-        ),
+        *_no_numbers(recordings),
     ]
     findings: list[Finding] = []
     for is_bad, problem, remedy in checks:
@@ -35,10 +35,31 @@ def check(recordings: Recordings) -> list[Finding]:
         if rows.size:
             evidence = f"{rows.size} of {len(recordings)} rows: {recordings.named(rows)}"
             findings.append(Finding(f"rows {problem}", evidence, remedy))
+    return findings + _implausible(recordings)
+
+
+def _implausible(recordings: Recordings) -> list[Finding]:
+    """Return a finding for each column with numbers outside its plausible range."""
+    columns = {name: recordings.scalars[name] for name in recordings.scalars.column_names}
+    findings: list[Finding] = []
+    for name, is_bad, expected in implausible_rows(columns):
+        rows = np.flatnonzero(is_bad)
+        values = columns[name].take(rows).to_numpy()
+        evidence = f"{rows.size} of {len(recordings)} rows have {spread(values)}: {recordings.named(rows)}"
+        remedy = f"correct them, or set them to null; the numbers must be {expected}"
+        findings.append(Finding(f"{name} cannot be right", evidence, remedy))
     return findings
 
 
-def _has_text_levels(recordings: Recordings) -> bool:
-    if LEVEL not in recordings.scalars.column_names:
-        return False
-    return bool(pa.types.is_string(recordings.scalars[LEVEL].type))
+def _no_numbers(recordings: Recordings) -> list[tuple[NDArray[np.bool_], str, str]]:
+    """Return rows, problem and remedy of columns that hold text or logical values instead of numbers."""
+    checks = []
+    for name in PLAUSIBLE_RANGES:
+        if name not in recordings.scalars.column_names:
+            continue
+        present = pc.is_valid(recordings.scalars[name]).to_numpy()
+        if pa.types.is_string(recordings.scalars[name].type):
+            checks.append((present, f"have text as {name}", "write numbers: each text is a category of its own"))
+        if is_logical(name, decoded_column(recordings.table[name])):
+            checks.append((present, f"have logical values as {name}", "write numbers"))
+    return checks

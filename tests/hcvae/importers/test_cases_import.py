@@ -425,7 +425,7 @@ class TestChannels:
             ]
             (tmp_path / f"{channel}.txt").write_text("\n".join(lines))
         _, output = run(tmp_path / "1.txt", tmp_path / "2.txt")
-        assert "the files are of channels 1, 2" in output
+        assert f"the files are of channels 1 ({tmp_path / '1.txt'}); 2 ({tmp_path / '2.txt'}): channels of" in output
 
 
 class TestMappings:
@@ -479,6 +479,7 @@ class TestImportedAgain:
         again, output = run(path, other, "--key", tmp_path / "other.key")
         assert [row["subject_id"] for row in again[:2]] == [row["subject_id"] for row in rows]
         assert "2 subjects keep pseudonyms of another or an unknown key" in output
+        assert f"in other files than {path} they count as other people" in output
         assert "unknown key" not in run(path, other)[1]
 
     @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

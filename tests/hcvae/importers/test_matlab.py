@@ -12,8 +12,11 @@ from scipy.io import loadmat, savemat
 
 from hcvae.errors import UserError
 from hcvae.importers import matlab_version_5
+from hcvae.importers.file_result import ImportOptions
+from hcvae.importers.importing import read_file
 from hcvae.importers.matlab import FORMAT
 from hcvae.importers.recording import ReadOptions
+from hcvae.importers.steps import Grid, Steps
 
 RANDOM = np.random.default_rng(0)
 HEADER = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x100) + b"IM"
@@ -100,6 +103,37 @@ def test_mapping_of_a_struct_array(tmp_path):
     found = read(tmp_path / "s.mat", signal="run.wave", sampling_rate_hz="20000", stimulus_level_db="run.dB")
     np.testing.assert_array_equal([r.signal_uv for r in found], waves)
     assert [r.values["stimulus_level_db"] for r in found] == [0, 10, 20, 30]
+
+
+@pytest.mark.parametrize(
+    ("column", "content", "message"),
+    [
+        ("signal", np.ones((3, 50), bool), "values of type b"),
+        ("stimulus_level_db", np.array([True, False, True]), "got a logical value"),
+        ("stimulus_level_db", np.array([80.0, np.inf, 60.0]), "stimulus_level_db: got inf; must be -120 to 200 dB"),
+        ("time_ms", np.ones(50, bool), "time_ms: got values that are not all numbers"),
+        ("time_ms", np.array(list("abc"), object), "time_ms: got values that are not all numbers"),
+        ("sampling_rate_hz", np.array(True), "sampling_rate_hz: got text, or nothing; must be a number"),
+    ],
+)
+def test_values_that_are_no_numbers(tmp_path, column, content, message):
+    """A logical 1 once was 1 uV, 1 dB and 1 ms."""
+    variables = {"signal": RANDOM.normal(size=(3, 50)), "sampling_rate_hz": 20000.0}
+    if column == "time_ms":
+        del variables["sampling_rate_hz"]
+    savemat(tmp_path / "m.mat", variables | {column: content})
+    grid = Steps(grid=Grid(samples=40))
+    assert message in read_file(tmp_path / "m.mat", ImportOptions(steps=grid)).error
+
+
+def test_empty_arrays_are_missing_values_and_waveforms(tmp_path):
+    waves = np.array([RANDOM.normal(size=50), np.empty(0), RANDOM.normal(size=50)], object)
+    savemat(tmp_path / "m.mat", {"w": waves, "dB": np.array([80.0, np.empty((0, 0))], object)})
+    options = ReadOptions(mapping={"signal": "w", "sampling_rate_hz": "20000", "stimulus_level_db": "dB"})
+    found = list(FORMAT.read(tmp_path / "m.mat", options))
+    np.testing.assert_array_equal([r.signal_uv for r in found], [waves[0], waves[2]])
+    assert [r.values["stimulus_level_db"] for r in found] == [80.0, None]
+    assert options.notes["1 empty cells of 3 hold no waveform"] == 1
 
 
 @pytest.mark.parametrize(
@@ -255,6 +289,15 @@ class TestVersion73:
         found = read(path, signal="w", sampling_rate_hz="rig.fs", stimulus_level_db="dB", ear="ear")
         np.testing.assert_array_equal([r.signal_uv for r in found], waves)
         assert [r.values for r in found] == [{"stimulus_level_db": level, "ear": "L"} for level in (10.0, 20.0, 30.0)]
+
+    def test_a_logical_value_is_no_number(self, make):
+        def fill(file):
+            file["w"] = RANDOM.normal(size=(250, 3))
+            file["dB"] = np.array([[1], [0], [1]], np.uint8).T
+            file["dB"].attrs["MATLAB_class"] = np.bytes_("logical")
+
+        mapping = {"signal": "w", "sampling_rate_hz": "25000", "stimulus_level_db": "dB"}
+        assert "stimulus_level_db: got a logical value" in read_file(make(fill), ImportOptions(mapping=mapping)).error
 
     def test_the_digest_as_version_7_3(self, make, h5py, digest):
         levels = loadmat(digest)["ABR"].ravel()

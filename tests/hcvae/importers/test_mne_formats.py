@@ -10,6 +10,7 @@ import pytest
 from hcvae.errors import UserError
 from hcvae.importers.mne_formats import FORMAT
 from hcvae.importers.recording import ReadOptions
+from hcvae.importers.registry import recognise
 
 edfio = pytest.importorskip("edfio")
 pybv = pytest.importorskip("pybv")
@@ -33,9 +34,7 @@ def epochs(signal, onsets_s=ONSETS_S[1:4], first=-50, last=200):
 
 
 def write_edf(path, texts=None, *, bdf=False, patient=None, **channels):
-    kind = (
-        (edfio.Bdf, edfio.BdfSignal, edfio.BdfAnnotation) if bdf else (edfio.Edf, edfio.EdfSignal, edfio.EdfAnnotation)
-    )
+    kind = (edfio.Bdf, edfio.BdfSignal, None) if bdf else (edfio.Edf, edfio.EdfSignal, edfio.EdfAnnotation)
     whole, channel, annotation = kind
     signals = [
         channel(data, RATE, label=name, physical_dimension="uV", physical_range=(-100, 100))
@@ -225,9 +224,224 @@ def test_other_files_are_not_recognised(recordings):
 
 def test_bids_files_beside_a_recording_are_companions(tmp_path):
     beside = {f"sub-1_task-abr_{name}" for name in ("events.tsv", "channels.tsv", "eeg.json")}
-    others = {"sub-1_task-abr_eeg.edf", "sub-2_task-abr_events.tsv", "participants.tsv"}
+    beside |= {"sub-1_electrodes.tsv", "sub-1_coordsystem.json"}
+    others = {"sub-1_task-abr_eeg.edf", "sub-2_task-abr_events.tsv", "sub-11_electrodes.tsv", "participants.tsv"}
     for name in beside | others:
         (tmp_path / name).touch()
     found = FORMAT.companions(tmp_path / "sub-1_task-abr_eeg.edf")
     assert {path.name for path in found} == beside
     assert FORMAT.companions(tmp_path / "plain.edf") == []
+
+
+@pytest.mark.parametrize(
+    ("signal", "message"),
+    [
+        ("Cz-Cz", "must be two channels as A-B, but got 'Cz' twice"),
+        ("Cz-A9", "no channel 'A9'; known are Cz, A1"),
+        ("Fz-A1", "no channel 'Fz'; known are Cz, A1"),
+        ("Cz-", "no channel ''; known are Cz, A1"),
+        ("-", "no channel '-'; known are Cz, A1"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.edf", "b.vhdr"])
+def test_a_difference_of_channels_that_cannot_be(tmp_path, brainvision, name, signal, message):
+    path = brainvision if name == "b.vhdr" else write_edf(tmp_path / name, ["click"] * 5)
+    with pytest.raises(UserError, match=f"mapping of signal: {message}"):
+        read(path, signal=signal)
+
+
+def test_an_ambiguous_difference_of_channels(tmp_path):
+    channels = {"A": CZ, "B-C": A1, "A-B": A1, "C": CZ}
+    path = write_edf(tmp_path / "a.edf", ["click"] * 5, **channels)
+    with pytest.raises(UserError, match="'A-B-C' is a difference of channels in more than one way"):
+        read(path, signal="A-B-C")
+    with pytest.raises(UserError, match="a time in ms, at most 10,000"):
+        read(path, signal="C", delay_ms="1e308")
+
+
+def notes_of(path, **mapping):
+    options = ReadOptions(mapping=mapping)
+    found = list(FORMAT.read(path, options))
+    return found, options.notes
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (256 + 104 * 3, "100     "),  # the physical minimum equals the maximum
+        (256 + 104 * 3, "low     "),
+        (256 + 120 * 3, "32767   "),  # the digital minimum equals the maximum
+    ],
+)
+def test_a_channel_without_a_scale_is_refused(tmp_path, at, text):
+    path = write_edf(tmp_path / "a.edf", ["click"] * 5)
+    content = bytearray(path.read_bytes())
+    content[at : at + 8] = text.encode()
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="signal 'Cz': got no scale in the header"):
+        read(path, signal="Cz")
+    if text != "low     ":  # MNE reads the numbers of all channels
+        np.testing.assert_allclose([r.signal_uv for r in read(path, signal="A1")], epochs(A1), atol=0.002)
+
+
+def test_bytes_after_the_records_of_the_header_are_noted(tmp_path):
+    path = write_edf(tmp_path / "a.edf", ["click"] * 5, Cz=CZ)
+    path.write_bytes(path.read_bytes() + b"0" * 100)
+    found, notes = notes_of(path)
+    np.testing.assert_allclose([r.signal_uv for r in found], epochs(CZ), atol=0.002)
+    assert notes["100 bytes after the 1 records of the header are not read"] == 1
+
+
+@pytest.mark.parametrize(("bdf", "name", "right"), [(True, "a.edf", ".bdf"), (False, "a.dat", ".edf or .rec")])
+def test_another_suffix(tmp_path, bdf, name, right):
+    path = tmp_path / name
+    write_edf(tmp_path / "written", None, bdf=bdf, Cz=CZ).rename(path)
+    with pytest.raises(UserError, match=f"{name}: name: got .* with the suffix .* must be {right}; rename the file"):
+        read(path, signal="Cz")
+
+
+def test_stimuli_that_are_left_out_are_noted(tmp_path):
+    path = tmp_path / "a.edf"
+    signal = edfio.EdfSignal(CZ, RATE, label="Cz", physical_dimension="uV", physical_range=(-100, 100))
+    marks = [edfio.EdfAnnotation(onset, None, "click") for onset in (*ONSETS_S, 0.2)]
+    marks += [edfio.EdfAnnotation(0.31, 0.05, "BAD_cough"), edfio.EdfAnnotation(0.105, None, "New Segment/")]
+    edfio.Edf([signal], annotations=marks).write(path)
+    found, notes = notes_of(path)
+    np.testing.assert_allclose([r.signal_uv for r in found], epochs(CZ, [0.2]), atol=0.002)
+    assert notes["stimuli are left out, as their epochs extend beyond the recording"] == 2
+    assert notes["stimuli are left out, as their epochs overlap a bad span"] == 2
+    assert notes["stimuli are left out, as another one has the same onset: its epoch would be read twice"] == 1
+
+
+def test_triggers_of_a_mapping_that_are_not_used_are_noted(tmp_path):
+    _, notes = notes_of(write_edf(tmp_path / "a.edf", ["click"] * 5, Cz=CZ), trigger="A1", trigger_idle="0")
+    assert notes["mapping of trigger is not used: the stimuli are those of the annotations"] == 1
+    assert notes["mapping of trigger_idle is not used: the stimuli are those of the annotations"] == 1
+
+
+@pytest.fixture
+def bids(tmp_path):
+    """Write a recording with a table of events, and of channels if it has lines."""
+
+    def write(events, channels=()):
+        path = write_edf(tmp_path / "sub-07_task-abr_eeg.edf", ["ignored"] * 5, Cz=CZ)
+        (tmp_path / "sub-07_task-abr_events.tsv").write_text("\n".join(events) + "\n")
+        if channels:
+            (tmp_path / "sub-07_task-abr_channels.tsv").write_text("\n".join(channels) + "\n")
+        return path
+
+    return write
+
+
+CODES = {"stimulus_level_db": r"S\s*(\d)"}
+"""Mapping that separates the stimuli of the BrainVision recording."""
+EVENTS = ["onset\tduration\ttrial_type\tear", *(f"{onset}\t0\tclick\tL" for onset in ONSETS_S[1:4])]
+
+
+@pytest.mark.parametrize(
+    ("events", "message"),
+    [
+        ([line.replace("\t", ",") for line in EVENTS], "line 1: got the columns"),
+        ([line.replace("onset", "start") for line in EVENTS], "line 1: .* with 'onset' among them"),
+        ([line.replace("ear", "duration") for line in EVENTS], "line 1: .* names that differ"),
+        ([*EVENTS, "0.5\t0"], "line 5: got more or fewer cells than names; must be 4 cells"),
+        ([*EVENTS, "0.5\t0\tclick\tL\tx"], "line 5: got more or fewer cells than names; must be 4 cells"),
+        ([*EVENTS, "0.1\t0\tclick\tR"], "two stimuli with different columns at 0.1 s"),
+    ],
+)
+def test_damaged_tables_of_events(bids, events, message):
+    with pytest.raises(UserError, match=message):
+        read(bids(events), signal="Cz")
+
+
+def test_events_twice_give_each_epoch_once(bids):
+    found, notes = notes_of(bids([*EVENTS, *EVENTS[1:]]), signal="Cz")
+    np.testing.assert_allclose([r.signal_uv for r in found], epochs(CZ), atol=0.002)
+    assert notes["stimuli are left out, as another one has the same onset: its epoch would be read twice"] == 3
+
+
+def test_a_bad_channel_and_another_unit_in_the_table_of_channels_are_noted(bids):
+    lines = ["name\ttype\tunits\tstatus", "A1\tEEG\tuV\tbad", "Cz\tEEG\tmV\tbad"]
+    _, notes = notes_of(bids(EVENTS, lines), signal="Cz")
+    assert notes["channel 'Cz' is marked as bad in the table of channels"] == 1
+    assert notes["channel 'Cz' has another unit in the table of channels: that of the header is used"] == 1
+    _, notes = notes_of(bids(EVENTS, [line.replace("mV", "µV").replace("bad", "good") for line in lines]), signal="Cz")
+    assert notes == {"annotations are not read: the stimuli are those of the table of events": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("NumberOfChannels=2", "NumberOfChannels=1", "got 2 channels; must be as many channels as NumberOfChannels"),
+        ("NumberOfChannels=2", "NumberOfChannels=3", "got 2 channels"),
+        ("SamplingInterval=100", "SamplingInterval=0", "no positive SamplingInterval"),
+        ("SamplingInterval=100", "SamplingInterval=x", "no positive SamplingInterval"),
+        ("SamplingInterval=", "DataPoints=7\nSamplingInterval=", "7 of each as DataPoints states"),
+        ("IEEE_FLOAT_32", "FLOAT_64", "another BinaryFormat; must be one of INT_16"),
+        ("[Common Infos]", "[Infos]", r"no section \[Common Infos\]"),
+        ("[Channel Infos]", "[Infos]", r"no section \[Channel Infos\]"),
+        ("DataFile=b.eeg", "DataFile=", "no DataFile"),
+        ("Ch1=Cz,,0.1", "Ch1=Cz,,0", "resolution '0' of 'Cz'"),
+        ("Ch1=Cz,,0.1,µV", "Ch1=Cz,,0.1,°C", "no channel 'Cz'; known are A1"),
+    ],
+)
+def test_a_brainvision_header_that_contradicts_itself_or_the_data(brainvision, old, new, message):
+    text = brainvision.read_text()
+    assert old in text
+    brainvision.write_text(text.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        read(brainvision, signal="Cz")
+
+
+@pytest.mark.parametrize(("unit", "uv"), [("nV", 1e-3), ("mV", 1e3), ("V", 1e6)])
+def test_units_of_brainvision(brainvision, unit, uv):
+    brainvision.write_text(brainvision.read_text().replace("Ch1=Cz,,0.1,µV", f"Ch1=Cz,,0.1,{unit}"))
+    found = read(brainvision, signal="Cz", **CODES)
+    np.testing.assert_allclose([r.signal_uv for r in found], np.array(epochs(CZ)) * uv, rtol=1e-5)
+
+
+def test_truncated_data_of_brainvision(brainvision):
+    data = brainvision.with_suffix(".eeg")
+    content = data.read_bytes()
+    data.write_bytes(content[: len(content) // 4])  # 0.25 s: a whole number of samples
+    found, notes = notes_of(brainvision, signal="Cz", **CODES)
+    np.testing.assert_allclose([r.signal_uv for r in found], epochs(CZ, [0.1, 0.2]), atol=1e-4)
+    assert notes["annotations or markers outside the recording are left out; are the data complete?"] == 1
+    for length in (0, len(content) // 4 + 3):
+        data.write_bytes(content[:length])
+        with pytest.raises(UserError, match=f"got {length} bytes; must be whole samples of 2 channels"):
+            read(brainvision, signal="Cz")
+
+
+def test_samples_that_are_not_numbers(brainvision):
+    data = brainvision.with_suffix(".eeg")
+    samples = np.fromfile(data, "<f4")
+    samples[2 * round(0.201 * RATE)] = np.nan
+    samples.tofile(data)
+    with pytest.raises(UserError, match=r"waveform 1 \(from 0\): got samples that are not finite"):
+        read(brainvision, signal="Cz", **CODES)
+
+
+@pytest.mark.parametrize("suffix", [".eeg", ".vmrk"])
+def test_the_data_instead_of_the_header(brainvision, suffix):
+    with pytest.raises(UserError, match=r"give b\.vhdr, with which it is read"):
+        recognise(brainvision.with_suffix(suffix))
+
+
+@pytest.mark.parametrize(
+    ("description", "note"),
+    [
+        ('{"SamplingFrequency": 5000}', "the description gives a sampling rate of 5000 Hz: that of the header, 10000"),
+        ("{", "the description in JSON is damaged and not read"),
+        ('{"SamplingFrequency": 10000}', None),
+        ("[]", None),
+    ],
+)
+def test_a_description_that_contradicts_the_header_is_noted(bids, description, note):
+    path = bids(EVENTS)
+    path.with_suffix(".json").write_text(description)
+    found, notes = notes_of(path, signal="Cz")
+    np.testing.assert_allclose([r.signal_uv for r in found], epochs(CZ), atol=0.002)
+    about_it = [text for text in notes if "description" in text]
+    assert len(about_it) == (note is not None)
+    assert all(text.startswith(note) for text in about_it)

@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from hcvae.errors import UserError
+from hcvae.importers.file_result import ImportOptions
+from hcvae.importers.importing import read_file
 from hcvae.importers.recording import ReadOptions
 from hcvae.importers.tables import FORMAT
 
@@ -117,3 +119,63 @@ def test_other_files_are_not_recognised(recordings):
     assert raw
     for path in raw:
         assert not FORMAT.recognises(path, path.read_bytes()[:4096])
+
+
+def table_of(**columns):
+    table = pa.table({"signal": pa.array(list(WAVES[:4]))} | {name: pa.array(list(of)) for name, of in columns.items()})
+    return table.replace_schema_metadata({"sampling_rate_hz": "25000"})
+
+
+@pytest.mark.parametrize(("unit", "uv"), [("V", 1e6), ("mV", 1e3), ("nV", 1e-3), ("uV", 1)])
+@pytest.mark.parametrize("name", ["t.parquet", "t.feather", "t.arrow"])
+def test_the_unit_in_the_metadata_of_the_waveforms(tmp_path, name, unit, uv):
+    field = pa.field("signal", pa.list_(pa.float64()), metadata={"unit": unit})
+    table = table_of()
+    path = write(table.cast(pa.schema([field], metadata=table.schema.metadata)), tmp_path / name)
+    np.testing.assert_allclose([r.signal_uv for r in read(path)], WAVES[:4] * uv)
+    np.testing.assert_allclose([r.signal_uv for r in read(path, unit="mV")], WAVES[:4] * 1e3)
+
+
+def test_an_unknown_unit_in_the_metadata_is_refused(tmp_path):
+    field = pa.field("signal", pa.list_(pa.float64()), metadata={"unit": "counts"})
+    table = table_of()
+    path = write(table.cast(pa.schema([field], metadata=table.schema.metadata)), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="unit: got another unit"):
+        read(path)
+
+
+def test_a_stream(tmp_path):
+    table = table_of(ear="LRLR")
+    with pa.ipc.new_stream(tmp_path / "t.arrows", table.schema) as stream:
+        stream.write_table(table)
+    found = read(tmp_path / "t.arrows")
+    assert FORMAT.recognises(tmp_path / "t.arrows", (tmp_path / "t.arrows").read_bytes()[:64])
+    np.testing.assert_array_equal([r.signal_uv for r in found], WAVES[:4])
+    assert [r.values["ear"] for r in found] == list("LRLR")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"stimulus_level_db": [{"dB": 80}] * 4}, "column 'stimulus_level_db': got values of type struct"),
+        ({"subject_id": ["a", "=A1", "b", "c"]}, "waveform 1 .* got a formula without a saved value as subject_id"),
+        ({"peak_latency_ms": [[1.0, 2.0, 3.0]] * 4}, "peak_latency_ms: got .* must be 5 numbers, waves I to V"),
+        ({"peak_latency_ms": [list("abcde")] * 4}, "peak_latency_ms: got values of type"),
+        ({"time_ms": [True] * 4}, "time_ms: got values that are not all numbers"),
+    ],
+)
+def test_columns_that_cannot_be_what_they_are_called(tmp_path, columns, message):
+    with pytest.raises(UserError, match=message):
+        read(write(table_of(**columns), tmp_path / "t.arrow"))
+
+
+def test_doubled_names(tmp_path):
+    table = table_of(ear="LRLR")
+    table = pa.Table.from_arrays([*table.columns, table["ear"]], names=["signal", "ear", "ear"])
+    with pytest.raises(UserError, match=r"column names must differ, but \['ear'\] occur twice"):
+        read(write(table, tmp_path / "t.arrow"), sampling_rate_hz="25000")
+
+
+def test_a_table_without_rows_is_an_error(tmp_path):
+    result = read_file(write(table_of().slice(0, 0), tmp_path / "t.feather"), ImportOptions())
+    assert "no waveforms" in result.error

@@ -210,3 +210,58 @@ def test_a_noisy_trigger_rises_through_the_middle_of_its_range(tmp_path):
         trigger[start : start + 50] += 1000
     path = write(tmp_path, "lab", {"Trigger": ("V", trigger.astype(int), 1000.0), "ABR": ("uV", abr, 10.0)})
     np.testing.assert_allclose([r.signal_uv for r in read(path)], [abr[s : s + TRIAL] / 10 for s in starts])
+
+
+@pytest.fixture
+def clicks(tmp_path):
+    """The path of a record of eight trials, its samples, and the mapping with which it is read."""
+    counts = RANDOM.integers(-1000, 1000, 8 * TRIAL)
+    path = write(tmp_path, "clicks", {"Cz": ("mV", counts, 1e5), "Fz": ("mV", counts, 1e5)})
+    return path, counts, {"signal": "Cz", "trial_samples": str(TRIAL)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("clicks 2 ", "clicks 1 ", "1 signals, but 2 signal lines"),
+        ("clicks 2 ", "clicks 3 ", "3 signals, but 2 signal lines"),
+        ("100000.0(0)/mV", "0(0)/mV", "signal 0: got no gain .not calibrated."),
+    ],
+)
+def test_a_header_that_contradicts_itself(clicks, old, new, message):
+    path, _, mapping = clicks
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        read(path, **mapping)
+
+
+def test_the_signal_file_of_another_record(clicks):
+    path, counts, mapping = clicks
+    other = np.stack([counts[::-1], counts[::-1]], axis=1).astype("<i4")
+    assert other[0, 0] != counts[0]
+    path.with_suffix(".dat").write_bytes(other.tobytes())
+    with pytest.raises(UserError, match=f"the initial value {counts[0]}, but a first sample of {counts[-1]}"):
+        read(path, **mapping)
+
+
+def test_what_is_not_read_is_noted(clicks):
+    path, counts, mapping = clicks
+    raw = np.stack([counts, counts], axis=1).astype("<i4")
+    raw[TRIAL + 5] = -(2**31)  # the invalid sample of 32 bits
+    path.with_suffix(".dat").write_bytes(raw.tobytes() + bytes(1000))
+    options = ReadOptions(mapping=mapping | {"event": "click", "trigger_idle": "0", "stimulus_level_db": r"(\d+)"})
+    found = list(FORMAT.read(path, options))
+    trials = counts.reshape(8, -1)[[0, *range(2, 8)]]
+    np.testing.assert_allclose([r.signal_uv for r in found], trials / 1e5 * 1e3)
+    assert options.notes["trials with invalid samples are left out"] == 1
+    assert sum("a signal file has more samples than the" in note for note in options.notes) == 1
+    for name in ("event", "trigger_idle", "stimulus_level_db"):
+        assert any(note.startswith(f"mapping of {name} is not used") for note in options.notes)
+
+
+def test_a_length_of_a_trial_that_is_not_whole(clicks):
+    path, _, mapping = clicks
+    with pytest.raises(UserError, match=r"a trial length of 2002\.7"):
+        read(path, **mapping | {"trial_samples": "2002.7"})

@@ -105,7 +105,7 @@ def test_rows_without_a_waveform_prevent_training(make_table):
         (
             np.random.default_rng(0).normal(size=(48, 64)),
             [1e300, -1e300],
-            "must hold numbers up to 1e\\+30, but got 1e",
+            "'stimulus_level_db': 48 of 48 rows must be -120 to 200 dB, but got -1e\\+300 to 1e\\+300",
         ),
     ],
 )
