@@ -15,6 +15,7 @@ import hcvae
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
 from jobs import pull
+from tune.objectives import SPECIFIED
 from tune.report.results import SearchResult
 from tune.study.folder import StudyFolder
 from tune.study.leases import lease_of
@@ -34,7 +35,7 @@ def known(study: Path, tmp_path_factory: pytest.TempPathFactory, tell_trained: C
     folder = StudyFolder(tmp_path_factory.mktemp("known") / "tiny")
     shutil.copytree(study, folder.path)
     optuna_study = folder.load()
-    front = ParetoArchive.open(folder, optuna_study)
+    front = ParetoArchive.open(folder, optuna_study, SPECIFIED)
     model = folder.exported(front.members[0].number)
     copies = {number: folder.attempt(number, 1).path / "bundle" for number in POINTS}
     for number, copy in copies.items():
