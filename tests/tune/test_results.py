@@ -12,8 +12,7 @@ from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
 from hcvae.models import build
 from tests.fixtures.studies import OpenedStudy
-from tune.objectives import SPECIFIED
-from tune.pareto import OBJECTIVES
+from tune.objectives import SPECIFIED, names_of
 from tune.report.results import SearchResult
 from tune.study.folder import StudyFolder
 from tune.study.leases import LEASE, Leases
@@ -117,9 +116,9 @@ def test_models_of_an_earlier_version_are_recognised_by_their_objectives(opened:
     for number, values in enumerate([(0.5, 0.1), (0.4, 0.2), (0.6, 0.3)]):
         trial = study.ask()
         study._storage.set_trial_system_attr(trial._trial_id, LEASE, {"attempt": 1})
-        trial.set_user_attr("metrics", dict(zip(OBJECTIVES, values, strict=True)))
+        trial.set_user_attr("metrics", dict(zip(names_of(SPECIFIED), values, strict=True)))
         bundle = folder.attempt(number, 1) / "bundle" if number else folder.exported(0)
-        metrics = {"validation": dict(zip(OBJECTIVES, values, strict=True)), "test": {}}
+        metrics = {"validation": dict(zip(names_of(SPECIFIED), values, strict=True)), "test": {}}
         (bundle / "metrics.json").write(json.dumps(metrics).encode())
         study.tell(trial, values)
     ParetoArchive.open(folder, study, SPECIFIED)

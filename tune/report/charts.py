@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
-from itertools import combinations
+from itertools import combinations, cycle
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
-from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from tune.objectives import Objectives, Point, names_of, shown
@@ -153,8 +152,7 @@ def hypervolume_chart(timeline: Timeline) -> go.Figure:
 def importance_chart(importances: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """Plot the importances of the parameters, by objective."""
     figure = go.Figure()
-    colors = sample_colorscale(COLORS, len(importances))
-    for (objective, shares), color in zip(importances.items(), colors, strict=True):
+    for (objective, shares), color in zip(importances.items(), cycle((EARLY, LATE, CHOSEN, LINE)), strict=False):
         labels = [escape(name) for name in shares]
         figure.add_bar(y=labels, x=list(shares.values()), orientation="h", name=objective, marker_color=color)
     figure.update_yaxes(autorange="reversed", automargin=True)

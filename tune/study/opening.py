@@ -245,9 +245,10 @@ def _continued(record: StudyRecord, config: SearchConfig, data_fingerprint: str)
 
 
 def _differences(record: StudyRecord, config: SearchConfig, data_fingerprint: str) -> dict[str, tuple[Any, Any]]:
-    before = record.config.with_settings(objectives=record.config.search.compared_by)
-    old = flatten(before.model_dump(mode="json"))
-    new = flatten(config.model_dump(mode="json"))
+    old, new = (
+        flatten(each.with_settings(objectives=each.search.compared_by).model_dump(mode="json"))
+        for each in (record.config, config)
+    )
     differences = {}
     for path in sorted((old.keys() | new.keys()) - set(MAY_CHANGE)):
         values = (old.get(path, ABSENT), new.get(path, ABSENT))
