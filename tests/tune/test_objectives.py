@@ -156,7 +156,12 @@ def test_a_search_by_three_objectives_one_of_them_ones_own(
     assert pareto["reference_point"] == [1, 2e7, 10]
     assert folder.load().metric_names == ["denoised_nmse", "parameters", "largest_error_uv"]
     page = html_report(folder)
-    for words in ("minimize denoised_nmse", "largest_error_uv (lower is better)", "parameters (lower is better)"):
+    for words in (
+        "minimize denoised_nmse",
+        "largest_error_uv (lower is better)",
+        "parameters (lower is better)",
+        '<th scope="row">largest_error_uv</th>',
+    ):
         assert words in page
     assert result.objectives == run_search(small_search(training={"epochs": 3}, trials=3, objectives=None)).objectives
 
