@@ -75,5 +75,7 @@ def limit_memory() -> None:
 
 
 def peak_bytes() -> int:
-    """The largest size that this process has had."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """The largest size that this process has had, without that of the process which started it (as ru_maxrss has)."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    [peak] = [line.split()[1] for line in status if line.startswith("VmHWM")]
+    return 1024 * int(peak)
