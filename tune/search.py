@@ -220,7 +220,7 @@ def _check_objectives(objectives: Objectives, config: SearchConfig, data: Datase
         raise UserError(
             f"a search compares trials by {' and '.join(names)}, but {measurable.not_measured['validation']}. "
             f"It can be measured with: {remedy(data, has_row_names(config.data))}. "
-            "search.objectives names others; python -m jobs.train trains one model without it"
+            "python -m jobs.train trains one model without it; search.objectives chooses other objectives"
         )
     if unmeasured:
         raise UserError(

@@ -23,6 +23,7 @@ TINY: dict[str, Any] = {
     "training": {"epochs": 2, "batch_size": 64},
     "search": {
         "study": "tiny",
+        "objectives": ["reconstruction_nmse", "disentanglement"],
         "trials": 3,
         "max_concurrent": 1,
         "sampler": "random",

@@ -90,7 +90,7 @@ def test_the_rule_is_named_beside_the_other_choices(
     )
     result = SearchResult.open(known)
     short = dataclasses.replace(result, trials=tuple(trial for trial in result.trials if trial.number in ends))
-    why = "compromise: nearest to error 0 and score 1; no point lies beyond the line between the ends of the front\n"
+    why = "compromise: nearest to the ideal of all objectives; the front has no knee\n"
     assert short.compromise().number == 6
     assert pull._why(short) == why + ends[3]
     assert pull.run([str(known), "--trial=4", "--out", str(tmp_path / "named")]) == 0
@@ -151,7 +151,7 @@ def test_help_has_examples(run_job: Run) -> None:
         (["{known}", "--trial=4", "--by=compromise"], "--by and --trial: each of them chooses the model; give one"),
         (
             ["{known}", "--by=r2"],
-            "by: input should be 'compromise', 'reconstruction_nmse' or 'disentanglement', but got 'r2'",
+            "objective: must be one of reconstruction_nmse, disentanglement, but got 'r2'",
         ),
         (["{known}/best"], r"best: no study here; name a folder that holds a study\.json"),
         (["nowhere"], "nowhere: no study here"),
