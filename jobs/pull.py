@@ -13,7 +13,7 @@ from hcvae import command_line
 from hcvae.errors import UserError
 from hcvae.outputs import check_output
 from jobs.arguments import main
-from tune.objectives import shown
+from tune.objectives import names_of, shown
 
 if TYPE_CHECKING:
     from hcvae.storage import StoragePath
@@ -59,8 +59,11 @@ def run(arguments: Sequence[str]) -> int:
         summary = result.trial(command.trial)
     elif command.by == "compromise":
         summary = result.compromise()
-    else:
+    elif command.by in names_of(result.objectives):
         summary = result.best(by=command.by)
+    else:
+        names = ", ".join(names_of(result.objectives))
+        raise UserError(f"--by: must be compromise or one of the study's objectives, {names}, but got {command.by!r}")
     _fetch(result.bundle(summary.number), out)
     by_rule = command.trial is None and command.by == "compromise"
     Console().print(

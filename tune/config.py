@@ -112,7 +112,7 @@ class SearchSettings(Section):
     parameters, all numbers, no early stopping, up to 100 complete trials), otherwise `tpe`."""
     seed: int = Field(0, ge=0)
     """Seed of the sampler; a trial's training seed is `training.seed`."""
-    start_from_defaults: bool = False
+    start_from_defaults: bool = True
     """Try the configuration's own values first, then the KL weights of the specification and its best practices."""
     first_trials: tuple[dict[str, bool | int | float | str], ...] = ()
     """Trials to start from, before those of `start_from_defaults`: values by path; the sampler chooses the others."""

@@ -27,6 +27,7 @@ TINY: dict[str, Any] = {
         "trials": 3,
         "max_concurrent": 1,
         "sampler": "random",
+        "start_from_defaults": False,
         "space": {
             "model.global_latent_dim": {"type": "int", "low": 4, "high": 16},
             "training.learning_rate": {"type": "choice", "choices": [1e-2, 1e-3, 1e-7]},

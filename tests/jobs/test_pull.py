@@ -151,7 +151,7 @@ def test_help_has_examples(run_job: Run) -> None:
         (["{known}", "--trial=4", "--by=compromise"], "--by and --trial: each of them chooses the model; give one"),
         (
             ["{known}", "--by=r2"],
-            "objective: must be one of reconstruction_nmse, disentanglement, but got 'r2'",
+            "--by: must be compromise or one of the study's objectives, reconstruction_nmse, disentanglement, but got",
         ),
         (["{known}/best"], r"best: no study here; name a folder that holds a study\.json"),
         (["nowhere"], "nowhere: no study here"),
