@@ -32,6 +32,7 @@ from hcvae.errors import UserError
 from hcvae.training import TrainingDiverged, fit
 from tune.config import EarlyStopping, SearchConfig
 from tune.early_stopping.moasha import MOASHA
+from tune.objectives import SPECIFIED
 from tune.space.search_space import ParameterValue, apply, suggest
 
 EARLY_STOPPING = RESULTS / "early-stopping"
@@ -100,7 +101,7 @@ def run(arguments: Sequence[str]) -> int:
     }
     lives = [Live.model_validate_json(line) for line in _lines(LIVE)]
     lives = [live for live in lives if live.base == fingerprint()]
-    write_report(ROOT / "docs", curves, MOASHA(early, BASE.training), horizon, found, by_first_rung, lives)
+    write_report(ROOT / "docs", curves, MOASHA(early, BASE.training, SPECIFIED), horizon, found, by_first_rung, lives)
     console.print("tables in docs/early-stopping.md, figure in docs/figures/early-stopping.svg")
     return 0
 

@@ -20,7 +20,8 @@ from optuna.trial import Trial, TrialState
 from hcvae.config import Section
 from tune.config import EarlyStopping, Parameter, SearchConfig
 from tune.early_stopping.moasha import MOASHA
-from tune.pareto import DIRECTIONS, Point, hypervolume, pareto_front
+from tune.objectives import SPECIFIED, Point, directions_of
+from tune.pareto import hypervolume, pareto_front
 from tune.space.search_space import suggest
 from tune.study.samplers import make_sampler
 
@@ -118,7 +119,7 @@ def replay(
     """Search with `config.search.sampler` for `horizon` seconds, or until every configuration has been tried."""
     settings = config.search.model_copy(update={"seed": seed, "early_stopping": early})
     config = config.model_copy(update={"search": settings})
-    rule = MOASHA(early, config.training) if early else None
+    rule = MOASHA(early, config.training, SPECIFIED) if early else None
     study = _study(config)
     pool = Pool(curves, settings.space)
     found = Replay([], [])
@@ -131,9 +132,9 @@ def replay(
         if epoch == len(curve.points):
             study.tell(trial, curve.value)
             front[number] = curve.value
-            front = {member: front[member] for member in pareto_front(front)}
+            front = {member: front[member] for member in pareto_front(front, SPECIFIED)}
             found.times.append(now)
-            found.hypervolumes.append(hypervolume(front))
+            found.hypervolumes.append(hypervolume(front, SPECIFIED))
             found.complete += 1
         elif rule is not None and not rule.report(number, epoch, curve.points[epoch - 1]):
             study.tell(trial, state=TrialState.PRUNED)
@@ -163,7 +164,7 @@ def replays(
 
 def _study(config: SearchConfig) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.create_study(directions=list(DIRECTIONS), sampler=make_sampler(config, 0))
+    return optuna.create_study(directions=directions_of(SPECIFIED), sampler=make_sampler(config, 0))
 
 
 def _start(study: optuna.Study, pool: Pool, config: SearchConfig, now: float) -> tuple[float, int, int, Trial, Curve]:

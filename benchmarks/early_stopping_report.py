@@ -13,7 +13,8 @@ from benchmarks.early_stopping_replay import WORKERS, Arm, Curve, Replay
 from benchmarks.pages import replace_table, spread
 from hcvae.config import Section
 from tune.early_stopping.moasha import MOASHA
-from tune.pareto import OBJECTIVES, hypervolume
+from tune.objectives import SPECIFIED, names_of
+from tune.pareto import hypervolume
 
 Found = Mapping[Arm, Sequence[Replay]]
 SHARE = 0.95
@@ -70,7 +71,7 @@ def setting(curves: Sequence[Curve], rule: MOASHA, horizon: float) -> str:
 
 def table(curves: Sequence[Curve], horizon: float, found: Found) -> str:
     """Return a table with a row per arm: means and standard deviations over the seeds."""
-    best = hypervolume({curve.index: curve.value for curve in curves})
+    best = hypervolume({curve.index: curve.value for curve in curves}, SPECIFIED)
     lines = [
         f"| search | hypervolume at {horizon / 4:.0f} s | at {horizon / 2:.0f} s | at {horizon:.0f} s "
         f"| s to {SHARE:.0%} of {best:.3f} | complete | pruned |",
@@ -118,7 +119,7 @@ def ranks(curves: Sequence[Curve], rule: MOASHA) -> str:
     epochs = len(curves[0].points)
     shown = sorted({*rule.rungs, *range(2, epochs + 1, max(1, epochs // 8))})
     ends = np.array([curve.value for curve in curves])
-    lines = [f"| epoch | {' | '.join(OBJECTIVES)} |", "| --- | --- | --- |"]
+    lines = [f"| epoch | {' | '.join(names_of(SPECIFIED))} |", "| --- | --- | --- |"]
     for epoch in shown:
         there = np.array([curve.points[epoch - 1] for curve in curves])
         found = [float(spearmanr(there[:, axis], ends[:, axis]).statistic) for axis in (0, 1)]

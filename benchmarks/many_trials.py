@@ -39,7 +39,7 @@ from hcvae.data.dataset import prepare
 from hcvae.training import fit
 from tests.fixtures.postgres import postgres_server
 from tune.config import SearchConfig
-from tune.pareto import OBJECTIVES, Point
+from tune.objectives import SPECIFIED, Point, names_of
 from tune.placement.resources import trial_resources
 from tune.space.search_space import apply
 from tune.study.database import SQLITE, Database
@@ -112,7 +112,13 @@ def run(arguments: Sequence[str]) -> int:
 
 def search(command: ManyTrials, storage: Path, url: str | None, keep: Callable[[Sequence[Row]], None]) -> None:
     """Run the search; call `keep` with the rows after each `command.every` trials."""
-    settings = {"study": "many", "storage": str(storage), "trials": command.trials, "database": url}
+    settings = {
+        "study": "many",
+        "storage": str(storage),
+        "trials": command.trials,
+        "database": url,
+        "objectives": SPECIFIED,
+    }
     config = BASE.model_copy(update={"search": BASE.search.model_copy(update=settings | {"sampler": command.sampler})})
     folder = StudyFolder(storage / "many")
     size = partial(database_mib, Database.of(config.search, folder.path), folder.path / SQLITE)
@@ -157,7 +163,7 @@ def ready(metrics: dict[str, float], epochs: int, notes: Path) -> Callable[..., 
             identity.write(place)
             identity.model_copy(update={"values": values}).write(place / "bundle")
             (notes / str(suggestion["number"])).write_text(str(time.time()))
-            found = metrics | dict(zip(OBJECTIVES, values, strict=True))
+            found = metrics | dict(zip(names_of(SPECIFIED), values, strict=True))
             history = tuple(found | {"epoch": float(epoch)} for epoch in range(1, epochs + 1))
             for epoch in history:
                 Message(epoch=epoch).send()

@@ -22,7 +22,7 @@ from hcvae.data.simulator import simulate
 from hcvae.data.table import signals_of
 from hcvae.figure_parts import EXCHANGED, MODEL, RECORDED, TIME_LABEL
 from hcvae.generation import encode_recording, generate, swap, vary
-from tune.pareto import OBJECTIVES
+from tune.objectives import names_of
 from tune.report.results import SearchResult
 from tune.study.artifacts import history_of
 from tune.study.folder import StudyFolder
@@ -72,19 +72,20 @@ def progress(result: SearchResult) -> Figure:
         if history := history_of(folder, study, trial):
             on_front = trial.number in members
             look = {"color": MODEL if on_front else DOMINATED, "zorder": 2 + on_front}
-            for axis, name in zip(axes, OBJECTIVES, strict=True):
+            for axis, name in zip(axes, names_of(result.objectives), strict=True):
                 axis.plot([row["epoch"] for row in history], [row[name] for row in history], **look)
-    axes[0].set(xlabel="epoch", ylabel="reconstruction_nmse\n(lower is better)")
-    axes[1].set(xlabel="epoch", ylabel="disentanglement\n(higher is better)")
+    for axis, objective in zip(axes, result.objectives, strict=True):
+        axis.set(xlabel="epoch", ylabel=objective.label.replace(" (", "\n("))
     return figure
 
 
 def along_the_front(result: SearchResult) -> Figure:
     """Plot the front, and what models along it do with a waveform."""
+    error, score = names_of(result.objectives)
     chosen = {
-        "lowest error": result.best(OBJECTIVES[0]),
+        "lowest error": result.best(error),
         "knee": result.compromise(),
-        "best disentanglement": result.best(OBJECTIVES[1]),
+        "best disentanglement": result.best(score),
     }
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplot_mosaic([["front"] * 3, list(chosen)])
@@ -116,7 +117,8 @@ def front(axis: Axes, result: SearchResult, names: dict[int, str]) -> None:
     for trial, point in zip(result.pareto, best, strict=True):
         if trial.number in names:
             axis.annotate(names[trial.number], point, xytext=(8, -12), textcoords="offset points", fontsize=9)
-    axis.set(xlabel="reconstruction_nmse (lower is better)", ylabel="disentanglement\n(higher is better)")
+    error, score = result.objectives
+    axis.set(xlabel=error.label, ylabel=score.label.replace(" (", "\n("))
     axis.legend(fontsize=8, loc="lower right")
 
 

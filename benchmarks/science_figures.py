@@ -23,7 +23,8 @@ from hcvae.evaluation import own_rows
 from hcvae.evaluation.figures import Illustrator
 from hcvae.figure_parts import MODEL
 from hcvae.training import train_bundle
-from tune.pareto import OBJECTIVES, pareto_front
+from tune.objectives import SPECIFIED
+from tune.pareto import pareto_front
 
 DRAWN = ("swap_grid", "fixed_global", "fixed_local", "level_series")
 
@@ -57,13 +58,13 @@ def run(arguments: Sequence[str]) -> int:
 def front_of_search() -> Figure:
     """Plot both objectives of every complete trial of the search at width 0.25, the defaults, and the front."""
     points = points_of(searched())
-    front = np.array([points[number] for number in pareto_front(points)])
+    front = np.array([points[number] for number in pareto_front(points, SPECIFIED)])
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axis = figure.subplots()
     axis.plot(*np.array(list(points.values())).T, "o", color=DOMINATED, markersize=4, label="complete trial")
     axis.step(*front.T, "o-", where="post", color=MODEL, markersize=4, label="Pareto front")
     axis.plot(*points[0], "D", color="black", markersize=6, label="the defaults")
-    axis.set(xlabel=f"{OBJECTIVES[0]} (lower is better)", ylabel=f"{OBJECTIVES[1]}\n(higher is better)")
+    axis.set(xlabel=SPECIFIED[0].label, ylabel=SPECIFIED[1].label.replace(" (", "\n("))
     axis.legend(fontsize=8, loc="lower right")
     return figure
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records import RESULTS
-from tune.pareto import Point, compromise, pareto_front
+from tune.objectives import SPECIFIED, Point
+from tune.pareto import compromise, pareto_front
 
 SEEDS = range(5)
 ABLATION_SEEDS = range(2)
@@ -165,8 +166,8 @@ def found_at_quarter() -> dict[str, dict[str, Any]]:
     """Return the trial of the recorded search with the lowest NMSE, then the knee, which `jobs.pull` takes."""
     trials = searched()
     points = points_of(trials)
-    best = compromise(points)
-    chosen = (pareto_front(points)[0], best.number if best else None)
+    best = compromise(points, SPECIFIED)
+    chosen = (pareto_front(points, SPECIFIED)[0], best.number if best else None)
     return {
         f"found at width 0.25, no. {number}": _changes(trials[number]["params"])
         for number in chosen

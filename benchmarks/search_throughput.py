@@ -37,7 +37,7 @@ from hcvae.data.simulator import simulate
 from hcvae.data.table import write_table
 from hcvae.training import fit
 from tune.config import SearchConfig
-from tune.pareto import OBJECTIVES
+from tune.objectives import SPECIFIED, names_of
 from tune.search import run_search
 from tune.space.search_space import apply
 from tune.study.artifacts import history_of
@@ -116,6 +116,7 @@ def search(task: Task) -> list[Epochs]:
         "storage": str(task.folder),
         "trials": len(task.params),
         "max_concurrent": AT_ONCE,
+        "objectives": names_of(SPECIFIED),
         "sampler": "random",
         "first_trials": task.params,
         "space": {SEARCHED: {"type": "float", "low": low, "high": high}},
@@ -138,7 +139,7 @@ def stock(task: Task) -> list[Epochs]:
         data = prepare(chosen)
 
         def report(metrics: dict[str, float]) -> bool:
-            ray.tune.report({name: metrics[name] for name in OBJECTIVES})
+            ray.tune.report({name: metrics[name] for name in names_of(SPECIFIED)})
             return True
 
         history = fit(chosen, data, folder, report).history
@@ -146,7 +147,7 @@ def stock(task: Task) -> list[Epochs]:
 
     searcher = OptunaSearch(
         {SEARCHED: optuna.distributions.FloatDistribution(*BETWEEN)},
-        metric=list(OBJECTIVES),
+        metric=list(names_of(SPECIFIED)),
         mode=["min", "max"],
         points_to_evaluate=[dict(params) for params in task.params],
     )

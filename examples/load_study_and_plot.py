@@ -18,9 +18,10 @@ def main(folder: str) -> None:
     front = trials.loc[[trial.number for trial in result.pareto]]
 
     figure, axes = plt.subplots(layout="constrained")
-    axes.scatter(trials["reconstruction_nmse"], trials["disentanglement"], label="all trials")
-    axes.step(front["reconstruction_nmse"], front["disentanglement"], where="post", marker="o", label="Pareto front")
-    axes.set(xlabel="reconstruction_nmse (lower is better)", ylabel="disentanglement (higher is better)")
+    first, second = result.objectives
+    axes.scatter(trials[first.name], trials[second.name], label="all trials")
+    axes.step(front[first.name], front[second.name], where="post", marker="o", label="Pareto front")
+    axes.set(xlabel=first.label, ylabel=second.label)
     axes.legend()
     figure.savefig("front.png")
     print(f"{len(front)} of {len(trials)} trials are on the front; drawn in front.png")

@@ -37,7 +37,7 @@ def check_output_file(option: str, out: str | Path, inputs: Iterable[str | Path 
         UserError: its folder does not exist; see also `check_output` and `check_writable`.
     """
     check_output(option, out, inputs)
-    check_writable(out)
+    check_writable(out, option)
     folder = Path(out).absolute().parent
     if not os.path.isdir(folder):
         raise UserError(f"{option}: the folder {folder} does not exist; make it first")
@@ -56,18 +56,19 @@ def check_figure(out: str | Path | None, inputs: Iterable[str | Path | None]) ->
     check_output_file("--figure", out, inputs)
 
 
-def check_writable(path: str | Path) -> None:
-    """Check that a file can be written.
+def check_writable(path: str | Path, option: str = "") -> None:
+    """Check that a file can be written; `option` names it in the message.
 
     Raises:
         UserError: `path` is a folder, or the nearest existing folder above it is not writable.
     """
     path = Path(path).absolute()
+    named = f"{option} {path}".lstrip()
     folder = next(folder for folder in path.parents if os.path.lexists(folder))
     if os.path.isdir(path):  # unlike Path.is_dir, False in a folder without permission to enter
-        raise UserError(f"{path}: is a folder; name a file")
+        raise UserError(f"{named}: is a folder; name a file")
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{path}: cannot be written, as {folder} is not a folder that you may write to")
+        raise UserError(f"{named}: cannot be written, as {folder} is not a folder that you may write to")
 
 
 def _comparable(location: str | Path) -> PurePath:

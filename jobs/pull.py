@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
@@ -13,6 +13,7 @@ from hcvae import command_line
 from hcvae.errors import UserError
 from hcvae.outputs import check_output
 from jobs.arguments import main
+from tune.objectives import names_of, shown
 
 if TYPE_CHECKING:
     from hcvae.storage import StoragePath
@@ -37,8 +38,8 @@ class PullCommand(command_line.Command):
     """Folder to write the bundle to; must not exist yet."""
     trial: int | None = Field(None, ge=0)
     """Number of a trial of the Pareto front."""
-    by: Literal["compromise", "reconstruction_nmse", "disentanglement"] = "compromise"
-    """`compromise`: the knee, or the point nearest to the ideal; otherwise the best by one objective."""
+    by: str = "compromise"
+    """`compromise`: the knee, or the point nearest to the ideal; otherwise the best by the objective of that name."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -58,8 +59,11 @@ def run(arguments: Sequence[str]) -> int:
         summary = result.trial(command.trial)
     elif command.by == "compromise":
         summary = result.compromise()
-    else:
+    elif command.by in names_of(result.objectives):
         summary = result.best(by=command.by)
+    else:
+        names = ", ".join(names_of(result.objectives))
+        raise UserError(f"--by: must be compromise or one of the study's objectives, {names}, but got {command.by!r}")
     _fetch(result.bundle(summary.number), out)
     by_rule = command.trial is None and command.by == "compromise"
     Console().print(
@@ -74,8 +78,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _described(summary: "TrialSummary") -> str:
-    values = ", ".join(f"{name} {getattr(summary, name):.4f}" for name in ("reconstruction_nmse", "disentanglement"))
-    return f"trial {summary.number} ({values})"
+    values = [f"{name} {shown(value)}" for name, value in summary.objectives.items() if value is not None]
+    return f"trial {summary.number} ({', '.join(values)})"
 
 
 def _why(result: "SearchResult") -> str:

@@ -36,6 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     from tune.study.folder import StudyFolder
 
     folder = StudyFolder(command.study)
+    folder.read_record()
     out = Path(command.out or next_to(folder.place, f"{folder.place.name}.html"))
     check_output_file("--out", out, [command.study])
     _write(out, html_report(folder))

@@ -1,4 +1,4 @@
-"""`python -m jobs.search`: search hyperparameters of the hierarchical CVAE against both objectives."""
+"""`python -m jobs.search`: search hyperparameters of the hierarchical CVAE against two or more objectives."""
 
 import shlex
 import sys

@@ -81,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
     _check_out(out)
     with line_a_minute(console, lambda: "reading the data"):
         data = prepare(config)
-    not_measured = preflight(config, data, command.workers)
+    not_measured = preflight(config, data, command.workers).not_measured
     with _resources(command, data, console):
         console.print(data.split.explanation, highlight=False, soft_wrap=True)
         for reason in not_measured.values():

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from hcvae.config import Config, Section
 from hcvae.validation import HIDDEN_INPUT, SECRET_ADVICE, shows_secret
+from tune.objectives import SPECIFIED, Objective, Objectives, names_of
 
 PASSWORD_ADVICE = (
     "write postgresql://USER@HOST/DATABASE and keep the password in ~/.pgpass or the file that PGPASSFILE names, or "
@@ -90,6 +91,10 @@ class SearchSettings(Section):
     database: str | None = None
     """Where trials are recorded. null: sqlite in the study's folder, for one searching process. PostgreSQL, for several
     at once: postgresql://USER@HOST/DATABASE without a password, or env:NAME or file:PATH that holds the URL."""
+    objectives: tuple[Objective, ...] | None = Field(None, min_length=2)
+    """What trials are compared by, two or more: names of metrics that a training records, or for others than the known
+    ones name, direction, reference and ideal, see docs/objectives.md. null: denoised_nmse where the validation part has
+    independent averages, otherwise reconstruction_nmse; and disentanglement. A study keeps its objectives."""
     trials: int = Field(8, ge=1)
     """Finished trials (complete, pruned or failed) that end the search."""
     trial_seconds: float | None = Field(None, gt=0)
@@ -100,14 +105,14 @@ class SearchSettings(Section):
     stall_trials: int | None = Field(None, ge=1)
     """Finished trials in a row without a larger hypervolume that end the search; running trials are finished."""
     early_stopping: EarlyStopping | None = None
-    """Stop trials early that fall behind in both objectives; null trains each trial to its end."""
+    """Stop trials early that fall behind in all objectives; null trains each trial to its end."""
     sampler: Literal["auto", "tpe", "gp", "nsga2", "random"] = "tpe"
     """`tpe`: multivariate, grouped tree-structured Parzen estimator; `gp`: Gaussian processes and hypervolume
     improvement; `nsga2`: genetic algorithm; `random`: independent sampling; `auto`: `gp` where it suits (at most 8
     parameters, all numbers, no early stopping, up to 100 complete trials), otherwise `tpe`."""
     seed: int = Field(0, ge=0)
     """Seed of the sampler; a trial's training seed is `training.seed`."""
-    start_from_defaults: bool = False
+    start_from_defaults: bool = True
     """Try the configuration's own values first, then the KL weights of the specification and its best practices."""
     first_trials: tuple[dict[str, bool | int | float | str], ...] = ()
     """Trials to start from, before those of `start_from_defaults`: values by path; the sampler chooses the others."""
@@ -135,6 +140,20 @@ class SearchSettings(Section):
                 f"1, but got {self.gpus_per_worker:g} and {self.workers}"
             )
         return self
+
+    @field_validator("objectives")
+    @classmethod
+    def _objectives_differ(cls, objectives: Objectives | None) -> Objectives | None:
+        names = names_of(objectives or ())
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"each objective must be named once, but got {', '.join(repeated)} again")
+        return objectives
+
+    @property
+    def compared_by(self) -> Objectives:
+        """The objectives; those of the specification in studies of earlier versions, which name none."""
+        return self.objectives or SPECIFIED
 
     @field_validator("storage", "warm_start")
     @classmethod

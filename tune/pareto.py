@@ -1,22 +1,14 @@
-"""Geometry of the two objectives: reconstruction_nmse is minimised, disentanglement maximised.
+"""Geometry of two or more objectives.
 
-A point is (reconstruction_nmse, disentanglement); mappings of points have the numbers of trials as keys.
+A point has a value for each objective, in their order; mappings of points have the numbers of trials as keys.
 """
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
-OBJECTIVES = ("reconstruction_nmse", "disentanglement")
-DIRECTIONS: Final[tuple[Literal["minimize"], Literal["maximize"]]] = ("minimize", "maximize")
-REFERENCE = (1.0, 0.0)
-"""Reference point of the hypervolume: the prediction of the mean, and no routing at all."""
-
-IDEAL = (0.0, 1.0)
-"""No error, and every attribute routed as intended."""
-
-Point = tuple[float, float]
+from tune.objectives import Objectives, Point
 
 
 class Compromise(NamedTuple):
@@ -24,81 +16,113 @@ class Compromise(NamedTuple):
 
     number: int
     rule: Literal["knee", "compromise"]
-    """`knee`: farthest from the chord of the front's normalised ends, on the side of the ideal. `compromise`: where no
-    point lies there, as on every front of fewer than three points, there is no knee; nearest to the ideal, each
-    objective on the scale from the reference point to it."""
+    """`knee`: of two objectives, the point farthest from the chord of the front's normalised ends, on the side of the
+    ideal. `compromise`: where no point lies there, as on every front of fewer than three points, there is no knee, and
+    with more objectives none is looked for: the point nearest to the ideal, each objective on the scale from the
+    reference point to it."""
 
     def __str__(self) -> str:
         if self.rule == "knee":
             return "knee: farthest from the line between the ends of the front"
-        return "compromise: nearest to error 0 and score 1; no point lies beyond the line between the ends of the front"
+        return "compromise: nearest to the ideal of all objectives; the front has no knee"
 
 
-def pareto_front(points: Mapping[int, Point]) -> list[int]:
-    """Return the numbers of the points that no other point dominates, by rising NMSE; of equal points all."""
-    front: list[int] = []
-    best: Point | None = None
-    for number in _by_rising_nmse(points):
-        point = points[number]
-        if best is None or point[1] > best[1] or point == best:
-            front.append(number)
-            best = point
-    return front
+def pareto_front(points: Mapping[int, Point], objectives: Objectives) -> list[int]:
+    """Return the numbers of the points that no other point dominates, the best in the first objective first;
+    of equal points all."""
+    return fronts(points, objectives)[0] if points else []
 
 
-def fronts(points: Mapping[int, Point]) -> list[list[int]]:
-    """Non-dominated sorting: the front, the front of the others, and so on (Deb et al. 2002), each by rising NMSE.
+def fronts(points: Mapping[int, Point], objectives: Objectives) -> list[list[int]]:
+    """Non-dominated sorting: the front, the front of the others, and so on (Deb et al. 2002), each with the best in the
+    first objective first.
 
-    In that order a point is dominated by a front where it is by the front's last point, so a bisection finds its own:
-    O(n log n) (Jensen 2003, "Reducing the Run-Time Complexity of Multiobjective EAs").
+    In that order a point can only be dominated by earlier ones. With two objectives it is dominated by a front where it
+    is by the front's last point, so a bisection finds its own: O(n log n) (Jensen 2003, "Reducing the Run-Time
+    Complexity of Multiobjective EAs"). With more it is compared with the points of each front.
     """
+    place_of = _place_of_pair if len(objectives) == 2 else _place
     found: list[list[int]] = []
-    last: list[Point] = []
-    for number in _by_rising_nmse(points):
-        point = points[number]
-        place = bisect_right(last, -point[1], key=lambda other: -other[1])
-        if place > 0 and last[place - 1] == point:
-            place -= 1  # equal points do not dominate each other
+    minimised: list[list[Point]] = []
+    for point, number in sorted((_minimised(point, objectives), number) for number, point in points.items()):
+        place = place_of(minimised, point)
         if place == len(found):
             found.append([])
-            last.append(point)
+            minimised.append([])
         found[place].append(number)
-        last[place] = point
+        minimised[place].append(point)
     return found
 
 
-def hypervolume(points: Mapping[int, Point]) -> float:
-    """Return the area between the front and the reference point; points beyond the reference point add nothing."""
-    area = 0.0
-    covered = REFERENCE[1]
-    for number in pareto_front(points):
-        nmse, disentanglement = points[number]
-        area += max(0.0, REFERENCE[0] - nmse) * max(0.0, disentanglement - covered)
-        covered = max(covered, disentanglement)
-    return area
+def hypervolume(points: Mapping[int, Point], objectives: Objectives) -> float:
+    """Return the volume between the front and the reference point, as a share of that between the ideal and the
+    reference point; points beyond the reference point in any objective add nothing."""
+    losses = [loss for point in points.values() if max(loss := _losses(point, objectives)) < 1]
+    return _volume(losses, len(objectives))
 
 
-def compromise(points: Mapping[int, Point]) -> Compromise | None:
+def compromise(points: Mapping[int, Point], objectives: Objectives) -> Compromise | None:
     """Return the knee of the front, or if it has none the point nearest to the ideal; None where there is no point."""
-    front = pareto_front(points)
+    front = pareto_front(points, objectives)
     if not front:
         return None
-    low = points[front[0]]
-    high = points[front[-1]]
+    losses = {number: _losses(points[number], objectives) for number in front}
+    if len(objectives) == 2:
+        first = losses[front[0]]
+        last = losses[front[-1]]
 
-    def beyond_chord(number: int) -> float:
-        x, y = ((points[number][axis] - low[axis]) / ((high[axis] - low[axis]) or 1.0) for axis in (0, 1))
-        return y - x
+        def beyond_chord(number: int) -> float:
+            x, y = ((losses[number][axis] - first[axis]) / ((last[axis] - first[axis]) or 1.0) for axis in (0, 1))
+            return y - x
 
-    farthest = max(front, key=beyond_chord)
-    if beyond_chord(farthest) > 0:
-        return Compromise(farthest, "knee")
-    return Compromise(min(front, key=lambda number: _distance_to_ideal(points[number])), "compromise")
-
-
-def _distance_to_ideal(point: Point) -> float:
-    return math.hypot(*((point[axis] - IDEAL[axis]) / (REFERENCE[axis] - IDEAL[axis]) for axis in (0, 1)))
+        farthest = max(front, key=beyond_chord)
+        if beyond_chord(farthest) > 0:
+            return Compromise(farthest, "knee")
+    return Compromise(min(front, key=lambda number: math.hypot(*losses[number])), "compromise")
 
 
-def _by_rising_nmse(points: Mapping[int, Point]) -> list[int]:
-    return sorted(points, key=lambda number: (points[number][0], -points[number][1], number))
+def _minimised(point: Point, objectives: Objectives) -> Point:
+    """Return the values with such signs that lower ones are better."""
+    return tuple(objective.sign * value for objective, value in zip(objectives, point, strict=True))
+
+
+def _losses(point: Point, objectives: Objectives) -> Point:
+    """Return each value on the scale from the ideal, 0, to the reference, 1."""
+    return tuple(objective.loss(value) for objective, value in zip(objectives, point, strict=True))
+
+
+def _place_of_pair(fronts: Sequence[Sequence[Point]], pair: Point) -> int:
+    """Return the index of the front to which a pair of minimised values belongs."""
+    place = bisect_right(fronts, pair[1], key=lambda front: front[-1][1])
+    if place > 0 and fronts[place - 1][-1] == pair:
+        place -= 1  # equal points do not dominate each other
+    return place
+
+
+def _place(fronts: Sequence[Sequence[Point]], point: Point) -> int:
+    """Return the index of the first front in which no point dominates `point`."""
+    for place, front in enumerate(fronts):
+        if not any(_dominates(other, point) for other in front):
+            return place
+    return len(fronts)
+
+
+def _dominates(first: Point, second: Point) -> bool:
+    return first != second and all(a <= b for a, b in zip(first, second, strict=True))
+
+
+def _volume(losses: Sequence[Point], dimensions: int) -> float:
+    """Return the volume that `losses` dominate in the unit cube, by slices along the last objective (While et al. 2006,
+    "A Faster Algorithm for Calculating Hypervolume", section 3)."""
+    if not losses:
+        return 0.0
+    if dimensions == 1:
+        return 1 - min(loss[0] for loss in losses)
+    ordered = sorted(losses, key=lambda loss: loss[dimensions - 1])
+    ends = [*(loss[dimensions - 1] for loss in ordered[1:]), 1.0]
+    volume = 0.0
+    for count, (loss, end) in enumerate(zip(ordered, ends, strict=True), 1):
+        depth = end - loss[dimensions - 1]
+        if depth > 0:
+            volume += depth * _volume(ordered[:count], dimensions - 1)
+    return volume

@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,14 @@ from hcvae.interruption import handlers_kept, in_main_thread, remembered_ctrl_c,
 from hcvae.progress_lines import line_a_minute
 from hcvae.readiness import has_row_names, remedy
 from hcvae.storage import StoragePath
+from hcvae.suggest import did_you_mean
 from hcvae.training import preflight
+from hcvae.training.evaluation import ROUTING_METRICS
+from hcvae.training.run import Measurable
 from tune.config import SearchConfig, narrowed
 from tune.early_stopping.actor import check_early_stopping, rungs, start_decisions
 from tune.internals.ray_internals import adapted_tune, environment_set
+from tune.objectives import Objectives, chosen_objectives, names_of
 from tune.placement.gpu_sharing import with_gpus_shared
 from tune.placement.resources import Plan, WorkerGroup, check_shared_folder, plan_on_cluster, ray_cluster
 from tune.placement.streaming import prepare
@@ -46,6 +50,7 @@ from tune.study.opening import check_folder, finished_trials, n_finished, open_s
 from tune.study.pareto_archive import ParetoArchive
 from tune.study.samplers import is_exhausted
 from tune.study.transaction import transaction
+from tune.study.trial_summary import TrialSummary
 from tune.trial.trainable import make_trainable
 
 
@@ -109,8 +114,7 @@ class _Search:
     plan: Plan
     earlier: tuple[FrozenTrial, ...]
     """Finished trials of the study of `search.warm_start`."""
-    not_measured: dict[str, str]
-    """Why disentanglement cannot be measured, by the part of the split."""
+    measurable: Measurable
 
     def summary(self, finished: int) -> str:
         """Return what the search does, in lines for people."""
@@ -125,7 +129,8 @@ class _Search:
                 f"Trials: {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
                 f"{settings.gpus_per_worker:g} GPU(s) each, up to {self.config.training.epochs} epochs; {self.plan}",
                 f"Searched by {settings.sampler}: {', '.join(settings.space)}",
-                *self.not_measured.values(),
+                f"Objectives: {', '.join(objective.label for objective in settings.compared_by)}",
+                *self.measurable.not_measured.values(),
                 *self._notes(),
             ]
         )
@@ -141,6 +146,11 @@ class _Search:
         stops = rungs(self.config)
         if stops:
             yield f"Trials that fall behind are stopped at epochs {', '.join(map(str, stops))}"
+        if "denoised_nmse" not in self.measurable.metrics:
+            yield (
+                "The validation part has no independent averages of a sufficient reliability: denoised_nmse, the error "
+                "without the noise of the recordings, cannot be measured"
+            )
         if self.earlier:
             yield f"The sampler learns from {len(self.earlier)} trials of {settings.warm_start}"
 
@@ -154,8 +164,11 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
     with sigterm_as_ctrl_c(), quiet_optuna(), locked_folder(config) as folder:
         with line_a_minute(console, lambda: "reading the data"):
             data = prepare(config)
-        not_measured = preflight(narrowed(config, Config), data, config.search.workers)
-        _check_objectives(config, data, not_measured)
+        measurable = preflight(narrowed(config, Config), data, config.search.workers)
+        recorded = folder.read_record().config.search.compared_by if folder.record.is_file() else None
+        objectives = chosen_objectives(config.search.objectives, recorded, measurable.metrics)
+        _check_objectives(objectives, config, data, measurable)
+        config = config.with_settings(objectives=objectives)
         # Before Ray starts; `open_study` checks again, under the lock of the database.
         check_folder(folder, config, data.fingerprint, allow_change=allow_change)
         earlier = earlier_trials(config, data.fingerprint)
@@ -164,7 +177,7 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
             workers = WorkerGroup.of(config.search)
             plan = plan_on_cluster(workers, wait, lambda text: _print(console, text), config.search.max_concurrent)
             check_shared_folder(folder.place)
-            yield _Search(config, folder, data, own_ray, plan, earlier, not_measured)
+            yield _Search(config, folder, data, own_ray, plan, earlier, measurable)
 
 
 @dataclass(frozen=True)
@@ -186,7 +199,7 @@ def _opened(search: _Search, allow_change: bool, console: Console, json_lines: T
         with transaction(study):
             add_earlier_trials(study, config, search.earlier)
             enqueue_first_trials(study, config)
-        archive = ParetoArchive.open(search.folder, study)
+        archive = ParetoArchive.open(search.folder, study, config.search.compared_by)
         budget = Budget(config.search, study)
         finished = Counter(trial.state.name.lower() for trial in finished_trials(study))
         progress = make_progress(config, archive, finished, console, json_lines)
@@ -194,18 +207,30 @@ def _opened(search: _Search, allow_change: bool, console: Console, json_lines: T
     return _Run(study, budget, progress, ledger)
 
 
-def _check_objectives(config: SearchConfig, data: Dataset, not_measured: Mapping[str, str]) -> None:
-    """Refuse data on which an objective cannot be measured, and name options with which it can.
+def _check_objectives(objectives: Objectives, config: SearchConfig, data: Dataset, measurable: Measurable) -> None:
+    """Refuse objectives that cannot be measured, and name options with which they can.
 
     Raises:
-        UserError: disentanglement cannot be measured on the validation part.
+        UserError: an objective is not measured on the validation part, or has the name of another field of a trial.
     """
-    if "validation" in not_measured:
+    measured = measurable.metrics
+    names = names_of(objectives)
+    unmeasured = [name for name in names if name not in measured]
+    if set(unmeasured) & set(ROUTING_METRICS):
         raise UserError(
-            f"a search compares trials by reconstruction_nmse and disentanglement, but {not_measured['validation']}. "
+            f"a search compares trials by {' and '.join(names)}, but {measurable.not_measured['validation']}. "
             f"It can be measured with: {remedy(data, has_row_names(config.data))}. "
-            "python -m jobs.train trains one model without it"
+            "python -m jobs.train trains one model without it; search.objectives chooses other objectives"
         )
+    if unmeasured:
+        raise UserError(
+            f"search.objectives: {', '.join(unmeasured)} cannot be measured on the validation part"
+            f"{did_you_mean(unmeasured[0], sorted(measured))}; a training on these data measures "
+            f"{', '.join(sorted(measured))}"
+        )
+    reserved = sorted(set(names) & TrialSummary.model_fields.keys())
+    if reserved:
+        raise UserError(f"search.objectives: {', '.join(reserved)} names another property of a trial; rename it")
 
 
 class FirstInFirstOut(ray.tune.schedulers.FIFOScheduler):  # type: ignore[misc]

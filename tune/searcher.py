@@ -42,6 +42,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         self._ledger = ledger
         self._progress = progress
         self._rungs = rungs(config)
+        self._objectives = config.search.compared_by
         self._next_look = 0.0
 
     def owned(self) -> list[Trial]:
@@ -74,7 +75,9 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         number = assignment.trial.number
         self.running[trial_id] = assignment.trial
         self._progress.started(number, assignment.params)
-        attempt = Attempt(assignment.place, assignment.earlier, assignment.identity, assignment.events)
+        attempt = Attempt(
+            assignment.place, assignment.earlier, assignment.identity, assignment.events, self._objectives
+        )
         return {
             "number": number,
             "attempt_number": assignment.lease.attempt,

@@ -10,6 +10,7 @@ REPORTED = {
     "reconstruction_nmse": "reconstruction NMSE (0 perfect, 1 predicts the mean)",
     "disentanglement": "disentanglement, signed swap-routing score (1 routed as intended, -1 the reverse)",
     "cross_average_nmse": "NMSE against an independent average of the same recording",
+    "denoised_nmse": "NMSE about the response without noise (0 an ideal denoiser, 1 predicts the mean)",
     "r2": "R2",
     "correlation": "correlation",
     "generated_impossible_peaks": "share of generated waveforms with an impossible peak (place, order or size)",

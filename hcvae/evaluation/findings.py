@@ -41,6 +41,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Reconstruction": {
         "reconstruction_nmse": "NMSE (1 predicts the mean)",
         "cross_average_nmse": "NMSE, independent average",
+        "denoised_nmse": "NMSE about the response without noise",
         "r2": "R2",
         "correlation": "correlation",
         **_of_waves("peak_latency_error_ms_{}", "latency error, wave {}, ms"),

@@ -20,7 +20,7 @@ from hcvae.evaluation.generation import generation_findings, peak_findings, samp
 from hcvae.evaluation.known_factors import J_GT, known_factor_findings, routing_findings
 from hcvae.evaluation.rows import EvaluationRows, generated_sample
 from hcvae.metrics.ground_truth import oracle_routing, rows_with_factors
-from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, peak_errors, r2
+from hcvae.metrics.reconstruction import correlation, cross_average_nmse, denoised_nmse, nmse, peak_errors, r2
 from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.models.condition import ConditionRegression
@@ -199,6 +199,14 @@ def _reconstruction(
     findings.measure(
         ["cross_average_nmse"],
         lambda: {"cross_average_nmse": cross_average_nmse(predicted_uv, other_uv, part.group)},
+    )
+    findings.measure(
+        ["denoised_nmse"],
+        lambda: {
+            "denoised_nmse": denoised_nmse(
+                predicted_uv[paired], recorded_uv[paired], other_uv[paired], part.group[paired]
+            )
+        },
     )
 
 

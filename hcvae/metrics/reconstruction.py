@@ -12,6 +12,8 @@ from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
 
 WAVES = ("I", "III", "V")
+MIN_RELIABILITY = 0.1
+"""Least share of response in the variance of averages: with less, a correction for the noise is mostly noise."""
 
 
 def nmse(prediction: ArrayLike, target: ArrayLike, groups: ArrayLike | None = None) -> float:
@@ -29,17 +31,7 @@ def nmse(prediction: ArrayLike, target: ArrayLike, groups: ArrayLike | None = No
     >>> nmse([[1.0, 1.0], [1.0, 1.0]], [[0.0, 2.0], [2.0, 0.0]])
     1.0
     """
-    predicted, recorded = _pair(prediction, target)
-    if groups is None:
-        return _nmse(predicted, recorded, "target")
-    labels = np.asarray(groups)
-    if labels.shape != recorded.shape[:1]:
-        raise UserError(f"groups: must have one for each of the {len(recorded)} rows, but got shape {labels.shape}")
-    values = []
-    for group in np.unique(labels):
-        rows = labels == group
-        values.append(_nmse(predicted[rows], recorded[rows], f"target of group {group}"))
-    return float(np.mean(values))
+    return float(np.mean(_group_values(prediction, target, groups)))
 
 
 def r2(prediction: ArrayLike, target: ArrayLike) -> float:
@@ -106,6 +98,52 @@ def cross_average_nmse(prediction: ArrayLike, independent_signals: ArrayLike, gr
     return nmse(predicted[rows], other[rows], groups)
 
 
+def reliability(signals: ArrayLike, independent_signals: ArrayLike, groups: ArrayLike | None = None) -> FloatArray:
+    """Return the share of the variance of averages that is response, for each group in rising order, [K].
+
+    Two independent averages of one response differ by their noise alone: half the mean square of the difference is the
+    variance of the noise of one.
+
+    Args:
+        signals: averages, [N, T].
+        independent_signals: the other average of each, [N, T].
+        groups: as for `nmse`, [N].
+
+    Raises:
+        UserError: shapes that differ, or averages (of a group) that do not vary.
+    """
+    return 1 - _group_values(signals, independent_signals, groups) / 2
+
+
+def denoised_nmse(
+    prediction: ArrayLike, signals: ArrayLike, independent_signals: ArrayLike, groups: ArrayLike | None = None
+) -> float:
+    """Return the error of decoded waveforms about the responses without noise, over the variance of the responses.
+
+    An ideal denoiser has 0, the mean of the responses 1. The responses are not known: the error about an independent
+    average contains its noise, whose share of the variance is 1 - `reliability`, and is corrected for it. The estimate
+    may be slightly below 0.
+
+    Args:
+        prediction: waveforms decoded from `signals`, [N, T].
+        signals: averages, [N, T].
+        independent_signals: the other average of each, [N, T].
+        groups: as for `nmse`, [N]; the mean of the groups' values.
+
+    Raises:
+        UserError: shapes that differ, averages (of a group) that do not vary, or a reliability below
+            `MIN_RELIABILITY`.
+    """
+    of_response = reliability(signals, independent_signals, groups)
+    if not (of_response >= MIN_RELIABILITY).all():
+        raise UserError(
+            f"signals: independent averages must have a reliability of {MIN_RELIABILITY} or more, but got "
+            f"{of_response.min():.3g}; use averages of more sweeps"
+        )
+    errors = _group_values(prediction, independent_signals, groups)
+    return float(np.mean((errors - (1 - of_response)) / of_response))
+
+
 def peak_errors(predicted: ArrayLike, target: ArrayLike, mask: ArrayLike) -> dict[str, float]:
     """Return the mean absolute errors of the labelled peaks, by wave.
 
@@ -134,6 +172,21 @@ def peak_errors(predicted: ArrayLike, target: ArrayLike, mask: ArrayLike) -> dic
         if rows.any():
             errors[name] = float(np.mean(np.abs(predictions[rows, column] - labels[rows, column])))
     return errors
+
+
+def _group_values(prediction: ArrayLike, target: ArrayLike, groups: ArrayLike | None) -> FloatArray:
+    """Return the NMSE of each group in rising order, [K]; of all rows as one group without `groups`."""
+    predicted, recorded = _pair(prediction, target)
+    if groups is None:
+        return np.array([_nmse(predicted, recorded, "target")])
+    labels = np.asarray(groups)
+    if labels.shape != recorded.shape[:1]:
+        raise UserError(f"groups: must have one for each of the {len(recorded)} rows, but got shape {labels.shape}")
+    values = []
+    for group in np.unique(labels):
+        rows = labels == group
+        values.append(_nmse(predicted[rows], recorded[rows], f"target of group {group}"))
+    return np.array(values)
 
 
 def _nmse(predicted: NDArray[Any], recorded: NDArray[Any], where: str) -> float:

@@ -14,10 +14,21 @@ from torch import Tensor
 from hcvae.data.dataset import Part
 from hcvae.data.labelled_peaks import MODEL_WAVES
 from hcvae.data.preprocessing import Preprocessing
+from hcvae.errors import UserError
 from hcvae.metrics.bootstrap import reconstruction_intervals
 from hcvae.metrics.decoding import Decode
 from hcvae.metrics.latent_use import active_units
-from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, peak_errors, r2
+from hcvae.metrics.reconstruction import (
+    MIN_RELIABILITY,
+    correlation,
+    cross_average_nmse,
+    denoised_nmse,
+    nmse,
+    peak_errors,
+    r2,
+    reliability,
+)
+from hcvae.metrics.registered import registered_metrics
 from hcvae.metrics.routing_data import RoutingData
 from hcvae.metrics.swap_routing import route
 from hcvae.models import Model
@@ -27,6 +38,8 @@ from hcvae.training.objective import Objective
 from hcvae.training.tensors import PartTensors
 
 ROWS_AT_ONCE = 4096
+ROUTING_METRICS = ("disentanglement", "selectivity_coarse", "selectivity_fine", "film_effect")
+"""Metrics that need routing data."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +73,12 @@ def evaluate(model: Model, rows: EvaluationPart, objective: Objective, bf16: boo
     `objective`, with the weights of the last phase, without the terms of exchanged latents and of draws), `r2`,
     `correlation`, `film_effect` (the share of z_global in the effect of exchanged latents on the decoded waveform);
     for each latent block its KL divergence in nats per waveform, the beta equivalent to its weight, the variance of
-    the means and the active units; `cross_average_nmse` and per-wave peak errors where the part has independent
-    averages and labels; `peak_placement` of the reconstructions.
+    the means and the active units; `cross_average_nmse`, `denoised_nmse` and per-wave peak errors where the part has
+    independent averages and labels; `peak_placement` of the reconstructions; the number of `parameters`; the metrics of
+    `hcvae.metrics.registered`.
 
     Raises:
-        UserError: all waveforms of the part are the same.
+        UserError: all waveforms of the part are the same, or a registered metric has the name of another one.
     """
     device = rows.tensors.signals.device
     with evaluating(model):
@@ -75,7 +89,7 @@ def evaluate(model: Model, rows: EvaluationPart, objective: Objective, bf16: boo
         routing = _routing_metrics(_decoder(model, device, bf16), on_cpu, rows)
     recon_uv = rows.in_uv(on_cpu["recon_signal"].numpy())
     signals_uv = rows.in_uv(rows.part.signals)
-    return {
+    metrics = {
         "validation_loss": float(total),
         "reconstruction_nmse": nmse(recon_uv, signals_uv, rows.part.group),
         **routing,
@@ -84,7 +98,14 @@ def evaluate(model: Model, rows: EvaluationPart, objective: Objective, bf16: boo
         **_cross_average_metrics(recon_uv, signals_uv, rows.part),
         **_peak_metrics(on_cpu, rows),
         **_latent_metrics(model, on_cpu, components, objective, rows.part),
+        "parameters": float(sum(parameter.numel() for parameter in model.parameters())),
     }
+    with evaluating(model):
+        registered = registered_metrics(model, rows)
+    taken = sorted(registered.keys() & metrics.keys())
+    if taken:
+        raise UserError(f"register_metric: {', '.join(taken)} is measured already; choose another name")
+    return metrics | registered
 
 
 def learnt_peaks(preprocessing: Preprocessing) -> NDArray[np.bool_]:
@@ -159,23 +180,26 @@ def _routing_metrics(decode: Decode[Tensor], output: Mapping[str, Tensor], rows:
         reconstructed=output["recon_signal"],
         z_intermediate=output.get("mu_intermediate"),
     )
-    return {
-        "disentanglement": routes.signed,
-        "selectivity_coarse": routes.selectivity_coarse,
-        "selectivity_fine": routes.selectivity_fine,
-        "film_effect": routes.waveform.global_share,
-    }
+    values = (routes.signed, routes.selectivity_coarse, routes.selectivity_fine, routes.waveform.global_share)
+    return dict(zip(ROUTING_METRICS, values, strict=True))
 
 
 def _cross_average_metrics(
     recon_uv: NDArray[np.float32], signals_uv: NDArray[np.float32], part: Part
 ) -> dict[str, float]:
-    """Return the error against independent averages; empty where there are none."""
+    """Return the errors against independent averages; empty where there are none.
+
+    `denoised_nmse` also needs averages of a reliability of `MIN_RELIABILITY` or more, which no model changes.
+    """
     paired = part.independent >= 0
     if not paired.any():
         return {}
-    other_uv = signals_uv[part.independent[paired]]
-    return {"cross_average_nmse": cross_average_nmse(recon_uv[paired], other_uv, part.group[paired])}
+    recon, signals, other = recon_uv[paired], signals_uv[paired], signals_uv[part.independent[paired]]
+    groups = part.group[paired]
+    metrics = {"cross_average_nmse": cross_average_nmse(recon, other, groups)}
+    if reliability(signals, other, groups).min() >= MIN_RELIABILITY:
+        metrics["denoised_nmse"] = denoised_nmse(recon, signals, other, groups)
+    return metrics
 
 
 def _peak_metrics(output: Mapping[str, Tensor], rows: EvaluationPart) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """From a configuration and its data to a model bundle."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from hcvae.readiness import routing_or_reason, unmeasured
 from hcvae.retrying import retry
 from hcvae.training.configuration import pick_device, resolve
 from hcvae.training.diagnosis import diagnose
-from hcvae.training.evaluation import EvaluationPart, evaluate, intervals, sampled_peaks
+from hcvae.training.evaluation import ROUTING_METRICS, EvaluationPart, evaluate, intervals, sampled_peaks
 from hcvae.training.loop import Chosen, FitResult, Report, Saved, fit
 from hcvae.training.objective import Objective
 from hcvae.training.start import starting_weights
@@ -25,10 +26,18 @@ Metrics = dict[str, dict[str, float]]
 """Metrics by the part of the split."""
 
 
-def preflight(config: Config, data: Dataset, workers: int = 1) -> dict[str, str]:
-    """Check, before any long work, that `config` can be trained and measured on `data`.
+@dataclass(frozen=True)
+class Measurable:
+    """What a training can measure on its data."""
 
-    Returns why disentanglement cannot be measured, by the part of the split: a training runs without it.
+    metrics: frozenset[str]
+    """Names of the metrics of the validation part, each a number for every epoch."""
+    not_measured: dict[str, str]
+    """Why disentanglement cannot be measured, by the part of the split: a training runs without it."""
+
+
+def preflight(config: Config, data: Dataset, workers: int = 1) -> Measurable:
+    """Check, before any long work, that `config` can be trained and measured on `data`.
 
     Raises:
         UserError: a batch is too small for the workers, there is no such device, the model is too large for a bundle,
@@ -39,9 +48,13 @@ def preflight(config: Config, data: Dataset, workers: int = 1) -> dict[str, str]
     outline(config.model)
     starting_weights(config, data)
     model = build(config.model.model_copy(update={"width": 0.01}))
-    for part in (data.validation, data.test):
-        evaluate(model, EvaluationPart.of(part, torch.device("cpu"), data.preprocessing), Objective(config))
-    return unmeasured(data)
+    cpu, objective = torch.device("cpu"), Objective(config)
+    evaluate(model, EvaluationPart.of(data.test, cpu, data.preprocessing), objective)
+    metrics = set(evaluate(model, EvaluationPart.of(data.validation, cpu, data.preprocessing), objective))
+    not_measured = unmeasured(data)
+    if "validation" not in not_measured:
+        metrics.update(ROUTING_METRICS)
+    return Measurable(frozenset(metrics | {"seconds_so_far"}), not_measured)
 
 
 def train_bundle(

@@ -11,6 +11,7 @@ from benchmarks.early_stopping_report import ranks, verdict, write_report
 from hcvae.config import TrainingConfig
 from tune.config import EarlyStopping, SearchConfig
 from tune.early_stopping.moasha import MOASHA
+from tune.objectives import SPECIFIED
 from tune.pareto import hypervolume
 from tune.space.search_space import GLOBAL, LOCAL
 
@@ -43,7 +44,7 @@ def test_two_workers_share_the_time(config: SearchConfig) -> None:
 def test_the_hypervolume_is_that_of_the_complete_trials(config: SearchConfig) -> None:
     curves = [curve(index, 0.2 + 0.1 * index) for index in range(4)]
     found = replay(curves, config, None, 100, 0)
-    assert found.hypervolumes[-1] == pytest.approx(hypervolume({c.index: c.value for c in curves}))
+    assert found.hypervolumes[-1] == pytest.approx(hypervolume({c.index: c.value for c in curves}, SPECIFIED))
     assert found.hypervolumes == sorted(found.hypervolumes)
     assert found.at(3.9) == 0
     assert found.at(4) in (found.hypervolumes[0], found.hypervolumes[1])
@@ -106,7 +107,7 @@ def test_ranks_compare_each_epoch_with_the_end() -> None:
         curve(1, 0.3).model_copy(update={"points": ((0.8, 0.2), (0.7, 0.3), (0.4, 0.4), (0.3, 0.5))}),
         curve(2, 0.4).model_copy(update={"points": ((0.7, 0.3), (0.6, 0.4), (0.5, 0.5), (0.4, 0.6))}),
     ]
-    lines = ranks(crossing, MOASHA(early, TrainingConfig(epochs=4))).splitlines()
+    lines = ranks(crossing, MOASHA(early, TrainingConfig(epochs=4), SPECIFIED)).splitlines()
     assert "| 1 | -1.00 | 1.00 |" in lines
     assert "| 3 | 1.00 | 1.00 |" in lines
 
@@ -119,7 +120,7 @@ def test_the_report_fills_every_marker_of_the_page(config: SearchConfig, tmp_pat
     early = EarlyStopping(eta=2, min_epochs=1)
     found = dict(replays(curves, config, early, 60, range(2)))
     stopping = {arm: runs for arm, runs in found.items() if arm.stops}
-    write_report(tmp_path, curves, MOASHA(early, config.training), 60, found, {1: stopping}, [])
+    write_report(tmp_path, curves, MOASHA(early, config.training, SPECIFIED), 60, found, {1: stopping}, [])
     text = page.read_text()
     assert "-->\n<!-- end -->" not in text
     assert "6 configurations of 4 epochs" in text

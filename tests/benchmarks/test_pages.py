@@ -17,6 +17,7 @@ from benchmarks.many_trials_report import write_report as write_many_trials
 from benchmarks.science_report import write_report as write_science
 from benchmarks.science_runs import runs
 from tune.early_stopping.moasha import MOASHA
+from tune.objectives import SPECIFIED
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -53,7 +54,7 @@ def test_a_new_base_configuration_is_recorded_beside_its_results(tmp_path, monke
 
 
 def test_docs_early_stopping_quotes_the_recorded_curves():
-    curves, rule = recorded(), MOASHA(EarlyStopping(), BASE.training)
+    curves, rule = recorded(), MOASHA(EarlyStopping(), BASE.training, SPECIFIED)
     horizon = sum(sum(curve.seconds) for curve in curves) / 2 / 4
     lives = [Live.model_validate_json(line) for line in early_stopping.LIVE.read_text().splitlines()]
     assert {live.base for live in lives} == {early_stopping.fingerprint()}

@@ -35,7 +35,7 @@ def test_the_quickstart_ends_in_a_front_and_says_what_to_type_next(tmp_path):
     assert front
     for trial in front:
         bundle = hcvae.load(study / "best" / f"trial-{trial['number']}")
-        assert bundle.metrics["validation"]["reconstruction_nmse"] == trial["reconstruction_nmse"]
+        assert bundle.metrics["validation"]["denoised_nmse"] == trial["denoised_nmse"]
         assert bundle.metrics["validation"]["disentanglement"] == trial["disentanglement"]
     run("jobs.pull", study, "--out", tmp_path / "model")
     out = tmp_path / "generated.parquet"

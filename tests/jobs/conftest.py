@@ -23,9 +23,11 @@ TINY: dict[str, Any] = {
     "training": {"epochs": 2, "batch_size": 64},
     "search": {
         "study": "tiny",
+        "objectives": ["reconstruction_nmse", "disentanglement"],
         "trials": 3,
         "max_concurrent": 1,
         "sampler": "random",
+        "start_from_defaults": False,
         "space": {
             "model.global_latent_dim": {"type": "int", "low": 4, "high": 16},
             "training.learning_rate": {"type": "choice", "choices": [1e-2, 1e-3, 1e-7]},

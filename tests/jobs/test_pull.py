@@ -15,6 +15,7 @@ import hcvae
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
 from jobs import pull
+from tune.objectives import SPECIFIED
 from tune.report.results import SearchResult
 from tune.study.folder import StudyFolder
 from tune.study.leases import lease_of
@@ -34,7 +35,7 @@ def known(study: Path, tmp_path_factory: pytest.TempPathFactory, tell_trained: C
     folder = StudyFolder(tmp_path_factory.mktemp("known") / "tiny")
     shutil.copytree(study, folder.path)
     optuna_study = folder.load()
-    front = ParetoArchive.open(folder, optuna_study)
+    front = ParetoArchive.open(folder, optuna_study, SPECIFIED)
     model = folder.exported(front.members[0].number)
     copies = {number: folder.attempt(number, 1).path / "bundle" for number in POINTS}
     for number, copy in copies.items():
@@ -89,7 +90,7 @@ def test_the_rule_is_named_beside_the_other_choices(
     )
     result = SearchResult.open(known)
     short = dataclasses.replace(result, trials=tuple(trial for trial in result.trials if trial.number in ends))
-    why = "compromise: nearest to error 0 and score 1; no point lies beyond the line between the ends of the front\n"
+    why = "compromise: nearest to the ideal of all objectives; the front has no knee\n"
     assert short.compromise().number == 6
     assert pull._why(short) == why + ends[3]
     assert pull.run([str(known), "--trial=4", "--out", str(tmp_path / "named")]) == 0
@@ -150,7 +151,7 @@ def test_help_has_examples(run_job: Run) -> None:
         (["{known}", "--trial=4", "--by=compromise"], "--by and --trial: each of them chooses the model; give one"),
         (
             ["{known}", "--by=r2"],
-            "by: input should be 'compromise', 'reconstruction_nmse' or 'disentanglement', but got 'r2'",
+            "--by: must be compromise or one of the study's objectives, reconstruction_nmse, disentanglement, but got",
         ),
         (["{known}/best"], r"best: no study here; name a folder that holds a study\.json"),
         (["nowhere"], "nowhere: no study here"),

@@ -48,9 +48,9 @@ def test_a_report_that_cannot_be_made_leaves_the_older_one(
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        (".", "--out: .* is a folder; name a file"),
-        ("nowhere/report.html", "--out: cannot write to .*: No such file or directory"),
-        ("file/report.html", "--out: cannot write to .*: Not a directory"),
+        (".", "--out .*: is a folder; name a file"),
+        ("nowhere/report.html", "--out: the folder .*nowhere does not exist; make it first"),
+        ("file/report.html", "--out .*html: cannot be written, as .*file is not a folder"),
     ],
 )
 def test_out_must_be_a_file_that_can_be_written(study: Path, tmp_path: Path, out: str, message: str) -> None:

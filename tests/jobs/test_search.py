@@ -17,6 +17,7 @@ from hcvae.errors import UserError
 from hcvae.storage import StoragePath
 from jobs import search
 from tune.config import SearchConfig
+from tune.objectives import SPECIFIED
 from tune.report.results import SearchResult
 from tune.space.search_space import searchable_fields
 from tune.study.pareto_archive import summarize
@@ -107,7 +108,9 @@ def test_trials_of_several_precisions_are_not_compared_silently() -> None:
     def result(*precisions: str | None) -> SearchResult:
         attributes = ({"precision": name} if name else {} for name in precisions)
         trials = (create_trial(values=[0.5, 0.5], user_attrs=each) for each in attributes)
-        return SearchResult(StoragePath.of("study"), tuple(summarize(trial, None) for trial in trials))
+        return SearchResult(
+            StoragePath.of("study"), tuple(summarize(trial, None, SPECIFIED) for trial in trials), SPECIFIED
+        )
 
     assert search._comparability(result("bf16", "bf16", None)) is None
     told = search._comparability(result("bf16", "fp32", None, "bf16"))

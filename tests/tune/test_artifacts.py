@@ -18,6 +18,7 @@ from hcvae.data.dataset import Dataset, prepare
 from hcvae.storage import StoragePath
 from hcvae.training import train_bundle
 from tests.fixtures.studies import SmallSearch
+from tune.objectives import SPECIFIED
 from tune.report.progress import JsonProgress, LineProgress, Progress
 from tune.searcher import StudySearcher
 from tune.study.artifacts import images, upload
@@ -94,7 +95,7 @@ class TestTelling:
     ) -> optuna.trial.FrozenTrial:
         """Hand out a trial, as to Ray Tune, and tell its outcome."""
         config, study = folder.read_record().config, folder.load()
-        front = ParetoArchive.open(folder, study)
+        front = ParetoArchive.open(folder, study, SPECIFIED)
         progress = view(config, front, Counter(), stream)
         database = Database.of(config.search, folder.path)
         ledger = TrialLedger(study, database, config, front, Budget(config.search, study), progress)

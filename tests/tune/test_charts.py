@@ -11,6 +11,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tests.fixtures.contrast import contrast
+from tune.objectives import SPECIFIED
 from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 
 BEGAN = datetime(2026, 1, 1)
@@ -29,7 +30,7 @@ def trial(number: int) -> FrozenTrial:
 
 @pytest.fixture
 def timeline() -> Timeline:
-    return Timeline.of([trial(number) for number in range(8)], BEGAN)
+    return Timeline.of([trial(number) for number in range(8)], BEGAN, SPECIFIED)
 
 
 def css(color: str) -> tuple[float, ...]:

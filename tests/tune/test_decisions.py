@@ -16,6 +16,7 @@ from tune.early_stopping.actor import (
     reported_at_rungs,
     start_decisions,
 )
+from tune.objectives import SPECIFIED
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
 
@@ -92,7 +93,7 @@ def test_the_books_of_a_study_hold_what_was_reported(small_search: SmallSearch) 
         trials[2].set_user_attr("rungs", [metrics(1, 0.7, 0.2), metrics(3, 0.6, 0.3)])
         study.tell(trials[0], (0.2, 0.5))
         study.tell(trials[1], state=TrialState.PRUNED)
-        found = reported_at_rungs(study, (1, 3))
+        found = reported_at_rungs(study, (1, 3), SPECIFIED)
     nan = pytest.approx(math.nan, nan_ok=True)
     assert found[0] == {1: (nan, 0.5), 3: (1 / 3, 0.5)}
     assert found[1] == {1: (nan, 0.5)}

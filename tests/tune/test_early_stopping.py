@@ -10,12 +10,15 @@ from optuna.study._multi_objective import _fast_non_domination_rank
 from hcvae.config import PhaseConfig, TrainingConfig
 from tune.config import EarlyStopping
 from tune.early_stopping.moasha import MOASHA, ORDERS, best, crowding, epsilon_net, rungs_of
-from tune.pareto import Point, fronts
+from tune.objectives import SPECIFIED, Point
+from tune.pareto import fronts
 
 
 def rule(max_epochs: int = 30, **settings: object) -> MOASHA:
     return MOASHA(
-        EarlyStopping.model_validate({"eta": 3, "min_epochs": 2, **settings}), TrainingConfig(epochs=max_epochs)
+        EarlyStopping.model_validate({"eta": 3, "min_epochs": 2, **settings}),
+        TrainingConfig(epochs=max_epochs),
+        SPECIFIED,
     )
 
 
@@ -50,13 +53,13 @@ def test_the_first_rung_begins_the_last_phase(shares: tuple[float, float], expec
 
 def test_fronts_by_hand() -> None:
     points = {0: (0.1, 0.1), 1: (0.2, 0.6), 2: (0.3, 0.5), 3: (0.2, 0.6), 4: (0.4, 0.4), 5: (0.5, 0.9)}
-    assert fronts(points) == [[0, 1, 3, 5], [2], [4]]
+    assert fronts(points, SPECIFIED) == [[0, 1, 3, 5], [2], [4]]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_fronts_are_those_of_optuna_and_of_the_definition(seed: int) -> None:
     points = random_points(seed)
-    rank_of = {number: rank for rank, front in enumerate(fronts(points)) for number in front}
+    rank_of = {number: rank for rank, front in enumerate(fronts(points, SPECIFIED)) for number in front}
     losses = np.array([(nmse, -score) for nmse, score in points.values()])
     assert [rank_of[number] for number in points] == _fast_non_domination_rank(losses).tolist()
     for a, b in product(points, points):
@@ -111,14 +114,14 @@ def test_each_objective_counts_in_its_own_scale(name: str) -> None:
     front = {0: (0.0, 0.0), 1: (0.1, 0.2), 2: (0.45, 0.5), 3: (0.9, 0.8), 4: (1.0, 1.0)}
     tiny = {number: (nmse, 1e-4 * score) for number, (nmse, score) in front.items()}
     for n in range(6):
-        assert best(tiny, n, ORDERS[name]) == best(front, n, ORDERS[name])
+        assert best(tiny, n, ORDERS[name], SPECIFIED) == best(front, n, ORDERS[name], SPECIFIED)
 
 
 @pytest.mark.parametrize("name", ORDERS)
 @pytest.mark.parametrize("points", [{7: (0.2, 0.3)}, {3: (0.2, 0.3), 1: (0.2, 0.3)}, {2: (0.1, 0.1), 5: (0.2, 0.3)}])
 def test_of_small_fronts_as_many_are_chosen_as_are_asked_for(name: str, points: dict[int, Point]) -> None:
-    assert len(best(points, 1, ORDERS[name])) == 1
-    assert best(points, len(points), ORDERS[name]) == set(points)
+    assert len(best(points, 1, ORDERS[name], SPECIFIED)) == 1
+    assert best(points, len(points), ORDERS[name], SPECIFIED) == set(points)
 
 
 # The rule.

@@ -11,6 +11,7 @@ from rich.console import Console
 from hcvae.training.precision import decide
 from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
+from tune.objectives import SPECIFIED
 from tune.report.progress import JsonProgress, LineProgress, LiveProgress, Progress, make_progress
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
@@ -40,7 +41,7 @@ def front(config: SearchConfig, tell_trained: Callable[..., FrozenTrial]) -> Ite
     """The front of a study with one finished trial."""
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
-        front = ParetoArchive.open(folder, study)
+        front = ParetoArchive.open(folder, study, SPECIFIED)
         front.add(front.summarize(tell_trained(study, study.ask(), (0.25, 0.5))))
         yield front
 

@@ -14,6 +14,7 @@ from hcvae.storage import StoragePath
 from tests.fixtures.contrast import contrast
 from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
+from tune.objectives import SPECIFIED
 from tune.pareto import hypervolume
 from tune.report.charts import CHOSEN, EARLY, LATE, LINE, Timeline, hypervolume_chart, parallel_chart, pareto_chart
 from tune.report.html import html_report, param_importances
@@ -98,7 +99,7 @@ class TestPage:
         assert all(not name.startswith("on") for _, attributes in page.elements for name in attributes)
 
     def test_labels_of_charts_are_escaped_for_plotly(self, begun: StudyFolder) -> None:
-        timeline = Timeline.of([trial((0.5, 0.1))], BEGAN)
+        timeline = Timeline.of([trial((0.5, 0.1))], BEGAN, SPECIFIED)
         labels = [pareto_chart(timeline).data[-2].text[0], parallel_chart(timeline, ["kind"]).data[0].dimensions[0]]
         for label in (labels[0], labels[1].ticktext[0]):
             assert "&lt;/script&gt;&lt;script&gt;" in label
@@ -193,7 +194,7 @@ def random_timeline(count: int = 40) -> Timeline:
     trials = [trial((draws.random(), draws.random()), minute=draws.random() * 60) for _ in range(count)]
     for number, made in enumerate(trials):
         made.number = number
-    return Timeline.of(trials, BEGAN)
+    return Timeline.of(trials, BEGAN, SPECIFIED)
 
 
 class TestCharts:
@@ -210,11 +211,11 @@ class TestCharts:
         assert list(line.x) == [0, *sorted(timeline.times)]
         for count in (1, 7, 40):
             points = dict(list(timeline.points.items())[:count])
-            assert line.y[count] == pytest.approx(hypervolume(points))
+            assert line.y[count] == pytest.approx(hypervolume(points, SPECIFIED))
 
     def test_times_are_in_a_unit_that_fits(self) -> None:
-        short = Timeline.of([trial((0.5, 0.1), minute=90)], BEGAN)
-        long = Timeline.of([trial((0.5, 0.1), minute=600)], BEGAN)
+        short = Timeline.of([trial((0.5, 0.1), minute=90)], BEGAN, SPECIFIED)
+        long = Timeline.of([trial((0.5, 0.1), minute=600)], BEGAN, SPECIFIED)
         assert (short.times, short.unit) == ([90], "minutes")
         assert (long.times, long.unit) == ([10], "hours")
 
@@ -242,11 +243,11 @@ class TestCharts:
             params = {name: draws.randrange(100) for name in names}
             values = (params["first"], params["second"] + 100 if params["second"] >= 75 else params["third"])
             trials.append(create_trial(params=params, distributions=spaces, values=values))
-        found = param_importances(trials)
+        found = param_importances(trials, SPECIFIED)
         assert found is not None
         assert max(found["reconstruction_nmse"].items(), key=lambda item: item[1])[0] == "first"
         assert max(found["disentanglement"].items(), key=lambda item: item[1])[0] == "second"
-        assert param_importances(trials) == found
+        assert param_importances(trials, SPECIFIED) == found
 
     def test_too_few_trials_have_no_importances(self, begun: StudyFolder) -> None:
         study = begun.load()

@@ -12,7 +12,7 @@ from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
 from hcvae.models import build
 from tests.fixtures.studies import OpenedStudy
-from tune.pareto import OBJECTIVES
+from tune.objectives import SPECIFIED, names_of
 from tune.report.results import SearchResult
 from tune.study.folder import StudyFolder
 from tune.study.leases import LEASE, Leases
@@ -58,7 +58,7 @@ def exported(folder: StudyFolder) -> set[str]:
 
 def test_the_models_of_the_front_are_exported_after_each_trial(opened: OpenedStudy) -> None:
     folder, study = opened
-    front = ParetoArchive.open(folder, study)
+    front = ParetoArchive.open(folder, study, SPECIFIED)
     finish(opened, front, (0.5, 0.1))
     assert exported(folder) == {"trial-0"}
     finish(opened, front, (0.6, 0.3))
@@ -68,7 +68,7 @@ def test_the_models_of_the_front_are_exported_after_each_trial(opened: OpenedStu
 
 def test_a_model_that_is_dominated_later_is_deleted(opened: OpenedStudy) -> None:
     folder, study = opened
-    front = ParetoArchive.open(folder, study)
+    front = ParetoArchive.open(folder, study, SPECIFIED)
     for values in ((0.5, 0.1), (0.6, 0.3), (0.4, 0.2)):
         finish(opened, front, values)
     assert exported(folder) == {"trial-1", "trial-2"}
@@ -79,7 +79,7 @@ def test_a_model_that_is_dominated_later_is_deleted(opened: OpenedStudy) -> None
 @pytest.mark.parametrize("values", [(0.7, 0.2), None])
 def test_a_dominated_or_failed_trial_keeps_no_model(opened: OpenedStudy, values: tuple[float, float] | None) -> None:
     folder, study = opened
-    front = ParetoArchive.open(folder, study)
+    front = ParetoArchive.open(folder, study, SPECIFIED)
     finish(opened, front, (0.6, 0.3))
     number = finish(opened, front, values)
     assert exported(folder) == {"trial-0"}
@@ -88,7 +88,7 @@ def test_a_dominated_or_failed_trial_keeps_no_model(opened: OpenedStudy, values:
 
 def test_the_front_is_written_as_a_file(opened: OpenedStudy) -> None:
     folder, study = opened
-    front = ParetoArchive.open(folder, study)
+    front = ParetoArchive.open(folder, study, SPECIFIED)
     for values in ((0.5, 0.1), (0.6, 0.3), (0.4, 0.2), (0.7, 0.2), None):
         finish(opened, front, values)
     content = json.loads(folder.pareto.read_text())
@@ -104,7 +104,7 @@ def test_what_an_interruption_left_undone_is_done_at_the_next_start(opened: Open
     folder, study = opened
     for values in ((0.5, 0.1), (0.4, 0.2), None):
         finish(opened, None, values)  # told to the study, and then the process died
-    ParetoArchive.open(folder, study)
+    ParetoArchive.open(folder, study, SPECIFIED)
     assert exported(folder) == {"trial-1"}
     assert parts_of(folder, 0) == parts_of(folder, 2) == {"tensorboard"}
     assert [trial["number"] for trial in json.loads(folder.pareto.read_text())["trials"]] == [1]
@@ -116,12 +116,12 @@ def test_models_of_an_earlier_version_are_recognised_by_their_objectives(opened:
     for number, values in enumerate([(0.5, 0.1), (0.4, 0.2), (0.6, 0.3)]):
         trial = study.ask()
         study._storage.set_trial_system_attr(trial._trial_id, LEASE, {"attempt": 1})
-        trial.set_user_attr("metrics", dict(zip(OBJECTIVES, values, strict=True)))
+        trial.set_user_attr("metrics", dict(zip(names_of(SPECIFIED), values, strict=True)))
         bundle = folder.attempt(number, 1) / "bundle" if number else folder.exported(0)
-        metrics = {"validation": dict(zip(OBJECTIVES, values, strict=True)), "test": {}}
+        metrics = {"validation": dict(zip(names_of(SPECIFIED), values, strict=True)), "test": {}}
         (bundle / "metrics.json").write(json.dumps(metrics).encode())
         study.tell(trial, values)
-    ParetoArchive.open(folder, study)
+    ParetoArchive.open(folder, study, SPECIFIED)
     assert exported(folder) == {"trial-1", "trial-2"}
     result = SearchResult.open(folder.path)
     assert [trial.number for trial in result.pareto] == [1, 2]
@@ -133,7 +133,7 @@ def test_models_of_an_earlier_version_are_recognised_by_their_objectives(opened:
 
 def test_only_a_model_that_is_there_lets_another_be_deleted(opened: OpenedStudy) -> None:
     folder, study = opened
-    front = ParetoArchive.open(folder, study)
+    front = ParetoArchive.open(folder, study, SPECIFIED)
     finish(opened, front, (0.4, 0.4))
     folder.exported(0).remove()  # by hand
     finish(opened, front, (0.5, 0.3))
@@ -147,14 +147,14 @@ def test_a_running_trial_is_not_touched(opened: OpenedStudy) -> None:
     folder, study = opened
     number = study.ask().number
     (folder.attempt(number, 1).path / "checkpoint").mkdir(parents=True)
-    front = ParetoArchive.open(folder, study)
+    front = ParetoArchive.open(folder, study, SPECIFIED)
     finish(opened, front, (0.5, 0.1))
     assert parts_of(folder, number) == {"checkpoint"}
 
 
 @pytest.fixture
 def result(opened: OpenedStudy) -> SearchResult:
-    front = ParetoArchive.open(*opened)
+    front = ParetoArchive.open(*opened, SPECIFIED)
     for values in ((0.1, 0.1), None, (0.2, 0.6), (0.3, 0.5), (0.5, 0.7)):
         finish(opened, front, values)
     opened[1].ask()

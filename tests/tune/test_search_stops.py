@@ -14,6 +14,7 @@ import hcvae
 from tests.fixtures.studies import SmallSearch, small_search_config
 from tune.config import SearchConfig
 from tune.early_stopping.moasha import MOASHA
+from tune.objectives import SPECIFIED
 from tune.report.results import SearchResult
 from tune.search import plan_search, run_search
 from tune.study.trial_attributes import attributes_of
@@ -55,7 +56,7 @@ def pruned(request: pytest.FixtureRequest, cluster: None, tmp_path_factory: pyte
 
 def test_trials_stop_when_the_rule_decides_so(pruned: Pruned) -> None:
     """The rule is asked again for all reported epochs, one trial after another."""
-    rule = MOASHA(pruned.config.search.early_stopping, pruned.config.training)
+    rule = MOASHA(pruned.config.search.early_stopping, pruned.config.training, SPECIFIED)
     for trial in pruned.trials:
         history = attributes_of(trial)["epochs_reported"]
         points = [(epoch["reconstruction_nmse"], epoch["disentanglement"]) for epoch in history]

@@ -21,6 +21,7 @@ from hcvae.interruption import remembered_ctrl_c
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
+from tune.objectives import SPECIFIED
 from tune.report.progress import JsonProgress
 from tune.searcher import SearchCallback, StudySearcher, _reason
 from tune.study.budget import Budget
@@ -40,7 +41,7 @@ class Search:
 
     def __init__(self, folder: StudyFolder, config: SearchConfig) -> None:
         self.folder, self.study = folder, open_study(folder, config, "data")
-        front, self._stream = ParetoArchive.open(folder, self.study), io.StringIO()
+        front, self._stream = ParetoArchive.open(folder, self.study, SPECIFIED), io.StringIO()
         progress = JsonProgress(config, front, Counter(), self._stream)
         database = Database.of(config.search, folder.path)
         self.ledger = TrialLedger(self.study, database, config, front, Budget(config.search, self.study), progress)

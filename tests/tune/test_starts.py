@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hcvae.errors import UserError
 from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
+from tune.objectives import SPECIFIED
 from tune.report.results import SearchResult
 from tune.space.search_space import GLOBAL, LOCAL
 from tune.study.folder import StudyFolder
@@ -137,7 +138,7 @@ def test_the_trials_of_a_warm_start_are_outside_the_budget_and_the_front(warm: W
     _, folder, study = warm
     assert all("warm start: trial" in trial.user_attrs[OUTSIDE_BUDGET] for trial in study.trials)
     assert n_finished(study) == 0
-    assert ParetoArchive.open(folder, study).members == ()
+    assert ParetoArchive.open(folder, study, SPECIFIED).members == ()
 
 
 def test_a_warm_start_replaces_the_random_trials_of_a_sampler(warm: Warm) -> None:

@@ -11,6 +11,7 @@ from optuna.trial import Trial, TrialState
 
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.studies import OpenedStudy, SmallSearch
+from tune.objectives import SPECIFIED
 from tune.report.progress import Progress
 from tune.searcher import StudySearcher
 from tune.study.budget import Budget
@@ -102,7 +103,7 @@ def test_a_late_trial_costs_the_database_no_more_than_an_early_one(small_search:
     config = small_search(trials=30, sampler="random")
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")
-        front = ParetoArchive.open(folder, study)
+        front = ParetoArchive.open(folder, study, SPECIFIED)
         progress = Progress(config, front, Counter())
         database = Database.of(config.search, folder.path)
         ledger = TrialLedger(study, database, config, front, Budget(config.search, study), progress)

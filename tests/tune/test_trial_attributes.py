@@ -7,6 +7,7 @@ import pytest
 
 from tests.fixtures.studies import OpenedStudy
 from tune.early_stopping.actor import reported_at_rungs
+from tune.objectives import SPECIFIED
 from tune.study.artifacts import HISTORY, history_of, upload_texts
 from tune.study.trial_attributes import MAX_SHOWN, attributes_of, set_attributes
 from tune.study.trial_summary import summarize
@@ -37,7 +38,7 @@ def test_a_summary_has_the_whole_reason(opened: OpenedStudy) -> None:
     trial = study.ask()
     set_attributes(study, trial, {"failure": FAILURE, "diagnosis": [{"trouble": "collapse", "evidence": "x" * 99}]})
     study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    summary = summarize(study.trials[0], None)
+    summary = summarize(study.trials[0], None, SPECIFIED)
     assert (summary.failure, summary.troubles) == (FAILURE, ("collapse",))
 
 
@@ -59,7 +60,7 @@ def test_studies_begun_by_earlier_versions_are_read(opened: OpenedStudy) -> None
     trials[0].set_user_attr("history", HISTORY_OF_9)
     trials[1].set_user_attr("rungs", HISTORY_OF_9[1:3])
     set_attributes(study, trials[2], {"epochs_reported": HISTORY_OF_9})
-    reported = reported_at_rungs(study, (3, 9))
+    reported = reported_at_rungs(study, (3, 9), SPECIFIED)
     whole = {3: (1 / 3, pytest.approx(0.3)), 9: (1 / 9, pytest.approx(0.9))}
     assert reported == {0: whole, 1: {3: whole[3]}, 2: whole}
     assert history_of(folder, study, study.trials[0]) == HISTORY_OF_9

@@ -18,7 +18,7 @@ from hcvae.errors import UserError
 from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
 from tune.early_stopping.moasha import MOASHA, first_rung, rungs_of
-from tune.pareto import OBJECTIVES, Point
+from tune.objectives import Objectives, Point, names_of
 from tune.study.trial_record import TrialRecord
 
 logger = logging.getLogger("hcvae")
@@ -50,7 +50,8 @@ class Decisions:
         self._started = time.monotonic()
         self._stopped: dict[tuple[int, int], Stop] = {}
         early = config.search.early_stopping
-        self._rule = MOASHA(early, config.training) if early else None
+        self._names = names_of(config.search.compared_by)
+        self._rule = MOASHA(early, config.training, config.search.compared_by) if early else None
         for trial, points in reported.items():
             for epoch, point in points.items():
                 if self._rule:
@@ -69,7 +70,7 @@ class Decisions:
 
     def _by_rule(self, trial: int, metrics: Metrics) -> Stop | None:
         epoch = int(metrics["epoch"])
-        point = [metrics[name] for name in OBJECTIVES]
+        point = tuple(metrics.get(name, math.nan) for name in self._names)
         if self._rule is None or self._rule.report(trial, epoch, point):
             return None
         best = f"the best 1/{self._rule.eta} of the trials that reached epoch {epoch}"
@@ -115,7 +116,7 @@ def start_decisions(config: SearchConfig, study: optuna.Study) -> Any:
 
     After its process died, Ray starts it again with the reports from before the search, and its clocks start again.
     """
-    reported = reported_at_rungs(study, rungs(config))
+    reported = reported_at_rungs(study, rungs(config), config.search.compared_by)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Decisions)
     return actor.remote(config, reported)
 
@@ -136,7 +137,9 @@ def rungs(config: SearchConfig) -> tuple[int, ...]:
     return rungs_of(early, config.training) if early else ()
 
 
-def reported_at_rungs(study: optuna.Study, rungs: tuple[int, ...]) -> dict[int, dict[int, Point]]:
+def reported_at_rungs(
+    study: optuna.Study, rungs: tuple[int, ...], objectives: Objectives
+) -> dict[int, dict[int, Point]]:
     """Return the objectives of each trial of a study at `rungs`.
 
     After an interruption the latest decision on a trial may be unrecorded: it is then made at the trial's next rung.
@@ -146,7 +149,7 @@ def reported_at_rungs(study: optuna.Study, rungs: tuple[int, ...]) -> dict[int, 
     for trial in study.get_trials(deepcopy=False):
         record, replaced = TrialRecord.read(trial)
         try:
-            found[trial.number] = dict(_points(record.reported, rungs))
+            found[trial.number] = dict(_points(record.reported, rungs, names_of(objectives)))
         except (KeyError, TypeError, ValueError):
             replaced = frozenset({"epochs_reported"})
         if replaced & {"epochs_reported", "history", "rungs"}:
@@ -176,10 +179,10 @@ def check_early_stopping(config: SearchConfig) -> None:
         )
 
 
-def _points(epochs: Any, rungs: tuple[int, ...]) -> Iterator[tuple[int, Point]]:
+def _points(epochs: Any, rungs: tuple[int, ...], names: tuple[str, ...]) -> Iterator[tuple[int, Point]]:
     for metrics in epochs:
         if metrics["epoch"] in rungs:
-            yield int(metrics["epoch"]), (_number(metrics[OBJECTIVES[0]]), _number(metrics[OBJECTIVES[1]]))
+            yield int(metrics["epoch"]), tuple(_number(metrics[name]) for name in names)
 
 
 def _number(value: float | None) -> float:

@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from hcvae.config import TrainingConfig
 from tune.config import EarlyStopping
-from tune.pareto import Point, fronts
-
-WORST: Point = (math.inf, -math.inf)
-"""The point of a trial with an objective that is not finite."""
+from tune.objectives import Objectives, Point
+from tune.pareto import fronts
 
 Order = Callable[[NDArray[np.float64]], list[int]]
 
@@ -48,13 +46,15 @@ class MOASHA:
     `tune.early_stopping.actor.check_early_stopping`.
     """
 
-    def __init__(self, settings: EarlyStopping, training: TrainingConfig) -> None:
+    def __init__(self, settings: EarlyStopping, training: TrainingConfig, objectives: Objectives) -> None:
         self.rungs = rungs_of(settings, training)
         self.eta = settings.eta
+        self._objectives = objectives
+        self._worst = tuple(objective.sign * math.inf for objective in objectives)
         self._order = ORDERS[settings.tie_break]
         self._points: dict[int, dict[int, Point]] = {rung: {} for rung in self.rungs}
 
-    def report(self, trial: int, epoch: int, point: Sequence[float]) -> bool:
+    def report(self, trial: int, epoch: int, point: Point) -> bool:
         """Add the objectives of `trial` after `epoch`, counted from 1; return whether it continues.
 
         A rung that fewer than eta trials have reached stops none. A trial that reaches a rung a second time, after a
@@ -65,20 +65,18 @@ class MOASHA:
         self.replay(trial, epoch, point)
         reached = self._points[epoch]
         kept = len(reached) // self.eta
-        return kept == 0 or trial in best(reached, kept, self._order)
+        return kept == 0 or trial in best(reached, kept, self._order, self._objectives)
 
-    def replay(self, trial: int, epoch: int, point: Sequence[float]) -> None:
-        """Add an earlier report: later trials are compared with it."""
+    def replay(self, trial: int, epoch: int, point: Point) -> None:
+        """Add an earlier report: later trials are compared with it. A point that is not finite is the worst one."""
         if epoch in self._points:
-            nmse, disentanglement = point
-            finite = math.isfinite(nmse) and math.isfinite(disentanglement)
-            self._points[epoch][trial] = (nmse, disentanglement) if finite else WORST
+            self._points[epoch][trial] = point if all(map(math.isfinite, point)) else self._worst
 
 
-def best(points: Mapping[int, Point], n: int, order: Order) -> set[int]:
+def best(points: Mapping[int, Point], n: int, order: Order, objectives: Objectives) -> set[int]:
     """Return the `n` best trials: front by front (Deb et al. 2002), and by `order` in a front that does not fit."""
     chosen: set[int] = set()
-    for front in fronts(points):
+    for front in fronts(points, objectives):
         left = n - len(chosen)
         if len(front) > left:
             ordered = order(_scaled([points[trial] for trial in front]))
@@ -88,10 +86,11 @@ def best(points: Mapping[int, Point], n: int, order: Order) -> set[int]:
 
 
 def epsilon_net(front: NDArray[np.float64]) -> list[int]:
-    """Order a front from the lowest NMSE, each time to the point farthest from all before: any first k cover it.
+    """Order a front from the best in the first objective, each time to the point farthest from all before: any first k
+    cover it.
 
     Args:
-        front: (n, 2), by rising NMSE.
+        front: (n, number of objectives), the best in the first objective first.
 
     The epsilon-net of Clarkson 2006, "Nearest-Neighbor Searching and Metric Space Dimensions", as MO-ASHA uses it.
     """
@@ -108,10 +107,13 @@ def crowding(front: NDArray[np.float64]) -> list[int]:
     """Order a front by falling crowding distance (NSGA-II, Deb et al. 2002), its ends first.
 
     Args:
-        front: (n, 2), by rising NMSE.
+        front: (n, number of objectives), the best in the first objective first.
     """
-    distances = np.full(len(front), np.inf)
-    distances[1:-1] = np.abs(front[2:] - front[:-2]).sum(axis=1)
+    distances = np.zeros(len(front))
+    for values in front.T:
+        ranked = np.argsort(values, kind="stable")
+        distances[ranked[1:-1]] += values[ranked[2:]] - values[ranked[:-2]]
+        distances[ranked[[0, -1]]] = np.inf
     return [int(index) for index in np.argsort(-distances, kind="stable")]
 
 
@@ -119,7 +121,7 @@ ORDERS: dict[str, Order] = {"epsilon_net": epsilon_net, "crowding": crowding}
 
 
 def _scaled(front: Sequence[Point]) -> NDArray[np.float64]:
-    """Return (n, 2): each objective in units of the front's extent, as the two have different scales."""
+    """Return (n, number of objectives): each in units of the front's extent, as they have different scales."""
     points = np.array(front)
     if not np.isfinite(points).all():
         return np.zeros_like(points)  # all at the worst point

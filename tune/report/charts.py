@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
+from itertools import combinations, cycle
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
+from plotly.subplots import make_subplots
 
-from tune.pareto import OBJECTIVES, Point, compromise, hypervolume, pareto_front
+from tune.objectives import Objectives, Point, names_of, shown
+from tune.pareto import compromise, hypervolume, pareto_front
 
 EARLY, LATE, CHOSEN, LINE, GRID = "#1F77C9", "#D4580C", "#C2397B", "#767676", "rgba(128, 128, 128, 0.25)"
 """All but the grid have a contrast of at least 3:1 both on the white and on the dark page of the report."""
@@ -24,6 +27,8 @@ FRONTS = {0.25: "dot", 0.5: "dash", 0.75: "dashdot", 1.0: "solid"}
 CLEAR = "rgba(0, 0, 0, 0)"
 """Transparent: the page is white or dark, as the reader prefers."""
 LONG = timedelta(hours=3)
+PANEL_HEIGHT = 420
+"""In pixels."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,12 @@ class Timeline:
 
     trials: Sequence[FrozenTrial]
     started: datetime
+    objectives: Objectives
 
     @classmethod
-    def of(cls, complete: Sequence[FrozenTrial], started: datetime) -> "Timeline":
+    def of(cls, complete: Sequence[FrozenTrial], started: datetime, objectives: Objectives) -> "Timeline":
         """Order the `complete` trials of a study that `started` then."""
-        return cls(sorted(complete, key=_end), started)
+        return cls(sorted(complete, key=_end), started, objectives)
 
     @property
     def unit(self) -> str:
@@ -52,55 +58,82 @@ class Timeline:
     @property
     def points(self) -> dict[int, Point]:
         """Objectives by number of the trial."""
-        return {trial.number: (trial.values[0], trial.values[1]) for trial in self.trials}
+        return {trial.number: tuple(trial.values) for trial in self.trials}
 
     def fronts(self) -> Iterator[dict[int, Point]]:
         """Yield the front after each trial."""
         front: dict[int, Point] = {}
         for number, point in self.points.items():
             known = front | {number: point}
-            front = {member: known[member] for member in pareto_front(known)}
+            front = {member: known[member] for member in pareto_front(known, self.objectives)}
             yield front
 
 
 def pareto_chart(timeline: Timeline) -> go.Figure:
-    """Plot every complete trial in the plane of the objectives, coloured by time, and the front at four times."""
-    figure = go.Figure()
+    """Plot every complete trial in a panel for each pair of objectives, coloured by time, and mark the front.
+
+    With two objectives the front is a line, at four times of the search.
+    """
+    pairs = list(combinations(range(len(timeline.objectives)), 2))
+    figure = make_subplots(rows=len(pairs), cols=1, vertical_spacing=0.35 / len(pairs))
+    if len(pairs) == 1:
+        _add_fronts(figure, timeline)
+    for row, (x, y) in enumerate(pairs, 1):
+        _add_trials(figure, timeline, row, x, y)
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    _titled(figure, "", "").update_layout(height=PANEL_HEIGHT * len(pairs))
+    for row, (x, y) in enumerate(pairs, 1):
+        figure.update_xaxes(title=timeline.objectives[x].label, row=row, col=1)
+        figure.update_yaxes(title=timeline.objectives[y].label, row=row, col=1)
+    return figure
+
+
+def _add_fronts(figure: go.Figure, timeline: Timeline) -> None:
     fronts = list(timeline.fronts())
     for count, dash in {max(1, round(share * len(fronts))): dash for share, dash in FRONTS.items()}.items():
-        steps = fronts[count - 1].values()
+        points = list(fronts[count - 1].values())
         figure.add_scatter(
-            x=[nmse for nmse, _ in steps],
-            y=[disentanglement for _, disentanglement in steps],
+            x=[point[0] for point in points],
+            y=[point[1] for point in points],
             mode="lines",
             line={"shape": "hv", "color": LINE, "dash": dash, "width": 2},
             name=f"front after {count} complete",
             hoverinfo="skip",
         )
+
+
+def _add_trials(figure: go.Figure, timeline: Timeline, row: int, x: int, y: int) -> None:
+    """Add the trials to the panel of objectives `x` and `y`; the first panel has the entries of the legend."""
     points = timeline.points
+    panel: dict[str, Any] = {"row": row, "col": 1, "showlegend": row == 1, "mode": "markers"}
+    marker = {"color": timeline.times, "colorscale": COLORS, "size": 9}
+    if row == 1:
+        marker["colorbar"] = _colorbar(f"ended, {timeline.unit}")
     figure.add_scatter(
-        x=[nmse for nmse, _ in points.values()],
-        y=[disentanglement for _, disentanglement in points.values()],
-        mode="markers",
-        marker={
-            "color": timeline.times,
-            "colorscale": COLORS,
-            "colorbar": _colorbar(f"ended, {timeline.unit}"),
-            "size": 9,
-        },
-        text=[_about(trial) for trial in timeline.trials],
+        x=[point[x] for point in points.values()],
+        y=[point[y] for point in points.values()],
+        marker=marker,
+        text=[_about(trial, timeline.objectives) for trial in timeline.trials],
         hovertemplate="%{text}<extra></extra>",
         name="trials",
+        **panel,
     )
-    chosen = compromise(points)
-    if chosen:
-        nmse, disentanglement = points[chosen.number]
-        marker = {"symbol": "star-open", "size": 18, "color": CHOSEN, "line": {"width": 2}}
+    front = [points[number] for number in pareto_front(points, timeline.objectives)]
+    if len(timeline.objectives) > 2:
+        ring = {"symbol": "circle-open", "size": 14, "color": LINE, "line": {"width": 2}}
         figure.add_scatter(
-            x=[nmse], y=[disentanglement], mode="markers", marker=marker, name=chosen.rule, hoverinfo="skip"
+            x=[point[x] for point in front],
+            y=[point[y] for point in front],
+            marker=ring,
+            name="front",
+            hoverinfo="skip",
+            **panel,
         )
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
-    return _titled(figure, f"{OBJECTIVES[0]} (lower is better)", f"{OBJECTIVES[1]} (higher is better)")
+    chosen = compromise(points, timeline.objectives)
+    if chosen:
+        star = {"symbol": "star-open", "size": 18, "color": CHOSEN, "line": {"width": 2}}
+        place = points[chosen.number]
+        figure.add_scatter(x=[place[x]], y=[place[y]], marker=star, name=chosen.rule, hoverinfo="skip", **panel)
 
 
 def hypervolume_chart(timeline: Timeline) -> go.Figure:
@@ -108,7 +141,7 @@ def hypervolume_chart(timeline: Timeline) -> go.Figure:
     figure = go.Figure()
     figure.add_scatter(
         x=[0, *timeline.times],
-        y=[0, *(hypervolume(front) for front in timeline.fronts())],
+        y=[0, *(hypervolume(front, timeline.objectives) for front in timeline.fronts())],
         line={"shape": "hv", "color": EARLY},
         text=["", *(f"trial {trial.number}" for trial in timeline.trials)],
         hovertemplate="%{y:.4f} after %{x:.1f} " + timeline.unit + " %{text}<extra></extra>",
@@ -119,7 +152,7 @@ def hypervolume_chart(timeline: Timeline) -> go.Figure:
 def importance_chart(importances: Mapping[str, Mapping[str, float]]) -> go.Figure:
     """Plot the importances of the parameters, by objective."""
     figure = go.Figure()
-    for (objective, shares), color in zip(importances.items(), (EARLY, LATE), strict=True):
+    for (objective, shares), color in zip(importances.items(), cycle((EARLY, LATE, CHOSEN, LINE)), strict=False):
         labels = [escape(name) for name in shares]
         figure.add_bar(y=labels, x=list(shares.values()), orientation="h", name=objective, marker_color=color)
     figure.update_yaxes(autorange="reversed", automargin=True)
@@ -128,13 +161,14 @@ def importance_chart(importances: Mapping[str, Mapping[str, float]]) -> go.Figur
 
 
 def parallel_chart(timeline: Timeline, names: Sequence[str]) -> go.Figure:
-    """Plot every complete trial as a line through both objectives and the parameters `names`, which all trials have."""
+    """Plot every complete trial as a line through the objectives and the parameters `names`, which all trials have."""
     values = np.array(list(timeline.points.values()))
-    objectives = [{"label": name, "values": column} for name, column in zip(OBJECTIVES, values.T, strict=True)]
-    line = {"color": values[:, 1], "colorscale": COLORS, "colorbar": _colorbar(OBJECTIVES[1])}
+    names_of_values = names_of(timeline.objectives)
+    objectives = [{"label": name, "values": column} for name, column in zip(names_of_values, values.T, strict=True)]
+    line = {"color": values[:, 1], "colorscale": COLORS, "colorbar": _colorbar(names_of_values[1])}
     dimensions = [*(_dimension(timeline.trials, name) for name in names), *objectives]
     figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line, labelangle=-15, labelside="bottom"))
-    return figure.update_layout(margin={"b": 80, "l": 90, "t": 30}, height=420, paper_bgcolor=CLEAR)
+    return figure.update_layout(margin={"b": 80, "l": 90, "t": 30}, height=PANEL_HEIGHT, paper_bgcolor=CLEAR)
 
 
 def _dimension(trials: Sequence[FrozenTrial], name: str) -> dict[str, Any]:
@@ -154,10 +188,10 @@ def _dimension(trials: Sequence[FrozenTrial], name: str) -> dict[str, Any]:
     return axis | {"values": found}
 
 
-def _about(trial: FrozenTrial) -> str:
-    objectives = (f"{name} {value:.4f}" for name, value in zip(OBJECTIVES, trial.values, strict=True))
+def _about(trial: FrozenTrial, objectives: Objectives) -> str:
+    values = (f"{name} {shown(value)}" for name, value in zip(names_of(objectives), trial.values, strict=True))
     params = (escape(f"{name} {_short(value)}") for name, value in trial.params.items())
-    return "<br>".join([f"trial {trial.number}", *objectives, *params])
+    return "<br>".join([f"trial {trial.number}", *values, *params])
 
 
 def _short(value: object) -> str:
@@ -170,7 +204,7 @@ def _end(trial: FrozenTrial) -> datetime:
 
 
 def _titled(figure: go.Figure, x: str, y: str) -> go.Figure:
-    figure.update_layout(template="none", margin={"t": 30, "l": 60, "r": 20, "b": 50}, height=420)
+    figure.update_layout(template="none", margin={"t": 30, "l": 60, "r": 20, "b": 50}, height=PANEL_HEIGHT)
     figure.update_layout(paper_bgcolor=CLEAR, plot_bgcolor=CLEAR)
     axes = {"gridcolor": GRID, "zerolinecolor": GRID, "automargin": True}
     return figure.update_xaxes(title=x, **axes).update_yaxes(title=y, **axes)

@@ -53,7 +53,7 @@ def front_members(
         metrics = []
         job = ["jobs.train", "--study"]
         if place is not None:
-            metrics = _metrics(from_json((place / "metrics.json").read_text()))
+            metrics = _metrics(from_json((place / "metrics.json").read_text()), summary.objectives)
             job = ["jobs.pull"]
         number = str(summary.number)
         command = ["python", "-m", *job, str(folder), "--trial", number, "--out", f"model-{number}"]
@@ -61,11 +61,13 @@ def front_members(
     return members
 
 
-def _metrics(metrics: Metrics) -> list[MetricRow]:
+def _metrics(metrics: Metrics, objectives: Iterable[str]) -> list[MetricRow]:
+    """Return the metrics of a model card, then the objectives that it does not have."""
+    meanings = REPORTED | {name: name for name in objectives if name not in REPORTED}
     lower = metrics.get("test_lower", {})
     upper = metrics.get("test_upper", {})
     rows = []
-    for name, meaning in REPORTED.items():
+    for name, meaning in meanings.items():
         if name in metrics["test"]:
             interval = None
             if name in lower and name in upper:

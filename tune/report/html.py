@@ -20,7 +20,8 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 from plotly.offline import get_plotlyjs
 
-from tune.pareto import DIRECTIONS, OBJECTIVES, compromise, pareto_front
+from tune.objectives import Objectives, directions_of
+from tune.pareto import compromise, pareto_front
 from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 from tune.report.front_members import front_members
 from tune.report.results import parameter_names
@@ -42,9 +43,10 @@ def html_report(folder: StudyFolder) -> str:
     record = folder.read_record()
     study = folder.load()
     trials = study.get_trials(deepcopy=False)
-    summaries = [summarize(trial, record.identity) for trial in trials]
+    objectives = record.config.search.compared_by
+    summaries = [summarize(trial, record.identity, objectives) for trial in trials]
     complete = [trial for trial, summary in zip(trials, summaries, strict=True) if summary.point]
-    members = pareto_front({summary.number: summary.point for summary in summaries if summary.point})
+    members = pareto_front({summary.number: summary.point for summary in summaries if summary.point}, objectives)
     rows = list(zip(summaries, map(_seconds, trials), strict=True))
     content = {
         "record": record,
@@ -52,40 +54,39 @@ def html_report(folder: StudyFolder) -> str:
         "states": Counter(trial.state.name.lower() for trial in trials),
         "complete": len(complete),
         "budget": record.config.search.trials,
-        "objectives": dict(zip(OBJECTIVES, DIRECTIONS, strict=True)),
+        "objectives": objectives,
         "fewest": MIN_TRIALS,
         "members": members,
-        "trials": sorted(rows, key=lambda row: _rank(row[0], members)),
+        "trials": sorted(rows, key=lambda row: _rank(row[0], members, objectives)),
         "params": parameter_names(trials),
     }
     if complete:
         own = [trial for trial, summary in zip(trials, summaries, strict=True) if not summary.outside_budget]
-        content |= _content_of(folder, study, Timeline.of(complete, _started(own)), summaries, members)
+        content |= _content_of(folder, study, Timeline.of(complete, _started(own), objectives), summaries, members)
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("report.html.jinja").render(content)
 
 
-def param_importances(complete: Sequence[FrozenTrial]) -> dict[str, dict[str, float]] | None:
+def param_importances(complete: Sequence[FrozenTrial], objectives: Objectives) -> dict[str, dict[str, float]] | None:
     """Return PED-ANOVA's importances of the parameters by objective; None where there are too few trials.
 
     Watanabe et al. 2023, PED-ANOVA (arXiv 2304.10255). It uses no random numbers.
     """
     if len(complete) < MIN_TRIALS:
         return None
-    study = optuna.create_study(directions=DIRECTIONS)
+    study = optuna.create_study(directions=directions_of(objectives))
     study.add_trials(complete)
-    signs = {"minimize": 1, "maximize": -1}
     importances = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a reminder that the target must be minimised, which holds here
         evaluator = PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE)
-        for index, (name, direction) in enumerate(zip(OBJECTIVES, DIRECTIONS, strict=True)):
+        for index, objective in enumerate(objectives):
 
-            def loss(trial: FrozenTrial, index: int = index, sign: int = signs[direction]) -> float:
+            def loss(trial: FrozenTrial, index: int = index, sign: int = objective.sign) -> float:
                 return sign * float(trial.values[index])
 
-            importances[name] = get_param_importances(study, evaluator=evaluator, target=loss)
+            importances[objective.name] = get_param_importances(study, evaluator=evaluator, target=loss)
     return importances
 
 
@@ -99,7 +100,7 @@ def _content_of(
     """Return the content about the complete trials of this search, of which there is at least one."""
     complete = {trial.number: trial for trial in timeline.trials}
     summary_of = {summary.number: summary for summary in summaries}
-    importances = param_importances(timeline.trials)
+    importances = param_importances(timeline.trials, timeline.objectives)
     shared = set.intersection(*(set(trial.params) for trial in complete.values()))
     return {
         "plotly": Markup(get_plotlyjs()),
@@ -108,7 +109,7 @@ def _content_of(
         "importance_chart": importances and _embedded("importances", importance_chart(importances)),
         "parallel_chart": _embedded("parallel", parallel_chart(timeline, sorted(shared))),
         "conditional": sorted(set(parameter_names(timeline.trials)) - shared),
-        "chosen": compromise(timeline.points),
+        "chosen": compromise(timeline.points, timeline.objectives),
         "front": front_members(folder, study, [(complete[number], summary_of[number]) for number in front]),
     }
 
@@ -124,12 +125,12 @@ def _seconds(trial: FrozenTrial) -> float | None:
     return trial.duration.total_seconds()
 
 
-def _rank(summary: TrialSummary, members: Sequence[int]) -> tuple[bool, float, int]:
-    """Return the rank in the table of all trials: the front first, then by rising NMSE, trials without one last."""
-    nmse = summary.reconstruction_nmse
-    if nmse is None:
-        nmse = math.inf
-    return summary.number not in members, nmse, summary.number
+def _rank(summary: TrialSummary, members: Sequence[int], objectives: Objectives) -> tuple[bool, float, int]:
+    """Return the rank in the table of all trials: the front first, then by the first objective, trials without it
+    last."""
+    first = summary.objectives[objectives[0].name]
+    loss = math.inf if first is None else objectives[0].sign * first
+    return summary.number not in members, loss, summary.number
 
 
 def _embedded(name: str, chart: go.Figure) -> Markup:

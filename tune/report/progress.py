@@ -1,6 +1,6 @@
 """Views of a running search: a live view for terminals, plain lines for logs, or JSON lines for programs.
 
-The searcher reports each event; the view shows trials by state, epochs, both objectives of the front, hypervolume and
+The searcher reports each event; the view shows trials by state, epochs, the objectives of the front, hypervolume and
 the time left.
 """
 
@@ -19,7 +19,7 @@ from hcvae.progress_lines import clock, line_a_minute
 from hcvae.terminal import TerminalTable
 from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
-from tune.pareto import DIRECTIONS, OBJECTIVES
+from tune.objectives import names_of, shown
 from tune.report.results import pareto_table
 from tune.space.search_space import ParameterValue
 from tune.study.pareto_archive import ParetoArchive
@@ -34,6 +34,7 @@ class Progress:
 
     def __init__(self, config: SearchConfig, front: ParetoArchive, finished: Counter[str]) -> None:
         self.budget = config.search.trials
+        self.objectives = config.search.compared_by
         self.epochs = config.training.epochs
         self.front = front
         self.counts = finished
@@ -156,9 +157,9 @@ class LineProgress(Progress):
     def _best_values(self) -> Iterator[str]:
         points = self.front.points.values()
         if points:
-            for name, way, values in zip(OBJECTIVES, DIRECTIONS, zip(*points, strict=True), strict=True):
-                best = min(values) if way == "minimize" else max(values)
-                yield f"{name} {best:.4f}"
+            for objective, values in zip(self.objectives, zip(*points, strict=True), strict=True):
+                best = min(values) if objective.direction == "minimize" else max(values)
+                yield f"{objective.name} {shown(best)}"
 
     def show(self, event: str, **fields: Any) -> None:
         """Print the precision and the end of a trial."""
@@ -167,7 +168,7 @@ class LineProgress(Progress):
         if event != "finished":
             return
         reason = fields["failure"] or fields["stopped"] or fields["foreign_values"]
-        values = [f"{name} {fields[name]:.4f}" for name in OBJECTIVES if fields[name] is not None]
+        values = [f"{name} {shown(fields[name])}" for name in names_of(self.objectives) if fields[name] is not None]
         result = reason or ", ".join(values) or "another program ended it"
         if fields["figure_failure"]:
             result += f" (without figures: {fields['figure_failure']})"
@@ -218,16 +219,16 @@ class LiveProgress(Progress):
 
     def render(self) -> RenderableType:
         """Return the view."""
-        table = TerminalTable("Running", ("trial", "epoch", "phase", "validation loss", *OBJECTIVES))
+        table = TerminalTable("Running", ("trial", "epoch", "phase", "validation loss", *names_of(self.objectives)))
         for number, metrics in list(self.running.items()):
             if metrics:
-                values = [f"{metrics[name]:.4f}" for name in ("validation_loss", *OBJECTIVES)]
+                values = [shown(metrics[name]) for name in ("validation_loss", *names_of(self.objectives))]
                 epoch = f"{metrics['epoch']:.0f}/{self.epochs}"
                 table.rows.append((str(number), epoch, f"{metrics['phase']:.0f}", *values))
             else:
-                table.rows.append((str(number), f"0/{self.epochs}", *("-" * 4)))
+                table.rows.append((str(number), f"0/{self.epochs}", *("-" * (2 + len(self.objectives)))))
         failures = [Text(line, style="red") for line in self._failures[-3:]]
-        return Group(Text(self.headline), table, pareto_table(self.front.members, self.front.hypervolume), *failures)
+        return Group(Text(self.headline), table, pareto_table(self.front.members, self.objectives), *failures)
 
 
 def make_progress(

@@ -18,7 +18,8 @@ from hcvae.errors import UserError
 from hcvae.storage import StoragePath
 from hcvae.terminal import TerminalTable
 from hcvae.validation import explain
-from tune.pareto import DIRECTIONS, OBJECTIVES, Compromise, compromise, hypervolume, pareto_front
+from tune.objectives import Objectives, Point, find_objective, shown
+from tune.pareto import Compromise, compromise, hypervolume, pareto_front
 from tune.space.search_space import apply
 from tune.study.folder import StudyFolder
 from tune.study.pareto_archive import model_of, stored_models
@@ -36,6 +37,8 @@ class SearchResult(Described):
     """The study's folder."""
     trials: tuple[TrialSummary, ...]
     """All trials, by number."""
+    objectives: Objectives
+    """What they are compared by."""
 
     def facts(self) -> dict[str, object]:
         """Return the folder, the trials by state, and the front."""
@@ -55,19 +58,21 @@ class SearchResult(Described):
             UserError: there is no study in it.
         """
         opened = StudyFolder(folder)
-        identity = opened.read_record().identity
+        record = opened.read_record()
+        objectives = record.config.search.compared_by
         trials = opened.load().get_trials(deepcopy=False)
-        return cls(opened.place, tuple(summarize(trial, identity) for trial in trials))
+        summaries = tuple(summarize(trial, record.identity, objectives) for trial in trials)
+        return cls(opened.place, summaries, objectives)
 
     @property
     def pareto(self) -> tuple[TrialSummary, ...]:
-        """The trials that no other dominates, by rising reconstruction_nmse."""
-        return tuple(self.trial(number) for number in pareto_front(self._points))
+        """The trials that no other dominates, the best in the first objective first."""
+        return tuple(self.trial(number) for number in pareto_front(self._points, self.objectives))
 
     @property
     def hypervolume(self) -> float:
-        """Area between the front and the reference point (1, 0)."""
-        return hypervolume(self._points)
+        """See `tune.pareto.hypervolume`."""
+        return hypervolume(self._points, self.objectives)
 
     @property
     def models(self) -> dict[int, StoragePath]:
@@ -104,14 +109,14 @@ class SearchResult(Described):
         Raises:
             UserError: no trial has completed.
         """
-        found = compromise(self._points)
+        found = compromise(self._points, self.objectives)
         if found is None:
             raise UserError(f"{self.folder}: {self.why_empty}")
         return found
 
     def alternatives(self) -> dict[str, TrialSummary]:
         """Return the best trial by each objective, by its name, without the compromise."""
-        ends = {name: self.best(by=name) for name in OBJECTIVES}
+        ends = {objective.name: self.best(by=objective.name) for objective in self.objectives}
         return {name: trial for name, trial in ends.items() if trial.number != self.choice.number}
 
     def best(self, by: str) -> TrialSummary:
@@ -120,13 +125,11 @@ class SearchResult(Described):
         Raises:
             UserError: no such objective, or no trial has completed.
         """
-        if by not in OBJECTIVES:
-            raise UserError(f"objective: must be one of {', '.join(OBJECTIVES)}, but got {by!r}")
+        place = find_objective(self.objectives, by)
         if not self.pareto:
             raise UserError(f"{self.folder}: {self.why_empty}")
-        if by == OBJECTIVES[0]:
-            return self.pareto[0]
-        return self.pareto[-1]
+        sign = self.objectives[place].sign
+        return self.trial(min(pareto_front(self._points, self.objectives), key=lambda n: sign * self._points[n][place]))
 
     def trial(self, number: int) -> TrialSummary:
         """Return one trial by its number.
@@ -211,7 +214,7 @@ class SearchResult(Described):
 
     def table(self) -> TerminalTable:
         """Return the Pareto front for a terminal."""
-        return pareto_table(self.pareto, self.hypervolume)
+        return pareto_table(self.pareto, self.objectives)
 
     @cached_property
     def _by_number(self) -> dict[int, TrialSummary]:
@@ -219,7 +222,7 @@ class SearchResult(Described):
         return {trial.number: trial for trial in self.trials}
 
     @property
-    def _points(self) -> dict[int, tuple[float, float]]:
+    def _points(self) -> dict[int, Point]:
         return {summary.number: summary.point for summary in self.trials if summary.point}
 
 
@@ -231,20 +234,21 @@ def parameter_names(trials: Iterable[TrialSummary | FrozenTrial]) -> list[str]:
     return list(names)
 
 
-def pareto_table(members: tuple[TrialSummary, ...], area: float) -> TerminalTable:
+def pareto_table(members: tuple[TrialSummary, ...], objectives: Objectives) -> TerminalTable:
     """Return a table of the objectives and parameters of each member of a front; `*` marks the compromise."""
-    best = compromise({member.number: member.point for member in members if member.point})
+    points = {member.number: member.point for member in members if member.point}
+    best = compromise(points, objectives)
     arrows = {"minimize": "v", "maximize": "^"}
-    objectives = [f"{name} {arrows[way]}" for name, way in zip(OBJECTIVES, DIRECTIONS, strict=True)]
+    values_of = [f"{objective.name} {arrows[objective.direction]}" for objective in objectives]
     names = parameter_names(members)
-    headers = ("trial", *objectives, *(name.rpartition(".")[2] for name in names))
+    headers = ("trial", *values_of, *(name.rpartition(".")[2] for name in names))
     caption = f"* {best}" if best else ""
-    table = TerminalTable(f"Pareto front, hypervolume {area:.4f}", headers, caption=caption)
+    table = TerminalTable(f"Pareto front, hypervolume {hypervolume(points, objectives):.4f}", headers, caption=caption)
     for member in members:
         label = str(member.number)
         if best and member.number == best.number:
             label += " *"
-        values = [f"{value:.4f}" for value in member.point or ()]
+        values = [shown(value) for value in member.point or ()]
         table.rows.append((label, *values, *(_short(member.params.get(name)) for name in names)))
     return table
 

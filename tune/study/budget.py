@@ -6,7 +6,8 @@ from datetime import datetime
 import optuna
 
 from tune.config import SearchSettings
-from tune.pareto import Point, hypervolume, pareto_front
+from tune.objectives import Point
+from tune.pareto import hypervolume, pareto_front
 from tune.study.leases import study_id
 from tune.study.opening import finished_trials
 from tune.study.trial_summary import summarize
@@ -21,20 +22,22 @@ class Budget:
 
     def __init__(self, settings: SearchSettings, study: optuna.Study) -> None:
         self._settings = settings
+        self._objectives = settings.compared_by
         self._started = time.monotonic()
         self._front: dict[int, Point] = {}
         self._standstill = 0
         identity = study_id(study)
         for trial in sorted(finished_trials(study), key=lambda trial: trial.datetime_complete or datetime.max):
-            self.count(trial.number, summarize(trial, identity).point)
+            self.count(trial.number, summarize(trial, identity, self._objectives).point)
 
     def count(self, number: int, point: Point | None) -> None:
         """Count a trial that has finished; `point` is None where it did not complete."""
-        before = hypervolume(self._front)
+        before = hypervolume(self._front, self._objectives)
         if point is not None:
             points = {**self._front, number: point}
-            self._front = {member: points[member] for member in pareto_front(points)}
-        self._standstill = 0 if hypervolume(self._front) > before else self._standstill + 1
+            self._front = {member: points[member] for member in pareto_front(points, self._objectives)}
+        has_grown = hypervolume(self._front, self._objectives) > before
+        self._standstill = 0 if has_grown else self._standstill + 1
 
     @property
     def spent(self) -> str | None:

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
 from tune.config import SearchConfig
-from tune.pareto import DIRECTIONS, OBJECTIVES
+from tune.objectives import directions_of, names_of
 from tune.space.chosen import check_chosen, holds
 from tune.space.search_space import GLOBAL, LOCAL, ParameterValue, value_of
 from tune.study.folder import StudyFolder
@@ -74,9 +74,10 @@ def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenT
     if folder.place.is_same(StoragePath.of(config.search.storage) / config.search.study):
         raise UserError(f"search.warm_start: {folder} is this study itself; name an earlier one, or null")
     record, study = folder.read_record(), folder.load()
+    objectives = config.search.compared_by
     compared = {
-        "objectives": (tuple(study.metric_names or ()), tuple(OBJECTIVES)),
-        "their directions": (tuple(way.name.lower() for way in study.directions), DIRECTIONS),
+        "objectives": (tuple(study.metric_names or ()), names_of(objectives)),
+        "their directions": ([way.name.lower() for way in study.directions], directions_of(objectives)),
         "data (fingerprint)": (record.data_fingerprint[:12], data_fingerprint[:12]),
         "training.epochs": (record.config.training.epochs, config.training.epochs),
     }

@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from hcvae.config import Section
 from hcvae.storage import StoragePath
 from tune.internals.optuna_internals import recorded, set_trial_system_attribute, system_attributes, trial_key
-from tune.pareto import Point
+from tune.objectives import Point
 from tune.study.database import Database
 from tune.study.transaction import transaction
 

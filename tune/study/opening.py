@@ -18,7 +18,7 @@ from hcvae.errors import UserError
 from hcvae.storage import StoragePath
 from tune.config import SearchConfig
 from tune.internals.optuna_internals import set_system_attribute, system_attributes
-from tune.pareto import DIRECTIONS, OBJECTIVES
+from tune.objectives import Objectives, directions_of, names_of
 from tune.study.folder import Change, StudyFolder, StudyRecord
 from tune.study.leases import COPIED_STUDY_ID, STUDY_ID, outside_budget, study_id
 from tune.study.lock import LockedFolder
@@ -59,12 +59,15 @@ def check_folder(
     """Check that a study can be created, or continued, in a locked folder.
 
     Raises:
-        UserError: the folder holds something else; or, without `allow_change`, a study of another configuration or
-            other data.
+        UserError: the folder holds something else, or a study of other objectives; or, without `allow_change`, a study
+            of another configuration or other data.
     """
     if folder.record.is_file():
+        differences = _differences(folder.read_record(), config, data_fingerprint)
+        if "search.objectives" in differences:
+            _refuse_objectives(folder, *differences["search.objectives"])
         if not allow_change:
-            _refuse_changes(folder, _differences(folder.read_record(), config, data_fingerprint))
+            _refuse_changes(folder, differences)
         return
     foreign = folder.foreign()
     if foreign:
@@ -90,7 +93,10 @@ def open_study(
         else:
             record = _continued(record, config, data_fingerprint)
         folder.record.write(record.model_dump_json(indent=2).encode())
-        study = optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
+        objectives = config.search.compared_by
+        study = optuna.create_study(
+            study_name=name, storage=storage, directions=directions_of(objectives), load_if_exists=True
+        )
         # A copy of the study has lost this number, which is at most that of its trials.
         starts = system_attributes(study).get(STARTS, len(study.get_trials(deepcopy=False)))
         for attribute, value in ((STUDY_ID, record.identity), (STARTS, starts + 1)):
@@ -100,7 +106,7 @@ def open_study(
             # Metric names have been experimental, and unchanged, for years.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.sampler = make_sampler(config, starts)
-            study.set_metric_names(list(OBJECTIVES))
+            study.set_metric_names(list(names_of(objectives)))
     return study
 
 
@@ -168,7 +174,7 @@ def _name_in_database(
             f"search.database: holds a study {config.search.study!r} that was created in another folder than {folder}; "
             "choose another search.study, or the search.storage of that study"
         )
-    _check_directions(storage, study, name)
+    _check_directions(storage, study, name, config.search.compared_by)
     _check_trials(storage, study, name, folder, config)
     return name
 
@@ -182,13 +188,14 @@ def _recorded_name(folder: LockedFolder, storage: optuna.storages.RDBStorage, re
     return name
 
 
-def _check_directions(storage: optuna.storages.RDBStorage, study: int, name: str) -> None:
-    directions = tuple(direction.name.lower() for direction in storage.get_study_directions(study))
-    if directions != DIRECTIONS:
+def _check_directions(storage: optuna.storages.RDBStorage, study: int, name: str, objectives: Objectives) -> None:
+    directions = [direction.name.lower() for direction in storage.get_study_directions(study)]
+    expected = directions_of(objectives)
+    if directions != expected:
         raise UserError(
-            f"search.database: the directions of study {name!r} must be {DIRECTIONS}, for {OBJECTIVES}, but are "
-            f"{directions}; another program has created it again: restore a copy of the database, or choose another "
-            "search.study"
+            f"search.database: the directions of study {name!r} must be {', '.join(expected)}, for "
+            f"{', '.join(names_of(objectives))}, but are {', '.join(directions)}; another program has created it "
+            "again: restore a copy of the database, or choose another search.study"
         )
 
 
@@ -238,17 +245,25 @@ def _continued(record: StudyRecord, config: SearchConfig, data_fingerprint: str)
 
 
 def _differences(record: StudyRecord, config: SearchConfig, data_fingerprint: str) -> dict[str, tuple[Any, Any]]:
-    old = flatten(record.config.model_dump(mode="json"))
-    new = flatten(config.model_dump(mode="json"))
+    old, new = (
+        flatten(each.with_settings(objectives=each.search.compared_by).model_dump(mode="json"))
+        for each in (record.config, config)
+    )
     differences = {}
     for path in sorted((old.keys() | new.keys()) - set(MAY_CHANGE)):
-        before = old.get(path, ABSENT)
-        after = new.get(path, ABSENT)
-        if before != after:
-            differences[path] = (before, after)
+        values = (old.get(path, ABSENT), new.get(path, ABSENT))
+        if values[0] != values[1]:
+            differences[path] = values
     if record.data_fingerprint != data_fingerprint:
         differences["data (fingerprint)"] = (record.data_fingerprint[:12], data_fingerprint[:12])
     return differences
+
+
+def _refuse_objectives(folder: StudyFolder, before: Any, now: Any) -> None:
+    raise UserError(
+        f"{folder}: search.objectives: this study compares its trials by {before}, and values of other objectives, "
+        f"{now}, cannot be compared with them; leave search.objectives out, or choose another search.study"
+    )
 
 
 def _refuse_changes(folder: StudyFolder, differences: Mapping[str, tuple[Any, Any]]) -> None:

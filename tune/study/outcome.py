@@ -4,7 +4,7 @@ from typing import Literal
 
 from hcvae.config import Section
 from hcvae.training.precision import PrecisionChoice
-from tune.pareto import Point
+from tune.objectives import Point
 
 
 class Outcome(Section):
@@ -13,8 +13,8 @@ class Outcome(Section):
     state: Literal["complete", "failed", "pruned", "suspended"]
     """`pruned`: stopped early; `suspended`: to be continued from its checkpoint."""
     values: Point | None = None
-    """reconstruction_nmse and disentanglement of the best epoch; None where it did not complete, or where the data of a
-    training outside a study do not allow to measure both."""
+    """The objectives at the best epoch; None where it did not complete, or where the data of a training outside a study
+    do not allow to measure them all."""
     best_epoch: int | None = None
     """Epoch of the values and of the bundle, from 1."""
     history: tuple[dict[str, float | None], ...] = ()

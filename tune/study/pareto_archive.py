@@ -17,7 +17,8 @@ from optuna.trial import FrozenTrial
 from hcvae.config import Section
 from hcvae.storage import StoragePath
 from hcvae.training.loop import CHECKPOINTS
-from tune.pareto import DIRECTIONS, OBJECTIVES, REFERENCE, Point, compromise, hypervolume, pareto_front
+from tune.objectives import Objectives, Point
+from tune.pareto import compromise, hypervolume, pareto_front
 from tune.study.folder import StudyFolder
 from tune.study.leases import study_id
 from tune.study.opening import finished_trials
@@ -32,16 +33,16 @@ class ParetoFile(Section):
 
     objectives: dict[str, str]
     """Direction of each objective."""
-    reference_point: Point = REFERENCE
+    reference_point: Point
     """Reference point of the hypervolume."""
     hypervolume: float
-    """Area between the front and the reference point."""
+    """Share of the volume between the ideal and the reference point that the front dominates."""
     knee: int | None
     """The trial at the front's knee; null where it has none."""
     compromise: int | None
     """The trial that `jobs.pull` takes: the knee, or else the one nearest to the ideal, see `tune.pareto`."""
     trials: tuple[TrialSummary, ...]
-    """The front, by rising reconstruction_nmse."""
+    """The front, the best in the first objective first."""
     models: dict[int, str]
     """Folder of each model under `best/`, by number of its trial, in the study's folder."""
 
@@ -73,17 +74,18 @@ def model_of(summary: TrialSummary, stored: Iterable[StoredModel]) -> StoragePat
 class ParetoArchive:
     """The Pareto set of a study, as far as this process has seen it. Use it under the study's lock."""
 
-    def __init__(self, folder: StudyFolder, study_id: str | None) -> None:
+    def __init__(self, folder: StudyFolder, study_id: str | None, objectives: Objectives) -> None:
         self.folder = folder
+        self.objectives = objectives
         self._study_id = study_id
         self._members: dict[int, TrialSummary] = {}
         self._models: dict[int, tuple[TrialSummary, StoragePath]] = {}  # under `best/`, by number of the trial
 
     @classmethod
-    def open(cls, folder: StudyFolder, study: optuna.Study) -> "ParetoArchive":
+    def open(cls, folder: StudyFolder, study: optuna.Study, objectives: Objectives) -> "ParetoArchive":
         """Return the archive of a study, and complete on disk what an interruption left undone: it may have fallen
         between a trial's end in the study and the export of its model."""
-        archive = cls(folder, study_id(study))
+        archive = cls(folder, study_id(study), objectives)
         finished = [archive.summarize(trial) for trial in finished_trials(study)]
         archive._read(finished)
         for summary in finished:
@@ -93,7 +95,7 @@ class ParetoArchive:
 
     @property
     def members(self) -> tuple[TrialSummary, ...]:
-        """The front's trials by rising reconstruction_nmse."""
+        """The front's trials, the best in the first objective first."""
         return tuple(self._members.values())
 
     @property
@@ -103,12 +105,12 @@ class ParetoArchive:
 
     @property
     def hypervolume(self) -> float:
-        """Area between the front and the reference point."""
-        return hypervolume(self.points)
+        """See `tune.pareto.hypervolume`."""
+        return hypervolume(self.points, self.objectives)
 
     def summarize(self, trial: FrozenTrial) -> TrialSummary:
         """Return what this study records of `trial`."""
-        return summarize(trial, self._study_id)
+        return summarize(trial, self._study_id, self.objectives)
 
     def add(self, summary: TrialSummary) -> None:
         """Add a trial that has just finished, and write what it changes; may be repeated."""
@@ -139,7 +141,7 @@ class ParetoArchive:
             logger.warning("%s: the model of a trial that the study does not hold; it is kept", orphan)
 
     def _drop_dominated_members(self) -> None:
-        self._members = {number: self._members[number] for number in pareto_front(self.points)}
+        self._members = {number: self._members[number] for number in pareto_front(self.points, self.objectives)}
 
     def _export_and_clear(self, summary: TrialSummary) -> None:
         """Export the model of a finished trial, then delete what the models under `best/` make superfluous."""
@@ -156,7 +158,7 @@ class ParetoArchive:
             self._clear(summary)
 
     def _remove_dominated_models(self) -> None:
-        for number in self._models.keys() - pareto_front(self._stored_points):
+        for number in self._models.keys() - pareto_front(self._stored_points, self.objectives):
             dominated, place = self._models.pop(number)
             place.remove()
             self._clear(dominated)
@@ -181,7 +183,7 @@ class ParetoArchive:
         return {number: model.point for number, (model, _) in self._models.items() if model.point}
 
     def _is_dominated(self, point: Point) -> bool:
-        return -1 not in pareto_front({**self._stored_points, -1: point})
+        return -1 not in pareto_front({**self._stored_points, -1: point}, self.objectives)
 
     def _clear(self, summary: TrialSummary) -> None:
         """Delete checkpoints and bundles of a trial's attempts, but not those of another trial that had its number."""
@@ -193,10 +195,11 @@ class ParetoArchive:
                     (trial / attempt / part).remove()
 
     def _write(self) -> None:
-        best = compromise(self.points)
+        best = compromise(self.points, self.objectives)
         number = best.number if best else None
         content = ParetoFile(
-            objectives=dict(zip(OBJECTIVES, DIRECTIONS, strict=True)),
+            objectives={objective.name: objective.direction for objective in self.objectives},
+            reference_point=tuple(objective.reference for objective in self.objectives),
             hypervolume=self.hypervolume,
             knee=number if best and best.rule == "knee" else None,
             compromise=number,

@@ -26,6 +26,7 @@ class TrialRecorder:
         self._study = study
         self._folder = folder
         self._config = config
+        self._objectives = config.search.compared_by
         self._git_revision = git_revision()
 
     def clear(self, trial: Trial) -> None:
@@ -35,7 +36,7 @@ class TrialRecorder:
     def add_epoch(self, trial: Trial, metrics: dict[str, float]) -> None:
         """Add the objectives of an epoch."""
         before = self._record(trial).epochs_reported or ()
-        record = TrialRecord(epochs_reported=(*before, *objectives_by_epoch([metrics])))
+        record = TrialRecord(epochs_reported=(*before, *objectives_by_epoch([metrics], self._objectives)))
         record.write(self._study, trial)
 
     def deaths(self, trial: Trial) -> tuple[str, ...]:
@@ -50,6 +51,7 @@ class TrialRecorder:
         """Record the outcome of an attempt at a trial, with its artifacts, and end the trial in the study."""
         record = TrialRecord.of(
             outcome,
+            self._objectives,
             self.deaths(trial),
             diagnosis=self._diagnosis(trial, outcome),
             figure_failure=self._upload_figures(trial, attempt, outcome),

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from hcvae.config import Section
 from hcvae.storage import StoragePath
-from tune.pareto import OBJECTIVES, Point
+from tune.objectives import SPECIFIED, Point, point_of
 
 FILE = "trial.json"
 """File of the identity, in the folder of an attempt and in a model bundle."""
@@ -54,6 +54,7 @@ def identity_of_model(bundle: StoragePath) -> TrialIdentity | None:
 def _identity_by_metrics(bundle: StoragePath) -> TrialIdentity | None:
     try:
         validation = json.loads((bundle / "metrics.json").read_text())["validation"]
-        return TrialIdentity(values=(validation[OBJECTIVES[0]], validation[OBJECTIVES[1]]))
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        values = point_of(SPECIFIED, validation)
+    except (AttributeError, FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
+    return None if values is None else TrialIdentity(values=values)

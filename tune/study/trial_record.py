@@ -9,7 +9,7 @@ from pydantic import ConfigDict, ValidationError
 
 from hcvae.bundle import nonfinite_to_none
 from hcvae.config import Section
-from tune.pareto import OBJECTIVES
+from tune.objectives import Objectives, names_of
 from tune.study.outcome import Outcome
 from tune.study.trial_attributes import attributes_of, set_attributes
 
@@ -69,19 +69,19 @@ class TrialRecord(Section):
     """Metrics of the best epoch, of a trial of an earlier version."""
 
     @classmethod
-    def of(cls, outcome: Outcome, deaths: tuple[str, ...], **known: Any) -> "TrialRecord":
+    def of(cls, outcome: Outcome, objectives: Objectives, deaths: tuple[str, ...], **known: Any) -> "TrialRecord":
         """Return the record of an ended trial; `known` sets fields that the outcome does not have, or replaces them."""
         precision = outcome.precision
         content: dict[str, Any] = {
             "failure": outcome.failure,
             "stopped": outcome.stopped,
-            "values_at_stop": _last_objectives(outcome) if outcome.state == "pruned" else None,
+            "values_at_stop": _last_objectives(outcome, objectives) if outcome.state == "pruned" else None,
             "deaths": deaths or None,
             "traceback": outcome.traceback,
             "best_epoch": outcome.best_epoch,
             "epochs": len(outcome.history),
             "seconds": sum(epoch["seconds"] or 0 for epoch in outcome.history),
-            "epochs_reported": objectives_by_epoch(outcome.history),
+            "epochs_reported": objectives_by_epoch(outcome.history, objectives),
             "figure_failure": outcome.figure_failure,
             "precision": None,
             "precision_choice": None,
@@ -116,12 +116,15 @@ class TrialRecord(Section):
         set_attributes(study, trial, self.attributes())
 
 
-def objectives_by_epoch(history: Sequence[dict[str, float | None]] | Sequence[dict[str, float]]) -> Epochs:
+def objectives_by_epoch(
+    history: Sequence[dict[str, float | None]] | Sequence[dict[str, float]], objectives: Objectives
+) -> Epochs:
     """Return the number and the objectives of each epoch; None where one is not finite."""
-    reported = [{name: metrics[name] for name in ("epoch", *OBJECTIVES)} for metrics in history]
+    names = ("epoch", *names_of(objectives))
+    reported = [{name: metrics[name] for name in names} for metrics in history]
     return tuple(nonfinite_to_none(reported))
 
 
-def _last_objectives(outcome: Outcome) -> tuple[float | None, ...]:
+def _last_objectives(outcome: Outcome, objectives: Objectives) -> tuple[float | None, ...]:
     last = outcome.history[-1]
-    return tuple(last[name] for name in OBJECTIVES)
+    return tuple(last[name] for name in names_of(objectives))

@@ -9,9 +9,10 @@ from collections.abc import Collection
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
+from pydantic import ConfigDict
 
 from hcvae.config import Section
-from tune.pareto import OBJECTIVES, Point
+from tune.objectives import SPECIFIED, Objectives, Point, names_of, point_of
 from tune.study.leases import Lease, lease_of, outside_budget
 from tune.study.trial_identity import TrialIdentity
 from tune.study.trial_record import TrialRecord
@@ -21,7 +22,10 @@ SHOWN = ("best_epoch", "seconds", "failure", "figure_failure", "stopped", "preci
 
 
 class TrialSummary(Section):
-    """One trial, as `pareto.json` and the tables show it."""
+    """One trial, as `pareto.json` and the tables show it. Beside these fields it has one for each objective, by its
+    name: the value at the best epoch, or None."""
+
+    model_config = ConfigDict(extra="allow")
 
     number: int
     """Its number in the study."""
@@ -29,10 +33,6 @@ class TrialSummary(Section):
     """Its unique identifier, which its model has too; null: it was never handed out, or by an earlier version."""
     state: str
     """waiting, running, complete, pruned or fail."""
-    reconstruction_nmse: float | None
-    """First objective, at the best epoch."""
-    disentanglement: float | None
-    """Second objective, at the best epoch."""
     best_epoch: int | None
     """Epoch of the values and of the bundle."""
     seconds: float | None
@@ -60,18 +60,22 @@ class TrialSummary(Section):
 
     def facts(self) -> dict[str, Any]:
         """Return the trial, its objectives and parameters, and what went wrong."""
-        shown = {name: getattr(self, name) for name in ("number", "state", *OBJECTIVES)}
+        shown = {"number": self.number, "state": self.state} | self.objectives
         reasons = {"failure": self.failure, "stopped": self.stopped, "troubles": ", ".join(self.troubles)}
         return shown | {name: reason for name, reason in reasons.items() if reason} | self.params
 
     @property
+    def objectives(self) -> dict[str, float | None]:
+        """The values of the objectives in their order, by name."""
+        return dict(self.model_extra or {})
+
+    @property
     def point(self) -> Point | None:
-        """Its place in the plane of the objectives; None where its training has not reported one here."""
-        if self.reconstruction_nmse is None or self.disentanglement is None:
+        """Its place in the space of the objectives; None where its training has not reported one here."""
+        values = [value for value in self.objectives.values() if value is not None]
+        if self.outside_budget or self.foreign_values or len(values) < len(self.objectives):
             return None
-        if self.outside_budget or self.foreign_values:
-            return None
-        return self.reconstruction_nmse, self.disentanglement
+        return tuple(values)
 
     def owns(self, found: TrialIdentity | None) -> bool:
         """Return whether a model with the identity `found` is this trial's."""
@@ -80,7 +84,7 @@ class TrialSummary(Section):
         return found.trial is None or found.params == self.params
 
 
-def summarize(trial: FrozenTrial, study: str | None) -> TrialSummary:
+def summarize(trial: FrozenTrial, study: str | None, objectives: Objectives) -> TrialSummary:
     """Return what the study with the identifier `study` records of `trial`.
 
     An attribute that another program has replaced by another kind of value is left out, and named.
@@ -88,14 +92,14 @@ def summarize(trial: FrozenTrial, study: str | None) -> TrialSummary:
     lease = lease_of(trial)
     outside = outside_budget(trial, study)
     complete = trial.state == TrialState.COMPLETE
-    values = trial.values if complete else [math.nan] * len(OBJECTIVES)
-    objectives = {name: _finite_or_none(value) for name, value in zip(OBJECTIVES, values, strict=True)}
+    values = trial.values if complete else [math.nan] * len(objectives)
+    by_name = dict(zip(names_of(objectives), map(_finite_or_none, values), strict=True))
     record, replaced = TrialRecord.read(trial) if trial.state.is_finished() else (TrialRecord(), frozenset())
     return TrialSummary(
         number=trial.number,
         identity=lease.trial,
         state=trial.state.name.lower(),
-        **objectives,
+        **by_name,
         **{name: getattr(record, name) for name in SHOWN},
         attempt=lease.attempt,
         troubles=tuple(finding.trouble for finding in record.diagnosis or ()),
@@ -121,8 +125,7 @@ def _replaced_fields(replaced: Collection[str]) -> tuple[str, ...]:
 def _foreign_values(trial: FrozenTrial, lease: Lease, record: TrialRecord) -> str | None:
     reported: Any = lease.values
     if lease.trial is None:  # an earlier version recorded them in the metrics of the best epoch only
-        metrics = record.metrics or {}
-        reported = tuple(metrics.get(name) for name in OBJECTIVES)
+        reported = point_of(SPECIFIED, record.metrics or {})
     if reported is not None and tuple(reported) == tuple(trial.values):
         return None
     return f"another program ended it with the values {', '.join(f'{value:g}' for value in trial.values)}"

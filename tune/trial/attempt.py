@@ -20,6 +20,7 @@ from hcvae.training import take_over, train_bundle
 from hcvae.training.loop import CHECKPOINTS, TENSORBOARD
 from hcvae.training.workers import Workers
 from tune.early_stopping.actor import Listener
+from tune.objectives import SPECIFIED, Objectives
 from tune.study.folder import FIGURES
 from tune.study.outcome import Outcome
 from tune.study.trial_identity import TrialIdentity
@@ -40,6 +41,8 @@ class Attempt:
     """Identity of the trial; None: this is no trial of a study."""
     events: StoragePath | None = None
     """Folder of its TensorBoard events, whose name TensorBoard shows; None: in `place`."""
+    objectives: Objectives = SPECIFIED
+    """What the outcome reports."""
 
     def train(self, config: Config, data: Dataset, listener: Listener) -> Outcome:
         """Train, from the newest checkpoint where there is one, keep the results, and return the outcome.
@@ -58,7 +61,7 @@ class Attempt:
                 if self.place.is_local:
                     events = self._kept_events.path
                 result = train_bundle(config, data, folder, listener, keep, listener.on_precision, events)
-                outcome = outcome_of(result, listener.stop)
+                outcome = outcome_of(result, self.objectives, listener.stop)
                 if not workers.is_rank_0:
                     return outcome
                 if self.identity is not None and outcome.state == "complete":

@@ -18,6 +18,7 @@ from ray.util.queue import Empty, Queue
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.metrics.registered import all_registered, register_all
 from hcvae.training.precision import PrecisionChoice
 from tune.early_stopping.actor import Ask, Listener
 from tune.internals.ray_internals import release_abandoned
@@ -96,7 +97,10 @@ def _run_trainer(
     if len(ray.nodes()) == 1:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one machine is not preempted in parts
 
+    registered = all_registered()
+
     def run_worker() -> Outcome:
+        register_all(registered)
         torch.set_num_threads(workers.cpus)
         return attempt.train(config, ray.get(data), Listener(epochs.put, ask, epochs.put))
 

@@ -8,27 +8,25 @@ from hcvae.bundle import nonfinite_to_none
 from hcvae.errors import StorageError
 from hcvae.training import FitResult, TrainingDiverged
 from tune.early_stopping.actor import Stop
-from tune.pareto import OBJECTIVES
+from tune.objectives import Objectives, names_of, point_of
 from tune.study.outcome import Outcome
 
 TRACEBACK_LINES = 20
 
 
-def outcome_of(result: FitResult, stop: Stop | None = None) -> Outcome:
+def outcome_of(result: FitResult, objectives: Objectives, stop: Stop | None = None) -> Outcome:
     """Return the outcome of a training that reached its end, or `stop`; an objective that is not finite fails it."""
     history = tuple(nonfinite_to_none(result.history))
     precision = result.precision
     if result.stopped and stop is not None:
         return Outcome(state=stop.state, history=history, precision=precision, stopped=stop.reason)
     best = result.best_epoch
-    measured = {name: result.metrics[name] for name in OBJECTIVES if name in result.metrics}
-    for name, value in measured.items():
+    for name in names_of(objectives):
+        value = result.metrics.get(name, 0.0)
         if not math.isfinite(value):
             failure = f"{name} is {value} at the best epoch, {best}"
             return Outcome(state="failed", history=history, precision=precision, failure=failure)
-    values = None
-    if len(measured) == len(OBJECTIVES):
-        values = (measured[OBJECTIVES[0]], measured[OBJECTIVES[1]])
+    values = point_of(objectives, result.metrics)
     return Outcome(state="complete", values=values, best_epoch=best, history=history, precision=precision)
 
 

@@ -12,6 +12,7 @@ import torch
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset
+from hcvae.metrics.registered import all_registered, register_all
 from hcvae.training.precision import PrecisionChoice
 from tune.early_stopping.actor import Ask, Listener, ask_of
 from tune.placement.gpu_sharing import bound_memory
@@ -31,7 +32,10 @@ def make_trainable(config: Config, data: "ray.ObjectRef[Dataset]", workers: Work
     decides whether a trial continues, see `tune.early_stopping.actor`.
     """
 
+    registered = all_registered()
+
     def run_trial(suggestion: dict[str, Any]) -> None:
+        register_all(registered)
         ask = ask_of(decisions, suggestion["number"], suggestion["attempt_number"])
         trial = apply(config, suggestion["params"])
         attempt = suggestion["attempt"]

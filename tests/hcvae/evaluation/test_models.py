@@ -93,7 +93,7 @@ def test_principal_components_reconstruct_as_scikit_learn_s(trained_bundle, test
 
 def test_the_condition_mean_reconstructs_and_nothing_else(trained_bundle, test_rows):
     found = evaluate_condition_mean(trained_bundle, test_rows)
-    assert set(found.measures) == {"reconstruction_nmse", "cross_average_nmse", "r2", "correlation"}
+    assert set(found.measures) == {"reconstruction_nmse", "cross_average_nmse", "denoised_nmse", "r2", "correlation"}
     assert 0.5 < found.measures["reconstruction_nmse"] < 1.1  # the factors are independent of the condition
     assert set(MEASURES) == {*found.measures, *found.left_out}
 

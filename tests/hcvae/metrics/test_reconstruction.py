@@ -5,7 +5,15 @@ from scipy.stats import pearsonr
 from sklearn.metrics import r2_score
 
 from hcvae.errors import UserError
-from hcvae.metrics.reconstruction import correlation, cross_average_nmse, nmse, peak_errors, r2
+from hcvae.metrics.reconstruction import (
+    correlation,
+    cross_average_nmse,
+    denoised_nmse,
+    nmse,
+    peak_errors,
+    r2,
+    reliability,
+)
 
 
 @pytest.fixture
@@ -62,6 +70,41 @@ def test_copying_the_noise_does_not_lower_cross_average_nmse():
     assert cross_average_nmse(clean, second) == pytest.approx(1 / 5, abs=0.005)  # noise variance over 4 + 1
     assert cross_average_nmse(first, second) == pytest.approx(2 / 5, abs=0.005)
     assert nmse(first, first) == 0
+
+
+def test_denoised_nmse_is_the_error_about_the_response_without_noise():
+    random = np.random.default_rng(0)
+    clean = 2 * random.standard_normal((4000, 50))
+    first, second = clean + random.standard_normal((2, 4000, 50))
+    signals, other = np.concatenate([first, second]), np.concatenate([second, first])
+    predictions = {
+        "ideal": (np.concatenate([clean, clean]), 0.0),
+        "copies the noise": (signals, 1 / 4),  # noise variance 1 over response variance 4
+        "mean": (np.zeros_like(signals), 1.0),
+        "Wiener": (0.8 * signals, 0.2**2 + 0.8**2 / 4),
+    }
+    for name, (prediction, expected) in predictions.items():
+        found = denoised_nmse(prediction, signals, other)
+        assert found == pytest.approx(expected, abs=0.01), name
+        against_clean = np.mean((prediction - np.concatenate([clean, clean])) ** 2) / np.var(clean)
+        assert found == pytest.approx(against_clean, abs=0.01), name
+
+
+def test_groups_count_equally_in_denoised_nmse():
+    random = np.random.default_rng(0)
+    scale = np.repeat([1.0, 100.0], 2000)[:, None]
+    clean = random.standard_normal((4000, 50)) * scale
+    noise = random.standard_normal((2, 4000, 50)) * scale * np.array([0.5, 1.0])[np.repeat([0, 1], 2000)][:, None]
+    first, second = clean + noise
+    groups = np.repeat(["a", "b"], 2000)
+    assert reliability(first, second, groups) == pytest.approx([0.8, 0.5], abs=0.01)
+    assert denoised_nmse(first, first, second, groups) == pytest.approx((0.25 + 1.0) / 2, abs=0.02)
+
+
+def test_denoised_nmse_is_refused_for_averages_without_a_response():
+    first, second = np.random.default_rng(0).standard_normal((2, 500, 50))
+    with pytest.raises(UserError, match=r"reliability of 0\.1 or more, but got -?0\.0"):
+        denoised_nmse(first, first, second)
 
 
 def test_cross_average_nmse_skips_rows_without_another_average(waves):

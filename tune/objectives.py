@@ -1,0 +1,144 @@
+"""The objectives of a search: metrics of the validation part at the best epoch, each with its direction and scale."""
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, Self
+
+from pydantic import Field, ModelWrapValidatorHandler, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from hcvae.config import Section
+from hcvae.errors import UserError
+from hcvae.suggest import did_you_mean
+
+Direction = Literal["minimize", "maximize"]
+Point = tuple[float, ...]
+"""A value for each objective, in their order."""
+
+
+class Objective(Section):
+    """One objective. A name alone stands for the objective of that name in `KNOWN`."""
+
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Name of a metric that a training records, or of one from `hcvae.metrics.registered`."""
+    direction: Direction
+    """Whether lower or higher values are better."""
+    reference: float = Field(allow_inf_nan=False)
+    """The worst value that counts: coordinate of the reference point of the hypervolume."""
+    ideal: float = Field(allow_inf_nan=False)
+    """The best possible value, or a goal; sets the scale of the objective together with `reference`."""
+
+    @property
+    def label(self) -> str:
+        """The name and the direction, for an axis."""
+        return f"{self.name} ({'lower' if self.direction == 'minimize' else 'higher'} is better)"
+
+    @property
+    def sign(self) -> int:
+        """The factor that makes lower values better."""
+        return 1 if self.direction == "minimize" else -1
+
+    def loss(self, value: float) -> float:
+        """Return `value` on the scale from the ideal, 0, to the reference, 1."""
+        return (value - self.ideal) / (self.reference - self.ideal)
+
+    @model_validator(mode="after")
+    def _ideal_is_better_than_reference(self) -> Self:
+        if self.sign * (self.reference - self.ideal) <= 0:
+            raise ValueError(
+                f"ideal must be better than reference for direction {self.direction!r}, but got "
+                f"(ideal={self.ideal}, reference={self.reference})"
+            )
+        return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _accept_a_name(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(given, str):
+            return validate(given)
+        if given not in KNOWN:
+            raise ValueError(
+                f"{given!r} has no direction and scale of its own{did_you_mean(given, list(KNOWN))}; give them, as in "
+                f'{{"name": "{given}", "direction": "minimize", "reference": 1, "ideal": 0}}, or name one of '
+                f"{', '.join(KNOWN)}"
+            )
+        return KNOWN[given]  # type: ignore[return-value]
+
+    @model_serializer(mode="wrap")
+    def _name_of_a_known_one(self, serialize: SerializerFunctionWrapHandler) -> Any:
+        return self.name if KNOWN.get(self.name) == self else serialize(self)
+
+
+def _error(name: str) -> Objective:
+    return Objective(name=name, direction="minimize", reference=1, ideal=0)
+
+
+def _score(name: str) -> Objective:
+    return Objective(name=name, direction="maximize", reference=0, ideal=1)
+
+
+KNOWN: dict[str, Objective] = {}
+"""Objectives that a name stands for. Their values never change, as studies record the names."""
+for _name in ("denoised_nmse", "reconstruction_nmse", "cross_average_nmse", "impossible_peaks"):
+    KNOWN[_name] = _error(_name)
+for _wave in ("I", "III", "V"):
+    KNOWN[f"peak_latency_error_ms_{_wave}"] = _error(f"peak_latency_error_ms_{_wave}")
+for _name in ("disentanglement", "selectivity_coarse", "selectivity_fine", "film_effect", "r2", "correlation"):
+    KNOWN[_name] = _score(_name)
+KNOWN["parameters"] = Objective(name="parameters", direction="minimize", reference=2e7, ideal=0)
+KNOWN["seconds_so_far"] = Objective(name="seconds_so_far", direction="minimize", reference=3600, ideal=0)
+
+Objectives = tuple[Objective, ...]
+SPECIFIED: Objectives = (KNOWN["reconstruction_nmse"], KNOWN["disentanglement"])
+"""The objectives of the specification, and of all studies of earlier versions."""
+
+
+def names_of(objectives: Objectives) -> tuple[str, ...]:
+    """Return the names in order."""
+    return tuple(objective.name for objective in objectives)
+
+
+def directions_of(objectives: Objectives) -> list[Direction]:
+    """Return the directions in order, as Optuna takes them."""
+    return [objective.direction for objective in objectives]
+
+
+def point_of(objectives: Objectives, metrics: Mapping[str, float | None]) -> Point | None:
+    """Return the values of the objectives; None where one is missing or not finite."""
+    values = []
+    for objective in objectives:
+        value = metrics.get(objective.name)
+        if value is None or not math.isfinite(value):
+            return None
+        values.append(value)
+    return tuple(values)
+
+
+def shown(value: float) -> str:
+    """Return a value for people: 4 decimals, or as a whole number from 1,000 on."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}"
+
+
+def chosen_objectives(named: Objectives | None, recorded: Objectives | None, measured: Collection[str]) -> Objectives:
+    """Return the objectives of a search.
+
+    Args:
+        named: those of its configuration; None: it names none.
+        recorded: those of the study that it continues; None: there is no study.
+        measured: the metrics that can be measured on its data.
+    """
+    if named is not None or recorded is not None:
+        return named or recorded or ()
+    first = "denoised_nmse" if "denoised_nmse" in measured else "reconstruction_nmse"
+    return KNOWN[first], KNOWN["disentanglement"]
+
+
+def find_objective(objectives: Objectives, name: str) -> int:
+    """Return the position of the objective `name`.
+
+    Raises:
+        UserError: there is none.
+    """
+    names = names_of(objectives)
+    if name not in names:
+        raise UserError(f"objective: must be one of {', '.join(names)}, but got {name!r}")
+    return names.index(name)
