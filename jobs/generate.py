@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hcvae import command_line
+from hcvae.counting import counted
 from hcvae.progress_lines import line_a_minute
 from jobs.arguments import lasting, main, start
 
@@ -73,7 +74,8 @@ def run(arguments: Sequence[str]) -> int:
     console = Console()
     total = len(conditions) * command.samples
     console.print(
-        f"{total:,} waveforms of {len(conditions)} conditions, {len(request.parts)} files, in {out}",
+        f"{counted(total, 'waveform')} of {counted(len(conditions), 'condition')}, "
+        f"{counted(len(request.parts), 'file')}, in {out}",
         markup=False,
         soft_wrap=True,
     )
@@ -95,11 +97,13 @@ def _generate(request: "BulkRequest", out: "StoragePath", workers: int | None, t
             cpus = int(ray.cluster_resources().get("CPU", 1))
             done = total - sum(part["count"] for part in missing)
             task = progress.add_task("", total=total, completed=done)
-            with line_a_minute(console, lambda: f"{progress.tasks[0].completed:,.0f} of {total:,} waveforms written"):
+            with line_a_minute(
+                console, lambda: f"{progress.tasks[0].completed:,.0f} of {counted(total, 'waveform')} written"
+            ):
                 for count in write_parts(request, out, missing, workers or cpus):
                     progress.advance(task, count)
     console.print(
-        f"{count_rows(out):,} waveforms in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})",
+        f"{counted(count_rows(out), 'waveform')} in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})",
         markup=False,
         soft_wrap=True,
     )

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hcvae import command_line
 from hcvae.config import Config
+from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.progress_lines import line_a_minute
 from hcvae.storage import StoragePath
@@ -181,7 +182,8 @@ def _resources(command: TrainCommand, data: "Dataset", console: Console) -> Iter
 
     if command.gpus_per_worker > torch.cuda.device_count():
         raise UserError(
-            f"--gpus-per-worker: this machine has {torch.cuda.device_count()} GPU(s), but got {command.gpus_per_worker}"
+            f"--gpus-per-worker: this machine has {counted(torch.cuda.device_count(), 'GPU')}, "
+            f"but got {command.gpus_per_worker}"
         )
     with nullcontext() if data.stream is None else ray_cluster(data.nbytes):
         yield
@@ -240,7 +242,7 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
     columns = (BarColumn(None), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with (
         Progress(*columns, console=console, expand=True, disable=not console.is_terminal) as progress,
-        line_a_minute(console, lambda: f"{done} of {epochs} epochs done"),
+        line_a_minute(console, lambda: f"{done} of {counted(epochs, 'epoch')} done"),
     ):
         task = progress.add_task("epochs", total=epochs)
 

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from hcvae.config import Config
+from hcvae.counting import counted
 from hcvae.data.dataset import Dataset
 from hcvae.errors import UserError
 from hcvae.interruption import handlers_kept, in_main_thread, remembered_ctrl_c, sigterm_as_ctrl_c
@@ -120,10 +121,12 @@ class _Search:
         read = "" if data.stream is None else ", training ones read again in each epoch"
         return "\n".join(
             [
-                f"Study {settings.study!r} in {self.folder}: {finished} of {settings.trials} trials finished",
+                f"Study {settings.study!r} in {self.folder}: "
+                f"{finished} of {counted(settings.trials, 'trial')} finished",
                 f"Data: {rows} waveforms{read}; {data.split.explanation}",
-                f"Trials: {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
-                f"{settings.gpus_per_worker:g} GPU(s) each, up to {self.config.training.epochs} epochs; {self.plan}",
+                f"Trials: {counted(settings.workers, 'worker')} of {counted(settings.cpus_per_worker, 'CPU')} and "
+                f"{counted(settings.gpus_per_worker, 'GPU')} each, "
+                f"up to {counted(self.config.training.epochs, 'epoch')}; {self.plan}",
                 f"Searched by {settings.sampler}: {', '.join(settings.space)}",
                 *self.not_measured.values(),
                 *self._notes(),
@@ -135,14 +138,14 @@ class _Search:
         settings = self.config.search
         n_combinations = len(combinations(self.config))
         if n_combinations:
-            yield f"The space holds {n_combinations} combinations; each is tried once"
+            yield f"The space holds {counted(n_combinations, 'combination')}; each is tried once"
             if settings.trials > n_combinations:
                 yield f"search.trials is {settings.trials}, but the search ends when all combinations are tried"
         stops = rungs(self.config)
         if stops:
             yield f"Trials that fall behind are stopped at epochs {', '.join(map(str, stops))}"
         if self.earlier:
-            yield f"The sampler learns from {len(self.earlier)} trials of {settings.warm_start}"
+            yield f"The sampler learns from {counted(len(self.earlier), 'trial')} of {settings.warm_start}"
 
 
 @contextmanager
@@ -291,7 +294,7 @@ def _reason_of_end(search: _Search, run: _Run) -> str:
         if retry(lambda: is_exhausted(run.study, search.config)):
             every = len(combinations(search.config))
             return f"search.space: all {every} combinations have been tried; a larger one needs another search.study"
-    return f"search.trials: {finished} trials have finished"
+    return f"search.trials: {counted(finished, 'trial')} finished"
 
 
 def _print(console: Console, text: str) -> None:

@@ -8,6 +8,7 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from hcvae import command_line
+from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.progress_lines import line_a_minute
 
@@ -95,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
     write_table(table, command.out)
     notes = _plot(command, bundle, table, list(given[0]), like, second)
     lines = _condition_lines(bundle, table, given[0], like)
-    lines.append(f"{table.num_rows} waveforms written to {command.out}")
+    lines.append(f"{counted(table.num_rows, 'waveform')} written to {command.out}")
     if command.figure is not None:
         lines += [f"figure written to {command.figure}", *notes]
     for line in lines:

@@ -12,6 +12,7 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from hcvae import command_line
+from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.progress_lines import line_a_minute
 from hcvae.suggest import did_you_mean
@@ -143,13 +144,15 @@ def run(arguments: Sequence[str]) -> int:
     key_file = Path(command.key) if command.key else pseudonyms.default_key_file()
     key, is_new = pseudonyms.key_in(key_file, keep=not command.dry_run)
     files = _files(command, options, console)
-    with line_a_minute(console, lambda: f"reading {len(files)} files"):
+    with line_a_minute(console, lambda: f"reading {counted(len(files), 'file')}"):
         results = _read_all(command, files, options, console)
     table = table_of(results, options, key)
     for note in notes_on_all(results, options, key):
         console.print(note, markup=False, soft_wrap=True)
     if command.dry_run:
-        console.print(f"dry run: nothing written; {table.num_rows} waveforms would be in {command.out}", markup=False)
+        console.print(
+            f"dry run: nothing written; {counted(table.num_rows, 'waveform')} would be in {command.out}", markup=False
+        )
     else:
         if is_new:
             pseudonyms.write_key(key, key_file)
@@ -179,7 +182,7 @@ def _write(table: "pa.Table", out: str, console: Console) -> None:
     report.show_findings(inspection.find(inspection.Recordings.of(table, out)), console)
     subjects = len(table["subject_id"].unique())
     for line in (
-        f"{table.num_rows} waveforms of {subjects} subjects written to {out}",
+        f"{counted(table.num_rows, 'waveform')} of {counted(subjects, 'subject')} written to {out}",
         f"next: {shlex.join(['hcvae', 'inspect', out])}",
     ):
         console.print(line, markup=False, soft_wrap=True)
@@ -319,7 +322,9 @@ def _lines_of(result: "FileResult", number: int, hide_names: bool) -> list[str]:
         name = f"file {number}"
     if result.error is not None:
         return [f"left out: {shown(result.error)}"]
-    lines = [f"{name}: {result.format}, {result.recordings} recordings, {len(result.rows)} waveforms"]
+    lines = [
+        f"{name}: {result.format}, {counted(result.recordings, 'recording')}, {counted(len(result.rows), 'waveform')}"
+    ]
     lines += [f"  {count} left out: {reason}" for reason, count in sorted(result.left_out.items())]
     for note, count in result.notes.items():
         line = f"  note: {shown(note)}"

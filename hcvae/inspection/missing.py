@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hcvae.counting import counted
 from hcvae.finding import Finding
 from hcvae.inspection.recordings import LEVEL, Recordings
 
@@ -33,7 +34,7 @@ def check(recordings: Recordings) -> list[Finding]:
     for is_bad, problem, remedy in checks:
         rows = np.flatnonzero(is_bad)
         if rows.size:
-            evidence = f"{rows.size} of {len(recordings)} rows: {recordings.named(rows)}"
+            evidence = f"{rows.size} of {counted(len(recordings), 'row')}: {recordings.named(rows)}"
             findings.append(Finding(f"rows {problem}", evidence, remedy))
     return findings
 

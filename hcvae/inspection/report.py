@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from hcvae.counting import counted
 from hcvae.finding import Finding
 from hcvae.inspection.reliability import Agreement
 from hcvae.inspection.summary import Summary
@@ -40,7 +41,7 @@ def head_of(summary: Summary) -> str:
         amplitudes = f"RMS {_spread(summary.rms_uv)} uV, peak to peak {peak_to_peak} uV (median, 5 to 95 %)"
     peaks = ", ".join(f"{wave} {count}" for wave, count in summary.labelled_peaks.items()) or "no peak columns"
     return (
-        f"{summary.rows} waveforms of {summary.subjects} subjects, {summary.samples} samples at "
+        f"{counted(summary.rows, 'waveform')} of {counted(summary.subjects, 'subject')}, {summary.samples} samples at "
         f"{summary.sampling_rate_hz:g} Hz ({summary.duration_ms:g} ms)\n{amplitudes}\nlabelled peaks: {peaks}"
     )
 
@@ -73,7 +74,7 @@ def head_of_bundle(summary: "BundleSummary") -> str:
         f"waveforms of {summary.samples} samples at {summary.sampling_rate_hz:g} Hz; "
         f"in training, uV: {', '.join(scales)}\n"
         f"labelled waves: {', '.join(summary.labelled_waves) or 'none'}\n"
-        f"trained on {summary.data}, {summary.epochs} epochs"
+        f"trained on {summary.data}, {counted(summary.epochs, 'epoch')}"
     )
 
 

@@ -141,9 +141,9 @@ def test_a_folder_that_holds_something_else(tmp_path: Path, dry_run: Sequence[st
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--search.workers=3"], "a trial needs 3 worker(s) of 1 CPU(s) and 0 GPU(s), more than the cluster has"),
-        (["--search.cpus_per_worker=3"], "a trial needs 1 worker(s) of 3 CPU(s)"),
-        (["--search.gpus_per_worker=1"], "1 GPU(s), more than the cluster has (1 node(s) with 2 CPUs and 0 GPUs)"),
+        (["--search.workers=3"], "a trial needs 3 workers of 1 CPU and 0 GPUs, more than the cluster has"),
+        (["--search.cpus_per_worker=3"], "a trial needs 1 worker of 3 CPUs"),
+        (["--search.gpus_per_worker=1"], "1 GPU, more than the cluster has (1 node with 2 CPUs and 0 GPUs)"),
         (["--search.workers=2", "--search.gpus_per_worker=0.5"], "workers cannot share a GPU, but got 0.5"),
     ],
 )
@@ -225,7 +225,7 @@ def test_dry_run_prints_the_configuration_and_the_plan_and_writes_nothing(
     assert (parsed.data.simulator.rows, parsed.search.trials) == (600, 5)
     plan = printed[end:]
     assert f"Study 'quickstart' in {storage}/quickstart: 0 of 5 trials finished" in plan
-    assert "1 worker(s) of 1 CPU(s) and 0 GPU(s) each, up to 60 epochs; 2 at once, on 1 node(s) with 2 CPUs" in plan
+    assert "1 worker of 1 CPU and 0 GPUs each, up to 60 epochs; 2 at once, on 1 node with 2 CPUs" in plan
     assert "Split by subject (19 subjects" in plan
     assert "model.early_signal_ratio" in plan
     assert list(tmp_path.iterdir()) == [Path(config)]
@@ -308,6 +308,6 @@ def test_waiting_for_resources_is_told_and_can_be_stopped(tmp_path: Path, start_
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=180)
     assert said.startswith("waiting for resources: ")
-    assert "64 GPU(s), more than the cluster has" in said
+    assert "64 GPUs, more than the cluster has" in said
     assert process.returncode == 130
     assert not (tmp_path / "results").exists()
