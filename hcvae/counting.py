@@ -1,8 +1,10 @@
 """Numbers with their nouns, for messages."""
 
 
-def counted(number: float, noun: str) -> str:
+def counted(number: float, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun, in the plural unless the number is 1, with commas from 10,000 on.
+
+    The plural ends in "s" unless given.
 
     >>> counted(1, "subject"), counted(2, "subject"), counted(0.5, "GPU"), counted(12000, "waveform")
     ('1 subject', '2 subjects', '0.5 GPUs', '12,000 waveforms')
@@ -12,4 +14,4 @@ def counted(number: float, noun: str) -> str:
     shown = f"{number:g}"
     if isinstance(number, int):
         shown = str(number) if number < 10_000 else f"{number:,}"
-    return f"{shown} {noun}s"
+    return f"{shown} {plural or noun + 's'}"

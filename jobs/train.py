@@ -71,6 +71,7 @@ def run(arguments: Sequence[str]) -> int:
     command = command_line.parse(TrainCommand, arguments, _base(arguments))
     config = narrowed(command, Config)
     start(f"Training of {command.out}: reading the data", config.data.tables, ray=command.workers > 1)
+    from hcvae.data.part_contents import split_report
     from hcvae.training import preflight
     from tune.placement.streaming import prepare
 
@@ -81,7 +82,8 @@ def run(arguments: Sequence[str]) -> int:
         data = prepare(config)
     not_measured = preflight(config, data, command.workers)
     with _resources(command, data, console):
-        console.print(data.split.explanation, highlight=False, soft_wrap=True)
+        for line in (data.split.explanation, *split_report(config.data, data.split)):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         for reason in not_measured.values():
             console.print(f"the training runs, but {reason}", highlight=False, markup=False, soft_wrap=True)
         if command.dry_run:

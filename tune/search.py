@@ -20,6 +20,7 @@ from rich.console import Console
 from hcvae.config import Config
 from hcvae.counting import counted
 from hcvae.data.dataset import Dataset
+from hcvae.data.part_contents import split_report
 from hcvae.errors import UserError
 from hcvae.interruption import handlers_kept, in_main_thread, remembered_ctrl_c, sigterm_as_ctrl_c
 from hcvae.progress_lines import line_a_minute
@@ -124,6 +125,7 @@ class _Search:
                 f"Study {settings.study!r} in {self.folder}: "
                 f"{finished} of {counted(settings.trials, 'trial')} finished",
                 f"Data: {rows} waveforms{read}; {data.split.explanation}",
+                *split_report(self.config.data, data.split),
                 f"Trials: {counted(settings.workers, 'worker')} of {counted(settings.cpus_per_worker, 'CPU')} and "
                 f"{counted(settings.gpus_per_worker, 'GPU')} each, "
                 f"up to {counted(self.config.training.epochs, 'epoch')}; {self.plan}",

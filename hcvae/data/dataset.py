@@ -4,6 +4,7 @@ Shapes: N rows of a part, T samples, S encoded static parameters.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -151,6 +152,7 @@ def prepare(config: Config) -> Dataset:
     rows = Rows.of(table, signals, rate, scaling, config.data)
     preprocessing = fit_preprocessing(config, train_table, scaling, rate, rows.peak_mask[split.train].sum(axis=0))
     static = preprocessing.static
+    check_held_out(static, table, split, config.data)
     content = [signals, rows.peaks, rows.peak_mask, rows.group, rows.response, np.array(rate)]
     return Dataset(
         train=rows.part(split.train, scaling, static),
@@ -207,6 +209,37 @@ def fit_preprocessing(
         labelled_waves=_labelled_waves(labelled),
         seen=seen_values(static, train, group, groups),
     )
+
+
+def check_held_out(static: StaticEncoder, table: pa.Table, split: Split, config: DataConfig) -> None:
+    """Check that the conditions of the validation and the test part occur in the training part.
+
+    Args:
+        static: The encoding, fitted to the training part.
+        table: The static columns of all rows.
+        split: The split of these rows.
+        config: The columns and the seed of the split, for the message.
+
+    Raises:
+        UserError: a null or a category that no training row has; the message names options that avoid it.
+    """
+    for name, rows in (("validation", split.validation), ("test", split.test)):
+        for column in static.columns:
+            try:
+                column.encode(table[column.name].take(rows))
+            except UserError as error:
+                raise UserError(f"{name} part: {error}; {_remedy(column.name, config)}") from error
+
+
+def _remedy(name: str, config: DataConfig) -> str:
+    """Return options with which the static column `name` is not needed, complete, or divided in another way."""
+    steps = []
+    others = [column for column in config.static if column != name]
+    if others:
+        steps.append(f"leave it out (--data.static '{json.dumps(others)}')")
+    steps.append(f"fill in missing values at import (hcvae import --value {name}=VALUE)")
+    steps.append(f"split the rows in another way (--data.split.seed {config.split.seed + 1})")
+    return ", or ".join(steps)
 
 
 def read_part(config: Config, preprocessing: Preprocessing) -> Part:

@@ -96,14 +96,22 @@ def show_trainability(ready: "Trainability", console: Console) -> None:
     if ready.untrainable is not None:
         lines = [f"not ready for training: {ready.untrainable}"]
     else:
+        is_warned = any(line.startswith("warning") for line in ready.parts)
+        state = "ready for training, but read the warning" if is_warned else "ready for training"
         lines = [
-            f"ready for training: python -m jobs.train {ready.options} --out results/model",
+            f"{state}: python -m jobs.train {ready.options} --out results/model",
             f"  {ready.split}",
+            *(f"  {line}" for line in ready.parts),
         ]
         if ready.unsearchable is None:
             lines.append(f"ready for a search: python -m jobs.search {ready.options}")
         else:
             lines += [f"not ready for a search: {ready.unsearchable}", f"  what to do: {ready.remedy}"]
+    if ready.usable:
+        lines.append(f"other columns that --data.static may contain: {', '.join(ready.usable)}")
+    if ready.incomplete:
+        lines.append("not proposed for --data.static, because rows have no value:")
+        lines += [f"  {line}" for line in ready.incomplete]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
