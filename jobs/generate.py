@@ -35,7 +35,8 @@ class GenerateCommand(command_line.Command):
     """Folder of the files, which every node must see, or a URI."""
     condition: list[str] = Field([])
     """COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP (both ends included); repeat it. All combinations are
-    generated. null for none; columns left out take their typical training value."""
+    generated. null for none. Other columns take the values of the most frequent combination in training that agrees
+    with the given ones."""
     extrapolate: bool = False
     """Allow conditions outside the training range: the waveforms are a guess then."""
     samples: int = Field(100_000, ge=1)
@@ -58,20 +59,22 @@ def run(arguments: Sequence[str]) -> int:
     start(f"Generating with {command.bundle}: reading the model", ray=not command.dry_run)
     from hcvae.bundle import load
     from hcvae.generation import complete_condition, parse_conditions
+    from hcvae.generation.conditions import condition_lines
     from hcvae.storage import StoragePath
     from jobs.bulk_generation import BulkRequest
 
     place = StoragePath.of(lasting(command.bundle))
     out = StoragePath.of(lasting(command.out))
     bundle = load(place)
-    conditions = [
-        complete_condition(bundle, given, extrapolate=command.extrapolate)
-        for given in parse_conditions(bundle, command.condition)
-    ]
+    parsed = parse_conditions(bundle, command.condition)
+    conditions = [complete_condition(bundle, given, extrapolate=command.extrapolate) for given in parsed]
     request = BulkRequest(
         str(place), tuple(conditions), command.samples, command.seed, command.residual_noise, command.rows_per_file
     )
     console = Console()
+    values = {name: [condition[name] for condition in conditions] for name in conditions[0]}
+    for line in condition_lines(bundle, values, parsed[0]):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     total = len(conditions) * command.samples
     console.print(
         f"{counted(total, 'waveform')} of {counted(len(conditions), 'condition')}, "

@@ -47,8 +47,8 @@ class Generate(command_line.Command):
     conditions with 30 waveforms each; what is omitted is listed."""
     condition: list[str] = Field([])
     """COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP (both ends included); null for a missing value. Repeat
-    for more columns; all combinations are generated. Other columns: with --like the recording's values, else typical
-    ones."""
+    for more columns; all combinations are generated. Other columns: with --like the recording's values, otherwise
+    those of the most frequent combination in training that agrees with the given ones."""
     extrapolate: bool = False
     """Allow conditions outside the training range, where waveforms are unreliable."""
     like: str | None = None
@@ -107,20 +107,13 @@ def run(arguments: Sequence[str]) -> int:
 def _condition_lines(
     bundle: "Bundle", table: "pa.Table", given: Mapping[str, "ConditionValue"], like: "EncodedRecording | None"
 ) -> list[str]:
-    """Return a line for each column of the condition: its values, and where those that were not given are from."""
-    from hcvae.generation.conditions import text_of
+    from hcvae.generation.conditions import condition_lines
 
-    lines: list[str] = []
-    for column in bundle.preprocessing.static.columns:
-        name = column.name
-        line = f"{name} = {', '.join(map(text_of, dict.fromkeys(table[name].to_pylist())))}"
-        if name not in given:
-            if like is None or name in like.assumed:
-                line += " (typical of the training data)"
-            else:
-                line += " (of the recording)"
-        lines.append(line)
-    return lines
+    names = [column.name for column in bundle.preprocessing.static.columns]
+    recorded: list[str] = []
+    if like is not None:
+        recorded = [name for name in names if name not in like.assumed]
+    return condition_lines(bundle, {name: table[name].to_pylist() for name in names}, given, recorded)
 
 
 def _recordings(command: Generate, bundle: "Bundle") -> "tuple[EncodedRecording | None, EncodedRecording | None]":

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hcvae.config import Config, DataConfig
 from hcvae.data.normalization import SignalNormalization
-from hcvae.data.preprocessing import Preprocessing, Wave, last_sample_ms, seen_values, typical_values
+from hcvae.data.preprocessing import Preprocessing, Wave, frequent_combinations, last_sample_ms, seen_values
 from hcvae.data.split import Split, recording_key, row_codes, split_rows
 from hcvae.data.static import StaticEncoder
 from hcvae.data.table import (
@@ -200,14 +200,17 @@ def fit_preprocessing(
         )
     group = scaling.index(train)
     groups = list(scaling.groups)
+    combinations, uncounted = frequent_combinations(static, train, group, groups)
     return Preprocessing(
         signal_length=config.model.signal_length,
         sampling_rate_hz=rate_hz,
         signal=scaling,
         static=static,
-        typical=typical_values(static, train, group, groups),
+        typical={name: found[0].values for name, found in combinations.items()},
         labelled_waves=_labelled_waves(labelled),
         seen=seen_values(static, train, group, groups),
+        combinations=combinations,
+        uncounted=uncounted,
     )
 
 

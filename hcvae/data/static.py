@@ -188,7 +188,7 @@ class StaticColumn(Section):
         null = pc.is_null(column).to_numpy()
         column = column.cast(expected)
         if null.any() and not self.has_nulls:
-            raise UserError(f"{where}: must have a value, as in every training row, but got null")
+            raise UserError(f"{where}: must not be null, because every training row has a value")
         values = self._encode_values(column)
         if self.has_nulls:
             return np.column_stack([values, null])

@@ -55,7 +55,7 @@ def test_generate_writes_uv_for_the_condition_and_reports_assumed_values(bundle,
     assert table["sex"].to_pylist() == ["F"] * 5
     said = capsys.readouterr().out
     assert "stimulus_level_db = 60\n" in said
-    assert "(typical of the training data)" in said
+    assert "(filled in: the most frequent in training with the values given)" in said
 
 
 def test_generate_writes_the_format_of_the_suffix(bundle, tmp_path):

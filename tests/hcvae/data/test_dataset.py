@@ -259,7 +259,7 @@ def test_no_table_means_the_simulator_split_by_subject():
     assert np.mean(data.train.independent >= 0) > 0.9
 
 
-@pytest.mark.parametrize(("value", "said"), [(None, "must have a value"), ("X", "must be one of")])
+@pytest.mark.parametrize(("value", "said"), [(None, "must not be null"), ("X", "must be one of")])
 def test_a_condition_that_only_a_held_out_part_has_is_refused_with_a_remedy(tmp_path, value, said):
     """As a null of `ear` in one of several merged files; the options of the message are tried."""
     table = simulate(600, 1)
