@@ -15,6 +15,7 @@ from hcvae.progress_lines import line_a_minute
 from jobs.arguments import lasting, main, start
 
 if TYPE_CHECKING:
+    from hcvae.poor_reconstruction import reconstruction_warning
     from hcvae.storage import StoragePath
     from jobs.bulk_generation import BulkRequest
 
@@ -73,7 +74,10 @@ def run(arguments: Sequence[str]) -> int:
     )
     console = Console()
     values = {name: [condition[name] for condition in conditions] for name in conditions[0]}
-    for line in condition_lines(bundle, values, parsed[0]):
+    for line in (
+        *condition_lines(bundle, values, parsed[0]),
+        *reconstruction_warning(bundle.reconstruction_nmse),
+    ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     total = len(conditions) * command.samples
     console.print(

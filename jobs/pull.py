@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     _fetch(result.bundle(summary.number), out)
     by_rule = command.trial is None and command.by == "compromise"
     Console().print(
-        f"{_described(summary)} copied to {out}\n{_why(result) if by_rule else ''}\n"
+        f"{_described(summary)} copied to {out}\n{_why(result) if by_rule else ''}{_warning(result, summary)}\n"
         f"what it is            {out}/README.md\n"
         f"generate with it      {generate_command(out, str(out))}",
         highlight=False,
@@ -74,6 +74,14 @@ def run(arguments: Sequence[str]) -> int:
 def _described(summary: "TrialSummary") -> str:
     values = ", ".join(f"{name} {getattr(summary, name):.4f}" for name in ("reconstruction_nmse", "disentanglement"))
     return f"trial {summary.number} ({values})"
+
+
+def _warning(result: "SearchResult", summary: "TrialSummary") -> str:
+    """Return lines that warn of a model, or of a whole front, that is no better than the reference point."""
+    from hcvae.poor_reconstruction import reconstruction_warning
+
+    lines = reconstruction_warning({"validation": summary.reconstruction_nmse}) or result.warning
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _why(result: "SearchResult") -> str:

@@ -96,13 +96,15 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _show_result(outcome: "Outcome", out: StoragePath, console: Console) -> None:
+    from hcvae.poor_reconstruction import reconstruction_warning
     from jobs.next_steps import from_here, generate_command
 
     if outcome.figure_failure:
-        console.print(f"no figures: {outcome.figure_failure}", highlight=False, markup=False)
+        console.print(f"no figures: {outcome.figure_failure}", highlight=False, markup=False, soft_wrap=True)
     best = outcome.history[(outcome.best_epoch or 0) - 1]
+    warning = [f"{line}\n" for line in reconstruction_warning({"validation": best["reconstruction_nmse"]})]
     console.print(
-        f"\n{_objectives(best)} (validation part, best epoch)\n\n"
+        f"\n{_objectives(best)} (validation part, best epoch)\n{''.join(warning)}\n"
         f"model                 {from_here(out / 'bundle')}\n"
         f"generate with it      {generate_command(out / 'bundle', from_here(out / 'bundle'))}\n"
         f"look at the training  {_events(out)}\n"

@@ -85,7 +85,9 @@ def run(arguments: Sequence[str]) -> int:
     if command.figure is not None and not command.figure.lower().endswith(".png"):
         raise UserError(f"--figure {command.figure}: the name must end in .png")
     from hcvae.bundle import load
+    from hcvae.data.table import GENERATED_WITH
     from hcvae.generation import parse_conditions
+    from hcvae.poor_reconstruction import reconstruction_warning
 
     bundle = load(command.bundle)
     given = parse_conditions(bundle, command.condition)
@@ -93,9 +95,10 @@ def run(arguments: Sequence[str]) -> int:
     console = Console()
     with line_a_minute(console, lambda: "generating"):
         table = _generated_table(command, bundle, given, like, second)
-    write_table(table, command.out)
+    metadata = (table.schema.metadata or {}) | {GENERATED_WITH: command.bundle.encode()}
+    write_table(table.replace_schema_metadata(metadata), command.out)
     notes = _plot(command, bundle, table, list(given[0]), like, second)
-    lines = _condition_lines(bundle, table, given[0], like)
+    lines = [*_condition_lines(bundle, table, given[0], like), *reconstruction_warning(bundle.reconstruction_nmse)]
     lines.append(f"{counted(table.num_rows, 'waveform')} written to {command.out}")
     if command.figure is not None:
         lines += [f"figure written to {command.figure}", *notes]

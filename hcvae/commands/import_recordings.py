@@ -151,12 +151,15 @@ def run(arguments: Sequence[str]) -> int:
         console.print(note, markup=False, soft_wrap=True)
     if command.dry_run:
         console.print(
-            f"dry run: nothing written; {counted(table.num_rows, 'waveform')} would be in {command.out}", markup=False
+            f"dry run: nothing written; {counted(table.num_rows, 'waveform')} would be in {command.out}",
+            markup=False,
+            soft_wrap=True,
         )
     else:
         if is_new:
             pseudonyms.write_key(key, key_file)
-            console.print(f"new key of the pseudonyms: {key_file}; keep it, and keep it secret", markup=False)
+            line = f"new key of the pseudonyms: {key_file}; keep it, and keep it secret"
+            console.print(line, markup=False, soft_wrap=True)
         _write(table, command.out, console)
     if any(result.error for result in results):
         return PARTLY
@@ -221,7 +224,8 @@ def _files(command: Import, options: "ImportOptions", console: Console) -> list[
     formats = [format_named(options.format)] if options.format else formats_of(files)
     mappings.check_use(options.mapping, formats)
     if companions:
-        console.print(f"{len(companions)} companion files are read with their main files", markup=False)
+        line = f"{counted(len(companions), 'companion file')} read with the main files"
+        console.print(line, markup=False, soft_wrap=True)
     return files
 
 

@@ -38,6 +38,9 @@ def run(arguments: Sequence[str]) -> int:
     write_table(table, command.out)
     subjects = len(table["subject_id"].unique())
     Console().print(
-        f"{counted(table.num_rows, 'waveform')} of {counted(subjects, 'simulated subject')} written to {command.out}"
+        f"{counted(table.num_rows, 'waveform')} of {counted(subjects, 'simulated subject')} written to {command.out}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
     return 0

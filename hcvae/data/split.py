@@ -88,9 +88,12 @@ def _unit_counts(n: int, unit: str, config: DataConfig) -> list[int]:
     validation = max(1, round(config.split.validation * n))
     test = max(1, round(config.split.test * n))
     if n - validation - test < 1:
-        remedy = "check data.recording_columns"
+        remedy = "name the columns that identify a recording (--data.recording_columns), or add recordings"
         if unit == "subject":
-            remedy = "use unit 'recording', smaller fractions or more data"
+            remedy = (
+                "use --data.split.unit recording, smaller parts (--data.split.validation, --data.split.test), or more "
+                "subjects"
+            )
         raise UserError(
             f"data.split: each part needs a {unit}, but got {n} in total for validation={config.split.validation} and "
             f"test={config.split.test}, where at least 3 are needed; {remedy}"

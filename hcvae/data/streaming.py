@@ -306,5 +306,5 @@ def _check_parts(config: Config, n_rows: int) -> None:
     if needed > budget:
         raise UserError(
             f"data.split: the validation and test parts must fit into data.memory_budget_gb={budget:g}, but need "
-            f"{needed:.2g} GB; lower data.split.validation and data.split.test"
+            f"{needed:.2g} GB; lower --data.split.validation and --data.split.test"
         )

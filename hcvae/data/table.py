@@ -25,6 +25,10 @@ from hcvae.suggest import did_you_mean
 WAVES = ("I", "II", "III", "IV", "V")
 PEAK_COLUMNS = ("peak_latency_ms", "peak_amplitude_uv", "peak_valid")
 MAX_LISTED_ROWS = 5
+RESIDUAL_NOISE = b"residual_noise"
+"""Key of the metadata of a table of generated waveforms: whether they contain residual noise, `true` or `false`."""
+GENERATED_WITH = b"generated_with"
+"""Key of the metadata of a table of generated waveforms: the bundle, as it was named on the command line."""
 NOT_STATED = "not stated"
 """Licence of a table without one."""
 
@@ -183,7 +187,7 @@ def sampling_rate_of(table: pa.Table, given_hz: float | None = None, where: str 
     stored = (table.schema.metadata or {}).get(b"sampling_rate_hz")
     if stored is None:
         if given_hz is None:
-            raise UserError(f"{where}: no sampling_rate_hz in the metadata; set data.sampling_rate_hz")
+            raise UserError(f"{where}: no sampling_rate_hz in the metadata; set --data.sampling_rate_hz")
         return given_hz
     try:
         rate = float(stored)

@@ -112,7 +112,8 @@ def _scale_finding(sizes: dict[str, float], of_all: int, species: str, low: floa
         f"{len(sizes)} of {counted(of_all, 'subject')}; peak to peak at their highest levels, in uV: {listed}; the "
         f"published range is {low:g} to {high:g}, {range_relation}; {guess}",
         "look up the unit and the amplifier's gain in the recording, and scale the waveforms; until then leave them "
-        "out where absolute amplitude matters, or group the normalisation (normalization.group_by)",
+        "out where absolute amplitude matters, or train with a scale for each group, such as species: "
+        "--normalization.group_by species, with species in --data.static",
     )
 
 

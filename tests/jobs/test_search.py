@@ -13,6 +13,8 @@ import pytest
 from optuna.trial import create_trial
 
 import hcvae
+from hcvae.data.simulator import simulate
+from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
 from jobs import search
@@ -311,3 +313,32 @@ def test_waiting_for_resources_is_told_and_can_be_stopped(tmp_path: Path, start_
     assert "64 GPUs, more than the cluster has" in said
     assert process.returncode == 130
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "given", [["--search.trials", "3"], ["--search.trials=3"], ["--search.trials", "2", "--search.trials=3"], []]
+)
+def test_searching_further_gives_the_number_of_trials_once(study: Path, tiny: dict[str, Any], given: list[str]) -> None:
+    config = SearchConfig.model_validate(tiny)
+    steps = search._next_steps(config, SearchResult.open(study), ["--config", "a.json", *given, "--model.width=0.1"])
+    [line] = [line for line in steps.splitlines() if line.startswith("search further")]
+    assert line[22:] == "python -m jobs.search --config a.json --model.width=0.1 --search.trials 6"
+
+
+def test_a_study_of_other_tables_has_their_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], small_table: Callable[[Path], str]
+) -> None:
+    table = small_table(tmp_path / "mice.parquet")
+    config = str(ROOT / "configs" / "quickstart.json")
+    arguments = ["--config", config, "--data.tables", table, "--search.storage", str(tmp_path / "results")]
+    assert search.run([*arguments, "--dry-run"]) == 0
+    assert f"Study 'mice' in {tmp_path}/results/mice: 0 of 8 trials" in capsys.readouterr().out
+
+
+@pytest.fixture
+def small_table() -> Callable[[Path], str]:
+    def write(path: Path) -> str:
+        write_table(simulate(600, 0), path)
+        return str(path)
+
+    return write

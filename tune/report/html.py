@@ -23,7 +23,7 @@ from plotly.offline import get_plotlyjs
 from tune.pareto import DIRECTIONS, OBJECTIVES, compromise, pareto_front
 from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 from tune.report.front_members import front_members
-from tune.report.results import parameter_names
+from tune.report.results import front_warning, parameter_names
 from tune.study.folder import StudyFolder
 from tune.study.trial_summary import TrialSummary, summarize
 
@@ -44,10 +44,12 @@ def html_report(folder: StudyFolder) -> str:
     trials = study.get_trials(deepcopy=False)
     summaries = [summarize(trial, record.identity) for trial in trials]
     complete = [trial for trial, summary in zip(trials, summaries, strict=True) if summary.point]
-    members = pareto_front({summary.number: summary.point for summary in summaries if summary.point})
     rows = list(zip(summaries, map(_seconds, trials), strict=True))
+    points = {summary.number: summary.point for summary in summaries if summary.point}
+    members = pareto_front(points)
     content = {
         "record": record,
+        "warning": front_warning([points[number] for number in members]),
         "made": datetime.now().astimezone(),
         "states": Counter(trial.state.name.lower() for trial in trials),
         "complete": len(complete),

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,20 @@ from hcvae.bundle import Bundle, load
 from hcvae.config import Config
 from hcvae.described import Described
 from hcvae.errors import UserError
+from hcvae.poor_reconstruction import poor_reconstruction
 from hcvae.storage import StoragePath
 from hcvae.terminal import TerminalTable
 from hcvae.validation import explain
-from tune.pareto import DIRECTIONS, OBJECTIVES, Compromise, compromise, hypervolume, pareto_front
+from tune.pareto import (
+    DIRECTIONS,
+    OBJECTIVES,
+    REFERENCE,
+    Compromise,
+    Point,
+    compromise,
+    hypervolume,
+    pareto_front,
+)
 from tune.space.search_space import apply
 from tune.study.folder import StudyFolder
 from tune.study.pareto_archive import model_of, stored_models
@@ -108,6 +118,11 @@ class SearchResult(Described):
         if found is None:
             raise UserError(f"{self.folder}: {self.why_empty}")
         return found
+
+    @property
+    def warning(self) -> tuple[str, ...]:
+        """Lines that warn if no trial is better than the reference point; empty otherwise, and without a front."""
+        return front_warning([trial.point for trial in self.pareto if trial.point])
 
     def alternatives(self) -> dict[str, TrialSummary]:
         """Return the best trial by each objective, by its name, without the compromise."""
@@ -221,6 +236,24 @@ class SearchResult(Described):
     @property
     def _points(self) -> dict[int, tuple[float, float]]:
         return {summary.number: summary.point for summary in self.trials if summary.point}
+
+
+def front_warning(front: Sequence[Point]) -> tuple[str, ...]:
+    """Return lines that warn of a front without a point better than the reference point in both objectives."""
+    if not front or any(nmse < REFERENCE[0] and disentanglement > REFERENCE[1] for nmse, disentanglement in front):
+        return ()
+    nmse = min(point[0] for point in front)
+    disentanglement = max(point[1] for point in front)
+    found = (
+        f"warning: no trial is better than the reference point (reconstruction_nmse {REFERENCE[0]:g}, the mean of all "
+        f"waveforms; disentanglement {REFERENCE[1]:g}) in both objectives: the lowest reconstruction_nmse is "
+        f"{nmse:.3g}, the highest disentanglement {disentanglement:.3g}"
+    )
+    remedy = "search further (--search.trials), with trainings of more epochs (--training.epochs)"
+    poor = poor_reconstruction({"validation": nmse})
+    if poor is not None:
+        remedy = poor.remedy
+    return found, f"  what to do: {remedy}"
 
 
 def parameter_names(trials: Iterable[TrialSummary | FrozenTrial]) -> list[str]:
