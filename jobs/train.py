@@ -96,15 +96,18 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _show_result(outcome: "Outcome", out: StoragePath, console: Console) -> None:
+    from hcvae.bundle import load
     from hcvae.poor_reconstruction import reconstruction_warning
     from jobs.next_steps import from_here, generate_command
 
     if outcome.figure_failure:
         console.print(f"no figures: {outcome.figure_failure}", highlight=False, markup=False, soft_wrap=True)
     best = outcome.history[(outcome.best_epoch or 0) - 1]
-    warning = [f"{line}\n" for line in reconstruction_warning({"validation": best["reconstruction_nmse"]})]
+    bundle = load(out / "bundle")
+    warning = [f"{line}\n" for line in reconstruction_warning(bundle.reconstruction_nmse)]
     console.print(
-        f"\n{_objectives(best)} (validation part, best epoch)\n{''.join(warning)}\n"
+        f"\n{_objectives(best)} (validation part, best epoch)\n"
+        f"{_objectives(bundle.metrics['test'])} (test part)\n{''.join(warning)}\n"
         f"model                 {from_here(out / 'bundle')}\n"
         f"generate with it      {generate_command(out / 'bundle', from_here(out / 'bundle'))}\n"
         f"look at the training  {_events(out)}\n"
@@ -256,6 +259,8 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
             figures = [f"phase {metrics['phase']:.0f}", f"nmse {metrics['reconstruction_nmse']:.4f}"]
             if "disentanglement" in metrics:
                 figures.append(f"disentanglement {metrics['disentanglement']:+.4f}")
+            else:
+                figures.append("disentanglement not measured")
             progress.update(task, completed=done, description="\n".join(["epochs", *figures]))
             if not console.is_terminal:
                 line = f"epoch {done}/{epochs}, {', '.join(figures)}"

@@ -183,7 +183,7 @@ def test_log_likelihoods_below_zero_are_not_compared_by_their_ratio(scales):
     assert troubles(changed(**falling), of) == []
     assert troubles(changed(**falling | {"e17": falling["e17"] | {"reconstruction_nmse": 0.5}}), of) == [INSTABILITY]
     apart = {
-        f"e{epoch}": falling[f"e{epoch}"] | {"reconstruction_nmse": 0.2 * 1.2 ** (epoch - 11)}
+        f"e{epoch}": falling[f"e{epoch}"] | {"reconstruction_nmse": 0.2 * 1.15 ** (epoch - 11)}
         for epoch in range(11, 21)
     }
     assert troubles(changed(**apart), of) == [INSTABILITY]
