@@ -23,7 +23,7 @@ def poor_reconstruction(nmse: Mapping[str, float | None]) -> Finding | None:
     listed = []
     for part, value in nmse.items():
         if value is not None and value >= MEAN_NMSE:
-            listed.append(f"{value:.3g} on the {part} part")
+            listed.append(f"{value:.4f} on the {part} part")
     if not listed:
         return None
     evidence = f"reconstruction_nmse is {' and '.join(listed)}; the mean of all waveforms reaches {MEAN_NMSE:g}"

@@ -17,6 +17,7 @@ from hcvae.data.table import open_parquet, read_tables, text_column
 from hcvae.errors import UserError
 
 LEVEL = "stimulus_level_db"
+SPECIES = "species"
 STIMULUS_PREFIX = "stimulus_"
 """Start of the names of the columns that describe a stimulus."""
 SEEDS = range(10)
@@ -33,6 +34,8 @@ class Quantity:
     plural: str
     columns: tuple[str, ...]
     """Columns in which two rows must agree to count as one."""
+    is_essential: bool = True
+    """Whether a part that contains only one is reported. One sex or ear is common among few subjects, and tolerable."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,12 @@ class PartContents:
 
     @property
     def uniform(self) -> list[Quantity]:
-        """The quantities of which it contains one, while all parts together contain more."""
-        return [quantity for quantity, count in self.counts.items() if count == 1 < self.totals[quantity]]
+        """The essential quantities of which it contains one, while all parts together contain more."""
+        uniform = []
+        for quantity, count in self.counts.items():
+            if quantity.is_essential and count == 1 < self.totals[quantity]:
+                uniform.append(quantity)
+        return uniform
 
 
 def split_report(config: DataConfig, split: Split) -> list[str]:
@@ -99,7 +106,7 @@ def _quantities(table: pa.Table, config: DataConfig) -> Iterator[Quantity]:
         yield Quantity("stimulus", "stimuli", stimulus)
     for name in config.static:
         if name != LEVEL and name not in stimulus:
-            yield Quantity(f"value of {name}", f"values of {name}", (name,))
+            yield Quantity(f"value of {name}", f"values of {name}", (name,), is_essential=name == SPECIES)
 
 
 def _describes_stimulus(column: str) -> bool:

@@ -108,7 +108,7 @@ def _examine(
     findings: list[Finding] = []
     nmse = drawn.get("reconstruction_nmse", (best or {}).get("reconstruction_nmse"))
     if nmse is not None:
-        figures["poor reconstruction"] = f"reconstruction_nmse {nmse:.3g} (the mean of all waveforms reaches 1)"
+        figures["poor reconstruction"] = f"reconstruction_nmse {nmse:.4f} (the mean of all waveforms reaches 1)"
         poor = poor_reconstruction({"validation": nmse})
         if poor is not None:
             advice = remedies.against_poor_reconstruction(config, poor.remedy)

@@ -18,9 +18,9 @@ def test_the_mean_itself_is_poor():
 @pytest.mark.parametrize(
     ("metrics", "evidence"),
     [
-        ({"validation": 1.0001, "test": 0.9}, "1 on the validation part"),
-        ({"validation": 0.9, "test": 1.2}, "1.2 on the test part"),
-        ({"validation": 1.5, "test": 2.0}, "1.5 on the validation part and 2 on the test part"),
+        ({"validation": 1.0001, "test": 0.9}, "1.0001 on the validation part"),
+        ({"validation": 0.9, "test": 1.2}, "1.2000 on the test part"),
+        ({"validation": 1.5, "test": 2.0}, "1.5000 on the validation part and 2.0000 on the test part"),
     ],
 )
 def test_the_parts_and_numbers_are_named(metrics, evidence):

@@ -269,10 +269,10 @@ def test_a_result_and_a_trial_are_one_line(result: SearchResult) -> None:
         ([], None),
         ([(0.9, 0.1)], None),
         ([(1.2, 0.5), (0.9, 0.1)], None),
-        ([(1.0001, 0.0)], "the lowest reconstruction_nmse is 1, the highest disentanglement 0"),
-        ([(1.2, 0.5)], "the lowest reconstruction_nmse is 1.2, the highest disentanglement 0.5"),
-        ([(0.5, -0.1)], "the lowest reconstruction_nmse is 0.5, the highest disentanglement -0.1"),
-        ([(0.5, -0.1), (1.1, 0.2)], "the lowest reconstruction_nmse is 0.5, the highest disentanglement 0.2"),
+        ([(1.0001, 0.0)], "the lowest reconstruction_nmse is 1.0001, the highest disentanglement 0.0000"),
+        ([(1.2, 0.5)], "the lowest reconstruction_nmse is 1.2000, the highest disentanglement 0.5000"),
+        ([(0.5, -0.1)], "the lowest reconstruction_nmse is 0.5000, the highest disentanglement -0.1000"),
+        ([(0.5, -0.1), (1.1, 0.2)], "the lowest reconstruction_nmse is 0.5000, the highest disentanglement 0.2000"),
     ],
 )
 def test_a_front_without_hypervolume_has_a_warning(front, said):

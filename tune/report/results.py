@@ -247,7 +247,7 @@ def front_warning(front: Sequence[Point]) -> tuple[str, ...]:
     found = (
         f"warning: no trial is better than the reference point (reconstruction_nmse {REFERENCE[0]:g}, the mean of all "
         f"waveforms; disentanglement {REFERENCE[1]:g}) in both objectives: the lowest reconstruction_nmse is "
-        f"{nmse:.3g}, the highest disentanglement {disentanglement:.3g}"
+        f"{nmse:.4f}, the highest disentanglement {disentanglement:.4f}"
     )
     remedy = "search further (--search.trials), with trainings of more epochs (--training.epochs)"
     poor = poor_reconstruction({"validation": nmse})

@@ -58,7 +58,7 @@ def healthy(trained, tmp_path) -> str:
 def test_problems_are_shown_with_evidence_and_remedy_and_exit_code_1(troubled, capsys):
     assert cli.run(["diagnose", troubled]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("healthy: no poor reconstruction: reconstruction_nmse 0.2 ")
+    assert said[0].startswith("healthy: no poor reconstruction: reconstruction_nmse 0.2000 ")
     assert said[1].startswith("poor disentanglement: disentanglement 0.12 in epoch 1 ")
     assert said[2].startswith("  remedy: ")
     assert "--training.loss_weights.global_kl (now 0.003)" in said[2]

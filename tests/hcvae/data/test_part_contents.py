@@ -110,8 +110,10 @@ def test_other_conditions_are_counted(tmp_path: Path) -> None:
         row["sex"] = "F" if row["subject_id"] == "s0" else "M"
     config = DataConfig(tables=(written(tmp_path / "a.parquet", rows),), static=("stimulus_level_db", "sex"))
     table = read_tables(config, 64)
-    first = contents(table, config, split_rows(table, config))[0]
-    assert re.search(r"\d values? of sex", str(first))
+    parts = contents(table, config, split_rows(table, config))
+    assert re.search(r"\d values? of sex", str(parts[0]))
+    assert {part.counts[quantity] for part in parts for quantity in part.counts if "sex" in quantity.name} == {1, 2}
+    assert not any("sex" in quantity.name for part in parts for quantity in part.uniform)
 
 
 def test_a_column_that_training_does_not_use_may_differ_between_files(tmp_path: Path) -> None:

@@ -342,7 +342,7 @@ def test_a_model_no_better_than_the_mean_is_found_in_its_history_and_in_its_metr
     poor = changed({"reconstruction_nmse": 1.0001})
     [finding] = diagnose(config(), poor)
     assert finding.trouble == "poor reconstruction"
-    assert "reconstruction_nmse is 1 on the validation part" in finding.evidence
+    assert "reconstruction_nmse is 1.0001 on the validation part" in finding.evidence
 
 
 @pytest.mark.parametrize(("nmse", "expected"), [(1.2, ["poor reconstruction"]), (0.9, [])])
