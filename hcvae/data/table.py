@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hcvae.atomic import atomic_write
 from hcvae.config import DataConfig
+from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
@@ -354,4 +355,4 @@ def _refuse_rows(bad: pa.ChunkedArray | NDArray[np.bool_], where: str, what: str
         listed = ", ".join(map(str, rows[:MAX_LISTED_ROWS]))
         if len(rows) > MAX_LISTED_ROWS:
             listed += ", ..."
-        raise UserError(f"{where}: {len(rows)} of {len(bad)} rows {what}; the rows are {listed} (from 0)")
+        raise UserError(f"{where}: {len(rows)} of {counted(len(bad), 'row')} {what}; the rows are {listed} (from 0)")

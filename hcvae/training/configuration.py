@@ -26,7 +26,7 @@ def resolve(config: Config, data: Dataset, workers: int) -> Config:
     smallest = data.n_train // math.ceil(data.n_train / config.training.batch_size)
     if smallest < workers:
         raise UserError(
-            f"training.batch_size: batches of {smallest} rows cannot be divided among {workers} workers; "
+            f"training.batch_size: batches of {counted(smallest, 'row')} cannot be divided among {workers} workers; "
             f"use --training.batch_size {2 * workers} or more, and a training part that allows it (it has "
             f"{counted(data.n_train, 'row')})"
         )

@@ -263,7 +263,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, below: str, dry_run: Se
         (["--workers=2", "--cpus-per-worker=2"], "needs 2 workers of 2 CPUs"),
         (["--workers=2", "--gpus-per-worker=1"], "1 GPU, more than the cluster has"),
         (["--gpus-per-worker=64"], "--gpus-per-worker: this machine has"),
-        (["--workers=2", "--training.batch_size=1"], "batches of 1 rows cannot be divided among 2 workers"),
+        (["--workers=2", "--training.batch_size=1"], "batches of 1 row cannot be divided among 2 workers"),
     ],
 )
 def test_more_than_there_is(
