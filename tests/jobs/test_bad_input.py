@@ -158,7 +158,7 @@ def one_recording(table: pa.Table) -> pa.Table:
         (
             set_column("subject_id", "s"),
             ["--data.split.unit=subject"],
-            r"data\.split: each part needs a subject, but got 1 in total .*; use unit 'recording'",
+            r"data\.split: each part needs a subject, but got 1 in total .*; use --data.split.unit recording",
         ),
         (
             one_recording,
