@@ -101,6 +101,10 @@ def _inspect_generated(command: Inspect, console: Console) -> dict[str, Any]:
     from hcvae.inspection import report, summarise
     from hcvae.inspection.generated import SUBJECT, origin, read_generated
 
+    for name in ("subject_column", "average_columns", "sampling_rate_hz"):
+        if name in command.model_fields_set:
+            option = command_line.kebab_case(name)
+            raise UserError(f"--{option}: is for recordings, but {command.path} has generated waveforms; leave it out")
     recordings = read_generated(command.path)
     summary = summarise(recordings)
     columns = [column for column in summary.columns if column.name != SUBJECT]

@@ -36,7 +36,7 @@ def origin(recordings: Recordings) -> str:
     metadata = recordings.table.schema.metadata or {}
     bundle = metadata.get(GENERATED_WITH, b"").decode(errors="replace")
     source = f"with the bundle {bundle}" if bundle else "with a bundle that the file does not name"
-    noise = (
-        "with residual noise" if metadata[RESIDUAL_NOISE] == b"true" else "expected responses without residual noise"
-    )
+    noise = "expected responses, without residual noise"
+    if metadata[RESIDUAL_NOISE] == b"true":
+        noise = "with residual noise"
     return f"generated {source}, not recorded; {noise}"

@@ -56,6 +56,8 @@ def test_generate_writes_uv_for_the_condition_and_reports_assumed_values(bundle,
     said = capsys.readouterr().out
     assert cli.run(["inspect", str(out), "--json", str(tmp_path / "a.json")]) == 0
     inspected = capsys.readouterr().out
+    with pytest.raises(UserError, match=r"--subject-column: is for recordings, but .* has generated waveforms"):
+        cli.run(["inspect", str(out), "--subject-column", "sample"])
     assert f"{out}: generated with the bundle {bundle}, not recorded; expected responses, without residual" in inspected
     assert "subject" not in inspected
     assert "5 waveforms, 200 samples at 20000 Hz" in inspected
