@@ -163,12 +163,12 @@ def one_recording(table: pa.Table) -> pa.Table:
         (
             one_recording,
             ["--data.static=age_years"],
-            r"data\.split: each part needs a recording, but got 1 in total .*; check data\.recording_columns",
+            r"data\.split: each part needs a recording, but got 1 in total .*; name the columns that identify a recording",
         ),
         (
             lambda t: t.replace_schema_metadata(None),
             [],
-            r"table\.parquet: no sampling_rate_hz in the metadata; set data\.sampling_rate_hz",
+            r"table\.parquet: no sampling_rate_hz in the metadata; set --data\.sampling_rate_hz",
         ),
         (lambda t: t, ["--data.sampling_rate_hz=10000"], r"recorded at 20000 Hz, but got data\.sampling_rate_hz=10000"),
     ],
