@@ -163,7 +163,7 @@ def one_recording(table: pa.Table) -> pa.Table:
         (
             one_recording,
             ["--data.static=age_years"],
-            r"data\.split: each part needs a recording, but got 1 in total .*; name the columns that identify a recording",
+            r"data\.split: each part needs a recording, but got 1 in total .*; name the columns that identify",
         ),
         (
             lambda t: t.replace_schema_metadata(None),
