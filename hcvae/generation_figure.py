@@ -7,6 +7,7 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from hcvae.bundle import Bundle
+from hcvae.counting import counted
 from hcvae.data.preprocessing import ConditionValue
 from hcvae.figure_parts import NO_BREAK, STIMULUS, label_of, listed
 from hcvae.generation import EncodedRecording, Family, families
@@ -100,7 +101,7 @@ def _on_conditions(labels: Sequence[str], shown: Sequence[int]) -> list[str]:
     listed_labels = "all others"
     if len(omitted) <= MAX_NAMED:
         listed_labels = "; ".join(omitted).replace(NO_BREAK, " ")
-    return [f"{len(omitted)} of {len(labels)} conditions not plotted: {listed_labels}"]
+    return [f"{len(omitted)} of {counted(len(labels), 'condition')} not plotted: {listed_labels}"]
 
 
 def _on_waveforms(found: Sequence[Family]) -> list[str]:

@@ -90,10 +90,10 @@ def _missing(data: Dataset, has_row_names: bool) -> str:
     needed = math.ceil(MIN_ROWS * rows / len(data.validation))
     missing = (
         f"more recordings (about {needed} waveforms in all, so that the validation part has {MIN_ROWS} or more), "
-        "or a larger data.split.validation"
+        "or a larger part (--data.split.validation 0.3)"
     )
     if (data.validation.independent >= 0).any() and not has_row_names:
-        missing += f", or a column {ROW} that names each row, for data.average_columns"
+        missing += f""", or a column {ROW} that names each row, for --data.average_columns '["{ROW}"]'"""
     return missing
 
 

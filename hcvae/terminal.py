@@ -4,6 +4,7 @@ Text wraps at spaces, `_` and `/`, numbers are never broken, and columns that do
 them, next to a repeated first column.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+WIDTH_OF_FILES = 160
+"""Columns of output that no terminal shows, such as a log, unless COLUMNS is set."""
 GAP = 2
 MAX_PIECE = 24
 """Longer words, such as hashes, are broken in a column that is too narrow."""
@@ -102,6 +105,14 @@ class TerminalTable:
 
     def _longest_line(self, column: int) -> int:
         return max(1, *(cell_len(text) for text in self._texts(column)))
+
+
+def output_console() -> Console:
+    """Return a console for tables: as wide as the terminal, and wide enough for most tables in a file."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        return Console(width=WIDTH_OF_FILES)
+    return console
 
 
 def wrapped(text: str, width: int, style: str = "") -> Text:

@@ -40,6 +40,17 @@ def given(arguments: Sequence[str], option: str) -> str | None:
     return value
 
 
+def without(arguments: Sequence[str], option: str) -> list[str]:
+    """Return the arguments without an option that takes a value, in both forms: `--option value`, `--option=value`."""
+    kept: list[str] = []
+    previous = ""
+    for argument in arguments:
+        if argument != option and previous != option and not argument.startswith(f"{option}="):
+            kept.append(argument)
+        previous = argument
+    return kept
+
+
 def read_config(path: str) -> dict[str, Any]:
     """Return the configuration in a JSON file, with its input paths resolved against the folder of that file.
 

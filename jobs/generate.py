@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hcvae import command_line
+from hcvae.counting import counted
 from hcvae.outputs import check_output
 from hcvae.progress_lines import line_a_minute
 from jobs.arguments import lasting, main, start
 
 if TYPE_CHECKING:
+    from hcvae.poor_reconstruction import reconstruction_warning
     from hcvae.storage import StoragePath
     from jobs.bulk_generation import BulkRequest
 
@@ -35,7 +37,8 @@ class GenerateCommand(command_line.Command):
     """Folder of the files, which every node must see, or a URI."""
     condition: list[str] = Field([])
     """COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP (both ends included); repeat it. All combinations are
-    generated. null for none; columns left out take their typical training value."""
+    generated. null for none. Other columns take the values of the most frequent combination in training that agrees
+    with the given ones."""
     extrapolate: bool = False
     """Allow conditions outside the training range: the waveforms are a guess then."""
     samples: int = Field(100_000, ge=1)
@@ -59,23 +62,29 @@ def run(arguments: Sequence[str]) -> int:
     start(f"Generating with {command.bundle}: reading the model", ray=not command.dry_run)
     from hcvae.bundle import load
     from hcvae.generation import complete_condition, parse_conditions
+    from hcvae.generation.conditions import condition_lines
     from hcvae.storage import StoragePath
     from jobs.bulk_generation import BulkRequest
 
     place = StoragePath.of(lasting(command.bundle))
     out = StoragePath.of(lasting(command.out))
     bundle = load(place)
-    conditions = [
-        complete_condition(bundle, given, extrapolate=command.extrapolate)
-        for given in parse_conditions(bundle, command.condition)
-    ]
+    parsed = parse_conditions(bundle, command.condition)
+    conditions = [complete_condition(bundle, given, extrapolate=command.extrapolate) for given in parsed]
     request = BulkRequest(
         str(place), tuple(conditions), command.samples, command.seed, command.residual_noise, command.rows_per_file
     )
     console = Console()
+    values = {name: [condition[name] for condition in conditions] for name in conditions[0]}
+    for line in (
+        *condition_lines(bundle, values, parsed[0]),
+        *reconstruction_warning(bundle.reconstruction_nmse),
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     total = len(conditions) * command.samples
     console.print(
-        f"{total:,} waveforms of {len(conditions)} conditions, {len(request.parts)} files, in {out}",
+        f"{counted(total, 'waveform')} of {counted(len(conditions), 'condition')}, "
+        f"{counted(len(request.parts), 'file')}, in {out}",
         markup=False,
         soft_wrap=True,
     )
@@ -97,11 +106,13 @@ def _generate(request: "BulkRequest", out: "StoragePath", workers: int | None, t
             cpus = int(ray.cluster_resources().get("CPU", 1))
             done = total - sum(part["count"] for part in missing)
             task = progress.add_task("", total=total, completed=done)
-            with line_a_minute(console, lambda: f"{progress.tasks[0].completed:,.0f} of {total:,} waveforms written"):
+            with line_a_minute(
+                console, lambda: f"{progress.tasks[0].completed:,.0f} of {counted(total, 'waveform')} written"
+            ):
                 for count in write_parts(request, out, missing, workers or cpus):
                     progress.advance(task, count)
     console.print(
-        f"{count_rows(out):,} waveforms in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})",
+        f"{counted(count_rows(out), 'waveform')} in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})",
         markup=False,
         soft_wrap=True,
     )

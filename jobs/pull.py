@@ -27,7 +27,7 @@ class PullCommand(command_line.Command):
 
     examples:
       python -m jobs.pull results/quickstart --out results/model
-      python -m jobs.pull results/quickstart --by reconstruction_nmse --out results/most-faithful
+      python -m jobs.pull results/quickstart --by disentanglement --out results/best-separated
       python -m jobs.pull results/quickstart --trial 5 --out results/model-5
       python -m jobs.pull s3://bucket/studies/nightly --out results/model
     """
@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     _fetch(result.bundle(summary.number), out)
     by_rule = command.trial is None and command.by == "compromise"
     Console().print(
-        f"{_described(summary)} copied to {out}\n{_why(result) if by_rule else ''}\n"
+        f"{_described(summary)} copied to {out}\n{_why(result) if by_rule else ''}{_warning(result, out)}\n"
         f"what it is            {out}/README.md\n"
         f"generate with it      {generate_command(out, str(out))}",
         highlight=False,
@@ -80,6 +80,15 @@ def run(arguments: Sequence[str]) -> int:
 def _described(summary: "TrialSummary") -> str:
     values = [f"{name} {shown(value)}" for name, value in summary.objectives.items() if value is not None]
     return f"trial {summary.number} ({', '.join(values)})"
+
+
+def _warning(result: "SearchResult", model: Path) -> str:
+    """Return lines that warn of a model, or of a whole front, that is no better than the reference point."""
+    from hcvae.bundle import load
+    from hcvae.poor_reconstruction import reconstruction_warning
+
+    lines = reconstruction_warning(load(model).reconstruction_nmse) or result.warning
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _why(result: "SearchResult") -> str:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
-from rich.console import Console
 
 from hcvae import command_line
-from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, given, lasting, main, read_config, start
+from hcvae.terminal import output_console
+from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, given, lasting, main, read_config, start, without
 from tune.config import SearchConfig, narrowed
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     start(f"Study {config.search.study!r} in {config.search.storage}: reading the data", config.data.tables, ray=True)
     from tune.search import plan_search, run_search
 
-    console = Console()
+    console = output_console()
     if command.dry_run:
         console.print_json(config.model_dump_json())
         plan = plan_search(config, wait_for_resources=command.wait_for_resources, allow_change=command.allow_change)
@@ -71,6 +71,8 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     if not command.log_json:
         console.print(result.table())
+        for line in result.warning:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         comparability = _comparability(result)
         if comparability is not None:
             console.print(comparability, highlight=False, markup=False, soft_wrap=True)
@@ -108,7 +110,8 @@ def _next_steps(config: SearchConfig, result: "SearchResult", arguments: Sequenc
     else:
         lines.append(f"models                the {rule}, trial {chosen}, has none; there are those of {[*models]}")
     if not 0 < len(combinations(config)) <= config.search.trials:
-        again = ["python", "-m", "jobs.search", *arguments, "--search.trials", str(2 * config.search.trials)]
+        again = ["python", "-m", "jobs.search", *without(arguments, "--search.trials")]
+        again += ["--search.trials", str(2 * config.search.trials)]
         lines.append(f"search further        {shlex.join(again)}")
     where = "pareto.json; a model bundle for each trial of the Pareto front under best/"
     return "\n".join(["", f"Results: {folder} ({where})", activate_hint(), *lines, ""])

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hcvae import command_line
 from hcvae.config import Config
+from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.outputs import check_output
 from hcvae.progress_lines import line_a_minute
@@ -71,6 +72,7 @@ def run(arguments: Sequence[str]) -> int:
     command = command_line.parse(TrainCommand, arguments, _base(arguments))
     config = narrowed(command, Config)
     start(f"Training of {command.out}: reading the data", config.data.tables, ray=command.workers > 1)
+    from hcvae.data.part_contents import split_report
     from hcvae.training import preflight
     from tune.placement.streaming import prepare
 
@@ -83,7 +85,8 @@ def run(arguments: Sequence[str]) -> int:
         data = prepare(config)
     not_measured = preflight(config, data, command.workers).not_measured
     with _resources(command, data, console):
-        console.print(data.split.explanation, highlight=False, soft_wrap=True)
+        for line in (data.split.explanation, *split_report(config.data, data.split)):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
         for reason in not_measured.values():
             console.print(f"the training runs, but {reason}", highlight=False, markup=False, soft_wrap=True)
         if command.dry_run:
@@ -96,13 +99,18 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _show_result(outcome: "Outcome", out: StoragePath, console: Console) -> None:
+    from hcvae.bundle import load
+    from hcvae.poor_reconstruction import reconstruction_warning
     from jobs.next_steps import from_here, generate_command
 
     if outcome.figure_failure:
-        console.print(f"no figures: {outcome.figure_failure}", highlight=False, markup=False)
+        console.print(f"no figures: {outcome.figure_failure}", highlight=False, markup=False, soft_wrap=True)
     best = outcome.history[(outcome.best_epoch or 0) - 1]
+    bundle = load(out / "bundle")
+    warning = [f"{line}\n" for line in reconstruction_warning(bundle.reconstruction_nmse)]
     console.print(
-        f"\n{_objectives(best)} (validation part, best epoch)\n\n"
+        f"\n{_objectives(best)} (validation part, best epoch)\n"
+        f"{_objectives(bundle.metrics['test'])} (test part)\n{''.join(warning)}\n"
         f"model                 {from_here(out / 'bundle')}\n"
         f"generate with it      {generate_command(out / 'bundle', from_here(out / 'bundle'))}\n"
         f"look at the training  {_events(out)}\n"
@@ -184,7 +192,8 @@ def _resources(command: TrainCommand, data: "Dataset", console: Console) -> Iter
 
     if command.gpus_per_worker > torch.cuda.device_count():
         raise UserError(
-            f"--gpus-per-worker: this machine has {torch.cuda.device_count()} GPU(s), but got {command.gpus_per_worker}"
+            f"--gpus-per-worker: this machine has {counted(torch.cuda.device_count(), 'GPU')}, "
+            f"but got {command.gpus_per_worker}"
         )
     with nullcontext() if data.stream is None else ray_cluster(data.nbytes):
         yield
@@ -243,7 +252,7 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
     columns = (BarColumn(None), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with (
         Progress(*columns, console=console, expand=True, disable=not console.is_terminal) as progress,
-        line_a_minute(console, lambda: f"{done} of {epochs} epochs done"),
+        line_a_minute(console, lambda: f"{done} of {counted(epochs, 'epoch')} done"),
     ):
         task = progress.add_task("epochs", total=epochs)
 
@@ -253,6 +262,8 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
             figures = [f"phase {metrics['phase']:.0f}", f"nmse {metrics['reconstruction_nmse']:.4f}"]
             if "disentanglement" in metrics:
                 figures.append(f"disentanglement {metrics['disentanglement']:+.4f}")
+            else:
+                figures.append("disentanglement not measured")
             progress.update(task, completed=done, description="\n".join(["epochs", *figures]))
             if not console.is_terminal:
                 line = f"epoch {done}/{epochs}, {', '.join(figures)}"

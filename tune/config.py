@@ -1,12 +1,14 @@
 """The configuration of a search: that of a training, and the study with its space, its place and its budgets."""
 
-from collections.abc import Callable
-from typing import Annotated, Literal, Self, TypeVar
+import re
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from hcvae.config import Config, Section
+from hcvae.config import Config, DataConfig, Section
 from hcvae.validation import HIDDEN_INPUT, SECRET_ADVICE, shows_secret
 from tune.objectives import SPECIFIED, Objective, Objectives, names_of
 
@@ -85,7 +87,8 @@ class SearchSettings(Section):
     """The study: its name and place, its budgets, its space, and the resources of a trial."""
 
     study: str = Field("quickstart", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    """Name of the study and of its folder: letters, digits, '.', '_' and '-', at most 64."""
+    """Name of the study and of its folder: letters, digits, '.', '_' and '-', at most 64. If it is not given and
+    `data.tables` is, the name of the first table."""
     storage: str = "results"
     """Folder that holds the study's folder: a path, or a URI of a file system of pyarrow, such as s3://bucket/studies."""
     database: str | None = None
@@ -181,6 +184,17 @@ class SearchConfig(Config):
     search: SearchSettings = SearchSettings()
     """The study."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_study_of_own_tables_is_named_after_them(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        settings = content.get("search", {})
+        tables = _tables(content.get("data", {}))
+        if not isinstance(settings, dict) or "study" in settings or not tables:
+            return content
+        return content | {"search": settings | {"study": study_name(tables)}}
+
     def with_settings(self, **settings: object) -> Self:
         """Return this search with other values of `search`, which are not validated again."""
         return self.model_copy(update={"search": self.search.model_copy(update=settings)})
@@ -191,6 +205,27 @@ class SearchConfig(Config):
         return self.with_settings(
             storage=resolve(self.search.storage), warm_start=None if warm_start is None else resolve(warm_start)
         )
+
+
+def study_name(tables: Sequence[str]) -> str:
+    """Return the name of a study of these tables: that of the first file, with the number of the others."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", PurePosixPath(tables[0].partition("?")[0]).stem)[:48].lstrip("._-")
+    name = stem or "recordings"
+    if len(tables) > 1:
+        name += f"-and-{len(tables) - 1}-more"
+    return name
+
+
+def _tables(data: Any) -> Sequence[str]:
+    """Return `data.tables` before its validation; nothing if it is invalid."""
+    tables = data.tables if isinstance(data, DataConfig) else None
+    if isinstance(data, dict):
+        tables = data.get("tables")
+    if isinstance(tables, str):
+        return [tables]
+    if isinstance(tables, list | tuple) and all(isinstance(table, str) for table in tables):
+        return tables
+    return []
 
 
 def narrowed(config: Config, kind: type[AnyConfig]) -> AnyConfig:

@@ -18,7 +18,9 @@ from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from hcvae.config import Config
+from hcvae.counting import counted
 from hcvae.data.dataset import Dataset
+from hcvae.data.part_contents import split_report
 from hcvae.errors import UserError
 from hcvae.interruption import handlers_kept, in_main_thread, remembered_ctrl_c, sigterm_as_ctrl_c
 from hcvae.progress_lines import line_a_minute
@@ -124,10 +126,13 @@ class _Search:
         read = "" if data.stream is None else ", training ones read again in each epoch"
         return "\n".join(
             [
-                f"Study {settings.study!r} in {self.folder}: {finished} of {settings.trials} trials finished",
+                f"Study {settings.study!r} in {self.folder}: "
+                f"{finished} of {counted(settings.trials, 'trial')} finished",
                 f"Data: {rows} waveforms{read}; {data.split.explanation}",
-                f"Trials: {settings.workers} worker(s) of {settings.cpus_per_worker} CPU(s) and "
-                f"{settings.gpus_per_worker:g} GPU(s) each, up to {self.config.training.epochs} epochs; {self.plan}",
+                *split_report(self.config.data, data.split),
+                f"Trials: {counted(settings.workers, 'worker')} of {counted(settings.cpus_per_worker, 'CPU')} and "
+                f"{counted(settings.gpus_per_worker, 'GPU')} each, "
+                f"up to {counted(self.config.training.epochs, 'epoch')}; {self.plan}",
                 f"Searched by {settings.sampler}: {', '.join(settings.space)}",
                 f"Objectives: {', '.join(objective.label for objective in settings.compared_by)}",
                 *self.measurable.not_measured.values(),
@@ -140,7 +145,7 @@ class _Search:
         settings = self.config.search
         n_combinations = len(combinations(self.config))
         if n_combinations:
-            yield f"The space holds {n_combinations} combinations; each is tried once"
+            yield f"The space holds {counted(n_combinations, 'combination')}; each is tried once"
             if settings.trials > n_combinations:
                 yield f"search.trials is {settings.trials}, but the search ends when all combinations are tried"
         stops = rungs(self.config)
@@ -152,7 +157,7 @@ class _Search:
                 "without the noise of the recordings, cannot be measured"
             )
         if self.earlier:
-            yield f"The sampler learns from {len(self.earlier)} trials of {settings.warm_start}"
+            yield f"The sampler learns from {counted(len(self.earlier), 'trial')} of {settings.warm_start}"
 
 
 @contextmanager
@@ -316,7 +321,7 @@ def _reason_of_end(search: _Search, run: _Run) -> str:
         if retry(lambda: is_exhausted(run.study, search.config)):
             every = len(combinations(search.config))
             return f"search.space: all {every} combinations have been tried; a larger one needs another search.study"
-    return f"search.trials: {finished} trials have finished"
+    return f"search.trials: {counted(finished, 'trial')} finished"
 
 
 def _print(console: Console, text: str) -> None:

@@ -43,6 +43,11 @@ class Bundle(Described):
     path: str | None = None
     """Where it was read; None: created in this process."""
 
+    @property
+    def reconstruction_nmse(self) -> dict[str, float | None]:
+        """The NMSE of its reconstructions, by part of the split."""
+        return {part: self.metrics.get(part, {}).get("reconstruction_nmse") for part in ("validation", "test")}
+
     def facts(self) -> dict[str, object]:
         """Return its origin, its model and the model's objectives."""
         preprocessing = self.preprocessing

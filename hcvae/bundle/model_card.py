@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hcvae.bundle.contents import Bundle
+from hcvae.counting import counted
 from hcvae.finding import Finding
 
 REPORTED = {
@@ -58,7 +59,7 @@ def _facts(bundle: Bundle, split: str, precision: str) -> list[str]:
     config, preprocessing = bundle.config, bundle.preprocessing
     source = ", ".join(Path(table).name for table in config.data.tables)
     if not source:
-        source = f"simulator ({config.data.simulator.rows} waveforms)"
+        source = f"simulator ({counted(config.data.simulator.rows, 'waveform')})"
     waves = ", ".join(preprocessing.labelled_waves)
     if not waves or not config.model.predict_peaks:
         waves = "none, so no peaks are predicted"

@@ -20,7 +20,8 @@ TROUBLED = 1
 
 
 class Diagnose(command_line.Command):
-    """Report problems in the training of a model (poor disentanglement, instability, collapse, misplaced peaks), the
+    """Report problems in the training of a model (poor reconstruction, poor disentanglement, instability, collapse,
+    misplaced peaks), the
     evidence for them, and what to change. The exit code is 0 without problems, 1 with problems, 2 on bad input.
 
     examples:
@@ -55,7 +56,7 @@ def _show(diagnosis: "Diagnosis", console: Console) -> None:
             console.print(f"[red]{trouble}[/red]: {escape(found[trouble].evidence)}", highlight=False, soft_wrap=True)
             console.print(f"  remedy: {escape(found[trouble].remedy)}", highlight=False, soft_wrap=True)
         elif figures is None:
-            reason = "the training ended too early, or its data cannot show it"
-            console.print(f"[yellow]not checked[/yellow]: {trouble}: {reason}", highlight=False)
+            reason = "the last phase of the training was too short to judge it, or the data do not allow to measure it"
+            console.print(f"[yellow]not checked[/yellow]: {trouble}: {reason}", highlight=False, soft_wrap=True)
         else:
             console.print(f"[green]healthy[/green]: no {trouble}: {escape(figures)}", highlight=False, soft_wrap=True)

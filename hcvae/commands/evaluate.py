@@ -13,6 +13,7 @@ from hcvae import command_line
 from hcvae.errors import UserError
 from hcvae.outputs import check_output
 from hcvae.progress_lines import line_a_minute
+from hcvae.terminal import output_console
 
 if TYPE_CHECKING:
     from hcvae.bundle import Bundle
@@ -42,30 +43,48 @@ class Evaluate(command_line.Command):
     """Part of the bundle's own data to evaluate on."""
     baselines: bool = True
     """Compare with principal components, the mean given the condition, recordings, and the simulator's oracle."""
-    out: str = "results/evaluation"
-    """The folder to write to."""
+    out: str | None = None
+    """The folder to write to. Default: results/evaluation-NAME with the name of the model; for several bundles
+    results/evaluation."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command."""
     command = command_line.parse(Evaluate, arguments)
-    check_output("--out", command.out, [*command.bundles, *command.data])
     from hcvae.atomic import write_json
     from hcvae.evaluation.comparison import folder_names
 
     names = folder_names(command.bundles)
-    out = Path(command.out)
+    out = _out(command, names)
+    check_output("--out", out, [*command.bundles, *command.data])
     folders = [out] * len(names)
     if len(names) > 1:
         folders = [out / name.replace("/", "-") for name in names]
-    comparison = _compare(command, names, folders)
+    comparison = _compare(command, names, out, folders)
     write_json(comparison.as_json(), out / "evaluation.json")
-    _show(comparison, Console())
+    _show(comparison, output_console())
     print(f"results in {out / 'evaluation.json'}, figures in {', '.join(map(str, folders))}")
     return 0
 
 
-def _compare(command: Evaluate, names: Sequence[str], folders: Sequence[Path]) -> "Comparison":
+def _out(command: Evaluate, names: Sequence[str]) -> Path:
+    if command.out is not None:
+        return Path(command.out)
+    if len(names) > 1:
+        return Path("results/evaluation")
+    return Path(f"results/evaluation-{_model_name(Path(command.bundles[0]).resolve())}")
+
+
+def _model_name(bundle: Path) -> str:
+    """Return a name for the default folder: `jobs.train` leaves OUT/bundle, and a study STUDY/best/trial-NUMBER."""
+    if bundle.name == "bundle":
+        return bundle.parent.name
+    if bundle.parent.name == "best":
+        return f"{bundle.parent.parent.name}-{bundle.name}"
+    return bundle.name
+
+
+def _compare(command: Evaluate, names: Sequence[str], out: Path, folders: Sequence[Path]) -> "Comparison":
     """Evaluate each bundle, and write its figures to its folder."""
     from hcvae.bundle import load
     from hcvae.evaluation.comparison import Comparison
@@ -73,7 +92,7 @@ def _compare(command: Evaluate, names: Sequence[str], folders: Sequence[Path]) -
     from hcvae.plots import save_figure
 
     bundles = [load(path) for path in command.bundles]
-    for folder in (Path(command.out), *folders):
+    for folder in (out, *folders):
         _make_folder(folder)
     comparison = Comparison()
     current = "reading"
@@ -101,12 +120,12 @@ def _compare(command: Evaluate, names: Sequence[str], folders: Sequence[Path]) -
 
 def _show(comparison: "Comparison", console: Console) -> None:
     for name, source in comparison.sources.items():
-        console.print(f"{name}: {source}", highlight=False)
+        console.print(f"{name}: {source}", highlight=False, markup=False, soft_wrap=True)
     console.print(comparison.table())
     for reason, measures in comparison.reasons().items():
-        console.print(f"left out ({', '.join(measures)}): {reason}", highlight=False, markup=False)
+        console.print(f"left out ({', '.join(measures)}): {reason}", highlight=False, markup=False, soft_wrap=True)
     for note in comparison.notes:
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 def _progress_bar() -> Progress:

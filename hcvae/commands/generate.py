@@ -8,6 +8,7 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from hcvae import command_line
+from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.outputs import check_figure, check_output_file
 from hcvae.progress_lines import line_a_minute
@@ -47,8 +48,8 @@ class Generate(command_line.Command):
     conditions with 30 waveforms each; what is omitted is listed."""
     condition: list[str] = Field([])
     """COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP (both ends included); null for a missing value. Repeat
-    for more columns; all combinations are generated. Other columns: with --like the recording's values, else typical
-    ones."""
+    for more columns; all combinations are generated. Other columns: with --like the recording's values, otherwise
+    those of the most frequent combination in training that agrees with the given ones."""
     extrapolate: bool = False
     """Allow conditions outside the training range, where waveforms are unreliable."""
     like: str | None = None
@@ -86,7 +87,9 @@ def run(arguments: Sequence[str]) -> int:
     check_output_file("--out", command.out, inputs)
     check_figure(command.figure, inputs)
     from hcvae.bundle import load
+    from hcvae.data.table import GENERATED_WITH
     from hcvae.generation import parse_conditions
+    from hcvae.poor_reconstruction import reconstruction_warning
 
     bundle = load(command.bundle)
     given = parse_conditions(bundle, command.condition)
@@ -94,10 +97,11 @@ def run(arguments: Sequence[str]) -> int:
     console = Console()
     with line_a_minute(console, lambda: "generating"):
         table = _generated_table(command, bundle, given, like, second)
-    write_table(table, command.out)
+    metadata = (table.schema.metadata or {}) | {GENERATED_WITH: command.bundle.encode()}
+    write_table(table.replace_schema_metadata(metadata), command.out)
     notes = _plot(command, bundle, table, list(given[0]), like, second)
-    lines = _condition_lines(bundle, table, given[0], like)
-    lines.append(f"{table.num_rows} waveforms written to {command.out}")
+    lines = [*_condition_lines(bundle, table, given[0], like), *reconstruction_warning(bundle.reconstruction_nmse)]
+    lines.append(f"{counted(table.num_rows, 'waveform')} written to {command.out}")
     if command.figure is not None:
         lines += [f"figure written to {command.figure}", *notes]
     for line in lines:
@@ -108,20 +112,13 @@ def run(arguments: Sequence[str]) -> int:
 def _condition_lines(
     bundle: "Bundle", table: "pa.Table", given: Mapping[str, "ConditionValue"], like: "EncodedRecording | None"
 ) -> list[str]:
-    """Return a line for each column of the condition: its values, and where those that were not given are from."""
-    from hcvae.generation.conditions import text_of
+    from hcvae.generation.conditions import condition_lines
 
-    lines: list[str] = []
-    for column in bundle.preprocessing.static.columns:
-        name = column.name
-        line = f"{name} = {', '.join(map(text_of, dict.fromkeys(table[name].to_pylist())))}"
-        if name not in given:
-            if like is None or name in like.assumed:
-                line += " (typical of the training data)"
-            else:
-                line += " (of the recording)"
-        lines.append(line)
-    return lines
+    names = [column.name for column in bundle.preprocessing.static.columns]
+    recorded: list[str] = []
+    if like is not None:
+        recorded = [name for name in names if name not in like.assumed]
+    return condition_lines(bundle, {name: table[name].to_pylist() for name in names}, given, recorded)
 
 
 def _recordings(command: Generate, bundle: "Bundle") -> "tuple[EncodedRecording | None, EncodedRecording | None]":

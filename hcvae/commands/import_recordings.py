@@ -12,6 +12,7 @@ from pydantic_settings import CliPositionalArg
 from rich.console import Console
 
 from hcvae import command_line
+from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.outputs import check_output, check_output_file
 from hcvae.progress_lines import line_a_minute
@@ -147,18 +148,23 @@ def run(arguments: Sequence[str]) -> int:
         _check_out(command, key_file)
     key, is_new = pseudonyms.key_in(key_file, keep=not command.dry_run)
     files = _files(command, options, console)
-    with line_a_minute(console, lambda: f"reading {len(files)} files"):
+    with line_a_minute(console, lambda: f"reading {counted(len(files), 'file')}"):
         results = _read_all(command, files, options, console)
     table = table_of(results, options, key)
     names = shown_names(results, hide_names=command.hide_names)
     for note in notes_on_all(results, options, key, names):
         console.print(note, markup=False, soft_wrap=True)
     if command.dry_run:
-        console.print(f"dry run: nothing written; {table.num_rows} waveforms would be in {command.out}", markup=False)
+        console.print(
+            f"dry run: nothing written; {counted(table.num_rows, 'waveform')} would be in {command.out}",
+            markup=False,
+            soft_wrap=True,
+        )
     else:
         if is_new:
             pseudonyms.write_key(key, key_file)
-            console.print(f"new key of the pseudonyms: {key_file}; keep it, and keep it secret", markup=False)
+            line = f"new key of the pseudonyms: {key_file}; keep it, and keep it secret"
+            console.print(line, markup=False, soft_wrap=True)
         _write(table, command, results, names, console)
     if any(result.error for result in results):
         return PARTLY
@@ -193,7 +199,7 @@ def _write(
         write_subject_list(results, table, Path(command.subject_list))
         lines.append(f"files and pseudonyms of their subjects listed in {command.subject_list}; keep it secret")
     subjects = len(table["subject_id"].unique())
-    lines.append(f"{table.num_rows} waveforms of {subjects} subjects written to {out}")
+    lines.append(f"{counted(table.num_rows, 'waveform')} of {counted(subjects, 'subject')} written to {out}")
     lines.append(f"next: {shlex.join(['hcvae', 'inspect', out])}")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
@@ -234,8 +240,8 @@ def _files(command: Import, options: "ImportOptions", console: Console) -> list[
     if command.subject_list is not None:
         check_output("--subject-list", command.subject_list, files)
     if companions:
-        text = "are not read alone: they belong to other files (data, markers, events, analysed peaks)"
-        console.print(f"{len(companions)} files {text}", markup=False, soft_wrap=True)
+        text = "not read alone: they belong to other files (data, markers, events, analysed peaks)"
+        console.print(f"{counted(len(companions), 'companion file')} {text}", markup=False, soft_wrap=True)
     return files
 
 
@@ -337,7 +343,9 @@ def _lines_of(result: "FileResult", number: int, hide_names: bool) -> list[str]:
         name = f"file {number}"
     if result.error is not None:
         return [f"left out: {shown(result.error)}"]
-    lines = [f"{name}: {result.format}, {result.recordings} recordings, {len(result.rows)} waveforms"]
+    lines = [
+        f"{name}: {result.format}, {counted(result.recordings, 'recording')}, {counted(len(result.rows), 'waveform')}"
+    ]
     lines += [f"  {count} left out: {reason}" for reason, count in sorted(result.left_out.items())]
     for note, count in result.notes.items():
         line = f"  note: {shown(note)}"

@@ -11,8 +11,10 @@ from rich.console import Console
 
 from hcvae import command_line
 from hcvae.atomic import write_json
+from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.outputs import check_figure, check_output_file
+from hcvae.terminal import output_console
 
 if TYPE_CHECKING:
     from hcvae.inspection import Recordings
@@ -51,12 +53,18 @@ def run(arguments: Sequence[str]) -> int:
     check_figure(command.figure, [command.path])
     if command.as_json is not None:
         check_output_file("--json", command.as_json, [command.path, command.figure])
-    console = Console()
-    inspect = _inspect_bundle if Path(command.path).is_dir() else _inspect_table
+    from hcvae.inspection.generated import is_generated
+
+    console = output_console()
+    inspect = _inspect_table
+    if Path(command.path).is_dir():
+        inspect = _inspect_bundle
+    elif is_generated(command.path):
+        inspect = _inspect_generated
     content = inspect(command, console)
     if command.as_json is not None:
         write_json(content, command.as_json)
-        console.print(f"results in {command.as_json}", highlight=False)
+        console.print(f"results in {command.as_json}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
@@ -71,12 +79,13 @@ def _inspect_table(command: Inspect, console: Console) -> dict[str, Any]:
     summary = inspection.summarise(recordings)
     agreement = inspection.agreement_by_level(recordings)
     findings = inspection.find(recordings)
-    console.print(f"{command.path}: {report.head_of(summary)}", highlight=False, markup=False)
+    console.print(f"{command.path}: {report.head_of(summary)}", highlight=False, markup=False, soft_wrap=True)
     for table in report.tables_of(summary, agreement):
         console.print(table)
     if not agreement:
         columns = ", ".join(recordings.average_columns)
-        console.print(f"no independent averages: no two rows agree in {columns}", highlight=False, markup=False)
+        line = f"no independent averages: no two rows agree in {columns}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     report.show_findings(findings, console)
     ready = trainability(recordings, command.subject_column, command.average_columns or None, command.sampling_rate_hz)
     report.show_trainability(ready, console)
@@ -90,6 +99,27 @@ def _inspect_table(command: Inspect, console: Console) -> dict[str, Any]:
         "findings": [asdict(finding) for finding in findings],
         "training": asdict(ready),
     }
+
+
+def _inspect_generated(command: Inspect, console: Console) -> dict[str, Any]:
+    from hcvae.inspection import report, summarise
+    from hcvae.inspection.generated import SUBJECT, origin, read_generated
+
+    for name in ("subject_column", "average_columns", "sampling_rate_hz"):
+        if name in command.model_fields_set:
+            option = command_line.kebab_case(name)
+            raise UserError(f"--{option}: is for recordings, but {command.path} has generated waveforms; leave it out")
+    recordings = read_generated(command.path)
+    summary = summarise(recordings)
+    columns = [column for column in summary.columns if column.name != SUBJECT]
+    size = f"{counted(summary.rows, 'waveform')}, {report.size_of(summary)}"
+    for line in (f"{command.path}: {origin(recordings)}", size):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(report.columns_of(columns))
+    if command.figure is not None:
+        _save_figure(recordings, command.figure, console)
+    content = asdict(summary) | {"columns": [asdict(column) for column in columns]}
+    return {"table": command.path, "origin": origin(recordings), "summary": content}
 
 
 def _save_figure(recordings: "Recordings", path: str, console: Console) -> None:
@@ -111,7 +141,7 @@ def _inspect_bundle(command: Inspect, console: Console) -> dict[str, Any]:
     bundle = load(command.path)
     summary = summarise_bundle(bundle)
     findings = find_in_bundle(bundle)
-    console.print(f"{command.path}: {report.head_of_bundle(summary)}", highlight=False, markup=False)
+    console.print(f"{command.path}: {report.head_of_bundle(summary)}", highlight=False, markup=False, soft_wrap=True)
     for table in report.tables_of_bundle(summary):
         console.print(table)
     report.show_findings(findings, console)

@@ -6,6 +6,7 @@ from pydantic import Field
 from rich.console import Console
 
 from hcvae import command_line
+from hcvae.counting import counted
 from hcvae.outputs import check_output_file
 
 
@@ -38,5 +39,10 @@ def run(arguments: Sequence[str]) -> int:
     table = simulate(command.rows, command.seed)
     write_table(table, command.out)
     subjects = len(table["subject_id"].unique())
-    Console().print(f"{table.num_rows} waveforms of {subjects} simulated subjects written to {command.out}")
+    Console().print(
+        f"{counted(table.num_rows, 'waveform')} of {counted(subjects, 'simulated subject')} written to {command.out}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
     return 0

@@ -4,6 +4,7 @@ Shapes: N rows of a part, T samples, S encoded static parameters.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from hcvae.config import Config, DataConfig
 from hcvae.data.labelled_peaks import MODEL_WAVES, PeakRange
 from hcvae.data.normalization import SignalNormalization
-from hcvae.data.preprocessing import Preprocessing, last_sample_ms, seen_values, typical_values
+from hcvae.data.preprocessing import Preprocessing, frequent_combinations, last_sample_ms, seen_values
 from hcvae.data.split import Split, recording_key, row_codes, split_rows
 from hcvae.data.static import StaticEncoder
 from hcvae.data.table import (
@@ -150,6 +151,7 @@ def prepare(config: Config) -> Dataset:
     labelled = PeakRange.of(rows.peaks[split.train], rows.peak_mask[split.train])
     preprocessing = fit_preprocessing(config, train_table, scaling, rate, labelled)
     static = preprocessing.static
+    check_held_out(static, table, split, config.data)
     content = [signals, rows.peaks, rows.peak_mask, rows.group, rows.response, np.array(rate)]
     return Dataset(
         train=rows.part(split.train, scaling, static),
@@ -197,16 +199,50 @@ def fit_preprocessing(
         )
     group = scaling.index(train)
     groups = list(scaling.groups)
+    combinations, uncounted = frequent_combinations(static, train, group, groups)
     return Preprocessing(
         signal_length=config.model.signal_length,
         sampling_rate_hz=rate_hz,
         signal=scaling,
         static=static,
-        typical=typical_values(static, train, group, groups),
+        typical={name: found[0].values for name, found in combinations.items()},
         labelled_waves=tuple(labelled.limits()),
         peak_limits=labelled.limits(),
         seen=seen_values(static, train, group, groups),
+        combinations=combinations,
+        uncounted=uncounted,
     )
+
+
+def check_held_out(static: StaticEncoder, table: pa.Table, split: Split, config: DataConfig) -> None:
+    """Check that the conditions of the validation and the test part occur in the training part.
+
+    Args:
+        static: The encoding, fitted to the training part.
+        table: The static columns of all rows.
+        split: The split of these rows.
+        config: The columns and the seed of the split, for the message.
+
+    Raises:
+        UserError: a null or a category that no training row has; the message names options that avoid it.
+    """
+    for name, rows in (("validation", split.validation), ("test", split.test)):
+        for column in static.columns:
+            try:
+                column.encode(table[column.name].take(rows))
+            except UserError as error:
+                raise UserError(f"{name} part: {error}; {_remedy(column.name, config)}") from error
+
+
+def _remedy(name: str, config: DataConfig) -> str:
+    """Return options with which the static column `name` is not needed, complete, or divided in another way."""
+    steps = []
+    others = [column for column in config.static if column != name]
+    if others:
+        steps.append(f"leave it out (--data.static '{json.dumps(others)}')")
+    steps.append(f"fill in missing values at import (hcvae import --value {name}=VALUE)")
+    steps.append(f"split the rows in another way (--data.split.seed {config.split.seed + 1})")
+    return ", or ".join(steps)
 
 
 def read_part(config: Config, preprocessing: Preprocessing) -> Part:

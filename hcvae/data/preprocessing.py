@@ -3,7 +3,7 @@
 Shapes: N rows, T samples, S encoded static parameters, K groups.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -15,10 +15,22 @@ from pydantic import Field, model_validator
 from hcvae.config import Section
 from hcvae.data.labelled_peaks import PeakLimits, Wave
 from hcvae.data.normalization import SignalNormalization
-from hcvae.data.static import StaticEncoder, ValueRange
+from hcvae.data.split import row_codes
+from hcvae.data.static import StaticColumn, StaticEncoder, ValueRange
 
 ConditionValue = float | str | None
 """Value of a static column."""
+MAX_STORED_VALUES = 10_000
+"""Limit of the values of all stored combinations."""
+
+
+class Combination(Section):
+    """Values of the static columns that occurred together in training rows."""
+
+    count: int = Field(ge=1)
+    """Number of these rows."""
+    values: dict[str, ConditionValue]
+    """Value of each static column."""
 
 
 class Preprocessing(Section):
@@ -33,13 +45,19 @@ class Preprocessing(Section):
     static: StaticEncoder
     """Encoding of the static parameters."""
     typical: dict[str, dict[str, ConditionValue]]
-    """Typical value in training of each static column, by normalisation group."""
+    """The most frequent combination of values in training, by normalisation group; in bundles of an earlier hcvae the
+    typical value of each static column by itself."""
     labelled_waves: tuple[Wave, ...]
     """Waves whose peaks were labelled in training; predictions of the others are meaningless."""
     peak_limits: dict[Wave, PeakLimits] = Field({})
     """Limits of valid predicted peaks, by labelled wave; empty in bundles of an earlier hcvae."""
     seen: dict[str, dict[str, ValueRange]] = Field({})
     """Values of each static column in training, by normalisation group; empty in bundles of an earlier hcvae."""
+    combinations: dict[str, tuple[Combination, ...]] = Field({})
+    """The most frequent combinations of values in training, by normalisation group, in falling order; empty in bundles
+    of an earlier hcvae."""
+    uncounted: tuple[str, ...] = ()
+    """Columns with too many different numbers to count their combinations."""
 
     @property
     def window_ms(self) -> float:
@@ -72,10 +90,25 @@ class Preprocessing(Section):
                         f"typical must have a value of each static column in each of signal.groups, but got "
                         f"{values.get(name, 'nothing')!r} for column {name!r} in group {group!r}"
                     )
+        for group, found in self.combinations.items():
+            if not found:
+                raise ValueError(f"combinations must not be empty, but got none in group {group!r}")
+            for combination in found:
+                if not _can_encode(columns, combination.values):
+                    raise ValueError(
+                        f"combinations must have a value of each static column, but got {combination.values!r} in "
+                        f"group {group!r}"
+                    )
+        if self.combinations and self.combinations.keys() != groups.keys():
+            raise ValueError("combinations must be empty, or have each of signal.groups")
         is_complete = all(ranges.keys() == columns.keys() for ranges in self.seen.values())
         if self.seen and not (self.seen.keys() == groups.keys() and is_complete):
             raise ValueError("seen must be empty, or have the range of each static column in each of signal.groups")
         return self
+
+
+def _can_encode(columns: Mapping[str, StaticColumn], values: Mapping[str, ConditionValue]) -> bool:
+    return values.keys() == columns.keys() and all(columns[name].has(value) for name, value in values.items())
 
 
 def last_sample_ms(signal_length: int, sampling_rate_hz: float) -> float:
@@ -86,7 +119,7 @@ def last_sample_ms(signal_length: int, sampling_rate_hz: float) -> float:
 def seen_values(
     static: StaticEncoder, table: pa.Table, group: NDArray[np.int64], names: Sequence[str]
 ) -> dict[str, dict[str, ValueRange]]:
-    """Return the values of each static column in each group; for the arguments see `typical_values`."""
+    """Return the values of each static column in each group; for the arguments see `frequent_combinations`."""
     ranges: dict[str, dict[str, ValueRange]] = {}
     for name, part in _by_group(table, group, names).items():
         ranges[name] = {}
@@ -95,10 +128,14 @@ def seen_values(
     return ranges
 
 
-def typical_values(
+def frequent_combinations(
     static: StaticEncoder, table: pa.Table, group: NDArray[np.int64], names: Sequence[str]
-) -> dict[str, dict[str, ConditionValue]]:
-    """Return the median or most frequent value of each static column in each group; null if most rows are null.
+) -> tuple[dict[str, tuple[Combination, ...]], tuple[str, ...]]:
+    """Return the combinations of values in the training rows of each group, and the columns that are not counted.
+
+    The most frequent combination is first; of equally frequent ones that nearest to the medians. Where there are too
+    many to store, numbers with the most distinct values are not counted: of the rows that agree in the other columns,
+    the one nearest to the medians is given.
 
     Args:
         static: The static columns.
@@ -106,12 +143,45 @@ def typical_values(
         group: Position of each row's group in `names` [N].
         names: The groups [K].
     """
-    typical: dict[str, dict[str, ConditionValue]] = {}
-    for name, part in _by_group(table, group, names).items():
-        typical[name] = {}
-        for column in static.columns:
-            typical[name][column.name] = _typical(part[column.name], column.kind == "number")
-    return typical
+    limit = max(1, MAX_STORED_VALUES // (len(static.columns) + 1) // len(names))
+    codes, uncounted = _counted_codes(static, table, limit)
+    distance = _distance_from_medians(static, table)
+    found: dict[str, tuple[Combination, ...]] = {}
+    for position, name in enumerate(names):
+        rows = np.flatnonzero(group == position)
+        nearest_first = rows[np.lexsort((distance[rows], codes[rows]))]
+        _, first, counts = np.unique(codes[nearest_first], return_index=True, return_counts=True)
+        chosen = nearest_first[first]
+        order = np.lexsort((distance[chosen], -counts))[:limit]
+        values = table.select([column.name for column in static.columns]).take(chosen[order]).to_pylist()
+        pairs = zip(counts[order].tolist(), values, strict=True)
+        found[name] = tuple(Combination(count=count, values=row) for count, row in pairs)
+    return found, uncounted
+
+
+def _counted_codes(static: StaticEncoder, rows: pa.Table, limit: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return a number for each row [N], the same for rows that count as one combination, and the uncounted columns."""
+    columns = {column.name: rows[column.name] for column in static.columns}
+    numbers = [column.name for column in static.columns if column.kind == "number"]
+    numbers.sort(key=lambda name: len(pc.unique(columns[name])))
+    uncounted: list[str] = []
+    codes = row_codes(pa.table(columns), [*columns])
+    while numbers and codes.max() >= limit:
+        uncounted.append(numbers.pop())
+        columns[uncounted[-1]] = pc.is_null(columns[uncounted[-1]]).cast(pa.int8())
+        codes = row_codes(pa.table(columns), [*columns])
+    return codes, tuple(uncounted)
+
+
+def _distance_from_medians(static: StaticEncoder, rows: pa.Table) -> NDArray[np.float64]:
+    """Return the mean distance of each row's numbers from their medians, in standard deviations [N]."""
+    distance = np.zeros(rows.num_rows)
+    for column in static.columns:
+        if column.kind == "number" and column.minimum < column.maximum:
+            numbers = rows[column.name].to_numpy()  # NaN where null
+            if not np.isnan(numbers).all():
+                distance += np.nan_to_num(np.abs(numbers - np.nanmedian(numbers)) / column.std)
+    return distance
 
 
 def _by_group(table: pa.Table, group: NDArray[np.int64], names: Sequence[str]) -> dict[str, pa.Table]:
@@ -121,14 +191,3 @@ def _by_group(table: pa.Table, group: NDArray[np.int64], names: Sequence[str]) -
     for position, name in enumerate(names):
         tables[name] = table.take(np.flatnonzero(group == position))
     return tables
-
-
-def _typical(column: pa.ChunkedArray, is_number: bool) -> ConditionValue:
-    if 2 * column.null_count > len(column):
-        return None
-    known = column.drop_null()
-    if is_number:
-        # "lower" gives a value that occurs in the training rows.
-        return float(pc.quantile(known, 0.5, interpolation="lower")[0].as_py())
-    counts = pc.value_counts(known).to_pylist()
-    return str(max(counts, key=lambda entry: (entry["counts"], entry["values"]))["values"])

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hcvae.config import DataConfig
+from hcvae.counting import counted
 from hcvae.described import Described
 from hcvae.errors import UserError
 
@@ -87,9 +88,12 @@ def _unit_counts(n: int, unit: str, config: DataConfig) -> list[int]:
     validation = max(1, round(config.split.validation * n))
     test = max(1, round(config.split.test * n))
     if n - validation - test < 1:
-        remedy = "check data.recording_columns"
+        remedy = "name the columns that identify a recording (--data.recording_columns), or add recordings"
         if unit == "subject":
-            remedy = "use unit 'recording', smaller fractions or more data"
+            remedy = (
+                "use --data.split.unit recording, smaller parts (--data.split.validation, --data.split.test), or more "
+                "subjects"
+            )
         raise UserError(
             f"data.split: each part needs a {unit}, but got {n} in total for validation={config.split.validation} and "
             f"test={config.split.test}, where at least 3 are needed; {remedy}"
@@ -99,7 +103,7 @@ def _unit_counts(n: int, unit: str, config: DataConfig) -> list[int]:
 
 def _explain(unit: str, asked: str, n_subjects: int, counts: Sequence[int], rows: Sequence[int]) -> str:
     compared = "at least" if n_subjects >= MIN_SUBJECTS else "fewer than"
-    subjects = "1 subject" if n_subjects == 1 else f"{n_subjects} subjects"
+    subjects = counted(n_subjects, "subject")
     reason = "set by data.split.unit"
     if asked == "auto":
         reason = f"{subjects}, {compared} {MIN_SUBJECTS}"
@@ -107,8 +111,8 @@ def _explain(unit: str, asked: str, n_subjects: int, counts: Sequence[int], rows
         meaning = "No subject is in two parts: the metrics hold for subjects that the model has not seen."
     else:
         meaning = (
-            f"No recording is in two parts, but subjects are: the metrics hold for further recordings of the same "
-            f"{subjects}, not for other subjects."
+            "No recording is in two parts, but subjects are: the metrics hold for further recordings of the same "
+            f"{'subject' if n_subjects == 1 else subjects}, not for other subjects."
         )
     return (
         f"Split by {unit} ({reason}): {' / '.join(map(str, counts))} {unit}s, {' / '.join(map(str, rows))} rows "

@@ -120,7 +120,8 @@ class StaticColumn(Section):
         if len(distinct) < 2:
             raise UserError(
                 f"data.static: column {name!r} must vary among the training rows, "
-                f"but got {distinct[0].as_py()!r} in all of them; leave it out or change data.split"
+                f"but got {distinct[0].as_py()!r} in all of them; leave it out "
+                "of --data.static, or split the rows in another way (--data.split.seed)"
             )
         has_nulls = column.null_count > 0
         if pa.types.is_string(column.type):
@@ -187,7 +188,7 @@ class StaticColumn(Section):
         null = pc.is_null(column).to_numpy()
         column = column.cast(expected)
         if null.any() and not self.has_nulls:
-            raise UserError(f"{where}: must not be null, because no training row was")
+            raise UserError(f"{where}: must not be null, because every training row has a value")
         values = self._encode_values(column)
         if self.has_nulls:
             return np.column_stack([values, null])

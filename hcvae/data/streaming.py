@@ -18,7 +18,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hcvae.config import Config
-from hcvae.data.dataset import Dataset, Part, Rows, fingerprint, fit_preprocessing, peaks_of, response_codes
+from hcvae.data.dataset import (
+    Dataset,
+    Part,
+    Rows,
+    check_held_out,
+    fingerprint,
+    fit_preprocessing,
+    peaks_of,
+    response_codes,
+)
 from hcvae.data.labelled_peaks import PeakRange
 from hcvae.data.normalization import SignalNormalization, group_names, moments
 from hcvae.data.preprocessing import Preprocessing, last_sample_ms
@@ -191,12 +200,14 @@ def prepare_stream(config: Config, reader: Callable[[Stream, Sequence[Span]], It
     sample = np.sort(rng.choice(split.train, min(SAMPLE_ROWS, len(split.train)), replace=False))
     held = np.sort(np.concatenate([sample, split.validation, split.test]))
 
-    table = table.select(config.data.static).take(split.train)
+    static_columns = table.select(config.data.static)
+    table = static_columns.take(split.train)
     group_by = config.normalization.group_by
     scan = _scan(config, groups, split, in_training, held, rate, group_names(table, group_by))
 
     scaling = SignalNormalization.of_moments(scan.sums, group_by, scan.names)
     preprocessing = fit_preprocessing(config, table, scaling, rate, scan.labelled)
+    check_held_out(preprocessing.static, static_columns, split, config.data)
     rows = Rows.of(scan.held.drop_columns("signal"), signals_of(scan.held), rate, scaling, config.data)
 
     def part_of(numbers: NDArray[np.int64]) -> Part:
@@ -296,5 +307,5 @@ def _check_parts(config: Config, n_rows: int) -> None:
     if needed > budget:
         raise UserError(
             f"data.split: the validation and test parts must fit into data.memory_budget_gb={budget:g}, but need "
-            f"{needed:.2g} GB; lower data.split.validation and data.split.test"
+            f"{needed:.2g} GB; lower --data.split.validation and --data.split.test"
         )

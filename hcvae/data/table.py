@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hcvae.atomic import atomic_write
 from hcvae.config import DataConfig
+from hcvae.counting import counted
 from hcvae.data.plausible_ranges import implausible_rows, is_logical, spread
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
@@ -26,6 +27,10 @@ from hcvae.suggest import did_you_mean
 WAVES = ("I", "II", "III", "IV", "V")
 PEAK_COLUMNS = ("peak_latency_ms", "peak_amplitude_uv", "peak_valid")
 MAX_LISTED_ROWS = 5
+RESIDUAL_NOISE = b"residual_noise"
+"""Key of the metadata of a table of generated waveforms: whether they contain residual noise, `true` or `false`."""
+GENERATED_WITH = b"generated_with"
+"""Key of the metadata of a table of generated waveforms: the bundle, as it was named on the command line."""
 NOT_STATED = "not stated"
 """Licence of a table without one."""
 
@@ -190,7 +195,7 @@ def sampling_rate_of(table: pa.Table, given_hz: float | None = None, where: str 
     stored = (table.schema.metadata or {}).get(b"sampling_rate_hz")
     if stored is None:
         if given_hz is None:
-            raise UserError(f"{where}: no sampling_rate_hz in the metadata; set data.sampling_rate_hz")
+            raise UserError(f"{where}: no sampling_rate_hz in the metadata; set --data.sampling_rate_hz")
         return given_hz
     try:
         rate = float(stored)
@@ -357,4 +362,4 @@ def _refuse_rows(bad: pa.ChunkedArray | NDArray[np.bool_], where: str, what: str
         listed = ", ".join(map(str, rows[:MAX_LISTED_ROWS]))
         if len(rows) > MAX_LISTED_ROWS:
             listed += ", ..."
-        raise UserError(f"{where}: {len(rows)} of {len(bad)} rows {what}; the rows are {listed} (from 0)")
+        raise UserError(f"{where}: {len(rows)} of {counted(len(bad), 'row')} {what}; the rows are {listed} (from 0)")

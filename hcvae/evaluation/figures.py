@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hcvae import plots
 from hcvae.bundle import Bundle
+from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.evaluation.rows import LEVEL, EvaluationRows
 from hcvae.model_figures import ModelFigures
@@ -79,7 +80,7 @@ class Illustrator:
         known = self.rows.recorded.numbers(LEVEL)[group == group[self._shown[0]]]
         levels_db = np.unique(known[np.isfinite(known)])
         if not len(levels_db):
-            raise UserError(f"column {LEVEL!r} must hold a number, but got none in {len(known)} rows")
+            raise UserError(f"column {LEVEL!r} must hold a number, but got none in {counted(len(known), 'row')}")
         row = np.repeat(self._shown[:1], len(levels_db))
         table = self.rows.recorded.table.take(row)
         table = table.set_column(table.schema.get_field_index(LEVEL), LEVEL, pa.array(levels_db))

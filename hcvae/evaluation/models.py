@@ -162,7 +162,7 @@ def _objectives(findings: Findings, model: Model, bundle: Bundle, part: Part) ->
     try:
         routing = routing_data(part, bundle.preprocessing)
     except NotMeasurable as reason:
-        findings.leave_out(names_of("Disentanglement"), str(reason))
+        findings.leave_out(names_of("Disentanglement"), f"disentanglement cannot be measured on these rows: {reason}")
     evaluated = EvaluationPart.of(part, torch.device("cpu"), bundle.preprocessing, routing)
     objective = Objective(bundle.config)
     findings.measure(names_of("Latents"), lambda: evaluate(model, evaluated, objective))

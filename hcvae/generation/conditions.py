@@ -1,13 +1,13 @@
 """Conditions of generated waveforms: complete, of the types of the model's columns, within its training range."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 
 import pyarrow as pa
 
 from hcvae.bundle import Bundle
-from hcvae.data.preprocessing import ConditionValue
+from hcvae.data.preprocessing import ConditionValue, Preprocessing
 from hcvae.data.static import StaticColumn
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
@@ -19,18 +19,20 @@ MAX_VALUES = 10_000
 def complete_condition(
     bundle: Bundle, given: Mapping[str, ConditionValue], *, extrapolate: bool = False
 ) -> dict[str, ConditionValue]:
-    """Return `given`, completed by the typical value in the training data of every column that it lacks.
+    """Return `given`, completed by the values that most often occurred with it in the training data.
 
-    Typical is the median, or most frequent category, of the training rows in the same normalisation group.
+    The other columns get the values of the most frequent combination among the training rows, in the same
+    normalisation group, that agree with `given`; if no row has the given numbers, among those with the nearest ones.
 
     Args:
         bundle: The model.
         given: Values by static column.
-        extrapolate: Whether values may lie outside the range of the training rows of that group. The result is a guess.
+        extrapolate: Whether values may lie outside the range of the training rows of that group, and may be combined as
+            in no training row. The result is a guess.
 
     Raises:
-        UserError: an unknown column or category, a null where training had none, or a value outside the training
-            range, which the message names.
+        UserError: an unknown column or category, a null where training had none, a value outside the training range,
+            or values with which no training row agrees, so that nothing can complete them; the message names them.
     """
     preprocessing = bundle.preprocessing
     columns = {column.name: column for column in preprocessing.static.columns}
@@ -38,19 +40,96 @@ def complete_condition(
         if name not in columns:
             raise UserError(f"condition {name}: the model has no such column{did_you_mean(name, list(columns))}")
     group = _group(bundle, given)
-    complete = {**preprocessing.typical[group], **given}
-    for name, column in columns.items():
-        column.encode(pa.chunked_array([pa.array([complete[name]])]))  # refuses what the model cannot encode
-    for name, seen in preprocessing.ranges(group).items():
-        if not extrapolate and not seen.holds(complete[name]):
+    ranges = preprocessing.ranges(group)
+    for name, value in given.items():
+        columns[name].encode(pa.chunked_array([pa.array([value])]))  # refuses what the model cannot encode
+        if not extrapolate and not ranges[name].holds(value):
             where = ""
             if group and group in preprocessing.seen:
                 where = f" for {preprocessing.signal.group_by}={group}"
             raise UserError(
-                f"condition {name}: the model was trained on {seen}{where}, but got {text_of(complete[name])}; "
+                f"condition {name}: the model was trained on {ranges[name]}{where}, but got {text_of(value)}; "
                 "stay within, or allow a guess with --extrapolate (extrapolate=True in Python)"
             )
-    return complete
+    return {**_occurred_with(preprocessing, group, given, extrapolate), **given}
+
+
+def _occurred_with(
+    preprocessing: Preprocessing, group: str, given: Mapping[str, ConditionValue], extrapolate: bool
+) -> Mapping[str, ConditionValue]:
+    """Return the most frequent combination of values in training that agrees with `given`."""
+    agreeing = []
+    for combination in preprocessing.combinations.get(group, ()):
+        if _agrees(combination.values, given):
+            agreeing.append(combination.values)
+    if agreeing:  # of equally near ones the first, which is the most frequent
+        return min(agreeing, key=lambda values: _distance(preprocessing, values, given))
+    missing = [column.name for column in preprocessing.static.columns if column.name not in given]
+    if preprocessing.combinations and missing and not extrapolate:
+        together = ", ".join(f"{name}={text_of(value)}" for name, value in given.items())
+        raise UserError(
+            f"condition {together}: these values never occurred together in training, so that no value of "
+            f"{', '.join(missing)} goes with them; give that as well, or allow a guess with --extrapolate "
+            "(extrapolate=True in Python)"
+        )
+    return preprocessing.typical[group]
+
+
+def _distance(
+    preprocessing: Preprocessing, values: Mapping[str, ConditionValue], given: Mapping[str, ConditionValue]
+) -> float:
+    """Return the distance of a combination from the given numbers, in standard deviations."""
+    total = 0.0
+    for column in preprocessing.static.columns:
+        value = given.get(column.name)
+        other = values[column.name]
+        is_counted = column.std > 0 and column.name not in preprocessing.uncounted
+        if is_counted and isinstance(value, int | float) and isinstance(other, int | float):
+            total += abs(other - value) / column.std
+    return total
+
+
+def _agrees(values: Mapping[str, ConditionValue], given: Mapping[str, ConditionValue]) -> bool:
+    """Whether a combination has the given categories, and nulls where they are given."""
+    for name, value in given.items():
+        if (value is None) != (values[name] is None):
+            return False
+        if isinstance(value, str) and value != values[name]:
+            return False
+    return True
+
+
+def condition_lines(
+    bundle: Bundle,
+    complete: Mapping[str, Sequence[ConditionValue]],
+    given: Collection[str],
+    recorded: Collection[str] = (),
+) -> list[str]:
+    """Return a line for each static column: its values, and where those that were not given are from.
+
+    Args:
+        bundle: The model.
+        complete: The values of each static column in the conditions.
+        given: Columns whose values were given.
+        recorded: Columns whose values are those of a recording, unless given.
+    """
+    source = "the most frequent in training with the values given"
+    if not bundle.preprocessing.combinations:
+        source = "typical of the training data"
+    lines: list[str] = []
+    for column in bundle.preprocessing.static.columns:
+        name = column.name
+        values = list(dict.fromkeys(complete[name]))
+        line = f"{name} = {', '.join(map(text_of, values))}"
+        if name in recorded and name not in given:
+            line += " (of the recording)"
+        elif name not in given:
+            line += f" (filled in: {source}"
+            if len(values) > 1:
+                line += f"; to keep one value in all conditions, add --condition {name}=VALUE"
+            line += ")"
+        lines.append(line)
+    return lines
 
 
 def parse_conditions(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, ConditionValue]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hcvae.bundle import Bundle
+from hcvae.counting import counted
 from hcvae.data.preprocessing import ConditionValue, Preprocessing
 from hcvae.data.table import checked_signal, sampling_rate_of, scalar_column, signals_of
 from hcvae.described import Described
@@ -85,7 +86,7 @@ def encode_recording(
     """
     preprocessing = bundle.preprocessing
     if table.num_rows != 1 or "signal" not in table.column_names:
-        raise UserError(f"{where}: must be one row with a column 'signal', but got {table.shape[0]} rows")
+        raise UserError(f"{where}: must be one row with a column 'signal', but got {counted(table.shape[0], 'row')}")
     rate_hz = sampling_rate_of(table, bundle.config.data.sampling_rate_hz, where)
     if rate_hz != preprocessing.sampling_rate_hz:
         raise UserError(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hcvae.data.labelled_peaks import MODEL_WAVES
 from hcvae.data.preprocessing import Preprocessing
-from hcvae.data.table import WAVES
+from hcvae.data.table import RESIDUAL_NOISE, WAVES
 from hcvae.peaks import valid_waves
 
 
@@ -51,9 +51,9 @@ def waveform_table(
         result = result.append_column("peak_latency_ms", _lists(latency_ms, pa.float32()))
         result = result.append_column("peak_amplitude_uv", _lists(amplitude_uv, pa.float32()))
         result = result.append_column("peak_valid", _lists(valid, pa.bool_()))
-    metadata = {
+    metadata: dict[str | bytes, str] = {
         "sampling_rate_hz": f"{preprocessing.sampling_rate_hz:g}",
-        "residual_noise": str(residual_noise).lower(),
+        RESIDUAL_NOISE: str(residual_noise).lower(),
     }
     return result.replace_schema_metadata(metadata)
 

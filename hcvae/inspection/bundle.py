@@ -6,6 +6,7 @@ import torch
 
 from hcvae.bundle import Bundle
 from hcvae.bundle.model_card import REPORTED, shown
+from hcvae.counting import counted
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.data.static import StaticColumn
 from hcvae.described import Described
@@ -59,7 +60,7 @@ def summarise_bundle(bundle: Bundle) -> BundleSummary:
     """Summarise a bundle."""
     preprocessing = bundle.preprocessing
     data = bundle.config.data
-    simulated = f"simulator, {data.simulator.rows} waveforms, seed {data.simulator.seed}"
+    simulated = f"simulator, {counted(data.simulator.rows, 'waveform')}, seed {data.simulator.seed}"
     return BundleSummary(
         model_type=bundle.config.model.model_type,
         parameters=sum(parameter.numel() for parameter in bundle.model.parameters()),

@@ -9,6 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from hcvae.counting import counted
 from hcvae.finding import Finding
 from hcvae.inspection.recordings import Recordings
 
@@ -90,8 +91,8 @@ def _exact(recordings: Recordings, copies: NDArray[np.int64], originals: NDArray
         examples.append(f"{recordings.named(np.array([copy]))} repeats {recordings.named(np.array([original]))}")
     return Finding(
         "rows repeat other rows",
-        f"{len(copies)} of {len(recordings)} waveforms are exact copies, {other_subject} of them from another "
-        f"subject: {'; '.join(examples)}",
+        f"{len(copies)} of {counted(len(recordings), 'waveform')} are exact copies, {other_subject} of them from "
+        f"another subject: {'; '.join(examples)}",
         "keep one of each: copies in two parts of the split make metrics look better than they are",
     )
 
@@ -102,7 +103,7 @@ def _scaled(recordings: Recordings, pairs: NDArray[np.int64], factors: NDArray[n
         examples.append(f"{recordings.named(pair[1:])} is {factor:.6g} times {recordings.named(pair[:1])}")
     return Finding(
         "rows are scaled copies of other rows",
-        f"{len(pairs)} of {len(recordings)} waveforms, {int(np.sum(factors < 0))} of them inverted: "
+        f"{len(pairs)} of {counted(len(recordings), 'waveform')}, {int(np.sum(factors < 0))} of them inverted: "
         f"{'; '.join(examples)}",
         "find out which of them has the right scale, and keep that one",
     )

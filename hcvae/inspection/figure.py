@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.figure_parts import (
     LARGE,
@@ -110,7 +111,7 @@ def not_plotted(recordings: Recordings) -> list[str]:
     if len(found) > MAX_PANELS:
         omitted = []
         for stimulus in found[MAX_PANELS:]:
-            omitted.append(f"{stimulus.name} ({int(stimulus.rows.sum())} rows)")
+            omitted.append(f"{stimulus.name} ({counted(int(stimulus.rows.sum()), 'row')})")
         notes.append(f"{len(found) - MAX_PANELS} of {len(found)} stimuli not plotted: {'; '.join(omitted)}")
     for stimulus in found[:MAX_PANELS]:
         levels = len(np.unique(recordings.levels_db[stimulus.rows]))
@@ -121,7 +122,7 @@ def not_plotted(recordings: Recordings) -> list[str]:
             )
     not_finite = int(np.sum(~recordings.finite))
     if not_finite:
-        notes.append(f"{not_finite} of {len(recordings)} rows not plotted: they have no waveform, or NaN")
+        notes.append(f"{not_finite} of {counted(len(recordings), 'row')} not plotted: they have no waveform, or NaN")
     return notes
 
 

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from hcvae.counting import counted
 from hcvae.data.plausible_ranges import PLAUSIBLE_RANGES, implausible_rows, is_logical, spread
 from hcvae.data.table import decoded_column
 from hcvae.finding import Finding
@@ -33,7 +34,7 @@ def check(recordings: Recordings) -> list[Finding]:
     for is_bad, problem, remedy in checks:
         rows = np.flatnonzero(is_bad)
         if rows.size:
-            evidence = f"{rows.size} of {len(recordings)} rows: {recordings.named(rows)}"
+            evidence = f"{rows.size} of {counted(len(recordings), 'row')}: {recordings.named(rows)}"
             findings.append(Finding(f"rows {problem}", evidence, remedy))
     return findings + _implausible(recordings)
 

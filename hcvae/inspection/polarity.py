@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from hcvae.counting import counted
 from hcvae.finding import Finding
 from hcvae.inspection.recordings import KIND, LEVEL, SPECIES, Recordings, groups
 
@@ -65,9 +66,9 @@ def _inverted_rows(recordings: Recordings) -> list[Finding]:
     return [
         Finding(
             "rows of inverted polarity",
-            f"{len(rows)} of {int(among.sum())} rows in the upper third of the levels correlate below {OPPOSED:g} with "
-            f"the others of their stimulus, of {len(subjects)} subjects ({_listed(subjects.tolist())}): "
-            f"{recordings.named(rows)}",
+            f"{len(rows)} of {counted(int(among.sum()), 'row')} in the upper third of the levels correlate below "
+            f"{OPPOSED:g} with the others of their stimulus, of {counted(len(subjects), 'subject')} "
+            f"({_listed(subjects.tolist())}): {recordings.named(rows)}",
             "compare them with the others; if electrodes were exchanged, multiply all rows of the session by -1, also "
             "those of lower levels",
         )

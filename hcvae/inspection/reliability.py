@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hcvae.counting import counted
 from hcvae.finding import Finding
 from hcvae.inspection.recordings import KIND, NOISE, Recordings, groups
 
@@ -78,7 +79,8 @@ def _unreliable(recordings: Recordings, agreement: Agreement) -> Finding:
     return Finding(
         "independent averages do not agree",
         f"in the upper third of the levels, means of two halves of a response's averages correlate "
-        f"{agreement.split_half:.2f} ({agreement.responses} responses, {agreement.averages} averages)",
+        f"{agreement.split_half:.2f} ({counted(agreement.responses, 'response')}, "
+        f"{counted(agreement.averages, 'average')})",
         f"check that rows which agree in {columns} are averages of one response, and if not, name the columns that "
         "identify a response with --average-columns; otherwise the noise hides the responses: average more sweeps",
     )

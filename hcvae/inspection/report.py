@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from hcvae.counting import counted
 from hcvae.finding import Finding
 from hcvae.inspection.reliability import Agreement
-from hcvae.inspection.summary import Summary
+from hcvae.inspection.summary import ColumnSummary, Summary
 from hcvae.terminal import TerminalTable
 
 if TYPE_CHECKING:
@@ -21,28 +22,35 @@ MAX_SUBJECTS = 8
 
 def tables_of(summary: Summary, agreement: Sequence[Agreement]) -> Iterator[TerminalTable]:
     """Yield tables of the columns, rows by level and subject, and agreement of independent averages."""
-    columns = TerminalTable("Columns", ("column", "type", "missing", "distinct", "range or values"))
-    for column in summary.columns:
-        missing = str(column.missing or "")
-        columns.rows.append((column.name, column.type, missing, str(column.distinct), column.values))
-    yield columns
+    yield columns_of(summary.columns)
     if summary.rows_by_level:
         yield _levels(summary)
     if agreement:
         yield _agreement(agreement)
 
 
+def columns_of(columns: Sequence[ColumnSummary]) -> TerminalTable:
+    """Return a table of columns with one value per row."""
+    table = TerminalTable("Columns", ("column", "type", "missing", "distinct", "range or values"))
+    for column in columns:
+        table.rows.append((column.name, column.type, str(column.missing or ""), str(column.distinct), column.values))
+    return table
+
+
 def head_of(summary: Summary) -> str:
     """Return a paragraph on the size of a table and its waveforms."""
+    peaks = ", ".join(f"{wave} {count}" for wave, count in summary.labelled_peaks.items()) or "no peak columns"
+    waveforms = f"{counted(summary.rows, 'waveform')} of {counted(summary.subjects, 'subject')}"
+    return f"{waveforms}, {size_of(summary)}\nlabelled peaks: {peaks}"
+
+
+def size_of(summary: Summary) -> str:
+    """Return length, duration and amplitudes of the waveforms."""
     amplitudes = "no finite waveform"
     if summary.rms_uv:
         peak_to_peak = _spread(summary.peak_to_peak_uv)
         amplitudes = f"RMS {_spread(summary.rms_uv)} uV, peak to peak {peak_to_peak} uV (median, 5 to 95 %)"
-    peaks = ", ".join(f"{wave} {count}" for wave, count in summary.labelled_peaks.items()) or "no peak columns"
-    return (
-        f"{summary.rows} waveforms of {summary.subjects} subjects, {summary.samples} samples at "
-        f"{summary.sampling_rate_hz:g} Hz ({summary.duration_ms:g} ms)\n{amplitudes}\nlabelled peaks: {peaks}"
-    )
+    return f"{summary.samples} samples at {summary.sampling_rate_hz:g} Hz ({summary.duration_ms:g} ms)\n{amplitudes}"
 
 
 def tables_of_bundle(summary: "BundleSummary") -> Iterator[TerminalTable]:
@@ -73,7 +81,7 @@ def head_of_bundle(summary: "BundleSummary") -> str:
         f"waveforms of {summary.samples} samples at {summary.sampling_rate_hz:g} Hz; "
         f"in training, uV: {', '.join(scales)}\n"
         f"labelled waves: {', '.join(summary.labelled_waves) or 'none'}\n"
-        f"trained on {summary.data}, {summary.epochs} epochs"
+        f"trained on {summary.data}, {counted(summary.epochs, 'epoch')}"
     )
 
 
@@ -95,14 +103,22 @@ def show_trainability(ready: "Trainability", console: Console) -> None:
     if ready.untrainable is not None:
         lines = [f"not ready for training: {ready.untrainable}"]
     else:
+        is_warned = any(line.startswith("warning") for line in ready.parts)
+        state = "ready for training, but read the warning" if is_warned else "ready for training"
         lines = [
-            f"ready for training: python -m jobs.train {ready.options} --out results/model",
+            f"{state}: python -m jobs.train {ready.options} --out results/model",
             f"  {ready.split}",
+            *(f"  {line}" for line in ready.parts),
         ]
         if ready.unsearchable is None:
             lines.append(f"ready for a search: python -m jobs.search {ready.options}")
         else:
             lines += [f"not ready for a search: {ready.unsearchable}", f"  what to do: {ready.remedy}"]
+    if ready.usable:
+        lines.append(f"other columns that --data.static may contain: {', '.join(ready.usable)}")
+    if ready.incomplete:
+        lines.append("not proposed for --data.static, because rows have no value:")
+        lines += [f"  {line}" for line in ready.incomplete]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 

@@ -8,6 +8,7 @@ Kujawa & Liberman 2009, J. Neurosci. 29:14077). A factor of 2 is allowed on both
 
 import numpy as np
 
+from hcvae.counting import counted
 from hcvae.finding import Finding
 from hcvae.inspection.recordings import SPECIES, Recordings, groups
 
@@ -108,10 +109,11 @@ def _scale_finding(sizes: dict[str, float], of_all: int, species: str, low: floa
     guess = _guess(typical, low, high)
     return Finding(
         f"amplitudes are too {problem} for {species or 'an unknown species'}",
-        f"{len(sizes)} of {of_all} subjects; peak to peak at their highest levels, in uV: {listed}; the published "
-        f"range is {low:g} to {high:g}, {range_relation}; {guess}",
+        f"{len(sizes)} of {counted(of_all, 'subject')}; peak to peak at their highest levels, in uV: {listed}; the "
+        f"published range is {low:g} to {high:g}, {range_relation}; {guess}",
         "look up the unit and the amplifier's gain in the recording, and scale the waveforms; until then leave them "
-        "out where absolute amplitude matters, or group the normalisation (normalization.group_by)",
+        "out where absolute amplitude matters, or train with a scale for each group, such as species: "
+        "--normalization.group_by species, with species in --data.static",
     )
 
 
@@ -135,8 +137,8 @@ def _rows(recordings: Recordings) -> list[Finding]:
             findings.append(
                 Finding(
                     f"single rows are much {comparison} than the others of their subject",
-                    f"{rows.size} of {len(recordings)} rows, RMS about {factor:.3g} times {comparison} than their "
-                    f"subject's median: {recordings.named(rows)}",
+                    f"{rows.size} of {counted(len(recordings), 'row')}, RMS about {factor:.3g} times {comparison} than "
+                    f"their subject's median: {recordings.named(rows)}",
                     "compare the gain of these recordings with that of the others, and leave out artefacts",
                 )
             )

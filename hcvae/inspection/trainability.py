@@ -2,8 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,25 +12,28 @@ import pyarrow.compute as pc
 from pydantic import ValidationError
 
 from hcvae.config import Config
+from hcvae.counting import counted
 from hcvae.data.dataset import prepare
+from hcvae.data.part_contents import split_report
 from hcvae.errors import UserError
 from hcvae.inspection.recordings import LEVEL, Recordings
 from hcvae.readiness import ROW, remedy, unmeasured
 
+FREQUENCY = "stimulus_frequency_hz"
+KIND = "stimulus_type"
 CONDITIONS = (
     LEVEL,
-    "stimulus_frequency_hz",
+    FREQUENCY,
+    KIND,
     "stimulus_rate_hz",
-    "stimulus_type",
+    "stimulus_polarity",
     "species",
-    "ear",
     "sex",
     "age_days",
     "age_years",
     "hearing_loss_db",
-    "n_averages",
 )
-"""Columns that condition a model if they vary, the most important first."""
+"""Columns of the stimulus and the subject that condition a model if they vary, the most important first."""
 MAX_CATEGORIES = 20
 """Text columns with more values are taken for identifiers."""
 
@@ -45,6 +48,12 @@ class Trainability:
     """What is missing for a training; None: nothing."""
     split: str | None = None
     """Rows of each part, if a training is possible."""
+    parts: tuple[str, ...] = ()
+    """The contents of each part, and for uniform parts a warning with a remedy."""
+    usable: tuple[str, ...] = ()
+    """Other columns that could condition a model: they vary and have no nulls."""
+    incomplete: tuple[str, ...] = ()
+    """Columns of the stimulus and the subject that are not used because some rows have no value, and the remedy."""
     unsearchable: str | None = None
     """What is missing for a search; None: nothing."""
     remedy: str | None = None
@@ -59,24 +68,38 @@ def trainability(
 ) -> Trainability:
     """Prepare the table as a training would, with the columns that vary as conditions."""
     settings = _settings(recordings, subject_column, average_columns, sampling_rate_hz)
-    options = _command_line(settings)
+    found = Trainability(
+        _command_line(settings),
+        usable=tuple(_usable(recordings, settings["data.static"], subject_column)),
+        incomplete=tuple(_incomplete(recordings, settings["data.static"])),
+    )
     try:
-        if not settings["data.static"]:
-            known = ", ".join(CONDITIONS[:3])
-            raise UserError(f"no column that could condition a model varies, such as {known}: two levels are needed")
-        if not recordings.finite.all() or (recordings.subject == "").any():
-            raise UserError("rows without a complete waveform or without a subject: see the warnings")
-        data = prepare(_config(settings))
+        config = _checked_config(recordings, settings, found.usable)
+        data = prepare(config)
         for name, part in (("validation", data.validation), ("test", data.test)):
             if not np.ptp(part.signals, axis=0).any():
-                raise UserError(f"the {len(part)} waveforms of the {name} part are all the same; add recordings")
+                same = counted(len(part), "waveform")
+                raise UserError(f"all waveforms of the {name} part ({same}) are the same; add recordings")
         reason = unmeasured(data).get("validation")
     except UserError as error:
-        return Trainability(options, untrainable=str(error))
+        return replace(found, untrainable=str(error))
+    found = replace(found, split=data.split.explanation, parts=tuple(split_report(config.data, data.split)))
     if not reason:
-        return Trainability(options, split=data.split.explanation)
-    advice = remedy(data, ROW in recordings.scalars.column_names)
-    return Trainability(options, split=data.split.explanation, unsearchable=reason, remedy=advice)
+        return found
+    return replace(found, unsearchable=reason, remedy=remedy(data, ROW in recordings.scalars.column_names))
+
+
+def _checked_config(recordings: Recordings, settings: dict[str, Any], usable: Sequence[str]) -> Config:
+    """Return the configuration of `settings`, for rows with which a training can start."""
+    if not settings["data.static"]:
+        message = f"no column that could condition a model varies, such as {', '.join(CONDITIONS[:3])}: "
+        message += "two levels are needed"
+        if usable:
+            message += f"; to use another column, set --data.static {shlex.quote(json.dumps([usable[0]]))}"
+        raise UserError(message)
+    if not recordings.finite.all() or (recordings.subject == "").any():
+        raise UserError("rows without a complete waveform or without a subject: see the warnings")
+    return _config(settings)
 
 
 def _settings(
@@ -86,7 +109,9 @@ def _settings(
     names = recordings.scalars.column_names
     defaults = Config().data
     key = [name for name in (subject_column, LEVEL, "recording_index") if name in names]
-    static = [name for name in CONDITIONS if name in names and _conditions(recordings, name)]
+    static = [
+        name for name in CONDITIONS if name in names and _varies(recordings, name) and _is_known(recordings, name)
+    ]
     settings: dict[str, Any] = {"data.tables": [recordings.path], "data.static": static}
     others: dict[str, tuple[Any, Any]] = {
         "data.subject_column": (subject_column, defaults.subject_column),
@@ -108,13 +133,46 @@ def _command_line(settings: Mapping[str, Any]) -> str:
     return " ".join(options)
 
 
-def _conditions(recordings: Recordings, name: str) -> bool:
-    """Whether a column varies, and is not an identifier."""
+def _varies(recordings: Recordings, name: str) -> bool:
+    """Whether a column has several values, and is not an identifier."""
     column = recordings.scalars[name]
-    distinct = len(pc.unique(column))
+    distinct = len(pc.unique(column.drop_null()))
     if pa.types.is_float64(column.type):
         return distinct > 1
     return 1 < distinct <= MAX_CATEGORIES
+
+
+def _is_known(recordings: Recordings, name: str) -> bool:
+    """Whether every row has a value in a column, or a null that means something: the frequency of a click."""
+    missing = recordings.scalars[name].is_null()
+    if not pc.any(missing).as_py():
+        return True
+    if name != FREQUENCY or KIND not in recordings.scalars.column_names or recordings.scalars[KIND].null_count:
+        return False
+    kinds = recordings.scalars[KIND]
+    without = set(kinds.filter(missing).to_pylist())
+    return without.isdisjoint(kinds.filter(pc.invert(missing)).to_pylist())
+
+
+def _usable(recordings: Recordings, static: Sequence[str], subject_column: str) -> Iterator[str]:
+    """Yield the columns that vary, have no nulls, and are neither conditions nor identifiers."""
+    identifiers = (ROW, subject_column, "recording_index")
+    for name in recordings.scalars.column_names:
+        is_free = name not in static and name not in identifiers
+        if is_free and _varies(recordings, name) and not recordings.scalars[name].null_count:
+            yield name
+
+
+def _incomplete(recordings: Recordings, static: Sequence[str]) -> Iterator[str]:
+    for name in (*CONDITIONS, "ear"):
+        if name in static or name not in recordings.scalars.column_names:
+            continue
+        missing = recordings.scalars[name].null_count
+        if 0 < missing < len(recordings):
+            advice = f"give them one at import (hcvae import --value {name}=VALUE)"
+            if name == FREQUENCY:
+                advice = f"used once every row has a {KIND} and all rows of one {KIND}, such as clicks, have none"
+            yield f"{name}: no value in {missing} of {counted(len(recordings), 'row')}; {advice}"
 
 
 def _config(settings: dict[str, Any]) -> Config:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.linalg import qr
 
 from hcvae.arrays import FloatArray
+from hcvae.counting import counted
 from hcvae.errors import NotMeasurable
 
 ROWS_PER_RANK = 3
@@ -39,8 +40,9 @@ class ConditionResidual:
         rank = int(np.sum(pivots > RELATIVE_TOLERANCE * pivots[0]))
         if len(design) < ROWS_PER_RANK * rank:
             raise NotMeasurable(
-                f"{len(design)} waveforms are too few for a condition of {rank} independent terms (intercept, linear, "
-                f"squares, products): {ROWS_PER_RANK * rank} are needed, or fewer static columns"
+                f"{counted(len(design), 'waveform')} are too few for a condition of "
+                f"{counted(rank, 'independent term')} (intercept, linear, squares, products): "
+                f"{ROWS_PER_RANK * rank} are needed, or fewer static columns"
             )
         return cls(np.ascontiguousarray(orthogonal[:, :rank]))
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcvae.arrays import FloatArray
+from hcvae.counting import counted
 from hcvae.errors import NotMeasurable, UserError
 from hcvae.metrics.checks import require_finite, to_numpy
 from hcvae.metrics.fidelity import SUFFICIENT_PAIRS, Attributes, IndependentReference, InputReference, Reliability
@@ -123,8 +124,8 @@ def _left_out(
             reasons[name] = f"{share:.1e} of the waveforms' variance, below {NEGLIGIBLE_BAND:g}, as after a band-pass"
         elif reliability is not None and reliability.correlation <= reliability.chance:
             reasons[name] = (
-                f"averages of one response correlate by {reliability.correlation:.3f} in {n_pairs} waveforms, "
-                f"no better than chance, which reaches {reliability.chance:.3f}"
+                f"averages of one response correlate by {reliability.correlation:.3f} in "
+                f"{counted(n_pairs, 'waveform')}, no better than chance, which reaches {reliability.chance:.3f}"
             )
     return reasons
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from hcvae.config import Config
+from hcvae.counting import counted
 from hcvae.data.dataset import Dataset
 from hcvae.errors import UserError
 
@@ -19,13 +20,15 @@ def resolve(config: Config, data: Dataset, workers: int) -> Config:
     if config.training.target == "other_average" and not (data.train.independent >= 0).any():
         raise UserError(
             "training.target: 'other_average' needs several averages of a response, but the training part has one of "
-            "each; name what averages of one response share in data.average_columns, or use 'same_average'"
+            "each; name the columns in which averages of one response agree, such as --data.average_columns "
+            """'["subject_id", "stimulus_level_db"]', or use --training.target same_average"""
         )
     smallest = data.n_train // math.ceil(data.n_train / config.training.batch_size)
     if smallest < workers:
         raise UserError(
-            f"training.batch_size: batches of {smallest} rows cannot be divided among {workers} workers; "
-            f"use {2 * workers} or more and a training part ({data.n_train} rows) that allows it"
+            f"training.batch_size: batches of {counted(smallest, 'row')} cannot be divided among {workers} workers; "
+            f"use --training.batch_size {2 * workers} or more, and a training part that allows it (it has "
+            f"{counted(data.n_train, 'row')})"
         )
     resolved = {"static_dim": data.preprocessing.static.dim, "peak_window_ms": data.preprocessing.window_ms}
     model = config.model.model_copy(update=resolved)

@@ -1,4 +1,5 @@
-"""Troubles of a training, found in its history: those of the specification's "Troubleshooting", and misplaced peaks.
+"""Troubles of a training, found in its history: those of the specification's "Troubleshooting", poor reconstruction
+and misplaced peaks.
 
 Pure: the same configuration and history give the same findings, whether the training runs, has ended or has failed.
 """
@@ -12,19 +13,18 @@ from typing import Literal, get_args
 from hcvae.config import Config
 from hcvae.errors import UserError
 from hcvae.finding import Finding
+from hcvae.poor_reconstruction import poor_reconstruction
 from hcvae.training import remedies
 from hcvae.training.instability import signs_of_instability
+from hcvae.training.remedies import SETTLING_EPOCHS
 from hcvae.training.schedule import Phase
 
-Trouble = Literal["poor disentanglement", "training instability", "collapse", "misplaced peaks"]
+Trouble = Literal["poor reconstruction", "poor disentanglement", "training instability", "collapse", "misplaced peaks"]
 TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
 Level = Literal["global", "intermediate", "local"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 Metrics = Mapping[str, float]
 
-SETTLING_EPOCHS = 5
-"""Epochs of the last phase after which the latents are judged, as they first adapt to the last rise of the KL weights.
-If that phase or the patience of early stopping is shorter, they are judged as soon as the training can end."""
 POOR_DISENTANGLEMENT = 0.3
 """Score below which the latents are not disentangled: KL weights alone reached 0.21 +- 0.11 over 6 seeds on simulated
 responses, the weakest swap consistency that helped 0.34."""
@@ -33,8 +33,8 @@ FEW_NATS = 1.0
 SMALL_SHARE_OF_KL = 0.05
 """A latent of few nats is collapsed if the other latents carry nearly all nats."""
 SMALL_SHARE_OF_UNITS = 0.1
-"""A latent of few nats is collapsed if few of its dimensions are active. Few active units alone are no trouble: offset,
-trend and gain are 4 numbers, and z_global may have 64 dimensions."""
+"""A latent of few nats is collapsed if few of its dimensions are active. Few active units alone are no trouble: for
+10 ms, offset, trend (2 coefficients) and gain are 4 numbers, and z_global may have 64 dimensions."""
 FAR_FROM_MAXIMUM_MS = 0.2
 """Median distance of a predicted wave from the nearest maximum of its decoded waveform. Maxima are 1 to 1.5 ms apart,
 so random latencies are 0.3 ms from one; the models of the quickstart reach 0.03 to 0.05 ms."""
@@ -79,7 +79,8 @@ def examine(
     Args:
         config: the training's.
         history: the metrics of each finished epoch, as `hcvae.training.fit` reports them; None where not finite.
-        drawn: metrics with those of `hcvae.training.evaluation.sampled_peaks`, if waveforms were generated.
+        drawn: metrics of the model on the validation part, with those of `hcvae.training.evaluation.sampled_peaks` if
+            waveforms were generated.
         diverged: whether `TrainingDiverged` ended the training after these epochs.
 
     Raises:
@@ -99,11 +100,19 @@ def _examine(
     epochs = [_with_nan(epoch) for epoch in history]
     best = _judged_epoch(config, epochs)
     figures: dict[Trouble, str | None] = {
+        "poor reconstruction": None,
         "poor disentanglement": None,
         "training instability": None,
         "collapse": None,
     }
     findings: list[Finding] = []
+    nmse = drawn.get("reconstruction_nmse", (best or {}).get("reconstruction_nmse"))
+    if nmse is not None:
+        figures["poor reconstruction"] = f"reconstruction_nmse {nmse:.4f} (the mean of all waveforms reaches 1)"
+        poor = poor_reconstruction({"validation": nmse})
+        if poor is not None:
+            advice = remedies.against_poor_reconstruction(config, poor.remedy)
+            findings.append(Finding("poor reconstruction", poor.evidence, advice))
     collapsed = _collapsed(config, best)
     if best and "disentanglement" in best:
         figures["poor disentanglement"] = _routing(best)

@@ -66,10 +66,17 @@ class Monitor:
         self._write(partial(_add_scalars, metrics=metrics))
         self._history.append(metrics)
         self._warn_of_new_troubles()
+        self._write(SummaryWriter.flush)  # otherwise its thread writes later, and prints a traceback if it cannot
 
     def _write(self, add: Callable[[SummaryWriter], object]) -> None:
+        epoch = len(self._history) + 1
+        if self._writer is not None and not self._folder.is_dir():
+            logger.warning(
+                "%s was deleted while the training runs: TensorBoard lacks the epochs before %d", self._folder, epoch
+            )
+            self._writer = None
         try:
-            self._writer = self._writer or SummaryWriter(str(self._folder), purge_step=len(self._history) + 1)
+            self._writer = self._writer or SummaryWriter(str(self._folder), purge_step=epoch)
             add(self._writer)
         except OSError as error:
             logger.warning("TensorBoard lacks some of epochs 1 to %d: %s", len(self._history) + 1, error)

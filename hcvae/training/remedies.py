@@ -1,16 +1,29 @@
-"""The specification's remedies ("Troubleshooting"), with the configuration keys to change and their present values."""
+"""The specification's remedies ("Troubleshooting"), with the options to change and their present values."""
 
 import json
+import math
 from collections.abc import Sequence
 
 from hcvae.config import Config
+from hcvae.counting import counted
+
+SETTLING_EPOCHS = 5
+"""Epochs of the last phase after which the latents are judged, as they first adapt to the last rise of the KL weights.
+If that phase or the patience of early stopping is shorter, they are judged as soon as the training can end."""
+
+
+def against_poor_reconstruction(config: Config, remedy: str) -> str:
+    """Advise a longer training where it was short, and `remedy` otherwise."""
+    return _longer_training(config) or remedy
 
 
 def against_poor_disentanglement(config: Config, collapsed: bool) -> str:
     """Advise stronger swap consistency, KL weights further apart, another input for the local encoder, FiLM."""
-    steps = []
+    if _longer_training(config):
+        return _longer_training(config)
     if collapsed:
-        steps.append("fix the collapse first")
+        return "fix the collapse first: a latent that contains no information controls nothing"
+    steps: list[str] = []
     if config.model.model_type == "standard":
         return _joined([*steps, f"use the hierarchical model: {now(config, 'model.model_type')}"])
     steps.append(f"raise the swap consistency, {now(config, 'training.loss_weights.swap')}")
@@ -20,7 +33,10 @@ def against_poor_disentanglement(config: Config, collapsed: bool) -> str:
         steps.append(f"give the latents KL weights of their own: {now(config, 'training.use_hierarchical_loss')}")
     steps.append(f"adjust {now(config, 'model.early_signal_ratio')}")
     if config.model.use_film:
-        steps.append(f"check that FiLM has an effect (film_effect; {now(config, 'model.use_film')})")
+        steps.append(
+            "if z_global has little effect on the decoded waveform, make it an input of the decoder instead: "
+            f"{now(config, 'model.use_film')}"
+        )
     else:
         steps.append(f"condition the decoder by FiLM: {now(config, 'model.use_film')}")
     return _joined(steps)
@@ -41,6 +57,8 @@ def against_instability(config: Config) -> str:
 
 def against_collapse(config: Config, levels: Sequence[str]) -> str:
     """Advise lower KL weights for the collapsed latents, those of `levels`, more dimensions, regularisation."""
+    if _longer_training(config):
+        return _longer_training(config)
     latents = " and ".join(f"z_{level}" for level in levels)
     dimensions = " and ".join(now(config, f"model.{level}_latent_dim") for level in levels)
     return _joined(
@@ -64,11 +82,26 @@ def against_misplaced_peaks(config: Config) -> str:
 
 
 def now(config: Config, path: str) -> str:
-    """Return a dotted key of the configuration with its present value as JSON."""
+    """Return the option of a dotted key of the configuration with its present value, to three digits."""
     value: object = config
     for name in path.split("."):
         value = getattr(value, name)
-    return f"{path} (now {json.dumps(value)})"
+    if isinstance(value, float):
+        value = float(f"{value:.3g}")
+    return f"--{path} (now {json.dumps(value)})"
+
+
+def _longer_training(config: Config) -> str:
+    """Advise a longer training where the last phase is too short to judge the latents; otherwise nothing."""
+    training = config.training
+    last = training.phases.lengths(training.epochs)[2]
+    if last >= SETTLING_EPOCHS:
+        return ""
+    needed = math.ceil(SETTLING_EPOCHS / (1 - training.phases.reconstruction - training.phases.warmup))
+    return (
+        f"train longer first, {needed} epochs or more: {now(config, 'training.epochs')}; only {counted(last, 'epoch')} "
+        "had the final weights of the loss, too few to judge anything else"
+    )
 
 
 def _kl_weights(config: Config) -> str:

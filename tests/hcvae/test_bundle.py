@@ -226,6 +226,7 @@ def test_conditions_and_weights_must_agree(bundle):
     edit(bundle / "config.json", lambda content: content["data"].update(static=["age_years"]))
     for part in ("typical", "seen"):
         edit(bundle / "normalization.json", lambda content, part=part: [g.pop("sex") for g in content[part].values()])
+    edit(bundle / "normalization.json", lambda content: content.update(combinations={}))
     with pytest.raises(UserError, match=r"model.static_dim: config.json has 7, but normalization.json has 5"):
         load(bundle)
 
@@ -304,6 +305,9 @@ def test_an_impossible_model_is_refused_before_memory_is_allocated(bundle, chang
         (lambda c: c["signal"]["groups"][""].update(std_uv="1"), "std_uv: must be a number"),
         (lambda c: c["typical"][""].update(sex="X"), "but got 'X' for column 'sex'"),
         (lambda c: c["typical"].clear(), "but got 'nothing'"),
+        (lambda c: c["combinations"][""][0]["values"].update(sex="X"), "combinations must have a value of each static"),
+        (lambda c: c["combinations"][""].clear(), "combinations must not be empty"),
+        (lambda c: c["combinations"].update(F=c["combinations"].pop("")), "combinations must be empty, or have each"),
         (lambda c: c.update(signal_length=201), r"model.signal_length: config.json has 200, but .* has 201"),
         (lambda c: c.update(labelled_waves=["VI"]), r"labelled_waves\.0: input should be 'I', 'III' or 'V'"),
     ],

@@ -54,8 +54,15 @@ def test_generate_writes_uv_for_the_condition_and_reports_assumed_values(bundle,
     assert table["stimulus_level_db"].to_pylist() == [60] * 5
     assert table["sex"].to_pylist() == ["F"] * 5
     said = capsys.readouterr().out
+    assert cli.run(["inspect", str(out), "--json", str(tmp_path / "a.json")]) == 0
+    inspected = capsys.readouterr().out
+    with pytest.raises(UserError, match=r"--subject-column: is for recordings, but .* has generated waveforms"):
+        cli.run(["inspect", str(out), "--subject-column", "sample"])
+    assert f"{out}: generated with the bundle {bundle}, not recorded; expected responses, without residual" in inspected
+    assert "subject" not in inspected
+    assert "5 waveforms, 200 samples at 20000 Hz" in inspected
     assert "stimulus_level_db = 60\n" in said
-    assert "(typical of the training data)" in said
+    assert "(filled in: the most frequent in training with the values given)" in said
 
 
 def test_generate_writes_the_format_of_the_suffix(bundle, tmp_path):

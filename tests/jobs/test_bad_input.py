@@ -158,17 +158,17 @@ def one_recording(table: pa.Table) -> pa.Table:
         (
             set_column("subject_id", "s"),
             ["--data.split.unit=subject"],
-            r"data\.split: each part needs a subject, but got 1 in total .*; use unit 'recording'",
+            r"data\.split: each part needs a subject, but got 1 in total .*; use --data.split.unit recording",
         ),
         (
             one_recording,
             ["--data.static=age_years"],
-            r"data\.split: each part needs a recording, but got 1 in total .*; check data\.recording_columns",
+            r"data\.split: each part needs a recording, but got 1 in total .*; name the columns that identify",
         ),
         (
             lambda t: t.replace_schema_metadata(None),
             [],
-            r"table\.parquet: no sampling_rate_hz in the metadata; set data\.sampling_rate_hz",
+            r"table\.parquet: no sampling_rate_hz in the metadata; set --data\.sampling_rate_hz",
         ),
         (lambda t: t, ["--data.sampling_rate_hz=10000"], r"recorded at 20000 Hz, but got data\.sampling_rate_hz=10000"),
     ],

@@ -13,6 +13,8 @@ import pytest
 from optuna.trial import create_trial
 
 import hcvae
+from hcvae.data.simulator import simulate
+from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
 from jobs import search
@@ -144,9 +146,9 @@ def test_a_folder_that_holds_something_else(tmp_path: Path, dry_run: Sequence[st
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--search.workers=3"], "a trial needs 3 worker(s) of 1 CPU(s) and 0 GPU(s), more than the cluster has"),
-        (["--search.cpus_per_worker=3"], "a trial needs 1 worker(s) of 3 CPU(s)"),
-        (["--search.gpus_per_worker=1"], "1 GPU(s), more than the cluster has (1 node(s) with 2 CPUs and 0 GPUs)"),
+        (["--search.workers=3"], "a trial needs 3 workers of 1 CPU and 0 GPUs, more than the cluster has"),
+        (["--search.cpus_per_worker=3"], "a trial needs 1 worker of 3 CPUs"),
+        (["--search.gpus_per_worker=1"], "1 GPU, more than the cluster has (1 node with 2 CPUs and 0 GPUs)"),
         (["--search.workers=2", "--search.gpus_per_worker=0.5"], "workers cannot share a GPU, but got 0.5"),
     ],
 )
@@ -228,7 +230,7 @@ def test_dry_run_prints_the_configuration_and_the_plan_and_writes_nothing(
     assert (parsed.data.simulator.rows, parsed.search.trials) == (600, 5)
     plan = printed[end:]
     assert f"Study 'quickstart' in {storage}/quickstart: 0 of 5 trials finished" in plan
-    assert "1 worker(s) of 1 CPU(s) and 0 GPU(s) each, up to 60 epochs; 2 at once, on 1 node(s) with 2 CPUs" in plan
+    assert "1 worker of 1 CPU and 0 GPUs each, up to 60 epochs; 2 at once, on 1 node with 2 CPUs" in plan
     assert "Split by subject (19 subjects" in plan
     assert "model.early_signal_ratio" in plan
     assert list(tmp_path.iterdir()) == [Path(config)]
@@ -311,6 +313,35 @@ def test_waiting_for_resources_is_told_and_can_be_stopped(tmp_path: Path, start_
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=180)
     assert said.startswith("waiting for resources: ")
-    assert "64 GPU(s), more than the cluster has" in said
+    assert "64 GPUs, more than the cluster has" in said
     assert process.returncode == 130
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    "given", [["--search.trials", "3"], ["--search.trials=3"], ["--search.trials", "2", "--search.trials=3"], []]
+)
+def test_searching_further_gives_the_number_of_trials_once(study: Path, tiny: dict[str, Any], given: list[str]) -> None:
+    config = SearchConfig.model_validate(tiny)
+    steps = search._next_steps(config, SearchResult.open(study), ["--config", "a.json", *given, "--model.width=0.1"])
+    [line] = [line for line in steps.splitlines() if line.startswith("search further")]
+    assert line[22:] == "python -m jobs.search --config a.json --model.width=0.1 --search.trials 6"
+
+
+def test_a_study_of_other_tables_has_their_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], small_table: Callable[[Path], str]
+) -> None:
+    table = small_table(tmp_path / "mice.parquet")
+    config = str(ROOT / "configs" / "quickstart.json")
+    arguments = ["--config", config, "--data.tables", table, "--search.storage", str(tmp_path / "results")]
+    assert search.run([*arguments, "--dry-run"]) == 0
+    assert f"Study 'mice' in {tmp_path}/results/mice: 0 of 8 trials" in capsys.readouterr().out
+
+
+@pytest.fixture
+def small_table() -> Callable[[Path], str]:
+    def write(path: Path) -> str:
+        write_table(simulate(600, 0), path)
+        return str(path)
+
+    return write

@@ -259,11 +259,11 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, below: str, dry_run: Se
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--workers=3"], "needs 3 worker(s) of 1 CPU(s) and 0 GPU(s), more than the cluster has (1 node(s) with 2"),
-        (["--workers=2", "--cpus-per-worker=2"], "needs 2 worker(s) of 2 CPU(s)"),
-        (["--workers=2", "--gpus-per-worker=1"], "1 GPU(s), more than the cluster has"),
+        (["--workers=3"], "needs 3 workers of 1 CPU and 0 GPUs, more than the cluster has (1 node with 2"),
+        (["--workers=2", "--cpus-per-worker=2"], "needs 2 workers of 2 CPUs"),
+        (["--workers=2", "--gpus-per-worker=1"], "1 GPU, more than the cluster has"),
         (["--gpus-per-worker=64"], "--gpus-per-worker: this machine has"),
-        (["--workers=2", "--training.batch_size=1"], "batches of 1 rows cannot be divided among 2 workers"),
+        (["--workers=2", "--training.batch_size=1"], "batches of 1 row cannot be divided among 2 workers"),
     ],
 )
 def test_more_than_there_is(

@@ -107,7 +107,7 @@ def test_a_log_gets_a_line_a_minute(
         progress.epoch(3, metrics(5))
         time.sleep(0.2)
     shown = {line.rpartition("; elapsed")[0] for line in stream.getvalue().splitlines()}
-    rest = "0/4 trials finished; best so far: reconstruction_nmse 0.2500, disentanglement 0.5000"
+    rest = "0 of 4 trials finished; best so far: reconstruction_nmse 0.2500, disentanglement 0.5000"
     assert {f"running: no trial; {rest}", f"running: trial 3 epoch 5/10, trial 4 epoch 0/10; {rest}"} <= shown
     for number in range(5, 25):
         progress.started(number, {})

@@ -133,7 +133,7 @@ def test_a_search_starts_ray_beside_all_these_faults_on_the_cpus_it_may_use(tmp_
     ended = run_search(tmp_path, "taskset", "-c", "0", TMPDIR=str(tmp_path / LONG), HOME="/proc")
     assert ended.returncode == 0, ended.stderr
     assert "TMPDIR=" in ended.stderr
-    assert "1 at once, on 1 node(s) with 1 CPUs" in ended.stdout
+    assert "1 at once, on 1 node with 1 CPU" in ended.stdout
 
 
 @pytest.mark.services
@@ -159,4 +159,4 @@ def test_a_cluster_that_refuses_us(tmp_path: Path) -> None:
     assert dashboard.returncode == 2
     assert "is not the head of a Ray cluster" in dashboard.stderr
     assert accepted.returncode == 0, accepted.stderr
-    assert "on 1 node(s) with 1 CPUs" in accepted.stdout
+    assert "on 1 node with 1 CPU" in accepted.stdout

@@ -258,3 +258,13 @@ class TestCharts:
         page = page_of(begun)
         assert "need at least" not in page.text
         assert page.count("script") == 6
+
+
+@pytest.mark.parametrize(("values", "is_warned"), [((1.0001, 0.0), True), ((0.5, 0.4), False)])
+def test_a_front_that_is_no_better_than_the_reference_point_has_a_warning(
+    begun: StudyFolder, values: tuple[float, float], is_warned: bool
+) -> None:
+    begun.load().add_trial(trial(values))
+    page = html_report(begun)
+    assert ("no trial is better than the reference point" in page) == is_warned
+    assert ("what to do: " in page) == is_warned

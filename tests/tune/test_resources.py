@@ -126,11 +126,11 @@ def test_an_autoscaler_is_asked_for_the_nodes_of_a_trial(autoscaling: dict[str, 
 
     refused = plan()
     assert refused.returncode == 2
-    assert "a trial needs 2 worker(s) of 1 CPU(s) and 0 GPU(s), more than the cluster has" in refused.stderr
+    assert "a trial needs 2 workers of 1 CPU and 0 GPUs, more than the cluster has" in refused.stderr
     waited = plan("--wait-for-resources")
     assert waited.returncode == 0, waited.stderr
-    assert "waiting for resources: workers: a trial needs 2 worker(s)" in waited.stderr
-    assert "3 at once, on 3 node(s) with 2 CPUs" in waited.stdout
+    assert "waiting for resources: workers: a trial needs 2 workers" in waited.stderr
+    assert "3 at once, on 3 nodes with 2 CPUs" in waited.stdout
 
 
 def test_workers_of_a_trial_cannot_share_a_gpu() -> None:

@@ -13,7 +13,8 @@ from hcvae.errors import UserError
 from hcvae.models import build
 from tests.fixtures.studies import OpenedStudy
 from tune.objectives import SPECIFIED, names_of
-from tune.report.results import SearchResult
+from tune.pareto import hypervolume
+from tune.report.results import SearchResult, front_warning
 from tune.study.folder import StudyFolder
 from tune.study.leases import LEASE, Leases
 from tune.study.pareto_archive import ParetoArchive
@@ -261,3 +262,25 @@ def test_a_result_and_a_trial_are_one_line(result: SearchResult) -> None:
     assert "failure=TrainingDiverged: loss is nan" in repr(result.trial(1))
     assert max(map(len, map(repr, (result, *result.trials)))) < 400
     assert "<table>" in result._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("front", "said"),
+    [
+        ([], None),
+        ([(0.9, 0.1)], None),
+        ([(1.2, 0.5), (0.9, 0.1)], None),
+        ([(1.0001, 0.0)], "reference: reconstruction_nmse 1.0001 (1), disentanglement 0.0000 (0)"),
+        ([(1.2, 0.5)], "reference: reconstruction_nmse 1.2000 (1), disentanglement 0.5000 (0)"),
+        ([(0.5, -0.1)], "reference: reconstruction_nmse 0.5000 (1), disentanglement -0.1000 (0)"),
+        ([(0.5, -0.1), (1.1, 0.2)], "reference: reconstruction_nmse 0.5000 (1), disentanglement 0.2000 (0)"),
+    ],
+)
+def test_a_front_without_hypervolume_has_a_warning(front, said):
+    warning = front_warning(front, SPECIFIED)
+    assert (hypervolume(dict(enumerate(front)), SPECIFIED) == 0) == (said is not None or not front)
+    if said is None:
+        assert warning == ()
+    else:
+        assert said in warning[0]
+        assert warning[1].startswith("  what to do: ")

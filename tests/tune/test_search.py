@@ -258,7 +258,7 @@ def test_progress_as_json_lines(small_search: SmallSearch, capsys: pytest.Captur
     kinds = [event["event"] for event in events]
     assert [kinds.count(kind) for kind in ("started", "epoch", "finished")] == [2, 4, 2]
     *_, last, ended = events
-    assert ended["reason"] == "search.trials: 2 trials have finished"
+    assert ended["reason"] == "search.trials: 2 trials finished"
     assert last["event"] == "finished"
     assert last["left_s"] == 0
     assert last["hypervolume"] == pytest.approx(result.hypervolume)
@@ -309,7 +309,7 @@ def test_more_than_the_cluster_has_is_refused(
 def test_plan_says_what_would_be_done(small_search: SmallSearch, tmp_path: Path) -> None:
     plan = plan_search(small_search(trials=5))
     assert "0 of 5 trials finished" in plan
-    assert "2 at once, on 1 node(s) with 2 CPUs and 0 GPUs" in plan
+    assert "2 at once, on 1 node with 2 CPUs and 0 GPUs" in plan
     assert "subject" in plan
     assert list(tmp_path.iterdir()) == []
 

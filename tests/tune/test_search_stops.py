@@ -90,7 +90,7 @@ def test_pruned_trials_are_printed_with_the_reason(pruned: Pruned) -> None:
     count = sum(trial.state == TrialState.PRUNED for trial in pruned.trials)
     assert f"{count} pruned" in pruned.out
     assert "not among the best 1/2" in pruned.out
-    assert f"Ended by search.trials: {trials} trials have finished" in pruned.out
+    assert f"Ended by search.trials: {trials} trials finished" in pruned.out
 
 
 def test_a_trial_has_its_seconds(small_search: SmallSearch, capsys: pytest.CaptureFixture[str]) -> None:

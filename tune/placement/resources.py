@@ -15,6 +15,7 @@ import ray.autoscaler.sdk
 
 import hcvae
 import tune
+from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.interruption import handlers_kept
 from hcvae.storage import StoragePath
@@ -91,9 +92,9 @@ def make_plan(workers: WorkerGroup, nodes: Sequence[Resources], max_concurrent: 
     n_fit = sum(_workers_on(node, workers) for node in nodes)
     if n_fit < workers.size:
         raise UserError(
-            f"workers: a trial needs {workers.size} worker(s) of {workers.cpus} CPU(s) and {workers.gpus:g} GPU(s), "
-            f"more than the cluster has ({_described(nodes)}); lower workers, cpus_per_worker or gpus_per_worker, or "
-            "wait with --wait-for-resources"
+            f"workers: a trial needs {counted(workers.size, 'worker')} of {counted(workers.cpus, 'CPU')} and "
+            f"{counted(workers.gpus, 'GPU')}, more than the cluster has ({_described(nodes)}); "
+            "lower workers, cpus_per_worker or gpus_per_worker, or wait with --wait-for-resources"
         )
     return Plan(tuple(nodes), min(n_fit // workers.size, max_concurrent or n_fit))
 
@@ -149,7 +150,7 @@ def _check_sharing(workers: WorkerGroup) -> None:
 def _described(nodes: Sequence[Resources]) -> str:
     cpus = sum(node.get("CPU", 0) for node in nodes)
     gpus = sum(node.get("GPU", 0) for node in nodes)
-    return f"{len(nodes)} node(s) with {cpus:g} CPUs and {gpus:g} GPUs"
+    return f"{counted(len(nodes), 'node')} with {counted(cpus, 'CPU')} and {counted(gpus, 'GPU')}"
 
 
 def check_shared_folder(folder: StoragePath) -> None:

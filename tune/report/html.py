@@ -24,7 +24,7 @@ from tune.objectives import Objectives, directions_of
 from tune.pareto import compromise, pareto_front
 from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 from tune.report.front_members import front_members
-from tune.report.results import parameter_names
+from tune.report.results import front_warning, parameter_names
 from tune.study.folder import StudyFolder
 from tune.study.trial_summary import TrialSummary, summarize
 
@@ -46,10 +46,12 @@ def html_report(folder: StudyFolder) -> str:
     objectives = record.config.search.compared_by
     summaries = [summarize(trial, record.identity, objectives) for trial in trials]
     complete = [trial for trial, summary in zip(trials, summaries, strict=True) if summary.point]
-    members = pareto_front({summary.number: summary.point for summary in summaries if summary.point}, objectives)
     rows = list(zip(summaries, map(_seconds, trials), strict=True))
+    points = {summary.number: summary.point for summary in summaries if summary.point}
+    members = pareto_front(points, objectives)
     content = {
         "record": record,
+        "warning": front_warning([points[number] for number in members], objectives),
         "made": datetime.now().astimezone(),
         "states": Counter(trial.state.name.lower() for trial in trials),
         "complete": len(complete),

@@ -15,6 +15,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from hcvae.counting import counted
 from hcvae.progress_lines import clock, line_a_minute
 from hcvae.terminal import TerminalTable
 from hcvae.training.precision import PrecisionChoice
@@ -151,7 +152,7 @@ class LineProgress(Progress):
         running = ", ".join(epochs[:MAX_LISTED]) or "no trial"
         if len(epochs) > MAX_LISTED:
             running += f" and {len(epochs) - MAX_LISTED} more"
-        finished = f"{self.counts.total()}/{self.budget} trials finished"
+        finished = f"{self.counts.total()} of {counted(self.budget, 'trial')} finished"
         return f"running: {running}; {finished}; best so far: {', '.join(self._best_values()) or 'none'}"
 
     def _best_values(self) -> Iterator[str]:

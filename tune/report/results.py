@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from hcvae.bundle import Bundle, load
 from hcvae.config import Config
 from hcvae.described import Described
 from hcvae.errors import UserError
+from hcvae.poor_reconstruction import poor_reconstruction
 from hcvae.storage import StoragePath
 from hcvae.terminal import TerminalTable
 from hcvae.validation import explain
@@ -113,6 +114,11 @@ class SearchResult(Described):
         if found is None:
             raise UserError(f"{self.folder}: {self.why_empty}")
         return found
+
+    @property
+    def warning(self) -> tuple[str, ...]:
+        """Lines that warn if no trial is better than the reference point; empty otherwise, and without a front."""
+        return front_warning([trial.point for trial in self.pareto if trial.point], self.objectives)
 
     def alternatives(self) -> dict[str, TrialSummary]:
         """Return the best trial by each objective, by its name, without the compromise."""
@@ -224,6 +230,26 @@ class SearchResult(Described):
     @property
     def _points(self) -> dict[int, Point]:
         return {summary.number: summary.point for summary in self.trials if summary.point}
+
+
+def front_warning(front: Sequence[Point], objectives: Objectives) -> tuple[str, ...]:
+    """Return lines that warn of a front without a point better than the reference point in all objectives."""
+    points = dict(enumerate(front))
+    if not front or hypervolume(points, objectives) > 0:
+        return ()
+    best = {}
+    for objective, values in zip(objectives, zip(*front, strict=True), strict=True):
+        best[objective.name] = min(values, key=objective.loss)
+    compared = [f"{objective.name} {shown(best[objective.name])} ({objective.reference:g})" for objective in objectives]
+    found = (
+        "warning: no trial is better than the reference point in all objectives; the best value of each, and the "
+        f"reference: {', '.join(compared)}"
+    )
+    remedy = "search further (--search.trials), with trainings of more epochs (--training.epochs)"
+    poor = poor_reconstruction({"validation": best.get("reconstruction_nmse", best.get("denoised_nmse"))})
+    if poor is not None:
+        remedy = poor.remedy
+    return found, f"  what to do: {remedy}"
 
 
 def parameter_names(trials: Iterable[TrialSummary | FrozenTrial]) -> list[str]:

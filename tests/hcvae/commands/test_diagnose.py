@@ -9,6 +9,7 @@ from hcvae.bundle import Bundle, load, save_bundle
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.training import train_bundle
+from hcvae.training.diagnosis import TROUBLES
 
 CONFIG = Config.model_validate(
     {
@@ -28,11 +29,18 @@ def trained(tmp_path_factory) -> Bundle:
 
 
 def bundle_of(folder: Path, trained: Bundle, **metrics: float) -> str:
-    """A bundle whose one epoch had these metrics."""
+    """A bundle of 20 epochs that stopped after one, which had these metrics."""
     figures = {"global_active_units": 4, "local_active_units": 8, **metrics}
     peaks = {f"generated_peak_distance_ms_{wave}": 0.05 for wave in WAVES}
-    measured = trained.metrics | {"validation": trained.metrics["validation"] | peaks}
-    bundle = dataclasses.replace(trained, history=[trained.history[0] | figures], metrics=measured)
+    good = {"reconstruction_nmse": 0.2}
+    measured = trained.metrics | {"validation": trained.metrics["validation"] | peaks | good}
+    longer = trained.config.training.model_copy(update={"epochs": 20, "early_stopping_patience": 1})
+    bundle = dataclasses.replace(
+        trained,
+        config=trained.config.model_copy(update={"training": longer}),
+        history=[trained.history[0] | figures | good],
+        metrics=measured,
+    )
     save_bundle(folder, bundle, "Split by subject.", ())
     return str(folder)
 
@@ -50,21 +58,22 @@ def healthy(trained, tmp_path) -> str:
 def test_problems_are_shown_with_evidence_and_remedy_and_exit_code_1(troubled, capsys):
     assert cli.run(["diagnose", troubled]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("poor disentanglement: disentanglement 0.12 in epoch 1 ")
-    assert said[1].startswith("  remedy: ")
-    assert "training.loss_weights.global_kl (now 0.003)" in said[1]
-    assert [line.split(": ")[:2] for line in said[2:]] == [
+    assert said[0].startswith("healthy: no poor reconstruction: reconstruction_nmse 0.2000 ")
+    assert said[1].startswith("poor disentanglement: disentanglement 0.12 in epoch 1 ")
+    assert said[2].startswith("  remedy: ")
+    assert "--training.loss_weights.global_kl (now 0.003)" in said[2]
+    assert [line.split(": ")[:2] for line in said[3:]] == [
         ["healthy", "no training instability"],
         ["healthy", "no collapse"],
         ["healthy", "no misplaced peaks"],
     ]
-    assert "KL balance" in said[3]
+    assert "KL balance" in said[4]
 
 
 def test_a_healthy_training_exits_with_0_and_lists_the_checks(healthy, capsys):
     assert cli.run(["diagnose", healthy]) == 0
     said = capsys.readouterr().out
-    assert said.count("healthy: no ") == 4
+    assert said.count("healthy: no ") == 5
     assert "disentanglement 0.90" in said
 
 
@@ -80,7 +89,7 @@ def test_json_has_findings_and_figures(troubled, healthy, capsys):
     assert finding.keys() == {"trouble", "evidence", "remedy"}
     assert finding["trouble"] == "poor disentanglement"
     assert content["figures"]["poor disentanglement"] == finding["evidence"]
-    assert content["figures"].keys() == {"poor disentanglement", "training instability", "collapse", "misplaced peaks"}
+    assert content["figures"].keys() == set(TROUBLES)
     assert cli.run(["diagnose", healthy, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["findings"] == []
 

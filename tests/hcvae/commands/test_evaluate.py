@@ -8,7 +8,7 @@ from hcvae.data.simulator import simulate
 from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.evaluation import MEASURES
-from hcvae.evaluation.comparison import _shown
+from hcvae.evaluation.comparison import _shown, folder_names
 
 
 @pytest.fixture
@@ -87,3 +87,19 @@ def test_bundles_missing_or_named_twice_are_refused(trained, tmp_path):
         evaluate(tmp_path / "no-bundle", "--out", tmp_path / "out")
     with pytest.raises(UserError, match="each must be named once"):
         evaluate(trained, trained, "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("bundles", "folder"),
+    [
+        (["results/model"], "results/evaluation-model"),
+        (["results/one/bundle"], "results/evaluation-one"),
+        (["results/night/best/trial-3/"], "results/evaluation-night-trial-3"),
+        (["a/model", "b/model"], "results/evaluation"),
+    ],
+)
+def test_the_default_folder_has_the_name_of_the_model(bundles, folder):
+    from hcvae.commands.evaluate import Evaluate, _out
+
+    command = Evaluate.model_construct(bundles=bundles, out=None)
+    assert str(_out(command, folder_names(bundles))) == folder

@@ -57,7 +57,7 @@ def test_a_table_is_summarised_with_warnings_and_exit_code_0(table, tmp_path, ca
 
 
 def test_a_table_without_problems_is_reported(tmp_path, capsys, wide):
-    write_table(simulate(200, 1), tmp_path / "a.parquet")
+    write_table(simulate(600, 1), tmp_path / "a.parquet")
     assert cli.run(["inspect", str(tmp_path / "a.parquet")]) == 0
     said = capsys.readouterr().out
     assert "no problems found" in said

@@ -3,8 +3,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hcvae.config import Config
+from hcvae.config import Config, DataConfig
 from hcvae.data.dataset import next_in_cycle, prepare
+from hcvae.data.simulator import simulate
 from hcvae.data.table import write_table
 from hcvae.errors import UserError
 
@@ -256,3 +257,22 @@ def test_no_table_means_the_simulator_split_by_subject():
     assert data.preprocessing.static.dim == 7
     assert data.train.peak_mask.any()
     assert np.mean(data.train.independent >= 0) > 0.9
+
+
+@pytest.mark.parametrize(("value", "said"), [(None, "must not be null"), ("X", "must be one of")])
+def test_a_condition_that_only_a_held_out_part_has_is_refused_with_a_remedy(tmp_path, value, said):
+    """As a null of `ear` in one of several merged files; the options of the message are tried."""
+    table = simulate(600, 1)
+    config = Config(data=DataConfig(tables=(str(tmp_path / "a.parquet"),), static=("stimulus_level_db", "sex")))
+    write_table(table, config.data.tables[0])
+    held_out = prepare(config).split.validation
+    values = table["sex"].to_pylist()
+    for row in held_out:
+        values[row] = value
+    write_table(table.set_column(table.schema.get_field_index("sex"), "sex", pa.array(values)), config.data.tables[0])
+    with pytest.raises(UserError, match=f"validation part: static column 'sex': {said}") as error:
+        prepare(config)
+    assert """(--data.static '["stimulus_level_db"]')""" in str(error.value)
+    assert "(hcvae import --value sex=VALUE)" in str(error.value)
+    assert "(--data.split.seed 1)" in str(error.value)
+    prepare(config.model_copy(update={"data": config.data.model_copy(update={"static": ("stimulus_level_db",)})}))

@@ -74,8 +74,8 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order_of_the_rows(make_tab
 @pytest.mark.parametrize(
     ("subjects", "recordings", "split", "message"),
     [
-        (2, 9, {"unit": "subject"}, "each part needs a subject, but got 2 in total .*use unit 'recording'"),
-        (1, 2, {}, "each part needs a recording, but got 2 in total .*check data.recording_columns"),
+        (2, 9, {"unit": "subject"}, "each part needs a subject, but got 2 in total .*use --data.split.unit recording"),
+        (1, 2, {}, "each part needs a recording, but got 2 in total .*identify a recording .--data.recording_columns"),
         (1, 2, {"unit": "recording"}, "each part needs a recording, but got 2 in total"),
         (5, 2, {"validation": 0.55, "test": 0.44}, "but got 5 in total for validation=0.55 and test=0.44"),
     ],

@@ -188,7 +188,7 @@ def test_nan_in_a_static_column_is_a_null(make_table):
 @pytest.mark.parametrize(
     ("stored", "given", "message"),
     [
-        (None, None, "no sampling_rate_hz in the metadata; set data.sampling_rate_hz"),
+        (None, None, "no sampling_rate_hz in the metadata; set --data.sampling_rate_hz"),
         ("fast", None, "must be a positive number, but got 'fast'"),
         ("-1", None, "must be a positive number, but got '-1'"),
         ("nan", None, "must be a positive number, but got 'nan'"),

@@ -74,7 +74,7 @@ def test_conditions_of_a_group_are_those_of_its_rows(preprocessing):
     ranges["hearing_loss_db"] |= {"minimum": 0.0, "maximum": 0.0, "has_nulls": True}
     ranges["age_years"] |= {"minimum": None, "maximum": None, "has_nulls": True}
     typical = preprocessing.typical[""] | group | {"hearing_loss_db": 0.0, "age_years": None}
-    content = preprocessing.model_dump() | {"seen": {"F": ranges}, "typical": {"F": typical}}
+    content = preprocessing.model_dump() | {"seen": {"F": ranges}, "typical": {"F": typical}, "combinations": {}}
     scale = preprocessing.signal.groups[""].model_dump()
     for column in content["static"]["columns"]:
         column["has_nulls"] = column["name"] in ("hearing_loss_db", "age_years")

@@ -21,7 +21,7 @@ def at_level(page: Page, level_db: float) -> Page:
 
 def test_the_current_waveform_is_the_typical_one_of_its_condition(explorer, page):
     table = explorer.waveforms(at_level(page, 40.0))
-    drawn = generate(explorer.bundle, [{"stimulus_level_db": 40.0}], 1, temperature=0)
+    drawn = generate(explorer.bundle, [page.setting.condition | {"stimulus_level_db": 40.0}], 1, temperature=0)
     assert table["name"].to_pylist() == [CURRENT]
     assert signals_of(table) == pytest.approx(signals_of(drawn), abs=1e-6)
     for name in page.setting.condition:

@@ -1,23 +1,111 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
+from hcvae.data.preprocessing import Preprocessing, frequent_combinations
 from hcvae.data.simulator import simulate
+from hcvae.data.static import StaticEncoder
 from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.generation import complete_condition, generate, parse_conditions
 
 
-def test_columns_left_out_take_the_median_or_most_frequent_training_value_of_their_group(bundle, grouped):
+def test_columns_left_out_take_values_that_occurred_together_in_their_group(bundle, grouped):
     _, data = grouped
     table = simulate(1000, 0).take(data.split.train)
-    rows = table["sex"].to_numpy(zero_copy_only=False) == "M"
     condition = complete_condition(bundle, {"sex": "M"})
-    rates = np.sort(table["stimulus_rate_hz"].to_numpy()[rows])
-    assert condition["stimulus_rate_hz"] == rates[(len(rates) - 1) // 2]
+    names = [column.name for column in bundle.preprocessing.static.columns]
+    assert condition in table.select(names).to_pylist()
     assert complete_condition(bundle, {"sex": "M", "age_years": 30.0})["age_years"] == 30.0
+
+
+@pytest.fixture
+def stimuli(make_table, tmp_path, untrained_bundle):
+    """A model of clicks, which have no frequency, at 0 to 30 dB, and tone pips of 8 kHz at 20 dB and 16 kHz at 40 dB.
+
+    Of each column by itself the most frequent value is a null frequency, tone pips and 20 dB.
+    """
+    conditions = [("click", None, 10.0 * (row % 4)) for row in range(80)]
+    conditions += [("tone_pip", 8000.0, 20.0)] * 60 + [("tone_pip", 16000.0, 40.0)] * 40
+    kinds, frequencies, levels = zip(*conditions, strict=True)
+    table = make_table(
+        15,
+        6,
+        stimulus_type=list(kinds),
+        stimulus_frequency_hz=list(frequencies),
+        stimulus_level_db=list(levels),
+        recording_index=list(range(180)),
+    )
+    write_table(table, tmp_path / "table.parquet")
+    config = Config.model_validate(
+        {
+            "model": {"width": 0.05, "signal_length": 64, "global_latent_dim": 3, "local_latent_dim": 4},
+            "data": {
+                "tables": [str(tmp_path / "table.parquet")],
+                "static": ["stimulus_type", "stimulus_frequency_hz", "stimulus_level_db"],
+                "split": {"unit": "recording"},
+            },
+        }
+    )
+    return untrained_bundle(config, prepare(config))
+
+
+@pytest.mark.parametrize(
+    ("given", "filled_in"),
+    [
+        ({}, {"stimulus_type": "tone_pip", "stimulus_frequency_hz": 8000.0, "stimulus_level_db": 20.0}),
+        ({"stimulus_type": "tone_pip"}, {"stimulus_frequency_hz": 8000.0, "stimulus_level_db": 20.0}),
+        ({"stimulus_level_db": 40.0}, {"stimulus_type": "tone_pip", "stimulus_frequency_hz": 16000.0}),
+        ({"stimulus_level_db": 38.0}, {"stimulus_type": "tone_pip", "stimulus_frequency_hz": 16000.0}),
+        ({"stimulus_level_db": 40}, {"stimulus_type": "tone_pip", "stimulus_frequency_hz": 16000.0}),
+        ({"stimulus_level_db": 0.0}, {"stimulus_type": "click", "stimulus_frequency_hz": None}),
+        ({"stimulus_frequency_hz": None, "stimulus_level_db": 20.0}, {"stimulus_type": "click"}),
+        ({"stimulus_frequency_hz": 16000.0}, {"stimulus_type": "tone_pip", "stimulus_level_db": 40.0}),
+    ],
+)
+def test_the_most_frequent_combination_that_agrees_is_filled_in(stimuli, given, filled_in):
+    assert complete_condition(stimuli, given) == given | filled_in
+
+
+def test_values_that_never_occurred_together_are_not_completed(stimuli):
+    given = {"stimulus_type": "tone_pip", "stimulus_frequency_hz": None}
+    message = (
+        "stimulus_type=tone_pip, stimulus_frequency_hz=null: .* never occurred together .* no value of stimulus_level"
+    )
+    with pytest.raises(UserError, match=message):
+        complete_condition(stimuli, given)
+    assert complete_condition(stimuli, given, extrapolate=True).items() >= given.items()
+    complete = given | {"stimulus_level_db": 20.0}
+    assert complete_condition(stimuli, complete) == complete
+
+
+def test_a_bundle_of_an_earlier_hcvae_fills_in_its_typical_values(stimuli):
+    content = stimuli.preprocessing.model_dump() | {"combinations": {}, "uncounted": ()}
+    earlier = replace(stimuli, preprocessing=Preprocessing.model_validate(content))
+    typical = earlier.preprocessing.typical[""]
+    assert complete_condition(earlier, {"stimulus_level_db": 40.0}) == typical | {"stimulus_level_db": 40.0}
+
+
+def test_combinations_of_continuous_numbers_are_stored_within_the_limit():
+    """A thousand ages and rates: the sexes are counted, and each has the row nearest to the medians."""
+    random = np.random.default_rng(0)
+    ages = random.uniform(20, 60, 4000)
+    rates = random.uniform(10, 40, 4000)
+    sexes = np.where(random.uniform(size=4000) < 0.7, "F", "M")
+    table = pa.table({"age_years": ages, "stimulus_rate_hz": rates, "sex": sexes.tolist()})
+    static = StaticEncoder.fit(table, ["age_years", "stimulus_rate_hz", "sex"])
+    found, uncounted = frequent_combinations(static, table, np.zeros(4000, np.int64), [""])
+    assert set(uncounted) == {"age_years", "stimulus_rate_hz"}
+    first, second = found[""]
+    assert (first.values["sex"], second.values["sex"]) == ("F", "M")
+    assert (first.count, second.count) == (np.sum(sexes == "F"), np.sum(sexes == "M"))
+    distance = np.abs(ages - np.median(ages)) / ages.std() + np.abs(rates - np.median(rates)) / rates.std()
+    nearest = np.argmin(np.where(sexes == "F", distance, np.inf))
+    assert (first.values["age_years"], first.values["stimulus_rate_hz"]) == (ages[nearest], rates[nearest])
 
 
 @pytest.mark.parametrize(

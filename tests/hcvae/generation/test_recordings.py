@@ -11,7 +11,7 @@ from hcvae.data.dataset import prepare
 from hcvae.data.simulator import simulate
 from hcvae.data.table import signals_of
 from hcvae.errors import UserError
-from hcvae.generation import encode_recording, read_recording
+from hcvae.generation import complete_condition, encode_recording, read_recording
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +44,11 @@ def test_one_row_of_a_file_is_read_whatever_its_row_groups(bundle, table, tmp_pa
         read_recording(bundle, tmp_path / "a.parquet", 40)
 
 
-def test_columns_that_the_table_lacks_take_their_typical_value_and_are_named(bundle, table):
+def test_columns_that_the_table_lacks_are_completed_and_named(bundle, table):
     recording = encode_recording(bundle, table.slice(0, 1).drop_columns(["age_years"]))
     assert recording.assumed == ("age_years",)
-    assert recording.condition["age_years"] == bundle.preprocessing.typical[table["sex"][0].as_py()]["age_years"]
+    own = {name: table[name][0].as_py() for name in recording.condition if name != "age_years"}
+    assert recording.condition == complete_condition(bundle, own)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def inverted(rows):
 def test_inverted_rows_are_listed_with_their_subjects(with_signals):
     found = {finding.trouble: finding for finding in check(with_signals(inverted(slice(32, 64))))}
     assert found.keys() == {"rows of inverted polarity", "mean responses are upside down"}
-    assert "of 1 subjects (sim-000001)" in found["rows of inverted polarity"].evidence
+    assert "of 1 subject (sim-000001)" in found["rows of inverted polarity"].evidence
     assert "1 of 15 human subjects" in found["mean responses are upside down"].evidence
 
 

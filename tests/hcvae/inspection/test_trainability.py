@@ -52,7 +52,7 @@ def test_enough_recordings_are_ready_for_training_and_search(tmp_path):
     assert unmeasured(prepared(found.options)) == {}
 
 
-@pytest.mark.parametrize("rows", [40, 120])
+@pytest.mark.parametrize("rows", [40, 90])
 def test_the_remedy_of_a_search_is_sufficient(own, rows):
     found = trainability(read(own(rows)))
     assert found.untrainable is None
@@ -121,7 +121,10 @@ def test_the_command_prints_and_writes_it(own, tmp_path, capsys):
     path = own(40)
     assert cli.run(["inspect", path, "--json", str(tmp_path / "a.json")]) == 0
     said = capsys.readouterr().out
-    assert f"ready for training: python -m jobs.train --data.tables '[\"{path}\"]' --data.static" in said
+    assert (
+        f"ready for training, but read the warning: python -m jobs.train --data.tables '[\"{path}\"]' --data.static"
+        in said
+    )
     assert "not ready for a search: disentanglement cannot be measured" in said
     assert json.loads((tmp_path / "a.json").read_text())["training"]["remedy"].startswith("--data.static")
 
@@ -136,3 +139,71 @@ def test_other_names_lengths_and_rates_become_options(make_table, tmp_path):
     assert prepared(options).n_train == 192 * 8 // 12  # 8 of 12 subjects
     with pytest.raises(UserError, match="subject_id"):
         prepared(found.options.replace("--data.subject_column animal", ""))
+
+
+def merged(tmp_path, **changes):
+    """A table of simulated responses with columns of merged recordings."""
+    table = simulate(600, 1).select(COLUMNS)
+    rows = table.num_rows
+    clicks = np.arange(rows) // 10 % 2 == 0
+    columns = {
+        "stimulus_type": np.where(clicks, "click", "tone_pip").tolist(),
+        "stimulus_frequency_hz": [None if click else 8000.0 + 8000.0 * (row % 3) for row, click in enumerate(clicks)],
+        "ear": [("L", "R")[row % 2] for row in range(rows)],
+        "half": [row % 2 for row in range(rows)],
+    }
+    for name, values in (columns | changes).items():
+        table = table.append_column(name, pa.array(values))
+    path = str(tmp_path / "merged.parquet")
+    write_table(table, path)
+    return path
+
+
+def proposed(found):
+    words = shlex.split(found.options)
+    return json.loads(words[words.index("--data.static") + 1])
+
+
+def test_only_columns_of_the_stimulus_and_the_subject_are_proposed(tmp_path):
+    found = trainability(read(merged(tmp_path)))
+    assert proposed(found) == ["stimulus_level_db", "stimulus_frequency_hz", "stimulus_type", "sex"]
+    assert {"n_averages", "ear", "half"} <= set(found.usable)
+    assert not {"record_id", "subject_id", "recording_index", *proposed(found)} & set(found.usable)
+    assert found.untrainable is None
+
+
+@pytest.mark.parametrize("name", ["ear", "sex", "stimulus_type"])
+def test_columns_without_a_value_in_some_rows_are_not_proposed(tmp_path, name):
+    """A null in rows that the split may keep from the training part, as one imported file without the value."""
+    path = merged(tmp_path)
+    table = pa.parquet.read_table(path)
+    values = table[name].to_pylist()
+    values[:4] = [None] * 4
+    write_table(table.set_column(table.schema.get_field_index(name), name, pa.array(values)), path)
+    found = trainability(read(path))
+    assert name not in proposed(found)
+    assert found.untrainable is None
+    [line] = [line for line in found.incomplete if line.startswith(f"{name}:")]
+    assert f"no value in 4 of 600 rows; give them one at import (hcvae import --value {name}=VALUE)" in line
+
+
+def test_a_part_of_one_subject_is_reported(tmp_path):
+    found = trainability(read(merged(tmp_path, subject_id2=["x"] * 600)))
+    assert found.parts[0].startswith("training part: ")
+    few = simulate(2000, 3).select(COLUMNS)
+    six = few["subject_id"].unique().to_pylist()[:6]
+    path = str(tmp_path / "six.parquet")
+    write_table(few.filter(pa.compute.is_in(few["subject_id"], pa.array(six))), path)
+    found = trainability(read(path))
+    assert any("the validation part contains 1 of 6 subjects" in line for line in found.parts)
+    split = prepare(Config.model_validate({"data": options_of(path, found)})).split
+    subjects = pa.parquet.read_table(path)["subject_id"]
+    for rows in (split.train, split.validation, split.test):
+        assert len(subjects.take(rows).unique()) > 1
+
+
+def options_of(path, found):
+    """Return the data section with the proposed columns and the remedy of the split."""
+    words = shlex.split(found.parts[-1].removeprefix("  what to do: "))
+    split = dict(zip([word.removeprefix("--data.split.") for word in words[::2]], words[1::2], strict=True))
+    return {"tables": [path], "static": proposed(found), "split": split}

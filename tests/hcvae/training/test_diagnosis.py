@@ -183,7 +183,7 @@ def test_log_likelihoods_below_zero_are_not_compared_by_their_ratio(scales):
     assert troubles(changed(**falling), of) == []
     assert troubles(changed(**falling | {"e17": falling["e17"] | {"reconstruction_nmse": 0.5}}), of) == [INSTABILITY]
     apart = {
-        f"e{epoch}": falling[f"e{epoch}"] | {"reconstruction_nmse": 0.2 * 1.2 ** (epoch - 11)}
+        f"e{epoch}": falling[f"e{epoch}"] | {"reconstruction_nmse": 0.2 * 1.15 ** (epoch - 11)}
         for epoch in range(11, 21)
     }
     assert troubles(changed(**apart), of) == [INSTABILITY]
@@ -241,7 +241,12 @@ SPIKED = changed(e17={"train_loss": 9.0})
             ["loss_weights.global_kl (now 0.2)", "loss_weights.local_kl (now 0.03)", "early_signal_ratio (now 0.3)"],
             ["collapse"],
         ),
-        (ROUTED_WRONGLY, {"model": {"use_film": False}}, ["condition the decoder by FiLM: model.use_film (now f"], []),
+        (
+            ROUTED_WRONGLY,
+            {"model": {"use_film": False}},
+            ["condition the decoder by FiLM: --model.use_film (now "],
+            [],
+        ),
         (
             ROUTED_WRONGLY,
             {"training": {"use_hierarchical_loss": False}},
@@ -258,7 +263,7 @@ SPIKED = changed(e17={"train_loss": 9.0})
         (
             SPIKED,
             {"training": {"gradient_clip_norm": None}},
-            ["clip gradients: training.gradient_clip_norm (now nul"],
+            ["clip gradients: --training.gradient_clip_norm (now nul"],
             [],
         ),
         (
@@ -331,3 +336,35 @@ def test_an_intermediate_latent_collapses_as_the_others_do(metrics, expected):
 
 def test_the_kl_balance_counts_an_intermediate_latent():
     assert kl_balance({"global_kl": 1.0, "intermediate_kl": 2.0, "local_kl": 1.0}) == 0.25
+
+
+def test_a_model_no_better_than_the_mean_is_found_in_its_history_and_in_its_metrics():
+    poor = changed({"reconstruction_nmse": 1.0001})
+    [finding] = diagnose(config(), poor)
+    assert finding.trouble == "poor reconstruction"
+    assert "reconstruction_nmse is 1.0001 on the validation part" in finding.evidence
+
+
+@pytest.mark.parametrize(("nmse", "expected"), [(1.2, ["poor reconstruction"]), (0.9, [])])
+def test_reconstruction_is_judged_however_short_the_training(nmse, expected):
+    assert [each.trouble for each in diagnose(config(), healthy(2), {"reconstruction_nmse": nmse})] == expected
+
+
+def test_after_few_epochs_the_only_advice_is_to_train_longer():
+    """Otherwise collapse and disentanglement would be advised to move the KL weights together and apart."""
+    history = [
+        dict(epoch, phase=3, reconstruction_nmse=1.1, disentanglement=0.0, global_active_units=0.0)
+        for epoch in healthy(3)
+    ]
+    found = diagnose(config(training={"epochs": 3}), history)
+    assert [finding.trouble for finding in found] == ["poor reconstruction", DISENTANGLEMENT, COLLAPSE]
+    for finding in found:
+        assert finding.remedy.startswith(
+            "train longer first, 10 epochs or more: --training.epochs (now 3); only 2 epochs"
+        )
+
+
+def test_present_values_have_three_digits():
+    history = changed({"disentanglement": 0.1})
+    (finding,) = diagnose(config(training={"loss_weights": {"swap": 1.4823956102983}}), history)
+    assert "--training.loss_weights.swap (now 1.48)" in finding.remedy

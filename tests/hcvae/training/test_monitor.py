@@ -1,6 +1,8 @@
 """Real trainings of a small model on simulated responses, and the warnings that they log."""
 
 import logging
+import shutil
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -96,7 +98,7 @@ def test_a_learning_rate_far_too_high_is_reported_as_instability(data, tmp_path,
     history, end = trained(of, data, tmp_path / "training")
     watch(tmp_path / "again", of, history, end=end)
     assert "training instability: " in caplog.text
-    assert "reduce training.learning_rate (now 1.0)" in caplog.text
+    assert "reduce --training.learning_rate (now 1.0)" in caplog.text
 
 
 def test_a_good_learning_rate_is_never_called_unstable(data, tmp_path, caplog):
@@ -119,3 +121,20 @@ def test_tensorboard_has_the_balance_of_the_kl_divergences(collapsed, tmp_path):
     written = watch(tmp_path, collapsing(), collapsed).Scalars("Latent_Analysis/kl_balance")
     expected = [metrics["global_kl"] / (metrics["global_kl"] + metrics["local_kl"]) for metrics in collapsed]
     assert [event.value for event in written] == pytest.approx(expected)
+
+
+def test_a_folder_deleted_during_the_training_is_reported_in_one_line(collapsed, tmp_path, caplog, monkeypatch):
+    """TensorBoard's thread would print a traceback: it writes when its queue is full, or after two minutes."""
+    in_thread: list[BaseException] = []
+    monkeypatch.setattr(threading, "excepthook", lambda hook: in_thread.append(hook.exc_value))
+    folder = tmp_path / "tensorboard"
+    with Monitor(folder, config(), []) as monitor:
+        monitor.epoch(collapsed[0])
+        shutil.rmtree(folder)
+        for metrics in collapsed[1:4]:
+            monitor.epoch(metrics)
+    assert in_thread == []
+    said = [record.getMessage() for record in caplog.records if "TensorBoard" in record.getMessage()]
+    assert said == [f"{folder} was deleted while the training runs: TensorBoard lacks the epochs before 2"]
+    written = EventAccumulator(str(folder)).Reload().Scalars("Objectives/reconstruction_nmse")
+    assert [event.step for event in written] == [2, 3, 4]
