@@ -59,6 +59,13 @@ def test_out_must_be_a_file_that_can_be_written(study: Path, tmp_path: Path, out
         report.run([str(study), "--out", str(tmp_path / out)])
 
 
+def test_a_report_does_not_replace_a_file_of_the_study(study: Path) -> None:
+    before = (study / "pareto.json").read_bytes()
+    with pytest.raises(UserError, match=r"--out .*pareto\.json: is inside .*, which the command reads"):
+        report.run([str(study), "--out", str(study / "pareto.json")])
+    assert (study / "pareto.json").read_bytes() == before
+
+
 def test_where_no_study_is_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no study here; name a folder that holds a study\.json"):
         report.run([str(tmp_path), "--out", str(tmp_path / "report.html")])

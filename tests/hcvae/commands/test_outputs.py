@@ -10,7 +10,7 @@ from hcvae.data.simulator import simulate
 from hcvae.data.table import write_table
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
-from jobs import generate, pull, report, train
+from jobs import generate, pull, train
 
 
 @pytest.fixture
@@ -54,7 +54,6 @@ LIKE = ["--like", "t.parquet"]
         (cli.run, ["export", "model", "--onnx", "model/model.onnx"], "--onnx model/model.onnx: is inside model"),
         (generate.run, ["model", "--out", "model/many"], "--out model/many: is inside model"),
         (pull.run, ["model", "--out", "model/pulled"], "--out model/pulled: is inside model"),
-        (report.run, ["model", "--out", "model/config.json"], "--out model/config.json: is inside model"),
     ],
 )
 def test_an_output_that_is_an_input_is_refused(folder, run, arguments, option):
