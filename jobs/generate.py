@@ -12,11 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hcvae import command_line
 from hcvae.counting import counted
 from hcvae.outputs import check_output
+from hcvae.poor_reconstruction import reconstruction_warning
 from hcvae.progress_lines import line_a_minute
 from jobs.arguments import lasting, main, start
 
 if TYPE_CHECKING:
-    from hcvae.poor_reconstruction import reconstruction_warning
     from hcvae.storage import StoragePath
     from jobs.bulk_generation import BulkRequest
 
