@@ -1,6 +1,7 @@
 """`hcvae generate`: waveforms from a model bundle."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -97,7 +98,8 @@ def run(arguments: Sequence[str]) -> int:
     console = Console()
     with line_a_minute(console, lambda: "generating"):
         table = _generated_table(command, bundle, given, like, second)
-    metadata = (table.schema.metadata or {}) | {GENERATED_WITH: command.bundle.encode()}
+    name = Path(command.bundle).absolute().name  # no path of this machine in a file to exchange
+    metadata = (table.schema.metadata or {}) | {GENERATED_WITH: name.encode()}
     write_table(table.replace_schema_metadata(metadata), command.out)
     notes = _plot(command, bundle, table, list(given[0]), like, second)
     lines = [*_condition_lines(bundle, table, given[0], like), *reconstruction_warning(bundle.reconstruction_nmse)]

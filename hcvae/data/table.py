@@ -30,7 +30,7 @@ MAX_LISTED_ROWS = 5
 RESIDUAL_NOISE = b"residual_noise"
 """Key of the metadata of a table of generated waveforms: whether they contain residual noise, `true` or `false`."""
 GENERATED_WITH = b"generated_with"
-"""Key of the metadata of a table of generated waveforms: the bundle, as it was named on the command line."""
+"""Key of the metadata of a table of generated waveforms: the name of the folder of the bundle."""
 NOT_STATED = "not stated"
 """Licence of a table without one."""
 
