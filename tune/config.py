@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from hcvae.config import Config, DataConfig, Section
 from hcvae.validation import HIDDEN_INPUT, SECRET_ADVICE, shows_secret
+from tune.constraints import Constraint, Constraints
 from tune.objectives import SPECIFIED, Objective, Objectives, names_of
 
 PASSWORD_ADVICE = (
@@ -98,6 +99,9 @@ class SearchSettings(Section):
     """What trials are compared by, two or more: names of metrics that a training records, or for others than the known
     ones name, direction, reference and ideal, see docs/objectives.md. null: denoised_nmse where the validation part has
     independent averages, otherwise reconstruction_nmse; and disentanglement. A study keeps its objectives."""
+    constraints: tuple[Constraint, ...] = ()
+    """Bounds on metrics of the validation part at the best epoch: trials beyond them are not on the front, and the
+    sampler avoids their like."""
     trials: int = Field(8, ge=1)
     """Finished trials (complete, pruned or failed) that end the search."""
     trial_seconds: float | None = Field(None, gt=0)
@@ -152,6 +156,16 @@ class SearchSettings(Section):
         if repeated:
             raise ValueError(f"each objective must be named once, but got {', '.join(repeated)} again")
         return objectives
+
+    @field_validator("constraints")
+    @classmethod
+    def _constraints_differ(cls, constraints: Constraints) -> Constraints:
+        names = [constraint.name for constraint in constraints]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"each metric must be named once, but got {', '.join(names)}; give both of its bounds at once"
+            )
+        return constraints
 
     @property
     def compared_by(self) -> Objectives:

@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,6 +148,8 @@ class _Search:
             yield f"The space holds {counted(n_combinations, 'combination')}; each is tried once"
             if settings.trials > n_combinations:
                 yield f"search.trials is {settings.trials}, but the search ends when all combinations are tried"
+        if settings.constraints:
+            yield f"Constraints: {', '.join(map(str, settings.constraints))}"
         stops = rungs(self.config)
         if stops:
             yield f"Trials that fall behind are stopped at epochs {', '.join(map(str, stops))}"
@@ -213,10 +215,11 @@ def _opened(search: _Search, allow_change: bool, console: Console, json_lines: T
 
 
 def _check_objectives(objectives: Objectives, config: SearchConfig, data: Dataset, measurable: Measurable) -> None:
-    """Refuse objectives that cannot be measured, and name options with which they can.
+    """Refuse objectives and constraints that cannot be measured, and name options with which they can.
 
     Raises:
-        UserError: an objective is not measured on the validation part, or has the name of another field of a trial.
+        UserError: an objective or a constraint is not measured on the validation part, or an objective has the name of
+            another field of a trial.
     """
     measured = measurable.metrics
     names = names_of(objectives)
@@ -227,15 +230,21 @@ def _check_objectives(objectives: Objectives, config: SearchConfig, data: Datase
             f"It can be measured with: {remedy(data, has_row_names(config.data))}. "
             "python -m jobs.train trains one model without it; search.objectives chooses other objectives"
         )
-    if unmeasured:
-        raise UserError(
-            f"search.objectives: {', '.join(unmeasured)} cannot be measured on the validation part"
-            f"{did_you_mean(unmeasured[0], sorted(measured))}; a training on these data measures "
-            f"{', '.join(sorted(measured))}"
-        )
+    _check_measured("search.objectives", names, measured)
+    _check_measured("search.constraints", [each.name for each in config.search.constraints], measured)
     reserved = sorted(set(names) & TrialSummary.model_fields.keys())
     if reserved:
         raise UserError(f"search.objectives: {', '.join(reserved)} names another property of a trial; rename it")
+
+
+def _check_measured(option: str, names: Sequence[str], measured: Collection[str]) -> None:
+    unmeasured = [name for name in names if name not in measured]
+    if unmeasured:
+        raise UserError(
+            f"{option}: {', '.join(unmeasured)} cannot be measured on the validation part"
+            f"{did_you_mean(unmeasured[0], sorted(measured))}; a training on these data measures "
+            f"{', '.join(sorted(measured))}"
+        )
 
 
 class FirstInFirstOut(ray.tune.schedulers.FIFOScheduler):  # type: ignore[misc]

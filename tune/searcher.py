@@ -42,7 +42,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         self._ledger = ledger
         self._progress = progress
         self._rungs = rungs(config)
-        self._objectives = config.search.compared_by
+        self._settings = config.search
         self._next_look = 0.0
 
     def owned(self) -> list[Trial]:
@@ -76,7 +76,12 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         self.running[trial_id] = assignment.trial
         self._progress.started(number, assignment.params)
         attempt = Attempt(
-            assignment.place, assignment.earlier, assignment.identity, assignment.events, self._objectives
+            assignment.place,
+            assignment.earlier,
+            assignment.identity,
+            assignment.events,
+            self._settings.compared_by,
+            self._settings.constraints,
         )
         return {
             "number": number,

@@ -58,7 +58,10 @@ def test_generate_writes_uv_for_the_condition_and_reports_assumed_values(bundle,
     inspected = capsys.readouterr().out
     with pytest.raises(UserError, match=r"--subject-column: is for recordings, but .* has generated waveforms"):
         cli.run(["inspect", str(out), "--subject-column", "sample"])
-    assert f"{out}: generated with the bundle {Path(bundle).name}, not recorded; expected responses, without residual" in inspected
+    assert (
+        f"{out}: generated with the bundle {Path(bundle).name}, not recorded; expected responses, without residual"
+        in inspected
+    )
     assert "subject" not in inspected
     assert "5 waveforms, 200 samples at 20000 Hz" in inspected
     assert "stimulus_level_db = 60\n" in said

@@ -15,6 +15,7 @@ from hcvae.metrics.registered import register_metric
 from hcvae.training.evaluation import EvaluationPart
 from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig, SearchSettings
+from tune.constraints import Constraint
 from tune.objectives import KNOWN, SPECIFIED, Objective, Objectives, directions_of, names_of
 from tune.pareto import Compromise, compromise, fronts, hypervolume, pareto_front
 from tune.report.html import html_report
@@ -164,6 +165,66 @@ def test_a_search_by_three_objectives_one_of_them_ones_own(
     ):
         assert words in page
     assert result.objectives == run_search(small_search(training={"epochs": 3}, trials=3, objectives=None)).objectives
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"name": "parameters"}, "minimum or maximum must be given"),
+        ({"name": "parameters", "minimum": 3, "maximum": 2}, "minimum <= maximum must hold"),
+        ({"name": "parameters", "below": 3}, "below"),
+    ],
+)
+def test_constraints_that_cannot_be_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        SearchSettings.model_validate({"constraints": [given]})
+
+
+@pytest.mark.parametrize(
+    ("bounds", "violated"),
+    [({"minimum": 2}, 1.0), ({"minimum": 1}, 0.0), ({"maximum": 0.5}, 0.5), ({"minimum": 0, "maximum": 4}, -1.0)],
+)
+def test_a_violation_is_the_distance_beyond_a_bound(bounds: dict[str, float], violated: float) -> None:
+    assert Constraint.model_validate({"name": "a", **bounds}).violation(1.0) == violated
+
+
+def test_an_infeasible_trial_is_complete_and_not_on_the_front(small_search: SmallSearch, cluster: None) -> None:
+    """The second trial has a larger local latent, and so more parameters, than the bound between the two."""
+    dims = {"model.local_latent_dim": {"type": "int", "low": 32, "high": 64}}
+    settings: dict[str, Any] = {"space": dims, "first_trials": [{name: value} for name in dims for value in (32, 64)]}
+    free = run_search(small_search(study="free", trials=2, objectives=["r2", "parameters"], **settings))
+    small, large = (trial.objectives["parameters"] or 0.0 for trial in free.trials)
+    assert small < large
+    bound = (small + large) / 2
+    bounds = [{"name": "parameters", "maximum": bound}, {"name": "global_active_units", "minimum": 0}]
+    config = small_search(trials=2, constraints=bounds, **settings)
+    assert f"Constraints: parameters <= {bound:g}, global_active_units >= 0" in plan_search(config)
+    result = run_search(config)
+    assert [trial.state for trial in result.trials] == ["complete"] * 2
+    feasible, infeasible = result.trials
+    assert [trial.number for trial in result.pareto] == [feasible.number]
+    assert infeasible.point is None
+    assert infeasible.infeasible == f"infeasible: beyond search.constraints: parameters by {large - bound:,g}"
+    folder = StudyFolder(result.folder)
+    assert folder.best.listdir() == [f"trial-{feasible.number}"]
+    assert not (folder.attempt(infeasible.number, 1) / "bundle").is_complete()
+    with pytest.raises(UserError, match="has no model: infeasible: beyond search.constraints: parameters"):
+        result.bundle(infeasible.number)
+    recorded = folder.load().trials
+    assert recorded[0].constraints["parameters"] == small - bound < 0
+    assert recorded[1].constraints["parameters"] == large - bound
+    assert [trial.number for trial in folder.load().best_trials] == [feasible.number]
+    page = html_report(folder)
+    assert "parameters by" in page
+    assert '"name":"infeasible"' in page
+    with pytest.raises(UserError, match=r"search\.constraints"):
+        run_search(small_search(trials=3, **settings))
+
+
+def test_a_constraint_on_what_is_not_measured_is_refused(small_search: SmallSearch) -> None:
+    config = small_search(constraints=[{"name": "parametres", "maximum": 1}])
+    with pytest.raises(UserError, match=r"search\.constraints: parametres cannot be measured .*; did you mean"):
+        plan_search(config)
 
 
 def test_a_study_keeps_its_objectives(small_search: SmallSearch, cluster: None) -> None:

@@ -33,16 +33,24 @@ PANEL_HEIGHT = 420
 
 @dataclass(frozen=True)
 class Timeline:
-    """The complete trials of a study, at least one, in the order of their ends."""
+    """The complete and feasible trials of a study, at least one, in the order of their ends."""
 
     trials: Sequence[FrozenTrial]
     started: datetime
     objectives: Objectives
+    infeasible: Sequence[FrozenTrial] = ()
+    """Complete trials that violate constraints."""
 
     @classmethod
-    def of(cls, complete: Sequence[FrozenTrial], started: datetime, objectives: Objectives) -> "Timeline":
+    def of(
+        cls,
+        complete: Sequence[FrozenTrial],
+        started: datetime,
+        objectives: Objectives,
+        infeasible: Sequence[FrozenTrial] = (),
+    ) -> "Timeline":
         """Order the `complete` trials of a study that `started` then."""
-        return cls(sorted(complete, key=_end), started, objectives)
+        return cls(sorted(complete, key=_end), started, objectives, infeasible)
 
     @property
     def unit(self) -> str:
@@ -70,15 +78,16 @@ class Timeline:
 
 
 def pareto_chart(timeline: Timeline) -> go.Figure:
-    """Plot every complete trial in a panel for each pair of objectives, coloured by time, and mark the front.
+    """Plot every trial in a panel for each pair of objectives, coloured by time, and mark the front.
 
-    With two objectives the front is a line, at four times of the search.
+    Trials that violate constraints are crosses. With two objectives the front is a line, at four times of the search.
     """
     pairs = list(combinations(range(len(timeline.objectives)), 2))
     figure = make_subplots(rows=len(pairs), cols=1, vertical_spacing=0.35 / len(pairs))
     if len(pairs) == 1:
         _add_fronts(figure, timeline)
     for row, (x, y) in enumerate(pairs, 1):
+        _add_infeasible(figure, timeline, row, x, y)
         _add_trials(figure, timeline, row, x, y)
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     _titled(figure, "", "").update_layout(height=PANEL_HEIGHT * len(pairs))
@@ -100,6 +109,24 @@ def _add_fronts(figure: go.Figure, timeline: Timeline) -> None:
             name=f"front after {count} complete",
             hoverinfo="skip",
         )
+
+
+def _add_infeasible(figure: go.Figure, timeline: Timeline, row: int, x: int, y: int) -> None:
+    trials = timeline.infeasible
+    if not trials:
+        return
+    figure.add_scatter(
+        x=[trial.values[x] for trial in trials],
+        y=[trial.values[y] for trial in trials],
+        mode="markers",
+        marker={"symbol": "x-thin-open", "size": 9, "color": LINE},
+        text=[_about(trial, timeline.objectives) for trial in trials],
+        hovertemplate="%{text}<extra></extra>",
+        name="infeasible",
+        showlegend=row == 1,
+        row=row,
+        col=1,
+    )
 
 
 def _add_trials(figure: go.Figure, timeline: Timeline, row: int, x: int, y: int) -> None:

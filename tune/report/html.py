@@ -64,7 +64,9 @@ def html_report(folder: StudyFolder) -> str:
     }
     if complete:
         own = [trial for trial, summary in zip(trials, summaries, strict=True) if not summary.outside_budget]
-        content |= _content_of(folder, study, Timeline.of(complete, _started(own), objectives), summaries, members)
+        infeasible = [trial for trial, summary in zip(trials, summaries, strict=True) if summary.infeasible]
+        timeline = Timeline.of(complete, _started(own), objectives, infeasible)
+        content |= _content_of(folder, study, timeline, summaries, members)
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("report.html.jinja").render(content)

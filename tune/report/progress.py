@@ -171,6 +171,8 @@ class LineProgress(Progress):
         reason = fields["failure"] or fields["stopped"] or fields["foreign_values"]
         values = [f"{name} {shown(fields[name])}" for name in names_of(self.objectives) if fields[name] is not None]
         result = reason or ", ".join(values) or "another program ended it"
+        if fields["infeasible"]:
+            result += f" ({fields['infeasible']})"
         if fields["figure_failure"]:
             result += f" (without figures: {fields['figure_failure']})"
         self._console.print(

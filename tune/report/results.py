@@ -89,6 +89,9 @@ class SearchResult(Described):
         if not counts:
             return "no trial has completed; run the search first"
         states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+        infeasible = [trial.infeasible for trial in self.trials if trial.infeasible]
+        if infeasible:
+            return f"no complete trial is feasible ({states}); the latest is {infeasible[-1]}"
         message = f"no trial has completed ({states})"
         failed = [trial for trial in self.trials if trial.failure]
         if failed:
@@ -172,8 +175,9 @@ class SearchResult(Described):
         return models[number]
 
     def _why_without(self, summary: TrialSummary) -> str:
-        if summary.outside_budget or summary.foreign_values:
-            return f"{summary.outside_budget or summary.foreign_values}; "
+        reason = summary.outside_budget or summary.foreign_values or summary.infeasible
+        if reason:
+            return f"{reason}; "
         place = StudyFolder(self.folder).exported(summary.number)
         if summary.point and place.is_complete():
             return f"{place} holds the model of another trial, or of other values or parameters of this one; "

@@ -78,6 +78,7 @@ def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenT
     compared = {
         "objectives": (tuple(study.metric_names or ()), names_of(objectives)),
         "their directions": ([way.name.lower() for way in study.directions], directions_of(objectives)),
+        "constraints": (record.config.search.constraints, config.search.constraints),
         "data (fingerprint)": (record.data_fingerprint[:12], data_fingerprint[:12]),
         "training.epochs": (record.config.training.epochs, config.training.epochs),
     }

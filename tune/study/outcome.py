@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from hcvae.config import Section
 from hcvae.training.precision import PrecisionChoice
 from tune.objectives import Point
@@ -15,6 +17,8 @@ class Outcome(Section):
     values: Point | None = None
     """The objectives at the best epoch; None where it did not complete, or where the data of a training outside a study
     do not allow to measure them all."""
+    violations: dict[str, float] = Field({})
+    """How far each constraint of a complete trial is violated, by its metric; 0 or less: not at all."""
     best_epoch: int | None = None
     """Epoch of the values and of the bundle, from 1."""
     history: tuple[dict[str, float | None], ...] = ()

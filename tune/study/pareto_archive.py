@@ -145,7 +145,7 @@ class ParetoArchive:
 
     def _export_and_clear(self, summary: TrialSummary) -> None:
         """Export the model of a finished trial, then delete what the models under `best/` make superfluous."""
-        if summary.point is None and summary.state == "complete":
+        if summary.point is None and summary.state == "complete" and summary.infeasible is None:
             return  # another program ended it: the files of its training are kept
         if summary.point is not None and summary.number not in self._models:
             place = self._export(summary)

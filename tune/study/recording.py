@@ -61,6 +61,8 @@ class TrialRecorder:
         texts = record.attributes() | {"epochs_reported": None}  # the history has them
         upload_texts(self._folder, trial, texts, outcome.history)
         if outcome.state == "complete":
+            for name, value in outcome.violations.items():
+                trial.set_constraint(name, value)
             self._study.tell(trial, outcome.values)
         elif outcome.state == "pruned":
             self._study.tell(trial, state=TrialState.PRUNED)

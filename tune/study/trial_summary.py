@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import ConfigDict
 
 from hcvae.config import Section
+from tune.constraints import why_infeasible
 from tune.objectives import SPECIFIED, Objectives, Point, names_of, point_of
 from tune.study.leases import Lease, lease_of, outside_budget
 from tune.study.trial_identity import TrialIdentity
@@ -55,6 +56,8 @@ class TrialSummary(Section):
     """Why it does not count in this search: it was infeasible, or another study or program made it."""
     foreign_values: str | None = None
     """Why its values have no place on the front: another program has set them."""
+    infeasible: str | None = None
+    """Which constraints it violates, and so has no place on the front."""
     replaced_attributes: tuple[str, ...] = ()
     """Fields that are not shown, because another program has replaced them by another kind of value."""
 
@@ -71,9 +74,10 @@ class TrialSummary(Section):
 
     @property
     def point(self) -> Point | None:
-        """Its place in the space of the objectives; None where its training has not reported one here."""
+        """Its place in the space of the objectives; None where its training has reported none here, or it is
+        infeasible."""
         values = [value for value in self.objectives.values() if value is not None]
-        if self.outside_budget or self.foreign_values or len(values) < len(self.objectives):
+        if self.outside_budget or self.foreign_values or self.infeasible or len(values) < len(self.objectives):
             return None
         return tuple(values)
 
@@ -106,6 +110,7 @@ def summarize(trial: FrozenTrial, study: str | None, objectives: Objectives) -> 
         params=trial.params,
         outside_budget=outside,
         foreign_values=_foreign_values(trial, lease, record) if complete and outside is None else None,
+        infeasible=why_infeasible(trial.constraints) if complete else None,
         replaced_attributes=_replaced_fields(replaced),
     )
 

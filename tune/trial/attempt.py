@@ -19,6 +19,7 @@ from hcvae.storage import StoragePath
 from hcvae.training import take_over, train_bundle
 from hcvae.training.loop import CHECKPOINTS, TENSORBOARD
 from hcvae.training.workers import Workers
+from tune.constraints import Constraints
 from tune.early_stopping.actor import Listener
 from tune.objectives import SPECIFIED, Objectives
 from tune.study.folder import FIGURES
@@ -43,6 +44,8 @@ class Attempt:
     """Folder of its TensorBoard events, whose name TensorBoard shows; None: in `place`."""
     objectives: Objectives = SPECIFIED
     """What the outcome reports."""
+    constraints: Constraints = ()
+    """Bounds of which the outcome reports the violations."""
 
     def train(self, config: Config, data: Dataset, listener: Listener) -> Outcome:
         """Train, from the newest checkpoint where there is one, keep the results, and return the outcome.
@@ -61,7 +64,7 @@ class Attempt:
                 if self.place.is_local:
                     events = self._kept_events.path
                 result = train_bundle(config, data, folder, listener, keep, listener.on_precision, events)
-                outcome = outcome_of(result, self.objectives, listener.stop)
+                outcome = outcome_of(result, self.objectives, self.constraints, listener.stop)
                 if not workers.is_rank_0:
                     return outcome
                 if self.identity is not None and outcome.state == "complete":

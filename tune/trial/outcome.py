@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hcvae.bundle import nonfinite_to_none
 from hcvae.errors import StorageError
 from hcvae.training import FitResult, TrainingDiverged
+from tune.constraints import Constraints, violations
 from tune.early_stopping.actor import Stop
 from tune.objectives import Objectives, names_of, point_of
 from tune.study.outcome import Outcome
@@ -14,20 +15,31 @@ from tune.study.outcome import Outcome
 TRACEBACK_LINES = 20
 
 
-def outcome_of(result: FitResult, objectives: Objectives, stop: Stop | None = None) -> Outcome:
-    """Return the outcome of a training that reached its end, or `stop`; an objective that is not finite fails it."""
+def outcome_of(
+    result: FitResult, objectives: Objectives, constraints: Constraints, stop: Stop | None = None
+) -> Outcome:
+    """Return the outcome of a training that reached its end, or `stop`.
+
+    An objective, or a metric with a constraint, that is not finite fails it.
+    """
     history = tuple(nonfinite_to_none(result.history))
     precision = result.precision
     if result.stopped and stop is not None:
         return Outcome(state=stop.state, history=history, precision=precision, stopped=stop.reason)
     best = result.best_epoch
-    for name in names_of(objectives):
+    for name in (*names_of(objectives), *(constraint.name for constraint in constraints)):
         value = result.metrics.get(name, 0.0)
         if not math.isfinite(value):
             failure = f"{name} is {value} at the best epoch, {best}"
             return Outcome(state="failed", history=history, precision=precision, failure=failure)
-    values = point_of(objectives, result.metrics)
-    return Outcome(state="complete", values=values, best_epoch=best, history=history, precision=precision)
+    return Outcome(
+        state="complete",
+        values=point_of(objectives, result.metrics),
+        violations=violations(constraints, result.metrics),
+        best_epoch=best,
+        history=history,
+        precision=precision,
+    )
 
 
 def outcome_of_error(error: BaseException, history: Sequence[Mapping[str, float]], trace: str | None = None) -> Outcome:
