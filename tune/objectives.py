@@ -68,24 +68,23 @@ class Objective(Section):
         return self.name if KNOWN.get(self.name) == self else serialize(self)
 
 
-def _error(name: str) -> Objective:
-    return Objective(name=name, direction="minimize", reference=1, ideal=0)
-
-
-def _score(name: str) -> Objective:
-    return Objective(name=name, direction="maximize", reference=0, ideal=1)
-
-
-KNOWN: dict[str, Objective] = {}
+ERRORS = (
+    "denoised_nmse",
+    "reconstruction_nmse",
+    "cross_average_nmse",
+    "impossible_peaks",
+    "peak_latency_error_ms_I",
+    "peak_latency_error_ms_III",
+    "peak_latency_error_ms_V",
+)
+SCORES = ("disentanglement", "selectivity_coarse", "selectivity_fine", "film_effect", "r2", "correlation")
+KNOWN: dict[str, Objective] = {
+    **{name: Objective(name=name, direction="minimize", reference=1, ideal=0) for name in ERRORS},
+    **{name: Objective(name=name, direction="maximize", reference=0, ideal=1) for name in SCORES},
+    "parameters": Objective(name="parameters", direction="minimize", reference=2e7, ideal=0),
+    "seconds_so_far": Objective(name="seconds_so_far", direction="minimize", reference=3600, ideal=0),
+}
 """Objectives that a name stands for. Their values never change, as studies record the names."""
-for _name in ("denoised_nmse", "reconstruction_nmse", "cross_average_nmse", "impossible_peaks"):
-    KNOWN[_name] = _error(_name)
-for _wave in ("I", "III", "V"):
-    KNOWN[f"peak_latency_error_ms_{_wave}"] = _error(f"peak_latency_error_ms_{_wave}")
-for _name in ("disentanglement", "selectivity_coarse", "selectivity_fine", "film_effect", "r2", "correlation"):
-    KNOWN[_name] = _score(_name)
-KNOWN["parameters"] = Objective(name="parameters", direction="minimize", reference=2e7, ideal=0)
-KNOWN["seconds_so_far"] = Objective(name="seconds_so_far", direction="minimize", reference=3600, ideal=0)
 
 Objectives = tuple[Objective, ...]
 SPECIFIED: Objectives = (KNOWN["reconstruction_nmse"], KNOWN["disentanglement"])

@@ -1,7 +1,8 @@
 """Objectives by choice: names and full definitions, three at once, one's own, and studies that keep theirs."""
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -13,14 +14,19 @@ from hcvae.errors import UserError
 from hcvae.metrics import registered
 from hcvae.metrics.registered import register_metric
 from hcvae.training.evaluation import EvaluationPart
+from tests.fixtures.running_search import RunningSearch
 from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig, SearchSettings
 from tune.constraints import Constraint
 from tune.objectives import KNOWN, SPECIFIED, Objective, Objectives, directions_of, names_of
 from tune.pareto import Compromise, compromise, fronts, hypervolume, pareto_front
 from tune.report.html import html_report
+from tune.report.results import SearchResult
 from tune.search import plan_search, run_search
 from tune.study.folder import StudyFolder
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 COST = Objective(name="cost", direction="minimize", reference=50, ideal=10)
 THREE: Objectives = (*SPECIFIED, COST)
@@ -208,7 +214,7 @@ def test_an_infeasible_trial_is_complete_and_not_on_the_front(small_search: Smal
     folder = StudyFolder(result.folder)
     assert folder.best.listdir() == [f"trial-{feasible.number}"]
     assert not (folder.attempt(infeasible.number, 1) / "bundle").is_complete()
-    with pytest.raises(UserError, match="has no model: infeasible: beyond search.constraints: parameters"):
+    with pytest.raises(UserError, match=r"has no model: infeasible: beyond search\.constraints: parameters"):
         result.bundle(infeasible.number)
     recorded = folder.load().trials
     assert recorded[0].constraints["parameters"] == small - bound < 0
@@ -225,6 +231,65 @@ def test_a_constraint_on_what_is_not_measured_is_refused(small_search: SmallSear
     config = small_search(constraints=[{"name": "parametres", "maximum": 1}])
     with pytest.raises(UserError, match=r"search\.constraints: parametres cannot be measured .*; did you mean"):
         plan_search(config)
+
+
+PROGRAM = """
+import sys
+
+from hcvae.metrics.registered import register_metric
+from jobs import search
+
+
+def largest_output(model, rows):
+    posterior = model.encode(rows.tensors.signals, rows.tensors.static)
+    decoded = model.decode(posterior["mu_global"], posterior["mu_local"], rows.tensors.static)
+    return float(decoded["recon_signal"].abs().max())
+
+
+register_metric("largest_output", largest_output)
+sys.exit(search.run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.services
+def test_a_search_by_three_objectives_with_a_constraint_continues_after_a_kill(
+    small_search: SmallSearch, tmp_path: Path, browser: "Browser"
+) -> None:
+    own = {"name": "largest_output", "direction": "minimize", "reference": 100, "ideal": 0}
+    training = {"epochs": 4, "checkpoint_every_epochs": 1, "early_stopping_patience": None}
+    config = small_search(
+        training,
+        trials=3,
+        max_concurrent=1,
+        objectives=["denoised_nmse", "disentanglement", own],
+        constraints=[{"name": "global_active_units", "minimum": 0}],
+    )
+    file = tmp_path / "search.json"
+    file.write_text(config.model_dump_json())
+    search = RunningSearch(file, ("-c", PROGRAM))
+    search.wait_for_epochs(6)
+    search.kill(with_ray=True)
+    again = RunningSearch(file, ("-c", PROGRAM))
+    first_epochs = again.first_epochs()
+    assert again.process.wait() == 0
+    assert 0 not in first_epochs  # it had ended
+    result = SearchResult.open(tmp_path / "small")
+    assert names_of(result.objectives) == ("denoised_nmse", "disentanglement", "largest_output")
+    assert [trial.state for trial in result.trials] == ["complete"] * 3
+    for trial in result.trials:
+        assert trial.point is not None
+    for trial in result.pareto:
+        validation = result.load(trial).metrics["validation"]
+        assert tuple(validation[name] for name in names_of(result.objectives)) == trial.point
+    recorded = StudyFolder(result.folder).load().trials
+    assert all(trial.constraints.keys() == {"global_active_units"} for trial in recorded)
+    report = tmp_path / "report.html"
+    report.write_text(html_report(StudyFolder(result.folder)))
+    page = browser.new_page()
+    page.goto(f"file://{report}")
+    shown = page.inner_text("#pareto")
+    for label in ("denoised_nmse (lower is better)", "disentanglement (higher", "largest_output (lower is better)"):
+        assert label in shown
 
 
 def test_a_study_keeps_its_objectives(small_search: SmallSearch, cluster: None) -> None:
