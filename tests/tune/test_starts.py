@@ -56,6 +56,28 @@ def test_chosen_trials_come_first_and_once(small_search: SmallSearch) -> None:
     assert first[4] == rest | {KL: 0.001, LOCAL_KL: 0.01}
 
 
+@pytest.mark.parametrize(("budgets", "waiting"), [((2,), 2), ((2, 3), 3), ((8,), 3), ((8, 8), 3)])
+def test_defaults_fill_no_more_than_the_budget(
+    small_search: SmallSearch, budgets: tuple[int, ...], waiting: int
+) -> None:
+    for trials in budgets:
+        config = small_search(trials=trials, start_from_defaults=True)
+        with locked_folder(config) as folder:
+            study = open_study(folder, config, "data")
+            enqueue_first_trials(study, config)
+    assert len(study.get_trials(states=(TrialState.WAITING,))) == waiting
+
+
+def test_a_finished_study_gets_no_defaults(small_search: SmallSearch, tell_trained: Any) -> None:
+    config = small_search(trials=2, start_from_defaults=True)
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        for _ in range(2):
+            tell_trained(study, ask(study, config)[0], (0.5, 0.5))
+        enqueue_first_trials(study, config)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
+
+
 def test_defaults_outside_the_space_are_left_to_the_sampler(small_search: SmallSearch) -> None:
     def defaults(space: dict[str, Any]) -> list[dict[str, Any]]:
         return list(default_trials(small_search(space=space)))

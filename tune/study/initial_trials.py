@@ -12,7 +12,7 @@ from tune.objectives import directions_of, names_of
 from tune.space.chosen import check_chosen, holds
 from tune.space.search_space import GLOBAL, LOCAL, ParameterValue, value_of
 from tune.study.folder import StudyFolder
-from tune.study.leases import OUTSIDE_BUDGET, lease_of
+from tune.study.leases import OUTSIDE_BUDGET, lease_of, outside_budget, study_id
 from tune.study.opening import finished_trials
 from tune.study.samplers import CONSTRAINT, check_choices, distribution_of
 
@@ -37,12 +37,16 @@ def check_first_trials(config: SearchConfig) -> None:
 
 
 def enqueue_first_trials(study: optuna.Study, config: SearchConfig) -> None:
-    """Enqueue the chosen trials; those that the study already has are not run again."""
-    chosen = list(config.search.first_trials)
-    if config.search.start_from_defaults:
-        chosen.extend(default_trials(config))
-    for params in chosen:
+    """Enqueue the chosen trials, and as many defaults as the budget has room for; those that the study already has are
+    not run again."""
+    for params in config.search.first_trials:
         study.enqueue_trial(dict(params), skip_if_exists=True)
+    if config.search.start_from_defaults:
+        identity = study_id(study)
+        for params in default_trials(config):
+            trials = study.get_trials(deepcopy=False)
+            if sum(outside_budget(trial, identity) is None for trial in trials) < config.search.trials:
+                study.enqueue_trial(dict(params), skip_if_exists=True)
 
 
 def default_trials(config: SearchConfig) -> Iterator[dict[str, ParameterValue]]:
