@@ -26,6 +26,7 @@ from tune.objectives import names_of
 from tune.report.results import SearchResult
 from tune.study.artifacts import history_of
 from tune.study.folder import StudyFolder
+from tune.study.trial_summary import TrialSummary
 
 PICTURES = ROOT / "docs" / "figures"
 DPI = 100
@@ -82,21 +83,27 @@ def progress(result: SearchResult) -> Figure:
 def along_the_front(result: SearchResult) -> Figure:
     """Plot the front, and what models along it do with a waveform."""
     error, score = names_of(result.objectives)
-    chosen = {
+    named = {
+        result.choice.rule: result.compromise(),
         "lowest error": result.best(error),
-        "knee": result.compromise(),
         "best disentanglement": result.best(score),
     }
+    chosen: dict[str, TrialSummary] = {}
+    for name, trial in named.items():
+        if trial not in chosen.values():
+            chosen[name] = trial
     figure = Figure(figsize=(9, 5.5), layout="constrained")
-    axes = figure.subplot_mosaic([["front"] * 3, list(chosen)])
+    axes = figure.subplot_mosaic([["front"] * len(chosen), list(chosen)])
     front(axes["front"], result, {trial.number: name for name, trial in chosen.items()})
     table = simulate(ROWS, SEED)
     first, second = loud_pair(table)
     for name, trial in chosen.items():
         model(axes[name], result.load(trial), table.slice(first, 1), table.slice(second, 1))
         axes[name].set_title(f"{name}: trial {trial.number}", fontsize=9)
-    axes["lowest error"].set_ylabel("uV")
-    figure.legend(*axes["lowest error"].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    axes[result.choice.rule].set_ylabel("uV")
+    figure.legend(
+        *axes[result.choice.rule].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8
+    )
     return figure
 
 
@@ -116,9 +123,10 @@ def front(axis: Axes, result: SearchResult, names: dict[int, str]) -> None:
     axis.step(*best.T, "o-", where="post", color=MODEL, label="Pareto front")
     for trial, point in zip(result.pareto, best, strict=True):
         if trial.number in names:
-            axis.annotate(names[trial.number], point, xytext=(8, -12), textcoords="offset points", fontsize=9)
+            axis.annotate(names[trial.number], point, xytext=(8, 4), textcoords="offset points", fontsize=9)
     error, score = result.objectives
     axis.set(xlabel=error.label, ylabel=score.label.replace(" (", "\n("))
+    axis.margins(y=0.2)
     axis.legend(fontsize=8, loc="lower right")
 
 
