@@ -128,6 +128,8 @@ def _of_whole_list(detail: Any) -> Any:
 
 def plain(detail: Any) -> str:
     """Return the message of one of pydantic's errors, in terms of JSON."""
+    if detail["type"] == "too_short" and detail["ctx"]["min_length"] > 1:
+        return f"must have {detail['ctx']['min_length']} or more entries"
     message: str = detail["msg"].removeprefix("Value error, ")
     return PLAIN.get(detail["type"], message[0].lower() + message[1:])
 

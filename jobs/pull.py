@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 class PullCommand(command_line.Command):
     """Copy the bundle of one trial out of a study: the knee of the Pareto front by default, or, where it has
-    none (fewer than three points), the point nearest to error 0 and score 1.
+    none (fewer than three points, or more than two objectives), the point nearest to the ideal of all objectives.
 
     examples:
       python -m jobs.pull results/quickstart --out results/model

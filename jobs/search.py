@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] # both configure pydantic
-    """Search latent dimensions, early_signal_ratio and KL weights for low reconstruction error and high
-    disentanglement. The same command again continues the study where it stopped.
+    """Search latent dimensions, early_signal_ratio and KL weights against two objectives, by default a low
+    reconstruction error and a high disentanglement. The same command again continues the study where it stopped.
 
     examples:
       python -m jobs.search --config configs/quickstart.json
@@ -32,7 +32,8 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
 
     common: ClassVar = COMMON_OPTIONS | {
         *("allow-change", "search.database", "search.early_stopping.eta", "search.gpus_per_worker"),
-        *("search.max_concurrent", "search.sampler", "search.search_seconds", "search.start_from_defaults"),
+        *("search.constraints", "search.max_concurrent", "search.objectives", "search.sampler"),
+        *("search.search_seconds", "search.start_from_defaults"),
         *("search.storage", "search.study", "search.trials", "search.workers"),
     }
     config: str | None = Field(None, description=CONFIG_HELP)

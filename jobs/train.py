@@ -162,6 +162,8 @@ def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _check_out(out: StoragePath) -> None:
+    if (out / "normalization.json").is_file():
+        raise UserError(f"--out: {out} is a model bundle; name another folder")
     if out.is_local:
         existing = next(folder for folder in (out.path, *out.path.parents) if folder.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):

@@ -243,7 +243,8 @@ def _check_measured(option: str, names: Sequence[str], measured: Collection[str]
         raise UserError(
             f"{option}: {', '.join(unmeasured)} cannot be measured on the validation part"
             f"{did_you_mean(unmeasured[0], sorted(measured))}; a training on these data measures "
-            f"{', '.join(sorted(measured))}"
+            f"{', '.join(sorted(measured))}; a metric of your own must be registered by the program that searches, see "
+            "docs/objectives.md"
         )
 
 

@@ -166,7 +166,7 @@ def run(arguments: Sequence[str]) -> int:
             line = f"new key of the pseudonyms: {key_file}; keep it, and keep it secret"
             console.print(line, markup=False, soft_wrap=True)
         _write(table, command, results, names, console)
-    if any(result.error for result in results):
+    if any(result.error or not result.rows for result in results):
         return PARTLY
     return 0
 

@@ -21,19 +21,15 @@ def files_in(
         UserError: a path is missing or unreadable, a folder holds no files, or `out` is one of the given files.
     """
     files: list[Path] = []
-    in_folders: set[Path] = set()
     for path in given:
         try:
-            found = _files_of(path, out, note)
+            files += _files_of(path, out, note)
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}; name files, or folders, that you may read") from error
-        files += found
-        if found != [path]:
-            in_folders.update(found)
     companions: set[Path] = set()
     for path in files:
         companions.update(companions_of(path))
-    companions &= in_folders
+    companions &= set(files)
     return [path for path in files if path not in companions], sorted(companions)
 
 

@@ -106,7 +106,7 @@ def show_trainability(ready: "Trainability", console: Console) -> None:
         is_warned = any(line.startswith("warning") for line in ready.parts)
         state = "ready for training, but read the warning" if is_warned else "ready for training"
         lines = [
-            f"{state}: python -m jobs.train {ready.options} --out results/model",
+            f"{state}: python -m jobs.train {ready.options} --out results/trained",
             f"  {ready.split}",
             *(f"  {line}" for line in ready.parts),
         ]

@@ -48,6 +48,18 @@ def refuse(tmp_path: Path) -> Refuse:
 # What must be refused
 
 
+def test_one_objective_is_too_few(refuse: Refuse) -> None:
+    told = refuse('--search.objectives=["r2"]')
+    assert told.startswith("--search.objectives: must have 2 or more entries, but got")
+
+
+def test_a_metric_that_this_program_has_not_registered(refuse: Refuse) -> None:
+    own = '{"name": "mine", "direction": "minimize", "reference": 1, "ideal": 0}'
+    told = refuse(f'--search.objectives=["r2", {own}]')
+    assert told.startswith("search.objectives: mine cannot be measured on the validation part")
+    assert told.endswith("must be registered by the program that searches, see docs/objectives.md")
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "/x", ".", "..", ".hidden", "-x", "", "a b", "x\n", "x" * 65])
 def test_an_unsafe_study_name(refuse: Refuse, write_config: Write, name: str) -> None:
     told = refuse("--config", write_config({"search": {"study": name}}))

@@ -91,7 +91,10 @@ class SearchResult(Described):
         states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         infeasible = [trial.infeasible for trial in self.trials if trial.infeasible]
         if infeasible:
-            return f"no complete trial is feasible ({states}); the latest is {infeasible[-1]}"
+            return (
+                f"no complete trial is feasible ({states}); the latest is {infeasible[-1]}; loosen search.constraints "
+                "in another search.study, or search further"
+            )
         message = f"no trial has completed ({states})"
         failed = [trial for trial in self.trials if trial.failure]
         if failed:

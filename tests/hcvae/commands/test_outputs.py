@@ -64,6 +64,13 @@ def test_an_output_that_is_an_input_is_refused(folder, run, arguments, option):
     assert digests(folder) == before
 
 
+def test_a_training_is_not_written_into_a_model(folder):
+    before = digests(folder)
+    with pytest.raises(UserError, match=r"--out: .*model is a model bundle; name another folder"):
+        train.run(["--data.simulator.rows", "200", "--out", "model"])
+    assert digests(folder) == before
+
+
 def test_a_training_does_not_replace_the_model_it_starts_from(folder):
     Path("one").mkdir()
     Path("model").rename("one/bundle")
