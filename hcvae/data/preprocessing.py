@@ -20,6 +20,8 @@ from hcvae.data.static import StaticColumn, StaticEncoder, ValueRange
 
 ConditionValue = float | str | None
 """Value of a static column."""
+MAX_COUNTED_VALUES = 25
+"""Numbers with more different values, such as ages, are continuous: how often one of them occurs means little."""
 MAX_STORED_VALUES = 10_000
 """Limit of the values of all stored combinations."""
 
@@ -133,9 +135,9 @@ def frequent_combinations(
 ) -> tuple[dict[str, tuple[Combination, ...]], tuple[str, ...]]:
     """Return the combinations of values in the training rows of each group, and the columns that are not counted.
 
-    The most frequent combination is first; of equally frequent ones that nearest to the medians. Where there are too
-    many to store, numbers with the most distinct values are not counted: of the rows that agree in the other columns,
-    the one nearest to the medians is given.
+    The most frequent combination is first; of equally frequent ones that nearest to the medians. Continuous numbers
+    are not counted, nor, where there are too many combinations to store, those with the most different values: of the
+    rows that agree in the other columns, the one nearest to the medians is given.
 
     Args:
         static: The static columns.
@@ -163,10 +165,11 @@ def _counted_codes(static: StaticEncoder, rows: pa.Table, limit: int) -> tuple[N
     """Return a number for each row [N], the same for rows that count as one combination, and the uncounted columns."""
     columns = {column.name: rows[column.name] for column in static.columns}
     numbers = [column.name for column in static.columns if column.kind == "number"]
-    numbers.sort(key=lambda name: len(pc.unique(columns[name])))
+    different = {name: len(pc.unique(columns[name])) for name in numbers}
+    numbers.sort(key=lambda name: different[name])
     uncounted: list[str] = []
     codes = row_codes(pa.table(columns), [*columns])
-    while numbers and codes.max() >= limit:
+    while numbers and (different[numbers[-1]] > MAX_COUNTED_VALUES or codes.max() >= limit):
         uncounted.append(numbers.pop())
         columns[uncounted[-1]] = pc.is_null(columns[uncounted[-1]]).cast(pa.int8())
         codes = row_codes(pa.table(columns), [*columns])
