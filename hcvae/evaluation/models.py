@@ -202,11 +202,7 @@ def _reconstruction(
     )
     findings.measure(
         ["denoised_nmse"],
-        lambda: {
-            "denoised_nmse": denoised_nmse(
-                predicted_uv[paired], recorded_uv[paired], other_uv[paired], part.group[paired]
-            )
-        },
+        lambda: {"denoised_nmse": denoised_nmse(predicted_uv, recorded_uv, other_uv, part.group)},
     )
 
 

@@ -88,11 +88,7 @@ def cross_average_nmse(prediction: ArrayLike, independent_signals: ArrayLike, gr
         UserError: shapes that differ, no other average at all, or other averages (of a group) that do not vary.
     """
     predicted, other = _pair(prediction, independent_signals)
-    rows = ~np.isnan(other).all(axis=1)
-    if not rows.any():
-        raise UserError(
-            f"independent_signals: at least one row must have another average, but got none in {len(other)} rows"
-        )
+    rows = _with_other_average(other)
     if groups is not None:
         groups = np.asarray(groups)[rows]
     return nmse(predicted[rows], other[rows], groups)
@@ -127,20 +123,24 @@ def denoised_nmse(
     Args:
         prediction: waveforms decoded from `signals`, [N, T].
         signals: averages, [N, T].
-        independent_signals: the other average of each, [N, T].
+        independent_signals: the other average of each, [N, T]; a row of NaN if there is none.
         groups: as for `nmse`, [N]; the mean of the groups' values.
 
     Raises:
-        UserError: shapes that differ, averages (of a group) that do not vary, or a reliability below
-            `MIN_RELIABILITY`.
+        UserError: shapes that differ, no other average at all, averages (of a group) that do not vary, or a reliability
+            below `MIN_RELIABILITY`.
     """
-    of_response = reliability(signals, independent_signals, groups)
+    predicted, other = _pair(prediction, independent_signals)
+    rows = _with_other_average(other)
+    if groups is not None:
+        groups = np.asarray(groups)[rows]
+    of_response = reliability(np.asarray(signals)[rows], other[rows], groups)
     if not (of_response >= MIN_RELIABILITY).all():
         raise UserError(
             f"signals: independent averages must have a reliability of {MIN_RELIABILITY} or more, but got "
             f"{of_response.min():.3g}; use averages of more sweeps"
         )
-    errors = _group_values(prediction, independent_signals, groups)
+    errors = _group_values(predicted[rows], other[rows], groups)
     return float(np.mean((errors - (1 - of_response)) / of_response))
 
 
@@ -172,6 +172,20 @@ def peak_errors(predicted: ArrayLike, target: ArrayLike, mask: ArrayLike) -> dic
         if rows.any():
             errors[name] = float(np.mean(np.abs(predictions[rows, column] - labels[rows, column])))
     return errors
+
+
+def _with_other_average(independent_signals: FloatArray) -> NDArray[np.bool_]:
+    """Return which rows of `independent_signals` [N, T] have another average, [N]; the others are NaN.
+
+    Raises:
+        UserError: none has one.
+    """
+    rows: NDArray[np.bool_] = np.asarray(~np.isnan(independent_signals).all(axis=1))
+    if not rows.any():
+        raise UserError(
+            f"independent_signals: at least one row must have another average, but got none in {len(rows)} rows"
+        )
+    return rows
 
 
 def _group_values(prediction: ArrayLike, target: ArrayLike, groups: ArrayLike | None) -> FloatArray:

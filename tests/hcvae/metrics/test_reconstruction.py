@@ -107,6 +107,19 @@ def test_denoised_nmse_is_refused_for_averages_without_a_response():
         denoised_nmse(first, first, second)
 
 
+def test_denoised_nmse_skips_rows_without_another_average():
+    random = np.random.default_rng(0)
+    clean = 2 * random.standard_normal((600, 50))
+    first, second = clean + random.standard_normal((2, 600, 50))
+    groups = np.arange(600) % 3
+    alone = second.copy()
+    alone[::2] = np.nan
+    expected = denoised_nmse(first[1::2], first[1::2], second[1::2], groups[1::2])
+    assert denoised_nmse(first, first, alone, groups) == pytest.approx(expected)
+    with pytest.raises(UserError, match="none in 600 rows"):
+        denoised_nmse(first, first, np.full_like(first, np.nan))
+
+
 def test_cross_average_nmse_skips_rows_without_another_average(waves):
     prediction, target = waves
     groups = np.arange(400) % 3
