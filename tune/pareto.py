@@ -91,20 +91,20 @@ def _losses(point: Point, objectives: Objectives) -> Point:
     return tuple(objective.loss(value) for objective, value in zip(objectives, point, strict=True))
 
 
-def _place_of_pair(fronts: Sequence[Sequence[Point]], pair: Point) -> int:
+def _place_of_pair(found: Sequence[Sequence[Point]], pair: Point) -> int:
     """Return the index of the front to which a pair of minimised values belongs."""
-    place = bisect_right(fronts, pair[1], key=lambda front: front[-1][1])
-    if place > 0 and fronts[place - 1][-1] == pair:
+    place = bisect_right(found, pair[1], key=lambda front: front[-1][1])
+    if place > 0 and found[place - 1][-1] == pair:
         place -= 1  # equal points do not dominate each other
     return place
 
 
-def _place(fronts: Sequence[Sequence[Point]], point: Point) -> int:
+def _place(found: Sequence[Sequence[Point]], point: Point) -> int:
     """Return the index of the first front in which no point dominates `point`."""
-    for place, front in enumerate(fronts):
+    for place, front in enumerate(found):
         if not any(_dominates(other, point) for other in front):
             return place
-    return len(fronts)
+    return len(found)
 
 
 def _dominates(first: Point, second: Point) -> bool:

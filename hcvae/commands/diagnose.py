@@ -21,8 +21,8 @@ TROUBLED = 1
 
 class Diagnose(command_line.Command):
     """Report problems in the training of a model (poor reconstruction, poor disentanglement, instability, collapse,
-    misplaced peaks), the
-    evidence for them, and what to change. The exit code is 0 without problems, 1 with problems, 2 on bad input.
+    misplaced peaks), the evidence for them, and what to change. The exit code is 0 without problems, 1 with problems, 2
+    on bad input.
 
     examples:
       hcvae diagnose results/model

@@ -199,6 +199,7 @@ def fit_preprocessing(
         )
     group = scaling.index(train)
     groups = list(scaling.groups)
+    peak_limits = labelled.limits()
     combinations, uncounted = frequent_combinations(static, train, group, groups)
     return Preprocessing(
         signal_length=config.model.signal_length,
@@ -206,8 +207,8 @@ def fit_preprocessing(
         signal=scaling,
         static=static,
         typical={name: found[0].values for name, found in combinations.items()},
-        labelled_waves=tuple(labelled.limits()),
-        peak_limits=labelled.limits(),
+        labelled_waves=tuple(peak_limits),
+        peak_limits=peak_limits,
         seen=seen_values(static, train, group, groups),
         combinations=combinations,
         uncounted=uncounted,

@@ -13,11 +13,9 @@ import pyarrow as pa
 from hcvae.config import DataConfig, SplitConfig
 from hcvae.counting import counted
 from hcvae.data.split import PARTS, Split, recording_key, row_codes, split_rows
-from hcvae.data.table import open_parquet, read_tables, text_column
+from hcvae.data.table import LEVEL, SPECIES, open_parquet, read_tables, text_column
 from hcvae.errors import UserError
 
-LEVEL = "stimulus_level_db"
-SPECIES = "species"
 STIMULUS_PREFIX = "stimulus_"
 """Start of the names of the columns that describe a stimulus."""
 SEEDS = range(10)

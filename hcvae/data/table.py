@@ -25,6 +25,8 @@ from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
 WAVES = ("I", "II", "III", "IV", "V")
+LEVEL = "stimulus_level_db"
+SPECIES = "species"
 PEAK_COLUMNS = ("peak_latency_ms", "peak_amplitude_uv", "peak_valid")
 MAX_LISTED_ROWS = 5
 RESIDUAL_NOISE = b"residual_noise"

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from hcvae import plots
 from hcvae.bundle import Bundle
 from hcvae.counting import counted
+from hcvae.data.table import LEVEL
 from hcvae.errors import UserError
-from hcvae.evaluation.rows import LEVEL, EvaluationRows
+from hcvae.evaluation.rows import EvaluationRows
 from hcvae.model_figures import ModelFigures
 
 SHOWN = 4

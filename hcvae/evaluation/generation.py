@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from hcvae.config import DataConfig
 from hcvae.data.dataset import Part
 from hcvae.data.preprocessing import Preprocessing
+from hcvae.data.table import LEVEL, SPECIES
 from hcvae.errors import UserError
 from hcvae.evaluation.findings import Findings, names_of
-from hcvae.evaluation.rows import GROUPS, LEVEL, SPECIES, EvaluationRows, Sample
+from hcvae.evaluation.rows import GROUPS, EvaluationRows, Sample
 from hcvae.metrics.generation import (
     Labelled,
     TrainOnSynthetic,

@@ -17,13 +17,12 @@ from hcvae.config import Config, DataConfig
 from hcvae.data.dataset import Part, prepare, read_part
 from hcvae.data.preprocessing import Preprocessing
 from hcvae.data.split import recording_key, row_codes
+from hcvae.data.table import LEVEL, SPECIES
 from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.metrics.ground_truth import CONDITION_COLUMNS, READ_FACTORS
 
 PartName = Literal["train", "validation", "test"]
-LEVEL = "stimulus_level_db"
-SPECIES = "species"
 GROUPS = ("sex", SPECIES)
 """Columns of which one may divide the rows into two groups."""
 SAME_SCALE = 1e-4

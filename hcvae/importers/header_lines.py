@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from hcvae.data.plausible_ranges import PLAUSIBLE_RANGES
+from hcvae.data.table import LEVEL
 from hcvae.importers.cells import cell_text, is_null, shown_value
 from hcvae.importers.columns import SCALARS, SUBJECT
 from hcvae.importers.recording import ReadOptions
 from hcvae.importers.units import decibels_in, hertz_in, level_reference_in, uv_per
 from hcvae.importers.values import LETTERS
 
-LEVEL = "stimulus_level_db"
 QUANTITIES = {LEVEL: decibels_in, "threshold_db": decibels_in, "stimulus_frequency_hz": hertz_in}
 """Columns whose cells may include their unit."""
 LEVEL_NAME = re.compile(r"level|lvl|intensit|db|spl\b|\bhl\b|nhl", re.IGNORECASE)

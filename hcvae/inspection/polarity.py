@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hcvae.counting import counted
+from hcvae.data.table import LEVEL, SPECIES
 from hcvae.finding import Finding
-from hcvae.inspection.recordings import KIND, LEVEL, SPECIES, Recordings, groups
+from hcvae.inspection.recordings import KIND, Recordings, groups
 
 MIN_ROWS = 10
 """Rows of a stimulus, or samples of a comparison, below which polarity is not checked."""

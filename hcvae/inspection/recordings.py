@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from hcvae.data.split import row_codes
 from hcvae.data.table import (
+    LEVEL,
+    SPECIES,
     as_lists,
     check_unique_names,
     decoded_column,
@@ -31,8 +33,6 @@ from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
-LEVEL = "stimulus_level_db"
-SPECIES = "species"
 NOISE = "residual_noise_uv"
 FREQUENCY = "stimulus_frequency_hz"
 KIND = ("dataset", SPECIES, "stimulus_type")

@@ -9,8 +9,9 @@ Kujawa & Liberman 2009, J. Neurosci. 29:14077). A factor of 2 is allowed on both
 import numpy as np
 
 from hcvae.counting import counted
+from hcvae.data.table import SPECIES
 from hcvae.finding import Finding
-from hcvae.inspection.recordings import SPECIES, Recordings, groups
+from hcvae.inspection.recordings import Recordings, groups
 
 HUMAN_UV = (0.1, 2.0)
 RODENT_UV = (0.5, 10.0)

@@ -5,8 +5,9 @@ import difflib
 import pyarrow as pa
 
 from hcvae.counting import counted
+from hcvae.data.table import SPECIES
 from hcvae.finding import Finding
-from hcvae.inspection.recordings import SPECIES, Recordings
+from hcvae.inspection.recordings import Recordings
 from hcvae.inspection.scale import RODENTS
 
 KNOWN = {

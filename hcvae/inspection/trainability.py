@@ -15,11 +15,11 @@ from hcvae.config import Config
 from hcvae.counting import counted
 from hcvae.data.dataset import prepare
 from hcvae.data.part_contents import split_report
+from hcvae.data.table import LEVEL
 from hcvae.errors import UserError
-from hcvae.inspection.recordings import LEVEL, Recordings
+from hcvae.inspection.recordings import FREQUENCY, Recordings
 from hcvae.readiness import ROW, remedy, unmeasured
 
-FREQUENCY = "stimulus_frequency_hz"
 KIND = "stimulus_type"
 CONDITIONS = (
     LEVEL,

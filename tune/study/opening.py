@@ -245,10 +245,8 @@ def _continued(record: StudyRecord, config: SearchConfig, data_fingerprint: str)
 
 
 def _differences(record: StudyRecord, config: SearchConfig, data_fingerprint: str) -> dict[str, tuple[Any, Any]]:
-    old, new = (
-        flatten(each.with_settings(objectives=each.search.compared_by).model_dump(mode="json"))
-        for each in (record.config, config)
-    )
+    old = _fields(record.config)
+    new = _fields(config)
     differences = {}
     for path in sorted((old.keys() | new.keys()) - set(MAY_CHANGE)):
         values = (old.get(path, ABSENT), new.get(path, ABSENT))
@@ -257,6 +255,11 @@ def _differences(record: StudyRecord, config: SearchConfig, data_fingerprint: st
     if record.data_fingerprint != data_fingerprint:
         differences["data (fingerprint)"] = (record.data_fingerprint[:12], data_fingerprint[:12])
     return differences
+
+
+def _fields(config: SearchConfig) -> dict[str, Any]:
+    """Return the values of a configuration by dotted path, with its objectives also where it names none."""
+    return flatten(config.with_settings(objectives=config.search.compared_by).model_dump(mode="json"))
 
 
 def _refuse_objectives(folder: StudyFolder, before: Any, now: Any) -> None:

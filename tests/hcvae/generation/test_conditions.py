@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,17 @@ def test_columns_left_out_take_values_that_occurred_together_in_their_group(bund
     assert complete_condition(bundle, {"sex": "M", "age_years": 30.0})["age_years"] == 30.0
 
 
+def config_of(table: Path, static: list[str], group_by: str | None = None) -> Config:
+    """A small model of a table with 64 samples."""
+    return Config.model_validate(
+        {
+            "model": {"width": 0.05, "signal_length": 64, "global_latent_dim": 3, "local_latent_dim": 4},
+            "data": {"tables": [str(table)], "static": static, "split": {"unit": "recording"}},
+            "normalization": {"group_by": group_by},
+        }
+    )
+
+
 @pytest.fixture
 def stimuli(make_table, tmp_path, untrained_bundle):
     """A model of clicks, which have no frequency, at 0 to 30 dB, and tone pips of 8 kHz at 20 dB and 16 kHz at 40 dB.
@@ -41,16 +53,7 @@ def stimuli(make_table, tmp_path, untrained_bundle):
         recording_index=list(range(180)),
     )
     write_table(table, tmp_path / "table.parquet")
-    config = Config.model_validate(
-        {
-            "model": {"width": 0.05, "signal_length": 64, "global_latent_dim": 3, "local_latent_dim": 4},
-            "data": {
-                "tables": [str(tmp_path / "table.parquet")],
-                "static": ["stimulus_type", "stimulus_frequency_hz", "stimulus_level_db"],
-                "split": {"unit": "recording"},
-            },
-        }
-    )
+    config = config_of(tmp_path / "table.parquet", ["stimulus_type", "stimulus_frequency_hz", "stimulus_level_db"])
     return untrained_bundle(config, prepare(config))
 
 
@@ -146,17 +149,7 @@ def loud_women(make_table, tmp_path):
     women = table["sex"].to_numpy(zero_copy_only=False) == "F"
     table = table.filter(pa.array(women | (table["stimulus_level_db"].to_numpy() < 30)))
     write_table(table, tmp_path / "table.parquet")
-    config = Config.model_validate(
-        {
-            "model": {"width": 0.05, "signal_length": 64, "global_latent_dim": 3, "local_latent_dim": 4},
-            "data": {
-                "tables": [str(tmp_path / "table.parquet")],
-                "static": ["stimulus_level_db", "age_years", "sex"],
-                "split": {"unit": "recording"},
-            },
-            "normalization": {"group_by": "sex"},
-        }
-    )
+    config = config_of(tmp_path / "table.parquet", ["stimulus_level_db", "age_years", "sex"], group_by="sex")
     return config, prepare(config)
 
 
