@@ -192,7 +192,8 @@ class DataConfig(Section):
     recording_columns: tuple[str, ...] = Field(("subject_id", "stimulus_level_db", "recording_index"), min_length=1)
     """Columns that together identify a recording, the smallest unit of the split."""
     average_columns: tuple[str, ...] | None = Field(None, min_length=1)
-    """Columns that are equal in independent averages of one response. null: those of recording and condition."""
+    """Columns that are equal in independent averages of one response. null: those of recording and condition, and those
+    that the tables have of ear, age, stimulus and filter."""
     sampling_rate_hz: float | None = Field(None, gt=0)
     """Sampling rate in Hz. null: `sampling_rate_hz` from the table's metadata."""
     licence: str | None = None

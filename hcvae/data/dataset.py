@@ -22,6 +22,7 @@ from hcvae.data.split import Split, recording_key, row_codes, split_rows
 from hcvae.data.static import StaticEncoder
 from hcvae.data.table import (
     PEAK_COLUMNS,
+    RESPONSE_COLUMNS,
     WAVES,
     check_table,
     licence_of,
@@ -315,9 +316,16 @@ def next_in_cycle(codes: NDArray[np.int64]) -> NDArray[np.int64]:
 def response_codes(table: pa.Table, config: DataConfig) -> NDArray[np.int64]:
     """Return a number for each row [N], the same for independent averages of one response.
 
-    By default, the averages of one response have the same condition: halves with unequal numbers of sweeps do not pair.
+    By default, the averages of one response have the same condition: halves with unequal numbers of sweeps do not pair,
+    nor do two ears or two stimuli.
     """
-    return row_codes(table, config.average_columns or [*recording_key(config), *config.static])
+    return row_codes(table, config.average_columns or response_columns(config, table.column_names))
+
+
+def response_columns(config: DataConfig, present: Sequence[str]) -> list[str]:
+    """Return the columns in which averages of one response agree by default, in a table with the columns `present`."""
+    described = [name for name in RESPONSE_COLUMNS if name in present]
+    return list(dict.fromkeys([*recording_key(config), *config.static, *described]))
 
 
 def _load(config: Config) -> pa.Table:

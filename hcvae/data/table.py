@@ -20,13 +20,27 @@ from numpy.typing import NDArray
 from hcvae.atomic import atomic_write
 from hcvae.config import DataConfig
 from hcvae.counting import counted
-from hcvae.data.plausible_ranges import implausible_rows, is_logical, spread
+from hcvae.data.plausible_ranges import HIGHPASS, LOWPASS, implausible_rows, is_logical, spread
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
 
 WAVES = ("I", "II", "III", "IV", "V")
 LEVEL = "stimulus_level_db"
 SPECIES = "species"
+RESPONSE_COLUMNS = (
+    "dataset",
+    "ear",
+    "age_days",
+    "age_years",
+    "stimulus_type",
+    "stimulus_frequency_hz",
+    "stimulus_rate_hz",
+    "stimulus_polarity",
+    "level_reference",
+    HIGHPASS,
+    LOWPASS,
+)
+"""Columns in which independent averages of one response agree, where a table has them."""
 PEAK_COLUMNS = ("peak_latency_ms", "peak_amplitude_uv", "peak_valid")
 MAX_LISTED_ROWS = 5
 RESIDUAL_NOISE = b"residual_noise"
@@ -261,15 +275,19 @@ def _read(path: str, config: DataConfig, signal_length: int, waveforms: bool) ->
 
 
 def wanted_columns(config: DataConfig, waveforms: bool = True) -> list[str]:
-    """Return the columns that training uses, peaks last."""
-    names = [config.subject_column, *config.recording_columns, *(config.average_columns or ()), *config.static]
+    """Return the columns that training uses if a table has them, peaks last."""
+    averages = RESPONSE_COLUMNS if config.average_columns is None else config.average_columns
+    names = [config.subject_column, *config.recording_columns, *config.static, *averages]
     if waveforms:
         names += ["signal", *PEAK_COLUMNS]
     return list(dict.fromkeys(names))
 
 
 def _columns(present: Sequence[str], config: DataConfig, where: str, waveforms: bool = True) -> list[str]:
-    """Return the columns to read from a table with the columns `present`; the peak columns are all or none."""
+    """Return the columns to read from a table with the columns `present`.
+
+    The peak columns are all or none; `RESPONSE_COLUMNS` that are not named elsewhere may be missing.
+    """
     check_unique_names(present, where)
     if len(set(config.static)) < len(config.static):
         raise UserError(f"data.static: each column must be named once, but got {list(config.static)}")
@@ -279,7 +297,10 @@ def _columns(present: Sequence[str], config: DataConfig, where: str, waveforms: 
             f"data: subject, recording and static columns must have one value per row, but got {sorted(lists)}"
         )
     labelled = any(name in present for name in PEAK_COLUMNS)
-    wanted = [name for name in wanted_columns(config, waveforms) if labelled or name not in PEAK_COLUMNS]
+    optional = {*RESPONSE_COLUMNS} - {*config.recording_columns, *(config.average_columns or ()), *config.static}
+    if not labelled:
+        optional |= {*PEAK_COLUMNS}
+    wanted = [name for name in wanted_columns(config, waveforms) if name in present or name not in optional]
     for name in wanted:
         if name not in present:
             hint = did_you_mean(name, present) or f"; it has {sorted(present)}"

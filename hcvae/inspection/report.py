@@ -103,12 +103,12 @@ def show_trainability(ready: "Trainability", console: Console) -> None:
     if ready.untrainable is not None:
         lines = [f"not ready for training: {ready.untrainable}"]
     else:
-        is_warned = any(line.startswith("warning") for line in ready.parts)
+        is_warned = any(line.startswith("warning") for line in (*ready.parts, *ready.averages))
         state = "ready for training, but read the warning" if is_warned else "ready for training"
         lines = [
             f"{state}: python -m jobs.train {ready.options} --out results/trained",
             f"  {ready.split}",
-            *(f"  {line}" for line in ready.parts),
+            *(f"  {line}" for line in (*ready.parts, *ready.averages)),
         ]
         if ready.unsearchable is None:
             lines.append(f"ready for a search: python -m jobs.search {ready.options}")

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from hcvae.config import Config
+from hcvae.config import Config, DataConfig
 from hcvae.counting import counted
-from hcvae.data.dataset import prepare
+from hcvae.data.dataset import Dataset, prepare, response_columns
 from hcvae.data.part_contents import split_report
 from hcvae.data.table import LEVEL
 from hcvae.errors import UserError
@@ -50,6 +51,8 @@ class Trainability:
     """Rows of each part, if a training is possible."""
     parts: tuple[str, ...] = ()
     """The contents of each part, and for uniform parts a warning with a remedy."""
+    averages: tuple[str, ...] = ()
+    """How many waveforms have an independent average, and how this differs from the table of their agreement."""
     usable: tuple[str, ...] = ()
     """Other columns that could condition a model: they vary and have no nulls."""
     incomplete: tuple[str, ...] = ()
@@ -83,10 +86,66 @@ def trainability(
         reason = unmeasured(data).get("validation")
     except UserError as error:
         return replace(found, untrainable=str(error))
-    found = replace(found, split=data.split.explanation, parts=tuple(split_report(config.data, data.split)))
+    found = replace(
+        found,
+        split=data.split.explanation,
+        parts=tuple(split_report(config.data, data.split)),
+        averages=tuple(_averages(recordings, config.data, data)),
+    )
     if not reason:
         return found
-    return replace(found, unsearchable=reason, remedy=remedy(data, ROW in recordings.scalars.column_names))
+    advice = remedy(data, ROW in recordings.scalars.column_names)
+    if average_columns is None and not unmeasured(prepare(_with_inspected_averages(recordings, config))):
+        advice = _option_of_averages(recordings, config.data, recordings.average_columns)
+    return replace(found, unsearchable=reason, remedy=advice)
+
+
+def _averages(recordings: Recordings, config: DataConfig, data: Dataset) -> Iterator[str]:
+    """Yield the number of waveforms with an independent average, and where `recordings` pairs others."""
+    paired = sum(int((part.independent >= 0).sum()) for part in (data.train, data.validation, data.test))
+    columns = config.average_columns or response_columns(config, recordings.table.column_names)
+    yield (
+        f"independent averages: {paired} of {counted(len(recordings), 'waveform')} have one in their part (rows that "
+        f"agree in {', '.join(_identifying(recordings, config, columns))})"
+    )
+    if config.average_columns is not None:
+        return
+    codes = recordings.codes(columns)
+    names = [name for name in recordings.average_columns if _divides(recordings.codes([name]), codes)]
+    if names:
+        yield (
+            f"warning: rows that differ in {', '.join(names)} count as averages of one response; if they are not, "
+            f"add {_option_of_averages(recordings, config, [*columns, *names])}"
+        )
+    elif _divides(codes, recordings.response):
+        yield (
+            "the table of their agreement joins more rows; a training and a search join the same with "
+            f"{_option_of_averages(recordings, config, recordings.average_columns)}"
+        )
+
+
+def _divides(codes: NDArray[np.int64], responses: NDArray[np.int64]) -> bool:
+    """Return whether rows [N] of one response have different codes."""
+    return len(np.unique(np.stack([responses, codes]), axis=1).T) > len(np.unique(responses))
+
+
+def _option_of_averages(recordings: Recordings, config: DataConfig, columns: Sequence[str]) -> str:
+    names = _identifying(recordings, config, columns)
+    return f"--data.average_columns {shlex.quote(json.dumps(names))}"
+
+
+def _identifying(recordings: Recordings, config: DataConfig, columns: Sequence[str]) -> list[str]:
+    """Return subject, level and those `columns` that are not equal in all rows."""
+    names = []
+    for name in columns:
+        if name in (config.subject_column, LEVEL) or len(np.unique(recordings.codes([name]))) > 1:
+            names.append(name)
+    return names
+
+
+def _with_inspected_averages(recordings: Recordings, config: Config) -> Config:
+    columns = tuple(_identifying(recordings, config.data, recordings.average_columns))
+    return config.model_copy(update={"data": config.data.model_copy(update={"average_columns": columns})})
 
 
 def _checked_config(recordings: Recordings, settings: dict[str, Any], usable: Sequence[str]) -> Config:

@@ -78,6 +78,14 @@ def test_rows_with_different_conditions_are_not_independent_averages(make_table,
     assert np.all(data.train.independent == -1)
 
 
+@pytest.mark.parametrize("column", ["ear", "stimulus_polarity", "highpass_hz"])
+def test_rows_of_two_ears_stimuli_or_filters_are_not_independent_averages(make_table, written, column):
+    path = written(make_table(6, **{column: ["1", "2"] * 24}))
+    assert np.all(prepare(config(path)).train.independent == -1)
+    named = prepare(config(path, data={"average_columns": ("subject_id", "recording_index")}))
+    assert np.all(named.train.independent >= 0)
+
+
 def test_rows_of_a_recording_form_a_cycle():
     assert next_in_cycle(np.array([4, 7, 4, 1, 4, 7])).tolist() == [2, 5, 4, -1, 0, 1]
 

@@ -6,6 +6,7 @@ import shlex
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hcvae import cli
@@ -60,6 +61,44 @@ def test_the_remedy_of_a_search_is_sufficient(own, rows):
     assert found.remedy.startswith("--data.static")
     assert "validation" in unmeasured(prepared(found.options))
     assert "validation" not in unmeasured(prepared(found.options, found.remedy))
+
+
+def with_column(path, name, values):
+    """Write the table of `path` again with one more column."""
+    table = pq.read_table(path)
+    write_table(table.append_column(name, pa.array(values)), path)
+
+
+def test_two_ears_are_not_averages_of_one_response(own):
+    path = own(40)
+    with_column(path, "ear", ["L", "R"] * 20)
+    counted, *_ = trainability(read(path)).averages
+    assert counted.startswith("independent averages: 0 of 40 waveforms")
+    assert counted.endswith("recording_index, sex, ear)")
+
+
+def test_averages_that_differ_in_a_column_of_ones_own_are_reported(own):
+    path = own(40)
+    with_column(path, "electrode", ["Cz", "Fz"] * 20)
+    found = trainability(read(path))
+    counted, warning = found.averages
+    assert counted.startswith("independent averages: 40 of 40 waveforms")
+    assert warning.startswith("warning: rows that differ in electrode count as averages of one response")
+    [option] = re.findall(r"--data\.average_columns '.*'", warning)
+    assert (prepared(found.options, option).train.independent == -1).all()
+
+
+def test_recordings_repeated_at_a_level_are_joined_by_the_option(own):
+    path = own(400)
+    table = pq.read_table(path)
+    write_table(
+        table.set_column(table.column_names.index("recording_index"), "recording_index", pa.array(range(400))), path
+    )
+    found = trainability(read(path))
+    counted, hint = found.averages
+    assert counted.startswith("independent averages: 0 of 400 waveforms")
+    [option] = re.findall(r"--data\.average_columns '.*'", hint)
+    assert (prepared(found.options, option).train.independent >= 0).any()
 
 
 def test_without_record_ids_a_column_is_requested(own):
