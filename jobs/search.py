@@ -60,6 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         console.print_json(config.model_dump_json())
         plan = plan_search(config, wait_for_resources=command.wait_for_resources, allow_change=command.allow_change)
         console.print(plan, highlight=False, markup=False, soft_wrap=True)
+        console.print("Dry run: no trial was started, and nothing was written")
         return 0
     result = run_search(
         config,

@@ -16,7 +16,6 @@ from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.outputs import check_output, check_output_file
 from hcvae.progress_lines import line_a_minute
-from hcvae.suggest import did_you_mean
 
 USUAL = "usual"
 if TYPE_CHECKING:
@@ -277,13 +276,13 @@ def _import_options(command: Import) -> "ImportOptions":
 
 
 def _column_values(texts: Sequence[str]) -> dict[str, "CellValue"]:
-    from hcvae.importers.columns import SCALARS, SUBJECT, as_number
+    from hcvae.importers.columns import SCALARS, SUBJECT, as_number, other_name
     from hcvae.importers.values import OPTION, check_band, column_value
 
     values = {}
     for name, text in _pairs(OPTION, texts).items():
         if name not in SCALARS:
-            hint = did_you_mean(name, [*SCALARS])
+            hint = other_name(name, [*SCALARS])
             if name == SUBJECT:
                 hint = "; use --subject"
             raise UserError(f"{OPTION} {name}: no such column{hint}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 from flask import Flask, Response, jsonify, render_template, request
 from plotly.offline import get_plotlyjs
+from pydantic import TypeAdapter, ValidationError
 
 from hcvae.data.export import write_table
 from hcvae.errors import UserError
@@ -13,6 +14,7 @@ from hcvae.explore.explorer import Explorer
 from hcvae.explore.figure import DARK, figure, peak_rows
 from hcvae.explore.form import Form, InvalidForm, conditions, latents, null_field, read_page, read_row
 from hcvae.explore.settings import Page
+from hcvae.validation import plain
 
 Answer = Response | tuple[Response, int]
 
@@ -25,6 +27,7 @@ def application(explorer: Explorer, title: str) -> Flask:
     _serve_waveforms(app, explorer)
     _serve_references(app, explorer)
     app.register_error_handler(UserError, _refuse)
+    app.register_error_handler(ValidationError, _refuse_content)
     return app
 
 
@@ -82,15 +85,23 @@ def _serve_references(app: Flask, explorer: Explorer) -> None:
 
     @app.post("/recording")
     def recording() -> Answer:
-        return jsonify(explorer.recording(read_row(explorer, request.get_json())).model_dump())
+        return jsonify(explorer.recording(_requested_row(explorer)).model_dump())
 
     @app.post("/description")
     def description() -> Answer:
-        return jsonify(explorer.describe(read_row(explorer, request.get_json())))
+        return jsonify(explorer.describe(_requested_row(explorer)))
 
 
 def _requested(explorer: Explorer) -> Page:
     return read_page(explorer, Form.model_validate(request.get_json()))
+
+
+def _requested_row(explorer: Explorer) -> int:
+    return read_row(explorer, TypeAdapter(str).validate_python(request.get_json()))
+
+
+def _refuse_content(error: ValidationError) -> Answer:
+    return jsonify(message=plain(error.errors()[0]), problems={}), 422
 
 
 def _refuse(error: UserError) -> Answer:

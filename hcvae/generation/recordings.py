@@ -76,7 +76,8 @@ def encode_recording(
     Args:
         bundle: The model.
         table: One row: `signal`, T samples in uV, and the static columns; `sampling_rate_hz` in the metadata. A static
-            column that is missing gets its typical value, as in `complete_condition`.
+            column that is missing, or null as in no training row, gets its typical value, as in
+            `complete_condition`.
         where: Name of the recording in messages.
         extrapolate: Whether its condition may lie outside the training range.
 
@@ -111,12 +112,15 @@ def encode_recording(
 
 
 def _own_condition(preprocessing: Preprocessing, table: pa.Table, where: str) -> dict[str, ConditionValue]:
-    """Return the values of the static columns that the recording has."""
+    """Return the values of the static columns that the recording has; a null that no training row had is no value."""
     own: dict[str, ConditionValue] = {}
     for column in preprocessing.static.columns:
         name = column.name
-        if name in table.column_names:
-            own[name] = scalar_column(table[name], f"{where}: column {name!r}")[0].as_py()
+        if name not in table.column_names:
+            continue
+        value = scalar_column(table[name], f"{where}: column {name!r}")[0].as_py()
+        if value is not None or column.has(None):
+            own[name] = value
     return own
 
 

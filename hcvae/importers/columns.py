@@ -68,6 +68,13 @@ MAX_SHOWN = 12
 """Names of columns in a message."""
 
 
+def other_name(name: str, known: Sequence[str]) -> str:
+    """Return the end of an error message about a column that we do not have: those of the `known` ones that fit."""
+    if name == "age_years":
+        return "; age_days is the age in days: 365.25 for each year"
+    return did_you_mean(name, known)
+
+
 def is_text_column(name: str) -> bool:
     """Return whether our column `name` holds text."""
     return name in ("unit", CHANNEL) or (name in TYPES and pa.types.is_string(TYPES[name]))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.importers.recording import FileError
 from hcvae.importers.registry import recognise
@@ -56,7 +57,12 @@ def _files_within(folder: Path, out: Path | None, note: Callable[[str], None]) -
     files = [entry for entry in entries if entry.is_file() and not entry.is_symlink()]
     to_read = [file for file in files if not _is_same(file, out)]
     if not to_read:
-        raise UserError(f"{folder}: a folder without files to read; name one that holds recordings")
+        message = f"{folder}: a folder without files to read; name one that holds recordings"
+        if len(files) < len(entries):
+            message += (
+                f"; {counted(len(entries) - len(files), 'folder or link', 'folders or links')} in it must be named"
+            )
+        raise UserError(message)
     if len(files) < len(entries):
         note(f"{len(entries) - len(files)} folders or links within a folder are not read; name the folders to read")
     if len(to_read) < len(files):

@@ -23,9 +23,15 @@ from hcvae.importers.provenance import METADATA, kept_record_id, kept_subject, m
 from hcvae.importers.pseudonyms import pseudonym
 from hcvae.importers.recording import CellValue, FileError, Pseudonym, ReadOptions, Recording
 from hcvae.importers.registry import Format, format_named, recognise
-from hcvae.importers.steps import USUAL, RecordingSkipped, Steps, on_grid
+from hcvae.importers.steps import MARGIN_MS, USUAL, RecordingSkipped, Steps, is_changed_at_the_ends, on_grid
 from hcvae.importers.time_axis import check_rate, check_start
 from hcvae.importers.values import is_replaced, own_values, values_of
+
+
+CHANGED_ENDS = (
+    f"recorded less than {MARGIN_MS:g} ms beyond an end of the window: the band-pass changes the millisecond there, unlike "
+    "in longer recordings; --band-hz null keeps it"
+)
 
 
 def read_file(path: Path, options: ImportOptions) -> FileResult:
@@ -83,6 +89,8 @@ def _recordings(known: Format, options: ImportOptions, result: FileResult) -> It
         result.channels.add(recording.channel)
         recording = _with_options(recording, options, result)
         _note_averaging(recording, options.steps, result)
+        if is_changed_at_the_ends(recording, options.steps):
+            result.notes[CHANGED_ENDS] += 1
         yield recording
     if options.subject is not None and subjects:
         result.notes[f"--subject replaces the {len(subjects)} subjects of the file"] += 1

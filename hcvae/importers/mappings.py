@@ -3,9 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from hcvae.errors import UserError
-from hcvae.importers.columns import SCALARS
+from hcvae.importers.columns import SCALARS, other_name
 from hcvae.importers.registry import MODULES, Format, format_named
-from hcvae.suggest import did_you_mean
 
 
 def check_names(mapping: Mapping[str, str]) -> None:
@@ -17,7 +16,7 @@ def check_names(mapping: Mapping[str, str]) -> None:
     known = sorted(_left_sides(map(format_named, MODULES)))
     for name in mapping:
         if name not in known:
-            raise UserError(f"--map {name}: no such column{did_you_mean(name, known)}")
+            raise UserError(f"--map {name}: no such column{other_name(name, known)}")
 
 
 def check_use(mapping: Mapping[str, str], formats: Collection[Format]) -> None:

@@ -60,8 +60,8 @@ def column_value(name: str, value: CellValue, where: object) -> CellValue:
     """Convert `value` to the type of the column `name`; ear becomes L or R, sex becomes F or M.
 
     Raises:
-        UserError: it has another type, or is outside its plausible range; the message does not repeat text, which may
-            be a name.
+        UserError: it has another type, or is outside its plausible range; the message repeats text from options
+            only, because text from files may be a name.
     """
     if value is None:
         return None
@@ -78,7 +78,8 @@ def _number(name: str, value: float | int | str | bool, where: object) -> float 
     if isinstance(value, bool):
         raise UserError(f"{where}: {name}: got a logical value (true, false); must be a number, or empty")
     if isinstance(value, str):
-        raise UserError(f"{where}: {name}: got text; must be a number, or empty")
+        got = repr(value) if where == OPTION else "text"
+        raise UserError(f"{where}: {name}: got {got}; must be a number, or empty")
     expected = PLAUSIBLE_RANGES[name]
     if value not in expected:
         hint = ""
@@ -95,5 +96,6 @@ def _number(name: str, value: float | int | str | bool, where: object) -> float 
 def _letter(name: str, value: CellValue, where: object) -> str:
     letter = LETTERS[name].get(str(value).strip().lower())
     if letter is None:
-        raise UserError(f"{where}: {name}: got another text; must be one of {', '.join(sorted(LETTERS[name]))}")
+        got = repr(value) if where == OPTION else "another text"
+        raise UserError(f"{where}: {name}: got {got}; must be one of {', '.join(sorted(LETTERS[name]))}")
     return letter

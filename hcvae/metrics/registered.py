@@ -37,8 +37,15 @@ def register_all(metrics: Mapping[str, Metric]) -> None:
 
 
 def registered_metrics(model: Model, rows: Any) -> dict[str, float]:
-    """Return the values of the registered metrics of `model` on `rows`."""
+    """Return the values of the registered metrics of `model` on `rows`.
+
+    Raises:
+        UserError: a metric raises, or does not return a number.
+    """
     values = {}
     for name, metric in _METRICS.items():
-        values[name] = float(metric(model, rows))
+        try:
+            values[name] = float(metric(model, rows))
+        except Exception as error:
+            raise UserError(f"metric {name!r} of your own: {type(error).__name__}: {error}") from error
     return values

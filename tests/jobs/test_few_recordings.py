@@ -90,4 +90,6 @@ def test_a_search_runs_with_these_options(table: str, tmp_path: Path, capsys: py
     options = ["--data.static", '["stimulus_level_db"]', "--data.average_columns", '["record_id"]']
     space = ["--search.space", '{"training.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2}}']
     assert search.run([*arguments, *options, *space]) == 0
-    assert "0 of 8 trials finished" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "0 of 8 trials finished" in printed
+    assert printed.endswith("Dry run: no trial was started, and nothing was written\n")

@@ -302,6 +302,12 @@ def test_a_study_keeps_its_objectives(small_search: SmallSearch, cluster: None) 
     assert [trial.state for trial in result.trials] == ["complete"] * 2
 
 
+def test_a_metric_of_ones_own_that_raises_is_named(small_search: SmallSearch, own_metrics: None) -> None:
+    register_metric("broken", lambda model, rows: 1 / 0)
+    with pytest.raises(UserError, match="metric 'broken' of your own: ZeroDivisionError: division by zero"):
+        plan_search(small_search())
+
+
 def test_a_metric_of_ones_own_does_not_replace_another(small_search: SmallSearch, own_metrics: None) -> None:
     register_metric("r2", largest_error_uv)
     with pytest.raises(UserError, match="register_metric: r2 is measured already; choose another name"):

@@ -113,3 +113,6 @@ def test_rows_are_described_or_refused(client, recordings_table):
         answer = client.post(path, json="60")
         assert answer.status_code == 422
         assert answer.json["message"].endswith("must be a whole number from 0 to 59, but got '60'")
+        answer = client.post(path, json=7)
+        assert (answer.status_code, answer.json["message"]) == (422, "must be text")
+    assert client.post("/draw", json=[1]).status_code == 422

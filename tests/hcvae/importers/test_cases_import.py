@@ -676,7 +676,8 @@ class TestRights:
         (tmp_path / "f" / "sub").mkdir(parents=True)
         (tmp_path / "f" / "gone.csv").symlink_to("nowhere")
         assert "no such file" in refused(tmp_path / "f" / "gone.csv")
-        assert "a folder without files" in refused(tmp_path / "f")
+        assert "a folder without files" in (message := refused(tmp_path / "f"))
+        assert "2 folders or links in it must be named" in message
         in_columns(tmp_path / "f" / "a.csv", TIMES_MS)
         _, output = run(tmp_path / "f", *mapped("layout=columns"))
         assert "2 folders or links within a folder are not read" in output

@@ -5,7 +5,7 @@ import pytest
 
 from hcvae.importers.averages import Blocks, Row, with_noise_of_halves
 from hcvae.importers.recording import Averaging, Recording
-from hcvae.importers.steps import Grid, RecordingSkipped, Steps, on_grid
+from hcvae.importers.steps import MARGIN_MS, Grid, RecordingSkipped, Steps, is_changed_at_the_ends, on_grid
 
 
 def recording(signal_of, *, rate_hz=20_000.0, start_ms=-5.0, end_ms=20.0, **fields) -> Recording:
@@ -33,6 +33,24 @@ def test_the_band_pass_is_zero_phase_with_the_gain_of_the_closed_form():
     low, high, f = np.tan(np.pi * np.array([*band, hz]) / rate_hz)
     gain = 1 / (1 + ((f**2 - low * high) / (f * (high - low))) ** 4)
     np.testing.assert_allclose(got, gain * np.cos(2 * np.pi * hz * Grid().times_ms / 1e3), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("start_ms", "end_ms", "is_changed"),
+    [(-MARGIN_MS, 10 + MARGIN_MS, False), (0.0, 20.0, True), (-5.0, 10.0, True)],
+)
+def test_waveforms_without_a_margin_are_changed_at_their_ends(start_ms, end_ms, is_changed):
+    """Filtered alone and as a part of a longer recording; noise, as a response of one period has small ends."""
+    rng = np.random.default_rng(0)
+    long = recording(lambda times: rng.standard_normal(len(times)), start_ms=-50.0, end_ms=60.0)
+    first = round((start_ms + 50) * 20)
+    cut = long.signal_uv[first : round((end_ms + 50) * 20) + 1]
+    steps = Steps(band_hz=(300.0, 3000.0))
+    short = recording(lambda times: cut, start_ms=start_ms, end_ms=end_ms)
+    assert is_changed_at_the_ends(short, steps) == is_changed
+    assert not is_changed_at_the_ends(short, Steps(band_hz=None))
+    difference = np.abs(on_grid(short, steps) - on_grid(long, steps)).max()
+    assert (difference > 0.3) == is_changed
 
 
 def test_fast_recordings_are_not_aliased():

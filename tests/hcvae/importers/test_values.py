@@ -89,7 +89,8 @@ def test_a_formula_or_an_error_is_no_text(path, text):
         (["age_days=-3"], "age_days: got -3; must be 0 to 45,000 days"),
         (["threshold_db=1e30"], "threshold_db: got 1e[+]30"),
         (["n_averages=1e308"], "n_averages: got 1e[+]308"),
-        (["n_averages=true"], "n_averages: got text"),
+        (["n_averages=true"], "n_averages: got 'true'"),
+        (["sex=W"], "sex: got 'W'; must be one of f, female, m, male$"),
         (["half=0.5"], "half: got 0.5; must be a whole number"),
         (["highpass_hz=3000", "lowpass_hz=300"], "highpass_hz: got 3000.0 with lowpass_hz 300.0; must be below it"),
     ],
@@ -100,6 +101,12 @@ def test_an_impossible_value_of_an_option_is_refused_before_any_file_is_read(tmp
         arguments += ["--value", pair]
     with pytest.raises(UserError, match=f"--value: {message}"):
         cli.run(arguments)
+
+
+@pytest.mark.parametrize("option", ["--value", "--map"])
+def test_an_age_in_years_is_not_taken_for_days(option):
+    with pytest.raises(UserError, match=f"{option} age_years: no such column; age_days is .* 365.25 for each year"):
+        cli.run(["import", "missing.csv", "--out", "t.parquet", option, "age_years=30"])
 
 
 def test_a_band_in_the_file_must_not_be_reversed(tmp_path):
