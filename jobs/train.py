@@ -261,6 +261,8 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
 
         def on_epoch(metrics: dict[str, float]) -> None:
             nonlocal done
+            if not done and metrics["epoch"] > 1:
+                console.print(f"continues after epoch {metrics['epoch'] - 1:.0f}", highlight=False)
             done = round(metrics["epoch"])
             figures = [f"phase {metrics['phase']:.0f}", f"nmse {metrics['reconstruction_nmse']:.4f}"]
             if "disentanglement" in metrics:

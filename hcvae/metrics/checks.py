@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hcvae.arrays import FloatArray
+from hcvae.counting import counted
 from hcvae.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ def checked_table(name: str, values: ArrayLike, min_rows: int = 1, min_columns: 
             `name`.
     """
     table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or table.shape[0] < min_rows or table.shape[1] < min_columns:
-        raise UserError(
-            f"{name}: must have the shape [N, D] with N >= {min_rows} and D >= {min_columns}, but got {table.shape}"
-        )
+    if table.ndim != 2:
+        raise UserError(f"{name}: must have two dimensions, rows and columns, but got the shape {table.shape}")
+    for found, needed, unit in ((len(table), min_rows, "row"), (table.shape[1], min_columns, "column")):
+        if found < needed:
+            raise UserError(f"{name}: must have at least {counted(needed, unit)}, but got {found}")
     return require_finite(name, table)
 
 

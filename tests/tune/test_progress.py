@@ -70,6 +70,21 @@ def test_a_precision_is_shown_once_and_each_that_warns(config: SearchConfig, fro
     assert [terminal.getvalue().count(line) for line in wanted] == [1, 1]
 
 
+def test_a_trial_that_was_continued_is_announced_once(config: SearchConfig, front: ParetoArchive) -> None:
+    plain, terminal, lines = io.StringIO(), io.StringIO(), io.StringIO()
+    views = [(Console(file=plain), None), (Console(file=terminal, force_terminal=True), None), (Console(), lines)]
+    for console, stream in views:
+        with make_progress(config, front, Counter(), console, stream) as progress:
+            for number, first in ((1, 7), (2, 1)):
+                progress.started(number, {})
+                progress.epoch(number, metrics(first))
+                progress.epoch(number, metrics(first + 1))
+    assert plain.getvalue() == "trial 1 continues after epoch 6\n"
+    assert terminal.getvalue().count("trial 1 continues after epoch 6") == 1
+    continued = [event for event in map(json.loads, lines.getvalue().splitlines()) if event["event"] == "continued"]
+    assert [(event["trial"], event["after_epoch"]) for event in continued] == [(1, 6)]
+
+
 def test_json_lines_tell_everything(config: SearchConfig, front: ParetoArchive) -> None:
     stream = io.StringIO()
     with make_progress(config, front, Counter(), Console(), stream) as progress:

@@ -66,8 +66,11 @@ class Progress:
             self.show("precision", trial=number, text=str(choice), **choice.model_dump(mode="json"))
 
     def epoch(self, number: int, metrics: dict[str, float]) -> None:
-        """Report that a running trial has finished an epoch."""
-        self._first_epoch.setdefault(number, metrics["epoch"] - 1)
+        """Report that a running trial has finished an epoch, and before its first one here, that it was continued."""
+        if number not in self._first_epoch:
+            self._first_epoch[number] = metrics["epoch"] - 1
+            if metrics["epoch"] > 1:
+                self.show("continued", trial=number, after_epoch=metrics["epoch"] - 1)
         self.running[number] = metrics
         self.show("epoch", trial=number, metrics=metrics)
 
@@ -163,9 +166,9 @@ class LineProgress(Progress):
                 yield f"{objective.name} {shown(best)}"
 
     def show(self, event: str, **fields: Any) -> None:
-        """Print the precision and the end of a trial."""
-        if event == "precision":
-            self._console.print(precision_line(fields), highlight=False, markup=False, soft_wrap=True)
+        """Print the precision, the continuation and the end of a trial."""
+        if event in LINES:
+            self._console.print(LINES[event](fields), highlight=False, markup=False, soft_wrap=True)
         if event != "finished":
             return
         reason = fields["failure"] or fields["stopped"] or fields["foreign_values"]
@@ -212,9 +215,9 @@ class LiveProgress(Progress):
         self._live.console.print(Text("\n".join([*self._failures, self.headline])))
 
     def show(self, event: str, **fields: Any) -> None:
-        """Print the precision and keep failures; the view itself is rendered from the state."""
-        if event == "precision":
-            self._live.console.print(Text(precision_line(fields)))
+        """Print the precision and the continuation of a trial, and keep failures; the state renders the view."""
+        if event in LINES:
+            self._live.console.print(Text(LINES[event](fields)))
         if event == "finished" and fields["failure"]:
             self._failures.append(f"trial {fields['number']} failed: {fields['failure']}")
         if event == "finished" and fields["figure_failure"]:
@@ -248,3 +251,12 @@ def precision_line(fields: Mapping[str, Any]) -> str:
     """Return the line about the precision of a trial, with a warning if there is one."""
     warning = f"; warning: {fields['warning']}" if fields["warning"] else ""
     return f"trial {fields['trial']} trains in {fields['text']}{warning}"
+
+
+def continued_line(fields: Mapping[str, Any]) -> str:
+    """Return the line about a trial that was continued."""
+    return f"trial {fields['trial']} continues after epoch {fields['after_epoch']:.0f}"
+
+
+LINES = {"precision": precision_line, "continued": continued_line}
+"""Functions of the fields of an event, for events that are one line in every view."""

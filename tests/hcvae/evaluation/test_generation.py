@@ -69,7 +69,7 @@ def test_what_the_rows_cannot_support_is_left_out_by_name(compare, test_rows, tr
 
     few = recorded.take(np.arange(6))
     found = compare(few, replace(test_rows, recorded=few))
-    assert "N >= 6" in found.left_out["coverage_waveforms"]
+    assert "must have at least 6 rows" in found.left_out["coverage_waveforms"]
 
 
 def test_waveforms_are_drawn_from_the_prior_at_each_row_s_condition(trained_bundle, test_rows):

@@ -69,8 +69,8 @@ def changed(table, row, column, value):
         (changed(CODES, 7, 1, np.nan), FACTORS, "codes: .* NaN or infinity in 1 of 300 rows, first 7"),
         (CODES, changed(FACTORS, 8, 0, np.inf), "factors: .* NaN or infinity in 1 of 300 rows, first 8"),
         (CODES, changed(FACTORS, slice(None), 1, 2), "factors: .* got 2 in all 300 rows of column 1"),
-        (CODES, FACTORS[:, 0], r"factors: must have the shape .* got \(300,\)"),
-        (CODES[:0], FACTORS[:0], r"codes: must have the shape .* got \(0, 4\)"),
+        (CODES, FACTORS[:, 0], r"factors: must have two dimensions, .* got the shape \(300,\)"),
+        (CODES[:0], FACTORS[:0], r"codes: must have at least 1 row, but got 0"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(with_factors, codes, factors, message):
@@ -80,13 +80,13 @@ def test_tables_that_do_not_fit_are_refused(with_factors, codes, factors, messag
 
 @pytest.mark.parametrize("metric", [mutual_information_gap, separated_attribute_predictability, dci])
 def test_a_gap_needs_two_codes(metric):
-    with pytest.raises(UserError, match=r"codes: .* D >= 2, but got \(300, 1\)"):
+    with pytest.raises(UserError, match=r"codes: must have at least 2 columns, but got 1"):
         metric(CODES[:, :1], FACTORS)
 
 
 @pytest.mark.parametrize("metric", [modularity, dci])
 def test_a_comparison_of_factors_needs_two(metric):
-    with pytest.raises(UserError, match=r"factors: .* D >= 2, but got \(300, 1\)"):
+    with pytest.raises(UserError, match=r"factors: must have at least 2 columns, but got 1"):
         metric(CODES, FACTORS[:, :1])
 
 

@@ -26,7 +26,7 @@ def test_features_that_are_constant_in_the_recordings_are_dropped_from_both():
 @pytest.mark.parametrize(
     ("real", "generated", "message"),
     [
-        (np.ones(5), np.ones((5, 1)), r"real: must have the shape \[N, D\] .* got \(5,\)"),
+        (np.ones(5), np.ones((5, 1)), r"real: must have two dimensions, .* got the shape \(5,\)"),
         (np.eye(3), np.eye(3)[:, :2], "generated: must have the 3 features of real, but got 2"),
         (np.eye(3), np.full((3, 3), np.nan), "generated: .* infinity in 3 of 3 rows"),
         (np.ones((4, 2)), np.eye(2), "real: features must vary, but got 4 equal rows"),

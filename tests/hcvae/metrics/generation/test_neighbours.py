@@ -99,7 +99,7 @@ def test_new_recordings_cover_as_much_as_expected(recorded, resampled):
 
 @pytest.mark.parametrize("k", [0, 5])
 def test_a_k_without_a_neighbour_is_refused(k):
-    with pytest.raises(UserError, match=r"k: .* got 0|real: .* N >= 6 and D >= 1, but got \(5, 2\)"):
+    with pytest.raises(UserError, match=r"k: .* got 0|real: must have at least 6 rows, but got 5"):
         precision_recall_density_coverage(np.eye(5)[:, :2], np.eye(9)[:, :2], k)
     with pytest.raises(UserError, match=f"1 <= k < n_real .* got k={k}, n_real=5, n_generated=9"):
         expected_coverage(5, 9, k)
