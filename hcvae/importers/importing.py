@@ -27,10 +27,9 @@ from hcvae.importers.steps import MARGIN_MS, USUAL, RecordingSkipped, Steps, is_
 from hcvae.importers.time_axis import check_rate, check_start
 from hcvae.importers.values import is_replaced, own_values, values_of
 
-
 CHANGED_ENDS = (
-    f"recorded less than {MARGIN_MS:g} ms beyond an end of the window: the band-pass changes the millisecond there, unlike "
-    "in longer recordings; --band-hz null keeps it"
+    f"recorded less than {MARGIN_MS:g} ms beyond an end of the window: the band-pass changes the millisecond there, "
+    "unlike in longer recordings; --band-hz null keeps it"
 )
 
 

@@ -94,7 +94,9 @@ def grand_averages(recordings: Recordings) -> Figure:
     tallest = min(MAX_LEVELS, max(map(len, means)))
     figure = Figure(figsize=(PANEL_WIDTH * columns + 0.6, rows * (0.24 * tallest + 1.7) + 0.8), layout="constrained")
     for number, (stimulus, of_levels) in enumerate(zip(shown, means, strict=True)):
-        _panel(figure.add_subplot(rows, columns, number + 1), recordings, stimulus.title, of_levels)
+        subjects = len(np.unique(recordings.subject[stimulus.rows]))
+        of_subjects = f"\n{counted(subjects, 'subject')}"
+        _panel(figure.add_subplot(rows, columns, number + 1), recordings, stimulus.title + of_subjects, of_levels)
     title = "Mean waveforms by level, with the number of averages"
     if len(shown) > 1:
         title += "; each panel has its own scale"

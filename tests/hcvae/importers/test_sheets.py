@@ -191,3 +191,15 @@ class TestExcel:
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in parts.items():
                 archive.writestr(name, content.replace(old, new))
+
+
+@pytest.mark.parametrize("ms", [1.0, 1e-3, 1e3])
+def test_times_instead_of_names_are_recognised_in_any_unit(save, ms):
+    times = [round(0.05 * step * ms, 6) for step in range(40)]
+    saved = save([["dB", *times], [80, *range(40)], [70, *range(40)]])
+    with pytest.raises(UserError, match=r"got numbers that rise in equal steps instead of names; .* map signal=\*"):
+        read(saved)
+    unit = {1.0: "ms", 1e-3: "s", 1e3: "us"}[ms]
+    first, _ = read(saved, signal="*", stimulus_level_db="dB", time_unit=unit)
+    assert (first.sampling_rate_hz, first.start_ms) == (pytest.approx(20_000), 0)
+    assert first.values["stimulus_level_db"] == 80

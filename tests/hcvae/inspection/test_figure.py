@@ -14,7 +14,8 @@ from tests.fixtures.contrast import contrast
 
 
 def titles(figure):
-    return [axis.get_title() for axis in figure.axes]
+    """The titles of the panels, without their last line, the number of subjects."""
+    return [axis.get_title().rpartition("\n")[0] for axis in figure.axes]
 
 
 def labels(axis):
@@ -36,7 +37,7 @@ def test_each_level_has_its_mean(simulated):
 def test_the_figure_has_a_scale_bar_and_a_line_per_level_the_highest_on_top(simulated):
     (axis,) = grand_averages(Recordings.of(simulated)).axes
     assert axis.get_xlabel() == "ms after stimulus onset"
-    assert axis.get_title() == "simulator, human\nclick"
+    assert axis.get_title() == f"simulator, human\nclick\n{len(simulated['subject_id'].unique())} subjects"
     levels, signals = simulated["stimulus_level_db"].to_numpy(), signals_of(simulated)
     *lines, bar = axis.get_lines()
     assert len(lines) == len(np.unique(levels))
