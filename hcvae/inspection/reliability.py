@@ -88,7 +88,9 @@ def _unreliable(recordings: Recordings, agreement: Agreement) -> Finding:
 
 def _check_noise_column(agreement: Agreement) -> list[Finding]:
     stated_uv = agreement.noise_column_uv
-    if stated_uv is None or 1 / NOISE_FACTOR <= stated_uv / (agreement.noise_uv or np.inf) <= NOISE_FACTOR:
+    if stated_uv is None or stated_uv == agreement.noise_uv:  # both are 0 where the averages are copies
+        return []
+    if 1 / NOISE_FACTOR <= stated_uv / (agreement.noise_uv or np.inf) <= NOISE_FACTOR:
         return []
     return [
         Finding(
