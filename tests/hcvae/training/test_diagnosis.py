@@ -98,6 +98,11 @@ def test_generated_waveforms_decide_where_some_were_drawn(history):
     assert none_possible[0].evidence.endswith(": none is possible")
 
 
+@pytest.mark.parametrize(("share", "expected"), [(0.01, []), (0.011, [MISPLACED])])
+def test_few_impossible_peaks_are_no_trouble(share, expected):
+    assert troubles(changed(placed(impossible_peaks=share))) == expected
+
+
 def plateau(**epochs: float) -> list[Any]:
     """A healthy training whose train_loss is 1 in all of the last phase, but for single epochs."""
     single = {name: {"train_loss": value} for name, value in epochs.items()}
