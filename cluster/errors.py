@@ -1,6 +1,7 @@
 """Errors that a user can fix, and the exit codes of this package's commands."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -8,6 +9,8 @@ from typing import Any, NoReturn
 
 USER_ERROR = 2
 INTERRUPTED = 130
+PIPE_CLOSED = 128 + signal.SIGPIPE
+"""Exit code of a program whose output nobody reads any more, as shells report it."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -29,7 +32,10 @@ def main(program: Callable[[Sequence[str]], int]) -> int:
     for number in SIGNALS:
         signal.signal(number, _interrupt)
     try:
-        return program(sys.argv[1:])
+        return _run_and_flush(program)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
+        return PIPE_CLOSED
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
@@ -44,6 +50,13 @@ def main(program: Callable[[Sequence[str]], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _run_and_flush(program: Callable[[Sequence[str]], int]) -> int:
+    try:
+        return program(sys.argv[1:])
+    finally:
+        sys.stdout.flush()
 
 
 def _interrupt(*_: Any) -> None:

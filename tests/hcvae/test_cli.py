@@ -115,8 +115,9 @@ def test_help_of_a_command_is_short_and_has_examples(command, capsys):
     assert len(shown.splitlines()) <= 100
 
 
-def test_a_reader_that_closes_the_pipe_causes_no_message():
-    command = [sys.executable, "-m", "hcvae", "--help"]
+@pytest.mark.parametrize("module", ["hcvae", "cluster.local", "cluster.submit"])
+def test_a_reader_that_closes_the_pipe_causes_no_message(module):
+    command = [sys.executable, "-m", module, "--help"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
