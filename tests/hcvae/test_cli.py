@@ -115,9 +115,10 @@ def test_help_of_a_command_is_short_and_has_examples(command, capsys):
     assert len(shown.splitlines()) <= 100
 
 
-@pytest.mark.parametrize("module", ["hcvae", "cluster.local", "cluster.submit"])
+@pytest.mark.parametrize("module", ["hcvae.command_line", "cluster.errors"])
 def test_a_reader_that_closes_the_pipe_causes_no_message(module):
-    command = [sys.executable, "-m", module, "--help"]
+    program = f"import sys, {module} as m; sys.exit(m.main(lambda arguments: print('line')))"
+    command = [sys.executable, "-c", program]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
