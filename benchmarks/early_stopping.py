@@ -33,7 +33,8 @@ from hcvae.training import TrainingDiverged, fit
 from tune.config import EarlyStopping, SearchConfig
 from tune.early_stopping.moasha import MOASHA
 from tune.objectives import SPECIFIED
-from tune.space.search_space import ParameterValue, apply, suggest
+from tune.space.entries import ParameterValue
+from tune.space.search_space import apply, suggest
 
 EARLY_STOPPING = RESULTS / "early-stopping"
 CURVES = EARLY_STOPPING / "curves.jsonl"

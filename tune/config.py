@@ -61,7 +61,22 @@ class Choice(Section):
     """The values, all different: 1 and 1.0 are equal."""
 
 
-Parameter = Annotated[FloatRange | IntRange | Choice, Field(discriminator="type")]
+Unconditional = FloatRange | IntRange | Choice
+"""An entry that is the same in every trial."""
+
+
+class Conditional(Section):
+    """A parameter whose entry depends on the value of another parameter in the same trial."""
+
+    type: Literal["conditional"] = "conditional"
+    on: str
+    """Path of the other parameter: a choice or a range of whole numbers, without a condition of its own."""
+    cases: dict[str, Annotated[Unconditional, Field(discriminator="type")]] = Field(min_length=1)
+    """Entries of the other types, by the value of `on` as JSON writes it. Where a value has none, the field keeps the
+    configuration's."""
+
+
+Parameter = Annotated[FloatRange | IntRange | Choice | Conditional, Field(discriminator="type")]
 
 BEST_PRACTICE_SPACE: dict[str, Parameter] = {
     "model.global_latent_dim": IntRange(low=16, high=64),

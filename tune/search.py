@@ -40,8 +40,8 @@ from tune.placement.streaming import prepare
 from tune.report.progress import Progress, make_progress
 from tune.report.results import SearchResult
 from tune.searcher import SearchCallback, StudySearcher
+from tune.space.checks import check_space
 from tune.space.combinations import combinations
-from tune.space.search_space import check_space
 from tune.study.budget import Budget
 from tune.study.database import retry
 from tune.study.initial_trials import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials

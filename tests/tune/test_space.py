@@ -10,7 +10,9 @@ from hcvae.command_line import Command, parse
 from hcvae.config import Config
 from hcvae.errors import UserError
 from tune.config import BEST_PRACTICE_SPACE, Choice, SearchConfig
-from tune.space.search_space import GLOBAL, LOCAL, apply, check_space, searchable_fields, suggest
+from tune.space.checks import check_space
+from tune.space.latents import GLOBAL, LOCAL
+from tune.space.search_space import apply, searchable_fields, suggest
 
 
 def config_of(space: dict[str, Any], **model: Any) -> SearchConfig:
@@ -162,6 +164,16 @@ def test_the_example_of_the_page_is_a_valid_space_of_every_kind() -> None:
     assert kinds == {("float", False), ("float", True), ("int", False), ("int", True), ("choice", None)}
 
 
+def test_the_conditional_example_of_the_page_is_valid() -> None:
+    config = SearchConfig.model_validate_json(re.findall("```json\n(.*?)```", PAGE, re.DOTALL)[1])
+    check_space(config)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for drawn in (suggest(study.ask(), config) for _ in range(20)):
+        beta = float(drawn["training.loss_weights.global_kl"])
+        assert (beta >= 0.1) == (drawn["training.learned_scales"] == "reconstruction")
+        assert ("model.intermediate_latent_dim" in drawn) == (drawn["model.intermediate_levels"] != 0)
+
+
 def test_the_default_space_of_the_page_is_the_code_s() -> None:
     rows = re.findall(r"^\| `([a-z_.]+)` \| (?:int )?([\d.]+) to ([\d.]+)(, log)?", PAGE, re.MULTILINE)
     assert {path: (float(low), float(high), bool(log)) for path, low, high, log in rows} == {
@@ -179,6 +191,14 @@ def test_the_default_space_of_the_page_is_the_code_s() -> None:
         ("model.width", {"type": "choice", "choices": [1], "values": [1]}),
         ("model.width", {"type": "float", "low": 1, "high": 8}),
         ("training.batch_size", {"type": "float", "low": 64, "high": 128}),
+        (
+            "model.intermediate_latent_dim",
+            {
+                "type": "conditional",
+                "on": "model.intermediate_levels",
+                "cases": {"1": {"type": "int", "low": 8, "high": 32}},
+            },
+        ),
     ],
 )
 def test_messages_of_the_page_are_those_of_the_search(path: str, entry: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.objectives import SPECIFIED
 from tune.report.results import SearchResult
-from tune.space.search_space import GLOBAL, LOCAL
+from tune.space.latents import GLOBAL, LOCAL
 from tune.study.folder import StudyFolder
 from tune.study.initial_trials import (
     add_earlier_trials,
