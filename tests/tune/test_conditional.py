@@ -353,6 +353,7 @@ def test_the_local_dimension_is_a_multiple_of_the_segments(sampler: str, log: bo
         assert params[GLOBAL] <= params[LOCAL] <= 66
         assert trial.params == params
         study.tell(trial, (float(step), 0.5))
+    assert not study.get_trials(states=(TrialState.FAIL,))  # none was refused
     assert {params[SEGMENTS] for params in map(by_path, (trial.params for trial in study.trials))} == {1, 2, 3}
 
 
