@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from hcvae.errors import UserError
 from tests.fixtures.studies import SmallSearch
@@ -32,7 +32,7 @@ from tune.study.initial_trials import (
 from tune.study.leases import Leases
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
-from tune.study.samplers import ask, is_exhausted, make_sampler
+from tune.study.samplers import ask, is_exhausted, make_sampler, suggest_parameters
 from tune.study.trial_attributes import attributes_of
 
 SCALES, KL = "training.learned_scales", "training.loss_weights.global_kl"
@@ -193,6 +193,8 @@ def test_what_a_case_leaves_out_is_the_configuration_s() -> None:
     # A standard model has no segments.
     space = {TYPE: choice("hierarchical", "standard"), SEGMENTS: cases(TYPE, hierarchical=choice(1, 2, 4))}
     check_space(config_of(space))
+    with pytest.raises(UserError, match="local_segments is for hierarchical models"):
+        check_space(config_of(space | {SEGMENTS: choice(1, 2, 4)}))
     largest = [training.model for training in corners(config_of(space), max)]
     assert {(model.model_type, model.local_segments) for model in largest} == {("hierarchical", 4), ("standard", 1)}
 
@@ -295,6 +297,19 @@ def test_other_programs_may_enqueue_paths_and_copies_of_trials(small_search: Sma
         reasons = [attributes_of(study.trials[number])["failure"] for number in (2, 3)]
         assert "must be in [0.0001, 0.1], but got 2.0" in reasons[0]
         assert "use Study.enqueue_trial" in reasons[1]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2"])
+def test_an_interrupted_trial_keeps_its_parameters(small_search: SmallSearch, sampler: str) -> None:
+    config = small_search(space=SPACE, sampler=sampler)
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        study.enqueue_trial({SCALES: "reconstruction", KL: 3.0})
+        before = [ask(study, config)[1] for _ in range(3)]
+    with locked_folder(config) as folder:
+        study = open_study(folder, config, "data")
+        running = [Trial(study, frozen._trial_id) for frozen in study.get_trials()]
+        assert [suggest_parameters(study, trial, config, adopted=True) for trial in running] == before
 
 
 def test_defaults_are_those_of_the_case(small_search: SmallSearch) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     # Trials' processes apply parameters; they need no Optuna.
     from optuna.trial import BaseTrial
 
+MODEL_TYPE = "model.model_type"
+"""It decides which other fields of a model may differ from their defaults."""
 Values = dict[str, ParameterValue]
 Corner = Callable[[Iterable[Any]], Any]
 """`min` or `max`."""
@@ -71,13 +73,15 @@ def apply(config: Config, params: Mapping[str, ParameterValue]) -> Config:
 
 def corners(config: SearchConfig, corner: Corner) -> Iterator[Config]:
     """Yield the trainings with all parameters at their lower (`min`) or upper (`max`) ends, one for each way in which
-    the conditions can turn out.
+    the conditions can turn out, and for each type of model.
 
     Raises:
         pydantic.ValidationError: one of them is not valid.
     """
     space = config.search.space
     deciding = sorted({entry.on for entry in space.values() if isinstance(entry, Conditional)})
+    if isinstance(space.get(MODEL_TYPE), Choice) and MODEL_TYPE not in deciding:
+        deciding.append(MODEL_TYPE)
     for chosen in itertools.product(*(_cases_of(config, path) for path in deciding)):
         values: Values = {}
         for path, entry in space.items():
