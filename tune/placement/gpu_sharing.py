@@ -8,7 +8,7 @@ from hcvae.errors import UserError
 from hcvae.training.footprint import footprint
 from tune.config import SearchConfig
 from tune.placement.nodes import ask_nodes
-from tune.space.search_space import largest
+from tune.space.search_space import corners
 
 CUDA_BYTES = 2**30
 """Memory of CUDA and its libraries in each process: an assumption, not measured."""
@@ -22,7 +22,8 @@ def with_gpus_shared(config: SearchConfig, data: Dataset) -> SearchConfig:
     """
     if not config.search.share_gpus:
         return config
-    part = part_of_gpu(needed_bytes(largest(config), data), smallest_gpu_bytes())
+    needed = max(needed_bytes(training, data) for training in corners(config, max))
+    part = part_of_gpu(needed, smallest_gpu_bytes())
     return config.with_settings(gpus_per_worker=part, share_gpus=False)
 
 

@@ -4,6 +4,7 @@ Jinja escapes all values of the template except those marked as markup: Plotly's
 Plotly escapes `<`.
 """
 
+import copy
 import math
 import warnings
 from collections import Counter
@@ -25,6 +26,7 @@ from tune.pareto import compromise, pareto_front
 from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 from tune.report.front_members import front_members
 from tune.report.results import front_warning, parameter_names
+from tune.space.conditional import names_in_effect
 from tune.study.folder import StudyFolder
 from tune.study.trial_summary import TrialSummary, summarize
 
@@ -45,7 +47,7 @@ def html_report(folder: StudyFolder) -> str:
     trials = study.get_trials(deepcopy=False)
     objectives = record.config.search.compared_by
     summaries = [summarize(trial, record.identity, objectives) for trial in trials]
-    complete = [trial for trial, summary in zip(trials, summaries, strict=True) if summary.point]
+    complete = [_with_paths(trial) for trial, summary in zip(trials, summaries, strict=True) if summary.point]
     rows = list(zip(summaries, map(_seconds, trials), strict=True))
     points = {summary.number: summary.point for summary in summaries if summary.point}
     members = pareto_front(points, objectives)
@@ -60,11 +62,11 @@ def html_report(folder: StudyFolder) -> str:
         "fewest": MIN_TRIALS,
         "members": members,
         "trials": sorted(rows, key=lambda row: _rank(row[0], members, objectives)),
-        "params": parameter_names(trials),
+        "params": parameter_names(summaries),
     }
     if complete:
         own = [trial for trial, summary in zip(trials, summaries, strict=True) if not summary.outside_budget]
-        infeasible = [trial for trial, summary in zip(trials, summaries, strict=True) if summary.infeasible]
+        infeasible = [_with_paths(trial) for trial, found in zip(trials, summaries, strict=True) if found.infeasible]
         timeline = Timeline.of(complete, _started(own), objectives, infeasible)
         content |= _content_of(folder, study, timeline, summaries, members)
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
@@ -116,6 +118,15 @@ def _content_of(
         "chosen": compromise(timeline.points, timeline.objectives),
         "front": front_members(folder, study, [(complete[number], summary_of[number]) for number in front]),
     }
+
+
+def _with_paths(trial: FrozenTrial) -> FrozenTrial:
+    """Return a copy whose parameters are named by their paths."""
+    names = names_in_effect(trial.params)
+    copied = copy.copy(trial)
+    copied.params = {path: trial.params[name] for path, name in names.items()}
+    copied.distributions = {path: trial.distributions[name] for path, name in names.items()}
+    return copied
 
 
 def _started(trials: Sequence[FrozenTrial]) -> datetime:

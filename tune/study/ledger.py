@@ -19,7 +19,7 @@ from hcvae.errors import UserError
 from hcvae.storage import StoragePath
 from tune.config import SearchConfig
 from tune.internals.optuna_internals import is_in_database, recorded, trial_key
-from tune.space.search_space import ParameterValue
+from tune.space.entries import ParameterValue
 from tune.study.budget import Budget
 from tune.study.database import Database, retry
 from tune.study.leases import Lease, Leases, in_training, study_id

@@ -9,6 +9,7 @@ from optuna.trial import Trial, TrialState
 from hcvae.training.diagnosis import diagnose
 from tune.config import SearchConfig
 from tune.internals.optuna_internals import recorded
+from tune.space.conditional import by_path
 from tune.space.search_space import apply
 from tune.study.artifacts import upload, upload_texts
 from tune.study.folder import StudyFolder
@@ -75,7 +76,7 @@ class TrialRecorder:
     def _diagnosis(self, trial: Trial, outcome: Outcome) -> list[dict[str, Any]] | None:
         if not outcome.history and not outcome.diverged:
             return None  # nothing was trained; its parameters may not even be valid
-        config = apply(self._config, trial.params)
+        config = apply(self._config, by_path(trial.params))
         return [asdict(finding) for finding in diagnose(config, outcome.history, diverged=outcome.diverged)]
 
     def _upload_figures(self, trial: Trial, attempt: int, outcome: Outcome) -> str | None:
