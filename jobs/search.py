@@ -31,7 +31,8 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
     """
 
     common: ClassVar = COMMON_OPTIONS | {
-        *("allow-change", "search.database", "search.early_stopping.eta", "search.gpus_per_worker"),
+        *("allow-change", "search.confirm.members", "search.confirm.repeats", "search.database"),
+        *("search.early_stopping.eta", "search.gpus_per_worker"),
         *("search.constraints", "search.max_concurrent", "search.objectives", "search.sampler"),
         *("search.search_seconds", "search.start_from_defaults"),
         *("search.storage", "search.study", "search.trials", "search.workers"),
@@ -72,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     if not command.log_json:
         console.print(result.table())
-        for line in result.warning:
+        for line in (*result.confirmation, *result.warning):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         comparability = _comparability(result)
         if comparability is not None:
@@ -105,9 +106,10 @@ def _next_steps(config: SearchConfig, result: "SearchResult", arguments: Sequenc
         f"look at the study     {shlex.join(['python', '-m', 'jobs.dashboard', folder])}",
         f"keep it as one file   {shlex.join(['python', '-m', 'jobs.report', folder, '--out', report])}",
     ]
-    if chosen in models:
+    model_number = result.model_number(chosen)
+    if model_number in models:
         lines.append(f"{f'take the {rule}':22}{shlex.join(['python', '-m', 'jobs.pull', folder, '--out', model])}")
-        lines.append(f"generate with it      {generate_command(models[chosen], model)}")
+        lines.append(f"generate with it      {generate_command(models[model_number], model)}")
     else:
         lines.append(f"models                the {rule}, trial {chosen}, has none; there are those of {[*models]}")
     if not 0 < len(combinations(config)) <= config.search.trials:

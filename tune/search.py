@@ -43,6 +43,7 @@ from tune.searcher import SearchCallback, StudySearcher
 from tune.space.combinations import combinations
 from tune.space.search_space import check_space
 from tune.study.budget import Budget
+from tune.study.configurations import with_confirmations
 from tune.study.database import retry
 from tune.study.initial_trials import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
 from tune.study.leases import heartbeats, own_folder
@@ -50,6 +51,7 @@ from tune.study.ledger import TrialLedger
 from tune.study.lock import LockedFolder, locked_folder
 from tune.study.opening import check_folder, finished_trials, n_finished, open_study, quiet_optuna
 from tune.study.pareto_archive import ParetoArchive
+from tune.study.repetition import check_confirmation, check_continued
 from tune.study.samplers import is_exhausted
 from tune.study.transaction import transaction
 from tune.study.trial_summary import TrialSummary
@@ -158,6 +160,8 @@ class _Search:
                 "The validation part has no independent averages of a sufficient reliability: denoised_nmse, the error "
                 "without the noise of the recordings, cannot be measured"
             )
+        if settings.confirm is not None:
+            yield f"When the budget is spent, confirms {settings.confirm}"
         if self.earlier:
             yield f"The sampler learns from {counted(len(self.earlier), 'trial')} of {settings.warm_start}"
 
@@ -166,6 +170,7 @@ class _Search:
 def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: bool) -> Iterator[_Search]:
     config = _with_absolute_paths(config)
     check_space(config)
+    check_confirmation(config)
     check_early_stopping(config)
     check_first_trials(config)
     with sigterm_as_ctrl_c(), quiet_optuna(), locked_folder(config) as folder:
@@ -178,6 +183,8 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
         config = config.with_settings(objectives=objectives)
         # Before Ray starts; `open_study` checks again, under the lock of the database.
         check_folder(folder, config, data.fingerprint, allow_change=allow_change)
+        if config.search.confirm is not None and folder.record.is_file():
+            check_continued(folder.load(), folder.read_record().identity, config.search.confirm)
         earlier = earlier_trials(config, data.fingerprint)
         with ray_cluster(data.nbytes) as own_ray:
             config = with_gpus_shared(config, data)
@@ -324,6 +331,19 @@ def _fit(tuner: ray.tune.Tuner, own_ray: bool) -> None:
 
 
 def _reason_of_end(search: _Search, run: _Run) -> str:
+    """Return the budget that is spent, and what has been confirmed."""
+    judged = with_confirmations(run.progress.front.ended, search.config.search.compared_by)
+    confirmed = [summary.confirmed for summary in judged if summary.confirmed]
+    reason = _spent_budget(search, run)
+    if not confirmed:
+        return reason
+    n_complete = sum(len(each.repetitions) for each in confirmed)
+    reason += f"; {counted(len(confirmed), 'configuration')} confirmed by {counted(n_complete, 'repetition')}"
+    n_failed = sum(len(each.failed) for each in confirmed)
+    return f"{reason}, {n_failed} more without values" if n_failed else reason
+
+
+def _spent_budget(search: _Search, run: _Run) -> str:
     finished = retry(lambda: n_finished(run.study))
     if finished < search.config.search.trials:
         if run.budget.spent:

@@ -17,8 +17,8 @@ from hcvae.training.precision import PrecisionChoice
 from tune.early_stopping.actor import Ask, Listener, ask_of
 from tune.placement.gpu_sharing import bound_memory
 from tune.placement.resources import WorkerGroup, trial_resources
-from tune.space.search_space import apply
 from tune.study.outcome import Outcome
+from tune.study.repetition import training_of
 from tune.trial.attempt import Attempt
 from tune.trial.data_parallel import TrainingFailed, train_with_workers
 from tune.trial.message import Message
@@ -36,8 +36,10 @@ def make_trainable(config: Config, data: "ray.ObjectRef[Dataset]", workers: Work
 
     def run_trial(suggestion: dict[str, Any]) -> None:
         register_all(registered)
-        ask = ask_of(decisions, suggestion["number"], suggestion["attempt_number"])
-        trial = apply(config, suggestion["params"])
+        repetition = suggestion["repetition"]
+        is_limited = repetition is None
+        ask = ask_of(decisions, suggestion["number"], suggestion["attempt_number"], is_limited=is_limited)
+        trial = training_of(config, suggestion["params"], repetition)
         attempt = suggestion["attempt"]
         if workers.size > 1:
             outcome = _train_in_parallel(trial, data, attempt, workers, ask)
