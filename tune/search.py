@@ -34,6 +34,7 @@ from tune.config import SearchConfig, narrowed
 from tune.early_stopping.actor import check_early_stopping, rungs, start_decisions
 from tune.internals.ray_internals import adapted_tune, environment_set
 from tune.objectives import Objectives, chosen_objectives, names_of
+from tune.placement.folds import prepare_folds
 from tune.placement.gpu_sharing import with_gpus_shared
 from tune.placement.resources import Plan, WorkerGroup, check_shared_folder, plan_on_cluster, ray_cluster
 from tune.placement.streaming import prepare
@@ -46,7 +47,7 @@ from tune.study.budget import Budget
 from tune.study.configurations import with_confirmations
 from tune.study.database import retry
 from tune.study.initial_trials import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
-from tune.study.leases import heartbeats, own_folder
+from tune.study.leases import heartbeats, own_folder, study_id
 from tune.study.ledger import TrialLedger
 from tune.study.lock import LockedFolder, locked_folder
 from tune.study.opening import check_folder, finished_trials, n_finished, open_study, quiet_optuna
@@ -102,8 +103,11 @@ def plan_search(config: SearchConfig, *, wait_for_resources: bool = False, allow
         UserError: as `run_search`.
     """
     with _prepared(config, wait_for_resources, Console(stderr=True), allow_change) as search:
-        has_study = search.folder.record.is_file()
-        return search.summary(n_finished(search.folder.load()) if has_study else 0)
+        if not search.folder.record.is_file():
+            return search.summary(0)
+        study = search.folder.load()
+        check_continued(study, search.folder.read_record().identity, search.config.search.confirm)
+        return search.summary(n_finished(study))
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ class _Search:
     earlier: tuple[FrozenTrial, ...]
     """Finished trials of the study of `search.warm_start`."""
     measurable: Measurable
+    folds: tuple[Dataset, ...]
+    """Data of the repetitions by folds, see `tune.placement.folds`."""
 
     def summary(self, finished: int) -> str:
         """Return what the search does, in lines for people."""
@@ -183,15 +189,14 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
         config = config.with_settings(objectives=objectives)
         # Before Ray starts; `open_study` checks again, under the lock of the database.
         check_folder(folder, config, data.fingerprint, allow_change=allow_change)
-        if config.search.confirm is not None and folder.record.is_file():
-            check_continued(folder.load(), folder.read_record().identity, config.search.confirm)
         earlier = earlier_trials(config, data.fingerprint)
-        with ray_cluster(data.nbytes) as own_ray:
+        folds = prepare_folds(config, data)
+        with ray_cluster(data.nbytes + sum(fold.nbytes for fold in folds)) as own_ray:
             config = with_gpus_shared(config, data)
             workers = WorkerGroup.of(config.search)
             plan = plan_on_cluster(workers, wait, lambda text: _print(console, text), config.search.max_concurrent)
             check_shared_folder(folder.place)
-            yield _Search(config, folder, data, own_ray, plan, earlier, measurable)
+            yield _Search(config, folder, data, own_ray, plan, earlier, measurable, folds)
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,7 @@ def _opened(search: _Search, allow_change: bool, console: Console, json_lines: T
     database = search.folder.database
     fingerprint = search.data.fingerprint
     study = retry(lambda: open_study(search.folder, config, fingerprint, allow_change=allow_change))
+    check_continued(study, study_id(study), config.search.confirm)
     with database.locked():
         with transaction(study):
             add_earlier_trials(study, config, search.earlier)
@@ -278,7 +284,8 @@ def _run_trials(search: _Search, run: _Run, searcher: StudySearcher) -> None:
     decisions = start_decisions(search.config, run.study)
     searcher.end_training = decisions.end.remote
     workers = WorkerGroup.of(search.config.search)
-    trainable = make_trainable(narrowed(search.config, Config), ray.put(search.data), workers, decisions)
+    folds = [ray.put(fold) for fold in search.folds]
+    trainable = make_trainable(narrowed(search.config, Config), ray.put(search.data), workers, decisions, folds)
     try:
         _fit(_tuner(trainable, searcher, search.plan.at_once, scratch), search.own_ray)
     finally:

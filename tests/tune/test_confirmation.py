@@ -12,12 +12,14 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
-from tests.fixtures.studies import SmallSearch
+from tests.fixtures.studies import SmallSearch, small_search_config
 from tune.config import Confirmation, SearchConfig
 from tune.early_stopping.actor import Decisions, reported_at_rungs
 from tune.objectives import SPECIFIED, Point, names_of
 from tune.pareto import hypervolume, pareto_front
+from tune.placement.folds import prepare_folds
 from tune.report.html import html_report
 from tune.report.progress import JsonProgress, LineProgress
 from tune.report.results import SearchResult
@@ -100,6 +102,17 @@ def search(small_search: SmallSearch) -> Iterator[Search]:
     config = confirming(small_search)
     with locked_folder(config) as folder:
         yield Search(folder, config)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Search]:
+    """A search that has confirmed its two most promising trials; only read it."""
+    storage = tmp_path_factory.mktemp("finished")
+    config = small_search_config(storage, trials=4, confirm={"members": 2, "repeats": 2})
+    with locked_folder(config) as folder:
+        search = Search(folder, config)
+        search.run(given)
+        yield search
 
 
 def places(search: Search) -> list[tuple[int, int]]:
@@ -240,19 +253,23 @@ class TestLedger:
 
     def test_a_repetition_whose_parameters_are_refused_fails_and_the_others_run(self, search: Search) -> None:
         search.run(given, most=4)
-        space = dict(search.config.search.space)
-        names = {number: trial.params for number, trial in enumerate(search.study.trials)}
         path = "training.loss_weights.swap"
-        space[path] = space[path].model_copy(update={"high": names[1][path] * 0.999, "low": 1e-9})
-        if names[2][path] > names[1][path]:
-            pytest.skip("the other one is refused, too")
+        weights = {number: search.study.trials[number].params[path] for number in REPEATED}
+        refused, accepted = sorted(weights, key=lambda number: weights[number], reverse=True)
+        space = dict(search.config.search.space)
+        space[path] = space[path].model_copy(update={"high": (weights[1] + weights[2]) / 2})
         config = search.config.with_settings(space=space)
         open_study(search.folder, config, "data", allow_change=True)
         other = Search(search.folder, config)
-        other.run(given)
-        states = [trial.state for trial in other.study.trials[4:]]
-        assert sorted(state.name for state in states) == ["COMPLETE", "COMPLETE", "FAIL", "FAIL"]
-        assert [trial.number for trial in other.result.pareto] == [2]
+        while other.ledger.look()[0]:
+            other.run(given)
+        ended = Counter(
+            (each.number, trial.state)
+            for trial in other.study.trials
+            if (each := repetition_of(trial, study_id(other.study)))
+        )
+        assert ended == {(refused, TrialState.FAIL): 2, (accepted, TrialState.COMPLETE): 2}
+        assert [trial.number for trial in other.result.pareto] == [accepted]
 
     def test_a_repetition_that_another_program_ends_holds_up_nothing(self, search: Search) -> None:
         search.run(given, most=5)
@@ -263,9 +280,8 @@ class TestLedger:
         assert trial.confirmed
         assert trial.confirmed.failed == (waiting.number,)
 
-    def test_the_events_tell_repetitions_apart(self, search: Search) -> None:
-        search.run(given)
-        events = [json.loads(line) for line in search.events.getvalue().splitlines()]
+    def test_the_events_tell_repetitions_apart(self, finished: Search) -> None:
+        events = [json.loads(line) for line in finished.events.getvalue().splitlines()]
         finished = [event for event in events if event["event"] == "finished"]
         assert [event["repetition"] and event["repetition"]["number"] for event in finished] == [
             *[None] * 4,
@@ -276,9 +292,8 @@ class TestLedger:
 
 
 class TestFront:
-    def test_it_goes_by_the_means_of_the_repetitions_alone(self, search: Search) -> None:
-        search.run(given)
-        result = search.result
+    def test_it_goes_by_the_means_of_the_repetitions_alone(self, finished: Search) -> None:
+        result = finished.result
         assert [trial.number for trial in result.pareto] == [1]
         confirmed = {trial.number: trial.confirmed for trial in result.confirmed}
         for number, values in REPEATED.items():
@@ -289,7 +304,7 @@ class TestFront:
             assert found.lost == pytest.approx((np.mean(values, axis=0) - SINGLE[number]) * [1, -1])
         assert result.hypervolume == pytest.approx((1 - 0.25) * 0.7)
         assert [trial.number for trial in result.trials if trial.is_unconfirmed] == [0, 3]
-        file = json.loads(search.folder.pareto.read_text())
+        file = json.loads(finished.folder.pareto.read_text())
         assert [trial["number"] for trial in file["trials"]] == [1]
         assert file["hypervolume"] == pytest.approx(result.hypervolume)
         assert file["trials"][0]["confirmed"]["mean"] == pytest.approx([0.25, 0.7])
@@ -312,7 +327,7 @@ class TestFront:
         assert found
         assert (found.mean, found.sd) == (REPEATED[1][0], None)
         assert len(found.repetitions) == len(found.failed) == 1
-        assert any(f"repetitions {found.failed[0]}" in line for line in result.confirmation)
+        assert f"trial 1: repetitions without values: {found.failed[0]}" in result.confirmation
 
     def test_where_all_repetitions_of_a_trial_fail_it_leaves_the_front(self, search: Search) -> None:
         search.run(lambda each: None if each.repetition and each.repetition.number == 1 else given(each))
@@ -375,9 +390,8 @@ class TestModels:
         assert (place / "model.safetensors").read_text() == "(0.26, 0.71)"  # nearest to (0.2533, 0.7033)
         assert result.bundle(done[4].trial.number).name == f"trial-{done[4].trial.number}"
 
-    def test_the_report_shows_means_with_deviations_and_what_was_lost(self, search: Search) -> None:
-        search.run(given)
-        page = re.sub(r"\s+", " ", html_report(StudyFolder(search.folder.place)))
+    def test_the_report_shows_means_with_deviations_and_what_was_lost(self, finished: Search) -> None:
+        page = re.sub(r"\s+", " ", html_report(StudyFolder(finished.folder.place)))
         sd = np.std([value[0] for value in REPEATED[1]], ddof=1)
         assert f"<td>0.2500 ± {sd:.4f}</td> <td>+0.0500</td>" in page
         assert "of which 4 are repetitions" in page
@@ -386,12 +400,11 @@ class TestModels:
         assert f"<td>{mean_lost:+.4f}</td>" in page
         assert "repetition of trial 1: seed +2" in page
 
-    def test_the_table_has_deviations(self, search: Search) -> None:
-        search.run(given)
-        [row] = search.result.table().rows
+    def test_the_table_has_deviations(self, finished: Search) -> None:
+        [row] = finished.result.table().rows
         sds = np.std(REPEATED[1], axis=0, ddof=1)
         assert row[:3] == ("1 *", f"0.2500 ± {sds[0]:.4f}", f"0.7000 ± {sds[1]:.4f}")
-        frame = search.result.to_pandas()
+        frame = finished.result.to_pandas()
         assert frame.loc[1, "disentanglement_sd"] == pytest.approx(sds[1])
         assert frame.loc[5, "confirms"] in (1, 2)
 
@@ -533,6 +546,42 @@ class TestSettings:
             )
             with pytest.raises(UserError, match=message):
                 check_continued(search.study, study_id(search.study), longer)
+
+    def test_folds_validate_on_other_subjects_and_cannot_become_more(self, small_search: SmallSearch) -> None:
+        config = confirming(small_search, by="folds")
+        with locked_folder(config) as folder:
+            search = Search(folder, config)
+            done = search.run(given, most=5)
+            trained = search.result.config(done[-1].trial.number)
+            assert (trained.data.split.folds, trained.data.split.fold) == (2, 1)
+            assert trained.training.seed == config.training.seed + 1
+            identity = study_id(search.study)
+            more = Confirmation(members=2, repeats=3, by="folds")
+            with pytest.raises(UserError, match=r"trained with by folds, .*, repeats 2, and .*, repeats 3 cannot be"):
+                check_continued(search.study, identity, more)
+            with pytest.raises(UserError, match="null, but the study waits for repetition of trial 1: fold 1 of 2"):
+                check_continued(search.study, identity, None)
+            search.run(given)
+            check_continued(search.study, identity, None)
+
+    def test_the_data_of_folds_are_prepared_for_each(self, small_search: SmallSearch) -> None:
+        config = confirming(small_search, by="folds")
+        data = prepare(config)
+        folds = prepare_folds(config, data)
+        assert len(folds) == 2
+        validated = [set(fold.split.units[fold.split.validation]) for fold in folds]
+        outside = set(data.split.units[data.split.train]) | set(data.split.units[data.split.validation])
+        assert validated[0] | validated[1] == outside
+        assert not validated[0] & validated[1]
+        for fold in folds:
+            assert np.array_equal(fold.split.test, data.split.test)
+        assert len({fold.fingerprint for fold in (data, *folds)}) == 3
+        # Normalised on its own training part: mean 0 there, in each group of the scaling.
+        assert abs(float(folds[0].train.signals.mean())) < 1e-3 < abs(float(folds[0].validation.signals.mean()))
+        assert prepare_folds(confirming(small_search), data) == ()
+        many = confirming(small_search, by="folds", repeats=2000)
+        with pytest.raises(UserError, match=r"^search\.confirm, fold 1 of 2000: data\.split\.folds: must be at most"):
+            prepare_folds(many, data)
 
     def test_a_searched_field_cannot_be_set(self, small_search: SmallSearch) -> None:
         space = {"model.width": {"type": "float", "low": 0.05, "high": 0.1}}

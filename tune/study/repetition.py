@@ -63,12 +63,13 @@ class Repetition(Section):
         if self.epochs is not None:
             training["epochs"] = self.epochs
         model = {} if self.width is None else {"width": self.width}
-        return config.model_copy(
+        applied = config.model_copy(
             update={
                 "training": config.training.model_copy(update=training),
                 "model": config.model.model_copy(update=model),
             }
         )
+        return applied if self.folds is None else with_fold(applied, self.index, self.folds)
 
     def waiting(self, params: dict[str, Any]) -> FrozenTrial:
         """Return this repetition as a trial to add to the study: enqueued, with the parameters of the confirmed one."""
@@ -91,6 +92,12 @@ def repetition_of(trial: FrozenTrial, study: str | None) -> Repetition | None:
 def is_repetition(trial: FrozenTrial) -> bool:
     """Return whether `trial` is a repetition, of this study or another."""
     return REPETITION in trial.system_attrs
+
+
+def with_fold(config: Config, fold: int, folds: int) -> Config:
+    """Return `config` with another validation part: a fold of the units of the training and the validation part."""
+    split = config.data.split.model_copy(update={"folds": folds, "fold": fold})
+    return config.model_copy(update={"data": config.data.model_copy(update={"split": split})})
 
 
 def training_of(config: Config, params: Mapping[str, ParameterValue], repetition: Repetition | None) -> Config:
@@ -121,18 +128,24 @@ def check_confirmation(config: SearchConfig) -> None:
 
 
 def check_continued(study: optuna.Study, identity: str | None, confirm: Confirmation | None) -> None:
-    """Check that further repetitions can be compared with those that the study has.
+    """Check that further repetitions can be compared with those that the study has, and that those which have begun can
+    be finished.
 
     Raises:
-        UserError: they would be trained otherwise.
+        UserError: they would be trained otherwise, or need the folds of `search.confirm`.
     """
-    if confirm is None:
-        return
-    now = _how(confirm)
     for trial in study.get_trials(deepcopy=False):
         found = repetition_of(trial, identity)
         if found is None:
             continue
+        if confirm is None and found.folds is not None and not trial.state.is_finished():
+            raise UserError(
+                f"search.confirm: null, but the study waits for {found}, whose data depend on it; set it to "
+                f"{_shown(found.model_dump())} again until they have ended"
+            )
+        if confirm is None:
+            continue
+        now = _how(confirm)
         before = {name: getattr(found, name) for name in now}
         if before != now:
             raise UserError(
@@ -152,7 +165,7 @@ def _how(confirm: Confirmation) -> dict[str, Any]:
 
 
 def _shown(how: dict[str, Any]) -> str:
-    values = [f"{name} {'null' if value is None else value}" for name, value in how.items() if name != "folds"]
+    values = [f"{name} {'null' if how[name] is None else how[name]}" for name in ("by", "epochs", "width")]
     if how["folds"] is not None:
         values.append(f"repeats {how['folds']}")
     return ", ".join(values)
