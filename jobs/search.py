@@ -27,12 +27,11 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
       python -m jobs.search --config configs/search.json --search.trials 200 --training.epochs 40
       python -m jobs.search --config configs/recordings.json --data.split.unit recording
       python -m jobs.search --search.workers 2 --search.study two-workers
-      python -m jobs.search --search.study overnight --search.search_seconds 28800 --search.early_stopping.eta 3
+      python -m jobs.search --search.study overnight --search.search_seconds 28800 --search.confirm.members 3
     """
 
     common: ClassVar = COMMON_OPTIONS | {
-        *("allow-change", "search.confirm.members", "search.confirm.repeats", "search.database"),
-        *("search.early_stopping.eta", "search.gpus_per_worker"),
+        *("allow-change", "search.database", "search.early_stopping.eta", "search.gpus_per_worker"),
         *("search.constraints", "search.max_concurrent", "search.objectives", "search.sampler"),
         *("search.search_seconds", "search.start_from_defaults"),
         *("search.storage", "search.study", "search.trials", "search.workers"),
