@@ -52,7 +52,7 @@ from tune.study.ledger import TrialLedger
 from tune.study.lock import LockedFolder, locked_folder
 from tune.study.opening import check_folder, finished_trials, n_finished, open_study, quiet_optuna
 from tune.study.pareto_archive import ParetoArchive
-from tune.study.repetition import check_confirmation, check_continued
+from tune.study.repetition import check_confirmation, check_continued, with_scale
 from tune.study.samplers import is_exhausted
 from tune.study.transaction import transaction
 from tune.study.trial_summary import TrialSummary
@@ -183,6 +183,10 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
         with line_a_minute(console, lambda: "reading the data"):
             data = prepare(config)
         measurable = preflight(narrowed(config, Config), data, config.search.workers)
+        confirm = config.search.confirm
+        if confirm is not None:
+            repeated = with_scale(narrowed(config, Config), confirm.epochs, confirm.width)
+            preflight(repeated, data, config.search.workers)
         recorded = folder.read_record().config.search.compared_by if folder.record.is_file() else None
         objectives = chosen_objectives(config.search.objectives, recorded, measurable.metrics)
         _check_objectives(objectives, config, data, measurable)

@@ -27,6 +27,7 @@ from tune.study.budget import Budget
 from tune.study.configurations import mean_loss, with_confirmations
 from tune.study.confirmation import next_round, promising
 from tune.study.folder import StudyFolder
+from tune.study.initial_trials import enqueue_first_trials
 from tune.study.leases import Leases, study_id
 from tune.study.ledger import Assignment, TrialLedger
 from tune.study.lock import LockedFolder, locked_folder
@@ -250,6 +251,12 @@ class TestLedger:
             *[(8, 1), (8, 2)],
         ]
         assert [member.number for member in longer.archive.members] == [8]
+
+    def test_repetitions_take_no_room_from_the_first_trials_of_a_larger_budget(self, search: Search) -> None:
+        search.run(given)
+        longer = again(search, trials=5, start_from_defaults=True)
+        enqueue_first_trials(longer.study, longer.config)
+        assert len(longer.study.get_trials(states=(TrialState.WAITING,))) == 1
 
     def test_a_repetition_whose_parameters_are_refused_fails_and_the_others_run(self, search: Search) -> None:
         search.run(given, most=4)

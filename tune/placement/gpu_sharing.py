@@ -9,6 +9,7 @@ from hcvae.training.footprint import footprint
 from tune.config import SearchConfig
 from tune.placement.nodes import ask_nodes
 from tune.space.search_space import largest
+from tune.study.repetition import with_scale
 
 CUDA_BYTES = 2**30
 """Memory of CUDA and its libraries in each process: an assumption, not measured."""
@@ -22,7 +23,12 @@ def with_gpus_shared(config: SearchConfig, data: Dataset) -> SearchConfig:
     """
     if not config.search.share_gpus:
         return config
-    part = part_of_gpu(needed_bytes(largest(config), data), smallest_gpu_bytes())
+    needed = needed_bytes(largest(config), data)
+    confirm = config.search.confirm
+    if confirm is not None:
+        repeated = with_scale(config, confirm.epochs, confirm.width)
+        needed = max(needed, needed_bytes(largest(repeated), data))
+    part = part_of_gpu(needed, smallest_gpu_bytes())
     return config.with_settings(gpus_per_worker=part, share_gpus=False)
 
 

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcvae.config import Config, Section
 from hcvae.errors import UserError
-from tune.config import Confirmation, SearchConfig
+from tune.config import AnyConfig, Confirmation, SearchConfig
 from tune.space.search_space import ParameterValue, apply
 
 REPETITION = "repetition"
@@ -59,16 +59,9 @@ class Repetition(Section):
 
     def applied(self, config: Config) -> Config:
         """Return the training of this repetition, where `config` is that of the trial that it confirms."""
-        training: dict[str, Any] = {"seed": config.training.seed + self.index}
-        if self.epochs is not None:
-            training["epochs"] = self.epochs
-        model = {} if self.width is None else {"width": self.width}
-        applied = config.model_copy(
-            update={
-                "training": config.training.model_copy(update=training),
-                "model": config.model.model_copy(update=model),
-            }
-        )
+        scaled = with_scale(config, self.epochs, self.width)
+        training = scaled.training.model_copy(update={"seed": config.training.seed + self.index})
+        applied = scaled.model_copy(update={"training": training})
         return applied if self.folds is None else with_fold(applied, self.index, self.folds)
 
     def waiting(self, params: dict[str, Any]) -> FrozenTrial:
@@ -92,6 +85,18 @@ def repetition_of(trial: FrozenTrial, study: str | None) -> Repetition | None:
 def is_repetition(trial: FrozenTrial) -> bool:
     """Return whether `trial` is a repetition, of this study or another."""
     return REPETITION in trial.system_attrs
+
+
+def with_scale(config: AnyConfig, epochs: int | None, width: float | None) -> AnyConfig:
+    """Return `config` with other epochs and another width, where they are given."""
+    training = {} if epochs is None else {"epochs": epochs}
+    model = {} if width is None else {"width": width}
+    return config.model_copy(
+        update={
+            "training": config.training.model_copy(update=training),
+            "model": config.model.model_copy(update=model),
+        }
+    )
 
 
 def with_fold(config: Config, fold: int, folds: int) -> Config:
