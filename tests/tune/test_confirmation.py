@@ -548,9 +548,7 @@ class TestSettings:
             check_continued(search.study, study_id(search.study), more.search.confirm)
             check_folder(folder, config, "data")
             longer = Confirmation(members=2, repeats=2, epochs=9)
-            message = (
-                "search.confirm: the repetitions of this study were trained with by seeds, epochs null, .*epochs 9"
-            )
+            message = "search.confirm: the repetitions of this study have .by=seeds, epochs=null, .*epochs=9"
             with pytest.raises(UserError, match=message):
                 check_continued(search.study, study_id(search.study), longer)
 
@@ -564,7 +562,7 @@ class TestSettings:
             assert trained.training.seed == config.training.seed + 1
             identity = study_id(search.study)
             more = Confirmation(members=2, repeats=3, by="folds")
-            with pytest.raises(UserError, match=r"trained with by folds, .*, repeats 2, and .*, repeats 3 cannot be"):
+            with pytest.raises(UserError, match=r"have \(by=folds, .*, repeats=2\), and .*, repeats=3\) cannot be"):
                 check_continued(search.study, identity, more)
             with pytest.raises(UserError, match="null, but the study waits for repetition of trial 1: fold 1 of 2"):
                 check_continued(search.study, identity, None)

@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 import hcvae
+from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.running_search import RunningSearch, newest_checkpoint
 from tests.fixtures.studies import small_search_config
 from tune.report.html import html_report
@@ -52,6 +53,34 @@ class Confirmed:
 @pytest.fixture(scope="module")
 def confirmed(tmp_path_factory: pytest.TempPathFactory) -> Confirmed:
     return Confirmed(tmp_path_factory.mktemp("confirmed"))
+
+
+def test_two_processes_share_a_confirmation(
+    tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one dies in its repetition, which the second one takes over."""
+    monkeypatch.setenv("PGPASSFILE", str(postgres.password_file))
+    training = {"epochs": 40, "checkpoint_every_epochs": 1, "early_stopping_patience": None}
+    settings = {"study": "two", "trials": 2, "max_concurrent": 1, "database": postgres.url}
+    config = small_search_config(tmp_path, training, **settings, confirm={"members": 2, "repeats": 2})
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    searches = [RunningSearch(tmp_path / "config.json") for _ in range(2)]
+    try:
+        for event in searches[0].events():
+            if event["event"] == "epoch" and event["trial"] >= 2:
+                break
+        searches[0].kill(with_ray=True)
+        reason = [event for event in searches[1].events() if event["event"] == "ended"][-1]["reason"]
+        assert searches[1].process.wait() == 0
+    finally:
+        for search in searches:
+            search.kill(with_ray=True)
+    study = StudyFolder(tmp_path / "two").load()
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 6
+    repetitions = [repetition_of(trial, study_id(study)) for trial in study.trials[2:]]
+    assert sorted((each.number, each.index) for each in repetitions if each) == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert sorted(lease_of(trial).attempt for trial in study.trials[2:]) == [1, 1, 1, 2]
+    assert reason == "search.trials: 2 trials finished; 2 configurations confirmed by 4 repetitions"
 
 
 def test_every_repetition_is_trained_once_from_where_it_was_killed(confirmed: Confirmed) -> None:

@@ -149,7 +149,8 @@ class SearchResult(Described):
         found = [(trial.number, trial.confirmed) for trial in self.trials if trial.confirmed]
         n_confirmed = sum(confirmed.mean is not None for _, confirmed in found)
         n_unconfirmed = sum(trial.is_unconfirmed for trial in self.trials)
-        lines = [f"{counted(n_confirmed, 'trial')} confirmed; {n_unconfirmed} others are not, and not on the front"]
+        others = counted(n_unconfirmed, "other trial")
+        lines = [f"{counted(n_confirmed, 'trial')} confirmed; {others} left out of the front"]
         for number, confirmed in found:
             if confirmed.failed:
                 failed = ", ".join(map(str, confirmed.failed))

@@ -146,7 +146,7 @@ def check_continued(study: optuna.Study, identity: str | None, confirm: Confirma
         if confirm is None and found.folds is not None and not trial.state.is_finished():
             raise UserError(
                 f"search.confirm: null, but the study waits for {found}, whose data depend on it; set it to "
-                f"{_shown(found.model_dump())} again until they have ended"
+                f"({_shown(found.model_dump())}) again until they have ended"
             )
         if confirm is None:
             continue
@@ -154,8 +154,8 @@ def check_continued(study: optuna.Study, identity: str | None, confirm: Confirma
         before = {name: getattr(found, name) for name in now}
         if before != now:
             raise UserError(
-                f"search.confirm: the repetitions of this study were trained with {_shown(before)}, and values with "
-                f"{_shown(now)} cannot be compared with theirs; use those again, or choose another search.study"
+                f"search.confirm: the repetitions of this study have ({_shown(before)}), and values of others with "
+                f"({_shown(now)}) cannot be compared with theirs; use those again, or choose another search.study"
             )
 
 
@@ -170,7 +170,7 @@ def _how(confirm: Confirmation) -> dict[str, Any]:
 
 
 def _shown(how: dict[str, Any]) -> str:
-    values = [f"{name} {'null' if how[name] is None else how[name]}" for name in ("by", "epochs", "width")]
+    values = [f"{name}={'null' if how[name] is None else how[name]}" for name in ("by", "epochs", "width")]
     if how["folds"] is not None:
-        values.append(f"repeats {how['folds']}")
+        values.append(f"repeats={how['folds']}")
     return ", ".join(values)
