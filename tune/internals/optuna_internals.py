@@ -2,10 +2,11 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -55,10 +56,12 @@ def set_trial_system_attribute(study: optuna.Study, trial: Trial | FrozenTrial, 
     study._storage.set_trial_system_attr(trial._trial_id, name, value)
 
 
-def start_waiting(study: optuna.Study, trial: FrozenTrial) -> Trial:
-    """Start an enqueued trial, as `Study.ask` starts the first one."""
-    study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-    return Trial(study, trial._trial_id)
+def start_waiting(study: optuna.Study, trial: FrozenTrial) -> Trial | None:
+    """Start an enqueued trial, as `Study.ask` starts the first one; None: another program has started or ended it."""
+    with suppress(UpdateFinishedTrialError):
+        if study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+            return Trial(study, trial._trial_id)
+    return None
 
 
 @contextmanager

@@ -21,8 +21,7 @@ def promising(points: Mapping[int, Point], count: int, objectives: Objectives) -
     """Return the numbers of the `count` most promising points: the compromise of the front, which `jobs.pull` would
     take, then those of the front that enlarge the hypervolume most, then those of the next front.
 
-    The greedy choice has at least 1 - 1/e, 63 %, of the hypervolume of the best one of its size (Guerreiro et al. 2016,
-    "Greedy Hypervolume Subset Selection in Low Dimensions").
+    One after the other, see Guerreiro et al. 2016, "Greedy Hypervolume Subset Selection in Low Dimensions".
     """
     chosen: dict[int, Point] = {}
     best = compromise(points, objectives)

@@ -210,8 +210,8 @@ class TrialLedger:
         for frozen in waiting:
             with hidden_from_sampler(self._study, is_repetition):
                 trial = start_waiting(self._study, frozen)
-                params = suggest_parameters(self._study, trial, self._config)
-            if params is not None:
+                params = suggest_parameters(self._study, trial, self._config) if trial is not None else None
+            if trial is not None and params is not None:
                 self._recorder.clear(trial)
                 return self._assign(trial, params, now, adopted=False, repetition=self._repetition_of(frozen))
         return None

@@ -88,6 +88,7 @@ class ParetoArchive:
         self.objectives = objectives
         self._study_id = study_id
         self._ended: dict[int, TrialSummary] = {}
+        self._has_repetitions = False
         self._front: dict[int, TrialSummary] = {}  # by the values of single trainings
         self._members: dict[int, TrialSummary] = {}
         self._models: dict[int, tuple[TrialSummary, StoragePath]] = {}  # under `best/`, by number of the trial
@@ -159,7 +160,8 @@ class ParetoArchive:
         candidates = self._front | {summary.number: summary for summary in finished}
         self._front = front_of(candidates.values(), self.objectives)
         self._members = self._front
-        if any(summary.repetition is not None for summary in self._ended.values()):
+        self._has_repetitions |= any(summary.repetition is not None for summary in finished)
+        if self._has_repetitions:
             self._members = front_of(with_confirmations(self.ended, self.objectives), self.objectives)
 
     def _export_and_clear(self, summary: TrialSummary) -> None:
