@@ -287,6 +287,16 @@ class TestLedger:
         assert trial.confirmed
         assert trial.confirmed.failed == (waiting.number,)
 
+    def test_a_repetition_that_another_program_runs_is_waited_for(self, search: Search) -> None:
+        search.run(given, most=5)
+        taken = search.study.ask()
+        assert len(search.run(given)) == 2
+        assert search.ledger.look() == (False, [])
+        assert [trial.number for trial in search.result.pareto] == [1, 2]
+        search.study.tell(taken, state=TrialState.FAIL)
+        assert search.run(given) == []
+        assert [trial.number for trial in search.result.pareto] == [1]
+
     def test_the_events_tell_repetitions_apart(self, finished: Search) -> None:
         events = [json.loads(line) for line in finished.events.getvalue().splitlines()]
         finished = [event for event in events if event["event"] == "finished"]
@@ -363,6 +373,18 @@ class TestFront:
             assert judged.confirmed.infeasible == expected
             assert judged.confirmed.mean == (0.3, 0.4)
             assert judged.confirmed.model == 2  # an infeasible one has no model
+
+    def test_trials_of_an_earlier_version_are_confirmed_by_number(self, small_search: SmallSearch) -> None:
+        settings = small_search(confirm={"members": 1, "repeats": 2}).search
+        old = [summary(n, point).model_copy(update={"identity": None}) for n, point in enumerate(SINGLE)]
+        repetitions = next_round(old, settings, "s")
+        assert [(each.number, each.trial, each.index) for each in repetitions] == [(2, None, 1), (2, None, 2)]
+        repeated = []
+        for number, each in enumerate(repetitions, len(old)):
+            repeated.append(summary(number, (0.3, 0.3)).model_copy(update={"repetition": each}))
+        judged = with_confirmations([*old, *repeated], SPECIFIED)
+        assert {trial.number: trial.point for trial in judged if trial.point} == {2: (0.3, 0.3)}
+        assert next_round([*old, *repeated], settings, "s") == []
 
     def test_other_epochs_are_not_compared_with_those_of_the_search(self, small_search: SmallSearch) -> None:
         config = confirming(small_search, epochs=7, width=0.1)

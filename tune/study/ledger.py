@@ -271,11 +271,12 @@ class TrialLedger:
 
     def _round_to_begin(self, running: list[FrozenTrial]) -> list[Repetition]:
         """Return the next round of confirmation, where nothing else is to hand out, once no process trains a trial of
-        the search: after `search.search_seconds`, suspended ones stay as they are."""
+        the search, and the last round has ended: after `search.search_seconds`, suspended trials stay as they are."""
         if self._config.search.confirm is None or self._has_room(running):
             return []
         left = {trial.number for trial in self.leases.reclaimable(running)}
-        if any(trial.number not in left or self._repetition_of(trial) for trial in running):
+        not_ended = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
+        if any(trial.number not in left for trial in running) or any(map(self._repetition_of, not_ended)):
             return []
         return next_round(self._archive.ended, self._config.search, self._study_id)
 
