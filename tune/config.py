@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from hcvae.config import Config, DataConfig, Section
+from hcvae.counting import counted
 from hcvae.validation import HIDDEN_INPUT, SECRET_ADVICE, shows_secret
 from tune.constraints import Constraint, Constraints
 from tune.objectives import SPECIFIED, Objective, Objectives, names_of
@@ -106,7 +107,7 @@ class Confirmation(Section):
             how = f"{self.repeats} folds of the subjects"
         values = {"training.epochs": self.epochs, "model.width": self.width}
         other = [f"{path} {value:g}" for path, value in values.items() if value is not None]
-        return ", ".join([f"the {self.members} most promising configurations", f"each with {how}", *other])
+        return ", ".join([f"the {counted(self.members, 'most promising trial')}", f"each with {how}", *other])
 
 
 class SearchSettings(Section):

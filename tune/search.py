@@ -349,7 +349,8 @@ def _reason_of_end(search: _Search, run: _Run) -> str:
     if not confirmed:
         return reason
     n_complete = sum(len(each.repetitions) for each in confirmed)
-    reason += f"; {counted(len(confirmed), 'configuration')} confirmed by {counted(n_complete, 'repetition')}"
+    n_confirmed = sum(each.mean is not None for each in confirmed)
+    reason += f"; {counted(n_confirmed, 'configuration')} confirmed by {counted(n_complete, 'repetition')}"
     n_failed = sum(len(each.failed) for each in confirmed)
     return f"{reason}, {n_failed} more without values" if n_failed else reason
 

@@ -610,6 +610,12 @@ class TestSettings:
         with pytest.raises(UserError, match=r"^search\.confirm, fold 1 of 2000: data\.split\.folds: must be at most"):
             prepare_folds(many, data)
 
+    def test_what_will_be_confirmed_is_said_before_the_search(self) -> None:
+        assert str(Confirmation()) == "the 3 most promising trials, each with 3 further seeds"
+        one = Confirmation(members=1, repeats=4, by="folds", epochs=90, width=0.5)
+        said = "the 1 most promising trial, each with 4 folds of the subjects, training.epochs 90, model.width 0.5"
+        assert str(one) == said
+
     def test_a_searched_field_cannot_be_set(self, small_search: SmallSearch) -> None:
         space = {"model.width": {"type": "float", "low": 0.05, "high": 0.1}}
         with pytest.raises(UserError, match=r"^search\.confirm\.width: model\.width is searched, so 1 would train"):
