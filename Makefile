@@ -59,6 +59,7 @@ bench: $(VENV)/.dev
 	@$(BENCH) benchmarks.training_step --rounds 1 --rows 8000 --epochs 1
 	@$(BENCH) benchmarks.training_operators --rounds 1
 	@$(BENCH) benchmarks.model_cost --rounds 5
+	@$(BENCH) benchmarks.decoder_cost --rounds 3
 	@$(BENCH) benchmarks.search_throughput --rounds 1 --trials 2 --rows 4000
 	@$(BENCH) benchmarks.data_parallel --rounds 1 --rows 4000
 	@$(BENCH) benchmarks.scaling --rounds 1
@@ -73,6 +74,7 @@ bench-full: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.training_step
 	@$(BIN)/python -m benchmarks.training_operators
 	@$(BIN)/python -m benchmarks.model_cost
+	@$(BIN)/python -m benchmarks.decoder_cost
 	@$(BIN)/python -m benchmarks.search_throughput
 	@$(BIN)/python -m benchmarks.data_parallel
 	@$(BIN)/python -m benchmarks.scaling

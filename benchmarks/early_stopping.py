@@ -25,6 +25,7 @@ from benchmarks.early_stopping_report import Live, write_report
 from benchmarks.pages import ROOT
 from benchmarks.processor import processor
 from benchmarks.records import RESULTS
+from benchmarks.spaces import RECORDED_SPACE
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -33,7 +34,8 @@ from hcvae.training import TrainingDiverged, fit
 from tune.config import EarlyStopping, SearchConfig
 from tune.early_stopping.moasha import MOASHA
 from tune.objectives import SPECIFIED
-from tune.space.search_space import ParameterValue, apply, suggest
+from tune.space.entries import ParameterValue
+from tune.space.search_space import apply, suggest
 
 EARLY_STOPPING = RESULTS / "early-stopping"
 CURVES = EARLY_STOPPING / "curves.jsonl"
@@ -53,9 +55,10 @@ BASE = SearchConfig.model_validate(
             "early_stopping_patience": None,
             "checkpoint_every_epochs": 9999,
         },
+        "search": {"space": RECORDED_SPACE},
     }
 )
-"""What all configurations share; the search space is the default one."""
+"""What all configurations share."""
 
 
 class EarlyStoppingBenchmark(command_line.Command):
@@ -148,7 +151,7 @@ def recorded() -> list[Curve]:
 
 
 def draws(n: int) -> list[dict[str, ParameterValue]]:
-    """Return the first `n` random samples from the default space; always the same ones."""
+    """Return the first `n` random samples from the space; always the same ones."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     return [suggest(study.ask(), BASE) for _ in range(n)]
 

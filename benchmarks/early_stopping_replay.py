@@ -180,7 +180,7 @@ def _start(study: optuna.Study, pool: Pool, config: SearchConfig, now: float) ->
 
 
 def _share(parameter: Parameter, value: float) -> float:
-    low = float(parameter.low)  # type: ignore[union-attr] # the default space has ranges only
+    low = float(parameter.low)  # type: ignore[union-attr] # the recorded space has ranges only
     high = float(parameter.high)  # type: ignore[union-attr]
     if parameter.log:  # type: ignore[union-attr]
         low = math.log(low)

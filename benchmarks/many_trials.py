@@ -33,6 +33,7 @@ from benchmarks.pages import ROOT
 from benchmarks.processor import processor
 from benchmarks.records import RESULTS
 from benchmarks.science import revision
+from benchmarks.spaces import RECORDED_SPACE
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
@@ -56,9 +57,10 @@ BASE = SearchConfig.model_validate(
         "model": {"width": 0.02},
         "data": {"simulator": {"rows": 600}},
         "training": {"epochs": 1, "batch_size": 512},
+        "search": {"space": RECORDED_SPACE},
     }
 )
-"""What all configurations share; the search space is the default one."""
+"""What all configurations share."""
 
 
 class ManyTrials(command_line.Command):

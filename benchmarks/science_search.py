@@ -14,13 +14,20 @@ from pydantic import Field
 from rich.console import Console
 
 from benchmarks.science_runs import PRECISION, QUARTER, SEARCHED, merged
+from benchmarks.spaces import RECORDED_SPACE
 from hcvae import command_line
 from hcvae.atomic import atomic_write
 from tune.config import SearchConfig
 from tune.report.results import SearchResult
 
-SEARCH: dict[str, Any] = {"study": "quarter", "trials": 1000, "start_from_defaults": True, "early_stopping": {}}
-"""The default space. The defaults are the first trial, so that the search must beat them."""
+SEARCH: dict[str, Any] = {
+    "study": "quarter",
+    "trials": 1000,
+    "start_from_defaults": True,
+    "early_stopping": {},
+    "space": RECORDED_SPACE,
+}
+"""The defaults are the first trial, so that the search must beat them."""
 
 
 class ScienceSearch(command_line.Command):

@@ -36,8 +36,9 @@ def _sections(path: str, field: Schema, root: Schema) -> Iterator[str]:
         schema = root["$defs"][reference.rpartition("/")[2]]
         kind = schema["properties"].get("type", {}).get("const")
         yield _section(path if kind is None else f"{path}.PATH of type {kind}", schema)
-        for name, nested in schema["properties"].items():
-            yield from _sections(f"{path}.{name}", nested, root)
+        if kind is None:  # the cases of a conditional parameter are of the other types
+            for name, nested in schema["properties"].items():
+                yield from _sections(f"{path}.{name}", nested, root)
 
 
 def _references(field: Schema) -> list[str]:
@@ -72,7 +73,7 @@ def _values(field: Schema) -> str:
     if "anyOf" in field:
         return " or ".join(_values(alternative) for alternative in field["anyOf"])
     if _references(field):
-        return "see below"
+        return "see its section"
     kind = field["type"]
     if kind == "array":
         return f"list of: {_values(field['items'])}"

@@ -241,6 +241,8 @@ class LossWeights(Section):
     swap: float = Field(2.0, ge=0)
     """Swap consistency: exchanging z_global must keep the shape, exchanging z_local the coarse attributes. 0: as in the
     specification. Unused by `standard` models."""
+    swap_coarse_factor: float = Field(1.0, ge=0)
+    """Factor on `swap` where z_local is exchanged: a weight of its own for the coarse attributes. 1: equal weights."""
     total_correlation: float = Field(0.0, ge=0)
     """Total correlation of the latents in nats (Chen et al. 2018), an alternative to swap consistency."""
 

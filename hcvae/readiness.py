@@ -92,7 +92,7 @@ def _missing(data: Dataset, has_row_names: bool) -> str:
         f"more recordings (about {needed} waveforms in all, so that the validation part has {MIN_ROWS} or more), "
         "or a larger part (--data.split.validation 0.3)"
     )
-    if (data.validation.independent >= 0).any() and not has_row_names:
+    if data.validation.has_independent_averages and not has_row_names:
         missing += f""", or a column {ROW} that names each row, for --data.average_columns '["{ROW}"]'"""
     return missing
 

@@ -62,16 +62,46 @@ class Choice(Section):
     """The values, all different: 1 and 1.0 are equal."""
 
 
-Parameter = Annotated[FloatRange | IntRange | Choice, Field(discriminator="type")]
+Unconditional = FloatRange | IntRange | Choice
+"""An entry that is the same in every trial."""
+
+
+class Conditional(Section):
+    """A parameter whose entry depends on the value of another parameter in the same trial."""
+
+    type: Literal["conditional"] = "conditional"
+    on: str
+    """Path of the other parameter: a choice or a range of whole numbers, without a condition of its own."""
+    cases: dict[str, Annotated[Unconditional, Field(discriminator="type")]] = Field(min_length=1)
+    """Entries of the other types, by the value of `on` as JSON writes it. Where a value has none, the field keeps the
+    configuration's."""
+
+
+Parameter = Annotated[FloatRange | IntRange | Choice | Conditional, Field(discriminator="type")]
+
+KL_WEIGHTS = Conditional(
+    on="training.learned_scales",
+    cases={
+        "none": FloatRange(low=1e-4, high=1e-1, log=True),
+        "reconstruction": FloatRange(low=0.1, high=10, log=True),
+    },
+)
+"""With the squared error, and with the likelihood, where 1 is a plain VAE."""
 
 BEST_PRACTICE_SPACE: dict[str, Parameter] = {
     "model.global_latent_dim": IntRange(low=16, high=64),
     "model.local_latent_dim": IntRange(low=32, high=128),
+    "model.local_segments": Choice(choices=(1, 2, 4)),
     "model.early_signal_ratio": FloatRange(low=0.1, high=0.6),
-    "training.loss_weights.global_kl": FloatRange(low=1e-4, high=1e-1, log=True),
-    "training.loss_weights.local_kl": FloatRange(low=1e-4, high=1e-1, log=True),
+    "training.learning_rate": FloatRange(low=3e-4, high=3e-3, log=True),
+    "training.target": Choice(choices=("same_average", "other_average")),
+    "training.learned_scales": Choice(choices=("none", "reconstruction")),
+    "training.loss_weights.global_kl": KL_WEIGHTS,
+    "training.loss_weights.local_kl": KL_WEIGHTS,
     "training.loss_weights.swap": FloatRange(low=1e-2, high=10, log=True),
+    "training.loss_weights.swap_coarse_factor": FloatRange(low=0.1, high=10, log=True),
 }
+"""What is searched where `search.space` is not given; see `tune.space.default_space`."""
 
 
 class EarlyStopping(Section):
@@ -166,7 +196,7 @@ class SearchSettings(Section):
     max_concurrent: int | None = Field(None, ge=1)
     """Trials that run at once; null: as many as the cluster holds."""
     space: dict[str, Parameter] = BEST_PRACTICE_SPACE
-    """The parameters to search, by dotted path of this configuration."""
+    """The parameters to search, by dotted path of this configuration. A study keeps its space where none is given."""
 
     @model_validator(mode="after")
     def _a_gpu_is_shared_in_one_way(self) -> Self:

@@ -41,8 +41,9 @@ from tune.placement.streaming import prepare
 from tune.report.progress import Progress, make_progress
 from tune.report.results import SearchResult
 from tune.searcher import SearchCallback, StudySearcher
+from tune.space.checks import check_space
 from tune.space.combinations import combinations
-from tune.space.search_space import check_space
+from tune.space.default_space import with_space
 from tune.study.budget import Budget
 from tune.study.configurations import with_confirmations
 from tune.study.database import retry
@@ -125,6 +126,8 @@ class _Search:
     measurable: Measurable
     folds: tuple[Dataset, ...]
     """Data of the repetitions by folds, see `tune.placement.folds`."""
+    not_searched: dict[str, str]
+    """Why parameters of the default space are left out, by path."""
 
     def summary(self, finished: int) -> str:
         """Return what the search does, in lines for people."""
@@ -151,6 +154,8 @@ class _Search:
     def _notes(self) -> Iterator[str]:
         """Yield what is special about this search."""
         settings = self.config.search
+        for path, reason in self.not_searched.items():
+            yield f"Not searched: {path}, as {reason}"
         n_combinations = len(combinations(self.config))
         if n_combinations:
             yield f"The space holds {counted(n_combinations, 'combination')}; each is tried once"
@@ -175,20 +180,22 @@ class _Search:
 @contextmanager
 def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: bool) -> Iterator[_Search]:
     config = _with_absolute_paths(config)
-    check_space(config)
-    check_confirmation(config)
-    check_early_stopping(config)
-    check_first_trials(config)
     with sigterm_as_ctrl_c(), quiet_optuna(), locked_folder(config) as folder:
+        recorded = folder.read_record().config.search if folder.record.is_file() else None
+        space = recorded.space if recorded else None
+        _check_settings(with_space(config, space, other_averages=True)[0])
         with line_a_minute(console, lambda: "reading the data"):
             data = prepare(config)
+        config, not_searched = with_space(config, space, other_averages=data.train.has_independent_averages)
+        check_first_trials(config)
         measurable = preflight(narrowed(config, Config), data, config.search.workers)
         confirm = config.search.confirm
         if confirm is not None:
             repeated = with_scale(narrowed(config, Config), confirm.epochs, confirm.width)
             preflight(repeated, data, config.search.workers)
-        recorded = folder.read_record().config.search.compared_by if folder.record.is_file() else None
-        objectives = chosen_objectives(config.search.objectives, recorded, measurable.metrics)
+        objectives = chosen_objectives(
+            config.search.objectives, recorded.compared_by if recorded else None, measurable.metrics
+        )
         _check_objectives(objectives, config, data, measurable)
         config = config.with_settings(objectives=objectives)
         # Before Ray starts; `open_study` checks again, under the lock of the database.
@@ -200,7 +207,19 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
             workers = WorkerGroup.of(config.search)
             plan = plan_on_cluster(workers, wait, lambda text: _print(console, text), config.search.max_concurrent)
             check_shared_folder(folder.place)
-            yield _Search(config, folder, data, own_ray, plan, earlier, measurable, folds)
+            yield _Search(config, folder, data, own_ray, plan, earlier, measurable, folds, not_searched)
+
+
+def _check_settings(config: SearchConfig) -> None:
+    """Check the space, and what has to suit it.
+
+    Raises:
+        UserError: a mistake in one of them.
+    """
+    check_space(config)
+    check_confirmation(config)
+    check_early_stopping(config)
+    check_first_trials(config)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,11 @@ class Part(Described):
         rows, samples = self.signals.shape
         return {"rows": rows, "samples": samples, "static": self.static.shape[1], "labelled": int(self.peak_mask.sum())}
 
+    @property
+    def has_independent_averages(self) -> bool:
+        """Whether there are several averages of a response."""
+        return bool((self.independent >= 0).any())
+
     def take(self, rows: NDArray[np.int64]) -> "Part":
         """Return some of the rows, without the relation of independent averages."""
         selected = {name: array[rows] for name, array in vars(self).items()}

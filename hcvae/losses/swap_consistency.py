@@ -32,12 +32,14 @@ class SwapConsistency(nn.Module):
     Args:
         signals: normalised training waveforms [N, T], which determine the attributes' variances.
         sampling_rate_hz: their sampling rate.
+        coarse_factor: on the errors of the coarse attributes, relative to those of the shape.
     """
 
     transform: Tensor
 
-    def __init__(self, signals: Tensor, sampling_rate_hz: float) -> None:
+    def __init__(self, signals: Tensor, sampling_rate_hz: float, coarse_factor: float = 1.0) -> None:
         super().__init__()
+        self.coarse_factor = coarse_factor
         n_samples = signals.shape[1]
         self.low_band = low_band(n_samples, sampling_rate_hz)
         cosines = torch.from_numpy(dct(np.eye(n_samples), type=2, norm="ortho", axis=1))
@@ -51,7 +53,10 @@ class SwapConsistency(nn.Module):
     def forward(
         self, swapped_global: Tensor, swapped_local: Tensor, averages: Sequence[Tensor], n_rows: Number
     ) -> Tensor:
-        """Return the penalty of B rows over `n_rows`, a scalar: 0 if all is kept, 2 if each attribute is the average.
+        """Return the penalty of B rows over `n_rows`, a scalar.
+
+        It is 0 if all is kept. If each attribute is the average, the shape adds 1 and the coarse attributes add
+        `coarse_factor`.
 
         Args:
             swapped_global: decoded with another row's z_global, [B, T].
@@ -64,7 +69,7 @@ class SwapConsistency(nn.Module):
         errors = []
         for average in averages:
             target = self.attributes(average)
-            errors.append(self._errors(FINE, fine, target) + self._errors(COARSE, coarse, target))
+            errors.append(self._errors(FINE, fine, target) + self.coarse_factor * self._errors(COARSE, coarse, target))
         return torch.stack(errors).mean(dim=0).sum() / n_rows
 
     def attributes(self, signals: Tensor) -> dict[str, Tensor]:

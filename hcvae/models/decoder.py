@@ -127,7 +127,7 @@ class HierarchicalDecoder(nn.Module):
         """Return the last layer's features [R, F].
 
         Args:
-            steering: z_global [R, G], then the intermediate levels.
+            steering: z_global, then the intermediate levels; with FiLM [B, G], without it [R, G].
             local: z_local [R, L], or what `TimeSegments.split` returns for it.
             static_params: [R, S].
         """
@@ -138,8 +138,16 @@ class HierarchicalDecoder(nn.Module):
             return features
         features = torch.cat([local, static_params], dim=1)
         for layer, film, level in zip(self.layers, self.films, self.steered_by, strict=True):
-            features = film(layer(features), steering[level])
+            features = self._modulated(film, layer(features), steering[level])
         return features
+
+    def _modulated(self, film: nn.Module, features: Tensor, z: Tensor) -> Tensor:
+        """Return features [R, F] modulated by z [B, D], which is computed once for all segments of a waveform."""
+        if self.segments is None:
+            modulated: Tensor = film(features, z)
+        else:
+            modulated = film(self.segments.by_waveform(features), z[:, None]).flatten(0, 1)
+        return modulated
 
     def _signals_and_features(
         self, steering: Sequence[Tensor], z_local: Tensor, static_params: Tensor
@@ -149,8 +157,9 @@ class HierarchicalDecoder(nn.Module):
             features = self.features(steering, z_local, static_params)
             return full_precision(self.heads["recon_signal"](features)), features
         for_each = self.segments.for_each
-        steering_of_segments = [for_each(z) for z in steering]
-        features = self.features(steering_of_segments, self.segments.split(z_local), for_each(static_params))
+        if not self.use_film:
+            steering = [for_each(z) for z in steering]
+        features = self.features(steering, self.segments.split(z_local), for_each(static_params))
         signals = full_precision(self.heads["recon_signal"](features))
         return self.segments.join(signals), self.segments.mean(features)
 

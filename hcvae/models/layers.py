@@ -171,6 +171,6 @@ class FiLM(nn.Module):
             init_small(layer, FILM_INITIAL_SCALE / hidden**0.5)
 
     def forward(self, features: Tensor, z: Tensor) -> Tensor:
-        """Modulate features [B, F] by the latent z [B, D]."""
-        for_gamma, for_beta = F.relu(self.hidden(z)).chunk(2, dim=1)
+        """Modulate features [..., F] by the latent z [..., D]; z [B, 1, D] modulates all rows of [B, N, F] alike."""
+        for_gamma, for_beta = F.relu(self.hidden(z)).chunk(2, dim=-1)
         return torch.addcmul(self.beta(for_beta) + features, features, self.gamma(for_gamma))

@@ -71,6 +71,10 @@ class TimeSegments(nn.Module):
         """Sum the segments' outputs [B * N, T] under their windows to waveforms [B, T]."""
         return (signals.reshape(-1, *self.windows.shape) * self.windows).sum(dim=1)
 
+    def by_waveform(self, features: Tensor) -> Tensor:
+        """Return features [B * N, F] as [B, N, F]."""
+        return features.reshape(-1, self.n_segments, features.shape[1])
+
     def mean(self, features: Tensor) -> Tensor:
         """Average features [B * N, F] over the segments of each waveform, [B, F]."""
-        return features.reshape(-1, self.n_segments, features.shape[1]).mean(dim=1)
+        return self.by_waveform(features).mean(dim=1)

@@ -17,7 +17,7 @@ def resolve(config: Config, data: Dataset, workers: int) -> Config:
     Raises:
         UserError: the batches are too small for the workers, or the data lack the target that the training asks for.
     """
-    if config.training.target == "other_average" and not (data.train.independent >= 0).any():
+    if config.training.target == "other_average" and not data.train.has_independent_averages:
         raise UserError(
             "training.target: 'other_average' needs several averages of a response, but the training part has one of "
             "each; name the columns in which averages of one response agree, such as --data.average_columns "

@@ -66,9 +66,11 @@ def plan_epoch(epoch: int, training: TrainingConfig) -> EpochPlan:
 def component_weights(config: Config, weights: LossWeights) -> dict[str, float]:
     """Return the weight of each loss component; a single KL weight applies to all latents.
 
+    The factor within swap consistency is no weight of a component: `TrainingStep` has it.
+
     A standard model has a single latent, whose global and local part have no different roles: it has no swap term.
     """
-    by_name = weights.model_dump()
+    by_name = weights.model_dump(exclude={"swap_coarse_factor"})
     kl = by_name.pop("kl")
     if config.model.model_type == "standard" or not config.training.use_hierarchical_loss:
         by_name |= {"global_kl": kl, "intermediate_kl": kl, "local_kl": kl}

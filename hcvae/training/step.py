@@ -38,7 +38,8 @@ class TrainingStep(nn.Module):
         self.objective = Objective(config)
         self.swap: SwapConsistency | None = None
         if self.objective.weights["swap"]:
-            self.swap = SwapConsistency(train.signals, sampling_rate_hz)
+            factor = config.training.loss_weights.swap_coarse_factor
+            self.swap = SwapConsistency(train.signals, sampling_rate_hz, factor)
         self.n_data = len(train) if n_data is None else n_data
         self.bf16 = config.training.precision == "bf16"  # `fit` sets it where the precision is `auto`
 

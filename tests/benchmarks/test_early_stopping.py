@@ -13,7 +13,7 @@ from tune.config import EarlyStopping, SearchConfig
 from tune.early_stopping.moasha import MOASHA
 from tune.objectives import SPECIFIED
 from tune.pareto import hypervolume
-from tune.space.search_space import GLOBAL, LOCAL
+from tune.space.latents import GLOBAL, LOCAL
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = 4

@@ -100,7 +100,11 @@ def test_bad_settings(refuse: Refuse, write_config: Write, settings: dict[str, A
         ),
         ("model.dropout", {"type": "float", "low": 0.5, "high": 0.1}, "low <= high must hold, but got"),
         ("model.dropout", {"type": "float", "low": 0, "high": 0.1, "log": True}, "low > 0 must hold on a log"),
-        ("model.dropout", {"type": "normal", "mean": 0}, ".model.dropout.type: must be one of float, int, choice, but"),
+        (
+            "model.dropout",
+            {"type": "normal", "mean": 0},
+            ".model.dropout.type: must be one of float, int, choice, conditional, but",
+        ),
         (
             "training.precision",
             {"type": "choice", "choices": ["fp16"]},

@@ -4,7 +4,7 @@ import pytest
 
 from tune.config import SearchConfig
 from tune.space.combinations import MAX_COMBINATIONS, closest, combination, combinations
-from tune.space.search_space import GLOBAL, LOCAL
+from tune.space.latents import GLOBAL, LOCAL
 
 BATCH, RATE, PRECISION = "training.batch_size", "training.learning_rate", "training.precision"
 

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from hcvae.errors import UserError
 from jobs import pull
 from tune.config import SearchConfig
 from tune.report.results import SearchResult
+from tune.space.default_space import with_space
 from tune.study.artifacts import history_of
 from tune.study.folder import StudyFolder
 from tune.study.lock import locked_folder
 from tune.study.opening import n_finished, open_study
+from tune.study.samplers import ask
 
 STUDY = Path(__file__).parent / "studies" / "before-packages"
 """Four trials of `python -m jobs.search`, three of them dominated; the figures of the trials are left out."""
@@ -56,3 +59,19 @@ def test_a_search_may_continue_it(folder: StudyFolder) -> None:
     with locked_folder(config) as locked:
         study = open_study(locked, config, record.data_fingerprint)
         assert n_finished(study) == 4
+
+
+def test_a_command_that_names_no_space_continues_it_with_its_own(folder: StudyFolder) -> None:
+    record = folder.read_record()
+    tree = record.config.model_dump(mode="json")
+    del tree["search"]["space"]
+    tree["search"] |= {"storage": str(folder.path.parent)}
+    named_none = SearchConfig.model_validate(tree)
+    with locked_folder(named_none) as locked:
+        with pytest.raises(UserError, match=r"search\.space\.training\.target"):  # the default space of today
+            open_study(locked, named_none, record.data_fingerprint)
+        config, _ = with_space(named_none, record.config.search.space, other_averages=True)
+        study = open_study(locked, config, record.data_fingerprint)
+        trial, params = ask(study, config)
+        assert params.keys() == record.config.search.space.keys() == study.trials[0].params.keys()
+        assert trial.number == 4

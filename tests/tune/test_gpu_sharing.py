@@ -13,7 +13,7 @@ from tune.config import SearchConfig
 from tune.placement.gpu_sharing import CUDA_BYTES, needed_bytes, part_of_gpu, with_gpus_shared
 from tune.placement.resources import WorkerGroup, make_plan
 from tune.search import plan_search
-from tune.space.search_space import largest
+from tune.space.search_space import corners
 
 GIB = 2**30
 
@@ -70,7 +70,7 @@ def test_the_largest_trial_of_the_space_decides(data):
         "model.width": {"type": "float", "low": 0.1, "high": 0.5},
     }
     search = SearchConfig.model_validate(config().model_dump() | {"search": {"space": space}})
-    chosen = largest(search)
+    [chosen] = corners(search, max)
     assert (chosen.model.local_latent_dim, chosen.training.batch_size, chosen.model.width) == (128, 512, 0.5)
     assert needed_bytes(chosen, data) == CUDA_BYTES + footprint(chosen, data).total
     assert needed_bytes(chosen, data) > needed_bytes(config(), data)
@@ -78,7 +78,7 @@ def test_the_largest_trial_of_the_space_decides(data):
 
 def test_the_part_that_is_chosen_takes_the_place_of_the_wish(data, monkeypatch):
     search = SearchConfig.model_validate(config().model_dump() | {"search": {"share_gpus": True}})
-    needed = needed_bytes(largest(search), data)
+    needed = max(needed_bytes(training, data) for training in corners(search, max))
     monkeypatch.setattr("tune.placement.gpu_sharing.smallest_gpu_bytes", lambda: 4 * needed + 1)
     chosen = with_gpus_shared(search, data)
     assert chosen.search.gpus_per_worker == 0.25

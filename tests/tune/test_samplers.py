@@ -15,7 +15,7 @@ from hcvae.errors import UserError
 from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.space.combinations import combinations
-from tune.space.search_space import GLOBAL, LOCAL
+from tune.space.latents import GLOBAL, LOCAL
 from tune.study.leases import OUTSIDE_BUDGET, Leases
 from tune.study.lock import locked_folder
 from tune.study.opening import n_finished, open_study
@@ -217,7 +217,7 @@ def test_auto_changes_to_tpe(small_search: SmallSearch, monkeypatch: pytest.Monk
     complete(study, config, 4)
     trials = len(study.trials)
     assert isinstance(study.sampler.of(study), TPESampler)
-    assert not has_fixed_bounds(study, config)
+    assert not has_fixed_bounds(study)
     complete(study, config, 12)
     assert len(study.trials) == trials + 12
 

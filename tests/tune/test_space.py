@@ -4,13 +4,23 @@ from typing import Any
 
 import optuna
 import pytest
+import torch
 from optuna.trial import FixedTrial
 
 from hcvae.command_line import Command, parse
 from hcvae.config import Config
+from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
-from tune.config import BEST_PRACTICE_SPACE, Choice, SearchConfig
-from tune.space.search_space import GLOBAL, LOCAL, apply, check_space, searchable_fields, suggest
+from hcvae.models import build
+from tests.fixtures.studies import SmallSearch
+from tune.config import BEST_PRACTICE_SPACE, Choice, Conditional, FloatRange, SearchConfig
+from tune.search import plan_search
+from tune.space.checks import check_space
+from tune.space.default_space import with_space
+from tune.space.latents import GLOBAL, LOCAL, SEGMENTS
+from tune.space.search_space import apply, searchable_fields, suggest
+from tune.study.lock import locked_folder
+from tune.study.opening import check_folder, open_study
 
 
 def config_of(space: dict[str, Any], **model: Any) -> SearchConfig:
@@ -162,13 +172,122 @@ def test_the_example_of_the_page_is_a_valid_space_of_every_kind() -> None:
     assert kinds == {("float", False), ("float", True), ("int", False), ("int", True), ("choice", None)}
 
 
+def test_the_conditional_example_of_the_page_is_valid() -> None:
+    config = SearchConfig.model_validate_json(re.findall("```json\n(.*?)```", PAGE, re.DOTALL)[1])
+    check_space(config)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for drawn in (suggest(study.ask(), config) for _ in range(20)):
+        beta = float(drawn["training.loss_weights.global_kl"])
+        assert (beta >= 0.1) == (drawn["training.learned_scales"] == "reconstruction")
+        assert ("model.intermediate_latent_dim" in drawn) == (drawn["model.intermediate_levels"] != 0)
+
+
 def test_the_default_space_of_the_page_is_the_code_s() -> None:
-    rows = re.findall(r"^\| `([a-z_.]+)` \| (?:int )?([\d.]+) to ([\d.]+)(, log)?", PAGE, re.MULTILINE)
-    assert {path: (float(low), float(high), bool(log)) for path, low, high, log in rows} == {
-        path: (entry.low, entry.high, entry.log)
-        for path, entry in BEST_PRACTICE_SPACE.items()
-        if not isinstance(entry, Choice)
+    table = PAGE.partition("## The default space")[2].partition("## ")[0]
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| (.*) \|$", table, re.MULTILINE))
+    assert rows.keys() == BEST_PRACTICE_SPACE.keys()
+    for path, entry in BEST_PRACTICE_SPACE.items():
+        text = rows[path].replace("likewise", rows["training.loss_weights.global_kl"])
+        if isinstance(entry, Choice):
+            assert text.startswith(f"one of {', '.join(map(str, entry.choices))}")
+        elif isinstance(entry, Conditional):
+            found = re.findall(r"with (\w+) ([\d.]+) to ([\d.]+), log", text)
+            assert [(case, float(low), float(high)) for case, low, high in found] == [
+                (case, inner.low, inner.high) for case, inner in entry.cases.items() if isinstance(inner, FloatRange)
+            ]
+        else:
+            [(low, high, log)] = re.findall(r"^(?:int )?([\d.]+) to ([\d.]+)(, log)?", text)
+            assert (float(low), float(high), bool(log)) == (entry.low, entry.high, entry.log)
+
+
+def test_all_future_work_of_the_page_can_be_searched_at_once() -> None:
+    section = PAGE.partition("## The specification's future work")[2].partition("## ")[0]
+    named = set(re.findall(r"`((?:model|training)[a-z_.]+)`", section))
+    space = {
+        "model.intermediate_levels": {"type": "int", "low": 0, "high": 2},
+        "model.intermediate_latent_dim": {"type": "int", "low": 4, "high": 32},
+        "training.loss_weights.intermediate_kl": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
+        "training.learned_scales": {"type": "choice", "choices": ["none", "reconstruction", "all"]},
+        "model.attention": {"type": "choice", "choices": [False, True]},
+        "model.local_segments": {"type": "choice", "choices": [1, 2, 4]},
+        "training.loss_weights.total_correlation": {"type": "float", "low": 0, "high": 1},
+        "model.use_film": {"type": "choice", "choices": [True, False]},
+        "training.free_bits": {"type": "float", "low": 0, "high": 0.5},
+        "training.phases.kl_schedule": {"type": "choice", "choices": ["linear", "cosine", "cyclical"]},
     }
+    assert named == space.keys()
+    config = config_of(space)
+    check_space(config)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for drawn in (suggest(study.ask(), config) for _ in range(20)):
+        training = resolved(apply(config, drawn))
+        batch = torch.randn(4, 200), torch.randn(4, 7)
+        model = build(training.model)
+        noise = [torch.zeros(4, dim) for dim in model.latent_dims.values()]
+        assert model(*batch, noise)["recon_signal"].shape == (4, 200)
+
+
+def resolved(config: Config) -> Config:
+    """With the static dimensions of the specification, and narrow."""
+    return apply(config, {"model.static_dim": 7, "model.width": 0.05})
+
+
+# Which space a search has.
+
+TARGET = "training.target"
+BOTH = {"type": "choice", "choices": ["same_average", "other_average"]}
+RATE = {"training.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-3}}
+
+
+def without_space(small_search: SmallSearch, **data: Any) -> SearchConfig:
+    """The configuration of a search that names no space."""
+    tree = small_search().model_dump(mode="json")
+    del tree["search"]["space"]
+    tree["data"] |= data
+    return SearchConfig.model_validate(tree)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "other_averages", "missing"),
+    [
+        ("hierarchical", True, set()),
+        ("hierarchical", False, {TARGET}),
+        ("standard", True, {SEGMENTS}),
+        ("standard", False, {SEGMENTS, TARGET}),
+    ],
+)
+def test_the_default_space_leaves_out_what_model_and_data_cannot_use(
+    model_type: str, other_averages: bool, missing: set[str]
+) -> None:
+    named_none = SearchConfig.model_validate({"model": {"model_type": model_type}})
+    config, reasons = with_space(named_none, None, other_averages=other_averages)
+    assert reasons.keys() == BEST_PRACTICE_SPACE.keys() - config.search.space.keys() == missing
+    check_space(config)
+
+
+def test_what_is_left_out_is_told(small_search: SmallSearch) -> None:
+    plan = plan_search(without_space(small_search, average_columns=["record_id"]))
+    assert f"Not searched: {TARGET}, as the training part has one average of each response" in plan
+    assert f" {TARGET}," not in plan.partition("Searched by")[2].partition("\n")[0]
+
+
+@pytest.mark.parametrize("entry", [BOTH, {"type": "conditional", "on": "model.local_segments", "cases": {"1": BOTH}}])
+def test_a_named_target_that_the_data_lack_is_refused(entry: dict[str, Any]) -> None:
+    config = config_of({TARGET: entry, SEGMENTS: {"type": "choice", "choices": [1, 2]}})
+    assert with_space(config, None, other_averages=True) == (config, {})
+    with pytest.raises(UserError, match=rf"^search.space.{TARGET}: 'other_average' needs several averages"):
+        with_space(config, None, other_averages=False)
+
+
+def test_a_study_keeps_its_space_where_none_is_named(small_search: SmallSearch) -> None:
+    config = small_search(space=RATE)
+    fingerprint = prepare(config).fingerprint
+    with locked_folder(config) as folder:
+        open_study(folder, config, fingerprint)
+        wider = small_search(space={"training.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2}})
+        with pytest.raises(UserError, match=r"search\.space\.training\.learning_rate\.high: 0\.001 -> 0\.01"):
+            check_folder(folder, wider, fingerprint)
+    assert "Searched by tpe: training.learning_rate\n" in plan_search(without_space(small_search))
 
 
 @pytest.mark.parametrize(
@@ -179,6 +298,14 @@ def test_the_default_space_of_the_page_is_the_code_s() -> None:
         ("model.width", {"type": "choice", "choices": [1], "values": [1]}),
         ("model.width", {"type": "float", "low": 1, "high": 8}),
         ("training.batch_size", {"type": "float", "low": 64, "high": 128}),
+        (
+            "model.intermediate_latent_dim",
+            {
+                "type": "conditional",
+                "on": "model.intermediate_levels",
+                "cases": {"1": {"type": "int", "low": 8, "high": 32}},
+            },
+        ),
     ],
 )
 def test_messages_of_the_page_are_those_of_the_search(path: str, entry: dict[str, Any]) -> None:

@@ -8,11 +8,11 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from hcvae.errors import UserError
-from tests.fixtures.studies import SmallSearch
+from tests.fixtures.studies import SIX_PARAMETERS, SmallSearch
 from tune.config import SearchConfig
 from tune.objectives import SPECIFIED
 from tune.report.results import SearchResult
-from tune.space.search_space import GLOBAL, LOCAL
+from tune.space.latents import GLOBAL, LOCAL
 from tune.study.folder import StudyFolder
 from tune.study.initial_trials import (
     add_earlier_trials,
@@ -116,7 +116,7 @@ def earlier_study(tmp_path_factory: pytest.TempPathFactory, tell_trained: Callab
     storage = tmp_path_factory.mktemp("earlier")
     training = {"epochs": 2}
     config = SearchConfig.model_validate(
-        {"training": training, "search": {"study": "earlier", "storage": str(storage)}}
+        {"training": training, "search": {"study": "earlier", "storage": str(storage), "space": SIX_PARAMETERS}}
     )
     with locked_folder(config) as folder:
         study = open_study(folder, config, "data")

@@ -8,7 +8,7 @@ from hcvae.errors import UserError
 from hcvae.training.footprint import footprint
 from tune.config import SearchConfig
 from tune.placement.nodes import ask_nodes
-from tune.space.search_space import largest
+from tune.space.search_space import corners
 from tune.study.repetition import with_scale
 
 CUDA_BYTES = 2**30
@@ -23,11 +23,11 @@ def with_gpus_shared(config: SearchConfig, data: Dataset) -> SearchConfig:
     """
     if not config.search.share_gpus:
         return config
-    needed = needed_bytes(largest(config), data)
+    searched = [config]
     confirm = config.search.confirm
     if confirm is not None:
-        repeated = with_scale(config, confirm.epochs, confirm.width)
-        needed = max(needed, needed_bytes(largest(repeated), data))
+        searched.append(with_scale(config, confirm.epochs, confirm.width))
+    needed = max(needed_bytes(training, data) for each in searched for training in corners(each, max))
     part = part_of_gpu(needed, smallest_gpu_bytes())
     return config.with_settings(gpus_per_worker=part, share_gpus=False)
 

@@ -249,15 +249,18 @@ def parallel_chart(timeline: Timeline, names: Sequence[str]) -> go.Figure:
 
 def _dimension(trials: Sequence[FrozenTrial], name: str) -> dict[str, Any]:
     """Return an axis of the parallel coordinates."""
-    distribution = trials[-1].distributions[name]
+    distributions = [trial.distributions[name] for trial in trials]  # one for each case of a conditional parameter
     found = [trial.params[name] for trial in trials]
     axis: dict[str, Any] = {"label": escape(name)}
-    if isinstance(distribution, CategoricalDistribution):
-        codes = [distribution.choices.index(value) for value in found]
-        texts = [escape(str(choice)) for choice in distribution.choices]
+    if any(isinstance(distribution, CategoricalDistribution) for distribution in distributions):
+        choices: dict[Any, None] = {}
+        for distribution, value in zip(distributions, found, strict=True):
+            choices |= dict.fromkeys(getattr(distribution, "choices", (value,)))
+        codes = [list(choices).index(value) for value in found]
+        texts = [escape(str(choice)) for choice in choices]
         places = np.arange(len(texts))
         return axis | {"values": codes, "tickvals": places, "ticktext": texts, "range": [-0.5, len(texts) - 0.5]}
-    if getattr(distribution, "log", False):
+    if all(getattr(distribution, "log", False) for distribution in distributions):
         logs = np.log10(np.array(found, np.float64))
         places = np.linspace(logs.min(), logs.max(), 5)
         return axis | {"values": logs, "tickvals": places, "ticktext": [f"{value:.2g}" for value in 10.0**places]}

@@ -4,6 +4,7 @@ Jinja escapes all values of the template except those marked as markup: Plotly's
 Plotly escapes `<`.
 """
 
+import copy
 import math
 import warnings
 from collections import Counter
@@ -24,6 +25,7 @@ from tune.objectives import Objectives, directions_of
 from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 from tune.report.front_members import front_members
 from tune.report.results import SearchResult, parameter_names
+from tune.space.conditional import names_in_effect
 from tune.study.configurations import mean_loss
 from tune.study.folder import StudyFolder
 from tune.study.trial_summary import TrialSummary
@@ -47,7 +49,7 @@ def html_report(folder: StudyFolder) -> str:
     result = SearchResult.of(folder, record, trials)
     summaries = result.trials
     complete = [
-        trial
+        _with_paths(trial)
         for trial, summary in zip(trials, summaries, strict=True)
         if summary.own_point and summary.repetition is None
     ]
@@ -68,12 +70,12 @@ def html_report(folder: StudyFolder) -> str:
         "fewest": MIN_TRIALS,
         "members": members,
         "trials": sorted(rows, key=lambda row: _rank(row[0], members, objectives)),
-        "params": parameter_names(trials),
+        "params": parameter_names(summaries),
     }
     if complete:
         own = [trial for trial, summary in zip(trials, summaries, strict=True) if not summary.outside_budget]
         infeasible = [
-            trial
+            _with_paths(trial)
             for trial, summary in zip(trials, summaries, strict=True)
             if summary.infeasible and summary.repetition is None
         ]
@@ -132,6 +134,15 @@ def _content_of(
         "chosen": result.choice if result.pareto else None,
         "front": front_members(folder, study, shown),
     }
+
+
+def _with_paths(trial: FrozenTrial) -> FrozenTrial:
+    """Return a copy whose parameters are named by their paths."""
+    names = names_in_effect(trial.params)
+    copied = copy.copy(trial)
+    copied.params = {path: trial.params[name] for path, name in names.items()}
+    copied.distributions = {path: trial.distributions[name] for path, name in names.items()}
+    return copied
 
 
 def _started(trials: Sequence[FrozenTrial]) -> datetime:

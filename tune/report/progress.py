@@ -22,7 +22,7 @@ from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
 from tune.objectives import names_of, shown
 from tune.report.results import pareto_table
-from tune.space.search_space import ParameterValue
+from tune.space.entries import ParameterValue
 from tune.study.configurations import ended_in_round
 from tune.study.pareto_archive import ParetoArchive
 from tune.study.repetition import Repetition

@@ -22,6 +22,7 @@ from hcvae.terminal import TerminalTable
 from hcvae.validation import explain
 from tune.objectives import Objectives, Point, find_objective, shown
 from tune.pareto import Compromise, compromise, hypervolume, pareto_front
+from tune.space.conditional import paths_in_effect
 from tune.study.configurations import mean_loss, with_confirmations
 from tune.study.folder import StudyFolder, StudyRecord
 from tune.study.pareto_archive import model_of, stored_models
@@ -242,7 +243,7 @@ class SearchResult(Described):
         """
         summary = self.trial(number)
         config = StudyFolder(self.folder).read_record().config
-        missing = sorted(config.search.space.keys() - summary.params)
+        missing = sorted(set(paths_in_effect(config.search.space, summary.params)) - summary.params.keys())
         if missing:
             raise UserError(
                 f"trial {number} ({summary.state}) of {self.folder}: has no value for {', '.join(missing)}; a trial "
@@ -342,7 +343,7 @@ def pareto_table(members: tuple[TrialSummary, ...], objectives: Objectives) -> T
         if best and member.number == best.number:
             label += " *"
         values = with_sd(member)
-        table.rows.append((label, *values, *(_short(member.params.get(name)) for name in names)))
+        table.rows.append((label, *values, *(_short(member.params.get(name, "-")) for name in names)))
     return table
 
 

@@ -1,54 +1,64 @@
 """Checks of parameters that a person has chosen, in the configuration or with `enqueue_trial`, against the space."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
-from tune.config import Choice, FloatRange, Parameter, SearchConfig
-from tune.space.search_space import GLOBAL, LOCAL
+from tune.config import Conditional, SearchConfig, Unconditional
+from tune.space.conditional import by_path, case_of, parts_of
+from tune.space.entries import described, holds, kind
+from tune.space.latents import GLOBAL, LOCAL, SEGMENTS, multiple_of, own_latents, possible_segments
 
 
-def check_chosen(params: Mapping[str, object], config: SearchConfig, where: str) -> None:
-    """Check that `params`, by path, lie in the space of `config`. Paths may be missing.
+def check_chosen(params: Mapping[str, Any], config: SearchConfig, where: str) -> None:
+    """Check that `params`, by path or by Optuna's names, lie in the space of `config`. Paths may be missing.
 
     Raises:
-        UserError: a path that is not searched, a value outside its range, or incompatible latent dimensions.
+        UserError: a path that is not searched, a value outside its range, a value that depends on a parameter that is
+            missing, or incompatible latent dimensions.
     """
+    for name, value in params.items():
+        path, on, case = parts_of(name)
+        entry = _entry(name, params, config, where)
+        if on and case != case_of(params[on]):
+            continue  # a trial of fixed bounds has values of all cases
+        if not holds(entry, value):
+            raise UserError(f"{where}.{path}: must be in {described(entry)}, but got {value!r}{kind(entry)}")
+    _check_latents(by_path(params), config, where)
+
+
+def _entry(name: str, params: Mapping[str, Any], config: SearchConfig, where: str) -> Unconditional:
+    """Return the entry for a name; for a path, that of the case in effect."""
     space = config.search.space
-    for path, value in params.items():
-        if path not in space:
-            raise UserError(f"{where}.{path}: not in search.space{did_you_mean(path, list(space))}")
-        if not holds(space[path], value):
-            raise UserError(
-                f"{where}.{path}: must be in {_described(space[path])}, but got {value!r}{_kind(space[path])}"
-            )
+    path, on, case = parts_of(name)
+    parameter = space.get(path)
+    if parameter is None or (on and not (isinstance(parameter, Conditional) and parameter.on == on)):
+        raise UserError(f"{where}.{name}: not in search.space{did_you_mean(path, list(space))}")
+    if not isinstance(parameter, Conditional):
+        return parameter
+    if parameter.on not in params:
+        raise UserError(f"{where}: names {path}, whose values depend on {parameter.on}; name both")
+    case = case or case_of(params[parameter.on])
+    if case not in parameter.cases:
+        raise UserError(f"{where}.{name}: is not searched where {parameter.on} is {case}; leave it out")
+    return parameter.cases[case]
+
+
+def _check_latents(params: Mapping[str, Any], config: SearchConfig, where: str) -> None:
+    space = config.search.space
     if {GLOBAL, LOCAL} <= space.keys() and (LOCAL in params) != (GLOBAL in params):
         raise UserError(f"{where}: names one of {GLOBAL} and {LOCAL}, and the other may not suit it; name both")
-    latents: Mapping[str, object] = {GLOBAL: config.model.global_latent_dim} | dict(params)
-    if LOCAL in params and int(str(params[LOCAL])) < int(str(latents[GLOBAL])):
-        raise UserError(f"{where}.{LOCAL}: must be at least {GLOBAL}, {latents[GLOBAL]}, but got {params[LOCAL]}")
-
-
-def holds(parameter: Parameter, value: object) -> bool:
-    """Return whether the parameter allows `value`, and has its type."""
-    if isinstance(parameter, Choice):
-        return any(value == choice and type(value) is type(choice) for choice in parameter.choices)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if isinstance(value, float) and not isinstance(parameter, FloatRange):
-        return False
-    return parameter.low <= value <= parameter.high
-
-
-def _described(parameter: Parameter) -> str:
-    if isinstance(parameter, Choice):
-        return str(list(parameter.choices))
-    return f"[{parameter.low}, {parameter.high}]"
-
-
-def _kind(parameter: Parameter) -> str:
-    if isinstance(parameter, FloatRange):
-        return ""
-    if isinstance(parameter, Choice):
-        return "; its type must be that of a choice"
-    return "; it must be a whole number"
+    if LOCAL not in params:
+        return
+    local, highest = int(params[LOCAL]), int((own_latents(config) | dict(params))[GLOBAL])
+    if local < highest:
+        raise UserError(f"{where}.{LOCAL}: must be at least {GLOBAL}, {highest}, but got {local}")
+    for segments in possible_segments(config, params):
+        if local % segments:
+            advice = f"{multiple_of(segments, local, local + segments)} would be right"
+            if SEGMENTS in space and SEGMENTS not in params:
+                advice += f", or name {SEGMENTS} too"
+            raise UserError(
+                f"{where}.{LOCAL}: must be a multiple of {SEGMENTS}, which may be {segments}, but got {local}; {advice}"
+            )

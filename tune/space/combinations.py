@@ -6,14 +6,16 @@ import operator
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from tune.config import Choice, FloatRange, Parameter, SearchConfig
-from tune.space.search_space import GLOBAL, LOCAL, ParameterValue
+from tune.config import Choice, Conditional, FloatRange, Parameter, SearchConfig
+from tune.space.conditional import in_effect
+from tune.space.entries import ParameterValue, every_value
+from tune.space.latents import is_feasible, own_latents
 
 MAX_COMBINATIONS = 10_000
-"""A space of more combinations, before those with local < global are left out, counts as infinite."""
+"""A space of more combinations, counted without regard to conditions and latent dimensions, counts as infinite."""
 
-Combination = tuple[ParameterValue, ...]
-"""Values in the order of the space's paths."""
+Combination = tuple[ParameterValue | None, ...]
+"""Values in the order of the space's paths; None for a path that is not in effect."""
 
 
 def combinations(config: SearchConfig) -> list[Combination]:
@@ -21,20 +23,24 @@ def combinations(config: SearchConfig) -> list[Combination]:
     space = config.search.space
     if math.prod(map(_size, space.values())) > MAX_COMBINATIONS:
         return []
-    fixed = {GLOBAL: config.model.global_latent_dim, LOCAL: config.model.local_latent_dim}
+    always = {path: every_value(entry) for path, entry in space.items() if not isinstance(entry, Conditional)}
+    own = own_latents(config)
     feasible = []
-    for values in itertools.product(*map(_values, space.values())):
-        if _is_feasible(fixed | dict(zip(space, values, strict=True))):
-            feasible.append(values)
+    for values in itertools.product(*always.values()):
+        chosen = dict(zip(always, values, strict=True))
+        for found in itertools.product(*(_values(space[path], path, chosen) for path in space)):
+            params = {path: value for path, value in zip(space, found, strict=True) if value is not None}
+            if is_feasible(own | params):
+                feasible.append(found)
     return feasible
 
 
-def combination(config: SearchConfig, params: Mapping[str, ParameterValue]) -> tuple[ParameterValue | None, ...]:
+def combination(config: SearchConfig, params: Mapping[str, ParameterValue]) -> Combination:
     """Return the values of `params` in the order of the space's paths; None for missing ones."""
     return tuple(params.get(path) for path in config.search.space)
 
 
-def closest(untried: Sequence[Combination], wanted: Sequence[ParameterValue | None], seed: str) -> Combination:
+def closest(untried: Sequence[Combination], wanted: Combination, seed: str) -> Combination:
     """Return one of the combinations that share most values with `wanted`, chosen by `seed`."""
     shared = [sum(map(operator.eq, values, wanted)) for values in untried]
     most = max(shared)
@@ -42,21 +48,19 @@ def closest(untried: Sequence[Combination], wanted: Sequence[ParameterValue | No
     return Random(seed).choice(candidates)
 
 
-def _is_feasible(latents: Mapping[str, ParameterValue]) -> bool:
-    return int(latents[LOCAL]) >= int(latents[GLOBAL])
+def _values(entry: Parameter, path: str, chosen: Mapping[str, ParameterValue]) -> Sequence[ParameterValue | None]:
+    """Return the values of a parameter beside `chosen` values of those without a condition."""
+    if path in chosen:
+        return [chosen[path]]
+    effective = in_effect(entry, chosen)
+    return [None] if effective is None else every_value(effective)
 
 
-def _size(parameter: Parameter) -> float:
-    if isinstance(parameter, Choice):
-        return len(parameter.choices)
-    if isinstance(parameter, FloatRange):
-        return 1 if parameter.low == parameter.high else math.inf
-    return min(parameter.high - parameter.low, MAX_COMBINATIONS) + 1
-
-
-def _values(parameter: Parameter) -> Sequence[ParameterValue]:
-    if isinstance(parameter, Choice):
-        return parameter.choices
-    if isinstance(parameter, FloatRange):
-        return [parameter.low]
-    return range(parameter.low, parameter.high + 1)
+def _size(entry: Parameter) -> float:
+    if isinstance(entry, Conditional):
+        return max(map(_size, entry.cases.values()))
+    if isinstance(entry, Choice):
+        return len(entry.choices)
+    if isinstance(entry, FloatRange):
+        return 1 if entry.low == entry.high else math.inf
+    return min(entry.high - entry.low, MAX_COMBINATIONS) + 1

@@ -1,76 +1,58 @@
-"""The search space: checked against the configuration, suggested to a trial, applied to the base configuration.
+"""The search space: suggested to a trial, applied to the base configuration.
 
 The name of a parameter is the dotted path of the configuration field that it sets, such as `model.early_signal_ratio`.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from hcvae.config import Config, Section
-from hcvae.errors import UserError
-from hcvae.suggest import did_you_mean
-from hcvae.validation import plain
-from tune.config import Choice, FloatRange, IntRange, Parameter, SearchConfig
+from tune.config import Choice, Conditional, FloatRange, IntRange, SearchConfig, Unconditional
+from tune.space.conditional import case_of, in_effect, name_of
+from tune.space.entries import ParameterValue, bounds, every_value
+from tune.space.latents import GLOBAL, LOCAL, SEGMENTS, multiple_of, own_latents
 
 if TYPE_CHECKING:
     # Trials' processes apply parameters; they need no Optuna.
     from optuna.trial import BaseTrial
 
-GLOBAL = "model.global_latent_dim"
-LOCAL = "model.local_latent_dim"
-FIXED_BY_DATA = ("model.signal_length", "model.static_dim")
-
-ParameterValue = bool | int | float | str
-
-
-def check_space(config: SearchConfig) -> None:
-    """Check that every point of `config.search.space` gives a valid configuration.
-
-    Raises:
-        UserError: an unknown path (with a suggestion), a field that is fixed by the data or by the bundle that the
-            trainings start from, a bound or choice that the field refuses, equal choices, or incompatible bounds (local
-            latent dimensions below the global ones).
-    """
-    for path, parameter in config.search.space.items():
-        field = _field(path)
-        if config.training.start_from is not None and path.startswith("model.") and path != "model.dropout":
-            raise UserError(
-                f"search.space.{path}: cannot be searched, as all trials start from the network in "
-                f"{config.training.start_from} (training.start_from); search fields of training"
-            )
-        _check_choices_differ(path, parameter, _values(parameter))
-        _check_choices_differ(path, parameter, [_taken(path, field, value) for value in _values(parameter)])
-    _check_local_choices(config)
-    for corner in (min, max):
-        draw = {path: _corner(parameter, corner) for path, parameter in config.search.space.items()}
-        local = config.search.space.get(LOCAL)
-        if corner is min and isinstance(local, IntRange):
-            draw[LOCAL] = _local_low(local, draw.get(GLOBAL, config.model.global_latent_dim))
-        try:
-            apply(config, draw)
-        except ValidationError as error:
-            raise UserError(f"search.space: its bounds do not go together: {_first(error)}") from None
+MODEL_TYPE = "model.model_type"
+"""It decides which other fields of a model may differ from their defaults."""
+Values = dict[str, ParameterValue]
+Corner = Callable[[Iterable[Any]], Any]
+"""`min` or `max`."""
 
 
-def suggest(trial: "BaseTrial", config: SearchConfig, *, fixed_bounds: bool = False) -> dict[str, ParameterValue]:
-    """Suggest a value for each path of the space; a trial that has values already keeps them.
+def suggest(trial: "BaseTrial", config: SearchConfig, *, fixed_bounds: bool = False) -> Values:
+    """Suggest a value for each path that is in effect; a trial that has values already keeps them.
 
-    The lower bound of `model.local_latent_dim` is raised to the global dimension, which is suggested before it, unless
-    `fixed_bounds`: the values may then be infeasible.
+    The lower bound of `model.local_latent_dim` is raised to the global dimension, which is suggested before it. With
+    `fixed_bounds` every trial has the same names and bounds in Optuna: the local dimension may then be infeasible where
+    both are searched, and all cases of a conditional parameter are suggested, though one or none is in effect.
     """
     space = config.search.space
-    values: dict[str, ParameterValue] = {}
-    for path in sorted(space, key=lambda path: path == LOCAL):
-        parameter = space[path]
-        if path == LOCAL and isinstance(parameter, IntRange) and not fixed_bounds:
-            low = _local_low(parameter, values.get(GLOBAL, config.model.global_latent_dim))
-            parameter = parameter.model_copy(update={"low": low})
-        values[path] = _suggest(trial, path, parameter)
-    return {path: values[path] for path in space}
+    values: Values = {}
+    for path in sorted(space, key=lambda path: (path == LOCAL, isinstance(space[path], Conditional))):
+        entry = space[path]
+        if isinstance(entry, Conditional):
+            values |= _suggest_case(trial, path, entry, case_of(values[entry.on]), every_case=fixed_bounds)
+            continue
+        if path == LOCAL and isinstance(entry, IntRange) and not (fixed_bounds and GLOBAL in space):
+            entry = entry.model_copy(update={"low": _local_low(entry, own_latents(config) | values)})
+        values[path] = _suggest(trial, path, entry)
+    return {path: values[path] for path in space if path in values}
+
+
+def whole_segments(config: SearchConfig, params: Mapping[str, ParameterValue]) -> Values:
+    """Return `params` with a suggested local dimension raised to a multiple of the segments."""
+    local = config.search.space.get(LOCAL)
+    if not isinstance(local, IntRange) or LOCAL not in params:
+        return dict(params)
+    segments = int(params.get(SEGMENTS, config.model.local_segments))
+    return dict(params) | {LOCAL: multiple_of(segments, int(params[LOCAL]), local.high)}
 
 
 def apply(config: Config, params: Mapping[str, ParameterValue]) -> Config:
@@ -89,9 +71,31 @@ def apply(config: Config, params: Mapping[str, ParameterValue]) -> Config:
     return Config.model_validate(tree)
 
 
-def largest(config: SearchConfig) -> Config:
-    """Return the training with every parameter of the space at its upper end: the one that needs the most memory."""
-    return apply(config, {path: _corner(parameter, max) for path, parameter in config.search.space.items()})
+def corners(config: SearchConfig, corner: Corner) -> Iterator[Config]:
+    """Yield the trainings with all parameters at their lower (`min`) or upper (`max`) ends, one for each way in which
+    the conditions can turn out, and for each type of model.
+
+    Raises:
+        pydantic.ValidationError: one of them is not valid.
+    """
+    space = config.search.space
+    deciding = sorted({entry.on for entry in space.values() if isinstance(entry, Conditional)})
+    if isinstance(space.get(MODEL_TYPE), Choice) and MODEL_TYPE not in deciding:
+        deciding.append(MODEL_TYPE)
+    for chosen in itertools.product(*(_cases_of(config, path) for path in deciding)):
+        values: Values = {}
+        for path, entry in space.items():
+            if not isinstance(entry, Conditional):
+                values[path] = _end(entry, corner)
+        values |= dict(zip(deciding, chosen, strict=True))
+        for path, entry in space.items():
+            effective = in_effect(entry, values)
+            if isinstance(entry, Conditional) and effective is not None:
+                values[path] = _end(effective, corner)
+        local = space.get(LOCAL)
+        if isinstance(local, IntRange):
+            values[LOCAL] = max(int(values[LOCAL]), _local_low(local, own_latents(config) | values))
+        yield apply(config, whole_segments(config, values))
 
 
 def value_of(config: Config, path: str) -> ParameterValue:
@@ -112,81 +116,48 @@ def searchable_fields(section: type[Section] = Config, prefix: str = "") -> Iter
             yield f"{prefix}{name}", field
 
 
-def _field(path: str) -> FieldInfo:
-    fields = dict(searchable_fields())
-    if path not in fields:
-        raise UserError(f"search.space.{path}: the configuration has no such field{did_you_mean(path, list(fields))}")
-    if path.split(".")[0] not in ("model", "training") or path in FIXED_BY_DATA:
-        raise UserError(
-            f"search.space.{path}: cannot be searched, as all trials share one prepared data set; "
-            "search fields of model and training"
-        )
-    return fields[path]
+def _cases_of(config: SearchConfig, path: str) -> list[ParameterValue]:
+    """Return values of a parameter that others depend on: all for which they have a case, and its ends."""
+    space = config.search.space
+    entry = space[path]
+    assert not isinstance(entry, Conditional), "`check_space` refuses conditions on conditional parameters"
+    named: set[str] = set()
+    for other in space.values():
+        if isinstance(other, Conditional) and other.on == path:
+            named |= other.cases.keys()
+    ends = bounds(entry)
+    return [value for value in every_value(entry) if value in ends or case_of(value) in named]
 
 
-def _values(parameter: Parameter) -> tuple[ParameterValue, ...]:
-    if isinstance(parameter, Choice):
-        return parameter.choices
-    return (parameter.low, parameter.high)
-
-
-def _taken(path: str, field: FieldInfo, value: ParameterValue) -> Any:
-    """Return a value as the field converts it."""
-    accepted: Any = Annotated[field.annotation, field]
-    try:
-        # Strict: a real-valued range must not end up in a field of whole numbers.
-        return TypeAdapter(accepted).validate_python(value, strict=True)
-    except ValidationError as error:
-        raise UserError(f"search.space.{path}: {_first(error)}, but got {value!r}") from None
-
-
-def _check_choices_differ(path: str, parameter: Parameter, taken: Sequence[Any]) -> None:
-    if not isinstance(parameter, Choice):
-        return
-    for (one, its), (other, others) in itertools.combinations(zip(parameter.choices, taken, strict=True), 2):
-        if its == others:
-            raise UserError(
-                f"search.space.{path}: choices must differ, but {one!r} and {other!r} are equal; name each value once"
-            )
-
-
-def _check_local_choices(config: SearchConfig) -> None:
-    local = config.search.space.get(LOCAL)
-    if not isinstance(local, Choice):
-        return
-    searched = config.search.space.get(GLOBAL)
-    highest: Any = config.model.global_latent_dim
-    if searched:
-        highest = max(_values(searched), key=float)
-    if min(local.choices, key=float) < highest:
-        raise UserError(
-            f"search.space.{LOCAL}: every choice must be at least the highest {GLOBAL}, {highest}, "
-            f"but got {list(local.choices)}; an int range is raised to it by itself"
-        )
-
-
-def _corner(parameter: Parameter, corner: Any) -> ParameterValue:
-    values = _values(parameter)
+def _end(entry: Unconditional, corner: Corner) -> ParameterValue:
+    values = bounds(entry)
     if not all(isinstance(value, int | float) for value in values):
         return values[0]
     chosen: ParameterValue = corner(values)
     return chosen
 
 
-def _local_low(local: IntRange, global_dim: Any) -> int:
-    return max(local.low, int(global_dim))
+def _local_low(local: IntRange, latents: Mapping[str, ParameterValue]) -> int:
+    return max(local.low, int(latents[GLOBAL]))
 
 
-def _suggest(trial: "BaseTrial", path: str, parameter: Parameter) -> ParameterValue:
-    match parameter:
+def _suggest_case(trial: "BaseTrial", path: str, entry: Conditional, case: str, *, every_case: bool) -> Values:
+    """Suggest the case in effect, or every case; return the value in effect, if there is one."""
+    values: Values = {}
+    for other, inner in entry.cases.items():
+        if every_case or other == case:
+            value = _suggest(trial, name_of(path, entry.on, other), inner)
+            if other == case:
+                values[path] = value
+    return values
+
+
+def _suggest(trial: "BaseTrial", name: str, entry: Unconditional) -> ParameterValue:
+    match entry:
         case FloatRange():
-            return trial.suggest_float(path, parameter.low, parameter.high, log=parameter.log)
+            return trial.suggest_float(name, entry.low, entry.high, log=entry.log)
         case IntRange():
-            return trial.suggest_int(path, parameter.low, parameter.high, log=parameter.log)
+            return trial.suggest_int(name, entry.low, entry.high, log=entry.log)
         case Choice():
-            chosen: ParameterValue = trial.suggest_categorical(path, parameter.choices)  # type: ignore[assignment]
+            chosen: ParameterValue = trial.suggest_categorical(name, entry.choices)  # type: ignore[assignment]
             return chosen
-
-
-def _first(error: ValidationError) -> str:
-    return plain(error.errors()[0])

@@ -1,21 +1,26 @@
 """The trials that a search starts from: chosen ones that run first, and the finished ones of an earlier study."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
-from tune.config import SearchConfig
+from tune.config import Conditional, SearchConfig
 from tune.objectives import directions_of, names_of
-from tune.space.chosen import check_chosen, holds
-from tune.space.search_space import GLOBAL, LOCAL, ParameterValue, value_of
+from tune.space.chosen import check_chosen
+from tune.space.conditional import all_names, by_name, by_path, case_of, in_effect, parts_of, paths_in_effect
+from tune.space.entries import bounds, holds
+from tune.space.latents import GLOBAL, LOCAL, possible_segments
+from tune.space.search_space import Values, value_of
 from tune.study.folder import StudyFolder
 from tune.study.leases import OUTSIDE_BUDGET, lease_of, outside_budget, study_id
 from tune.study.opening import finished_trials
 from tune.study.repetition import repetition_of
-from tune.study.samplers import CONSTRAINT, check_choices, distribution_of
+from tune.study.samplers import CONSTRAINT, SAME_NAMES, check_choices, distribution_of
 
 COPY_OF = "copy_of"
 """User attribute of a trial of an earlier study: its unique identifier there."""
@@ -50,21 +55,34 @@ def enqueue_first_trials(study: optuna.Study, config: SearchConfig) -> None:
                 study.enqueue_trial(dict(params), skip_if_exists=True)
 
 
-def default_trials(config: SearchConfig) -> Iterator[dict[str, ParameterValue]]:
+def default_trials(config: SearchConfig) -> Iterator[Values]:
     """Yield the configuration's own values, then the KL weights of the specification and of its best practices.
 
-    A value outside the space is left to the sampler.
+    A value outside the space is left to the sampler, and so is one that depends on such a value.
     """
-    space = config.search.space
-    own = {path: value_of(config, path) for path in space}
+    own = {path: value_of(config, path) for path in config.search.space}
     for weights in FIRST_KL_WEIGHTS:
-        values = own | weights
-        params = {path: value for path, value in values.items() if path in space and holds(space[path], value)}
-        if not {GLOBAL, LOCAL} & space.keys() <= params.keys():  # one alone may not suit the other
+        params = _within(own | weights, config)
+        latents = {GLOBAL, LOCAL} & config.search.space.keys()
+        whole = all(int(params.get(LOCAL, 0)) % segments == 0 for segments in possible_segments(config, params))
+        if not latents <= params.keys() or not whole:  # one alone may not suit the other
             params.pop(GLOBAL, None)
             params.pop(LOCAL, None)
         if params:
             yield params
+
+
+def _within(values: Mapping[str, Any], config: SearchConfig) -> Values:
+    """Return those of `values`, by path, that the space allows."""
+    space = config.search.space
+    plain = {path: entry for path, entry in space.items() if not isinstance(entry, Conditional)}
+    always = {path: values[path] for path, entry in plain.items() if holds(entry, values[path])}
+    params = {}
+    for path in paths_in_effect(space, always):
+        entry = in_effect(space[path], always)
+        if entry is not None and holds(entry, values[path]):
+            params[path] = values[path]
+    return params
 
 
 def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenTrial, ...]:
@@ -96,7 +114,39 @@ def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenT
     finished = [trial for trial in finished_trials(study) if trial.state != TrialState.FAIL]
     for trial in finished:
         check_choices(trial, config, f"search.warm_start: {folder}", "warm_start null")
-    return tuple(finished)
+    translated = [_translated(trial, record.config, config) for trial in finished]
+    if config.search.sampler in SAME_NAMES:
+        names = all_names(config.search.space).keys()
+        translated = [trial for trial in translated if names <= trial.params.keys()]
+    return tuple(translated)
+
+
+def _translated(trial: FrozenTrial, there: SearchConfig, here: SearchConfig) -> FrozenTrial:
+    """Return a copy of an earlier trial with the names and bounds of this study.
+
+    A parameter that was not searched there has the value of that study's configuration. What this space does not allow
+    keeps its name and bounds, and tells the sampler nothing.
+    """
+    space = here.search.space
+    names = all_names(space)
+    own = {path: value_of(there, path) for path in space}
+    found = _within(own | by_path(trial.params), here)
+    params = by_name(found, space)
+    if here.search.sampler in SAME_NAMES:
+        for name, entry in names.items():
+            _, on, case = parts_of(name)
+            if on in found and case != case_of(found[on]):  # it has no effect in this trial
+                params[name] = bounds(entry)[0]
+    distributions = {name: distribution_of(names[name]) for name in params}
+    for name, value in trial.params.items():
+        path, on, _ = parts_of(name)
+        if not on and path not in params and not isinstance(space.get(path), Conditional):
+            params[name] = value
+            distributions[name] = trial.distributions[name]
+    copied = copy.copy(trial)
+    copied.params = params
+    copied.distributions = distributions
+    return copied
 
 
 def add_earlier_trials(study: optuna.Study, config: SearchConfig, earlier: tuple[FrozenTrial, ...]) -> None:
@@ -113,12 +163,7 @@ def add_earlier_trials(study: optuna.Study, config: SearchConfig, earlier: tuple
 
 def _copy(trial: FrozenTrial, config: SearchConfig, attributes: dict[str, str]) -> FrozenTrial:
     space = config.search.space
-    params = dict(trial.params)
-    distributions = dict(trial.distributions)
-    for path, value in params.items():
-        # Samplers that need fixed bounds look for the bounds of this study's own trials.
-        if path in space and holds(space[path], value):
-            distributions[path] = distribution_of(space[path])
+    params = trial.params
     constraints = None
     if {GLOBAL, LOCAL} <= params.keys() & space.keys():
         constraints = {CONSTRAINT: params[GLOBAL] - params[LOCAL]}
@@ -126,7 +171,7 @@ def _copy(trial: FrozenTrial, config: SearchConfig, attributes: dict[str, str]) 
         state=trial.state,
         values=trial.values,
         params=params,
-        distributions=distributions,
+        distributions=trial.distributions,
         user_attrs=attributes,
         constraints=constraints,
     )

@@ -25,7 +25,7 @@ from tune.internals.optuna_internals import (
     start_waiting,
     trial_key,
 )
-from tune.space.search_space import ParameterValue
+from tune.space.entries import ParameterValue
 from tune.study.budget import Budget
 from tune.study.confirmation import enqueue, next_round
 from tune.study.database import Database, retry

@@ -9,6 +9,7 @@ from optuna.trial import Trial, TrialState
 from hcvae.training.diagnosis import diagnose
 from tune.config import SearchConfig
 from tune.internals.optuna_internals import recorded
+from tune.space.conditional import by_path
 from tune.study.artifacts import upload, upload_texts
 from tune.study.folder import StudyFolder
 from tune.study.leases import OUTSIDE_BUDGET, study_id
@@ -76,7 +77,8 @@ class TrialRecorder:
     def _diagnosis(self, trial: Trial, outcome: Outcome) -> list[dict[str, Any]] | None:
         if not outcome.history and not outcome.diverged:
             return None  # nothing was trained; its parameters may not even be valid
-        config = training_of(self._config, trial.params, repetition_of(recorded(self._study, trial), self._study_id))
+        repetition = repetition_of(recorded(self._study, trial), self._study_id)
+        config = training_of(self._config, by_path(trial.params), repetition)
         return [asdict(finding) for finding in diagnose(config, outcome.history, diverged=outcome.diverged)]
 
     def _upload_figures(self, trial: Trial, attempt: int, outcome: Outcome) -> str | None:

@@ -13,7 +13,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from hcvae.config import Config, Section
 from hcvae.errors import UserError
 from tune.config import AnyConfig, Confirmation, SearchConfig
-from tune.space.search_space import ParameterValue, apply
+from tune.space.entries import ParameterValue
+from tune.space.search_space import apply
 
 REPETITION = "repetition"
 """System attribute of a repetition: its record."""

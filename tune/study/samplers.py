@@ -3,12 +3,15 @@
 Gaussian processes and NSGA-II need the same bounds in every trial, so they cannot raise the lower bound of
 `model.local_latent_dim` to the global dimension as the other samplers do. They sample the whole range, with
 local >= global as a constraint; a suggestion that violates it is recorded PRUNED, untrained and outside the budget.
+They also need the same names in every trial, so they sample all cases of a conditional parameter, of which only the one
+in effect counts.
 
-In a finite space no combination is suggested twice: the closest untried one replaces one that has been tried.
+With every sampler a suggested local dimension is raised to a multiple of the time segments before it is recorded. In a
+finite space no combination is suggested twice: the closest untried one replaces one that has been tried.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -20,7 +23,7 @@ from pydantic import ValidationError
 from hcvae.config import Config
 from hcvae.errors import UserError
 from hcvae.validation import explain
-from tune.config import Choice, FloatRange, Parameter, SearchConfig
+from tune.config import Choice, Conditional, FloatRange, SearchConfig, Unconditional
 from tune.internals.optuna_internals import (
     enqueue_values,
     enqueued_values,
@@ -31,7 +34,10 @@ from tune.internals.optuna_internals import (
 )
 from tune.space.chosen import check_chosen
 from tune.space.combinations import closest, combination, combinations
-from tune.space.search_space import GLOBAL, LOCAL, ParameterValue, apply, suggest
+from tune.space.conditional import all_names, by_name, by_path
+from tune.space.entries import ParameterValue
+from tune.space.latents import GLOBAL, LOCAL, SEGMENTS, own_latents
+from tune.space.search_space import Values, apply, suggest, whole_segments
 from tune.study.leases import LEASE, OUTSIDE_BUDGET, Lease, lease_of, outside_budget, study_id
 from tune.study.repetition import is_repetition
 from tune.study.trial_record import TrialRecord
@@ -42,6 +48,8 @@ GP_TRIALS = 100
 """`auto` uses the GP until this many trials are complete: see docs/search.md for the cost of a suggestion."""
 MAX_INFEASIBLE = 5
 """Infeasible suggestions in a row; the last is then repaired, as the GP learns nothing from a trial without values."""
+SAME_NAMES = ("gp", "nsga2")
+"""Samplers that sample a parameter by itself, without regard to the others, if an earlier trial lacks its name."""
 CONSTRAINT = "global_latent_dim - local_latent_dim"
 
 
@@ -57,7 +65,7 @@ def make_sampler(config: SearchConfig, starts: int) -> BaseSampler:
         return MAKERS[config.search.sampler](seed, config)
 
 
-def ask(study: optuna.Study, config: SearchConfig) -> tuple[Trial, dict[str, ParameterValue]]:
+def ask(study: optuna.Study, config: SearchConfig) -> tuple[Trial, Values]:
     """Return a new trial with feasible parameters.
 
     The sampler does not see repetitions: each configuration counts once, with the value of its own training.
@@ -69,14 +77,15 @@ def ask(study: optuna.Study, config: SearchConfig) -> tuple[Trial, dict[str, Par
         if params is not None:
             return trial, params
     if {GLOBAL, LOCAL} <= trial.params.keys():
-        study.enqueue_trial(trial.params | {LOCAL: trial.params[GLOBAL]})
+        params = by_path(trial.params)
+        study.enqueue_trial(whole_segments(config, params | {LOCAL: params[GLOBAL]}))
     return ask(study, config)
 
 
 def suggest_parameters(
     study: optuna.Study, trial: Trial, config: SearchConfig, *, adopted: bool = False
-) -> dict[str, ParameterValue] | None:
-    """Return the parameters of `trial`, new or (`adopted`) interrupted.
+) -> Values | None:
+    """Return the parameters of `trial`, new or (`adopted`) interrupted, by path.
 
     None where they are infeasible, or a person has enqueued invalid values: the trial has then ended in the study, with
     the reason.
@@ -90,9 +99,9 @@ def suggest_parameters(
         _refuse(study, trial, str(error))
         return None
     params = _suggested(study, trial, config)
-    latents = {LOCAL: config.model.local_latent_dim, GLOBAL: config.model.global_latent_dim} | params
+    latents = own_latents(config) | params
     excess = int(latents[GLOBAL]) - int(latents[LOCAL])
-    if has_fixed_bounds(study, config):
+    if has_fixed_bounds(study) and {GLOBAL, LOCAL} <= params.keys():
         trial.set_constraint(CONSTRAINT, excess)
     if excess > 0:
         reason = f"infeasible: {LOCAL} {latents[LOCAL]} is below {GLOBAL} {latents[GLOBAL]}"
@@ -110,15 +119,27 @@ def suggest_parameters(
 def _check_enqueued(frozen: FrozenTrial, config: SearchConfig, *, adopted: bool) -> None:
     chosen = dict(frozen.system_attrs.get("fixed_params", {}))
     if not adopted:
+        _check_names(frozen, config)
         chosen |= frozen.params
     check_chosen(chosen, config, "enqueued parameters")
 
 
-def _suggested(study: optuna.Study, trial: Trial, config: SearchConfig) -> dict[str, ParameterValue]:
-    fixed_bounds = has_fixed_bounds(study, config)
+def _check_names(frozen: FrozenTrial, config: SearchConfig) -> None:
+    """Check that parameters that a waiting trial has already are not those of a case under the name of the path."""
+    for path in frozen.params:
+        if isinstance(config.search.space.get(path), Conditional):
+            raise UserError(
+                f"enqueued parameters.{path}: a trial cannot be added with it, as Optuna has a name for each of its "
+                "cases; use Study.enqueue_trial, which takes the path"
+            )
+
+
+def _suggested(study: optuna.Study, trial: Trial, config: SearchConfig) -> Values:
+    fixed_bounds = has_fixed_bounds(study)
     try:
+        enqueue_values(trial, by_name(by_path(enqueued_values(trial)), config.search.space))
         if not trial.params:
-            _avoid_repetition(study, trial, config, fixed_bounds=fixed_bounds)
+            _choose(study, trial, config, fixed_bounds=fixed_bounds)
         return suggest(trial, config, fixed_bounds=fixed_bounds)
     except ValueError as error:
         raise UserError(
@@ -144,20 +165,20 @@ def is_exhausted(study: optuna.Study, config: SearchConfig) -> bool:
     return not waiting and _tried(study, config).issuperset(every)
 
 
-def has_fixed_bounds(study: optuna.Study, config: SearchConfig) -> bool:
-    """Return whether the next trial is sampled within the same bounds as every other one, feasible or not."""
+def has_fixed_bounds(study: optuna.Study) -> bool:
+    """Return whether the next trial is sampled by the same names within the same bounds as every other one."""
     sampler = study.sampler
     if isinstance(sampler, Auto):
         sampler = sampler.of(study)
-    return isinstance(sampler, GPSampler | NSGAIISampler) and {GLOBAL, LOCAL} <= config.search.space.keys()
+    return isinstance(sampler, GPSampler | NSGAIISampler)
 
 
-def distribution_of(parameter: Parameter) -> BaseDistribution:
-    """Return Optuna's distribution of a parameter of the space."""
-    if isinstance(parameter, Choice):
-        return CategoricalDistribution(parameter.choices)
-    kind: Any = FloatDistribution if isinstance(parameter, FloatRange) else IntDistribution
-    made: BaseDistribution = kind(parameter.low, parameter.high, log=parameter.log)
+def distribution_of(entry: Unconditional) -> BaseDistribution:
+    """Return Optuna's distribution of an entry of the space."""
+    if isinstance(entry, Choice):
+        return CategoricalDistribution(entry.choices)
+    kind: Any = FloatDistribution if isinstance(entry, FloatRange) else IntDistribution
+    made: BaseDistribution = kind(entry.low, entry.high, log=entry.log)
     return made
 
 
@@ -167,14 +188,15 @@ def check_choices(trial: FrozenTrial, config: SearchConfig, where: str, otherwis
     Raises:
         UserError: `where` has other choices, or another kind of parameter; `otherwise` is the advice to give.
     """
-    for path, there in trial.distributions.items():
-        if path in config.search.space:
-            here = distribution_of(config.search.space[path])
+    names = all_names(config.search.space)
+    for name, there in trial.distributions.items():
+        if name in names:
+            here = distribution_of(names[name])
             try:
                 optuna.distributions.check_distribution_compatibility(there, here)
             except ValueError:
                 raise UserError(
-                    f"{where}: {path} has another distribution there ({there}) than here ({here}); use the same "
+                    f"{where}: {name} has another distribution there ({there}) than here ({here}); use the same "
                     f"choices, or {otherwise}"
                 ) from None
 
@@ -185,28 +207,39 @@ def _tried(study: optuna.Study, config: SearchConfig) -> set[tuple[ParameterValu
     tried = set()
     for trial in study.get_trials(deepcopy=False):
         if lease_of(trial).attempt > 0 and outside_budget(trial, identity) is None:
-            tried.add(combination(config, trial.params))
+            tried.add(combination(config, by_path(trial.params)))
     return tried
 
 
-def _avoid_repetition(study: optuna.Study, trial: Trial, config: SearchConfig, *, fixed_bounds: bool) -> None:
-    """Choose the values of a new trial in a finite space; enqueued values stay, even if they repeat a trial."""
-    space = config.search.space
-    enqueued = {path: value for path, value in enqueued_values(trial).items() if path in space}
+def _choose(study: optuna.Study, trial: Trial, config: SearchConfig, *, fixed_bounds: bool) -> None:
+    """Choose the values of a new trial where the sampler's own are not all right: in a finite space, which has an end,
+    and with time segments, which share the local dimension."""
     every = combinations(config)
-    if enqueued.keys() == space.keys() or not every:
+    if not every and SEGMENTS not in config.search.space and config.model.local_segments == 1:
         return
+    enqueued = by_path(enqueued_values(trial))
     with parameters_unwritten(study, trial):
-        chosen = combination(config, suggest(trial, config, fixed_bounds=fixed_bounds))
+        chosen = whole_segments(config, suggest(trial, config, fixed_bounds=fixed_bounds))
+    if every and chosen.keys() != enqueued.keys():
+        chosen = _not_repeated(study, trial, config, chosen, enqueued)
+    enqueue_values(trial, by_name(chosen, config.search.space))
+
+
+def _not_repeated(
+    study: optuna.Study, trial: Trial, config: SearchConfig, chosen: Values, enqueued: Mapping[str, ParameterValue]
+) -> Values:
+    """Return the combination closest to `chosen` that was not tried; `enqueued` values stay, even if they repeat."""
     tried = _tried(study, config)
     untried = []
-    for values in every:
-        has_enqueued = enqueued.items() <= dict(zip(space, values, strict=True)).items()
+    for values in combinations(config):
+        has_enqueued = enqueued.items() <= dict(zip(config.search.space, values, strict=True)).items()
         if has_enqueued and values not in tried:
             untried.append(values)
+    found = combination(config, chosen)
     if untried:
-        chosen = closest(untried, chosen, f"{config.search.seed} {trial.number}")
-    enqueue_values(trial, dict(zip(space, chosen, strict=True)))
+        found = closest(untried, found, f"{config.search.seed} {trial.number}")
+    pairs = zip(config.search.space, found, strict=True)
+    return {path: value for path, value in pairs if value is not None}
 
 
 class Auto(BaseSampler):
@@ -263,7 +296,7 @@ def _gp(seed: int, config: SearchConfig) -> GPSampler:
 
 def _auto(seed: int, config: SearchConfig) -> BaseSampler:
     space = config.search.space
-    numeric = not any(isinstance(parameter, Choice) for parameter in space.values())
+    numeric = not any(isinstance(entry, Choice | Conditional) for entry in space.values())
     # The GP learns nothing from pruned trials, and early stopping prunes most of them.
     if numeric and len(space) <= GP_PARAMETERS and config.search.early_stopping is None:
         return Auto(_gp(seed, config), _tpe(seed, config))

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 from hcvae.config import Section
 from tune.constraints import why_infeasible
 from tune.objectives import SPECIFIED, Objectives, Point, names_of, point_of
+from tune.space.conditional import by_path
 from tune.study.leases import Lease, lease_of, outside_budget
 from tune.study.repetition import Repetition, repetition_of
 from tune.study.trial_identity import TrialIdentity
@@ -168,7 +169,7 @@ def summarize(trial: FrozenTrial, study: str | None, objectives: Objectives) -> 
         **{name: getattr(record, name) for name in SHOWN},
         attempt=lease.attempt,
         troubles=tuple(finding.trouble for finding in record.diagnosis or ()),
-        params=trial.params,
+        params=by_path(trial.params),
         outside_budget=outside,
         foreign_values=_foreign_values(trial, lease, record) if complete and outside is None else None,
         infeasible=why_infeasible(trial.constraints) if complete else None,

@@ -50,6 +50,25 @@ def test_exchanged_roles_cost_twice_the_variance_of_every_attribute(swap, signal
     assert swap(exchanged_global, exchanged_local, (signals,), len(signals)).item() == pytest.approx(4, rel=0.15)
 
 
+@pytest.mark.parametrize("factor", [0, 0.25, 1, 6])
+def test_the_factor_weights_only_the_direction_that_must_keep_the_coarse_attributes(swap, signals, factor):
+    weighted = SwapConsistency(signals, RATE, factor)
+    other = signals.roll(1, 0)
+    shape_error = (swap.attributes(other)["shape"] - swap.attributes(signals)["shape"]).square().sum(dim=1).mean()
+    shape_error = shape_error / swap.attributes(signals)["shape"].var(dim=0).sum()
+    coarse_errors = []
+    for name in ("offset", "trend", "gain"):
+        wanted = swap.attributes(signals)[name]
+        error = (swap.attributes(other)[name] - wanted).square().sum(dim=1).mean()
+        coarse_errors.append(error / wanted.var(dim=0).sum())
+    coarse_error = sum(coarse_errors) / 3
+    n = len(signals)
+    assert weighted(other, signals, (signals,), n).item() == pytest.approx(shape_error.item())
+    assert weighted(signals, other, (signals,), n).item() == pytest.approx(factor * coarse_error.item())
+    both = weighted(other, other, (signals,), n).item()
+    assert both == pytest.approx(shape_error.item() + factor * coarse_error.item())
+
+
 def test_every_average_of_the_response_counts_equally(swap, signals):
     other = signals.roll(1, 0)
     one, two, both = (swap(signals, signals, averages, 400) for averages in ((signals,), (other,), (signals, other)))

@@ -148,22 +148,46 @@ def test_the_latent_of_a_segment_changes_only_the_samples_under_its_window(n, le
             assert not torch.equal(after[name], before[name])
 
 
-def test_segments_are_decoded_one_by_one_and_joined():
-    decoder = in_segments(3)
-    z_global, z_local, static = torch.randn(6, 4), torch.randn(6, 6), torch.randn(6, 3)
-    out = decoder(z_global, z_local, static)
+def decoded_one_by_one(decoder, z_global, z_local, static, z_levels):
+    """What the decoder returns, from a loop over its three segments with two local dimensions each."""
+    steering = [z_global, *z_levels]
     signal, features = 0, []
     for segment in range(3):
-        one_hot = torch.eye(3)[segment].expand(6, 3)
+        one_hot = torch.eye(3, dtype=static.dtype)[segment].expand(6, 3)
         h = torch.cat([z_local[:, 2 * segment : 2 * segment + 2], one_hot, static], dim=1)
-        for layer, film in zip(decoder.layers, decoder.films, strict=True):
-            h = film(layer(h), z_global)
+        if not decoder.use_film:
+            h = torch.cat([*steering, h], dim=1)
+        for i, layer in enumerate(decoder.layers):
+            h = layer(h)
+            if decoder.use_film:
+                h = decoder.films[i](h, steering[decoder.steered_by[i]])
         signal = signal + decoder.heads["recon_signal"](h) * decoder.segments.windows[segment]
         features.append(h)
-    torch.testing.assert_close(out["recon_signal"], signal)
     mean = sum(features) / 3
-    for name in ("recon_static_params", "predicted_peaks"):
-        torch.testing.assert_close(out[name], decoder.heads[name](mean))
+    return {"recon_signal": signal} | {
+        name: decoder.heads[name](mean) for name in ("recon_static_params", "predicted_peaks")
+    }
+
+
+@pytest.mark.parametrize("use_film", [True, False])
+@pytest.mark.parametrize("levels", [0, 2])
+def test_segments_decoded_together_are_those_decoded_one_by_one(levels, use_film):
+    decoder = in_segments(3, intermediate_levels=levels, intermediate_latent_dim=2, use_film=use_film).double()
+    inputs = [torch.randn(6, size, dtype=torch.float64, requires_grad=True) for size in (4, 6, 3, *[2] * levels)]
+    z_global, z_local, static, *z_levels = inputs
+    z_intermediate = torch.cat(z_levels, dim=1) if levels else None
+    together = decoder(z_global, z_local, static, z_intermediate)
+    one_by_one = decoded_one_by_one(decoder, z_global, z_local, static, z_levels)
+    assert together.keys() == one_by_one.keys()
+    trained = [*inputs, *decoder.parameters()]
+    for name, expected in one_by_one.items():
+        torch.testing.assert_close(together[name], expected, rtol=1e-12, atol=1e-12)
+        for one, other in zip(
+            torch.autograd.grad(together[name].square().sum(), trained, retain_graph=True, materialize_grads=True),
+            torch.autograd.grad(expected.square().sum(), trained, retain_graph=True, materialize_grads=True),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
 def test_one_segment_is_the_decoder_without_segments():

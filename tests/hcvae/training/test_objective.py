@@ -123,6 +123,15 @@ def test_free_bits_enter_the_total_and_the_true_divergence_is_reported(data):
     torch.testing.assert_close(reported["global_kl"], components["global_kl"])
 
 
+def test_the_weight_of_the_coarse_direction_reaches_the_penalty(data):
+    errors = {}
+    for factor in (0, 1, 3):
+        _, _, _, (_, components) = one_step(data, config(loss_weights={"swap": 2, "swap_coarse_factor": factor}))
+        errors[factor] = components["swap"].item()
+    assert errors[1] > errors[0] > 0
+    assert errors[3] - errors[0] == pytest.approx(3 * (errors[1] - errors[0]), rel=1e-4)
+
+
 def test_a_standard_model_has_no_swap_term(data):
     *_, (_, components) = one_step(data, config({"model_type": "standard"}))
     assert "swap" not in components

@@ -1,0 +1,49 @@
+"""The latent dimensions of a trial: z_local has at least those of z_global, and a multiple of its time segments."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tune.config import Conditional, SearchConfig
+from tune.space.conditional import case_of
+from tune.space.entries import ParameterValue, every_value
+
+GLOBAL = "model.global_latent_dim"
+LOCAL = "model.local_latent_dim"
+SEGMENTS = "model.local_segments"
+
+
+def own_latents(config: SearchConfig) -> dict[str, ParameterValue]:
+    """Return the configuration's own values of the three paths, which hold where a trial has no other."""
+    model = config.model
+    return {GLOBAL: model.global_latent_dim, LOCAL: model.local_latent_dim, SEGMENTS: model.local_segments}
+
+
+def multiple_of(segments: int, dimensions: int, high: int) -> int:
+    """Return the multiple of `segments` that follows `dimensions`, or the last one up to `high` where there is none."""
+    above = math.ceil(dimensions / segments) * segments
+    return above if above <= high else high // segments * segments
+
+
+def possible_segments(config: SearchConfig, chosen: Mapping[str, Any]) -> Sequence[int]:
+    """Return the numbers of segments that a trial with the `chosen` values may have."""
+    own = config.model.local_segments
+    entry = config.search.space.get(SEGMENTS)
+    if SEGMENTS in chosen:
+        return [int(chosen[SEGMENTS])]
+    if entry is None:
+        return [own]
+    if not isinstance(entry, Conditional):
+        return [int(value) for value in every_value(entry)]
+    cases = [entry.cases.get(case_of(chosen[entry.on]))] if entry.on in chosen else [*entry.cases.values(), None]
+    possible = {own} if None in cases else set()
+    for case in cases:
+        if case is not None:
+            possible |= {int(value) for value in every_value(case)}
+    return sorted(possible)
+
+
+def is_feasible(latents: Mapping[str, Any]) -> bool:
+    """Return whether the dimensions of z_local suit those of z_global and the segments; all three are given."""
+    local = int(latents[LOCAL])
+    return local >= int(latents[GLOBAL]) and local % int(latents[SEGMENTS]) == 0
