@@ -154,6 +154,17 @@ class SplitConfig(Section):
     """Fraction of the units for testing; the model card reports metrics on them."""
     seed: int = Field(0, ge=0)
     """Seed of the random split."""
+    folds: int | None = Field(None, ge=2)
+    """For cross-validation: divide the units of the training and the validation part into this many folds, of which
+    number `fold` is the validation part and the others are the training part. null: keep the parts."""
+    fold: int = Field(1, ge=1)
+    """Number of the fold that is the validation part, from 1."""
+
+    @model_validator(mode="after")
+    def _there_is_such_a_fold(self) -> Self:
+        if self.fold > (self.folds or 1):
+            raise ValueError(f"fold <= folds must hold, but got (fold={self.fold}, folds={self.folds})")
+        return self
 
     @model_validator(mode="after")
     def _something_is_left_to_train_on(self) -> Self:

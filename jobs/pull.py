@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class PullCommand(command_line.Command):
     """Copy the bundle of one trial out of a study: the knee of the Pareto front by default, or, where it has
     none (fewer than three points, or more than two objectives), the point nearest to the ideal of all objectives.
+    After a confirmation (search.confirm) the front goes by the means of the repetitions of each trial, and the model is
+    that of the repetition nearest to the means.
 
     examples:
       python -m jobs.pull results/quickstart --out results/model
@@ -65,9 +67,13 @@ def run(arguments: Sequence[str]) -> int:
         names = ", ".join(names_of(result.objectives))
         raise UserError(f"--by: must be compromise or one of the study's objectives, {names}, but got {command.by!r}")
     _fetch(result.bundle(summary.number), out)
+    confirmation = _confirmation(result, summary)
+    if confirmation:
+        _add_to_card(out, f"{_described(summary)}: {confirmation}")
     by_rule = command.trial is None and command.by == "compromise"
     Console().print(
-        f"{_described(summary)} copied to {out}\n{_why(result) if by_rule else ''}{_warning(result, out)}\n"
+        f"{_described(summary)} copied to {out}\n{confirmation}{_why(result) if by_rule else ''}"
+        f"{_warning(result, out)}\n"
         f"what it is            {out}/README.md\n"
         f"generate with it      {generate_command(out, str(out))}",
         highlight=False,
@@ -78,8 +84,30 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _described(summary: "TrialSummary") -> str:
+    from tune.report.results import with_sd
+
     values = [f"{name} {shown(value)}" for name, value in summary.objectives.items() if value is not None]
+    if summary.confirmed and summary.confirmed.mean:
+        values = [f"{name} {value}" for name, value in zip(summary.objectives, with_sd(summary), strict=True)]
     return f"trial {summary.number} ({', '.join(values)})"
+
+
+def _confirmation(result: "SearchResult", summary: "TrialSummary") -> str:
+    """Return a line about the repetitions of a confirmed trial, and whose model is copied; otherwise nothing."""
+    if summary.confirmed is None or summary.confirmed.model is None:
+        return ""
+    repetitions = ", ".join(map(str, summary.confirmed.repetitions))
+    model = _described(result.trial(summary.confirmed.model))
+    return (
+        f"means ± standard deviations of its repetitions, trials {repetitions}; the model is that of the one nearest "
+        f"to the means: {model}\n"
+    )
+
+
+def _add_to_card(model: Path, confirmation: str) -> None:
+    """Add what is known of the other trainings of the configuration to the model's card."""
+    with (model / "README.md").open("a", encoding="utf-8") as card:
+        card.write(f"\n## Confirmation\n\nValidation part: {confirmation}")
 
 
 def _warning(result: "SearchResult", model: Path) -> str:

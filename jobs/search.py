@@ -27,7 +27,7 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
       python -m jobs.search --config configs/search.json --search.trials 200 --training.epochs 40
       python -m jobs.search --config configs/recordings.json --data.split.unit recording
       python -m jobs.search --search.workers 2 --search.study two-workers
-      python -m jobs.search --search.study overnight --search.search_seconds 28800 --search.early_stopping.eta 3
+      python -m jobs.search --search.study overnight --search.search_seconds 28800 --search.confirm.members 3
     """
 
     common: ClassVar = COMMON_OPTIONS | {
@@ -73,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     if not command.log_json:
         console.print(result.table())
-        for line in result.warning:
+        for line in (*result.confirmation, *result.warning):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         comparability = _comparability(result)
         if comparability is not None:
@@ -106,9 +106,10 @@ def _next_steps(config: SearchConfig, result: "SearchResult", arguments: Sequenc
         f"look at the study     {shlex.join(['python', '-m', 'jobs.dashboard', folder])}",
         f"keep it as one file   {shlex.join(['python', '-m', 'jobs.report', folder, '--out', report])}",
     ]
-    if chosen in models:
+    model_number = result.model_number(chosen)
+    if model_number in models:
         lines.append(f"{f'take the {rule}':22}{shlex.join(['python', '-m', 'jobs.pull', folder, '--out', model])}")
-        lines.append(f"generate with it      {generate_command(models[chosen], model)}")
+        lines.append(f"generate with it      {generate_command(models[model_number], model)}")
     else:
         lines.append(f"models                the {rule}, trial {chosen}, has none; there are those of {[*models]}")
     if not 0 < len(combinations(config)) <= config.search.trials:

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from hcvae.config import Config, DataConfig, Section
+from hcvae.counting import counted
 from hcvae.validation import HIDDEN_INPUT, SECRET_ADVICE, shows_secret
 from tune.constraints import Constraint, Constraints
 from tune.objectives import SPECIFIED, Objective, Objectives, names_of
@@ -114,6 +115,31 @@ class EarlyStopping(Section):
     """Which trials continue where the front alone has too many: those that cover it best, or the least crowded ones."""
 
 
+class Confirmation(Section):
+    """Further trainings of the most promising configurations, see `tune.study.confirmation`."""
+
+    members: int = Field(3, ge=1)
+    """Confirmed configurations: the compromise of the front, and those that enlarge its hypervolume most."""
+    repeats: int = Field(3, ge=2)
+    """Trainings of each: with further seeds, or one for each fold."""
+    by: Literal["seeds", "folds"] = "seeds"
+    """In what the trainings of a configuration differ. `seeds`: their training seeds, `training.seed` + 1, + 2, and so
+    on. `folds`: also their validation parts, which the subjects of the training and the validation part take in turn;
+    for tables of few subjects."""
+    epochs: int | None = Field(None, ge=1, le=9999)
+    """Epochs of each training; null: as in the search."""
+    width: float | None = Field(None, gt=0, le=4)
+    """`model.width` of each training; null: as in the search."""
+
+    def __str__(self) -> str:
+        how = f"{self.repeats} further seeds"
+        if self.by == "folds":
+            how = f"{self.repeats} folds of the subjects"
+        values = {"training.epochs": self.epochs, "model.width": self.width}
+        other = [f"{path} {value:g}" for path, value in values.items() if value is not None]
+        return ", ".join([f"the {counted(self.members, 'most promising trial')}", f"each with {how}", *other])
+
+
 class SearchSettings(Section):
     """The study: its name and place, its budgets, its space, and the resources of a trial."""
 
@@ -143,6 +169,9 @@ class SearchSettings(Section):
     """Finished trials in a row without a larger hypervolume that end the search; running trials are finished."""
     early_stopping: EarlyStopping | None = None
     """Stop trials early that fall behind in all objectives; null trains each trial to its end."""
+    confirm: Confirmation | None = None
+    """After the budget is spent, train the most promising configurations again; the front, the compromise and
+    `jobs.pull` then go by the means of these trainings. null: by the one training of each trial."""
     sampler: Literal["auto", "tpe", "gp", "nsga2", "random"] = "tpe"
     """`tpe`: multivariate, grouped tree-structured Parzen estimator; `gp`: Gaussian processes and hypervolume
     improvement; `nsga2`: genetic algorithm; `random`: independent sampling; `auto`: `gp` where it suits (at most 8

@@ -34,6 +34,7 @@ from tune.config import SearchConfig, narrowed
 from tune.early_stopping.actor import check_early_stopping, rungs, start_decisions
 from tune.internals.ray_internals import adapted_tune, environment_set
 from tune.objectives import Objectives, chosen_objectives, names_of
+from tune.placement.folds import prepare_folds
 from tune.placement.gpu_sharing import with_gpus_shared
 from tune.placement.resources import Plan, WorkerGroup, check_shared_folder, plan_on_cluster, ray_cluster
 from tune.placement.streaming import prepare
@@ -44,13 +45,15 @@ from tune.space.checks import check_space
 from tune.space.combinations import combinations
 from tune.space.default_space import with_space
 from tune.study.budget import Budget
+from tune.study.configurations import with_confirmations
 from tune.study.database import retry
 from tune.study.initial_trials import add_earlier_trials, check_first_trials, earlier_trials, enqueue_first_trials
-from tune.study.leases import heartbeats, own_folder
+from tune.study.leases import heartbeats, own_folder, study_id
 from tune.study.ledger import TrialLedger
 from tune.study.lock import LockedFolder, locked_folder
 from tune.study.opening import check_folder, finished_trials, n_finished, open_study, quiet_optuna
 from tune.study.pareto_archive import ParetoArchive
+from tune.study.repetition import check_confirmation, check_continued, with_scale
 from tune.study.samplers import is_exhausted
 from tune.study.transaction import transaction
 from tune.study.trial_summary import TrialSummary
@@ -101,8 +104,11 @@ def plan_search(config: SearchConfig, *, wait_for_resources: bool = False, allow
         UserError: as `run_search`.
     """
     with _prepared(config, wait_for_resources, Console(stderr=True), allow_change) as search:
-        has_study = search.folder.record.is_file()
-        return search.summary(n_finished(search.folder.load()) if has_study else 0)
+        if not search.folder.record.is_file():
+            return search.summary(0)
+        study = search.folder.load()
+        check_continued(study, search.folder.read_record().identity, search.config.search.confirm)
+        return search.summary(n_finished(study))
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,8 @@ class _Search:
     earlier: tuple[FrozenTrial, ...]
     """Finished trials of the study of `search.warm_start`."""
     measurable: Measurable
+    folds: tuple[Dataset, ...]
+    """Data of the repetitions by folds, see `tune.placement.folds`."""
     not_searched: dict[str, str]
     """Why parameters of the default space are left out, by path."""
 
@@ -163,6 +171,8 @@ class _Search:
                 "The validation part has no independent averages of a sufficient reliability: denoised_nmse, the error "
                 "without the noise of the recordings, cannot be measured"
             )
+        if settings.confirm is not None:
+            yield f"When the budget is spent, confirms {settings.confirm}"
         if self.earlier:
             yield f"The sampler learns from {counted(len(self.earlier), 'trial')} of {settings.warm_start}"
 
@@ -179,6 +189,10 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
         config, not_searched = with_space(config, space, other_averages=data.train.has_independent_averages)
         check_first_trials(config)
         measurable = preflight(narrowed(config, Config), data, config.search.workers)
+        confirm = config.search.confirm
+        if confirm is not None:
+            repeated = with_scale(narrowed(config, Config), confirm.epochs, confirm.width)
+            preflight(repeated, data, config.search.workers)
         objectives = chosen_objectives(
             config.search.objectives, recorded.compared_by if recorded else None, measurable.metrics
         )
@@ -187,12 +201,13 @@ def _prepared(config: SearchConfig, wait: bool, console: Console, allow_change: 
         # Before Ray starts; `open_study` checks again, under the lock of the database.
         check_folder(folder, config, data.fingerprint, allow_change=allow_change)
         earlier = earlier_trials(config, data.fingerprint)
-        with ray_cluster(data.nbytes) as own_ray:
+        folds = prepare_folds(config, data)
+        with ray_cluster(data.nbytes + sum(fold.nbytes for fold in folds)) as own_ray:
             config = with_gpus_shared(config, data)
             workers = WorkerGroup.of(config.search)
             plan = plan_on_cluster(workers, wait, lambda text: _print(console, text), config.search.max_concurrent)
             check_shared_folder(folder.place)
-            yield _Search(config, folder, data, own_ray, plan, earlier, measurable, not_searched)
+            yield _Search(config, folder, data, own_ray, plan, earlier, measurable, folds, not_searched)
 
 
 def _check_settings(config: SearchConfig) -> None:
@@ -202,6 +217,7 @@ def _check_settings(config: SearchConfig) -> None:
         UserError: a mistake in one of them.
     """
     check_space(config)
+    check_confirmation(config)
     check_early_stopping(config)
     check_first_trials(config)
 
@@ -221,6 +237,7 @@ def _opened(search: _Search, allow_change: bool, console: Console, json_lines: T
     database = search.folder.database
     fingerprint = search.data.fingerprint
     study = retry(lambda: open_study(search.folder, config, fingerprint, allow_change=allow_change))
+    check_continued(study, study_id(study), config.search.confirm)
     with database.locked():
         with transaction(study):
             add_earlier_trials(study, config, search.earlier)
@@ -290,7 +307,8 @@ def _run_trials(search: _Search, run: _Run, searcher: StudySearcher) -> None:
     decisions = start_decisions(search.config, run.study)
     searcher.end_training = decisions.end.remote
     workers = WorkerGroup.of(search.config.search)
-    trainable = make_trainable(narrowed(search.config, Config), ray.put(search.data), workers, decisions)
+    folds = [ray.put(fold) for fold in search.folds]
+    trainable = make_trainable(narrowed(search.config, Config), ray.put(search.data), workers, decisions, folds)
     try:
         _fit(_tuner(trainable, searcher, search.plan.at_once, scratch), search.own_ray)
     finally:
@@ -343,6 +361,20 @@ def _fit(tuner: ray.tune.Tuner, own_ray: bool) -> None:
 
 
 def _reason_of_end(search: _Search, run: _Run) -> str:
+    """Return the budget that is spent, and what has been confirmed."""
+    judged = with_confirmations(run.progress.front.ended, search.config.search.compared_by)
+    confirmed = [summary.confirmed for summary in judged if summary.confirmed]
+    reason = _spent_budget(search, run)
+    if not confirmed:
+        return reason
+    n_complete = sum(len(each.repetitions) for each in confirmed)
+    n_confirmed = sum(each.mean is not None for each in confirmed)
+    reason += f"; {counted(n_confirmed, 'configuration')} confirmed by {counted(n_complete, 'repetition')}"
+    n_failed = sum(len(each.failed) for each in confirmed)
+    return f"{reason}, {n_failed} more without values" if n_failed else reason
+
+
+def _spent_budget(search: _Search, run: _Run) -> str:
     finished = retry(lambda: n_finished(run.study))
     if finished < search.config.search.trials:
         if run.budget.spent:

@@ -74,7 +74,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             return None if self.running else str(ray.tune.search.Searcher.FINISHED)
         number = assignment.trial.number
         self.running[trial_id] = assignment.trial
-        self._progress.started(number, assignment.params)
+        self._progress.started(number, assignment.params, assignment.repetition)
         attempt = Attempt(
             assignment.place,
             assignment.earlier,
@@ -88,6 +88,7 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
             "attempt_number": assignment.lease.attempt,
             "attempt": attempt,
             "params": assignment.params,
+            "repetition": assignment.repetition,
         }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from hcvae.config import DataConfig
+from hcvae.config import DataConfig, SplitConfig
 from hcvae.counting import counted
 from hcvae.described import Described
 from hcvae.errors import UserError
@@ -47,7 +47,7 @@ def split_rows(table: pa.Table, config: DataConfig) -> Split:
     """Split the rows of a checked table; the result depends on the rows, not their order, and on the seed.
 
     Raises:
-        UserError: fewer than 3 units, or shares that leave no unit for training.
+        UserError: fewer than 3 units, shares that leave no unit for training, or fewer units than folds.
     """
     n_subjects = len(pc.unique(table[config.subject_column]))
     unit = config.split.unit
@@ -59,9 +59,14 @@ def split_rows(table: pa.Table, config: DataConfig) -> Split:
     units = row_codes(table, key)
     counts = _unit_counts(int(units.max()) + 1, unit, config)
     part_of_unit = np.random.default_rng(config.split.seed).permutation(np.repeat(np.arange(3), counts))
+    if config.split.folds is not None:
+        part_of_unit = _with_fold(part_of_unit, unit, config.split)
+        counts = np.bincount(part_of_unit, minlength=3).tolist()
     train, validation, test = (np.flatnonzero(part_of_unit[units] == part) for part in range(3))
     n_units = dict(zip(PARTS, counts, strict=True))
     explanation = _explain(unit, config.split.unit, n_subjects, counts, [len(train), len(validation), len(test)])
+    if config.split.folds is not None:
+        explanation += f" The validation part is fold {config.split.fold} of {config.split.folds}."
     return Split(unit, train, validation, test, n_units, units, explanation)
 
 
@@ -99,6 +104,25 @@ def _unit_counts(n: int, unit: str, config: DataConfig) -> list[int]:
             f"test={config.split.test}, where at least 3 are needed; {remedy}"
         )
     return [n - validation - test, validation, test]
+
+
+def _with_fold(part_of_unit: NDArray[np.int64], unit: str, config: SplitConfig) -> NDArray[np.int64]:
+    """Return the part of each unit where a fold of those outside the test part is the validation part.
+
+    Each of them is in one fold, and the folds differ by one unit at most.
+    """
+    outside_test = np.flatnonzero(part_of_unit != PARTS.index("test"))
+    folds = config.folds or 1
+    if len(outside_test) < folds:
+        raise UserError(
+            f"data.split.folds: must be at most the number of {unit}s outside the test part, {len(outside_test)}, but "
+            f"got {folds}; use fewer folds, or more {unit}s"
+        )
+    divided = np.array_split(np.random.default_rng(config.seed).permutation(outside_test), folds)
+    result = part_of_unit.copy()
+    result[outside_test] = PARTS.index("train")
+    result[divided[config.fold - 1]] = PARTS.index("validation")
+    return result
 
 
 def _explain(unit: str, asked: str, n_subjects: int, counts: Sequence[int], rows: Sequence[int]) -> str:

@@ -19,6 +19,7 @@ from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
 from tune.early_stopping.moasha import MOASHA, first_rung, rungs_of
 from tune.objectives import Objectives, Point, names_of
+from tune.study.repetition import is_repetition
 from tune.study.trial_record import TrialRecord
 
 logger = logging.getLogger("hcvae")
@@ -57,9 +58,14 @@ class Decisions:
                 if self._rule:
                     self._rule.replay(trial, epoch, point)
 
-    def decide(self, trial: int, attempt: int, metrics: Metrics) -> Stop | None:
-        """Add the metrics of an epoch; return None where this attempt at `trial` continues. A stop is final."""
-        stop = self._stopped.get((trial, attempt)) or self._by_rule(trial, metrics) or self._by_time(metrics)
+    def decide(self, trial: int, attempt: int, metrics: Metrics, *, is_limited: bool = True) -> Stop | None:
+        """Add the metrics of an epoch; return None where this attempt at `trial` continues. A stop is final.
+
+        A repetition is not `is_limited`: neither the rule nor a budget stops it, and no trial is compared with it.
+        """
+        stop = self._stopped.get((trial, attempt))
+        if is_limited:
+            stop = stop or self._by_rule(trial, metrics) or self._by_time(metrics)
         if stop:
             self._stopped[trial, attempt] = stop
         return stop
@@ -121,11 +127,12 @@ def start_decisions(config: SearchConfig, study: optuna.Study) -> Any:
     return actor.remote(config, reported)
 
 
-def ask_of(decisions: Any, trial: int, attempt: int) -> Ask:
-    """Return the function by which an attempt at a trial asks the actor; it can be sent to workers of Ray Train."""
+def ask_of(decisions: Any, trial: int, attempt: int, *, is_limited: bool = True) -> Ask:
+    """Return the function by which an attempt at a trial asks the actor, see `Decisions.decide`; it can be sent to
+    workers of Ray Train."""
 
     def ask(metrics: Metrics) -> Stop | None:
-        stop: Stop | None = ray.get(decisions.decide.remote(trial, attempt, metrics))
+        stop: Stop | None = ray.get(decisions.decide.remote(trial, attempt, metrics, is_limited=is_limited))
         return stop
 
     return ask
@@ -140,13 +147,15 @@ def rungs(config: SearchConfig) -> tuple[int, ...]:
 def reported_at_rungs(
     study: optuna.Study, rungs: tuple[int, ...], objectives: Objectives
 ) -> dict[int, dict[int, Point]]:
-    """Return the objectives of each trial of a study at `rungs`.
+    """Return the objectives of each trial of a study at `rungs`, without repetitions.
 
     After an interruption the latest decision on a trial may be unrecorded: it is then made at the trial's next rung.
     Reports that another program has replaced by another kind of value are left out.
     """
     found: dict[int, dict[int, Point]] = {}
     for trial in study.get_trials(deepcopy=False):
+        if is_repetition(trial):
+            continue
         record, replaced = TrialRecord.read(trial)
         try:
             found[trial.number] = dict(_points(record.reported, rungs, names_of(objectives)))

@@ -1,14 +1,15 @@
 """Private names of Optuna 5.0: the storage behind a study, and the values of a trial before they are suggested."""
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study._frozen import FrozenStudy
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from tune.internals import require
 
@@ -53,6 +54,30 @@ def set_system_attribute(study: optuna.Study, name: str, value: Any) -> None:
 def set_trial_system_attribute(study: optuna.Study, trial: Trial | FrozenTrial, name: str, value: Any) -> None:
     """Record an attribute of `trial` that users do not see."""
     study._storage.set_trial_system_attr(trial._trial_id, name, value)
+
+
+def start_waiting(study: optuna.Study, trial: FrozenTrial) -> Trial | None:
+    """Start an enqueued trial, as `Study.ask` starts the first one; None: another program has started or ended it."""
+    with suppress(UpdateFinishedTrialError):
+        if study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+            return Trial(study, trial._trial_id)
+    return None
+
+
+@contextmanager
+def hidden_from_sampler(study: optuna.Study, hidden: Callable[[FrozenTrial], bool]) -> Iterator[None]:
+    """Let samplers see the trials of `study` without the `hidden` ones: they ask the study for them by this name."""
+    see_all = study._get_trials
+    content: dict[str, Any] = vars(study)
+
+    def see_others(*args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        return [trial for trial in see_all(*args, **kwargs) if not hidden(trial)]
+
+    content["_get_trials"] = see_others
+    try:
+        yield
+    finally:
+        del content["_get_trials"]
 
 
 def renew_cache(study: optuna.Study) -> None:

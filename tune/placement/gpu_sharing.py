@@ -9,6 +9,7 @@ from hcvae.training.footprint import footprint
 from tune.config import SearchConfig
 from tune.placement.nodes import ask_nodes
 from tune.space.search_space import corners
+from tune.study.repetition import with_scale
 
 CUDA_BYTES = 2**30
 """Memory of CUDA and its libraries in each process: an assumption, not measured."""
@@ -22,7 +23,11 @@ def with_gpus_shared(config: SearchConfig, data: Dataset) -> SearchConfig:
     """
     if not config.search.share_gpus:
         return config
-    needed = max(needed_bytes(training, data) for training in corners(config, max))
+    searched = [config]
+    confirm = config.search.confirm
+    if confirm is not None:
+        searched.append(with_scale(config, confirm.epochs, confirm.width))
+    needed = max(needed_bytes(training, data) for each in searched for training in corners(each, max))
     part = part_of_gpu(needed, smallest_gpu_bytes())
     return config.with_settings(gpus_per_worker=part, share_gpus=False)
 

@@ -18,6 +18,7 @@ from plotly.subplots import make_subplots
 
 from tune.objectives import Objectives, Point, names_of, shown
 from tune.pareto import compromise, hypervolume, pareto_front
+from tune.study.trial_summary import TrialSummary
 
 EARLY, LATE, CHOSEN, LINE, GRID = "#1F77C9", "#D4580C", "#C2397B", "#767676", "rgba(128, 128, 128, 0.25)"
 """All but the grid have a contrast of at least 3:1 both on the white and on the dark page of the report."""
@@ -40,6 +41,8 @@ class Timeline:
     objectives: Objectives
     infeasible: Sequence[FrozenTrial] = ()
     """Complete trials that violate constraints."""
+    confirmed: Sequence[TrialSummary] = ()
+    """Trials whose configurations have been confirmed."""
 
     @classmethod
     def of(
@@ -48,9 +51,10 @@ class Timeline:
         started: datetime,
         objectives: Objectives,
         infeasible: Sequence[FrozenTrial] = (),
+        confirmed: Sequence[TrialSummary] = (),
     ) -> "Timeline":
         """Order the `complete` trials of a study that `started` then."""
-        return cls(sorted(complete, key=_end), started, objectives, infeasible)
+        return cls(sorted(complete, key=_end), started, objectives, infeasible, confirmed)
 
     @property
     def unit(self) -> str:
@@ -64,8 +68,13 @@ class Timeline:
         return [(_end(trial) - self.started) / one for trial in self.trials]
 
     @property
+    def means(self) -> dict[int, Point]:
+        """Means of the confirmed trials that have a place on the front or below it, by number."""
+        return {summary.number: summary.point for summary in self.confirmed if summary.point}
+
+    @property
     def points(self) -> dict[int, Point]:
-        """Objectives by number of the trial."""
+        """Objectives by number of the trial, each of its own training."""
         return {trial.number: tuple(trial.values) for trial in self.trials}
 
     def fronts(self) -> Iterator[dict[int, Point]]:
@@ -81,6 +90,7 @@ def pareto_chart(timeline: Timeline) -> go.Figure:
     """Plot every trial in a panel for each pair of objectives, coloured by time, and mark the front.
 
     Trials that violate constraints are crosses. With two objectives the front is a line, at four times of the search.
+    Confirmed trials have, besides the point of their own training, one of the means with bars of a standard deviation.
     """
     pairs = list(combinations(range(len(timeline.objectives)), 2))
     figure = make_subplots(rows=len(pairs), cols=1, vertical_spacing=0.35 / len(pairs))
@@ -89,6 +99,8 @@ def pareto_chart(timeline: Timeline) -> go.Figure:
     for row, (x, y) in enumerate(pairs, 1):
         _add_infeasible(figure, timeline, row, x, y)
         _add_trials(figure, timeline, row, x, y)
+        _add_means(figure, timeline, row, x, y)
+        _add_choice(figure, timeline, row, x, y)
     figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     _titled(figure, "", "").update_layout(height=PANEL_HEIGHT * len(pairs))
     for row, (x, y) in enumerate(pairs, 1):
@@ -156,11 +168,48 @@ def _add_trials(figure: go.Figure, timeline: Timeline, row: int, x: int, y: int)
             hoverinfo="skip",
             **panel,
         )
+
+
+def _add_means(figure: go.Figure, timeline: Timeline, row: int, x: int, y: int) -> None:
+    """Add the means of the confirmed trials, each with a line to the value by which the trial was chosen."""
+    means = timeline.means
+    shown_means = [summary for summary in timeline.confirmed if summary.number in means]
+    if not shown_means:
+        return
+    lines: tuple[list[float | None], list[float | None]] = ([], [])
+    for summary in shown_means:
+        single = timeline.points.get(summary.number)
+        if single is not None and summary.confirmed is not None and summary.confirmed.lost is not None:
+            for axis, values in zip((x, y), lines, strict=True):
+                values += [single[axis], means[summary.number][axis], None]
+    panel: dict[str, Any] = {"row": row, "col": 1, "showlegend": row == 1}
+    line = {"color": LINE, "width": 1, "dash": "dot"}
+    figure.add_scatter(x=lines[0], y=lines[1], mode="lines", line=line, name="to the mean", hoverinfo="skip", **panel)
+    bars = [summary.confirmed.sd if summary.confirmed else None for summary in shown_means]
+    figure.add_scatter(
+        x=[means[summary.number][x] for summary in shown_means],
+        y=[means[summary.number][y] for summary in shown_means],
+        error_x={"array": [sd[x] if sd else 0 for sd in bars], "thickness": 1},
+        error_y={"array": [sd[y] if sd else 0 for sd in bars], "thickness": 1},
+        mode="markers",
+        marker={"symbol": "diamond", "size": 9, "color": CHOSEN},
+        text=[f"trial {summary.number}, confirmed" for summary in shown_means],
+        hovertemplate="%{text}: %{x:.4f}, %{y:.4f}<extra></extra>",
+        name="confirmed: mean ± SD",
+        **panel,
+    )
+
+
+def _add_choice(figure: go.Figure, timeline: Timeline, row: int, x: int, y: int) -> None:
+    points = timeline.means or timeline.points
     chosen = compromise(points, timeline.objectives)
     if chosen:
         star = {"symbol": "star-open", "size": 18, "color": CHOSEN, "line": {"width": 2}}
         place = points[chosen.number]
-        figure.add_scatter(x=[place[x]], y=[place[y]], marker=star, name=chosen.rule, hoverinfo="skip", **panel)
+        panel: dict[str, Any] = {"row": row, "col": 1, "showlegend": row == 1}
+        figure.add_scatter(
+            x=[place[x]], y=[place[y]], mode="markers", marker=star, name=chosen.rule, hoverinfo="skip", **panel
+        )
 
 
 def hypervolume_chart(timeline: Timeline) -> go.Figure:

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 from pydantic_core import from_json
 
 from hcvae.bundle.model_card import REPORTED
+from tune.report.results import with_sd
 from tune.study.artifacts import images
 from tune.study.folder import StudyFolder
 from tune.study.pareto_archive import model_of, stored_models
@@ -34,30 +35,36 @@ class Member:
     """A trial of the front."""
 
     summary: TrialSummary
+    model: TrialSummary
+    """The trial whose model stands for it: itself, or a repetition of it."""
     metrics: list[MetricRow]
     """Metrics; none where the study has no model of the trial."""
     figures: dict[str, str]
     """Pictures as data URIs, by file name."""
     command: str
     """Command that copies the model, or trains it again where the study has none."""
+    values: list[str]
+    """Its place on the front, for each objective; of a confirmed one mean and standard deviation."""
 
 
 def front_members(
-    folder: StudyFolder, study: optuna.Study, trials: Iterable[tuple[FrozenTrial, TrialSummary]]
+    folder: StudyFolder, study: optuna.Study, front: Iterable[tuple[TrialSummary, TrialSummary, FrozenTrial]]
 ) -> list[Member]:
-    """Return the models of the front's `trials`, in their order."""
+    """Return the models of the front, in its order: of each member the trial, and the one whose model stands for it,
+    as a summary and as the study records it."""
     stored = stored_models(folder)
     members = []
-    for trial, summary in trials:
-        place = model_of(summary, stored)
+    for summary, model, recorded in front:
+        place = model_of(model, stored)
         metrics = []
         job = ["jobs.train", "--study"]
         if place is not None:
-            metrics = _metrics(from_json((place / "metrics.json").read_text()), summary.objectives)
+            metrics = _metrics(from_json((place / "metrics.json").read_text()), model.objectives)
             job = ["jobs.pull"]
-        number = str(summary.number)
+        number = str(model.number)
         command = ["python", "-m", *job, str(folder), "--trial", number, "--out", f"model-{number}"]
-        members.append(Member(summary, metrics, _data_uris(images(folder, study, trial)), shlex.join(command)))
+        figures = _data_uris(images(folder, study, recorded))
+        members.append(Member(summary, model, metrics, figures, shlex.join(command), with_sd(summary)))
     return members
 
 

@@ -22,13 +22,13 @@ from optuna.trial import FrozenTrial
 from plotly.offline import get_plotlyjs
 
 from tune.objectives import Objectives, directions_of
-from tune.pareto import compromise, pareto_front
 from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 from tune.report.front_members import front_members
-from tune.report.results import front_warning, parameter_names
+from tune.report.results import SearchResult, parameter_names
 from tune.space.conditional import names_in_effect
+from tune.study.configurations import mean_loss
 from tune.study.folder import StudyFolder
-from tune.study.trial_summary import TrialSummary, summarize
+from tune.study.trial_summary import TrialSummary
 
 BEST_SHARE = 0.25
 """PED-ANOVA compares the best quarter of the trials with all of them."""
@@ -46,14 +46,22 @@ def html_report(folder: StudyFolder) -> str:
     study = folder.load()
     trials = study.get_trials(deepcopy=False)
     objectives = record.config.search.compared_by
-    summaries = [summarize(trial, record.identity, objectives) for trial in trials]
-    complete = [_with_paths(trial) for trial, summary in zip(trials, summaries, strict=True) if summary.point]
+    result = SearchResult.of(folder, record, trials)
+    summaries = result.trials
+    complete = [
+        _with_paths(trial)
+        for trial, summary in zip(trials, summaries, strict=True)
+        if summary.own_point and summary.repetition is None
+    ]
     rows = list(zip(summaries, map(_seconds, trials), strict=True))
-    points = {summary.number: summary.point for summary in summaries if summary.point}
-    members = pareto_front(points, objectives)
+    members = [summary.number for summary in result.pareto]
     content = {
         "record": record,
-        "warning": front_warning([points[number] for number in members], objectives),
+        "warning": result.warning,
+        "confirmation": result.confirmation,
+        "confirmed": result.confirmed,
+        "n_repetitions": sum(summary.repetition is not None for summary in summaries),
+        "average_lost": mean_loss([summary.confirmed for summary in result.confirmed if summary.confirmed]),
         "made": datetime.now().astimezone(),
         "states": Counter(trial.state.name.lower() for trial in trials),
         "complete": len(complete),
@@ -66,9 +74,13 @@ def html_report(folder: StudyFolder) -> str:
     }
     if complete:
         own = [trial for trial, summary in zip(trials, summaries, strict=True) if not summary.outside_budget]
-        infeasible = [_with_paths(trial) for trial, found in zip(trials, summaries, strict=True) if found.infeasible]
-        timeline = Timeline.of(complete, _started(own), objectives, infeasible)
-        content |= _content_of(folder, study, timeline, summaries, members)
+        infeasible = [
+            _with_paths(trial)
+            for trial, summary in zip(trials, summaries, strict=True)
+            if summary.infeasible and summary.repetition is None
+        ]
+        timeline = Timeline.of(complete, _started(own), objectives, infeasible, result.confirmed)
+        content |= _content_of(folder, study, trials, timeline, result)
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("report.html.jinja").render(content)
@@ -99,14 +111,18 @@ def param_importances(complete: Sequence[FrozenTrial], objectives: Objectives) -
 def _content_of(
     folder: StudyFolder,
     study: optuna.Study,
+    trials: Sequence[FrozenTrial],
     timeline: Timeline,
-    summaries: Sequence[TrialSummary],
-    front: Sequence[int],
+    result: SearchResult,
 ) -> dict[str, Any]:
-    """Return the content about the complete trials of this search, of which there is at least one."""
+    """Return the content about the complete trials, of which there is at least one, of all `trials` of the study."""
     complete = {trial.number: trial for trial in timeline.trials}
-    summary_of = {summary.number: summary for summary in summaries}
     importances = param_importances(timeline.trials, timeline.objectives)
+    by_number = {trial.number: trial for trial in trials}
+    shown = []
+    for summary in result.pareto:
+        model = result.trial(result.model_number(summary.number))
+        shown.append((summary, model, by_number[model.number]))
     shared = set.intersection(*(set(trial.params) for trial in complete.values()))
     return {
         "plotly": Markup(get_plotlyjs()),
@@ -115,8 +131,8 @@ def _content_of(
         "importance_chart": importances and _embedded("importances", importance_chart(importances)),
         "parallel_chart": _embedded("parallel", parallel_chart(timeline, sorted(shared))),
         "conditional": sorted(set(parameter_names(timeline.trials)) - shared),
-        "chosen": compromise(timeline.points, timeline.objectives),
-        "front": front_members(folder, study, [(complete[number], summary_of[number]) for number in front]),
+        "chosen": result.choice if result.pareto else None,
+        "front": front_members(folder, study, shown),
     }
 
 

@@ -23,7 +23,9 @@ from tune.config import SearchConfig
 from tune.objectives import names_of, shown
 from tune.report.results import pareto_table
 from tune.space.entries import ParameterValue
+from tune.study.configurations import ended_in_round
 from tune.study.pareto_archive import ParetoArchive
+from tune.study.repetition import Repetition
 from tune.study.trial_summary import TrialSummary
 
 MAX_LISTED = 8
@@ -37,13 +39,26 @@ class Progress:
         self.budget = config.search.trials
         self.objectives = config.search.compared_by
         self.epochs = config.training.epochs
+        self.repeated_epochs = self.epochs
+        """Epochs of a repetition."""
         self.front = front
+        self.repetitions: dict[int, Repetition] = {}
+        """What the running repetitions repeat, by number."""
+        self.round: Repetition | None = None
+        """The latest repetition that was handed out: it names its round of confirmation."""
         self.counts = finished
         """Finished trials by state, those of earlier starts included."""
         self.running: dict[int, dict[str, float]] = {}
         """Metrics of the latest epoch of each running trial."""
         self._precisions: set[tuple[object, ...]] = set()
         self._at_start = finished.total()
+        self._n_repeated = 0
+        self._n_planned = 0
+        confirm = config.search.confirm
+        if confirm is not None:
+            self.repeated_epochs = confirm.epochs or self.epochs
+            n_ended = sum(summary.repetition is not None for summary in front.ended)
+            self._n_planned = max(0, confirm.members * confirm.repeats - n_ended)
         self._first_epoch: dict[int, float] = {}  # by trial; not 0 for one that was continued
         self._started = time.monotonic()
 
@@ -53,10 +68,14 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         pass
 
-    def started(self, number: int, params: dict[str, ParameterValue]) -> None:
+    def started(self, number: int, params: dict[str, ParameterValue], repetition: Repetition | None = None) -> None:
         """Report that a trial was handed out."""
         self.running[number] = {}
-        self.show("started", trial=number, params=params)
+        fields: dict[str, Any] = {"trial": number, "params": params}
+        if repetition is not None:
+            self.repetitions[number] = self.round = repetition
+            fields["repetition"] = repetition.model_dump()
+        self.show("started", **fields)
 
     def precision(self, number: int, choice: PrecisionChoice) -> None:
         """Report the precision of a trial, once for each precision and warning: trials on one node are alike."""
@@ -77,7 +96,11 @@ class Progress:
     def finished(self, trial: TrialSummary) -> None:
         """Report that a trial has ended, after the study and the front were updated."""
         self._runs_no_more(trial.number)
-        self.counts[trial.state] += 1
+        if trial.repetition is None:
+            self.counts[trial.state] += 1
+        else:
+            self.round = trial.repetition
+            self._n_repeated += 1
         front = [member.number for member in self.front.members]
         self.show("finished", **trial.model_dump(), hypervolume=self.front.hypervolume, front=front, left_s=self.left_s)
 
@@ -107,19 +130,25 @@ class Progress:
     def show(self, event: str, **fields: Any) -> None:
         """Show one event."""
 
+    def epochs_of(self, number: int) -> int:
+        """Return the epochs of a running trial."""
+        return self.repeated_epochs if number in self.repetitions else self.epochs
+
     def _runs_no_more(self, number: int) -> None:
         self.running.pop(number, None)
+        self.repetitions.pop(number, None)
         self._first_epoch.pop(number, None)
 
     @property
     def left_s(self) -> float | None:
         """Expected time to the end of the search in seconds, from the share of its epochs done since the start."""
-        ended = self.counts.total() - self._at_start
+        repetition = self.repeated_epochs / self.epochs  # in trainings of the search
+        ended = self.counts.total() - self._at_start + self._n_repeated * repetition
         under_way = sum(self.running[number]["epoch"] - first for number, first in self._first_epoch.items())
         done = ended + under_way / self.epochs
         if not done:
             return None
-        left = max(0.0, self.budget - self._at_start - done)
+        left = max(0.0, max(0, self.budget - self._at_start) + self._n_planned * repetition - done)
         return (time.monotonic() - self._started) * left / done
 
     @property
@@ -127,6 +156,8 @@ class Progress:
         """Trials by state, hypervolume and time, in one line."""
         states = [f"{len(self.running)} running", f"{self.counts.total()}/{self.budget} finished"]
         states += [f"{count} {state}" for state, count in sorted(self.counts.items())]
+        if self.round is not None:
+            states.append(f"{ended_in_round(self.front.ended, self.round.round)}/{self.round.size} repetitions")
         area = f"hypervolume {self.front.hypervolume:.4f}"
         times = f"elapsed {clock(time.monotonic() - self._started)}, left {clock(self.left_s)}"
         return "; ".join([", ".join(states), area, times])
@@ -151,7 +182,7 @@ class LineProgress(Progress):
         """Return the epochs of the running trials, and the best value of each objective so far."""
         epochs = []
         for number, metrics in list(self.running.items()):
-            epochs.append(f"trial {number} epoch {metrics.get('epoch', 0):.0f}/{self.epochs}")
+            epochs.append(f"trial {number} epoch {metrics.get('epoch', 0):.0f}/{self.epochs_of(number)}")
         running = ", ".join(epochs[:MAX_LISTED]) or "no trial"
         if len(epochs) > MAX_LISTED:
             running += f" and {len(epochs) - MAX_LISTED} more"
@@ -178,8 +209,11 @@ class LineProgress(Progress):
             result += f" ({fields['infeasible']})"
         if fields["figure_failure"]:
             result += f" (without figures: {fields['figure_failure']})"
+        which = f"trial {fields['number']}"
+        if fields["repetition"]:
+            which += f" ({Repetition.model_validate(fields['repetition'])})"
         self._console.print(
-            f"trial {fields['number']} {fields['state']}: {result}; {self.headline}",
+            f"{which} {fields['state']}: {result}; {self.headline}",
             highlight=False,
             markup=False,
             soft_wrap=True,
@@ -229,10 +263,10 @@ class LiveProgress(Progress):
         for number, metrics in list(self.running.items()):
             if metrics:
                 values = [shown(metrics[name]) for name in ("validation_loss", *names_of(self.objectives))]
-                epoch = f"{metrics['epoch']:.0f}/{self.epochs}"
+                epoch = f"{metrics['epoch']:.0f}/{self.epochs_of(number)}"
                 table.rows.append((str(number), epoch, f"{metrics['phase']:.0f}", *values))
             else:
-                table.rows.append((str(number), f"0/{self.epochs}", *("-" * (2 + len(self.objectives)))))
+                table.rows.append((str(number), f"0/{self.epochs_of(number)}", *("-" * (2 + len(self.objectives)))))
         failures = [Text(line, style="red") for line in self._failures[-3:]]
         return Group(Text(self.headline), table, pareto_table(self.front.members, self.objectives), *failures)
 

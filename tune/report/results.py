@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from hcvae.bundle import Bundle, load
 from hcvae.config import Config
+from hcvae.counting import counted
 from hcvae.described import Described
 from hcvae.errors import UserError
 from hcvae.poor_reconstruction import poor_reconstruction
@@ -22,9 +23,10 @@ from hcvae.validation import explain
 from tune.objectives import Objectives, Point, find_objective, shown
 from tune.pareto import Compromise, compromise, hypervolume, pareto_front
 from tune.space.conditional import paths_in_effect
-from tune.space.search_space import apply
-from tune.study.folder import StudyFolder
+from tune.study.configurations import mean_loss, with_confirmations
+from tune.study.folder import StudyFolder, StudyRecord
 from tune.study.pareto_archive import model_of, stored_models
+from tune.study.repetition import training_of
 from tune.study.trial_summary import TrialSummary, summarize
 
 if TYPE_CHECKING:
@@ -60,16 +62,25 @@ class SearchResult(Described):
             UserError: there is no study in it.
         """
         opened = StudyFolder(folder)
-        record = opened.read_record()
+        return cls.of(opened, opened.read_record(), opened.load().get_trials(deepcopy=False))
+
+    @classmethod
+    def of(cls, opened: StudyFolder, record: StudyRecord, trials: Sequence[FrozenTrial]) -> "SearchResult":
+        """Return the result of a study that has been read: its record, and all its `trials`."""
         objectives = record.config.search.compared_by
-        trials = opened.load().get_trials(deepcopy=False)
-        summaries = tuple(summarize(trial, record.identity, objectives) for trial in trials)
-        return cls(opened.place, summaries, objectives)
+        summaries = [summarize(trial, record.identity, objectives) for trial in trials]
+        return cls(opened.place, with_confirmations(summaries, objectives), objectives)
 
     @property
     def pareto(self) -> tuple[TrialSummary, ...]:
-        """The trials that no other dominates, the best in the first objective first."""
+        """The trials that no other dominates, the best in the first objective first; after a confirmation, the
+        confirmed configurations that none of them dominates by its means."""
         return tuple(self.trial(number) for number in pareto_front(self._points, self.objectives))
+
+    @property
+    def confirmed(self) -> tuple[TrialSummary, ...]:
+        """The trials whose configurations have been confirmed, on the front or not; see `TrialSummary.confirmed`."""
+        return tuple(trial for trial in self.trials if trial.confirmed)
 
     @property
     def hypervolume(self) -> float:
@@ -91,6 +102,9 @@ class SearchResult(Described):
             return "no trial has completed; run the search first"
         states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         infeasible = [trial.infeasible for trial in self.trials if trial.infeasible]
+        if self.confirmed:
+            reasons = [f"trial {trial.number}: {trial.why_absent}" for trial in self.confirmed]
+            return f"no confirmed configuration has a place on the front ({'; '.join(reasons)})"
         if infeasible:
             return (
                 f"no complete trial is feasible ({states}); the latest is {infeasible[-1]}; loosen search.constraints "
@@ -127,6 +141,31 @@ class SearchResult(Described):
         """Lines that warn if no trial is better than the reference point; empty otherwise, and without a front."""
         return front_warning([trial.point for trial in self.pareto if trial.point], self.objectives)
 
+    @property
+    def confirmation(self) -> tuple[str, ...]:
+        """Lines about the confirmation: how many trials are confirmed, which repetitions failed, and how much worse
+        the means are than the values by which the trials were chosen; empty before it."""
+        if not self.confirmed:
+            return ()
+        found = [(trial.number, trial.confirmed) for trial in self.trials if trial.confirmed]
+        n_confirmed = sum(confirmed.mean is not None for _, confirmed in found)
+        n_unconfirmed = sum(trial.is_unconfirmed for trial in self.trials)
+        others = counted(n_unconfirmed, "other trial")
+        lines = [f"{counted(n_confirmed, 'trial')} confirmed; {others} left out of the front"]
+        for number, confirmed in found:
+            if confirmed.failed:
+                failed = ", ".join(map(str, confirmed.failed))
+                lines.append(f"trial {number}: repetitions without values: {failed}")
+        lost = mean_loss([confirmed for _, confirmed in found])
+        if lost is not None:
+            parts = []
+            for objective, value in zip(self.objectives, lost, strict=True):
+                parts.append(f"{objective.name} {shown(abs(value))} {'worse' if value > 0 else 'better'}")
+            lines.append(f"means against the values by which these were chosen, on average: {', '.join(parts)}")
+        elif n_confirmed:
+            lines.append("trained with other epochs or another width, so not compared with the values of the search")
+        return tuple(lines)
+
     def alternatives(self) -> dict[str, TrialSummary]:
         """Return the best trial by each objective, by its name, without the compromise."""
         ends = {objective.name: self.best(by=objective.name) for objective in self.objectives}
@@ -162,11 +201,13 @@ class SearchResult(Described):
         return found
 
     def bundle(self, number: int) -> StoragePath:
-        """Return the folder of a trial's model bundle, found by the identifier of the trial.
+        """Return the folder of a trial's model bundle, found by the identifier of the trial. Of a confirmed
+        configuration it is the bundle of the repetition nearest to the means.
 
         Raises:
             UserError: the trial has none; the message names the trials that have one.
         """
+        number = self.model_number(number)
         summary = self.trial(number)
         models = self.models
         if number not in models:
@@ -178,12 +219,17 @@ class SearchResult(Described):
             )
         return models[number]
 
+    def model_number(self, number: int) -> int:
+        """Return the number of the trial whose model stands for a trial: of a confirmed one, a repetition of it."""
+        confirmed = self.trial(number).confirmed
+        return number if confirmed is None or confirmed.model is None else confirmed.model
+
     def _why_without(self, summary: TrialSummary) -> str:
         reason = summary.outside_budget or summary.foreign_values or summary.infeasible
         if reason:
             return f"{reason}; "
         place = StudyFolder(self.folder).exported(summary.number)
-        if summary.point and place.is_complete():
+        if summary.own_point and place.is_complete():
             return f"{place} holds the model of another trial, or of other values or parameters of this one; "
         if summary in self.pareto:
             return "its folder under best/ was removed; "
@@ -204,7 +250,7 @@ class SearchResult(Described):
                 "that waits, or failed before it was trained, has no parameters yet: name another trial"
             )
         try:
-            return apply(config, summary.params)
+            return training_of(config, summary.params, summary.repetition)
         except ValidationError as error:
             raise UserError(f"trial {number} of {self.folder}: {explain(error, Config)}") from None
         except KeyError as error:
@@ -223,8 +269,18 @@ class SearchResult(Described):
         """Return a table with a row for each trial; parameters are columns named by their dotted paths."""
         import pandas as pd
 
-        rows = [summary.model_dump(exclude={"params"}) | summary.params for summary in self.trials]
+        rows = [self._row(summary) | summary.params for summary in self.trials]
         return pd.DataFrame(rows).set_index("number") if rows else pd.DataFrame()
+
+    def _row(self, summary: TrialSummary) -> dict[str, object]:
+        row = summary.model_dump(exclude={"params", "repetition", "confirmed"})
+        row["confirms"] = summary.repetition and summary.repetition.number
+        confirmed = summary.confirmed
+        if confirmed is not None and confirmed.mean is not None:
+            row |= {f"{name}_mean": mean for name, mean in zip(summary.objectives, confirmed.mean, strict=True)}
+        if confirmed is not None and confirmed.sd is not None:
+            row |= {f"{name}_sd": sd for name, sd in zip(summary.objectives, confirmed.sd, strict=True)}
+        return row
 
     def table(self) -> TerminalTable:
         """Return the Pareto front for a terminal."""
@@ -276,15 +332,28 @@ def pareto_table(members: tuple[TrialSummary, ...], objectives: Objectives) -> T
     values_of = [f"{objective.name} {arrows[objective.direction]}" for objective in objectives]
     names = parameter_names(members)
     headers = ("trial", *values_of, *(name.rpartition(".")[2] for name in names))
-    caption = f"* {best}" if best else ""
-    table = TerminalTable(f"Pareto front, hypervolume {hypervolume(points, objectives):.4f}", headers, caption=caption)
+    notes = [f"* {best}"] if best else []
+    if any(member.confirmed for member in members):
+        notes.append("means ± standard deviations of the repetitions of each trial")
+    table = TerminalTable(
+        f"Pareto front, hypervolume {hypervolume(points, objectives):.4f}", headers, caption="; ".join(notes)
+    )
     for member in members:
         label = str(member.number)
         if best and member.number == best.number:
             label += " *"
-        values = [shown(value) for value in member.point or ()]
+        values = with_sd(member)
         table.rows.append((label, *values, *(_short(member.params.get(name, "-")) for name in names)))
     return table
+
+
+def with_sd(summary: TrialSummary) -> list[str]:
+    """Return the place of a trial for people, a text for each objective: of a confirmed one mean and standard
+    deviation."""
+    point = summary.point or ()
+    if summary.confirmed is None or summary.confirmed.sd is None:
+        return [shown(value) for value in point]
+    return [f"{shown(value)} ± {shown(sd)}" for value, sd in zip(point, summary.confirmed.sd, strict=True)]
 
 
 def _short(value: object) -> str:

@@ -19,6 +19,7 @@ from tune.space.search_space import Values, value_of
 from tune.study.folder import StudyFolder
 from tune.study.leases import OUTSIDE_BUDGET, lease_of, outside_budget, study_id
 from tune.study.opening import finished_trials
+from tune.study.repetition import repetition_of
 from tune.study.samplers import CONSTRAINT, SAME_NAMES, check_choices, distribution_of
 
 COPY_OF = "copy_of"
@@ -49,7 +50,7 @@ def enqueue_first_trials(study: optuna.Study, config: SearchConfig) -> None:
     if config.search.start_from_defaults:
         identity = study_id(study)
         for params in default_trials(config):
-            trials = study.get_trials(deepcopy=False)
+            trials = [trial for trial in study.get_trials(deepcopy=False) if repetition_of(trial, identity) is None]
             if sum(outside_budget(trial, identity) is None for trial in trials) < config.search.trials:
                 study.enqueue_trial(dict(params), skip_if_exists=True)
 

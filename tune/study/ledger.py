@@ -9,24 +9,32 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
 from tune.config import SearchConfig
-from tune.internals.optuna_internals import is_in_database, recorded, trial_key
+from tune.internals.optuna_internals import (
+    hidden_from_sampler,
+    is_in_database,
+    recorded,
+    start_waiting,
+    trial_key,
+)
 from tune.space.entries import ParameterValue
 from tune.study.budget import Budget
+from tune.study.confirmation import enqueue, next_round
 from tune.study.database import Database, retry
 from tune.study.leases import Lease, Leases, in_training, study_id
-from tune.study.opening import counts_against_budget, finished_trials
+from tune.study.opening import ended_trials, has_ended
 from tune.study.outcome import Outcome
 from tune.study.pareto_archive import ParetoArchive
 from tune.study.recording import TrialRecorder
+from tune.study.repetition import Repetition, is_repetition, repetition_of
 from tune.study.samplers import ask, is_exhausted, suggest_parameters
 from tune.study.transaction import transaction
 from tune.study.trial_identity import TrialIdentity
@@ -67,6 +75,8 @@ class Assignment:
     """Folders of the earlier attempts at it, the latest first."""
     events: StoragePath
     """Folder of the attempt's TensorBoard events."""
+    repetition: Repetition | None
+    """Which trial it repeats; None: it is a trial of the search."""
 
     @property
     def identity(self) -> TrialIdentity:
@@ -75,8 +85,18 @@ class Assignment:
         return TrialIdentity(study=self.lease.study, trial=self.lease.trial, number=number, params=self.params)
 
 
+class UnderWay(NamedTuple):
+    """The trials that have not ended."""
+
+    running: list[FrozenTrial]
+    """Those in training, here or in another process, and interrupted ones."""
+    waiting: list[FrozenTrial]
+    """Enqueued repetitions."""
+
+
 class TrialLedger:
-    """Adopts trials that nobody runs any more, then asks the study for new ones; records the end of each.
+    """Adopts trials that nobody runs any more, then starts the repetitions of a confirmation that has begun, then asks
+    the study for new trials, and once the budget is spent confirms the most promising; records the end of each.
 
     Made under the study's lock. Every method that reads or writes the study tries again for a while where the database
     or the disk refuses, see `tune.study.database.retry`, and raises:
@@ -107,7 +127,10 @@ class TrialLedger:
         self._attempts: dict[int, int] = {}  # by number of the trial: the latest attempt of this process
         self._recorder = TrialRecorder(study, archive.folder, config)
         self._study_id = study_id(study)
-        self._seen_finished = {trial.number for trial in finished_trials(study)}
+        self._seen_finished: set[int] = set()  # trials that count against the budget
+        self._seen_repeated: set[int] = set()
+        for trial in ended_trials(study):
+            self._see(trial)
         self._n_all_ended = 0  # all trials of smaller numbers have ended, and are not looked at again
 
     def attempt_at(self, number: int) -> int:
@@ -150,17 +173,23 @@ class TrialLedger:
 
     def _look(self) -> tuple[bool, list[int]]:
         with self._database.locked():
-            running = self._take_in()
-            has_work = bool(self._adoptable(running)) or self._has_room(running)
+            running, waiting = self._take_in()
+            has_work = bool(self._adoptable(running) or waiting) or self._has_room(running)
+            has_work = has_work or bool(self._round_to_begin(running))
         if self._budget.spent:
             return has_work, []
         return has_work, [trial.number for trial in running]
 
     def _hand_out(self) -> Assignment | None:
         with self._database.locked() as now:
-            running = self._take_in()
+            running, waiting = self._take_in()
             with transaction(self._study):
-                assignment = self._adopt(running, now) or self._start(running, now)
+                assignment = (
+                    self._adopt(running, now)
+                    or self._repeat(waiting, now)
+                    or self._start(running, now)
+                    or (None if waiting else self._begin_round(running, now))
+                )
             if assignment is not None:
                 self._attempts[assignment.trial.number] = assignment.lease.attempt
         return assignment
@@ -168,11 +197,23 @@ class TrialLedger:
     def _adopt(self, running: list[FrozenTrial], now: float) -> Assignment | None:
         """Own an interrupted trial; those whose parameters are refused are removed from `running`."""
         for frozen in self._adoptable(running):
-            trial = Trial(self._study, trial_key(frozen))
-            params = suggest_parameters(self._study, trial, self._config, adopted=True)
+            with hidden_from_sampler(self._study, is_repetition):
+                trial = Trial(self._study, trial_key(frozen))
+                params = suggest_parameters(self._study, trial, self._config, adopted=True)
             if params is not None:
-                return self._assign(trial, params, now, adopted=True)
+                return self._assign(trial, params, now, adopted=True, repetition=self._repetition_of(frozen))
             running.remove(frozen)
+        return None
+
+    def _repeat(self, waiting: list[FrozenTrial], now: float) -> Assignment | None:
+        """Own the first of the `waiting` repetitions whose parameters are not refused."""
+        for frozen in waiting:
+            with hidden_from_sampler(self._study, is_repetition):
+                trial = start_waiting(self._study, frozen)
+                params = suggest_parameters(self._study, trial, self._config) if trial is not None else None
+            if trial is not None and params is not None:
+                self._recorder.clear(trial)
+                return self._assign(trial, params, now, adopted=False, repetition=self._repetition_of(frozen))
         return None
 
     def _start(self, running: list[FrozenTrial], now: float) -> Assignment | None:
@@ -180,9 +221,26 @@ class TrialLedger:
             return None
         trial, params = ask(self._study, self._config)
         self._recorder.clear(trial)
-        return self._assign(trial, params, now, adopted=False)
+        return self._assign(trial, params, now, adopted=False, repetition=None)
 
-    def _assign(self, trial: Trial, params: dict[str, ParameterValue], now: float, *, adopted: bool) -> Assignment:
+    def _begin_round(self, running: list[FrozenTrial], now: float) -> Assignment | None:
+        """Enqueue a round of confirmation, and own its first repetition."""
+        repetitions = self._round_to_begin(running)
+        if not repetitions:
+            return None
+        enqueue(self._study, repetitions, self._archive.ended)
+        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return self._repeat([trial for trial in waiting if self._repetition_of(trial)], now)
+
+    def _assign(
+        self,
+        trial: Trial,
+        params: dict[str, ParameterValue],
+        now: float,
+        *,
+        adopted: bool,
+        repetition: Repetition | None,
+    ) -> Assignment:
         folder, number = self._archive.folder, trial.number
         attempts = folder.attempts(number)  # where not adopted: of another trial that had this number
         lease = self.leases.acquire(trial, now, adopted=adopted, attempts=max(attempts, default=0))
@@ -196,37 +254,58 @@ class TrialLedger:
             folder.attempt(number, lease.attempt),
             tuple(earlier),
             folder.events(number, lease.attempt),
+            repetition,
         )
 
     def _adoptable(self, running: list[FrozenTrial]) -> list[FrozenTrial]:
         # Interrupted trials are finished even where the budget has been lowered since.
         if self._budget.out_of_time:
-            return []
+            running = [trial for trial in running if self._repetition_of(trial)]
         return self.leases.reclaimable(running)
 
     def _has_room(self, running: list[FrozenTrial]) -> bool:
-        under_way = len(self._seen_finished) + len(running)
+        under_way = len(self._seen_finished) + sum(self._repetition_of(trial) is None for trial in running)
         if self._budget.spent or under_way >= self._config.search.trials:
             return False
         return not is_exhausted(self._study, self._config)
 
-    def _take_in(self) -> list[FrozenTrial]:
-        """Take in the trials that have finished since the last look, here or in another process; return those that
-        are running."""
+    def _round_to_begin(self, running: list[FrozenTrial]) -> list[Repetition]:
+        """Return the next round of confirmation, where nothing else is to hand out, once no process trains a trial of
+        the search, and the last round has ended: after `search.search_seconds`, suspended trials stay as they are."""
+        if self._config.search.confirm is None or self._has_room(running):
+            return []
+        left = {trial.number for trial in self.leases.reclaimable(running)}
+        not_ended = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
+        if any(trial.number not in left for trial in running) or any(map(self._repetition_of, not_ended)):
+            return []
+        return next_round(self._archive.ended, self._config.search, self._study_id)
+
+    def _take_in(self) -> UnderWay:
+        """Take in the trials that have finished since the last look, here or in another process; return the others."""
         trials = self._study.get_trials(deepcopy=False)[self._n_all_ended :]
         new = [trial for trial in trials if self._is_new(trial)]
         for trial in sorted(new, key=lambda trial: trial.datetime_complete or datetime.max):
             summary = self._archive.summarize(trial)
             self._archive.add(summary)  # may have to be done again
-            self._seen_finished.add(trial.number)
-            self._budget.count(summary.number, summary.point)
+            self._see(trial)
+            if summary.repetition is None:
+                self._budget.count(summary.number, summary.own_point)
             self._events.finished(summary)
         ended = itertools.takewhile(lambda trial: trial.state.is_finished(), trials)
         self._n_all_ended += sum(1 for _ in ended)
-        return [trial for trial in trials if in_training(trial)]
+        waiting = [trial for trial in trials if trial.state == TrialState.WAITING and self._repetition_of(trial)]
+        return UnderWay([trial for trial in trials if in_training(trial)], waiting)
 
     def _is_new(self, trial: FrozenTrial) -> bool:
-        return trial.number not in self._seen_finished and counts_against_budget(trial, self._study_id)
+        seen = trial.number in self._seen_finished or trial.number in self._seen_repeated
+        return not seen and has_ended(trial, self._study_id)
+
+    def _see(self, trial: FrozenTrial) -> None:
+        seen = self._seen_finished if self._repetition_of(trial) is None else self._seen_repeated
+        seen.add(trial.number)
+
+    def _repetition_of(self, trial: FrozenTrial) -> Repetition | None:
+        return repetition_of(trial, self._study_id)
 
     def _settle(self, trial: Trial, write: Callable[[], None]) -> None:
         """Call `write` under the study's lock, if this process still owns `trial`; then take in what has finished."""

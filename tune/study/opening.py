@@ -23,6 +23,7 @@ from tune.study.folder import Change, StudyFolder, StudyRecord
 from tune.study.leases import COPIED_STUDY_ID, STUDY_ID, outside_budget, study_id
 from tune.study.lock import LockedFolder
 from tune.study.lookup import find_study
+from tune.study.repetition import repetition_of
 from tune.study.samplers import check_choices, make_sampler
 
 MAY_CHANGE = (
@@ -43,6 +44,8 @@ MAY_CHANGE = (
     "data.tables",
 )
 """Fields that may change in a continued study: places (a fingerprint guards the data), budgets, resources, starts."""
+CONFIRM = "search.confirm"
+"""Section that may change, too: `tune.study.repetition.check_continued` checks what must not."""
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 """States of trials that have ended."""
@@ -124,16 +127,24 @@ def quiet_optuna() -> Iterator[None]:
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the ended trials that count against the budget, in the order of their numbers."""
     identity = study_id(study)
-    ended = study.get_trials(deepcopy=False, states=FINISHED)
-    return [trial for trial in ended if counts_against_budget(trial, identity)]
+    return [trial for trial in ended_trials(study) if repetition_of(trial, identity) is None]
 
 
-def counts_against_budget(trial: FrozenTrial, identity: str | None) -> bool:
-    """Return whether a trial has ended and counts against the budget of the study `identity`.
+def ended_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the ended trials of this search, repetitions included, in the order of their numbers."""
+    identity = study_id(study)
+    return [trial for trial in study.get_trials(deepcopy=False, states=FINISHED) if has_ended(trial, identity)]
 
-    Trials that were infeasible, or made by another program or study, do not.
+
+def has_ended(trial: FrozenTrial, identity: str | None) -> bool:
+    """Return whether a trial of the search in the study `identity`, or a repetition, has ended.
+
+    Trials that were infeasible, or made by another program or study, are none of the search. A repetition that another
+    program has ended is one all the same: its round must not wait for it.
     """
-    return trial.state in FINISHED and outside_budget(trial, identity) is None
+    if trial.state not in FINISHED:
+        return False
+    return outside_budget(trial, identity) is None or repetition_of(trial, identity) is not None
 
 
 def n_finished(study: optuna.Study) -> int:
@@ -249,6 +260,8 @@ def _differences(record: StudyRecord, config: SearchConfig, data_fingerprint: st
     new = _fields(config)
     differences = {}
     for path in sorted((old.keys() | new.keys()) - set(MAY_CHANGE)):
+        if path == CONFIRM or path.startswith(f"{CONFIRM}."):
+            continue
         values = (old.get(path, ABSENT), new.get(path, ABSENT))
         if values[0] != values[1]:
             differences[path] = values

@@ -1,7 +1,8 @@
 """The Pareto set on disk, kept up to date as trials finish.
 
 The bundle of a member is moved to `best/trial-<number>/`; a trial that is dominated, or failed, keeps its metrics in
-the study and loses its checkpoints and its bundle (a full checkpoint is about 126 MB).
+the study and loses its checkpoints and its bundle (a full checkpoint is about 126 MB). The bundles of repetitions are
+kept, too, dominated or not: which configurations are on the front is known only after the last of them.
 
 A model is deleted only where another model that is there dominates it, and only by its trial's identifier: what other
 programs add to a study, end in it, copy or renumber deletes none.
@@ -19,9 +20,10 @@ from hcvae.storage import StoragePath
 from hcvae.training.loop import CHECKPOINTS
 from tune.objectives import Objectives, Point
 from tune.pareto import compromise, hypervolume, pareto_front
+from tune.study.configurations import with_confirmations
 from tune.study.folder import StudyFolder
 from tune.study.leases import study_id
-from tune.study.opening import finished_trials
+from tune.study.opening import ended_trials
 from tune.study.trial_identity import TrialIdentity, identity_of_model, read_identity
 from tune.study.trial_summary import TrialSummary, summarize
 
@@ -42,7 +44,7 @@ class ParetoFile(Section):
     compromise: int | None
     """The trial that `jobs.pull` takes: the knee, or else the one nearest to the ideal, see `tune.pareto`."""
     trials: tuple[TrialSummary, ...]
-    """The front, the best in the first objective first."""
+    """The front, the best in the first objective first; after a confirmation, confirmed configurations alone."""
     models: dict[int, str]
     """Folder of each model under `best/`, by number of its trial, in the study's folder."""
 
@@ -66,6 +68,13 @@ def stored_models(folder: StudyFolder) -> list[StoredModel]:
     return stored
 
 
+def front_of(summaries: Iterable[TrialSummary], objectives: Objectives) -> dict[int, TrialSummary]:
+    """Return the front of `summaries` by number, the best in the first objective first."""
+    placed = {summary.number: summary for summary in summaries if summary.point}
+    points = {number: summary.point for number, summary in placed.items() if summary.point}
+    return {number: placed[number] for number in pareto_front(points, objectives)}
+
+
 def model_of(summary: TrialSummary, stored: Iterable[StoredModel]) -> StoragePath | None:
     """Return where the model of a trial lies; None where it has none."""
     return next((model.place for model in stored if summary.owns(model.identity)), None)
@@ -78,6 +87,9 @@ class ParetoArchive:
         self.folder = folder
         self.objectives = objectives
         self._study_id = study_id
+        self._ended: dict[int, TrialSummary] = {}
+        self._has_repetitions = False
+        self._front: dict[int, TrialSummary] = {}  # by the values of single trainings
         self._members: dict[int, TrialSummary] = {}
         self._models: dict[int, tuple[TrialSummary, StoragePath]] = {}  # under `best/`, by number of the trial
 
@@ -86,12 +98,17 @@ class ParetoArchive:
         """Return the archive of a study, and complete on disk what an interruption left undone: it may have fallen
         between a trial's end in the study and the export of its model."""
         archive = cls(folder, study_id(study), objectives)
-        finished = [archive.summarize(trial) for trial in finished_trials(study)]
+        finished = [archive.summarize(trial) for trial in ended_trials(study)]
         archive._read(finished)
         for summary in finished:
             archive._export_and_clear(summary)
         archive._write()
         return archive
+
+    @property
+    def ended(self) -> tuple[TrialSummary, ...]:
+        """The trials that have ended, repetitions included, each with the values of its own training."""
+        return tuple(self._ended.values())
 
     @property
     def members(self) -> tuple[TrialSummary, ...]:
@@ -114,22 +131,19 @@ class ParetoArchive:
 
     def add(self, summary: TrialSummary) -> None:
         """Add a trial that has just finished, and write what it changes; may be repeated."""
-        if summary.point:
-            self._members[summary.number] = summary
-            self._drop_dominated_members()
+        self._take_in([summary])
         self._models = {number: model for number, model in self._models.items() if model[1].is_complete()}
         if not self._bundle_in_attempt(summary).is_complete():
             place = model_of(summary, stored_models(self.folder))
             if place is not None:  # another process, or an earlier try, has exported it
                 self._models[summary.number] = summary, place
         self._export_and_clear(summary)
-        if summary.number in self._members or summary.number in self._models:
+        if summary.number in self._members or summary.number in self._models or summary.repetition is not None:
             self._write()
 
     def _read(self, finished: Sequence[TrialSummary]) -> None:
         """Read the front from the `finished` trials, and which models are under `best/`."""
-        self._members = {summary.number: summary for summary in finished if summary.point}
-        self._drop_dominated_members()
+        self._take_in(finished)
         stored = stored_models(self.folder)
         orphans = {model.place for model in stored}
         for summary in finished:
@@ -140,16 +154,23 @@ class ParetoArchive:
         for orphan in orphans:
             logger.warning("%s: the model of a trial that the study does not hold; it is kept", orphan)
 
-    def _drop_dominated_members(self) -> None:
-        self._members = {number: self._members[number] for number in pareto_front(self.points, self.objectives)}
+    def _take_in(self, finished: Sequence[TrialSummary]) -> None:
+        """Take in trials that have ended, and renew the front."""
+        self._ended |= {summary.number: summary for summary in finished}
+        candidates = self._front | {summary.number: summary for summary in finished}
+        self._front = front_of(candidates.values(), self.objectives)
+        self._members = self._front
+        self._has_repetitions |= any(summary.repetition is not None for summary in finished)
+        if self._has_repetitions:
+            self._members = front_of(with_confirmations(self.ended, self.objectives), self.objectives)
 
     def _export_and_clear(self, summary: TrialSummary) -> None:
         """Export the model of a finished trial, then delete what the models under `best/` make superfluous."""
-        if summary.point is None and summary.state == "complete" and summary.infeasible is None:
+        if summary.own_point is None and summary.state == "complete" and summary.infeasible is None:
             return  # another program ended it: the files of its training are kept
-        if summary.point is not None and summary.number not in self._models:
+        if summary.own_point is not None and summary.number not in self._models:
             place = self._export(summary)
-            if place is None and not self._is_dominated(summary.point):
+            if place is None and (summary.repetition is not None or not self._is_dominated(summary.own_point)):
                 return  # its model was deleted by hand; only its checkpoints are left
             if place is not None:
                 self._models[summary.number] = summary, place
@@ -158,7 +179,8 @@ class ParetoArchive:
             self._clear(summary)
 
     def _remove_dominated_models(self) -> None:
-        for number in self._models.keys() - pareto_front(self._stored_points, self.objectives):
+        stored = self._stored_points
+        for number in stored.keys() - pareto_front(stored, self.objectives):
             dominated, place = self._models.pop(number)
             place.remove()
             self._clear(dominated)
@@ -179,7 +201,7 @@ class ParetoArchive:
 
     @property
     def _stored_points(self) -> dict[int, Point]:
-        """The points of the models under `best/`, by number of the trial."""
+        """The points of the models under `best/`, by number of the trial; without those of repetitions."""
         return {number: model.point for number, (model, _) in self._models.items() if model.point}
 
     def _is_dominated(self, point: Point) -> bool:

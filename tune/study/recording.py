@@ -10,12 +10,12 @@ from hcvae.training.diagnosis import diagnose
 from tune.config import SearchConfig
 from tune.internals.optuna_internals import recorded
 from tune.space.conditional import by_path
-from tune.space.search_space import apply
 from tune.study.artifacts import upload, upload_texts
 from tune.study.folder import StudyFolder
-from tune.study.leases import OUTSIDE_BUDGET
+from tune.study.leases import OUTSIDE_BUDGET, study_id
 from tune.study.opening import git_revision
 from tune.study.outcome import Outcome
+from tune.study.repetition import repetition_of, training_of
 from tune.study.trial_attributes import set_attributes
 from tune.study.trial_record import TrialRecord, objectives_by_epoch
 
@@ -29,6 +29,7 @@ class TrialRecorder:
         self._config = config
         self._objectives = config.search.compared_by
         self._git_revision = git_revision()
+        self._study_id = study_id(study)
 
     def clear(self, trial: Trial) -> None:
         """Remove the record of a new trial: another program may have copied it from another trial."""
@@ -76,7 +77,8 @@ class TrialRecorder:
     def _diagnosis(self, trial: Trial, outcome: Outcome) -> list[dict[str, Any]] | None:
         if not outcome.history and not outcome.diverged:
             return None  # nothing was trained; its parameters may not even be valid
-        config = apply(self._config, by_path(trial.params))
+        repetition = repetition_of(recorded(self._study, trial), self._study_id)
+        config = training_of(self._config, by_path(trial.params), repetition)
         return [asdict(finding) for finding in diagnose(config, outcome.history, diverged=outcome.diverged)]
 
     def _upload_figures(self, trial: Trial, attempt: int, outcome: Outcome) -> str | None:

@@ -27,6 +27,7 @@ from tune.config import Choice, Conditional, FloatRange, SearchConfig, Unconditi
 from tune.internals.optuna_internals import (
     enqueue_values,
     enqueued_values,
+    hidden_from_sampler,
     parameters_unwritten,
     recorded,
     set_trial_system_attribute,
@@ -38,6 +39,7 @@ from tune.space.entries import ParameterValue
 from tune.space.latents import GLOBAL, LOCAL, SEGMENTS, own_latents
 from tune.space.search_space import Values, apply, suggest, whole_segments
 from tune.study.leases import LEASE, OUTSIDE_BUDGET, Lease, lease_of, outside_budget, study_id
+from tune.study.repetition import is_repetition
 from tune.study.trial_record import TrialRecord
 
 GP_PARAMETERS = 8
@@ -64,10 +66,14 @@ def make_sampler(config: SearchConfig, starts: int) -> BaseSampler:
 
 
 def ask(study: optuna.Study, config: SearchConfig) -> tuple[Trial, Values]:
-    """Return a new trial with feasible parameters."""
+    """Return a new trial with feasible parameters.
+
+    The sampler does not see repetitions: each configuration counts once, with the value of its own training.
+    """
     for _ in range(MAX_INFEASIBLE):
-        trial = study.ask()
-        params = suggest_parameters(study, trial, config)
+        with hidden_from_sampler(study, is_repetition):
+            trial = study.ask()
+            params = suggest_parameters(study, trial, config)
         if params is not None:
             return trial, params
     if {GLOBAL, LOCAL} <= trial.params.keys():

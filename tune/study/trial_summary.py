@@ -9,18 +9,40 @@ from collections.abc import Collection
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from hcvae.config import Section
 from tune.constraints import why_infeasible
 from tune.objectives import SPECIFIED, Objectives, Point, names_of, point_of
 from tune.space.conditional import by_path
 from tune.study.leases import Lease, lease_of, outside_budget
+from tune.study.repetition import Repetition, repetition_of
 from tune.study.trial_identity import TrialIdentity
 from tune.study.trial_record import TrialRecord
 
 SHOWN = ("best_epoch", "seconds", "failure", "figure_failure", "stopped", "precision")
 """Fields of the record that a summary has as they are."""
+
+
+class Confirmed(Section):
+    """What the repetitions of a trial say about its configuration: the values of the trial itself, by which it was
+    chosen, are no part of it."""
+
+    repetitions: tuple[int, ...]
+    """Numbers of its complete repetitions."""
+    failed: tuple[int, ...]
+    """Numbers of those that ended without values."""
+    mean: Point | None
+    """Mean of each objective over the complete repetitions; null: there is none."""
+    sd: Point | None
+    """Sample standard deviation of each objective; null: fewer than two are complete."""
+    lost: Point | None
+    """By how much each mean is worse than the value of the trial itself, negative where it is better; null: they were
+    trained with other epochs or another width, and cannot be compared."""
+    model: int | None
+    """The repetition nearest to the means, whose model stands for the configuration; null: none has a model."""
+    infeasible: str | None = None
+    """Which constraints the means of the violations exceed."""
 
 
 class TrialSummary(Section):
@@ -61,11 +83,24 @@ class TrialSummary(Section):
     """Which constraints it violates, and so has no place on the front."""
     replaced_attributes: tuple[str, ...] = ()
     """Fields that are not shown, because another program has replaced them by another kind of value."""
+    repetition: Repetition | None = None
+    """Which trial it confirms; null: it is a trial of the search."""
+    confirmed: Confirmed | None = None
+    """What its repetitions say, once all of their round have ended."""
+    is_unconfirmed: bool = False
+    """Whether other trials have been confirmed and it has not: then it has no place on the front."""
+    violations: dict[str, float] = Field({}, exclude=True, repr=False)
+    """How far it violates each constraint; 0 or less: not at all."""
 
     def facts(self) -> dict[str, Any]:
         """Return the trial, its objectives and parameters, and what went wrong."""
         shown = {"number": self.number, "state": self.state} | self.objectives
-        reasons = {"failure": self.failure, "stopped": self.stopped, "troubles": ", ".join(self.troubles)}
+        reasons = {
+            "repetition": self.repetition,
+            "failure": self.failure,
+            "stopped": self.stopped,
+            "troubles": ", ".join(self.troubles),
+        }
         return shown | {name: reason for name, reason in reasons.items() if reason} | self.params
 
     @property
@@ -74,17 +109,43 @@ class TrialSummary(Section):
         return dict(self.model_extra or {})
 
     @property
-    def point(self) -> Point | None:
-        """Its place in the space of the objectives; None where its training has reported none here, or it is
-        infeasible."""
+    def reported(self) -> Point | None:
+        """The objectives that its own training has reported here, feasible or not; None where there are none."""
         values = [value for value in self.objectives.values() if value is not None]
-        if self.outside_budget or self.foreign_values or self.infeasible or len(values) < len(self.objectives):
+        if self.outside_budget or self.foreign_values or len(values) < len(self.objectives):
             return None
         return tuple(values)
 
+    @property
+    def own_point(self) -> Point | None:
+        """The objectives of its own training; None also where it is infeasible."""
+        return None if self.infeasible else self.reported
+
+    @property
+    def point(self) -> Point | None:
+        """Its place in the space of the objectives: for a confirmed configuration the means over its repetitions,
+        otherwise the values of its own training. None where it has no place there."""
+        if self.repetition is not None or self.is_unconfirmed:
+            return None
+        if self.confirmed is None or self.confirmed.mean is None:
+            return self.own_point
+        return None if self.confirmed.infeasible else self.confirmed.mean
+
+    @property
+    def why_absent(self) -> str | None:
+        """Why it has no place on the front, though its own training is complete."""
+        reason = self.foreign_values or self.outside_budget or self.infeasible
+        if reason is None and self.confirmed is not None:
+            reason = self.confirmed.infeasible
+        if reason is None and self.is_unconfirmed:
+            reason = "not confirmed"
+            if self.confirmed is not None:
+                reason += f": none of its {len(self.confirmed.failed)} repetitions is complete"
+        return reason
+
     def owns(self, found: TrialIdentity | None) -> bool:
         """Return whether a model with the identity `found` is this trial's."""
-        if found is None or self.point is None or (found.trial, found.values) != (self.identity, self.point):
+        if found is None or self.own_point is None or (found.trial, found.values) != (self.identity, self.own_point):
             return False
         return found.trial is None or found.params == self.params
 
@@ -112,6 +173,8 @@ def summarize(trial: FrozenTrial, study: str | None, objectives: Objectives) -> 
         outside_budget=outside,
         foreign_values=_foreign_values(trial, lease, record) if complete and outside is None else None,
         infeasible=why_infeasible(trial.constraints) if complete else None,
+        violations=trial.constraints if complete else {},
+        repetition=repetition_of(trial, study),
         replaced_attributes=_replaced_fields(replaced),
     )
 

@@ -85,6 +85,31 @@ def test_an_impossible_split_is_refused(make_table, subjects, recordings, split,
         split_rows(make_table(subjects, recordings), config(**split))
 
 
+@pytest.mark.parametrize(("subjects", "folds"), [(20, 4), (20, 17), (7, 3)])
+def test_each_subject_outside_the_test_part_is_validated_on_once(make_table, subjects, folds):
+    table = make_table(subjects)
+    *outside, test = values_of(table, split_rows(table, config()), "subject_id")
+    validated = []
+    for fold in range(1, folds + 1):
+        split = split_rows(table, config(folds=folds, fold=fold))
+        train, validation, tested = values_of(table, split, "subject_id")
+        assert tested == test
+        assert train | validation == set.union(*outside)
+        assert not train & validation
+        assert split.n_units == {"train": len(train), "validation": len(validation), "test": len(test)}
+        assert split.explanation.endswith(f"The validation part is fold {fold} of {folds}.")
+        validated.append(validation)
+    assert sum(map(len, validated)) == len(set.union(*validated)) == len(set.union(*outside))
+    assert max(map(len, validated)) - min(map(len, validated)) <= 1
+
+
+def test_more_folds_than_subjects_are_refused(make_table):
+    with pytest.raises(UserError, match=r"data\.split\.folds: must be at most .* outside the test part, 5, but got 6"):
+        split_rows(make_table(6), config(folds=6))
+    with pytest.raises(ValueError, match="fold <= folds must hold"):
+        config(fold=2)
+
+
 def test_recordings_of_different_subjects_are_different_whatever_the_columns(make_table):
     table = make_table(4, 5)
     split = split_rows(table, config().model_copy(update={"recording_columns": ("recording_index",)}))

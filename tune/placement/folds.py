@@ -1,0 +1,56 @@
+"""The data of a confirmation by folds: the same rows, with another validation part in each fold."""
+
+from hcvae.config import Config
+from hcvae.data.dataset import Dataset
+from hcvae.errors import UserError
+from hcvae.training import preflight
+from tune.config import SearchConfig, narrowed
+from tune.objectives import names_of
+from tune.placement.streaming import prepare
+from tune.study.repetition import with_fold
+
+
+def prepare_folds(config: SearchConfig, data: Dataset) -> tuple[Dataset, ...]:
+    """Prepare the data of each fold; none where `search.confirm` is not by folds.
+
+    Args:
+        config: the search.
+        data: its data.
+
+    Raises:
+        UserError: the data cannot be divided into so many folds, do not fit into memory, or an objective or a
+            constraint cannot be measured in one of them.
+    """
+    confirm = config.search.confirm
+    if confirm is None or confirm.by != "folds":
+        return ()
+    if data.stream is not None:
+        raise UserError(
+            "search.confirm.by: folds are for tables that fit into data.memory_budget_gb, as each fold is kept in "
+            "memory; use seeds"
+        )
+    if config.data.split.folds is not None:
+        raise UserError(
+            f"search.confirm.by: folds divides the data by itself, but data.split.folds is {config.data.split.folds}; "
+            "set that to null"
+        )
+    return tuple(_prepare_fold(config, fold, confirm.repeats) for fold in range(1, confirm.repeats + 1))
+
+
+def _prepare_fold(config: SearchConfig, fold: int, folds: int) -> Dataset:
+    training = with_fold(narrowed(config, Config), fold, folds)
+    where = f"search.confirm, fold {fold} of {folds}"
+    try:
+        data = prepare(training)
+        measurable = preflight(training, data, config.search.workers)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    needed = [*names_of(config.search.compared_by), *(constraint.name for constraint in config.search.constraints)]
+    missing = [name for name in needed if name not in measurable.metrics]
+    if missing:
+        reasons = "; ".join(measurable.not_measured.values())
+        raise UserError(
+            f"{where}: {', '.join(missing)} cannot be measured on its validation part"
+            f"{f' ({reasons})' if reasons else ''}; use fewer folds (search.confirm.repeats), or seeds"
+        )
+    return data

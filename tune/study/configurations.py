@@ -1,0 +1,142 @@
+"""Configurations: trials judged by their repetitions.
+
+Of many trials the best ones are also the luckiest ones, so their values are better than those of further trainings of
+the same configuration (the winner's curse). A configuration is therefore judged by its repetitions alone, whose seeds
+played no part in the choice: the mean of their values has no bias from it.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+from tune.constraints import why_infeasible
+from tune.objectives import Objectives, Point
+from tune.study.repetition import Repetition
+from tune.study.trial_summary import Confirmed, TrialSummary
+
+ENDED = ("complete", "pruned", "fail")
+"""States of summaries of trials that have ended."""
+
+
+def with_confirmations(summaries: Iterable[TrialSummary], objectives: Objectives) -> tuple[TrialSummary, ...]:
+    """Return `summaries`, confirmed trials with what their repetitions say.
+
+    Repetitions count once all of their round have ended. From then on, trials that are not confirmed have no place on
+    the front; unless no repetition is complete, which confirms nothing.
+    """
+    summaries = tuple(summaries)
+    repetitions = _by_confirmed_trial(summaries)
+    confirmed = {}
+    for summary in summaries:
+        if summary.number in repetitions:
+            confirmed[summary.number] = _confirmed(summary, repetitions[summary.number], objectives)
+    with_means = {number for number, each in confirmed.items() if each.mean is not None}
+    judged = []
+    for summary in summaries:
+        is_trial = summary.own_point is not None and summary.repetition is None
+        is_unconfirmed = is_trial and bool(with_means) and summary.number not in with_means
+        update = {"confirmed": confirmed.get(summary.number), "is_unconfirmed": is_unconfirmed}
+        judged.append(summary.model_copy(update=update))
+    return tuple(judged)
+
+
+def ended_in_round(summaries: Iterable[TrialSummary], number: int) -> int:
+    """Return how many repetitions of a round of confirmation have ended."""
+    return _n_of_round(_ended(summaries), number)
+
+
+def confirmed_by(repetition: Repetition, summaries: Mapping[str | int, TrialSummary]) -> TrialSummary | None:
+    """Return the trial that `repetition` confirms, of those `by_key`; None where the study no longer holds it."""
+    return summaries.get(repetition.number if repetition.trial is None else repetition.trial)
+
+
+def by_key(summaries: Iterable[TrialSummary]) -> dict[str | int, TrialSummary]:
+    """Return the trials of the search by unique identifier, and those of earlier versions by number."""
+    found: dict[str | int, TrialSummary] = {}
+    for summary in summaries:
+        if summary.repetition is None:
+            found.setdefault(summary.number if summary.identity is None else summary.identity, summary)
+    return found
+
+
+def mean_loss(confirmed: Sequence[Confirmed]) -> Point | None:
+    """Return by how much the means are worse than the single values on average, for each objective; None where none
+    can be compared."""
+    lost = [each.lost for each in confirmed if each.lost is not None]
+    if not lost:
+        return None
+    return tuple(statistics.fmean(values) for values in zip(*lost, strict=True))
+
+
+def _by_confirmed_trial(summaries: Sequence[TrialSummary]) -> dict[int, list[TrialSummary]]:
+    """Return the repetitions of complete rounds, by number of the trial that they confirm."""
+    trials = by_key(summaries)
+    ended = _ended(summaries)
+    found: dict[int, list[TrialSummary]] = {}
+    for repetition, summary in ended:
+        trial = confirmed_by(repetition, trials)
+        if trial is not None and _n_of_round(ended, repetition.round) >= repetition.size:
+            found.setdefault(trial.number, []).append(summary)
+    return found
+
+
+def _ended(summaries: Iterable[TrialSummary]) -> list[tuple[Repetition, TrialSummary]]:
+    """Return the repetitions that have ended; of copies that another program has made, one that is complete."""
+    found: dict[tuple[object, ...], tuple[Repetition, TrialSummary]] = {}
+    for summary in summaries:
+        repetition = summary.repetition
+        if repetition is not None and summary.state in ENDED:
+            place = (repetition.trial or repetition.number, repetition.index)
+            if place not in found or found[place][1].reported is None:
+                found[place] = repetition, summary
+    return list(found.values())
+
+
+def _n_of_round(ended: Iterable[tuple[Repetition, TrialSummary]], number: int) -> int:
+    return sum(repetition.round == number for repetition, _ in ended)
+
+
+def _confirmed(trial: TrialSummary, repetitions: Sequence[TrialSummary], objectives: Objectives) -> Confirmed:
+    complete = {repetition.number: repetition.reported for repetition in repetitions if repetition.reported}
+    mean = sd = lost = infeasible = None
+    if complete:
+        columns = list(zip(*complete.values(), strict=True))
+        mean = tuple(statistics.fmean(column) for column in columns)
+        infeasible = _mean_violations([each for each in repetitions if each.number in complete])
+        if len(complete) > 1:
+            sd = tuple(statistics.stdev(column) for column in columns)
+        is_comparable = all(each.repetition is not None and each.repetition.is_comparable for each in repetitions)
+        if is_comparable and trial.reported is not None:
+            lost = tuple(
+                objective.sign * (value - single)
+                for objective, value, single in zip(objectives, mean, trial.reported, strict=True)
+            )
+    return Confirmed(
+        repetitions=tuple(complete),
+        failed=tuple(repetition.number for repetition in repetitions if repetition.number not in complete),
+        mean=mean,
+        sd=sd,
+        lost=lost,
+        model=None if mean is None else _nearest(mean, repetitions, objectives),
+        infeasible=infeasible,
+    )
+
+
+def _mean_violations(repetitions: Sequence[TrialSummary]) -> str | None:
+    """Return which constraints the means of the violations exceed."""
+    names = dict.fromkeys(name for repetition in repetitions for name in repetition.violations)
+    means = {}
+    for name in names:
+        means[name] = statistics.fmean(each.violations[name] for each in repetitions if name in each.violations)
+    return why_infeasible(means)
+
+
+def _nearest(mean: Point, repetitions: Sequence[TrialSummary], objectives: Objectives) -> int | None:
+    """Return the repetition with a model nearest to the means, each objective on the scale to its ideal."""
+    goal = [objective.loss(value) for objective, value in zip(objectives, mean, strict=True)]
+    distances = {}
+    for repetition in repetitions:
+        if repetition.own_point:
+            losses = [objective.loss(value) for objective, value in zip(objectives, repetition.own_point, strict=True)]
+            distances[repetition.number] = math.dist(goal, losses)
+    return min(distances, key=lambda number: distances[number], default=None)
