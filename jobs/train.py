@@ -91,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
             console.print(f"the training runs, but {reason}", highlight=False, markup=False, soft_wrap=True)
         if command.dry_run:
             console.print_json(config.model_dump_json())
-            console.print("Dry run: no training was started, and nothing was written")
+            print("Dry run: no training was started, and nothing was written", file=sys.stderr)  # after the JSON
             return 0
         with _progress(config, console, command.log_json) as on_epoch:
             outcome = _train(command, out, config, data, on_epoch, partial(_show_precision, console))
