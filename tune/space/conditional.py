@@ -1,4 +1,4 @@
-"""Parameters whose entry depends on another one's value, and the names that Optuna knows them by.
+"""Parameters whose entry depends on another one's value, and their names in Optuna.
 
 Optuna allows a name only one kind of distribution, and samplers compare the values of a name in all trials. So each
 case of a conditional parameter has a name of its own in Optuna, such as `training.loss_weights.global_kl if
@@ -57,7 +57,7 @@ def in_effect(entry: Parameter, values: Mapping[str, Any]) -> Unconditional | No
 
 
 def all_names(space: Space) -> dict[str, Unconditional]:
-    """Return every name that Optuna may know a parameter of the space by, with its entry."""
+    """Return the entries of the space by their names in Optuna; a conditional parameter has one for each case."""
     names: dict[str, Unconditional] = {}
     for path, entry in space.items():
         if isinstance(entry, Conditional):

@@ -19,7 +19,7 @@ ENDED = ("complete", "pruned", "fail")
 
 
 def with_confirmations(summaries: Iterable[TrialSummary], objectives: Objectives) -> tuple[TrialSummary, ...]:
-    """Return `summaries`, confirmed trials with what their repetitions say.
+    """Return `summaries`, confirmed trials with the results of their repetitions.
 
     Repetitions count once all of their round have ended. From then on, trials that are not confirmed have no place on
     the front; unless no repetition is complete, which confirms nothing.

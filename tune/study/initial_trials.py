@@ -125,7 +125,7 @@ def _translated(trial: FrozenTrial, there: SearchConfig, here: SearchConfig) -> 
     """Return a copy of an earlier trial with the names and bounds of this study.
 
     A parameter that was not searched there has the value of that study's configuration. What this space does not allow
-    keeps its name and bounds, and tells the sampler nothing.
+    keeps its name and bounds, which the sampler ignores.
     """
     space = here.search.space
     names = all_names(space)

@@ -25,8 +25,8 @@ SHOWN = ("best_epoch", "seconds", "failure", "figure_failure", "stopped", "preci
 
 
 class Confirmed(Section):
-    """What the repetitions of a trial say about its configuration: the values of the trial itself, by which it was
-    chosen, are no part of it."""
+    """The results of the repetitions of a trial; the values of the trial itself, by which it was chosen, are no part of
+    them."""
 
     repetitions: tuple[int, ...]
     """Numbers of its complete repetitions."""
@@ -86,7 +86,7 @@ class TrialSummary(Section):
     repetition: Repetition | None = None
     """Which trial it confirms; null: it is a trial of the search."""
     confirmed: Confirmed | None = None
-    """What its repetitions say, once all of their round have ended."""
+    """The results of its repetitions, once all of their round have ended."""
     is_unconfirmed: bool = False
     """Whether other trials have been confirmed and it has not: then it has no place on the front."""
     violations: dict[str, float] = Field({}, exclude=True, repr=False)
