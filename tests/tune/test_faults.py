@@ -273,5 +273,7 @@ def test_a_trial_of_two_workers_outlives_its_leader(small_search: SmallSearch, t
     assert search.process.wait(60) == 0
     [trial] = StudyFolder(tmp_path / "small").load().trials
     assert trial.state == TrialState.COMPLETE
-    assert lease_of(trial).attempt == 2
+    deaths = attributes_of(trial)["deaths"]
+    assert "worker process has died" in deaths[0]
+    assert lease_of(trial).attempt == 1 + len(deaths), deaths  # on a busy machine another attempt can die
     assert [epoch["epoch"] for epoch in attributes_of(trial)["epochs_reported"]] == list(range(1, 13))
