@@ -154,7 +154,7 @@ def ready(metrics: dict[str, float], epochs: int, notes: Path) -> Callable[..., 
     """Make trials that look at the data, write the folders of a training, and end with values computed from their
     parameters; replaces `tune.trial.trainable.make_trainable`."""
 
-    def make(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions: Any, folds: Any) -> Any:
+    def make(config: Config, data: "ray.ObjectRef[Any]", workers: Any, decisions: Any, folds: Any) -> Any:
         def run_trial(suggestion: dict[str, Any]) -> None:
             ray.get(data)
             place = suggestion["attempt"].place
@@ -171,7 +171,7 @@ def ready(metrics: dict[str, float], epochs: int, notes: Path) -> Callable[..., 
                 Message(epoch=epoch).send()
             Message(outcome=Outcome(state="complete", values=values, best_epoch=epochs, history=history)).send()
 
-        return ray.tune.with_resources(run_trial, trial_resources(settings))
+        return ray.tune.with_resources(run_trial, trial_resources(workers))
 
     return make
 
@@ -186,8 +186,8 @@ def made_up(number: int, params: dict[str, Any]) -> Point:
 def trained(notes: Path) -> Callable[..., Any]:
     """Make the trials of `tune.trial.trainable.make_trainable`, with a note of their first step."""
 
-    def make(config: Config, data: "ray.ObjectRef[Any]", settings: Any, decisions: Any, folds: Any) -> Any:
-        train = make_trainable(config, data, settings, decisions, folds)
+    def make(config: Config, data: "ray.ObjectRef[Any]", workers: Any, decisions: Any, folds: Any) -> Any:
+        train = make_trainable(config, data, workers, decisions, folds)
 
         def run_trial(suggestion: dict[str, Any]) -> None:
             def note(*_: Any) -> None:
@@ -197,7 +197,7 @@ def trained(notes: Path) -> Callable[..., Any]:
             hook = register_optimizer_step_post_hook(note)
             train(suggestion)
 
-        return ray.tune.with_resources(run_trial, trial_resources(settings))
+        return ray.tune.with_resources(run_trial, trial_resources(workers))
 
     return make
 

@@ -1,12 +1,15 @@
 """The benchmark of many trials: its clock and its rows, on times that are known."""
 
 import time
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
+from benchmarks.many_trials import ready, trained
 from benchmarks.many_trials_clock import Clock, Times
 from benchmarks.many_trials_report import Row, Run, Snapshot, write_report
+from tune.trial.trainable import make_trainable
 
 
 def test_time_counts_for_the_innermost_part_and_all_of_the_samplers_for_the_sampler() -> None:
@@ -57,3 +60,9 @@ def test_the_table_of_a_search_replaces_the_old_one(tmp_path: Path) -> None:
     assert "| 101 to 200 | 20.0 | 0.0 | 0.0 | 1.0 | 10.0 | 11.0 | 25.0 | 400.0 | 600 | 2.0 | 50 (95, 100) |" in text
     assert "| 1 to 100 | 10.0 |" in text
     assert "old" not in text
+
+
+def test_replaced_trials_take_the_arguments_of_those_of_a_search(tmp_path: Path) -> None:
+    expected = list(signature(make_trainable).parameters)
+    for make in (ready({}, 1, tmp_path), trained(tmp_path)):
+        assert list(signature(make).parameters) == expected
