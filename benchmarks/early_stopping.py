@@ -25,12 +25,12 @@ from benchmarks.early_stopping_report import Live, write_report
 from benchmarks.pages import ROOT
 from benchmarks.processor import processor
 from benchmarks.records import RESULTS
-from benchmarks.spaces import RECORDED_SPACE
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.errors import UserError
 from hcvae.training import TrainingDiverged, fit
+from tests.fixtures.studies import SIX_PARAMETERS
 from tune.config import EarlyStopping, SearchConfig
 from tune.early_stopping.moasha import MOASHA
 from tune.objectives import SPECIFIED
@@ -55,7 +55,7 @@ BASE = SearchConfig.model_validate(
             "early_stopping_patience": None,
             "checkpoint_every_epochs": 9999,
         },
-        "search": {"space": RECORDED_SPACE},
+        "search": {"space": SIX_PARAMETERS},
     }
 )
 """What all configurations share."""

@@ -33,12 +33,12 @@ from benchmarks.pages import ROOT
 from benchmarks.processor import processor
 from benchmarks.records import RESULTS
 from benchmarks.science import revision
-from benchmarks.spaces import RECORDED_SPACE
 from hcvae import command_line
 from hcvae.config import Config
 from hcvae.data.dataset import prepare
 from hcvae.training import fit
 from tests.fixtures.postgres import postgres_server
+from tests.fixtures.studies import SIX_PARAMETERS
 from tune.config import SearchConfig
 from tune.objectives import SPECIFIED, Point, names_of
 from tune.placement.resources import trial_resources
@@ -57,7 +57,7 @@ BASE = SearchConfig.model_validate(
         "model": {"width": 0.02},
         "data": {"simulator": {"rows": 600}},
         "training": {"epochs": 1, "batch_size": 512},
-        "search": {"space": RECORDED_SPACE},
+        "search": {"space": SIX_PARAMETERS},
     }
 )
 """What all configurations share."""

@@ -14,9 +14,9 @@ from pydantic import Field
 from rich.console import Console
 
 from benchmarks.science_runs import PRECISION, QUARTER, SEARCHED, merged
-from benchmarks.spaces import RECORDED_SPACE
 from hcvae import command_line
 from hcvae.atomic import atomic_write
+from tests.fixtures.studies import SIX_PARAMETERS
 from tune.config import SearchConfig
 from tune.report.results import SearchResult
 
@@ -25,7 +25,7 @@ SEARCH: dict[str, Any] = {
     "trials": 1000,
     "start_from_defaults": True,
     "early_stopping": {},
-    "space": RECORDED_SPACE,
+    "space": SIX_PARAMETERS,
 }
 """The defaults are the first trial, so that the search must beat them."""
 

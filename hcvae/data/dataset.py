@@ -324,11 +324,13 @@ def response_codes(table: pa.Table, config: DataConfig) -> NDArray[np.int64]:
     By default, the averages of one response have the same condition: halves with unequal numbers of sweeps do not pair,
     nor do two ears or two stimuli.
     """
-    return row_codes(table, config.average_columns or response_columns(config, table.column_names))
+    return row_codes(table, response_columns(config, table.column_names))
 
 
-def response_columns(config: DataConfig, present: Sequence[str]) -> list[str]:
-    """Return the columns in which averages of one response agree by default, in a table with the columns `present`."""
+def response_columns(config: DataConfig, present: Sequence[str]) -> Sequence[str]:
+    """Return the columns in which averages of one response agree, in a table with the columns `present`."""
+    if config.average_columns is not None:
+        return config.average_columns
     described = [name for name in RESPONSE_COLUMNS if name in present]
     return list(dict.fromkeys([*recording_key(config), *config.static, *described]))
 

@@ -101,3 +101,8 @@ class Recording:
     """Channel of the device; None where the file does not give one."""
     record_id: str | None = None
     """Identifier from a table; None where there is none."""
+
+    @property
+    def end_ms(self) -> float:
+        """Time of the last sample from stimulus onset."""
+        return self.start_ms + (len(self.signal_uv) - 1) * (1e3 / self.sampling_rate_hz)

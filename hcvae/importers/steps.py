@@ -118,17 +118,15 @@ def is_changed_at_the_ends(recording: Recording, steps: Steps) -> bool:
     """Return whether a band-pass changes the ends of the waveform: the recording hardly goes beyond the grid."""
     if steps.band_of(recording) is None:
         return False
-    last_ms = recording.start_ms + (len(recording.signal_uv) - 1) * 1e3 / recording.sampling_rate_hz
     before_ms = steps.grid.times_ms[0] - recording.start_ms
-    after_ms = last_ms - steps.grid.times_ms[-1]
+    after_ms = recording.end_ms - steps.grid.times_ms[-1]
     return bool(min(before_ms, after_ms) < MARGIN_MS)
 
 
 def _check_cover(recording: Recording, grid: Grid) -> None:
-    step_ms = 1e3 / recording.sampling_rate_hz
     first = recording.start_ms
-    last = first + (len(recording.signal_uv) - 1) * step_ms
-    margin = 1e-6 * step_ms
+    last = recording.end_ms
+    margin = 1e-6 * 1e3 / recording.sampling_rate_hz
     if first > grid.times_ms[0] + margin or last < grid.times_ms[-1] - margin:
         needed = f"the grid needs {grid.times_ms[0]:g} to {grid.times_ms[-1]:g}"
         raise RecordingSkipped(f"from {first:g} to {last:g} ms only; {needed}{_covered(first, last, grid)}")

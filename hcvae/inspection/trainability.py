@@ -94,16 +94,17 @@ def trainability(
     )
     if not reason:
         return found
-    advice = remedy(data, ROW in recordings.scalars.column_names)
     if average_columns is None and not unmeasured(prepare(_with_inspected_averages(recordings, config))):
         advice = _option_of_averages(recordings, config.data, recordings.average_columns)
+    else:
+        advice = remedy(data, ROW in recordings.scalars.column_names)
     return replace(found, unsearchable=reason, remedy=advice)
 
 
 def _averages(recordings: Recordings, config: DataConfig, data: Dataset) -> Iterator[str]:
     """Yield the number of waveforms with an independent average, and where `recordings` pairs others."""
     paired = sum(int((part.independent >= 0).sum()) for part in (data.train, data.validation, data.test))
-    columns = config.average_columns or response_columns(config, recordings.table.column_names)
+    columns = response_columns(config, recordings.table.column_names)
     yield (
         f"independent averages: {paired} of {counted(len(recordings), 'waveform')} have one in their part (rows that "
         f"agree in {', '.join(_identifying(recordings, config, columns))})"

@@ -45,7 +45,7 @@ REPEATED: dict[int, list[Point]] = {1: [(0.3, 0.6), (0.2, 0.8)], 2: [(0.5, 0.5),
 
 
 class Search:
-    """One process that searches in a study; its trials end as it is told."""
+    """One process that searches in a study; the test decides how its trials end."""
 
     def __init__(self, folder: LockedFolder, config: SearchConfig, alone: bool = True) -> None:
         self.folder, self.config = folder, config

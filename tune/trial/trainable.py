@@ -31,7 +31,7 @@ def make_trainable(
     data: "ray.ObjectRef[Dataset]",
     workers: WorkerGroup,
     decisions: Any,
-    folds: "Sequence[ray.ObjectRef[Dataset]]" = (),
+    folds: "Sequence[ray.ObjectRef[Dataset]]",
 ) -> Any:
     """Return the function that Ray Tune calls with the searcher's suggestion, with the resources that it needs.
 
