@@ -17,6 +17,7 @@ from pydantic_settings import (
     BaseSettings,
     CliApp,
     CliSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
@@ -70,22 +71,40 @@ class Command(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read only the command line and the configuration file, which are both given to the constructor."""
-        return (init_settings,)
+        """Read the command line, which is given to the constructor, and then `values_not_given`."""
+        return init_settings, _ValuesNotGiven(settings_cls, {})
+
+    @classmethod
+    def values_not_given(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values for options that the command line does not set, such as those of a configuration file.
+
+        Args:
+            given: the options that it sets, not validated yet.
+        """
+        return {}
+
+
+class _ValuesNotGiven(InitSettingsSource):
+    """The source of `Command.values_not_given`."""
+
+    settings_cls: type[Command]
+
+    def __call__(self) -> dict[str, Any]:
+        return self.settings_cls.values_not_given(self.current_state)
 
 
 AnyCommand = TypeVar("AnyCommand", bound=Command)
 
 
-def parse(command: type[AnyCommand], arguments: Sequence[str], base: Mapping[str, Any] | None = None) -> AnyCommand:
-    """Parse `arguments`; they take precedence over the values of `base`, such as those of a configuration file.
+def parse(command: type[AnyCommand], arguments: Sequence[str]) -> AnyCommand:
+    """Parse `arguments`.
 
     Raises:
         UserError: an unknown option or key (with a suggestion), or a value that is not allowed.
     """
     shows_all = "--help-all" in arguments or not command.common
     try:
-        return CliApp.run(command, _join_numbers(arguments, command), _source(command, shows_all), **base or {})
+        return CliApp.run(command, _join_numbers(arguments, command), _source(command, shows_all))
     except ValidationError as error:
         raise UserError(explain(error, command, arguments)) from error
     except SettingsError as error:

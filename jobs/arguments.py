@@ -29,26 +29,11 @@ SEARCH_EXTRA = ("optuna", "optuna_dashboard", "pandas", "plotly", "psycopg", "ra
 """Modules of the extra `search`, by the names under which they are imported."""
 
 
-def given(arguments: Sequence[str], option: str) -> str | None:
-    """Return the value of an option that is needed before the others are read."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument(option, dest="value")
-    try:
-        value: str | None = parser.parse_known_args(arguments)[0].value
-    except argparse.ArgumentError:
-        return None  # reading all options reports this one
-    return value
-
-
 def without(arguments: Sequence[str], option: str) -> list[str]:
-    """Return the arguments without an option that takes a value, in both forms: `--option value`, `--option=value`."""
-    kept: list[str] = []
-    previous = ""
-    for argument in arguments:
-        if argument != option and previous != option and not argument.startswith(f"{option}="):
-            kept.append(argument)
-        previous = argument
-    return kept
+    """Return the arguments without an option that takes a value."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(option)
+    return parser.parse_known_args(arguments)[1]
 
 
 def read_config(path: str) -> dict[str, Any]:

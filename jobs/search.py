@@ -3,14 +3,14 @@
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from hcvae import command_line
 from hcvae.terminal import output_console
-from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, given, lasting, main, read_config, start, without
+from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, lasting, main, read_config, start, without
 from tune.config import SearchConfig, narrowed
 
 if TYPE_CHECKING:
@@ -46,11 +46,15 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
     allow_change: bool = False
     """Continue a study with another configuration or other data, and record the change in its study.json."""
 
+    @classmethod
+    def values_not_given(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of the configuration file."""
+        return read_config(given["config"]) if "config" in given else {}
+
 
 def run(arguments: Sequence[str]) -> int:
     """Search, and print where the results are and what to do next."""
-    file = given(arguments, "--config")
-    command = command_line.parse(SearchCommand, arguments, read_config(file) if file else None)
+    command = command_line.parse(SearchCommand, arguments)
     config = narrowed(command, SearchConfig).with_folders(lasting)
     start(f"Study {config.search.study!r} in {config.search.storage}: reading the data", config.data.tables, ray=True)
     from tune.search import plan_search, run_search

@@ -20,7 +20,7 @@ from hcvae.errors import UserError
 from hcvae.outputs import check_output
 from hcvae.progress_lines import line_a_minute
 from hcvae.storage import StoragePath
-from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, given, lasting, main, read_config, start
+from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, lasting, main, read_config, start
 from tune.config import narrowed
 
 if TYPE_CHECKING:
@@ -66,10 +66,26 @@ class TrainCommand(Config, command_line.Command):  # type: ignore[misc] # both c
     wait_for_resources: bool = False
     """Wait until the cluster has the workers and GPUs, instead of refusing to start."""
 
+    @classmethod
+    def values_not_given(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the configuration of the file, or that of the trial."""
+        file = given.get("config")
+        study = given.get("study")
+        trial = given.get("trial")
+        if study is None:
+            if trial is not None:
+                raise UserError(f"--trial {trial}: needs a study; give --study FOLDER as well")
+            content = read_config(file) if file else {}
+            content.pop("search", None)  # a search's configuration trains the model that the search starts from
+            return content
+        if file is not None or trial is None:
+            raise UserError("--study: takes the configuration from a trial; give --trial NUMBER, and no --config")
+        return _config_of_trial(study, trial)
+
 
 def run(arguments: Sequence[str]) -> int:
     """Train, and print where the model is and what to do next."""
-    command = command_line.parse(TrainCommand, arguments, _base(arguments))
+    command = command_line.parse(TrainCommand, arguments)
     config = narrowed(command, Config)
     start(f"Training of {command.out}: reading the data", config.data.tables, ray=command.workers > 1)
     from hcvae.data.part_contents import split_report
@@ -142,18 +158,7 @@ def _events(out: StoragePath) -> str:
     return shlex.join(["tensorboard", "--logdir", events])
 
 
-def _base(arguments: Sequence[str]) -> Mapping[str, Any]:
-    file = given(arguments, "--config")
-    study = given(arguments, "--study")
-    trial = given(arguments, "--trial")
-    if study is None:
-        if trial is not None:
-            raise UserError(f"--trial {trial}: needs a study; give --study FOLDER as well")
-        content = read_config(file) if file else {}
-        content.pop("search", None)  # a search's configuration trains the model that the search starts from
-        return content
-    if file is not None or trial is None:
-        raise UserError("--study: takes the configuration from a trial; give --trial NUMBER, and no --config")
+def _config_of_trial(study: str, trial: str) -> dict[str, Any]:
     start(f"Reading trial {trial} of {study}", ray=False)
     from tune.report.results import SearchResult
 

@@ -1,5 +1,7 @@
 import json
-from typing import ClassVar, Literal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field, field_validator
@@ -17,14 +19,31 @@ class Train(Config, Command):
       train --model.width 0.5
     """
 
+    config: str | None = None
+    """A file with further values."""
     dry_run: bool = Field(False)
     """Do nothing."""
 
+    @classmethod
+    def values_not_given(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        return read_json(given["config"]) if "config" in given else {}
 
-def test_options_override_the_file_and_the_file_the_defaults(tmp_path):
-    file = tmp_path / "config.json"
-    file.write_text(json.dumps({"model": {"width": 0.5, "dropout": 0.1}}))
-    command = parse(Train, ["--model.width=0.25", "--dry-run"], read_json(str(file)))
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Callable[[object], list[str]]:
+    """Write a configuration file, and return the option that names it."""
+
+    def write(content: object) -> list[str]:
+        file = tmp_path / "config.json"
+        file.write_text(json.dumps(content))
+        return [f"--config={file}"]
+
+    return write
+
+
+def test_options_override_the_file_and_the_file_the_defaults(config_file):
+    file = config_file({"model": {"width": 0.5, "dropout": 0.1}})
+    command = parse(Train, [*file, "--model.width=0.25", "--dry-run"])
     assert (command.model.width, command.model.dropout, command.model.use_film) == (0.25, 0.1, True)
     assert command.dry_run
 
@@ -60,9 +79,9 @@ def test_environment_variables_are_not_read(monkeypatch):
         ({"normalization": {"group_by": "species"}}, "normalization.group_by must be one of data.static"),
     ],
 )
-def test_messages_have_place_value_and_what_would_be_right(content, message):
+def test_messages_have_place_value_and_what_would_be_right(config_file, content, message):
     with pytest.raises(UserError) as error:
-        parse(Train, [], content)
+        parse(Train, config_file(content))
     assert message in str(error.value)
 
 
@@ -70,9 +89,9 @@ def test_messages_have_place_value_and_what_would_be_right(content, message):
     "content",
     [{"data": {"tables": ["s3://me:qwerty@b/t"]}}, {"training": {"start_from": "s3://b/m?secret_key=qwerty"}}],
 )
-def test_keys_in_paths_are_refused_and_not_repeated(content):
+def test_keys_in_paths_are_refused_and_not_repeated(config_file, content):
     with pytest.raises(UserError, match="holds a key or a password") as error:
-        parse(Train, [], content)
+        parse(Train, config_file(content))
     assert "qwerty" not in str(error.value)
 
 
@@ -80,9 +99,9 @@ def test_the_home_of_an_unknown_user_is_a_path():
     assert parse(Train, ["--data.tables=~nobody-of-that-name/t"]).data.tables[0].endswith("/~nobody-of-that-name/t")
 
 
-def test_all_errors_are_reported_at_once():
+def test_all_errors_are_reported_at_once(config_file):
     with pytest.raises(UserError) as error:
-        parse(Train, [], {"model": {"width": 0}, "training": {"epochs": 0}})
+        parse(Train, config_file({"model": {"width": 0}, "training": {"epochs": 0}}))
     assert len(str(error.value).splitlines()) == 2
 
 

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,10 @@ def test_messages_of_the_page_are_those_of_the_search(path: str, entry: dict[str
     class Search(SearchConfig, Command):  # type: ignore[misc]
         """Search."""
 
+        @classmethod
+        def values_not_given(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+            return {"search": {"space": {path: entry}}}
+
     with pytest.raises(UserError) as refused:
-        check_space(parse(Search, [], {"search": {"space": {path: entry}}}))
+        check_space(parse(Search, []))
     assert f"| `{refused.value}` |" in PAGE
