@@ -21,8 +21,8 @@ from hcvae.config import Section
 from tune.config import EarlyStopping, Parameter, SearchConfig
 from tune.early_stopping.moasha import MOASHA
 from tune.objectives import SPECIFIED, Point, directions_of
-from tune.pareto import hypervolume, pareto_front
 from tune.space.search_space import suggest
+from tune.study.pareto import hypervolume, pareto_front
 from tune.study.samplers import make_sampler
 
 WORKERS = 2

@@ -14,7 +14,7 @@ from benchmarks.pages import replace_table, spread
 from hcvae.config import Section
 from tune.early_stopping.moasha import MOASHA
 from tune.objectives import SPECIFIED, names_of
-from tune.pareto import hypervolume
+from tune.study.pareto import hypervolume
 
 Found = Mapping[Arm, Sequence[Replay]]
 SHARE = 0.95

@@ -25,7 +25,7 @@ from pydantic import Field
 from rich.console import Console
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-import tune.search
+import tune.search.run
 from benchmarks import records
 from benchmarks.many_trials_clock import Times, resident_mib, watched
 from benchmarks.many_trials_report import Row, Run, Snapshot, write_report
@@ -139,8 +139,8 @@ def search(command: ManyTrials, storage: Path, url: str | None, keep: Callable[[
     notes.mkdir()
     trainable = trained(notes) if command.trained else ready(example(storage), command.epochs, notes)
     with (
-        patch.object(tune.search, "StudySearcher", watched(tell, command.every)),
-        patch.object(tune.search, "make_trainable", trainable),
+        patch.object(tune.search.run, "StudySearcher", watched(tell, command.every)),
+        patch.object(tune.search.run, "make_trainable", trainable),
     ):
         tune.search.run_search(config)
 

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 import sqlalchemy.orm
 
-from tune.searcher import StudySearcher
+from tune.search.searcher import StudySearcher
 from tune.study import pareto_archive
 
 PARTS = ("sampler", "database", "searcher", "front", "tune")

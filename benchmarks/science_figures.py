@@ -24,7 +24,7 @@ from hcvae.evaluation.figures import Illustrator
 from hcvae.figure_parts import MODEL
 from hcvae.training import train_bundle
 from tune.objectives import SPECIFIED
-from tune.pareto import pareto_front
+from tune.study.pareto import pareto_front
 
 DRAWN = ("swap_grid", "fixed_global", "fixed_local", "level_series")
 

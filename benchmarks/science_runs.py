@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.records import RESULTS
 from tune.objectives import SPECIFIED, Point
-from tune.pareto import compromise, pareto_front
+from tune.study.pareto import compromise, pareto_front
 
 SEEDS = range(5)
 ABLATION_SEEDS = range(2)

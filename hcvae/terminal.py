@@ -107,6 +107,11 @@ class TerminalTable:
         return max(1, *(cell_len(text) for text in self._texts(column)))
 
 
+def print_line(console: Console, text: object) -> None:
+    """Print text as it is: without markup, colours of numbers, or line breaks of ours."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def output_console() -> Console:
     """Return a console for tables: as wide as the terminal, and wide enough for most tables in a file."""
     console = Console()

@@ -55,7 +55,7 @@ class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] #
 def run(arguments: Sequence[str]) -> int:
     """Search, and print where the results are and what to do next."""
     command = command_line.parse(SearchCommand, arguments)
-    config = narrowed(command, SearchConfig).with_folders(lasting)
+    config = narrowed(command, SearchConfig).with_absolute_places(lasting)
     start(f"Study {config.search.study!r} in {config.search.storage}: reading the data", config.data.tables, ray=True)
     from tune.search import plan_search, run_search
 

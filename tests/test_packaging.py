@@ -213,7 +213,7 @@ def test_launchers_start_without_torch(module: str) -> None:
 
 def test_a_job_ships_the_code_and_nothing_else(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
-    shipped = ["hcvae/data/table.py", "tune/search.py", "jobs/search.py", "configs/search.json", "pyproject.toml"]
+    shipped = ["hcvae/data/table.py", "tune/search/run.py", "jobs/search.py", "configs/search.json", "pyproject.toml"]
     kept = [
         "data/recordings.parquet",
         "results/study/study.json",

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from hcvae.config import Config, DataConfig, Section
 from hcvae.counting import counted
+from hcvae.locations import absolute
 from hcvae.validation import HIDDEN_INPUT, SECRET_ADVICE, shows_secret
 from tune.constraints import Constraint, Constraints
 from tune.objectives import SPECIFIED, Objective, Objectives, names_of
@@ -272,12 +273,24 @@ class SearchConfig(Config):
         """Return this search with other values of `search`, which are not validated again."""
         return self.model_copy(update={"search": self.search.model_copy(update=settings)})
 
-    def with_folders(self, resolve: Callable[[str], str]) -> Self:
-        """Return this search with `resolve` applied to the folders that `search` names."""
-        warm_start = self.search.warm_start
-        return self.with_settings(
-            storage=resolve(self.search.storage), warm_start=None if warm_start is None else resolve(warm_start)
-        )
+    @property
+    def of_a_trial(self) -> Config:
+        """The configuration that all trials start from."""
+        return narrowed(self, Config)
+
+    def with_absolute_places(self, resolve: Callable[[str], str] = absolute) -> Self:
+        """Return this search with the places that `search` names as absolute ones: trials run in other folders, and on
+        other nodes.
+
+        Args:
+            resolve: makes a folder absolute.
+        """
+        settings = self.search
+        warm_start = settings.warm_start and resolve(settings.warm_start)
+        database = settings.database
+        if database is not None and database.startswith("file:"):
+            database = f"file:{absolute(database.removeprefix('file:'))}"
+        return self.with_settings(storage=resolve(settings.storage), warm_start=warm_start, database=database)
 
 
 def study_name(tables: Sequence[str]) -> str:

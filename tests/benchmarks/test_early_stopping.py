@@ -12,8 +12,8 @@ from hcvae.config import TrainingConfig
 from tune.config import EarlyStopping, SearchConfig
 from tune.early_stopping.moasha import MOASHA
 from tune.objectives import SPECIFIED
-from tune.pareto import hypervolume
 from tune.space.latents import GLOBAL, LOCAL
+from tune.study.pareto import hypervolume
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = 4

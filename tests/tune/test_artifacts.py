@@ -20,7 +20,7 @@ from hcvae.training import train_bundle
 from tests.fixtures.studies import SmallSearch
 from tune.objectives import SPECIFIED
 from tune.report.progress import JsonProgress, LineProgress, Progress
-from tune.searcher import StudySearcher
+from tune.search.searcher import StudySearcher
 from tune.study.artifacts import images, upload
 from tune.study.budget import Budget
 from tune.study.database import Database

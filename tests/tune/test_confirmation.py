@@ -18,7 +18,6 @@ from tests.fixtures.studies import SmallSearch, small_search_config
 from tune.config import Confirmation, SearchConfig
 from tune.early_stopping.actor import Decisions, reported_at_rungs
 from tune.objectives import SPECIFIED, Point, names_of
-from tune.pareto import hypervolume, pareto_front
 from tune.placement.folds import prepare_folds
 from tune.report.html import html_report
 from tune.report.progress import JsonProgress, LineProgress
@@ -33,6 +32,7 @@ from tune.study.ledger import Assignment, TrialLedger
 from tune.study.lock import LockedFolder, locked_folder
 from tune.study.opening import check_folder, n_finished, open_study
 from tune.study.outcome import Outcome
+from tune.study.pareto import hypervolume, pareto_front
 from tune.study.pareto_archive import ParetoArchive
 from tune.study.repetition import Repetition, check_confirmation, check_continued, repetition_of
 from tune.study.samplers import ask, make_sampler

@@ -11,7 +11,7 @@ from hcvae.config import PhaseConfig, TrainingConfig
 from tune.config import EarlyStopping
 from tune.early_stopping.moasha import MOASHA, ORDERS, best, crowding, epsilon_net, rungs_of
 from tune.objectives import SPECIFIED, Point
-from tune.pareto import fronts
+from tune.study.pareto import fronts
 
 
 def rule(max_epochs: int = 30, **settings: object) -> MOASHA:

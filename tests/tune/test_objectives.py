@@ -19,11 +19,11 @@ from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig, SearchSettings
 from tune.constraints import Constraint
 from tune.objectives import KNOWN, SPECIFIED, Objective, Objectives, directions_of, names_of
-from tune.pareto import Compromise, compromise, fronts, hypervolume, pareto_front
 from tune.report.html import html_report
 from tune.report.results import SearchResult
 from tune.search import plan_search, run_search
 from tune.study.folder import StudyFolder
+from tune.study.pareto import Compromise, compromise, fronts, hypervolume, pareto_front
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -4,7 +4,7 @@ import pytest
 from optuna._hypervolume.wfg import compute_hypervolume
 
 from tune.objectives import SPECIFIED
-from tune.pareto import Compromise, compromise, hypervolume, pareto_front
+from tune.study.pareto import Compromise, compromise, hypervolume, pareto_front
 
 # A front by eye: 0, 1, 2 are on it; 3 is dominated by 1, and 4 by 2 (same disentanglement, higher NMSE).
 POINTS = {0: (0.1, 0.1), 1: (0.2, 0.6), 2: (0.5, 0.7), 3: (0.3, 0.5), 4: (0.6, 0.7)}

@@ -15,13 +15,13 @@ from tests.fixtures.contrast import contrast
 from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.objectives import SPECIFIED
-from tune.pareto import hypervolume
 from tune.report.charts import CHOSEN, EARLY, LATE, LINE, Timeline, hypervolume_chart, parallel_chart, pareto_chart
 from tune.report.html import html_report, param_importances
 from tune.study.artifacts import upload
 from tune.study.folder import StudyFolder
 from tune.study.lock import locked_folder
 from tune.study.opening import open_study
+from tune.study.pareto import hypervolume
 
 EVIL = "</script><script>document.title='taken'</script><img src=x onerror=alert(1)>\"'&"
 BEGAN = datetime(2026, 1, 1, 12)

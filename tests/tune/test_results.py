@@ -13,10 +13,10 @@ from hcvae.errors import UserError
 from hcvae.models import build
 from tests.fixtures.studies import OpenedStudy
 from tune.objectives import SPECIFIED, names_of
-from tune.pareto import hypervolume
 from tune.report.results import SearchResult, front_warning
 from tune.study.folder import StudyFolder
 from tune.study.leases import LEASE, Leases
+from tune.study.pareto import hypervolume
 from tune.study.pareto_archive import ParetoArchive
 from tune.study.trial_identity import TrialIdentity, read_identity
 

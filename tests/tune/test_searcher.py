@@ -23,7 +23,7 @@ from tests.fixtures.studies import SmallSearch
 from tune.config import SearchConfig
 from tune.objectives import SPECIFIED
 from tune.report.progress import JsonProgress
-from tune.searcher import SearchCallback, StudySearcher, _reason
+from tune.search.searcher import SearchCallback, StudySearcher, _reason
 from tune.study.budget import Budget
 from tune.study.database import Database
 from tune.study.folder import StudyFolder

@@ -13,7 +13,7 @@ from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.studies import OpenedStudy, SmallSearch
 from tune.objectives import SPECIFIED
 from tune.report.progress import Progress
-from tune.searcher import StudySearcher
+from tune.search.searcher import StudySearcher
 from tune.study.budget import Budget
 from tune.study.database import Database, retry
 from tune.study.ledger import TrialLedger

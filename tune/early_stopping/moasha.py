@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hcvae.config import TrainingConfig
 from tune.config import EarlyStopping
 from tune.objectives import Objectives, Point
-from tune.pareto import fronts
+from tune.study.pareto import fronts
 
 Order = Callable[[NDArray[np.float64]], list[int]]
 

@@ -1,10 +1,9 @@
 """The data of a confirmation by folds: the same rows, with another validation part in each fold."""
 
-from hcvae.config import Config
 from hcvae.data.dataset import Dataset
 from hcvae.errors import UserError
 from hcvae.training import preflight
-from tune.config import SearchConfig, narrowed
+from tune.config import SearchConfig
 from tune.objectives import names_of
 from tune.placement.streaming import prepare
 from tune.study.repetition import with_fold
@@ -38,7 +37,7 @@ def prepare_folds(config: SearchConfig, data: Dataset) -> tuple[Dataset, ...]:
 
 
 def _prepare_fold(config: SearchConfig, fold: int, folds: int) -> Dataset:
-    training = with_fold(narrowed(config, Config), fold, folds)
+    training = with_fold(config.of_a_trial, fold, folds)
     where = f"search.confirm, fold {fold} of {folds}"
     try:
         data = prepare(training)

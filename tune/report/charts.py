@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from plotly.subplots import make_subplots
 
 from tune.objectives import Objectives, Point, names_of, shown
-from tune.pareto import compromise, hypervolume, pareto_front
+from tune.study.pareto import compromise, hypervolume, pareto_front
 from tune.study.trial_summary import TrialSummary
 
 EARLY, LATE, CHOSEN, LINE, GRID = "#1F77C9", "#D4580C", "#C2397B", "#767676", "rgba(128, 128, 128, 0.25)"

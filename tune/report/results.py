@@ -21,10 +21,10 @@ from hcvae.storage import StoragePath
 from hcvae.terminal import TerminalTable
 from hcvae.validation import explain
 from tune.objectives import Objectives, Point, find_objective, shown
-from tune.pareto import Compromise, compromise, hypervolume, pareto_front
 from tune.space.conditional import paths_in_effect
 from tune.study.configurations import mean_loss, with_confirmations
 from tune.study.folder import StudyFolder, StudyRecord
+from tune.study.pareto import Compromise, compromise, hypervolume, pareto_front
 from tune.study.pareto_archive import model_of, stored_models
 from tune.study.repetition import training_of
 from tune.study.trial_summary import TrialSummary, summarize
@@ -84,7 +84,7 @@ class SearchResult(Described):
 
     @property
     def hypervolume(self) -> float:
-        """See `tune.pareto.hypervolume`."""
+        """See `tune.study.pareto.hypervolume`."""
         return hypervolume(self._points, self.objectives)
 
     @property

@@ -7,9 +7,9 @@ import optuna
 
 from tune.config import SearchSettings
 from tune.objectives import Point
-from tune.pareto import hypervolume, pareto_front
 from tune.study.leases import study_id
 from tune.study.opening import finished_trials
+from tune.study.pareto import hypervolume, pareto_front
 from tune.study.trial_summary import summarize
 
 

@@ -19,11 +19,11 @@ from hcvae.config import Section
 from hcvae.storage import StoragePath
 from hcvae.training.loop import CHECKPOINTS
 from tune.objectives import Objectives, Point
-from tune.pareto import compromise, hypervolume, pareto_front
 from tune.study.configurations import with_confirmations
 from tune.study.folder import StudyFolder
 from tune.study.leases import study_id
 from tune.study.opening import ended_trials
+from tune.study.pareto import compromise, hypervolume, pareto_front
 from tune.study.trial_identity import TrialIdentity, identity_of_model, read_identity
 from tune.study.trial_summary import TrialSummary, summarize
 
@@ -42,7 +42,7 @@ class ParetoFile(Section):
     knee: int | None
     """The trial at the front's knee; null where it has none."""
     compromise: int | None
-    """The trial that `jobs.pull` takes: the knee, or else the one nearest to the ideal, see `tune.pareto`."""
+    """The trial that `jobs.pull` takes: the knee, or else the one nearest to the ideal, see `tune.study.pareto`."""
     trials: tuple[TrialSummary, ...]
     """The front, the best in the first objective first; after a confirmation, confirmed configurations alone."""
     models: dict[int, str]
@@ -122,7 +122,7 @@ class ParetoArchive:
 
     @property
     def hypervolume(self) -> float:
-        """See `tune.pareto.hypervolume`."""
+        """See `tune.study.pareto.hypervolume`."""
         return hypervolume(self.points, self.objectives)
 
     def summarize(self, trial: FrozenTrial) -> TrialSummary:
