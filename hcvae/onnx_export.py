@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +142,8 @@ def _difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> fl
 
 def _metadata(bundle: Bundle, part: str) -> dict[str, str]:
     preprocessing = bundle.preprocessing
-    columns = [_described_column(column) for column in preprocessing.static.columns]
-    peaks = [f"latency_ms_{wave}" for wave in MODEL_WAVES] + [f"amplitude_uv_{wave}" for wave in MODEL_WAVES]
+    columns = list(map(_described_column, preprocessing.static.columns))
+    peaks = list(map("_".join, product(("latency_ms", "amplitude_uv"), MODEL_WAVES)))
     return {
         "hcvae_version": hcvae.__version__,
         "part": part,
