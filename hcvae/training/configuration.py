@@ -46,7 +46,9 @@ def pick_device(device: str) -> torch.device:
         raise UserError("training.device: no GPU on this machine, but got 'cuda'; use 'cpu' or 'auto'")
     if device != "auto":
         return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu")
 
 
 def identity(config: Config, data: Dataset) -> dict[str, Any]:
