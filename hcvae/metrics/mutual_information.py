@@ -73,10 +73,16 @@ def _mutual_information(codes: NDArray[np.int64], factors: NDArray[np.int64]) ->
     It is H(code) + H(factor) - H(both), as in scikit-learn's `mutual_info_score`, which sorts the labels of each pair
     again and takes five times as long.
     """
-    ranks = np.column_stack([np.unique(factor, return_inverse=True)[1] for factor in factors.T])
+    ranks = np.apply_along_axis(_ranks, 0, factors)
     joint = np.array([_entropies(code[:, None] * len(codes) + ranks) for code in codes.T])
     information = _entropies(codes)[:, None] + _entropies(factors) - joint
     return np.where(information > ROUNDING, information, 0.0)
+
+
+def _ranks(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the position of each label [N] among the different ones, [N]."""
+    _, ranks = np.unique(labels, return_inverse=True)
+    return ranks
 
 
 def _entropies(labels: NDArray[np.int64]) -> FloatArray:

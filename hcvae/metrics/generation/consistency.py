@@ -67,7 +67,7 @@ def conditional_consistency(
             f"{np.unique(level).tolist()} and {np.unique(level_reference).tolist()}"
         )
     difference = _mean_by_level(level, latency, shared) - _mean_by_level(level_reference, latency_reference, shared)
-    reference_rows = [np.sum(level_reference == at) for at in shared]
+    reference_rows = np.sum(level_reference == shared[:, None], axis=1)
     return ConditionalConsistency(
         mean_difference_ms=float(np.average(np.abs(difference), weights=reference_rows)),
         levels_db=tuple(shared.tolist()),
