@@ -30,7 +30,7 @@ from hcvae.suggest import did_you_mean
 from hcvae.validation import explain
 
 PIPE_CLOSED = 128 + signal.SIGPIPE
-"""Exit code of a program whose output nobody reads any more, as shells report it."""
+"""Exit code of a program that writes to a closed pipe, as shells report it."""
 NUMBER = re.compile(r"\d+(\.\d+)?")
 OPTION_WITH_NUMBERS = re.compile(r"(?:^| )--([\w.-]+)[ =][\d.,]+$")
 

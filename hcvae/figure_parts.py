@@ -66,8 +66,8 @@ def plain(text: str) -> str:
 def filled(text: str, inches: float, size: int) -> str:
     """Wrap `text` in lines of about `inches` at font size `size`, with `$` escaped."""
     characters = max(12, int(inches * 72 / (0.6 * size)))
-    lines = [textwrap.fill(line, characters, break_on_hyphens=False) for line in text.split("\n")]
-    return plain("\n".join(lines))
+    wrapper = textwrap.TextWrapper(characters, break_on_hyphens=False)
+    return plain("\n".join(map(wrapper.fill, text.split("\n"))))
 
 
 def known(condition: Mapping[str, object], columns: Iterable[str]) -> list[str]:
@@ -123,7 +123,8 @@ def panels(
     several scales.
     """
     scale_of_panel = list(scales or [0] * (rows * columns))
-    wrapped = [filled(title, inches[0] - 0.5, MEDIUM) for title in titles or [""] * len(scale_of_panel)]
+    titles = titles or [""] * len(scale_of_panel)
+    wrapped = [filled(title, inches[0] - 0.5, MEDIUM) for title in titles]
     height = inches[1] + 0.16 * int(np.char.count(wrapped, "\n").max())
     size = (max(4.5, inches[0] * columns + 0.7), height * rows + 1.3)
     figure = Figure(figsize=size, layout="constrained")

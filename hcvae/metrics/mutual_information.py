@@ -87,7 +87,11 @@ def _ranks(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _entropies(labels: NDArray[np.int64]) -> FloatArray:
     """Return the entropy in nats of each column of labels [N, D], [D]."""
-    return np.array([entropy(np.unique(column, return_counts=True)[1]) for column in labels.T])
+    entropies = []
+    for column in labels.T:
+        _, counts = np.unique(column, return_counts=True)
+        entropies.append(entropy(counts))
+    return np.array(entropies)
 
 
 def _levels(factors: FloatArray, bins: int) -> NDArray[np.int64]:
@@ -98,4 +102,8 @@ def _levels(factors: FloatArray, bins: int) -> NDArray[np.int64]:
 
 def _binned(values: FloatArray, bins: int) -> NDArray[np.int64]:
     """Return the bin of each value, between its column's minimum and maximum, [N, D]."""
-    return np.column_stack([np.digitize(column, np.histogram_bin_edges(column, bins)[:-1]) for column in values.T])
+    binned = []
+    for column in values.T:
+        edges = np.histogram_bin_edges(column, bins)
+        binned.append(np.digitize(column, edges[:-1]))
+    return np.column_stack(binned)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
 from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder
 from hcvae.metrics.fidelity import Reliability
@@ -153,8 +154,7 @@ def route(
         latents["z_intermediate"] = z_intermediate
     _check_rows(data.n_rows, latents | {"condition": condition})
     decoder = LatentDecoder(decode, tuple(latents.values()), condition, data.n_samples)
-    own_waveforms = decoder.reconstruct() if reconstructed is None else decoder.checked(reconstructed, data.n_rows)
-    own_attributes = data.read(own_waveforms)
+    own_attributes = data.read(_own_waveforms(decoder, reconstructed))
     swapped = np.concatenate(list(decoder.swaps(pairs, repeats, seed)), axis=-2)
     swapped_attributes = data.read(swapped)
     attributes = {}
@@ -172,6 +172,13 @@ def _check_rows(n_rows: int, arrays: Mapping[str, Any]) -> None:
     for where, array in arrays.items():
         if len(array) != n_rows:
             raise UserError(f"{where}: must have a row for each of the {n_rows} signals, but got {len(array)} rows")
+
+
+def _own_waveforms(decoder: LatentDecoder[ArrayT], reconstructed: ArrayT | None) -> FloatArray:
+    """Return the waveforms [N, T] decoded from the rows' own latents: those given, or else decoded now."""
+    if reconstructed is None:
+        return decoder.reconstruct()
+    return decoder.checked(reconstructed, len(decoder.condition))
 
 
 def _weight(shares: LevelShares, fidelity: float) -> float:

@@ -179,7 +179,7 @@ class Model(nn.Module, ABC):
             noise = _normal(static_rows, 1 + self.signal_length, generator)
             decoded["recon_signal"] = decoded["recon_signal"] + self.residual(static_rows, noise)
         _check_finite(decoded["recon_signal"])
-        return {GENERATED[name]: output for name, output in decoded.items() if name in GENERATED} | latents
+        return _as_generated(decoded) | latents
 
     @torch.no_grad()
     def fit_generation(
@@ -293,6 +293,11 @@ def _normal(static_rows: Tensor, columns: int, generator: torch.Generator | None
         device = generator.device
     noise = torch.randn(len(static_rows), columns, generator=generator, dtype=static_rows.dtype, device=device)
     return noise.to(static_rows)
+
+
+def _as_generated(decoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the outputs of `decode` that `sample` returns, under its names."""
+    return {GENERATED[name]: output for name, output in decoded.items() if name in GENERATED}
 
 
 def _check_finite(signals: Tensor) -> None:

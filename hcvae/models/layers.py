@@ -1,4 +1,4 @@
-"""Building blocks of the networks.
+"""Building blocks of the networks: hidden layers, normalisation, dropout, output heads, Gaussian heads, FiLM.
 
 Shapes: B batch, F features of a layer, D dimensions of a latent.
 """

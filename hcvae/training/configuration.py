@@ -15,7 +15,7 @@ def resolve(config: Config, data: Dataset, workers: int) -> Config:
     """Return `config` with the values that follow from the data filled in.
 
     Raises:
-        UserError: the batches are too small for the workers, or the data lack the target that the training asks for.
+        UserError: the batches are too small for the workers, or the data lack the training's target.
     """
     if config.training.target == "other_average" and not data.train.has_independent_averages:
         raise UserError(

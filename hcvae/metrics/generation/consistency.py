@@ -83,6 +83,7 @@ def _mean_by_level(level: FloatArray, latency: FloatArray, shared: FloatArray) -
 
 def _relation(level: FloatArray, latency: FloatArray, shared: FloatArray) -> LevelLatency:
     rows = np.isin(level, shared)
-    varies = np.ptp(latency[rows]) > 0
-    spearman = float(spearmanr(level[rows], latency[rows]).statistic) if varies else 0.0
+    spearman = 0.0
+    if np.ptp(latency[rows]) > 0:
+        spearman = float(spearmanr(level[rows], latency[rows]).statistic)
     return LevelLatency(spearman, 10.0 * float(linregress(level[rows], latency[rows]).slope))
