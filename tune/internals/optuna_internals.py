@@ -120,8 +120,10 @@ def parameters_unwritten(study: optuna.Study, trial: Trial) -> Iterator[None]:
     """Do not write the parameters that are suggested for `trial` inside: Optuna would not write others later."""
     stand_in: Any = _Unwritten(study._storage)
     content = trial._cached_frozen_trial
-    trial.storage, trial._cached_frozen_trial = stand_in, copy.deepcopy(content)
+    trial.storage = stand_in
+    trial._cached_frozen_trial = copy.deepcopy(content)
     try:
         yield
     finally:
-        trial.storage, trial._cached_frozen_trial = study._storage, content
+        trial.storage = study._storage
+        trial._cached_frozen_trial = content

@@ -197,9 +197,7 @@ def summarize(trial: FrozenTrial, study: str | None, objectives: Objectives) -> 
 
 
 def _finite_or_none(value: float) -> float | None:
-    if not math.isfinite(value):
-        return None
-    return value
+    return value if math.isfinite(value) else None
 
 
 def _replaced_fields(replaced: Set[str]) -> tuple[str, ...]:
