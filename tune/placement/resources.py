@@ -149,9 +149,13 @@ def _check_sharing(workers: WorkerGroup) -> None:
 
 
 def _described(nodes: Sequence[Resources]) -> str:
-    cpus = sum(node.get("CPU", 0) for node in nodes)
-    gpus = sum(node.get("GPU", 0) for node in nodes)
-    return f"{counted(len(nodes), 'node')} with {counted(cpus, 'CPU')} and {counted(gpus, 'GPU')}"
+    cpus = counted(_total(nodes, "CPU"), "CPU")
+    gpus = counted(_total(nodes, "GPU"), "GPU")
+    return f"{counted(len(nodes), 'node')} with {cpus} and {gpus}"
+
+
+def _total(nodes: Sequence[Resources], resource: str) -> float:
+    return sum(node.get(resource, 0) for node in nodes)
 
 
 def check_shared_folder(folder: StoragePath) -> None:

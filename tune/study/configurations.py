@@ -100,13 +100,8 @@ def _n_by_round(ended: Iterable[tuple[Repetition, TrialSummary]]) -> Counter[int
 
 
 def _confirmed(trial: TrialSummary, repetitions: Sequence[TrialSummary], objectives: Objectives) -> Confirmed:
-    complete: dict[int, Point] = {}
-    failed: list[int] = []
-    for repetition in repetitions:
-        if repetition.reported:
-            complete[repetition.number] = repetition.reported
-        else:
-            failed.append(repetition.number)
+    complete = _reported(repetitions)
+    failed = [repetition.number for repetition in repetitions if repetition.number not in complete]
     mean = sd = lost = model = infeasible = None
     if complete:
         mean = _means(complete.values())
@@ -124,6 +119,15 @@ def _confirmed(trial: TrialSummary, repetitions: Sequence[TrialSummary], objecti
         model=model,
         infeasible=infeasible,
     )
+
+
+def _reported(repetitions: Iterable[TrialSummary]) -> dict[int, Point]:
+    """Return the values of the complete repetitions by number."""
+    complete = {}
+    for repetition in repetitions:
+        if repetition.reported:
+            complete[repetition.number] = repetition.reported
+    return complete
 
 
 def _means(points: Iterable[Point]) -> Point:

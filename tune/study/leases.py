@@ -121,9 +121,7 @@ class Leases:
         """
         before = Lease()
         if adopted:
-            before = lease_of(self._fresh(trial))
-        if before.trial and self._is_copy(trial, before.trial):
-            before = before.model_copy(update={"trial": None})
+            before = self._latest(trial)
         self._acquired.add(trial_key(trial))
         lease = Lease(
             attempt=max(before.attempt, attempts) + 1,
@@ -167,6 +165,13 @@ class Leases:
         if owner is None or (owner == self.me and trial_key(trial) not in self._acquired):  # a copy of one that it runs
             return True
         return owner != self.me and (self._alone or owner.is_gone or self._is_expired(trial))
+
+    def _latest(self, trial: FrozenTrial | Trial) -> Lease:
+        """Return the latest lease of a trial, without a unique identifier that was copied from another trial."""
+        lease = lease_of(self._fresh(trial))
+        if lease.trial and self._is_copy(trial, lease.trial):
+            return lease.model_copy(update={"trial": None})
+        return lease
 
     def _is_copy(self, trial: FrozenTrial | Trial, identity: str) -> bool:
         key = trial_key(trial)

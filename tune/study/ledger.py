@@ -23,7 +23,7 @@ from tune.internals.optuna_internals import (
     start_waiting,
     trial_key,
 )
-from tune.space.entries import ParameterValue
+from tune.space.search_space import Values
 from tune.study.budget import Budget
 from tune.study.confirmation import enqueue, next_round
 from tune.study.database import Database, retry
@@ -65,7 +65,7 @@ class Assignment:
     """A trial that this process is to train."""
 
     trial: Trial
-    params: dict[str, ParameterValue]
+    params: Values
     lease: Lease
     place: StoragePath
     """Folder of the attempt."""
@@ -230,13 +230,7 @@ class TrialLedger:
         return self._repeat(self._repetitions_among(waiting), now)
 
     def _assign(
-        self,
-        trial: Trial,
-        params: dict[str, ParameterValue],
-        now: float,
-        *,
-        adopted: bool,
-        repetition: Repetition | None,
+        self, trial: Trial, params: Values, now: float, *, adopted: bool, repetition: Repetition | None
     ) -> Assignment:
         folder = self._archive.folder
         number = trial.number
@@ -289,12 +283,16 @@ class TrialLedger:
             if summary.repetition is None:
                 self._budget.count(summary.number, summary.own_point)
             self._events.finished(summary)
-        for trial in trials:
-            if not trial.state.is_finished():
-                break
-            self._n_all_ended += 1
+        self._pass_over_ended(trials)
         waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
         return UnderWay(list(filter(in_training, trials)), self._repetitions_among(waiting))
+
+    def _pass_over_ended(self, trials: Iterable[FrozenTrial]) -> None:
+        """Do not look again at those of `trials` before the first one that has not ended."""
+        for trial in trials:
+            if not trial.state.is_finished():
+                return
+            self._n_all_ended += 1
 
     def _is_new(self, trial: FrozenTrial) -> bool:
         seen = trial.number in self._seen_finished or trial.number in self._seen_repeated

@@ -24,13 +24,7 @@ def find_study(storage: RDBStorage, name: str, identity: str, *, private: bool) 
     Raises:
         UserError: several studies are copies of it, and none has its name.
     """
-    found = []
-    unmarked = []
-    for study, identities in _studies(storage):
-        if identity in identities:
-            found.append(study)
-        elif not identities:
-            unmarked.append(study)
+    found, unmarked = _candidates(storage, identity)
     if not found and name in unmarked:
         return name
     if not found and private:
@@ -45,6 +39,18 @@ def find_study(storage: RDBStorage, name: str, identity: str, *, private: bool) 
             f"rename one to {name!r} in optuna-dashboard"
         )
     return found[0]
+
+
+def _candidates(storage: RDBStorage, identity: str) -> tuple[list[str], list[str]]:
+    """Return the names of the study `identity` and its copies, and those of studies without an identifier."""
+    found = []
+    unmarked = []
+    for name, identities in _studies(storage):
+        if identity in identities:
+            found.append(name)
+        elif not identities:
+            unmarked.append(name)
+    return found, unmarked
 
 
 def _studies(storage: RDBStorage) -> Iterator[tuple[str, set[str | None]]]:

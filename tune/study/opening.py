@@ -66,8 +66,9 @@ def check_folder(
         UserError: the folder holds something else, or a study of other objectives; or, without `allow_change`, a study
             of another configuration or other data.
     """
-    if folder.record.is_file():
-        differences = _differences(folder.read_record(), config, data_fingerprint)
+    record = _existing_record(folder)
+    if record is not None:
+        differences = _differences(record, config, data_fingerprint)
         if "search.objectives" in differences:
             _refuse_objectives(folder, *differences["search.objectives"])
         if not allow_change:
@@ -89,9 +90,7 @@ def open_study(
     database = folder.database
     with quiet_optuna(), database.locked():
         check_folder(folder, config, data_fingerprint, allow_change=allow_change)
-        record = None
-        if folder.record.is_file():
-            record = folder.read_record()
+        record = _existing_record(folder)
         storage = database.storage(new=record is None)
         name = _name_in_database(folder, config, storage, record)
         if record is None:
@@ -200,8 +199,7 @@ def _name_in_database(
     except KeyError:
         return config.search.study
     owner = storage.get_study_system_attrs(study).get(STUDY_ID)
-    is_own = record is not None and record.identity == owner
-    if owner is not None and not is_own:
+    if owner is not None and (record is None or record.identity != owner):
         raise UserError(
             f"search.database: holds a study {config.search.study!r} that was created in another folder than {folder}; "
             "choose another search.study, or the search.storage of that study"
@@ -243,6 +241,12 @@ def _check_trials(
         )
     for trial in trials:
         check_choices(trial, config, str(folder), "choose another search.study")
+
+
+def _existing_record(folder: StudyFolder) -> StudyRecord | None:
+    if not folder.record.is_file():
+        return None
+    return folder.read_record()
 
 
 def _refuse_copied_folder(folder: LockedFolder, record: StudyRecord) -> None:

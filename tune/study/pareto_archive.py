@@ -228,12 +228,9 @@ class ParetoArchive:
                     (trial / attempt / part).remove()
 
     def _write(self) -> None:
-        chosen = knee = None
         best = compromise(self.points, self.objectives)
-        if best is not None:
-            chosen = best.number
-            if best.rule == "knee":
-                knee = best.number
+        chosen = best.number if best else None
+        knee = best.number if best and best.rule == "knee" else None
         content = ParetoFile(
             objectives=dict(zip(names_of(self.objectives), directions_of(self.objectives), strict=True)),
             reference_point=tuple(objective.reference for objective in self.objectives),

@@ -173,19 +173,12 @@ def summarize(trial: FrozenTrial, study: str | None, objectives: Objectives) -> 
     replaced: Set[str] = set()
     if trial.state.is_finished():
         record, replaced = TrialRecord.read(trial)
-    values: dict[str, float | None] = dict.fromkeys(names_of(objectives))
-    judged: dict[str, Any] = {}
-    if trial.state == TrialState.COMPLETE:
-        values = dict(zip(values, map(_finite_or_none, trial.values), strict=True))
-        judged = {"infeasible": why_infeasible(trial.constraints), "violations": trial.constraints}
-        if outside is None:
-            judged["foreign_values"] = _foreign_values(trial, lease, record)
     return TrialSummary(
         number=trial.number,
         identity=lease.trial,
         state=trial.state.name.lower(),
-        **values,
-        **judged,
+        **_values(trial, objectives),
+        **_judgement(trial, lease, record, outside),
         **record.model_dump(include=set(SHOWN)),
         attempt=lease.attempt,
         troubles=tuple(finding.trouble for finding in record.diagnosis or ()),
@@ -194,6 +187,23 @@ def summarize(trial: FrozenTrial, study: str | None, objectives: Objectives) -> 
         repetition=repetition_of(trial, study),
         replaced_attributes=_replaced_fields(replaced),
     )
+
+
+def _values(trial: FrozenTrial, objectives: Objectives) -> dict[str, float | None]:
+    names = names_of(objectives)
+    if trial.state != TrialState.COMPLETE:
+        return dict.fromkeys(names)
+    return dict(zip(names, map(_finite_or_none, trial.values), strict=True))
+
+
+def _judgement(trial: FrozenTrial, lease: Lease, record: TrialRecord, outside: str | None) -> dict[str, Any]:
+    """Return the fields of a summary that only a complete trial has: whether its values count."""
+    if trial.state != TrialState.COMPLETE:
+        return {}
+    judgement: dict[str, Any] = {"infeasible": why_infeasible(trial.constraints), "violations": trial.constraints}
+    if outside is None:
+        judgement["foreign_values"] = _foreign_values(trial, lease, record)
+    return judgement
 
 
 def _finite_or_none(value: float) -> float | None:
