@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from hcvae.config import Section
+from tune.objectives import Objectives, names_of
 
 
 class Constraint(Section):
@@ -45,6 +46,12 @@ class Constraint(Section):
 
 
 Constraints = tuple[Constraint, ...]
+
+
+def judged_by(objectives: Objectives, constraints: Constraints) -> tuple[str, ...]:
+    """Return the names of the metrics that decide about a trial: its objectives, then those with constraints."""
+    bounded = [constraint.name for constraint in constraints]
+    return (*names_of(objectives), *bounded)
 
 
 def violations(constraints: Constraints, metrics: Mapping[str, float]) -> dict[str, float]:

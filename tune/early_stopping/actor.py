@@ -7,7 +7,7 @@ the workers of Ray Train; Tune stays first in, first out.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import optuna
@@ -17,15 +17,13 @@ from hcvae.config import Section
 from hcvae.errors import UserError
 from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
-from tune.early_stopping.moasha import MOASHA, first_rung, rungs_of
+from tune.early_stopping.moasha import MOASHA, Reported, first_rung, rungs_of
 from tune.objectives import Objectives, Point, names_of
 from tune.study.repetition import is_repetition
 from tune.study.trial_record import TrialRecord
 
 logger = logging.getLogger("hcvae")
 Metrics = dict[str, float]
-Reported = Mapping[int, Mapping[int, Point]]
-"""Objectives by trial and epoch."""
 SCHEDULE = ("training.epochs", "training.phases.reconstruction", "training.phases.warmup")
 """Fields that decide in which phase an epoch lies."""
 
@@ -52,11 +50,10 @@ class Decisions:
         self._stopped: dict[tuple[int, int], Stop] = {}
         early = config.search.early_stopping
         self._names = names_of(config.search.compared_by)
-        self._rule = MOASHA(early, config.training, config.search.compared_by) if early else None
-        for trial, points in reported.items():
-            for epoch, point in points.items():
-                if self._rule:
-                    self._rule.replay(trial, epoch, point)
+        self._rule: MOASHA | None = None
+        if early is not None:
+            self._rule = MOASHA(early, config.training, config.search.compared_by)
+            self._rule.replay_all(reported)
 
     def decide(self, trial: int, attempt: int, metrics: Metrics, *, is_limited: bool = True) -> Stop | None:
         """Add the metrics of an epoch; return None where this attempt at `trial` continues. A stop is final.
@@ -113,7 +110,8 @@ class Listener:
         """Return whether to continue, as `hcvae.training.fit` expects."""
         self.history.append(metrics)
         self._on_epoch(metrics)
-        self.stop = self._ask(metrics) if self._ask else None
+        if self._ask is not None:
+            self.stop = self._ask(metrics)
         return self.stop is None
 
 
@@ -141,7 +139,9 @@ def ask_of(decisions: Any, trial: int, attempt: int, *, is_limited: bool = True)
 def rungs(config: SearchConfig) -> tuple[int, ...]:
     """Return the epochs at which trials are compared."""
     early = config.search.early_stopping
-    return rungs_of(early, config.training) if early else ()
+    if early is None:
+        return ()
+    return rungs_of(early, config.training)
 
 
 def reported_at_rungs(
@@ -191,7 +191,8 @@ def check_early_stopping(config: SearchConfig) -> None:
 def _points(epochs: Any, rungs: tuple[int, ...], names: tuple[str, ...]) -> Iterator[tuple[int, Point]]:
     for metrics in epochs:
         if metrics["epoch"] in rungs:
-            yield int(metrics["epoch"]), tuple(_number(metrics[name]) for name in names)
+            point = tuple(_number(metrics[name]) for name in names)
+            yield int(metrics["epoch"]), point
 
 
 def _number(value: float | None) -> float:

@@ -79,7 +79,7 @@ class TrialRecorder:
             return None  # nothing was trained; its parameters may not even be valid
         repetition = repetition_of(recorded(self._study, trial), self._study_id)
         config = training_of(self._config, by_path(trial.params), repetition)
-        return [asdict(finding) for finding in diagnose(config, outcome.history, diverged=outcome.diverged)]
+        return list(map(asdict, diagnose(config, outcome.history, diverged=outcome.diverged)))
 
     def _upload_figures(self, trial: Trial, attempt: int, outcome: Outcome) -> str | None:
         """Upload the trial's figures; return the reason why one is missing."""

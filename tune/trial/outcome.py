@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from hcvae.bundle import nonfinite_to_none
 from hcvae.errors import StorageError
 from hcvae.training import FitResult, TrainingDiverged
-from tune.constraints import Constraints, violations
+from tune.constraints import Constraints, judged_by, violations
 from tune.early_stopping.actor import Stop
-from tune.objectives import Objectives, names_of, point_of
+from tune.objectives import Objectives, point_of
 from tune.study.outcome import Outcome
 
 TRACEBACK_LINES = 20
@@ -27,7 +27,7 @@ def outcome_of(
     if result.stopped and stop is not None:
         return Outcome(state=stop.state, history=history, precision=precision, stopped=stop.reason)
     best = result.best_epoch
-    for name in (*names_of(objectives), *(constraint.name for constraint in constraints)):
+    for name in judged_by(objectives, constraints):
         value = result.metrics.get(name, 0.0)
         if not math.isfinite(value):
             failure = f"{name} is {value} at the best epoch, {best}"
