@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 import ray
@@ -19,6 +19,7 @@ from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
 from tune.early_stopping.moasha import MOASHA, Reported, first_rung, rungs_of
 from tune.objectives import Objectives, Point, names_of
+from tune.study.outcome import Ending
 from tune.study.repetition import is_repetition
 from tune.study.trial_record import TrialRecord
 
@@ -31,8 +32,8 @@ SCHEDULE = ("training.epochs", "training.phases.reconstruction", "training.phase
 class Stop(Section):
     """Why a trial stops, and its state then."""
 
-    state: Literal["pruned", "suspended"]
-    """`pruned`: it has ended; `suspended`: the next start of the search continues it from its checkpoint."""
+    state: Ending
+    """`PRUNED` or `SUSPENDED`."""
     reason: str
     """The reason, in one line."""
 
@@ -69,7 +70,7 @@ class Decisions:
 
     def end(self, trial: int, attempt: int, reason: str) -> None:
         """Stop an attempt after its epoch: its trial has been ended or adopted elsewhere."""
-        self._stopped[trial, attempt] = Stop(state="suspended", reason=reason)
+        self._stopped[trial, attempt] = Stop(state=Ending.SUSPENDED, reason=reason)
 
     def _by_rule(self, trial: int, metrics: Metrics) -> Stop | None:
         epoch = int(metrics["epoch"])
@@ -77,16 +78,18 @@ class Decisions:
         if self._rule is None or self._rule.report(trial, epoch, point):
             return None
         best = f"the best 1/{self._rule.eta} of the trials that reached epoch {epoch}"
-        return Stop(state="pruned", reason=f"search.early_stopping: not among {best}")
+        return Stop(state=Ending.PRUNED, reason=f"search.early_stopping: not among {best}")
 
     def _by_time(self, metrics: Metrics) -> Stop | None:
         settings = self._settings
         seconds = metrics["seconds_so_far"]
         if settings.trial_seconds is not None and seconds > settings.trial_seconds:
             reason = f"search.trial_seconds: {seconds:.0f} s of training, more than {settings.trial_seconds:g}"
-            return Stop(state="pruned", reason=reason)
+            return Stop(state=Ending.PRUNED, reason=reason)
         if settings.search_seconds is not None and time.monotonic() - self._started > settings.search_seconds:
-            return Stop(state="suspended", reason=f"search.search_seconds: the {settings.search_seconds:g} s are over")
+            return Stop(
+                state=Ending.SUSPENDED, reason=f"search.search_seconds: the {settings.search_seconds:g} s are over"
+            )
         return None
 
 

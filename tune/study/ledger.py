@@ -29,7 +29,7 @@ from tune.study.confirmation import enqueue, next_round
 from tune.study.database import Database, retry
 from tune.study.leases import Lease, Leases, in_training, study_id
 from tune.study.opening import ended_at, ended_trials, has_ended
-from tune.study.outcome import Outcome
+from tune.study.outcome import Ending, Outcome
 from tune.study.pareto_archive import ParetoArchive
 from tune.study.recording import TrialRecorder
 from tune.study.repetition import Repetition, is_repetition, repetition_of
@@ -337,10 +337,10 @@ class TrialLedger:
                     raise
 
     def _record_outcome(self, trial: Trial, outcome: Outcome) -> None:
-        if outcome.state == "suspended":
+        if outcome.state in (Ending.SUSPENDED, Ending.UNWRITTEN):
             self.leases.release(trial)
             self._events.suspended(trial.number, str(outcome.stopped))
-            if outcome.unwritten:
+            if outcome.state == Ending.UNWRITTEN:
                 self.unwritten = f"trial {trial.number}: {outcome.stopped}"
             return
         if outcome.values is not None:
@@ -351,7 +351,7 @@ class TrialLedger:
         self._recorder.write_deaths(trial, deaths)
         if len(deaths) > MAX_RESTARTS:
             failure = f"the trial's process died {len(deaths)} times, most recently: {deaths[-1]}"
-            self._record_outcome(trial, Outcome(state="failed", failure=failure))
+            self._record_outcome(trial, Outcome(state=Ending.FAILED, failure=failure))
         else:
             self.leases.release(trial)
             self._events.died(trial.number, deaths[-1])

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, ValidationError
 from hcvae.bundle import nonfinite_to_none
 from hcvae.config import Section
 from tune.objectives import Objectives, names_of
-from tune.study.outcome import Outcome
+from tune.study.outcome import Ending, Outcome
 from tune.study.trial_attributes import attributes_of, set_attributes
 
 Epochs = tuple[dict[str, Any], ...]
@@ -129,7 +129,7 @@ def objectives_by_epoch(
 
 
 def _values_at_stop(outcome: Outcome, objectives: Objectives) -> tuple[float | None, ...] | None:
-    if outcome.state != "pruned":
+    if outcome.state != Ending.PRUNED:
         return None
     last = outcome.history[-1]
     return tuple(last[name] for name in names_of(objectives))
