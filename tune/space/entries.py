@@ -26,7 +26,7 @@ def every_value(entry: Unconditional) -> Sequence[ParameterValue]:
 def holds(entry: Unconditional, value: object) -> bool:
     """Return whether the entry allows `value`, and has its type."""
     if isinstance(entry, Choice):
-        return any(value == choice and type(value) is type(choice) for choice in entry.choices)
+        return (type(value), value) in [(type(choice), choice) for choice in entry.choices]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     if isinstance(value, float) and not isinstance(entry, FloatRange):
@@ -48,3 +48,10 @@ def kind(entry: Unconditional) -> str:
     if isinstance(entry, Choice):
         return "; its type must be that of a choice"
     return "; it must be a whole number"
+
+
+def short(value: object, digits: int) -> str:
+    """Return a value for people: a real number with so many significant digits, anything else as it is."""
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return str(value)

@@ -22,7 +22,9 @@ def own_latents(config: SearchConfig) -> dict[str, ParameterValue]:
 def multiple_of(segments: int, dimensions: int, high: int) -> int:
     """Return the multiple of `segments` that follows `dimensions`, or the last one up to `high` where there is none."""
     above = math.ceil(dimensions / segments) * segments
-    return above if above <= high else high // segments * segments
+    if above <= high:
+        return above
+    return high // segments * segments
 
 
 def possible_segments(config: SearchConfig, chosen: Mapping[str, Any]) -> Sequence[int]:
@@ -34,12 +36,16 @@ def possible_segments(config: SearchConfig, chosen: Mapping[str, Any]) -> Sequen
     if entry is None:
         return [own]
     if not isinstance(entry, Conditional):
-        return [int(value) for value in every_value(entry)]
-    cases = [entry.cases.get(case_of(chosen[entry.on]))] if entry.on in chosen else [*entry.cases.values(), None]
-    possible = {own} if None in cases else set()
+        return list(map(int, every_value(entry)))
+    cases = [*entry.cases.values(), None]
+    if entry.on in chosen:
+        cases = [entry.cases.get(case_of(chosen[entry.on]))]
+    possible = set()
     for case in cases:
-        if case is not None:
-            possible |= {int(value) for value in every_value(case)}
+        if case is None:  # a value without a case leaves the configuration's own
+            possible.add(own)
+        else:
+            possible.update(map(int, every_value(case)))
     return sorted(possible)
 
 
