@@ -22,7 +22,7 @@ from tune.pareto import hypervolume, pareto_front
 from tune.placement.folds import prepare_folds
 from tune.report.html import html_report
 from tune.report.progress import JsonProgress, LineProgress
-from tune.report.results import SearchResult
+from tune.report.results import SearchResult, with_sd
 from tune.study.budget import Budget
 from tune.study.configurations import mean_loss, with_confirmations
 from tune.study.confirmation import next_round, promising
@@ -373,6 +373,7 @@ class TestFront:
             assert judged.confirmed.infeasible == expected
             assert judged.confirmed.mean == (0.3, 0.4)
             assert judged.confirmed.model == 2  # an infeasible one has no model
+            assert with_sd(judged) == ["0.3000 ± 0.0000", "0.4000 ± 0.0000"]  # also where it has no place on the front
 
     def test_trials_of_an_earlier_version_are_confirmed_by_number(self, small_search: SmallSearch) -> None:
         settings = small_search(confirm={"members": 1, "repeats": 2}).search

@@ -416,10 +416,13 @@ def _with_arrow(objective: Objective) -> str:
 
 def with_sd(summary: TrialSummary) -> list[str]:
     """Return the place of a trial for people, a text for each objective: of a confirmed one mean and standard
-    deviation."""
-    point = summary.point or ()
-    values = list(map(shown, point))
-    if summary.confirmed is None or summary.confirmed.sd is None:
+    deviation, also where the means violate a constraint, so that it has no place."""
+    point = summary.point
+    sd = None
+    if summary.confirmed is not None and summary.confirmed.mean is not None:
+        point = summary.confirmed.mean
+        sd = summary.confirmed.sd
+    values = list(map(shown, point or ()))
+    if sd is None:
         return values
-    deviations = map(shown, summary.confirmed.sd)
-    return list(map(" ± ".join, zip(values, deviations, strict=True)))
+    return list(map(" ± ".join, zip(values, map(shown, sd), strict=True)))
