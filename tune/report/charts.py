@@ -261,16 +261,16 @@ def parallel_chart(timeline: Timeline, names: Sequence[str]) -> go.Figure:
     """Plot every complete trial as a line through the objectives and the parameters `names`, which all trials have."""
     values = np.array(list(timeline.points.values()))
     names_of_values = names_of(timeline.objectives)
-    dimensions = [_dimension(timeline.trials, name) for name in names]
+    axes = [_parameter_axis(timeline.trials, name) for name in names]
     for name, column in zip(names_of_values, values.T, strict=True):
-        dimensions.append({"label": name, "values": column})
+        axes.append({"label": name, "values": column})
     line = {"color": values[:, 1], "colorscale": COLORS, "colorbar": _colorbar(names_of_values[1])}
-    figure = go.Figure(go.Parcoords(dimensions=dimensions, line=line, labelangle=-15, labelside="bottom"))
+    figure = go.Figure(go.Parcoords(dimensions=axes, line=line, labelangle=-15, labelside="bottom"))
     return figure.update_layout(margin={"b": 80, "l": 90, "t": 30}, height=PANEL_HEIGHT, paper_bgcolor=CLEAR)
 
 
-def _dimension(trials: Sequence[FrozenTrial], name: str) -> dict[str, Any]:
-    """Return an axis of the parallel coordinates."""
+def _parameter_axis(trials: Sequence[FrozenTrial], name: str) -> dict[str, Any]:
+    """Return the axis of a parameter in the parallel coordinates."""
     values = []
     distributions = []  # one for each case of a conditional parameter
     is_choice = False

@@ -28,11 +28,8 @@ def combinations(config: SearchConfig) -> list[Combination]:
     for chosen in _without_condition(space):
         possible = [_values(entry, path, chosen) for path, entry in space.items()]
         for found in itertools.product(*possible):
-            params = dict(own)
-            for path, value in zip(space, found, strict=True):
-                if value is not None:
-                    params[path] = value
-            if is_feasible(params):
+            params = {path: value for path, value in zip(space, found, strict=True) if value is not None}
+            if is_feasible(own | params):
                 feasible.append(found)
     return feasible
 

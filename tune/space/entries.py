@@ -26,7 +26,7 @@ def every_value(entry: Unconditional) -> Sequence[ParameterValue]:
 def holds(entry: Unconditional, value: object) -> bool:
     """Return whether the entry allows `value`, and has its type."""
     if isinstance(entry, Choice):
-        return (type(value), value) in [(type(choice), choice) for choice in entry.choices]
+        return any(value == choice and type(value) is type(choice) for choice in entry.choices)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     if isinstance(value, float) and not isinstance(entry, FloatRange):

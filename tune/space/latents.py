@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tune.config import Conditional, SearchConfig
+from tune.config import Conditional, SearchConfig, Unconditional
 from tune.space.conditional import case_of
 from tune.space.entries import ParameterValue, every_value
 
@@ -37,16 +37,20 @@ def possible_segments(config: SearchConfig, chosen: Mapping[str, Any]) -> Sequen
         return [own]
     if not isinstance(entry, Conditional):
         return list(map(int, every_value(entry)))
-    cases = [*entry.cases.values(), None]
-    if entry.on in chosen:
-        cases = [entry.cases.get(case_of(chosen[entry.on]))]
     possible = set()
-    for case in cases:
-        if case is None:  # a value without a case leaves the configuration's own
+    for case in _possible_cases(entry, chosen):
+        if case is None:
             possible.add(own)
         else:
             possible.update(map(int, every_value(case)))
     return sorted(possible)
+
+
+def _possible_cases(entry: Conditional, chosen: Mapping[str, Any]) -> Sequence[Unconditional | None]:
+    """Return the cases that may be in effect; None stands for the configuration's own value, without a case."""
+    if entry.on in chosen:
+        return [entry.cases.get(case_of(chosen[entry.on]))]
+    return [*entry.cases.values(), None]
 
 
 def is_feasible(latents: Mapping[str, Any]) -> bool:
