@@ -91,7 +91,7 @@ def _chosen(command: PullCommand, result: "SearchResult") -> "TrialSummary":
 
 
 def _described(summary: "TrialSummary") -> str:
-    from tune.report.results import with_sd
+    from tune.report.front_table import with_sd
 
     values = {name: shown(value) for name, value in summary.objectives.items() if value is not None}
     if summary.confirmed and summary.confirmed.mean:

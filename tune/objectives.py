@@ -83,12 +83,23 @@ ERRORS = (
     "peak_latency_error_ms_V",
 )
 SCORES = ("disentanglement", "selectivity_coarse", "selectivity_fine", "film_effect", "r2", "correlation")
-KNOWN: dict[str, Objective] = {
-    **{name: Objective(name=name, direction="minimize", reference=1, ideal=0) for name in ERRORS},
-    **{name: Objective(name=name, direction="maximize", reference=0, ideal=1) for name in SCORES},
-    "parameters": Objective(name="parameters", direction="minimize", reference=2e7, ideal=0),
-    "seconds_so_far": Objective(name="seconds_so_far", direction="minimize", reference=3600, ideal=0),
-}
+
+
+def _error(name: str) -> Objective:
+    return Objective(name=name, direction="minimize", reference=1, ideal=0)
+
+
+def _score(name: str) -> Objective:
+    return Objective(name=name, direction="maximize", reference=0, ideal=1)
+
+
+_KNOWN = (
+    *map(_error, ERRORS),
+    *map(_score, SCORES),
+    Objective(name="parameters", direction="minimize", reference=2e7, ideal=0),
+    Objective(name="seconds_so_far", direction="minimize", reference=3600, ideal=0),
+)
+KNOWN: dict[str, Objective] = {objective.name: objective for objective in _KNOWN}
 """Objectives that a name stands for. Their values never change, as studies record the names."""
 
 Objectives = tuple[Objective, ...]
@@ -142,8 +153,10 @@ def chosen_objectives(named: Objectives | None, recorded: Objectives | None, mea
     """
     if named is not None or recorded is not None:
         return named or recorded or ()
-    first = "denoised_nmse" if "denoised_nmse" in measured else "reconstruction_nmse"
-    return KNOWN[first], KNOWN["disentanglement"]
+    error = KNOWN["reconstruction_nmse"]
+    if "denoised_nmse" in measured:
+        error = KNOWN["denoised_nmse"]
+    return error, KNOWN["disentanglement"]
 
 
 def find_objective(objectives: Objectives, name: str) -> int:

@@ -20,9 +20,10 @@ from tune.early_stopping.actor import Decisions, reported_at_rungs
 from tune.objectives import SPECIFIED, Point, names_of
 from tune.pareto import hypervolume, pareto_front
 from tune.placement.folds import prepare_folds
+from tune.report.front_table import with_sd
 from tune.report.html import html_report
 from tune.report.progress import JsonProgress, LineProgress
-from tune.report.results import SearchResult, with_sd
+from tune.report.results import SearchResult
 from tune.study.budget import Budget
 from tune.study.configurations import mean_loss, with_confirmations
 from tune.study.confirmation import next_round, promising

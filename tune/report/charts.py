@@ -19,7 +19,7 @@ from plotly.subplots import make_subplots
 
 from tune.objectives import Objectives, Point, names_of, shown
 from tune.pareto import compromise, hypervolume, pareto_front
-from tune.report.results import points_of
+from tune.report.front_table import points_of
 from tune.space.entries import short
 from tune.study.trial_summary import TrialSummary
 

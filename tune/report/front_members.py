@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from pydantic_core import from_json
 
 from hcvae.bundle.model_card import REPORTED
-from tune.report.results import with_sd
+from tune.report.front_table import with_sd
 from tune.study.artifacts import images
 from tune.study.folder import StudyFolder
 from tune.study.pareto_archive import model_of, stored_models

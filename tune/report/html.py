@@ -24,7 +24,8 @@ from plotly.offline import get_plotlyjs
 from tune.objectives import Objectives, directions_of
 from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 from tune.report.front_members import front_members
-from tune.report.results import SearchResult, parameter_names
+from tune.report.front_table import parameter_names
+from tune.report.results import SearchResult
 from tune.space.conditional import by_path, names_in_effect
 from tune.study.folder import StudyFolder
 from tune.study.trial_summary import TrialSummary

@@ -21,7 +21,8 @@ from hcvae.terminal import TerminalTable
 from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
 from tune.objectives import best_values, names_of, shown
-from tune.report.results import listed_states, pareto_table
+from tune.report.front_table import pareto_table
+from tune.report.results import listed_states
 from tune.space.entries import ParameterValue
 from tune.study.configurations import ended_in_round
 from tune.study.pareto_archive import ParetoArchive

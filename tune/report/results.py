@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +20,10 @@ from hcvae.poor_reconstruction import poor_reconstruction
 from hcvae.storage import StoragePath
 from hcvae.terminal import TerminalTable
 from hcvae.validation import explain
-from tune.objectives import Objective, Objectives, Point, best_values, find_objective, names_of, shown
+from tune.objectives import Objectives, Point, best_values, find_objective, names_of, shown
 from tune.pareto import Compromise, compromise, hypervolume, pareto_front
+from tune.report.front_table import pareto_table, points_of
 from tune.space.conditional import paths_in_effect
-from tune.space.entries import short
 from tune.study.configurations import mean_loss, with_confirmations
 from tune.study.folder import StudyFolder, StudyRecord
 from tune.study.pareto_archive import model_of, stored_models
@@ -358,22 +358,9 @@ def front_warning(front: Sequence[Point], objectives: Objectives) -> tuple[str, 
     return found, f"  what to do: {remedy}"
 
 
-def points_of(trials: Iterable[TrialSummary]) -> dict[int, Point]:
-    """Return the places of `trials` in the space of the objectives, by number; trials without a place are left out."""
-    return {trial.number: trial.point for trial in trials if trial.point}
-
-
 def listed_states(counts: Counter[str]) -> list[str]:
     """Return the number of trials in each state, such as `3 complete`, by the names of the states."""
     return [f"{count} {state}" for state, count in sorted(counts.items())]
-
-
-def parameter_names(trials: Iterable[TrialSummary | FrozenTrial]) -> list[str]:
-    """Return the names of the parameters of `trials`, in the order in which they first appear."""
-    names: dict[str, None] = {}
-    for trial in trials:
-        names |= dict.fromkeys(trial.params)
-    return list(names)
 
 
 def _differences(lost: Point, objectives: Objectives) -> Iterator[str]:
@@ -381,48 +368,3 @@ def _differences(lost: Point, objectives: Objectives) -> Iterator[str]:
     for objective, value in zip(objectives, lost, strict=True):
         word = "worse" if value > 0 else "better"
         yield f"{objective.name} {shown(abs(value))} {word}"
-
-
-def pareto_table(members: tuple[TrialSummary, ...], objectives: Objectives) -> TerminalTable:
-    """Return a table of the objectives and parameters of each member of a front; `*` marks the compromise."""
-    points = points_of(members)
-    best = compromise(points, objectives)
-    names = parameter_names(members)
-    notes = []
-    if best:
-        notes.append(f"* {best}")
-    if any(member.confirmed for member in members):
-        notes.append("means ± standard deviations of the repetitions of each trial")
-    title = f"Pareto front, hypervolume {hypervolume(points, objectives):.4f}"
-    headers = ["trial", *map(_with_arrow, objectives)]
-    for name in names:
-        headers.append(name.rpartition(".")[2])
-    table = TerminalTable(title, tuple(headers), caption="; ".join(notes))
-    for member in members:
-        label = str(member.number)
-        if best and member.number == best.number:
-            label += " *"
-        values = [short(member.params.get(name, "-"), 3) for name in names]
-        table.rows.append((label, *with_sd(member), *values))
-    return table
-
-
-def _with_arrow(objective: Objective) -> str:
-    """Return the name of an objective, and whether lower or higher values are better, for a header."""
-    if objective.direction == "minimize":
-        return f"{objective.name} v"
-    return f"{objective.name} ^"
-
-
-def with_sd(summary: TrialSummary) -> list[str]:
-    """Return the place of a trial for people, a text for each objective: of a confirmed one mean and standard
-    deviation, also where the means violate a constraint, so that it has no place."""
-    point = summary.point
-    sd = None
-    if summary.confirmed is not None and summary.confirmed.mean is not None:
-        point = summary.confirmed.mean
-        sd = summary.confirmed.sd
-    values = list(map(shown, point or ()))
-    if sd is None:
-        return values
-    return list(map(" ± ".join, zip(values, map(shown, sd), strict=True)))
