@@ -125,6 +125,8 @@ def pareto_chart(timeline: Timeline) -> go.Figure:
     """
     pairs = list(combinations(range(len(timeline.objectives)), 2))
     figure = make_subplots(rows=len(pairs), cols=1, vertical_spacing=0.35 / len(pairs))
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    _titled(figure, "", "").update_layout(height=PANEL_HEIGHT * len(pairs))
     if len(pairs) == 1:
         _add_fronts(figure, timeline)
     for row, (x, y) in enumerate(pairs, 1):
@@ -133,9 +135,6 @@ def pareto_chart(timeline: Timeline) -> go.Figure:
         _add_trials(panel, timeline)
         _add_means(panel, timeline)
         _add_choice(panel, timeline)
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
-    _titled(figure, "", "").update_layout(height=PANEL_HEIGHT * len(pairs))
-    for row, (x, y) in enumerate(pairs, 1):
         figure.update_xaxes(title=timeline.objectives[x].label, row=row, col=1)
         figure.update_yaxes(title=timeline.objectives[y].label, row=row, col=1)
     return figure
@@ -192,6 +191,7 @@ def _add_trials(panel: _Panel, timeline: Timeline) -> None:
 
 def _add_means(panel: _Panel, timeline: Timeline) -> None:
     """Add the means of the confirmed trials, each with a line to the value by which the trial was chosen."""
+    points = timeline.points
     means = timeline.means
     if not means:
         return
@@ -204,8 +204,8 @@ def _add_means(panel: _Panel, timeline: Timeline) -> None:
         if summary.number in means and summary.confirmed is not None:
             deviations.append(summary.confirmed.sd or nothing)
             labels.append(f"trial {summary.number}, confirmed")
-            if summary.number in timeline.points and summary.confirmed.lost is not None:
-                lines += [timeline.points[summary.number], means[summary.number], gap]
+            if summary.number in points and summary.confirmed.lost is not None:
+                lines += [points[summary.number], means[summary.number], gap]
     line = {"color": LINE, "width": 1, "dash": "dot"}
     panel.add(lines, mode="lines", line=line, name="to the mean", hoverinfo="skip")
     panel.add(
