@@ -193,8 +193,9 @@ class LineProgress(Progress):
             running += f" and {len(epochs) - MAX_LISTED} more"
         finished = f"{self.counts.total()} of {counted(self.budget, 'trial')} finished"
         best = "none"
-        if self.front.points:
-            best = listed_values(best_values(self.front.points.values(), self.objectives))
+        points = self.front.points.values()
+        if points:
+            best = listed_values(best_values(points, self.objectives))
         return f"running: {running}; {finished}; best so far: {best}"
 
     def show(self, event: str, **fields: Any) -> None:
