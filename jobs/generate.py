@@ -1,7 +1,7 @@
 """`python -m jobs.generate`: millions of waveforms from a bundle, on all CPUs of a Ray cluster."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -17,6 +17,7 @@ from hcvae.progress_lines import line_a_minute
 from jobs.arguments import lasting, main, start
 
 if TYPE_CHECKING:
+    from hcvae.data.preprocessing import ConditionValue
     from hcvae.storage import StoragePath
     from jobs.bulk_generation import BulkRequest
 
@@ -75,11 +76,8 @@ def run(arguments: Sequence[str]) -> int:
         str(place), tuple(conditions), command.samples, command.seed, command.residual_noise, command.rows_per_file
     )
     console = Console()
-    values = {name: [condition[name] for condition in conditions] for name in conditions[0]}
-    for line in (
-        *condition_lines(bundle, values, parsed[0]),
-        *reconstruction_warning(bundle.reconstruction_nmse),
-    ):
+    lines = condition_lines(bundle, _columns(conditions), parsed[0])
+    for line in (*lines, *reconstruction_warning(bundle.reconstruction_nmse)):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     total = len(conditions) * command.samples
     console.print(
@@ -91,6 +89,15 @@ def run(arguments: Sequence[str]) -> int:
     if not command.dry_run:
         _generate(request, out, command.workers, total, console)
     return 0
+
+
+def _columns(conditions: Sequence[Mapping[str, "ConditionValue"]]) -> dict[str, list["ConditionValue"]]:
+    """Return the values of each column in the conditions."""
+    columns: dict[str, list[ConditionValue]] = {}
+    for condition in conditions:
+        for name, value in condition.items():
+            columns.setdefault(name, []).append(value)
+    return columns
 
 
 def _generate(request: "BulkRequest", out: "StoragePath", workers: int | None, total: int, console: Console) -> None:
