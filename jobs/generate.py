@@ -14,6 +14,7 @@ from hcvae.counting import counted
 from hcvae.outputs import check_output
 from hcvae.poor_reconstruction import reconstruction_warning
 from hcvae.progress_lines import line_a_minute
+from hcvae.terminal import print_line
 from jobs.arguments import lasting, main, start
 
 if TYPE_CHECKING:
@@ -78,13 +79,12 @@ def run(arguments: Sequence[str]) -> int:
     console = Console()
     lines = condition_lines(bundle, _columns(conditions), parsed[0])
     for line in (*lines, *reconstruction_warning(bundle.reconstruction_nmse)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, line)
     total = len(conditions) * command.samples
-    console.print(
+    print_line(
+        console,
         f"{counted(total, 'waveform')} of {counted(len(conditions), 'condition')}, "
         f"{counted(len(request.parts), 'file')}, in {out}",
-        markup=False,
-        soft_wrap=True,
     )
     if not command.dry_run:
         _generate(request, out, command.workers, total, console)
@@ -118,10 +118,9 @@ def _generate(request: "BulkRequest", out: "StoragePath", workers: int | None, t
             ):
                 for count in write_parts(request, out, missing, workers or cpus):
                     progress.advance(task, count)
-    console.print(
+    print_line(
+        console,
         f"{counted(count_rows(out), 'waveform')} in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})",
-        markup=False,
-        soft_wrap=True,
     )
 
 

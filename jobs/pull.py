@@ -12,6 +12,7 @@ from rich.console import Console
 from hcvae import command_line
 from hcvae.errors import UserError
 from hcvae.outputs import check_output
+from hcvae.terminal import print_line
 from jobs.arguments import main
 from tune.objectives import names_of, shown
 
@@ -65,13 +66,11 @@ def run(arguments: Sequence[str]) -> int:
     why = ""
     if command.trial is None and command.by == "compromise":
         why = _why(result)
-    Console().print(
+    print_line(
+        Console(),
         f"{_described(summary)} copied to {out}\n{confirmation}{why}{_warning(result, out)}\n"
         f"what it is            {out}/README.md\n"
         f"generate with it      {generate_command(out, str(out))}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
     )
     return 0
 

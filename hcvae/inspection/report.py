@@ -10,7 +10,7 @@ from hcvae.counting import counted
 from hcvae.finding import Finding
 from hcvae.inspection.reliability import Agreement
 from hcvae.inspection.summary import ColumnSummary, Summary
-from hcvae.terminal import TerminalTable
+from hcvae.terminal import TerminalTable, print_line
 
 if TYPE_CHECKING:
     from hcvae.inspection.bundle import BundleSummary
@@ -123,7 +123,7 @@ def show_trainability(ready: "Trainability", console: Console) -> None:
         lines.append("not proposed for --data.static, because rows have no value:")
         lines += _indented(ready.incomplete)
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, line)
 
 
 def _indented(lines: Sequence[str]) -> list[str]:

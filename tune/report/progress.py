@@ -17,7 +17,7 @@ from rich.text import Text
 
 from hcvae.counting import counted
 from hcvae.progress_lines import clock, line_a_minute
-from hcvae.terminal import TerminalTable
+from hcvae.terminal import TerminalTable, print_line
 from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
 from tune.objectives import best_values, names_of, shown
@@ -201,7 +201,7 @@ class LineProgress(Progress):
     def show(self, event: str, **fields: Any) -> None:
         """Print the precision, the continuation and the end of a trial."""
         if event in LINES:
-            self._console.print(LINES[event](fields), highlight=False, markup=False, soft_wrap=True)
+            print_line(self._console, LINES[event](fields))
         if event != "finished":
             return
         reason = fields["failure"] or fields["stopped"] or fields["foreign_values"]
@@ -214,12 +214,7 @@ class LineProgress(Progress):
         which = f"trial {fields['number']}"
         if fields["repetition"]:
             which += f" ({Repetition.model_validate(fields['repetition'])})"
-        self._console.print(
-            f"{which} {fields['state']}: {result}; {self.headline}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        print_line(self._console, f"{which} {fields['state']}: {result}; {self.headline}")
 
 
 class JsonProgress(Progress):
