@@ -294,10 +294,10 @@ def _stimuli(
     if marks:
         options.note("annotations of one name are not read: the header or the trigger gives the start of each trial")
     if length is not None:
-        for name in mapping.keys() - {"signal", "trial_samples"}:
-            options.note(
-                f"mapping of {name} is not used: the record has no annotations, and the header gives the trials"
-            )
+        for name in mapping:
+            if name not in ("signal", "trial_samples"):
+                reason = "the record has no annotations, and the header gives the trials"
+                options.note(f"mapping of {name} is not used: {reason}")
         return None
     runs = _trigger_runs(wfdb, record, header.sig_len, signal.trigger or 0)
     triggers = timed_stimuli_in(runs, header.fs, path, options)
