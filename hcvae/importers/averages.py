@@ -82,9 +82,9 @@ def row_of(recording: Recording, signal_uv: NDArray[np.float64], values: Mapping
 def _condition(row: Row, ignored: Collection[str]) -> tuple[object, ...]:
     """Return the subject of a row and its columns without the `ignored` ones: equal for rows that belong together."""
     condition: list[object] = [row.subject]
-    for column in row.values.items():
-        if column[0] not in ignored:
-            condition.append(column)
+    for name, value in row.values.items():
+        if name not in ignored:
+            condition.append((name, value))
     return tuple(condition)
 
 

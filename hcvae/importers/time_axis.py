@@ -111,12 +111,12 @@ def _times(times: Any, path: Path) -> NDArray[np.float64]:
     Raises:
         FileError: values that are not finite numbers.
     """
-    is_ragged = isinstance(times, list) and any(map(np.ndim, times))
-    numbers = np.empty(0)
-    if not is_ragged:
-        numbers = np.ravel(times)
-    if is_ragged or numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
-        raise FileError(path, "time_ms", "values that are not all numbers", "one time a sample")
+    error = FileError(path, "time_ms", "values that are not all numbers", "one time a sample")
+    if isinstance(times, list) and any(map(np.ndim, times)):
+        raise error
+    numbers = np.ravel(times)
+    if numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
+        raise error
     return numbers.astype(np.float64)
 
 

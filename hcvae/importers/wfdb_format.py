@@ -203,8 +203,8 @@ def _channels(names: Sequence[str], units: Sequence[str], triggers: Sequence[int
     named = _places_of("abr", names)
     if named:
         return named
-    small = [number for number, unit in enumerate(units) if unit in ("nV", "uV", "mV")]
-    return sorted(set(small).difference(triggers))
+    voltages = [number for number, unit in enumerate(units) if unit in ("nV", "uV", "mV")]
+    return sorted(set(voltages).difference(triggers))
 
 
 def _places_of(word: str, names: Sequence[str]) -> list[int]:
