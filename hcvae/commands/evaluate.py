@@ -91,7 +91,7 @@ def _compare(command: Evaluate, names: Sequence[str], out: Path, folders: Sequen
     from hcvae.evaluation.figures import Illustrator
     from hcvae.plots import save_figure
 
-    bundles = [load(path) for path in command.bundles]
+    bundles = list(map(load, command.bundles))
     for folder in (out, *folders):
         _make_folder(folder)
     comparison = Comparison()

@@ -116,7 +116,7 @@ def _condition_lines(
 ) -> list[str]:
     from hcvae.generation.conditions import condition_lines
 
-    names = [column.name for column in bundle.preprocessing.static.columns]
+    names = list(bundle.preprocessing.static.by_name)
     recorded: list[str] = []
     if like is not None:
         recorded = [name for name in names if name not in like.assumed]

@@ -128,7 +128,7 @@ class Import(command_line.Command):
     @field_validator("block_sweeps")
     @classmethod
     def _positive(cls, blocks: list[int]) -> list[int]:
-        if any(block < 2 for block in blocks):
+        if blocks and min(blocks) < 2:
             raise ValueError("must be numbers of 2 or more sweeps")
         return blocks
 
@@ -221,7 +221,7 @@ def _quoted(arguments: Sequence[str]) -> list[str]:
 
 
 def _are_pairs(text: str) -> bool:
-    return all(PAIR.match(part) for part in text.split(","))
+    return all(map(PAIR.match, text.split(",")))
 
 
 def _files(command: Import, options: "ImportOptions", console: Console) -> list[Path]:
@@ -233,7 +233,8 @@ def _files(command: Import, options: "ImportOptions", console: Console) -> list[
     def note(text: str) -> None:
         console.print(f"note: {text}", markup=False, soft_wrap=True)
 
-    files, companions = files_in([Path(file) for file in command.files], Path(command.out), note)
+    given = list(map(Path, command.files))
+    files, companions = files_in(given, Path(command.out), note)
     formats = [format_named(options.format)] if options.format else formats_of(files)
     mappings.check_use(options.mapping, formats)
     if command.subject_list is not None:

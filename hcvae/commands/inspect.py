@@ -95,8 +95,8 @@ def _inspect_table(command: Inspect, console: Console) -> dict[str, Any]:
         "table": command.path,
         "summary": asdict(summary),
         "average_columns": recordings.average_columns,
-        "independent_averages": [asdict(row) for row in agreement],
-        "findings": [asdict(finding) for finding in findings],
+        "independent_averages": list(map(asdict, agreement)),
+        "findings": list(map(asdict, findings)),
         "training": asdict(ready),
     }
 
@@ -118,7 +118,7 @@ def _inspect_generated(command: Inspect, console: Console) -> dict[str, Any]:
     console.print(report.columns_of(columns))
     if command.figure is not None:
         _save_figure(recordings, command.figure, console)
-    content = asdict(summary) | {"columns": [asdict(column) for column in columns]}
+    content = asdict(summary) | {"columns": list(map(asdict, columns))}
     return {"table": command.path, "origin": origin(recordings), "summary": content}
 
 
@@ -148,5 +148,5 @@ def _inspect_bundle(command: Inspect, console: Console) -> dict[str, Any]:
     return {
         "bundle": command.path,
         "summary": asdict(summary),
-        "findings": [asdict(finding) for finding in findings],
+        "findings": list(map(asdict, findings)),
     }
