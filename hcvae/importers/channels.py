@@ -25,7 +25,7 @@ def channel_column(names: Collection[str], mapping: Mapping[str, str], path: Pat
     column, _, wanted = mapping.get(CHANNEL, "").rpartition("=")
     found = list(filter(is_channel, names))
     if column:
-        found = list({column}.intersection(names))
+        found = [name for name in names if name == column]
     if wanted and len(found) != 1:
         hint = did_you_mean(column or CHANNEL, sorted(names))
         raise UserError(f"{path}: mapping of {CHANNEL}: no such column; must be CHANNEL, or COLUMN=CHANNEL{hint}")
