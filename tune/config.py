@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from hcvae.config import Config, DataConfig, Section
-from hcvae.counting import counted
+from hcvae.counting import counted, repeated
 from hcvae.locations import absolute
 from hcvae.validation import HIDDEN_INPUT, SECRET_ADVICE, shows_secret
 from tune.constraints import Constraint, Constraints
@@ -212,9 +212,9 @@ class SearchSettings(Section):
     @classmethod
     def _objectives_differ(cls, objectives: Objectives | None) -> Objectives | None:
         names = names_of(objectives or ())
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"each objective must be named once, but got {', '.join(repeated)} again")
+        twice = sorted(repeated(names))
+        if twice:
+            raise ValueError(f"each objective must be named once, but got {', '.join(twice)} again")
         return objectives
 
     @field_validator("constraints")

@@ -62,7 +62,7 @@ class Bundle(Described):
             "latents": dict(self.model.latent_dims),
             "parameters": f"{self.model.n_parameters:,}",
             "samples": f"{preprocessing.signal_length} at {preprocessing.sampling_rate_hz:g} Hz",
-            "conditions": ", ".join(column.name for column in preprocessing.static.columns),
+            "conditions": ", ".join(preprocessing.static.by_name),
             "epochs": len(self.history),
         }
         for name in objectives:

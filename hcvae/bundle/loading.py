@@ -61,7 +61,7 @@ def _load(folder: Path) -> Bundle:
 
 def _check_fit(folder: Path, config: Config, preprocessing: Preprocessing) -> None:
     """Refuse a configuration and a normalisation that belong to different models."""
-    columns = tuple(column.name for column in preprocessing.static.columns)
+    columns = tuple(preprocessing.static.by_name)
     for name, configured, found in (
         ("model.static_dim", config.model.static_dim, preprocessing.static.dim),
         ("model.signal_length", config.model.signal_length, preprocessing.signal_length),

@@ -35,7 +35,7 @@ def complete_condition(
             or values with which no training row agrees, so that nothing can complete them; the message names them.
     """
     preprocessing = bundle.preprocessing
-    columns = _columns(bundle)
+    columns = bundle.preprocessing.static.by_name
     for name in given:
         if name not in columns:
             raise UserError(f"condition {name}: the model has no such column{did_you_mean(name, list(columns))}")
@@ -143,7 +143,7 @@ def parse_conditions(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Con
     Raises:
         UserError: a text of another form, no number where the column has numbers, or a last value that no step reaches.
     """
-    columns = _columns(bundle)
+    columns = bundle.preprocessing.static.by_name
     values: dict[str, list[ConditionValue]] = {}
     name = ""
     for text in texts:
@@ -179,11 +179,6 @@ def text_of(value: ConditionValue) -> str:
     if isinstance(value, float | int):
         return f"{value:g}"
     return value
-
-
-def _columns(bundle: Bundle) -> dict[str, StaticColumn]:
-    """Return the static columns of a model by name."""
-    return {column.name: column for column in bundle.preprocessing.static.columns}
 
 
 def _group(bundle: Bundle, given: Mapping[str, ConditionValue]) -> str:
