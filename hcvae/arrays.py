@@ -1,4 +1,4 @@
-"""Array types."""
+"""Types of arrays, for annotations."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -49,5 +49,5 @@ def main() -> None:
 
 
 def _help() -> str:
-    lines = [f"  {name:10} {entry.summary}" for name, entry in COMMANDS.items()]
-    return HELP.format(commands="\n".join(lines))
+    commands = [f"  {name:10} {entry.summary}" for name, entry in COMMANDS.items()]
+    return HELP.format(commands="\n".join(commands))

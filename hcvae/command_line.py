@@ -31,7 +31,7 @@ from hcvae.suggest import did_you_mean
 from hcvae.validation import explain
 
 PIPE_CLOSED = 128 + signal.SIGPIPE
-"""Exit code of a program whose output nobody reads any more, as shells report it."""
+"""Exit code of a program that writes to a closed pipe, as shells report it."""
 NUMBER = re.compile(r"\d+(\.\d+)?")
 OPTION_WITH_NUMBERS = re.compile(r"(?:^| )--([\w.-]+)[ =][\d.,]+$")
 
@@ -167,7 +167,7 @@ def _run_and_flush(program: Callable[[Sequence[str]], int]) -> int:
 
 def _join_numbers(arguments: Sequence[str], command: type[BaseModel]) -> list[str]:
     """Join the numbers after an option that takes several by commas, as in `--block-sweeps 8 16 32`."""
-    options = {field.validation_alias for field in command.model_fields.values() if _takes_numbers(field)}
+    options = _options_of(command, _takes_numbers)
     joined: list[str] = []
     for argument in arguments:
         given = OPTION_WITH_NUMBERS.search(" ".join(joined[-2:]))
@@ -176,6 +176,11 @@ def _join_numbers(arguments: Sequence[str], command: type[BaseModel]) -> list[st
         else:
             joined.append(argument)
     return joined
+
+
+def _options_of(command: type[BaseModel], is_wanted: Callable[[FieldInfo], bool]) -> set[Any]:
+    """Return the options of the fields for which `is_wanted` holds."""
+    return {field.validation_alias for field in command.model_fields.values() if is_wanted(field)}
 
 
 def _takes_numbers(field: FieldInfo) -> bool:
@@ -201,8 +206,9 @@ class _Parser(argparse.ArgumentParser):
             self.add_argument("--help-all", action="help", help="show all options")
         self.add_argument("--version", action="version", version=f"hcvae {__version__}", help="show the version")
         self.usage = self.prog
-        self._common = None if shows_all else command.common
-        self._required = {field.validation_alias for field in command.model_fields.values() if field.is_required()}
+        self._shows_all = shows_all
+        self._common = command.common
+        self._required = _options_of(command, FieldInfo.is_required)
         self._settings = self.add_argument_group("common settings of the configuration")
 
     def error(self, message: str) -> NoReturn:
@@ -228,7 +234,7 @@ class _Parser(argparse.ArgumentParser):
                 self.usage += " ..."
         elif option in self._required:
             self.usage = f"{self.usage} --{option} {option.upper()}"
-        elif self._common is not None:
+        elif not self._shows_all:
             if option.removeprefix("no-") in self._common:
                 settings["help"] = _first_clause(settings["help"])
             else:
@@ -237,7 +243,9 @@ class _Parser(argparse.ArgumentParser):
 
     def add_section(self, parser: argparse.ArgumentParser, **titles: Any) -> Any:
         """Return the group for the options of a section: its own, or in a short help one for all sections."""
-        return parser.add_argument_group(**titles) if self._common is None else self._settings
+        if self._shows_all:
+            return parser.add_argument_group(**titles)
+        return self._settings
 
 
 def _source(command: type[Command], shows_all: bool) -> CliSettingsSource[_Parser]:

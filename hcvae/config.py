@@ -45,7 +45,9 @@ class Section(BaseModel):
             value = getattr(self, name)
             if not field.is_required() and value == field.get_default(call_default_factory=True):
                 continue
-            inner = value.facts() if isinstance(value, Section) else {}
+            inner: dict[str, Any] = {}
+            if isinstance(value, Section):
+                inner = value.facts()
             if not inner:
                 found[name] = value
             for key, inner_value in inner.items():

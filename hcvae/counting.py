@@ -11,7 +11,10 @@ def counted(number: float, noun: str, plural: str | None = None) -> str:
     """
     if number == 1:
         return f"1 {noun}"
-    shown = f"{number:g}"
-    if isinstance(number, int):
-        shown = str(number) if number < 10_000 else f"{number:,}"
+    if not isinstance(number, int):
+        shown = f"{number:g}"
+    elif number < 10_000:
+        shown = str(number)
+    else:
+        shown = f"{number:,}"
     return f"{shown} {plural or noun + 's'}"

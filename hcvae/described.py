@@ -27,8 +27,10 @@ class Described:
 
 def one_line(described: object, facts: Mapping[str, object]) -> str:
     """Format `facts` like the arguments of a call."""
-    arguments = ", ".join(f"{name}={shortened(_text(value), MAX_VALUE)}" for name, value in facts.items())
-    return f"{type(described).__name__}({shortened(arguments, MAX_LINE)})"
+    arguments = []
+    for name, value in facts.items():
+        arguments.append(f"{name}={shortened(_text(value), MAX_VALUE)}")
+    return f"{type(described).__name__}({shortened(', '.join(arguments), MAX_LINE)})"
 
 
 def small_table(described: object, facts: Mapping[str, object]) -> str:
@@ -44,5 +46,6 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_text(inner)}" for name, inner in value.items())
+        pairs = [f"{name} {_text(inner)}" for name, inner in value.items()]
+        return ", ".join(pairs)
     return str(value)

@@ -5,7 +5,7 @@ Shapes: N waveforms, T samples, P panels.
 
 import math
 import textwrap
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -45,7 +45,17 @@ Color = str | tuple[float, float, float, float]
 
 def ordered_colors(count: int) -> list[Color]:
     """Return `count` colours from dark to light, which also differ in greyscale."""
-    return [colormaps[COLOR_MAP](position) for position in np.linspace(0, COLOR_MAP_END, count)]
+    return list(map(colormaps[COLOR_MAP], np.linspace(0, COLOR_MAP_END, count)))
+
+
+def evenly_spaced(count: int, at_most: int) -> NDArray[np.int64]:
+    """Return positions from the first to the last of `count`, in equal steps: all of them, or `at_most`."""
+    return np.unique(np.linspace(0, count - 1, at_most).round().astype(int))
+
+
+def percentages(shares: Iterable[float]) -> list[str]:
+    """Format shares of 0 to 1 as labels."""
+    return [f"{share:.0%}" for share in shares]
 
 
 def plain(text: str) -> str:
@@ -53,16 +63,22 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def listed(labels: Sequence[str]) -> str:
-    """Join labels so that `filled` breaks lines only between them."""
-    return ", ".join(label.replace(" ", NO_BREAK) for label in labels)
-
-
 def filled(text: str, inches: float, size: int) -> str:
     """Wrap `text` in lines of about `inches` at font size `size`, with `$` escaped."""
     characters = max(12, int(inches * 72 / (0.6 * size)))
-    lines = (textwrap.fill(line, characters, break_on_hyphens=False) for line in text.split("\n"))
-    return plain("\n".join(lines))
+    wrapper = textwrap.TextWrapper(characters, break_on_hyphens=False)
+    return plain("\n".join(map(wrapper.fill, text.split("\n"))))
+
+
+def known(condition: Mapping[str, object], columns: Iterable[str]) -> list[str]:
+    """Return those of `columns` for which `condition` has a value."""
+    return [column for column in columns if condition.get(column) is not None]
+
+
+def label_of_condition(condition: Mapping[str, object], columns: Iterable[str]) -> str:
+    """Format `columns` of a condition for a title, so that `filled` breaks lines only between them."""
+    labels = [label_of(column, condition[column]).replace(" ", NO_BREAK) for column in columns]
+    return ", ".join(labels)
 
 
 def label_of(column: str, value: object) -> str:
@@ -106,9 +122,10 @@ def panels(
     Panels of one scale share the uV axis. Its numbers are shown in the first column, or at each panel if there are
     several scales.
     """
-    scale_of_panel = [0] * (rows * columns) if scales is None else list(scales)
-    wrapped = [filled(title, inches[0] - 0.5, MEDIUM) for title in titles or [""] * len(scale_of_panel)]
-    height = inches[1] + 0.16 * max(title.count("\n") for title in wrapped)
+    scale_of_panel = list(scales or [0] * (rows * columns))
+    titles = titles or [""] * len(scale_of_panel)
+    wrapped = [filled(title, inches[0] - 0.5, MEDIUM) for title in titles]
+    height = inches[1] + 0.16 * int(np.char.count(wrapped, "\n").max())
     size = (max(4.5, inches[0] * columns + 0.7), height * rows + 1.3)
     figure = Figure(figsize=size, layout="constrained")
     has_several_scales = len(set(scale_of_panel)) > 1
@@ -153,13 +170,13 @@ def add_waterfall(
     unit: str = "uV",
 ) -> list[Array]:
     """Plot waveforms [T] one below the other at one scale, with a scale bar; return them as plotted."""
-    step = 0.7 * max(float(np.ptp(waveform)) for waveform in waveforms_uv) or 1.0
-    heights = [-step * row for row in range(len(waveforms_uv))]
+    step = 0.7 * float(np.ptp(waveforms_uv, axis=1).max()) or 1.0
+    heights = (-step * np.arange(len(waveforms_uv))).tolist()
     shifted: list[Array] = []
     for waveform, height, color in zip(waveforms_uv, heights, colors, strict=True):
         shifted.append(np.asarray(waveform - waveform.mean() + height))
         axis.plot(times_ms, shifted[-1], color=color, linewidth=1.2)
-    axis.set_yticks(heights, [plain(label) for label in labels], fontsize=SMALL)
+    axis.set_yticks(heights, list(map(plain, labels)), fontsize=SMALL)
     axis.tick_params(axis="y", length=0)
     axis.tick_params(axis="x", labelsize=SMALL)
     axis.spines[["top", "right", "left"]].set_visible(False)
@@ -170,8 +187,8 @@ def add_waterfall(
 def round_length(limit: float) -> float:
     """Return the largest of 1, 2 and 5 times a power of ten that is at most `limit`."""
     power: float = 10.0 ** math.floor(math.log10(limit))
-    factor = max(factor for factor in (1, 2, 5) if factor * power <= limit * (1 + 1e-9))
-    return float(f"{factor * power:g}")
+    possible = [factor for factor in (1, 2, 5) if factor * power <= limit * (1 + 1e-9)]
+    return float(f"{max(possible) * power:g}")
 
 
 def _add_scale_bar(axis: Axes, times_ms: Array, limit: float, bottom: float, unit: str) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from hcvae import plots
 from hcvae.data.dataset import Part
 from hcvae.data.preprocessing import Preprocessing
-from hcvae.figure_parts import STIMULUS, label_of, listed
+from hcvae.figure_parts import STIMULUS, known, label_of_condition
 from hcvae.models import Model
 from hcvae.models.base import evaluating
 from hcvae.peaks import valid_waves
@@ -49,8 +49,9 @@ class ModelFigures:
         static = self.static[rows[:1]].repeat(len(pairs), 1)
         count = len(rows)
         waveforms, latency_ms = self.decode(latents, static)
-        shaped = None if latency_ms is None else latency_ms.reshape(count, count, -1)
-        return plots.swap_grid(waveforms.reshape(count, count, -1), self.times_ms, shaped)
+        if latency_ms is not None:
+            latency_ms = latency_ms.reshape(count, count, -1)
+        return plots.swap_grid(waveforms.reshape(count, count, -1), self.times_ms, latency_ms)
 
     def latent_use(self) -> Figure:
         """Plot the variance of the posterior means and the KL divergence of each dimension, over all rows."""
@@ -67,11 +68,7 @@ class ModelFigures:
         """Return titles for rows [R]: their source and stimulus, or all static columns if there is no such column."""
         conditions = [self.preprocessing.static.decode(self.part.static[row]) for row in rows]
         names = [name for name in STIMULUS if name in conditions[0]] or list(conditions[0])
-        titles: list[str] = []
-        for condition in conditions:
-            known = [name for name in names if condition[name] is not None]
-            titles.append(listed([label_of(name, condition[name]) for name in known]))
-        return titles
+        return [label_of_condition(condition, known(condition, names)) for condition in conditions]
 
     def latents(self, rows: RowNumbers) -> dict[str, Tensor]:
         """Return the posterior means of rows [R], by block."""

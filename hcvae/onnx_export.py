@@ -12,13 +12,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 import hcvae
 from hcvae.atomic import atomic_write
@@ -95,7 +96,7 @@ def _parts(bundle: Bundle) -> dict[str, tuple[Any, dict[str, RowSource]]]:
 
 def _write(path: Path, network: Any, inputs: dict[str, RowSource], metadata: dict[str, str]) -> None:
     onnx = _library("onnx")
-    arguments = tuple(_tensor(make(TRACED_ROWS)) for make in inputs.values())
+    arguments = tuple(map(torch.from_numpy, _generated(inputs, TRACED_ROWS).values()))
     rows = {0: torch.export.Dim("batch")}
     shapes: tuple[Any, ...] = (rows, (rows,) * (len(arguments) - 1))  # the inputs after the first one are `*latents`
     if isinstance(network, PortableEncoder):
@@ -122,9 +123,9 @@ def _largest_difference(path: Path, network: nn.Module, inputs: dict[str, RowSou
     session = _library("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
     differences = []
     for rows in BATCHES:
-        given = {name: np.asarray(make(rows), np.float32) for name, make in inputs.items()}
+        given = _generated(inputs, rows)
         with torch.no_grad():
-            expected = network(*map(_tensor, given.values()))
+            expected = network(*map(torch.from_numpy, given.values()))
         for found, tensor in zip(session.run(None, given), expected, strict=True):
             differences.append(_difference(found, tensor.numpy()))
     return max(differences)
@@ -141,8 +142,8 @@ def _difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> fl
 
 def _metadata(bundle: Bundle, part: str) -> dict[str, str]:
     preprocessing = bundle.preprocessing
-    columns = [_described_column(column) for column in preprocessing.static.columns]
-    peaks = [f"latency_ms_{wave}" for wave in MODEL_WAVES] + [f"amplitude_uv_{wave}" for wave in MODEL_WAVES]
+    columns = list(map(_described_column, preprocessing.static.columns))
+    peaks = list(map("_".join, product(("latency_ms", "amplitude_uv"), MODEL_WAVES)))
     return {
         "hcvae_version": hcvae.__version__,
         "part": part,
@@ -187,8 +188,9 @@ def _normal(dim: int, random: np.random.Generator, rows: int) -> NDArray[np.floa
     return random.normal(size=(rows, dim))
 
 
-def _tensor(values: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(np.asarray(values, np.float32))
+def _generated(inputs: dict[str, RowSource], rows: int) -> dict[str, NDArray[np.float32]]:
+    """Return so many rows of each input, by name."""
+    return {name: np.asarray(make(rows), np.float32) for name, make in inputs.items()}
 
 
 def _library(name: str) -> Any:

@@ -64,7 +64,7 @@ def check_writable(path: str | Path, option: str = "") -> None:
     """
     path = Path(path).absolute()
     named = f"{option} {path}".lstrip()
-    folder = next(folder for folder in path.parents if os.path.lexists(folder))
+    folder = next(filter(os.path.lexists, path.parents))
     if os.path.isdir(path):  # unlike Path.is_dir, False in a folder without permission to enter
         raise UserError(f"{named}: is a folder; name a file")
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):

@@ -26,10 +26,12 @@ from hcvae.figure_parts import (
     Color,
     add_legend,
     add_waterfall,
+    evenly_spaced,
     filled,
     grid_of,
     ordered_colors,
     panels,
+    percentages,
 )
 
 WAVES = ("I", "III", "V")
@@ -101,7 +103,9 @@ def latent_families(
         scales: panels of one scale share the uV axis, [K]; None: all do.
     """
     count = len(waveforms_uv)
-    named = [f"{fixed} {number + 1}\n{title}".strip() for number, title in enumerate(titles or [""] * count)]
+    named = []
+    for number, title in enumerate(titles or [""] * count, start=1):
+        named.append(f"{fixed} {number}\n{title}".strip())
     figure, axes = panels(*grid_of(count), scales or [""] * count, named)
     for axis, family in zip(axes, waveforms_uv, strict=True):
         axis.plot(times_ms, family.T, color=EXCHANGED, linewidth=0.8)
@@ -139,7 +143,7 @@ def interpolation(waveforms_uv: Array, times_ms: Array, latency_ms: Array | None
         times_ms: of the samples, [T].
         latency_ms: predicted latencies, [N, 3]; None: no marks.
     """
-    steps = [f"{share:.0%}" for share in np.linspace(0, 1, len(waveforms_uv))]
+    steps = percentages(np.linspace(0, 1, len(waveforms_uv)))
     return _waterfall(waveforms_uv, times_ms, latency_ms, steps, "From one recording (0%) to another (100%)")
 
 
@@ -154,8 +158,9 @@ def level_series(waveforms_uv: Array, levels_db: Array, times_ms: Array, latency
     """
     falling = np.argsort(-np.asarray(levels_db))
     labels = [f"{level:g} dB" for level in np.asarray(levels_db)[falling]]
-    marked = None if latency_ms is None else latency_ms[falling]
-    return _waterfall(waveforms_uv[falling], times_ms, marked, labels, "Only the level changes, the latents stay")
+    if latency_ms is not None:
+        latency_ms = latency_ms[falling]
+    return _waterfall(waveforms_uv[falling], times_ms, latency_ms, labels, "Only the level changes, the latents stay")
 
 
 def reconstructions(
@@ -273,7 +278,7 @@ def _with_title_and_legend(
 
 def _looks_of_steps(steps: Sequence[str], colors: Sequence[Color]) -> dict[str, dict[str, object]]:
     """Return legend entries of the first and last step and some between them."""
-    named = np.unique(np.linspace(0, len(steps) - 1, NAMED_STEPS).round().astype(int))
+    named = evenly_spaced(len(steps), NAMED_STEPS)
     return {steps[number]: {"color": colors[number]} for number in named}
 
 
@@ -295,6 +300,7 @@ def _mark_family(
 ) -> None:
     """Mark the latencies [N, 3] on the waveforms [N, T], with the name of each wave once above the marks."""
     named: list[tuple[float, float]] = []
+    near_ms = CLOSE * (times_ms[-1] - times_ms[0])
     for wave, at_ms in zip(WAVES, latency_ms.T, strict=True):
         shown = np.flatnonzero((at_ms >= times_ms[0]) & (at_ms <= times_ms[-1]))  # False for NaN
         if not len(shown):
@@ -302,12 +308,11 @@ def _mark_family(
         heights = [float(np.interp(at_ms[row], times_ms, waveforms_uv[row])) for row in shown]
         axis.plot(at_ms[shown], heights, marker, color=color, markersize=size)
         middle = float(np.median(at_ms[shown]))
-        close = [y for x, y in named if abs(x - middle) < CLOSE * (times_ms[-1] - times_ms[0])]
-        place = (middle, max([*heights, *close]))
-        named.append(place)
+        close = [y for x, y in named if abs(x - middle) < near_ms]
+        named.append((middle, max([*heights, *close])))
         axis.annotate(
             wave,
-            place,
+            named[-1],
             xytext=(0, 4 + 11 * len(close)),  # above the names that it would overlap
             textcoords="offset points",
             fontsize=SMALL,

@@ -6,12 +6,15 @@ Shapes: B batch, T samples, C columns of the condition, S encoded static paramet
 latent.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from hcvae.bundle import Bundle
+from hcvae.data.normalization import SignalNormalization
 from hcvae.data.preprocessing import Preprocessing
-from hcvae.data.static import StaticColumn
+from hcvae.data.static import StaticColumn, StaticEncoder
 from hcvae.models import Model
 from hcvae.peaks import valid_waves
 
@@ -29,12 +32,13 @@ class ConditionEncoder(nn.Module):
         super().__init__()
         self.columns = preprocessing.static.columns
         self.group_by = preprocessing.signal.group_by
-        groups = preprocessing.signal.groups
-        names = next((column.categories for column in self.columns if column.name == self.group_by), ("",))
-        known = {name: (scale.mean_uv, scale.std_uv) for name, scale in groups.items()}
-        scales = [known.get(name, (0.0, 1.0)) for name in names]
-        self.register_buffer("scales", torch.tensor(scales, dtype=torch.float32))  # [K, 2]
-        self.register_buffer("in_group", torch.tensor([name in groups for name in names]))  # [K]
+        groups: tuple[str, ...] = ("",)
+        for column in self.columns:
+            if column.name == self.group_by:
+                groups = column.categories
+        scales, in_group = _scales_of(groups, preprocessing.signal)
+        self.register_buffer("scales", scales)
+        self.register_buffer("in_group", in_group)
 
     def forward(self, condition: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return static parameters [B, S], mean and scale in uV [B, 1], and whether the condition is known [B, 1]."""
@@ -91,14 +95,16 @@ class PortablePrior(nn.Module):
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
         self.condition = ConditionEncoder(bundle.preprocessing)
-        self.priors = nn.ModuleList(bundle.model.get_submodule(f"prior_{block}") for block in bundle.model.latent_dims)
+        self.priors = nn.ModuleList(map(bundle.model.prior, bundle.model.latent_dims))
         self.output_names = _latents(bundle.model)
 
     def forward(self, condition: Tensor, *noise: Tensor) -> tuple[Tensor, ...]:
         """Return the latents, NaN in rows whose condition is not known."""
         static, _, _, known = self.condition(condition)
-        latents = [prior(static, values) for prior, values in zip(self.priors, noise, strict=True)]
-        return tuple(_nan_unless(known, values) for values in latents)
+        latents = []
+        for prior, values in zip(self.priors, noise, strict=True):
+            latents.append(_nan_unless(known, prior(static, values)))
+        return tuple(latents)
 
 
 class PortableDecoder(nn.Module):
@@ -122,11 +128,9 @@ class PortableDecoder(nn.Module):
         self.output_names = ["signal", "static"]
         if self.has_peaks:
             self.output_names.append("peaks")
-        numbers = [column for column in preprocessing.static.columns if column.kind == "number"]
-        units = {column.name: (column.mean, column.std) for column in numbers}
-        shifts = torch.tensor([units.get(name, (0.0, 1.0)) for name in preprocessing.static.names], dtype=torch.float32)
-        self.register_buffer("shift", shifts[:, 0])
-        self.register_buffer("scale", shifts[:, 1])
+        shift, scale = _units_of(preprocessing.static)
+        self.register_buffer("shift", shift)
+        self.register_buffer("scale", scale)
 
     def forward(self, condition: Tensor, *latents: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs, NaN in rows whose condition is not known."""
@@ -141,6 +145,30 @@ class PortableDecoder(nn.Module):
             valid = valid_waves(peaks, self.preprocessing).repeat(1, 2)
             outputs.append(_nan_unless(known & valid, peaks))
         return tuple(outputs)
+
+
+def _scales_of(groups: Sequence[str], signal: SignalNormalization) -> tuple[Tensor, Tensor]:
+    """Return mean and scale in uV of each group [K, 2], and whether it occurs among the training rows [K]."""
+    scales = torch.tensor([0.0, 1.0]).repeat(len(groups), 1)
+    in_group = torch.zeros(len(groups), dtype=torch.bool)
+    for position, group in enumerate(groups):
+        if group in signal.groups:
+            scale = signal.groups[group]
+            scales[position] = torch.tensor([scale.mean_uv, scale.std_uv])
+            in_group[position] = True
+    return scales, in_group
+
+
+def _units_of(static: StaticEncoder) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each encoded parameter [S]: 0 and 1 for what is not a number."""
+    shift = torch.zeros(static.dim)
+    scale = torch.ones(static.dim)
+    for column in static.columns:
+        if column.kind == "number" and column.name in static.names:
+            position = static.names.index(column.name)
+            shift[position] = column.mean
+            scale[position] = column.std
+    return shift, scale
 
 
 def _latents(model: Model) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -69,20 +70,22 @@ def remedy(data: Dataset, has_row_names: bool) -> str:
     subsets = [names]
     if len(names) > 1:
         subsets += [[name] for name in names]
-    for static in subsets:
-        for apart in (False, True):
-            if (not apart or has_row_names) and _is_measurable(data, static, apart):
-                return " ".join(_options(static if static != names else None, apart))
+    averages = [False]
+    if has_row_names:
+        averages.append(True)
+    for static, apart in product(subsets, averages):
+        if _is_measurable(data, static, apart):
+            return " ".join(_options(names, static, apart))
     return _missing(data, has_row_names)
 
 
 def has_row_names(config: DataConfig) -> bool:
     """Return whether the tables have a column `record_id`; the simulator's has."""
-    schemas = []
     for path in config.tables:
         with open_parquet(path) as file:
-            schemas.append(file.schema_arrow.names)
-    return all(ROW in names for names in schemas)
+            if ROW not in file.schema_arrow.names:
+                return False
+    return True
 
 
 def _missing(data: Dataset, has_row_names: bool) -> str:
@@ -113,8 +116,9 @@ def _is_measurable(data: Dataset, static: list[str], apart: bool) -> bool:
     return routing_or_none(Part(**changed), data.preprocessing) is not None
 
 
-def _options(static: list[str] | None, apart: bool) -> Iterator[str]:
-    if static is not None:
+def _options(names: list[str], static: list[str], apart: bool) -> Iterator[str]:
+    """Yield the options that reduce the columns `names` to `static`, and that keep averages apart if `apart`."""
+    if static != names:
         yield f"--data.static '{json.dumps(static)}'"
     if apart:
         yield f"--data.average_columns '{json.dumps([ROW])}'"

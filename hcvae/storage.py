@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -111,7 +112,9 @@ class StoragePath:
 
     def is_complete(self) -> bool:
         """Whether a complete folder exists here."""
-        return self.path.is_dir() if self.is_local else (self / MARKER).is_file()
+        if self.is_local:
+            return self.path.is_dir()
+        return (self / MARKER).is_file()
 
     def is_same(self, other: "StoragePath") -> bool:
         """Whether both are the same file or folder, for example through a link."""
@@ -122,7 +125,8 @@ class StoragePath:
     def listdir(self) -> list[str]:
         """Return the sorted names of the entries of this folder; empty if there is no folder."""
         selector = pa.fs.FileSelector(self.key, allow_not_found=True)
-        return sorted(info.base_name for info in self.file_system.get_file_info(selector) if info.base_name)
+        names = map(attrgetter("base_name"), self.file_system.get_file_info(selector))
+        return sorted(filter(None, names))
 
     def open(self) -> IO[bytes]:
         """Open this file for reading.
@@ -175,8 +179,9 @@ class StoragePath:
         with new_folder(target) as temporary:
             for name in sizes:
                 self._download(name, temporary / name)
-            if {name: (temporary / name).stat().st_size for name in sizes} != sizes:
-                raise FileNotFoundError(f"{self}: its files changed while they were read")
+            for name, size in sizes.items():
+                if (temporary / name).stat().st_size != size:
+                    raise FileNotFoundError(f"{self}: its files changed while they were read")
 
     @contextmanager
     def fetched(self) -> Iterator[Path]:
@@ -252,7 +257,7 @@ class StoragePath:
 
 
 def _joined(*parts: str) -> str:
-    return "/".join(part for part in parts if part)
+    return "/".join(filter(None, parts))
 
 
 @lru_cache
@@ -268,7 +273,8 @@ def _connect(root: str) -> tuple[pa.fs.FileSystem, str]:
 
 def _copy_folder(source: Path, target: Path) -> None:
     with new_folder(target) as temporary:
-        for path in [path for path in source.rglob("*") if path.is_file()]:
+        files = [path for path in source.rglob("*") if path.is_file()]
+        for path in files:
             copy = temporary / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)

@@ -12,9 +12,11 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
 
     Names that contain `word` as a part or prefix, as stimulus_level_db contains level, come before similar spellings.
     """
-    prefixed = [name for name in known if len(word) > 3 and name.startswith(word)]
-    containing = [name for name in known if word.lower() in name.split("_")]
-    candidates = list(dict.fromkeys([*prefixed, *containing]))[:MAX_SUGGESTED]
+    related: list[str] = []
+    if len(word) > 3:
+        related += [name for name in known if name.startswith(word)]
+    related += [name for name in known if word.lower() in name.split("_")]
+    candidates = list(dict.fromkeys(related))[:MAX_SUGGESTED]
     if not candidates:
         candidates = difflib.get_close_matches(word, known, n=1)
     if candidates:

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -37,8 +38,10 @@ class TerminalTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         yield ""
-        for number, columns in enumerate(self._blocks(options.max_width)):
-            yield self._table(columns, options.max_width, self.title if number == 0 else None)
+        title: str | None = self.title
+        for columns in self._blocks(options.max_width):
+            yield self._table(columns, options.max_width, title)
+            title = None
         if self.caption:
             yield wrapped(self.caption, options.max_width, "italic")
 
@@ -53,7 +56,7 @@ class TerminalTable:
         yield block
 
     def _min_width(self, columns: Sequence[int]) -> int:
-        return sum(self._longest_word(column) for column in columns) + GAP * (len(columns) - 1)
+        return sum(map(self._longest_word, columns)) + GAP * (len(columns) - 1)
 
     def _table(self, columns: Sequence[int], width: int, title: str | None) -> Table:
         table = Table(
@@ -67,44 +70,49 @@ class TerminalTable:
         )
         widths = self._widths(columns, width)
         for column, room in zip(columns, widths, strict=True):
-            right = column > 0 and all(NUMBER.fullmatch(cell) for cell in self._cells(column))
             header = wrapped(self.headers[column], room)
-            table.add_column(header, width=room, overflow="fold", justify="right" if right else "left")
+            table.add_column(header, width=room, overflow="fold", justify=self._justification(column))
         for row in self.rows:
             if len(row) == 1:
                 table.add_section()
                 table.add_row(wrapped(row[0], widths[0], "bold"))
             else:
-                table.add_row(*(wrapped(row[column], room) for column, room in zip(columns, widths, strict=True)))
+                cells = [row[column] for column in columns]
+                table.add_row(*map(wrapped, cells, widths))
         return table
 
     def _widths(self, columns: Sequence[int], width: int) -> list[int]:
         """Return the width of each column: that of its text, under the largest limit at which all fit."""
         room = width - GAP * (len(columns) - 1)
-        lowest = [self._longest_word(column) for column in columns]
-        highest = [self._longest_line(column) for column in columns]
+        lowest = list(map(self._longest_word, columns))
+        highest = list(map(self._longest_line, columns))
         for limit in range(max(highest), 0, -1):
             widths = [max(low, min(high, limit)) for low, high in zip(lowest, highest, strict=True)]
             if sum(widths) <= room:
                 return widths
-        return [max(1, low * room // max(1, sum(lowest))) for low in lowest]  # a terminal narrower than the words
+        total = sum(lowest)
+        return [max(1, low * room // total) for low in lowest]  # a terminal narrower than the words
+
+    def _justification(self, column: int) -> Literal["left", "right"]:
+        """Return the side of a column's text: numbers are to the right, except those that identify the row."""
+        if column > 0 and all(map(NUMBER.fullmatch, self._cells(column))):
+            return "right"
+        return "left"
 
     def _cells(self, column: int) -> list[str]:
-        return [row[column] for row in self.rows if len(row) > 1]
+        """Return the cells of a column: the first one also has the headings of sections."""
+        return [row[column] for row in self.rows if column < len(row)]
 
     def _texts(self, column: int) -> list[str]:
-        texts = [self.headers[column], *self._cells(column)]
-        if column == 0:
-            texts += [row[0] for row in self.rows if len(row) == 1]
-        return texts
+        return [self.headers[column], *self._cells(column)]
 
     def _longest_word(self, column: int) -> int:
-        pieces = PIECE.findall("\n".join(self._texts(column)))
-        longest = max((cell_len(piece.strip()) for piece in pieces), default=1)
+        words = map(str.strip, PIECE.findall("\n".join(self._texts(column))))
+        longest = max(map(cell_len, words), default=1)
         return max(1, min(MAX_PIECE, longest))
 
     def _longest_line(self, column: int) -> int:
-        return max(1, *(cell_len(text) for text in self._texts(column)))
+        return max(1, *map(cell_len, self._texts(column)))
 
 
 def print_line(console: Console, text: object) -> None:
@@ -124,8 +132,10 @@ def wrapped(text: str, width: int, style: str = "") -> Text:
     """Wrap `text` in lines of `width` cells; a longer word is left to the terminal to fold."""
     lines = [""]
     for piece in PIECE.findall(text):
-        if lines[-1] and cell_len(lines[-1] + piece) > width:
+        if not lines[-1]:
+            lines[-1] = piece.lstrip()
+        elif cell_len(lines[-1] + piece) > width:
             lines.append(piece.lstrip())
         else:
-            lines[-1] += piece if lines[-1] else piece.lstrip()
+            lines[-1] += piece
     return Text("\n".join(lines), style)

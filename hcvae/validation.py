@@ -1,9 +1,8 @@
 """Error messages for pydantic's validation errors, in the terms of the person who wrote the input."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -78,7 +77,7 @@ class _Where:
         models: tuple[type[BaseModel], ...] = (model,)
         chosen: str | None = None
         for part in location:
-            of_type = tuple(kind for kind in models if len(models) > 1 and _type_of(kind) == part)
+            of_type = _selected_by(models, part)
             inner = _models_in_field(models, part)
             if of_type:
                 models = of_type
@@ -89,6 +88,13 @@ class _Where:
                 models = inner
                 chosen = None
         return cls(tuple(keys), models, chosen)
+
+
+def _selected_by(models: Sequence[type[BaseModel]], selector: Any) -> tuple[type[BaseModel], ...]:
+    """Return which of several models the value `selector` of their key `type` selects; none if there is no choice."""
+    if len(models) < 2:
+        return ()
+    return tuple(kind for kind in models if _type_of(kind) == selector)
 
 
 def _models_in_field(models: Sequence[type[BaseModel]], name: Any) -> tuple[type[BaseModel], ...]:
@@ -107,23 +113,29 @@ def _merged(details: Sequence[Any], model: type[BaseModel]) -> Iterator[tuple[_W
         where = _Where.of(detail["loc"], model)
         by_place.setdefault(where.keys, []).append((where, detail | {"msg": plain(detail)}))
     for keys, found in by_place.items():
-        if any(len(other) > len(keys) and other[: len(keys)] == keys for other in by_place):
-            continue  # an error inside this place is more specific
+        if _has_error_inside(keys, by_place):
+            continue  # it is more specific
         where, detail = found[0]
-        allowed = dict.fromkeys(re.sub("^(must|input should) be ", "", other["msg"]) for _, other in found)
+        allowed: dict[str, None] = {}
+        for _, other in found:
+            allowed[re.sub("^(must|input should) be ", "", other["msg"])] = None
         if len(allowed) > 1:
             detail = detail | {"msg": f"must be {' or '.join(allowed)}"}
         yield where, detail
 
 
+def _has_error_inside(keys: tuple[str, ...], places: Iterable[tuple[str, ...]]) -> bool:
+    return any(place != keys and place[: len(keys)] == keys for place in places)
+
+
 def _of_whole_list(detail: Any) -> Any:
     """Turn an error in an element of an optional fixed-length list into one of the whole list."""
-    location = [str(part) for part in detail["loc"]]
-    member = next((index for index, part in enumerate(location[:-1]) if part.startswith("tuple[")), None)
-    if member is None:
-        return detail
-    length = location[member].count(",") + 1
-    return detail | {"loc": detail["loc"][:member], "type": "list", "msg": f"must be {length} values"}
+    location = detail["loc"]
+    for index, part in enumerate(map(str, location[:-1])):
+        if part.startswith("tuple["):
+            length = part.count(",") + 1
+            return detail | {"loc": location[:index], "type": "list", "msg": f"must be {length} values"}
+    return detail
 
 
 def plain(detail: Any) -> str:
@@ -140,13 +152,9 @@ def _explain_one(where: _Where, detail: Any, arguments: Sequence[str] | None) ->
     if kind == "missing":
         return f"{place}: is required"
     if kind == "extra_forbidden":
-        of = f" of a {where.chosen!r}" if where.chosen else ""
-        known = [*chain.from_iterable(model.model_fields for model in where.models)]
-        return f"{place}: unknown key{of}{did_you_mean(where.keys[-1], known)}"
+        return f"{place}: {_unknown_key(where)}"
     if kind.startswith("union_tag"):
-        types = ", ".join(filter(None, map(_type_of, where.models)))
-        got = f", but got {shortened(repr(detail['ctx']['tag']))}" if "tag" in detail["ctx"] else ""
-        return f"{place}.type: must be one of {types}{got}"
+        return f"{place}.type: {_unknown_type(where, detail['ctx'])}"
     message = shortened(detail["msg"], 5 * MAX_CHARACTERS)
     shows_no_value = kind == HIDDEN_INPUT or isinstance(detail["input"], dict | BaseModel) or ", but got " in message
     if place:
@@ -156,30 +164,57 @@ def _explain_one(where: _Where, detail: Any, arguments: Sequence[str] | None) ->
     return f"{message}, but got {shortened(repr(detail['input']))}"
 
 
+def _unknown_key(where: _Where) -> str:
+    message = "unknown key"
+    if where.chosen:
+        message += f" of a {where.chosen!r}"
+    known: list[str] = []
+    for model in where.models:
+        known += model.model_fields
+    return message + did_you_mean(where.keys[-1], known)
+
+
+def _unknown_type(where: _Where, context: Mapping[str, Any]) -> str:
+    message = f"must be one of {', '.join(filter(None, map(_type_of, where.models)))}"
+    if "tag" in context:
+        message += f", but got {shortened(repr(context['tag']))}"
+    return message
+
+
 def _named(where: _Where, detail: Any, arguments: Sequence[str] | None) -> str:
     """Return the dotted path, or the command-line option that sets it."""
     place = shortened(".".join(where.keys))
-    options = {argument.partition("=")[0] for argument in arguments or ()}
-    if arguments is not None and detail["type"] == "missing" and len(where.keys) == 1:
+    if arguments is None:
+        return place
+    if detail["type"] == "missing" and len(where.keys) == 1:
         return f"--{place}"
-    named = (f"--{place}", f"--{re.sub('[.][0-9]+$', '', place)}")  # the option of a list has no index
-    return next((option for option in named if option in options), place)
+    options = {argument.partition("=")[0] for argument in arguments}
+    for option in (f"--{place}", f"--{re.sub('[.][0-9]+$', '', place)}"):  # the option of a list has no index
+        if option in options:
+            return option
+    return place
 
 
 def _type_of(model: type[BaseModel]) -> str | None:
     """Return the value of the key `type` that selects this model in a union."""
     field = model.model_fields.get("type")
-    return None if field is None else str(field.default)
+    if field is None:
+        return None
+    return str(field.default)
 
 
 def shortened(text: str, max_length: int = MAX_CHARACTERS) -> str:
     """Return at most `max_length` characters of `text`, with control characters escaped."""
     shown = "".join(map(_printable, text[: max_length + 1]))
-    return shown if len(text) <= max_length else f"{shown[:max_length]}..."
+    if len(text) <= max_length:
+        return shown
+    return f"{shown[:max_length]}..."
 
 
 def _printable(character: str) -> str:
-    return character if character.isprintable() else ascii(character)[1:-1]
+    if character.isprintable():
+        return character
+    return ascii(character)[1:-1]
 
 
 def kinds_of(annotation: Any) -> Iterator[type]:

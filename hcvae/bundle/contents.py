@@ -46,7 +46,10 @@ class Bundle(Described):
     @property
     def reconstruction_nmse(self) -> dict[str, float | None]:
         """The NMSE of its reconstructions, by part of the split."""
-        return {part: self.metrics.get(part, {}).get("reconstruction_nmse") for part in ("validation", "test")}
+        found: dict[str, float | None] = {}
+        for part in ("validation", "test"):
+            found[part] = self.metrics.get(part, {}).get("reconstruction_nmse")
+        return found
 
     def facts(self) -> dict[str, object]:
         """Return its origin, its model and the model's objectives."""
@@ -57,7 +60,7 @@ class Bundle(Described):
             "path": self.path,
             "model": self.config.model.model_type,
             "latents": dict(self.model.latent_dims),
-            "parameters": f"{sum(parameter.numel() for parameter in self.model.parameters()):,}",
+            "parameters": f"{self.model.n_parameters:,}",
             "samples": f"{preprocessing.signal_length} at {preprocessing.sampling_rate_hz:g} Hz",
             "conditions": ", ".join(column.name for column in preprocessing.static.columns),
             "epochs": len(self.history),

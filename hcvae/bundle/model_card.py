@@ -52,21 +52,21 @@ def model_card(bundle: Bundle, split: str, findings: Sequence[Finding], precisio
         ["## Diagnosis of the training"],
         troubles or ["none"],
     ]
-    return "\n\n".join("\n".join(lines) for lines in sections) + "\n"
+    return "\n\n".join(map("\n".join, sections)) + "\n"
 
 
 def _facts(bundle: Bundle, split: str, precision: str) -> list[str]:
-    config, preprocessing = bundle.config, bundle.preprocessing
+    config = bundle.config
+    preprocessing = bundle.preprocessing
     source = ", ".join(Path(table).name for table in config.data.tables)
     if not source:
         source = f"simulator ({counted(config.data.simulator.rows, 'waveform')})"
     waves = ", ".join(preprocessing.labelled_waves)
     if not waves or not config.model.predict_peaks:
         waves = "none, so no peaks are predicted"
-    parameters = sum(p.numel() for p in bundle.model.parameters())
     latents = ", ".join(f"{dim} {block}" for block, dim in bundle.model.latent_dims.items())
     return [
-        f"- Parameters: {parameters:,}; latents: {latents}",
+        f"- Parameters: {bundle.model.n_parameters:,}; latents: {latents}",
         f"- Waveforms: {preprocessing.signal_length} samples at {preprocessing.sampling_rate_hz:g} Hz, in uV",
         f"- Data: {source}",
         f"- Licence of the data: {config.data.licence or 'not stated'}",
@@ -94,7 +94,9 @@ def _metrics(bundle: Bundle) -> list[str]:
 
 def shown(value: float | None) -> str:
     """Return a metric as text; None: the data did not allow to measure it."""
-    return "not measured" if value is None else f"{value:.4g}"
+    if value is None:
+        return "not measured"
+    return f"{value:.4g}"
 
 
 def _spread(bundle: Bundle) -> str:

@@ -20,7 +20,7 @@ from hcvae.models import MAX_WEIGHTS
 from hcvae.validation import explain, shortened
 
 MAX_JSON_BYTES = 16 * 2**20
-"""Of each JSON file: a history has 1.4 kB an epoch, so that the 9,999 epochs a configuration may ask for fit. Parsed
+"""Of each JSON file: a history has 1.4 kB an epoch, so that the 9,999 epochs that a configuration allows fit. Parsed
 JSON takes up to 24 times its size (measured on `[{},{},...]`), here 400 MB."""
 MAX_EPOCHS = 9999
 """Of a history: the limit of a configuration. In memory they take at most 150 MB beside the weights."""
@@ -163,8 +163,12 @@ def _check_numbers(path: Path, objects: Collection[Any], types: tuple[type, ...]
     if len(objects) > MAX_EPOCHS:
         raise UserError(f"{path}: must have at most {MAX_EPOCHS} entries, but got {len(objects)}")
     for numbers in objects:
-        if not isinstance(numbers, dict) or not all(_is_number(value, types) for value in numbers.values()):
+        if not _holds_numbers(numbers, types):
             raise UserError(f"{path}: not a model bundle: must hold names with finite numbers")
+
+
+def _holds_numbers(content: Any, types: tuple[type, ...]) -> bool:
+    return isinstance(content, dict) and all(_is_number(value, types) for value in content.values())
 
 
 def _is_number(value: Any, types: tuple[type, ...]) -> bool:

@@ -88,8 +88,8 @@ def enhanced_hierarchical_cvae_loss(
     components = loss_components(
         output, signals, static_params, target_peaks, peak_mask, n_rows=n_rows, n_peaks=n_peaks
     )
-    total = torch.stack([weights[name] * value for name, value in components.items()]).sum()
-    return total, components
+    weighted = [weights[name] * value for name, value in components.items()]
+    return torch.stack(weighted).sum(), components
 
 
 def hierarchical_kl_loss(

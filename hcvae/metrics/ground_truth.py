@@ -6,7 +6,7 @@ Shapes: N rows, T = 200 samples, F = 7 factors, S static parameters, Q swaps; G 
 latent dimensions.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -27,7 +27,7 @@ from hcvae.data.table import signals_of
 from hcvae.errors import UserError
 from hcvae.metrics.checks import to_numpy
 from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder
-from hcvae.metrics.swap_shares import LevelShares, level_shares
+from hcvae.metrics.swap_shares import LevelShares, global_selectivity, level_shares
 
 READ_FACTORS = (*COARSE_FACTORS, *FINE_FACTORS)
 """The F factors that determine a waveform, without the noise level."""
@@ -134,7 +134,7 @@ def ground_truth_routing(
     if z_intermediate is not None:
         latents = (z_global, z_local, z_intermediate)
     inputs: list[Any] = [*latents, condition, reader_condition]
-    n_rows = {len(values) for values in inputs}
+    n_rows = set(map(len, inputs))
     if len(n_rows) > 1 or min(n_rows) < 2:
         raise UserError(
             f"latents, conditions: must all have the same number of rows, 2 or more, but got {sorted(n_rows)}"
@@ -152,8 +152,8 @@ def ground_truth_routing(
     for column, name in enumerate(READ_FACTORS):
         if reader.r2[name] >= MIN_R2:
             shares[name] = level_shares(corners[..., [column]], NEGLIGIBLE_EFFECT)
-    coarse = _global_selectivity([shares[name] for name in COARSE_FACTORS if name in shares])
-    fine = 0.0 - _global_selectivity([shares[name] for name in FINE_FACTORS if name in shares])
+    coarse = _mean_global_selectivity(shares, COARSE_FACTORS)
+    fine = 0.0 - _mean_global_selectivity(shares, FINE_FACTORS)
     return GroundTruthRouting((coarse + fine) / 2, coarse, fine, shares, reader.r2)
 
 
@@ -186,7 +186,10 @@ def rows_with_factors(table: pa.Table) -> NDArray[np.int64]:
     """
     names = (*READ_FACTORS, *CONDITION_COLUMNS)
     _check_columns(table, names)
-    known = np.flatnonzero(np.all([table[name].is_valid().to_numpy() for name in names], axis=0))
+    is_known = np.ones(len(table), dtype=bool)
+    for name in names:
+        is_known &= table[name].is_valid().to_numpy()
+    known = np.flatnonzero(is_known)
     if len(known) < 2:
         raise UserError(
             f"known factors: at least 2 rows must have them, but got {len(known)} of {len(table)}; use simulated rows"
@@ -204,7 +207,10 @@ def factors_of(table: pa.Table) -> FloatArray:
     standardised = []
     for name, column in zip(READ_FACTORS, values.T, strict=True):
         deviation, is_log = FACTORS[name]
-        standardised.append((np.log(column) if is_log else column) / deviation)
+        if is_log:
+            standardised.append(np.log(column) / deviation)
+        else:
+            standardised.append(column / deviation)
     return np.column_stack(standardised)
 
 
@@ -241,9 +247,11 @@ def _concatenate(condition: Any, reader_condition: FloatArray) -> Any:
     return np.hstack([condition, reader_condition])
 
 
-def _global_selectivity(shares: Sequence[LevelShares]) -> float:
-    if not shares:
+def _mean_global_selectivity(shares: Mapping[str, LevelShares], names: Iterable[str]) -> float:
+    """Return the mean over those of `names` that have shares."""
+    selectivities = [global_selectivity(shares[name]) for name in names if name in shares]
+    if not selectivities:
         raise UserError(
             f"reader: must predict a factor of each group with R2 >= {MIN_R2}, but does not; train it on more rows"
         )
-    return float(np.mean([share.global_share - share.local_share for share in shares]))
+    return float(np.mean(selectivities))

@@ -73,15 +73,25 @@ def _mutual_information(codes: NDArray[np.int64], factors: NDArray[np.int64]) ->
     It is H(code) + H(factor) - H(both), as in scikit-learn's `mutual_info_score`, which sorts the labels of each pair
     again and takes five times as long.
     """
-    ranks = np.column_stack([np.unique(factor, return_inverse=True)[1] for factor in factors.T])
+    ranks = np.apply_along_axis(_ranks, 0, factors)
     joint = np.array([_entropies(code[:, None] * len(codes) + ranks) for code in codes.T])
     information = _entropies(codes)[:, None] + _entropies(factors) - joint
     return np.where(information > ROUNDING, information, 0.0)
 
 
+def _ranks(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the position of each label [N] among the different ones, [N]."""
+    _, ranks = np.unique(labels, return_inverse=True)
+    return ranks
+
+
 def _entropies(labels: NDArray[np.int64]) -> FloatArray:
     """Return the entropy in nats of each column of labels [N, D], [D]."""
-    return np.array([entropy(np.unique(column, return_counts=True)[1]) for column in labels.T])
+    entropies = []
+    for column in labels.T:
+        _, counts = np.unique(column, return_counts=True)
+        entropies.append(entropy(counts))
+    return np.array(entropies)
 
 
 def _levels(factors: FloatArray, bins: int) -> NDArray[np.int64]:
@@ -92,4 +102,8 @@ def _levels(factors: FloatArray, bins: int) -> NDArray[np.int64]:
 
 def _binned(values: FloatArray, bins: int) -> NDArray[np.int64]:
     """Return the bin of each value, between its column's minimum and maximum, [N, D]."""
-    return np.column_stack([np.digitize(column, np.histogram_bin_edges(column, bins)[:-1]) for column in values.T])
+    binned = []
+    for column in values.T:
+        edges = np.histogram_bin_edges(column, bins)
+        binned.append(np.digitize(column, edges[:-1]))
+    return np.column_stack(binned)

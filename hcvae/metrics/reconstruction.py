@@ -3,6 +3,7 @@
 Shapes: N rows, T samples. Waveforms are in uV and not normalised. All functions accept arrays or CPU tensors.
 """
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,7 @@ def peak_errors(predicted: ArrayLike, target: ArrayLike, mask: ArrayLike) -> dic
             f"peaks: labels and mask must have the shape [N, {2 * len(WAVES)}], "
             f"but got {labels.shape} and {labelled.shape}"
         )
-    names = [f"peak_latency_error_ms_{wave}" for wave in WAVES] + [f"peak_amplitude_error_uv_{wave}" for wave in WAVES]
+    names = map("_".join, product(("peak_latency_error_ms", "peak_amplitude_error_uv"), WAVES))
     errors = {}
     for column, name in enumerate(names):
         rows = labelled[:, column]

@@ -3,6 +3,7 @@
 Shapes: N rows, S static parameters, D coordinates of the attribute.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,10 @@ class ConditionResidual:
     def residual(self, values: FloatArray) -> FloatArray:
         """Return the residuals of values [N, D]; the mean of each coordinate is 0."""
         return values - self.basis @ (self.basis.T @ values)
+
+    def residuals(self, attributes: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        """Return the residuals of each attribute [N, D], by name."""
+        return {name: self.residual(values) for name, values in attributes.items()}
 
     def covariance(self, first: FloatArray, second: FloatArray) -> float:
         """Return the covariance of two residuals [N, D], summed over the coordinates."""

@@ -73,8 +73,9 @@ class RoutingData:
         read = AttributeReader.for_signals(waveforms, sampling_rate_hz)
         measured = read(waveforms)
         regression = ConditionResidual.fit(conditions)
-        residuals = {name: regression.residual(values) for name, values in measured.items()}
-        variances = {name: regression.covariance(values, values) for name, values in residuals.items()}
+        variances = {}
+        for name, values in regression.residuals(measured).items():
+            variances[name] = regression.covariance(values, values)
         reference = _reference(independent_signals, waveforms.shape, read, conditions, measured, variances)
         reliabilities = {name: reference.reliability(name) for name in measured}
         total_variance = float(np.sum(np.var(waveforms, axis=0, ddof=1)))
@@ -108,8 +109,8 @@ def _reference(
     return IndependentReference(
         rows,
         regression,
-        {name: regression.residual(values[rows]) for name, values in measured.items()},
-        {name: regression.residual(values) for name, values in others.items()},
+        regression.residuals({name: values[rows] for name, values in measured.items()}),
+        regression.residuals(others),
     )
 
 
@@ -136,8 +137,8 @@ def _check_groups(left_out: dict[str, str], n_pairs: int) -> None:
     if 0 < n_pairs < SUFFICIENT_PAIRS:
         advice = f"; {SUFFICIENT_PAIRS} waveforms show a correlation of 0.5"
     for group, names in (("coarse", COARSE), ("fine", FINE)):
-        if all(name in left_out for name in names):
-            reasons = "; ".join(f"{name}: {left_out[name]}" for name in names)
+        if left_out.keys() >= set(names):
+            reasons = [f"{name}: {left_out[name]}" for name in names]
             raise NotMeasurable(
-                f"no {group} attribute of the waveforms is distinguishable from noise ({reasons}{advice})"
+                f"no {group} attribute of the waveforms is distinguishable from noise ({'; '.join(reasons)}{advice})"
             )

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hcvae.arrays import FloatArray
 from hcvae.errors import UserError
 from hcvae.metrics.decoding import ArrayT, Decode, LatentDecoder
 from hcvae.metrics.fidelity import Reliability
 from hcvae.metrics.routing_data import RoutingData
-from hcvae.metrics.swap_shares import LevelShares, level_shares
+from hcvae.metrics.swap_shares import LevelShares, global_selectivity, level_shares
 from hcvae.waveform_attributes import COARSE, FINE
 
 NEGLIGIBLE_EFFECT = 1e-4
@@ -153,8 +154,7 @@ def route(
         latents["z_intermediate"] = z_intermediate
     _check_rows(data.n_rows, latents | {"condition": condition})
     decoder = LatentDecoder(decode, tuple(latents.values()), condition, data.n_samples)
-    own_waveforms = decoder.reconstruct() if reconstructed is None else decoder.checked(reconstructed, data.n_rows)
-    own_attributes = data.read(own_waveforms)
+    own_attributes = data.read(_own_waveforms(decoder, reconstructed))
     swapped = np.concatenate(list(decoder.swaps(pairs, repeats, seed)), axis=-2)
     swapped_attributes = data.read(swapped)
     attributes = {}
@@ -174,17 +174,26 @@ def _check_rows(n_rows: int, arrays: Mapping[str, Any]) -> None:
             raise UserError(f"{where}: must have a row for each of the {n_rows} signals, but got {len(array)} rows")
 
 
+def _own_waveforms(decoder: LatentDecoder[ArrayT], reconstructed: ArrayT | None) -> FloatArray:
+    """Return the waveforms [N, T] decoded from the rows' own latents: those given, or else decoded now."""
+    if reconstructed is None:
+        return decoder.reconstruct()
+    return decoder.checked(reconstructed, len(decoder.condition))
+
+
 def _weight(shares: LevelShares, fidelity: float) -> float:
     """Return 1 from a fidelity of 0.25; 0 if no latent changes the attribute, as its fidelity is then by chance."""
-    return min(1.0, fidelity / FULL_WEIGHT_FIDELITY) if any(shares) else 0.0
+    if not any(shares):
+        return 0.0
+    return min(1.0, fidelity / FULL_WEIGHT_FIDELITY)
 
 
 def _score(attributes: dict[str, AttributeRouting], left_out: Mapping[str, str], waveform: LevelShares) -> SwapRouting:
     """Combine the attributes that count."""
     coarse = [attributes[name] for name in COARSE if name in attributes]
     fine = [attributes[name] for name in FINE if name in attributes]
-    selectivity_coarse = _global_selectivity(coarse)
-    selectivity_fine = 0.0 - _global_selectivity(fine)
+    selectivity_coarse = _mean_global_selectivity(coarse)
+    selectivity_fine = 0.0 - _mean_global_selectivity(fine)
     guard_coarse = _mean_weight(coarse)
     guard_fine = _mean_weight(fine)
     signed = (selectivity_coarse + selectivity_fine) / 2 * float(np.sqrt(guard_coarse * guard_fine))
@@ -205,9 +214,13 @@ def _mean_weight(group: list[AttributeRouting]) -> float:
     return float(np.mean([attribute.weight for attribute in group]))
 
 
-def _global_selectivity(group: list[AttributeRouting]) -> float:
-    """Return the weighted mean of global minus local share; 0 if all weights are 0."""
-    total = sum(attribute.weight for attribute in group)
+def _mean_global_selectivity(group: list[AttributeRouting]) -> float:
+    """Return the mean by weight; 0 if all weights are 0."""
+    total = 0.0
+    weighted = 0.0
+    for attribute in group:
+        total += attribute.weight
+        weighted += attribute.weight * global_selectivity(attribute.shares)
     if total == 0:
         return 0.0
-    return sum(a.weight * (a.shares.global_share - a.shares.local_share) for a in group) / total
+    return weighted / total

@@ -45,6 +45,11 @@ class ThreeLevelSwapShares(NamedTuple):
 LevelShares = SwapShares | ThreeLevelSwapShares
 
 
+def global_selectivity(shares: LevelShares) -> float:
+    """Return how much more of an attribute follows z_global than z_local, from -1 to 1."""
+    return shares.global_share - shares.local_share
+
+
 def swap_shares(y11: ArrayLike, y12: ArrayLike, y21: ArrayLike, y22: ArrayLike) -> SwapShares:
     """Return the shares of the variance of y that z_global, z_local and their interaction explain.
 

@@ -53,6 +53,11 @@ class Model(nn.Module, ABC):
         """The dimensions of each block in order: `global`, `intermediate` (all levels together, if any), `local`."""
         return dict(self._latent_dims)
 
+    @property
+    def n_parameters(self) -> int:
+        """The number of trained parameters."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     @abstractmethod
     def encode(self, signals: Tensor, static_params: Tensor) -> dict[str, Tensor]:
         """Return the posterior of signals [B, T] under static_params [B, S].
@@ -174,7 +179,7 @@ class Model(nn.Module, ABC):
             noise = _normal(static_rows, 1 + self.signal_length, generator)
             decoded["recon_signal"] = decoded["recon_signal"] + self.residual(static_rows, noise)
         _check_finite(decoded["recon_signal"])
-        return {GENERATED[name]: output for name, output in decoded.items() if name in GENERATED} | latents
+        return _as_generated(decoded) | latents
 
     @torch.no_grad()
     def fit_generation(
@@ -197,7 +202,8 @@ class Model(nn.Module, ABC):
         if held_out is not None:
             held_out_signals, held_out_static = held_out
             held_out_output = self._forward_in_eval_mode(held_out_signals, held_out_static, generator)
-            held_out_means = {block: (held_out_static, held_out_output[f"mu_{block}"]) for block in self.latent_dims}
+            for block in self.latent_dims:
+                held_out_means[block] = (held_out_static, held_out_output[f"mu_{block}"])
             held_out_decoded = (held_out_static, held_out_signals, held_out_output["recon_signal"])
         for block in self.latent_dims:
             self.prior(block).fit(
@@ -233,7 +239,10 @@ class Model(nn.Module, ABC):
 
     def _average_conditions(self, latents: Mapping[str, Tensor | None], n_samples: int) -> Tensor:
         """Return zeros [C, S] for as many conditions as the given latents have rows for, at least 1."""
-        rows = max((len(latent) for latent in latents.values() if latent is not None), default=1)
+        rows = 1
+        for latent in latents.values():
+            if latent is not None:
+                rows = max(rows, len(latent))
         return next(self.parameters()).new_zeros(max(1, rows // n_samples), self.static_dim)
 
     def _checked_latents(
@@ -279,9 +288,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def _normal(static_rows: Tensor, columns: int, generator: torch.Generator | None) -> Tensor:
     """Return standard-normal noise [N, columns] for the conditions [N, S], on their device and in their type."""
     # Sampled on the generator's device, so that a seed gives the same numbers for every device of the model.
-    device = static_rows.device if generator is None else generator.device
+    device = static_rows.device
+    if generator is not None:
+        device = generator.device
     noise = torch.randn(len(static_rows), columns, generator=generator, dtype=static_rows.dtype, device=device)
     return noise.to(static_rows)
+
+
+def _as_generated(decoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the outputs of `decode` that `sample` returns, under its names."""
+    return {GENERATED[name]: output for name, output in decoded.items() if name in GENERATED}
 
 
 def _check_finite(signals: Tensor) -> None:

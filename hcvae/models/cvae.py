@@ -27,7 +27,7 @@ class HierarchicalCVAE(SpecificationModel):
         local_latent_dim: dimensions of z_local.
         predict_peaks: predict latency and amplitude of waves I, III and V.
         use_film: steer by FiLM; False concatenates z_global to the decoder's input.
-        early_signal_ratio: share of the waveform, from its start, that the local encoder sees a second time.
+        early_signal_ratio: share of the waveform, from its start, that the local encoder gets a second time.
         width: scales all hidden widths.
         dropout: dropout of the encoders' hidden layers.
         batch_norm: batch normalisation of the hidden layers.

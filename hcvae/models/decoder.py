@@ -77,10 +77,10 @@ class HierarchicalDecoder(nn.Module):
         self.use_film = use_film
         self.peak_window_ms = peak_window_ms
         self.intermediate_latent_dim = intermediate_latent_dim
-        self.segments = None if local_segments == 1 else TimeSegments(local_segments, signal_length, local_latent_dim)
+        self.segments = _segments(local_segments, signal_length, local_latent_dim)
         steering_dims = [global_latent_dim, *[intermediate_latent_dim] * intermediate_levels]
         self.steered_by = [layer * len(steering_dims) // len(HIDDEN) for layer in range(len(HIDDEN))]
-        inputs = static_dim + (local_latent_dim if self.segments is None else self.segments.inputs)
+        inputs = static_dim + self._local_inputs(local_latent_dim)
         if not use_film:
             inputs += sum(steering_dims)
         hidden = scaled_widths(HIDDEN, width)
@@ -95,6 +95,12 @@ class HierarchicalDecoder(nn.Module):
         if static_from_latents:
             latent_dim = sum(steering_dims) + local_latent_dim
             self.static_from_latents = latents_to_static_head(latent_dim, static_dim, width, batch_norm)
+
+    def _local_inputs(self, local_latent_dim: int) -> int:
+        """Return how many inputs of the first layer z_local gives."""
+        if self.segments is None:
+            return local_latent_dim
+        return self.segments.inputs
 
     def _films(self, steering_dims: Sequence[int], features: Sequence[int], hidden: int) -> list[FiLM]:
         """Return the modulation of each layer by its latent, `steered_by`."""
@@ -158,10 +164,16 @@ class HierarchicalDecoder(nn.Module):
             return full_precision(self.heads["recon_signal"](features)), features
         for_each = self.segments.for_each
         if not self.use_film:
-            steering = [for_each(z) for z in steering]
+            steering = list(map(for_each, steering))
         features = self.features(steering, self.segments.split(z_local), for_each(static_params))
         signals = full_precision(self.heads["recon_signal"](features))
         return self.segments.join(signals), self.segments.mean(features)
+
+
+def _segments(count: int, signal_length: int, local_latent_dim: int) -> TimeSegments | None:
+    if count == 1:
+        return None
+    return TimeSegments(count, signal_length, local_latent_dim)
 
 
 def signal_and_static_heads(

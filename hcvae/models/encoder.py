@@ -140,9 +140,9 @@ class HierarchicalEncoder(nn.Module):
             dropout=dropout,
             batch_norm=batch_norm,
         )
-        self.intermediate_encoders = nn.ModuleList(
-            coarse_encoder(intermediate_latent_dim) for _ in range(intermediate_levels)
-        )
+        self.intermediate_encoders = nn.ModuleList()
+        for _ in range(intermediate_levels):
+            self.intermediate_encoders.append(coarse_encoder(intermediate_latent_dim))
         self.exchange: FeatureExchange | None = None
         if attention:
             self.exchange = FeatureExchange(scaled(GLOBAL_HIDDEN[-1], width), scaled(LOCAL_HIDDEN[-1], width))

@@ -1,4 +1,4 @@
-"""Building blocks of the networks.
+"""Building blocks of the networks: hidden layers, normalisation, dropout, output heads, Gaussian heads, FiLM.
 
 Shapes: B batch, F features of a layer, D dimensions of a latent.
 """
@@ -100,7 +100,9 @@ class Dropout(nn.Dropout):
 
 def normalization(features: int, batch_norm: bool) -> nn.Module:
     """Return batch normalisation, or the identity."""
-    return BatchNorm(features) if batch_norm else nn.Identity()
+    if batch_norm:
+        return BatchNorm(features)
+    return nn.Identity()
 
 
 def encoder_layers(inputs: int, hidden: Sequence[int], dropout: float, batch_norm: bool) -> nn.Sequential:

@@ -3,6 +3,8 @@
 Shapes: B batch, T samples, S static parameters, G global, M intermediate and L local latent dimensions.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -27,8 +29,8 @@ class SpecificationModel(Model):
             UserError: a tensor has the wrong shape.
         """
         output = self(signals, static_params)
-        mu = torch.cat([output[f"mu_{block}"] for block in self.latent_dims], dim=1)
-        logvar = torch.cat([output[f"logvar_{block}"] for block in self.latent_dims], dim=1)
+        mu = self._all_blocks("mu", output)
+        logvar = self._all_blocks("logvar", output)
         return output["recon_signal"], output["recon_static_params"], mu, logvar
 
     def forward_from_combined_z(self, z: Tensor, static_params: Tensor) -> dict[str, Tensor]:
@@ -42,3 +44,7 @@ class SpecificationModel(Model):
         parts = z.split(list(dims.values()), dim=1)
         latents = {f"z_{block}": part for block, part in zip(dims, parts, strict=True)}
         return self.decode(**latents, static_params=static_params)
+
+    def _all_blocks(self, name: str, output: Mapping[str, Tensor]) -> Tensor:
+        """Return the output `name` of all blocks in order, side by side."""
+        return torch.cat([output[f"{name}_{block}"] for block in self.latent_dims], dim=1)

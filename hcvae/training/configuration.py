@@ -15,7 +15,7 @@ def resolve(config: Config, data: Dataset, workers: int) -> Config:
     """Return `config` with the values that follow from the data filled in.
 
     Raises:
-        UserError: the batches are too small for the workers, or the data lack the target that the training asks for.
+        UserError: the batches are too small for the workers, or the data lack the training's target.
     """
     if config.training.target == "other_average" and not data.train.has_independent_averages:
         raise UserError(
@@ -46,7 +46,9 @@ def pick_device(device: str) -> torch.device:
         raise UserError("training.device: no GPU on this machine, but got 'cuda'; use 'cpu' or 'auto'")
     if device != "auto":
         return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu")
 
 
 def identity(config: Config, data: Dataset) -> dict[str, Any]:

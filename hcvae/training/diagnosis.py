@@ -15,9 +15,8 @@ from hcvae.errors import UserError
 from hcvae.finding import Finding
 from hcvae.poor_reconstruction import poor_reconstruction
 from hcvae.training import remedies
-from hcvae.training.instability import signs_of_instability
+from hcvae.training.instability import in_last_phase, signs_of_instability
 from hcvae.training.remedies import SETTLING_EPOCHS
-from hcvae.training.schedule import Phase
 
 Trouble = Literal["poor reconstruction", "poor disentanglement", "training instability", "collapse", "misplaced peaks"]
 TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
@@ -99,7 +98,7 @@ def examine(
 def _examine(
     config: Config, history: Sequence[Mapping[str, float | None]], drawn: Metrics, diverged: bool
 ) -> Diagnosis:
-    epochs = [_with_nan(epoch) for epoch in history]
+    epochs = list(map(_with_nan, history))
     best = _judged_epoch(config, epochs)
     figures: dict[Trouble, str | None] = {
         "poor reconstruction": None,
@@ -111,10 +110,7 @@ def _examine(
     nmse = drawn.get("reconstruction_nmse", (best or {}).get("reconstruction_nmse"))
     if nmse is not None:
         figures["poor reconstruction"] = f"reconstruction_nmse {nmse:.4f} (the mean of all waveforms reaches 1)"
-        poor = poor_reconstruction({"validation": nmse})
-        if poor is not None:
-            advice = remedies.against_poor_reconstruction(config, poor.remedy)
-            findings.append(Finding("poor reconstruction", poor.evidence, advice))
+        findings += _poor_reconstruction(config, nmse)
     collapsed = _collapsed(config, best)
     if best and "disentanglement" in best:
         figures["poor disentanglement"] = _routing(best)
@@ -137,6 +133,13 @@ def _examine(
     return Diagnosis(tuple(findings), figures)
 
 
+def _poor_reconstruction(config: Config, nmse: float) -> Iterator[Finding]:
+    poor = poor_reconstruction({"validation": nmse})
+    if poor is not None:
+        remedy = remedies.against_poor_reconstruction(config, poor.remedy)
+        yield Finding("poor reconstruction", poor.evidence, remedy)
+
+
 def _poor_disentanglement(config: Config, best: Metrics, is_collapsed: bool) -> Iterator[Finding]:
     if best["disentanglement"] < POOR_DISENTANGLEMENT:
         remedy = remedies.against_poor_disentanglement(config, is_collapsed)
@@ -150,9 +153,10 @@ def _instability(config: Config, epochs: Sequence[dict[str, float]], diverged: b
 
 
 def _with_nan(epoch: Mapping[str, float | None]) -> dict[str, float]:
-    numbers = {}
+    numbers = dict.fromkeys(epoch, math.nan)
     for name, value in epoch.items():
-        numbers[name] = math.nan if value is None else value
+        if value is not None:
+            numbers[name] = value
     return numbers
 
 
@@ -183,10 +187,10 @@ def _judged_epoch(config: Config, epochs: Sequence[Metrics]) -> Metrics | None:
     training = config.training
     patience = training.early_stopping_patience or SETTLING_EPOCHS
     settled = min(SETTLING_EPOCHS, patience, training.phases.lengths(training.epochs)[2])
-    last_phase = [epoch for epoch in epochs if epoch["phase"] == Phase.BALANCED]
-    measured = [epoch for epoch in last_phase if math.isfinite(epoch["validation_loss"])]
+    last_phase = in_last_phase(epochs)
     if len(last_phase) < settled:
         return None
+    measured = [epoch for epoch in last_phase if math.isfinite(epoch["validation_loss"])]
     return min(measured, key=lambda epoch: epoch["validation_loss"], default=None)
 
 
@@ -244,7 +248,9 @@ def _dimensions(config: Config, level: Level) -> int:
     model = config.model
     if level == "intermediate":
         return model.intermediate_levels * model.intermediate_latent_dim
-    return model.global_latent_dim if level == "global" else model.local_latent_dim
+    if level == "global":
+        return model.global_latent_dim
+    return model.local_latent_dim
 
 
 def _routing(best: Metrics) -> str:

@@ -136,7 +136,7 @@ class EpochTrainer:
         return terms
 
     def _require_finite(self, means: Mapping[str, float], epoch: int) -> None:
-        if all(math.isfinite(value) for value in means.values()):
+        if all(map(math.isfinite, means.values())):
             return
         values = ", ".join(f"{name.removeprefix('train_')} {value:.4g}" for name, value in means.items())
         raise TrainingDiverged(

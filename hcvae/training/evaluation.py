@@ -98,7 +98,7 @@ def evaluate(model: Model, rows: EvaluationPart, objective: Objective, bf16: boo
         **_cross_average_metrics(recon_uv, signals_uv, rows.part),
         **_peak_metrics(on_cpu, rows),
         **_latent_metrics(model, on_cpu, components, objective, rows.part),
-        "parameters": float(sum(parameter.numel() for parameter in model.parameters())),
+        "parameters": float(model.n_parameters),
     }
     with evaluating(model):
         registered = registered_metrics(model, rows)
@@ -194,7 +194,9 @@ def _cross_average_metrics(
     paired = part.independent >= 0
     if not paired.any():
         return {}
-    recon, signals, other = recon_uv[paired], signals_uv[paired], signals_uv[part.independent[paired]]
+    recon = recon_uv[paired]
+    signals = signals_uv[paired]
+    other = signals_uv[part.independent[paired]]
     groups = part.group[paired]
     metrics = {"cross_average_nmse": cross_average_nmse(recon, other, groups)}
     if reliability(signals, other, groups).min() >= MIN_RELIABILITY:

@@ -49,20 +49,23 @@ def activation_bytes(step: TrainingStep, config: Config, train: PartTensors) -> 
     batch = train.take(torch.arange(rows))
     noise = tuple(torch.randn(rows, dim) for dim in step.model.latent_dims.values())
     weights = component_weights(config, config.training.loss_weights)
-    owned = {tensor.untyped_storage().data_ptr() for tensor in (*step.parameters(), *step.buffers())}
+    owned = set(map(_address, (*step.parameters(), *step.buffers())))
     kept: dict[int, torch.UntypedStorage] = {}  # kept alive, so that no address is used twice
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in owned:
-            kept[storage.data_ptr()] = storage
+        if _address(tensor) not in owned:
+            kept[_address(tensor)] = tensor.untyped_storage()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         step(batch, noise, weights, rows, batch.peak_mask.sum())
-    return sum(storage.nbytes() for storage in kept.values())
+    return sum(map(torch.UntypedStorage.nbytes, kept.values()))
+
+
+def _address(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _tensor_bytes(part: Part) -> int:
     # Other averages refer to the waveforms and need no memory of their own.
-    return sum(array.nbytes for array in (part.signals, part.static, part.peaks, part.peak_mask))
+    return part.signals.nbytes + part.static.nbytes + part.peaks.nbytes + part.peak_mask.nbytes

@@ -1,7 +1,7 @@
 """Signs of an unstable training in the metrics of its epochs, which have NaN where a number was not finite."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ ERRORS = ("train_reconstruction", "reconstruction_nmse")
 def signs_of_instability(epochs: Sequence[EpochMetrics], diverged: bool, learned_scales: bool = False) -> list[str]:
     """Return each sign in a few words with its numbers. Clipped gradients are not one."""
     compared = ERRORS if learned_scales else LOSSES
-    last_phase = [epoch for epoch in epochs if epoch["phase"] == Phase.BALANCED]
+    last_phase = in_last_phase(epochs)
     signs = [*_not_finite(epochs), *_worse_than_the_mean(epochs)]
     for name in compared:
         signs += _spike(last_phase, name)
@@ -45,6 +45,11 @@ def signs_of_instability(epochs: Sequence[EpochMetrics], diverged: bool, learned
             last_epoch = epochs[-1]["epoch"]
         signs.append(f"a loss or the gradient was not finite after epoch {last_epoch:.0f}")
     return signs
+
+
+def in_last_phase(epochs: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+    """Return the epochs of the last phase, in which the weights of the loss no longer change."""
+    return [epoch for epoch in epochs if epoch["phase"] == Phase.BALANCED]
 
 
 def _not_finite(epochs: Sequence[EpochMetrics]) -> Iterator[str]:
@@ -69,7 +74,7 @@ def _worse_than_the_mean(epochs: Sequence[EpochMetrics]) -> Iterator[str]:
         )
 
 
-def _spike(last_phase: Sequence[EpochMetrics], name: str) -> Iterator[str]:
+def _spike(last_phase: Sequence[Mapping[str, float]], name: str) -> Iterator[str]:
     losses = _values(last_phase, name)
     for index in range(MIN_WINDOW, len(losses)):
         window = losses[max(0, index - WINDOW) : index]
@@ -82,11 +87,11 @@ def _spike(last_phase: Sequence[EpochMetrics], name: str) -> Iterator[str]:
             return
 
 
-def _values(epochs: Sequence[EpochMetrics], name: str) -> NDArray[np.float64]:
+def _values(epochs: Sequence[Mapping[str, float]], name: str) -> NDArray[np.float64]:
     return np.array([epoch[name] for epoch in epochs])
 
 
-def _risen(last_phase: Sequence[EpochMetrics], name: str) -> Iterator[str]:
+def _risen(last_phase: Sequence[Mapping[str, float]], name: str) -> Iterator[str]:
     losses = _values(last_phase, name)
     if len(losses) <= LATE_EPOCHS or not np.isfinite(losses).all():
         return

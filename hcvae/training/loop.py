@@ -226,7 +226,8 @@ def _train_epochs(training: _Training, monitor: Monitor | None, report: Report |
         stopped = workers.share(stopped)
         due = training.state.epoch % training.config.training.checkpoint_every_epochs == 0
         if workers.is_rank_0 and (due or stopped or training.state.finished):
-            module, optimizer = training.trainer.module, training.trainer.optimizer
+            module = training.trainer.module
+            optimizer = training.trainer.optimizer
             checkpoint = save_checkpoint(training.checkpoints, training.state, module, optimizer, training.best)
             if saved is not None:
                 saved(checkpoint)

@@ -4,8 +4,9 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
-"""Parameters of glibc's mallopt(3)."""
+# Parameters of glibc's mallopt(3).
+TRIM_THRESHOLD = -1
+MMAP_THRESHOLD = -3
 MAX_KEPT = 32 * 2**20
 """Bytes of the largest blocks that glibc can keep."""
 

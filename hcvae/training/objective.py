@@ -74,7 +74,9 @@ class Objective(nn.Module):
 
     def to_loss_unit(self, nats: Tensor) -> Tensor:
         """Convert nats per waveform to the unit of the loss: with a learned scale it is nats per sample."""
-        return nats / self.samples if self.calibrated else nats
+        if self.calibrated:
+            return nats / self.samples
+        return nats
 
     def beta(self, weight: float, residual_variance: float) -> float:
         """Return the beta of a beta-VAE that is equivalent to a KL weight."""

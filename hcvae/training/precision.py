@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
+from operator import itemgetter
 from typing import Literal
 
 import torch
@@ -85,14 +86,14 @@ def choose(
     if wanted != "fp32" and not finished:
         by_worker = workers.gather(measure(model, rows))
         for name in by_worker[0]:
-            gflops[name] = min(rates[name] for rates in by_worker)  # a step waits for the slowest worker
+            gflops[name] = min(map(itemgetter(name), by_worker))  # a step waits for the slowest worker
     return workers.share(decide(wanted, gflops, earlier))
 
 
 def decide(wanted: Precision | Literal["auto"], gflops: Gflops, earlier: Sequence[Precision] = ()) -> PrecisionChoice:
     """Return the choice that follows from the measured rates."""
     used = _first_choice(wanted, gflops, earlier)
-    factor = gflops["fp32"] / gflops[used] if used in gflops else 1.0
+    factor = _slowdown(used, gflops)
     before = tuple(earlier[:-1])
     warning = None
     if wanted == "auto" and earlier and factor > SLOWER:
@@ -168,6 +169,13 @@ def _first_choice(wanted: Precision | Literal["auto"], gflops: Gflops, earlier: 
     return wanted
 
 
+def _slowdown(used: Precision, gflops: Gflops) -> float:
+    """Return how many times slower than fp32 a precision is; 1 where it was not measured."""
+    if used not in gflops:
+        return 1.0
+    return gflops["fp32"] / gflops[used]
+
+
 def _fastest(gflops: Gflops) -> Precision:
     chosen: Precision = "fp32"
     for name in gflops:
@@ -183,7 +191,8 @@ def _rates(rows: int, features: int, device: torch.device) -> dict[Precision, fl
     Measured once in a process, so that its trials do not wait for it again.
     """
     widths = [max(1, features >> layer) for layer in range(LAYERS + 1)]
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(gpus):
         layers = []
         for pair in pairwise(widths):
             layers.append(decoder_layer(*pair, batch_norm=True))

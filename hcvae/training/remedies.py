@@ -44,7 +44,9 @@ def against_poor_disentanglement(config: Config, collapsed: bool) -> str:
 
 def against_instability(config: Config) -> str:
     """Advise a lower learning rate, lower KL weights at first, clipped gradients."""
-    clip = "clip gradients" if config.training.gradient_clip_norm is None else "clip more tightly"
+    clip = "clip gradients"
+    if config.training.gradient_clip_norm is not None:
+        clip = "clip more tightly"
     return _joined(
         [
             f"reduce {now(config, 'training.learning_rate')}",
@@ -60,11 +62,10 @@ def against_collapse(config: Config, levels: Sequence[str]) -> str:
     if _longer_training(config):
         return _longer_training(config)
     latents = " and ".join(f"z_{level}" for level in levels)
-    dimensions = " and ".join(now(config, f"model.{level}_latent_dim") for level in levels)
     return _joined(
         [
             f"balance the KL weights, lower for {latents}: {_kl_weights(config)}",
-            f"increase {dimensions}",
+            f"increase {_now_of_each(config, 'model.{}_latent_dim', levels)}",
             f"regularise more: {now(config, 'model.dropout')}, {now(config, 'training.weight_decay')}",
         ]
     )
@@ -110,7 +111,12 @@ def _kl_weights(config: Config) -> str:
     levels = ["global", "local"]
     if config.model.intermediate_levels:
         levels.insert(1, "intermediate")
-    return " and ".join(now(config, f"training.loss_weights.{level}_kl") for level in levels)
+    return _now_of_each(config, "training.loss_weights.{}_kl", levels)
+
+
+def _now_of_each(config: Config, path: str, levels: Sequence[str]) -> str:
+    """Return `now` for each level, whose name replaces `{}` in `path`."""
+    return " and ".join(now(config, path.format(level)) for level in levels)
 
 
 def _joined(steps: Sequence[str]) -> str:

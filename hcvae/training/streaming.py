@@ -48,8 +48,8 @@ def streamed_batches(
     blocks = stream.blocks(groups, first, sum(own_sizes))
     shuffle = _generator(RngStream.ORDER, seed, epoch)
     windows = _windows(len(sizes), batch_size)
-    contents = _regroup(blocks, [sum(own_sizes[window]) for window in windows])
-    for window, content in zip(windows, contents, strict=True):
+    rows_of_windows = [sum(own_sizes[window]) for window in windows]
+    for window, content in zip(windows, _regroup(blocks, rows_of_windows), strict=True):
         rows = PartTensors.of_block(content, device)
         order = on_device(torch.randperm(len(rows), generator=shuffle), device)
         for size, chosen in zip(sizes[window], order.split(own_sizes[window]), strict=True):
@@ -93,12 +93,21 @@ def _regroup(blocks: Iterator[Block], counts: Sequence[int]) -> Iterator[Block]:
                 raise UserError("data.tables: a file has fewer rows than before the training; start a new training")
             waiting.append(block)
             n_waiting += len(block["signals"])
-        joined = {}
-        for name in waiting[0]:
-            joined[name] = np.concatenate([block[name] for block in waiting])
-        yield {name: array[:count] for name, array in joined.items()}
-        waiting = [{name: array[count:] for name, array in joined.items()}]
+        chosen, rest = _split(waiting, count)
+        yield chosen
+        waiting = [rest]
         n_waiting -= count
+
+
+def _split(blocks: Sequence[Block], count: int) -> tuple[Block, Block]:
+    """Return the first `count` rows of `blocks` together, and the rest."""
+    first: Block = {}
+    rest: Block = {}
+    for name in blocks[0]:
+        joined = np.concatenate([block[name] for block in blocks])
+        first[name] = joined[:count]
+        rest[name] = joined[count:]
+    return first, rest
 
 
 def _generator(stream: RngStream, seed: int, epoch: int) -> torch.Generator:

@@ -67,7 +67,7 @@ def conditional_consistency(
             f"{np.unique(level).tolist()} and {np.unique(level_reference).tolist()}"
         )
     difference = _mean_by_level(level, latency, shared) - _mean_by_level(level_reference, latency_reference, shared)
-    reference_rows = [np.sum(level_reference == at) for at in shared]
+    reference_rows = np.sum(level_reference == shared[:, None], axis=1)
     return ConditionalConsistency(
         mean_difference_ms=float(np.average(np.abs(difference), weights=reference_rows)),
         levels_db=tuple(shared.tolist()),
@@ -83,6 +83,7 @@ def _mean_by_level(level: FloatArray, latency: FloatArray, shared: FloatArray) -
 
 def _relation(level: FloatArray, latency: FloatArray, shared: FloatArray) -> LevelLatency:
     rows = np.isin(level, shared)
-    varies = np.ptp(latency[rows]) > 0
-    spearman = float(spearmanr(level[rows], latency[rows]).statistic) if varies else 0.0
+    spearman = 0.0
+    if np.ptp(latency[rows]) > 0:
+        spearman = float(spearmanr(level[rows], latency[rows]).statistic)
     return LevelLatency(spearman, 10.0 * float(linregress(level[rows], latency[rows]).slope))

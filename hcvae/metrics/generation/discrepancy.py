@@ -46,4 +46,6 @@ def maximum_mean_discrepancy(real: ArrayLike, generated: ArrayLike, *, seed: int
 
 
 def _at_most_max_rows(rows: FloatArray, random: np.random.Generator) -> FloatArray:
-    return rows if len(rows) <= MAX_ROWS else rows[random.choice(len(rows), MAX_ROWS, replace=False)]
+    if len(rows) <= MAX_ROWS:
+        return rows
+    return rows[random.choice(len(rows), MAX_ROWS, replace=False)]

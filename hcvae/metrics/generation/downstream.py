@@ -43,7 +43,9 @@ class Labelled:
     def sample(self, count: int, random: np.random.Generator) -> "Labelled":
         """Return `count` of the rows, sampled without replacement."""
         rows = random.permutation(len(self.signals))[:count]
-        group = None if self.group is None else np.asarray(self.group)[rows]
+        group = self.group
+        if group is not None:
+            group = np.asarray(group)[rows]
         return Labelled(np.asarray(self.signals)[rows], np.asarray(self.level)[rows], group)
 
 
@@ -123,8 +125,9 @@ def _group_scores(train: Labelled, test: Labelled, seed: int) -> tuple[float, fl
     inputs = np.column_stack([inputs, train.level])
     held_out = np.column_stack([held_out, test.level])
     classifier = HistGradientBoostingClassifier(random_state=seed).fit(inputs, train.group)
-    probability = classifier.predict_proba(held_out)
-    areas = [roc_auc_score(test.group == name, probability[:, i]) for i, name in enumerate(classifier.classes_)]
+    areas = []
+    for name, probability in zip(classifier.classes_, classifier.predict_proba(held_out).T, strict=True):
+        areas.append(roc_auc_score(test.group == name, probability))
     return float(np.mean(areas)), float(balanced_accuracy_score(test.group, classifier.predict(held_out)))
 
 
@@ -138,7 +141,9 @@ def _check_fit(generated: Labelled, real_train: Labelled, real_test: Labelled) -
     groups: dict[str, set[Any] | None] = {}
     for name, labelled in (("generated", generated), ("real_train", real_train), ("real_test", real_test)):
         lengths[name] = np.shape(labelled.signals)[1]
-        groups[name] = None if labelled.group is None else set(np.unique(labelled.group).tolist())
+        groups[name] = None
+        if labelled.group is not None:
+            groups[name] = set(np.unique(labelled.group).tolist())
     if len(set(lengths.values())) > 1:
         raise UserError(f"signals: must all have the same length, but got {lengths} samples")
     expected = groups["real_test"]
@@ -149,4 +154,6 @@ def _check_fit(generated: Labelled, real_train: Labelled, real_test: Labelled) -
 
 
 def _ratio(synthetic: float, real: float) -> float | None:
-    return synthetic / real if real > 0 else None
+    if real > 0:
+        return synthetic / real
+    return None

@@ -91,7 +91,10 @@ def expected_coverage(n_real: int, n_generated: int, k: int = 5) -> float:
 
 def _squared_radii(rows: FloatArray, k: int) -> FloatArray:
     """Return the squared distance of each row to its k-th nearest neighbour other than itself, [N]."""
-    return np.concatenate([np.partition(squared, k, axis=1)[:, k] for squared in _squared_distances(rows, rows)])
+    radii = []
+    for squared in _squared_distances(rows, rows):
+        radii.append(np.partition(squared, k, axis=1)[:, k])
+    return np.concatenate(radii)
 
 
 def _squared_distances(first: FloatArray, second: FloatArray) -> Iterator[FloatArray]:
