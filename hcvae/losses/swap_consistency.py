@@ -62,8 +62,9 @@ class SwapConsistency(nn.Module):
         # As in the score: a band that a filter has emptied must not count as much as a full one.
         total = signals.var(dim=0).sum()
         self.register_buffer("low_weights", _low_weights(low, NEGLIGIBLE_BAND * total), persistent=False)
-        norm = residual.norm(dim=1).mean()
-        self.shape_scale = (norm - residual.mean(dim=0).norm()).clamp(min=NEGLIGIBLE_BAND * norm).item()
+        norm = _norms(residual).mean().item()
+        mean_norm = _norms(residual.mean(dim=0, keepdim=True)).item()
+        self.shape_scale = max(norm - mean_norm, NEGLIGIBLE_BAND * norm)
         self.mean_power = power.mean().clamp(min=NEGLIGIBLE_BAND * total).item()
         gain_error = self._relative(power - self.mean_power, self.mean_power).square().mean().item()
         self.gain_scale = max(gain_error, NEGLIGIBLE_BAND)
@@ -89,7 +90,8 @@ class SwapConsistency(nn.Module):
         for recorded_low, recorded in averages:
             coarse = (low - recorded_low).square() @ self.low_weights / 3
             errors = errors + (self._shape_error(shape, recorded) + self.coarse_factor * coarse) / 2
-        return errors.sum() / n_rows
+        total: Tensor = errors.sum() / n_rows
+        return total
 
     def _bands(self, signals: Tensor) -> tuple[Tensor, Tensor]:
         """Return the coefficients below 150 Hz [B, K] and the others [B, T - K]."""
@@ -98,7 +100,7 @@ class SwapConsistency(nn.Module):
 
     def _shape_error(self, decoded: Tensor, recorded: Tensor) -> Tensor:
         direction = decoded * (decoded.square().sum(dim=1, keepdim=True) + MIN_SQUARED_NORM).rsqrt()
-        return (recorded.norm(dim=1) - (direction * recorded).sum(dim=1)) / self.shape_scale
+        return (_norms(recorded) - _product(direction, recorded)) / self.shape_scale
 
     def _gain_error(self, decoded: Tensor, recorded: Tensor, other: Tensor) -> Tensor:
         power = _product(decoded, decoded)
@@ -107,6 +109,12 @@ class SwapConsistency(nn.Module):
 
     def _relative(self, difference: Tensor, power: Number) -> Tensor:
         return difference / (2 * (power + SMALL_POWER * self.mean_power))
+
+
+def _norms(waveforms: Tensor) -> Tensor:
+    """Return the norm of each waveform [B, T - K], [B]."""
+    norms: Tensor = torch.linalg.vector_norm(waveforms, dim=1)
+    return norms
 
 
 def _product(first: Tensor, second: Tensor) -> Tensor:
