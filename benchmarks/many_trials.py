@@ -45,7 +45,7 @@ from tune.placement.resources import trial_resources
 from tune.space.search_space import apply
 from tune.study.database import SQLITE, Database
 from tune.study.folder import StudyFolder
-from tune.study.outcome import Outcome
+from tune.study.outcome import Ending, Outcome
 from tune.trial.message import Message
 from tune.trial.trainable import make_trainable
 
@@ -169,7 +169,7 @@ def ready(metrics: dict[str, float], epochs: int, notes: Path) -> Callable[..., 
             history = tuple(found | {"epoch": float(epoch)} for epoch in range(1, epochs + 1))
             for epoch in history:
                 Message(epoch=epoch).send()
-            Message(outcome=Outcome(state="complete", values=values, best_epoch=epochs, history=history)).send()
+            Message(outcome=Outcome(state=Ending.COMPLETE, values=values, best_epoch=epochs, history=history)).send()
 
         return ray.tune.with_resources(run_trial, trial_resources(workers))
 

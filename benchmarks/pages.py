@@ -7,6 +7,8 @@ from statistics import mean, stdev
 
 from rich.console import Console
 
+from hcvae.terminal import print_line
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 
@@ -22,7 +24,7 @@ def publish(page: str, name: str, lines: Sequence[str]) -> None:
     path = DOCS / page
     table = "\n".join(lines)
     path.write_text(replace_table(path.read_text(), name, table))
-    Console().print(table, highlight=False, markup=False, soft_wrap=True)
+    print_line(Console(), table)
 
 
 def spread(values: Sequence[float]) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from hcvae.config import Config, Precision
 from hcvae.models import build
+from hcvae.terminal import print_line
 from hcvae.training.memory import memory_kept
 from hcvae.training.precision import SLOWER, decide, measure
 
@@ -65,5 +66,5 @@ def without_slow(ways: Mapping[str, T], precisions: Mapping[str, str], console: 
             left[name] = way
             continue
         text = f"left out: {name}: {precision} is {factors[precision]:.3g} times slower than fp32 on this processor"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, text)
     return left

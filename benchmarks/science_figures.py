@@ -22,6 +22,7 @@ from hcvae.data.dataset import prepare
 from hcvae.evaluation import own_rows
 from hcvae.evaluation.figures import Illustrator
 from hcvae.figure_parts import MODEL
+from hcvae.terminal import print_line
 from hcvae.training import train_bundle
 from tune.objectives import SPECIFIED
 from tune.study.pareto import pareto_front
@@ -51,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         if name in DRAWN:
             plots.save_figure(figure, PICTURES / f"science-{name.replace('_', '-')}.png", DPI)
     plots.save_figure(front_of_search(), PICTURES / "science-front.png", DPI)
-    Console().print(f"drawn into {PICTURES}", highlight=False, markup=False, soft_wrap=True)
+    print_line(Console(), f"drawn into {PICTURES}")
     return 0
 
 

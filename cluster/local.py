@@ -180,7 +180,8 @@ class LocalCluster:
     def _has(self, n_nodes: int) -> bool:
         if not self.address:
             written = self.folder / "ray0" / "ray_current_cluster"
-            self.address = written.read_text() if written.exists() else ""
+            if written.exists():
+                self.address = written.read_text()
             self._save()
         try:
             return bool(self.address) and len(self.members()) >= n_nodes
@@ -188,7 +189,8 @@ class LocalCluster:
             return False
 
     def _save(self) -> None:
-        state = {name: value for name, value in asdict(self).items() if name != "folder"}
+        state = asdict(self)
+        del state["folder"]
         temporary = self.folder / "cluster.json.tmp"
         temporary.write_text(json.dumps(state, indent=2))
         temporary.rename(self.folder / "cluster.json")
@@ -219,9 +221,10 @@ def run(arguments: Sequence[str]) -> int:
         print(f"{len(cluster.nodes)} node(s) ended")
         return 0
     for number, node in enumerate(cluster.nodes):
-        print(f"node {number}  process {node.pid}  {'runs' if node.alive else 'has ended'}")
+        state = "runs" if node.alive else "has ended"
+        print(f"node {number}  process {node.pid}  {state}")
     print(_notice(cluster))
-    return 0 if cluster.n_alive == len(cluster.nodes) else 1
+    return int(cluster.n_alive < len(cluster.nodes))
 
 
 def _parser() -> Parser:
@@ -250,7 +253,9 @@ def _positive(text: str) -> int:
 
 
 def _notice(cluster: LocalCluster) -> str:
-    exports = "export " + " ".join(f"{name}={shlex.quote(value)}" for name, value in cluster.variables.items())
+    exports = "export"
+    for name, value in cluster.variables.items():
+        exports += f" {name}={shlex.quote(value)}"
     return NOTICE.format(exports=exports, dashboard=cluster.dashboard, down=_command(cluster.folder, "down"))
 
 
@@ -265,7 +270,9 @@ def _command(folder: Path, action: str) -> str:
 def _default_folder() -> Path:
     place = Path(f"hcvae-{os.getuid()}", "cluster")
     folder = Path(tempfile.gettempdir()) / place
-    return Path("/tmp") / place if _too_long(folder) else folder  # TMPDIR is often long in Slurm jobs
+    if _too_long(folder):  # TMPDIR is often long in Slurm jobs
+        return Path("/tmp") / place
+    return folder
 
 
 def _too_long(folder: Path) -> bool:

@@ -39,11 +39,12 @@ def pack(out: Path, root: Path = ROOT) -> Package:
     with zipfile.ZipFile(out) as archive:
         files = {entry.filename: entry.file_size for entry in archive.infolist() if not entry.is_dir()}
     if sum(files.values()) > MAX_MIB * MIB:
-        largest = sorted(files, key=lambda name: -files[name])[:3]
+        largest = []
+        for name in sorted(files, key=lambda name: -files[name])[:3]:
+            largest.append(f"{name} ({files[name] / MIB:.1f} MiB)")
         raise ClusterError(
-            f"{root}: a job would copy {sum(files.values()) / MIB:.0f} MiB, more than {MAX_MIB}: "
-            f"{', '.join(f'{name} ({files[name] / MIB:.1f} MiB)' for name in largest)}; name in .rayignore what a job "
-            "does not need, and keep data where all nodes can read it"
+            f"{root}: a job would copy {sum(files.values()) / MIB:.0f} MiB, more than {MAX_MIB}: {', '.join(largest)}; "
+            "name in .rayignore what a job does not need, and keep data where all nodes can read it"
         )
     return Package(out, files)
 
@@ -51,6 +52,8 @@ def pack(out: Path, root: Path = ROOT) -> Package:
 def requirements(root: Path = ROOT) -> list[str]:
     """Return pip's requirements of a search, at the versions of constraints.txt; Ray itself is the cluster's."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    needed = [*project["dependencies"], *project["optional-dependencies"]["search"]]
-    constraints = "--constraint ${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}/constraints.txt"
-    return [constraints, *(line for line in needed if not line.startswith("ray["))]
+    needed = ["--constraint ${RAY_RUNTIME_ENV_CREATE_WORKING_DIR}/constraints.txt"]
+    for line in (*project["dependencies"], *project["optional-dependencies"]["search"]):
+        if not line.startswith("ray["):
+            needed.append(line)
+    return needed

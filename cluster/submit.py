@@ -51,7 +51,9 @@ def run(arguments: Sequence[str]) -> int:
     if command.status:
         with _cluster(command.address) as client:
             _show(client, command.status)
-            return _follow(client, command.status) if command.follow else 0
+            if command.follow:
+                return _follow(client, command.status)
+            return 0
     return _submit(command)
 
 
@@ -72,7 +74,9 @@ def _submit(command: argparse.Namespace) -> int:
         print(f"dashboard  {client.get_address()}/#/jobs/{job}")
         print(f"look at it {_again('--status', job)} --follow")
         print(f"stop it    {_again('--stop', job)}", flush=True)
-        return _follow(client, job) if command.follow else 0
+        if command.follow:
+            return _follow(client, job)
+        return 0
 
 
 def _follow(client: "JobSubmissionClient", job: str) -> int:
@@ -136,7 +140,9 @@ def _summary(info: Any) -> str:
     summary = f"{info.submission_id} {info.status}"
     if info.driver_exit_code is not None:
         return f"{summary}, exit code {info.driver_exit_code}"
-    return f"{summary}: {info.message}" if info.status == "FAILED" else summary
+    if info.status == "FAILED":
+        return f"{summary}: {info.message}"
+    return summary
 
 
 @contextmanager
@@ -177,15 +183,21 @@ def _check_reachable(address: str) -> None:
 
 def _reason(answer: str) -> str:
     """Return the last line of an answer, which may be a traceback of the server."""
-    return [line.strip() for line in answer.splitlines() if line.strip(" .")][-1]
+    for line in reversed(answer.splitlines()):
+        if line.strip(" ."):
+            return line.strip()
+    return answer
 
 
 def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    pairs = {}
     for text in texts:
         refuse_secrets(option, text)
-        if not text.partition("=")[1]:
+        name, separator, value = text.partition("=")
+        if not separator:
             raise ClusterError(f"{option}: must be NAME=VALUE, but got {text!r}")
-    return dict(text.split("=", 1) for text in texts)
+        pairs[name] = value
+    return pairs
 
 
 def _parser() -> Parser:

@@ -1,4 +1,7 @@
-"""Numbers with their nouns, for messages."""
+"""Counting, for checks and messages: numbers with their nouns, and names that occur more than once."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 
 def counted(number: float, noun: str, plural: str | None = None) -> str:
@@ -18,3 +21,23 @@ def counted(number: float, noun: str, plural: str | None = None) -> str:
     else:
         shown = f"{number:,}"
     return f"{shown} {plural or noun + 's'}"
+
+
+def first_of(texts: Sequence[str], number: int) -> str:
+    """Return at most `number` of the texts with commas between them, and an ellipsis if there are more.
+
+    >>> first_of(["Cz", "Fz", "A1"], 2), first_of(["Cz"], 2)
+    ('Cz, Fz, ...', 'Cz')
+    """
+    if len(texts) > number:
+        return ", ".join([*texts[:number], "..."])
+    return ", ".join(texts)
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Return the names that occur more than once, in the order of their first occurrences.
+
+    >>> repeated(["age", "ear", "sex", "ear", "age", "ear"])
+    ['age', 'ear']
+    """
+    return [name for name, times in Counter(names).items() if times > 1]

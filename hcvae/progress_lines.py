@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from hcvae.terminal import print_line
+
 INTERVAL_S = 60.0
 """Time between two lines."""
 
@@ -23,7 +25,7 @@ def line_a_minute(console: Console, text: Callable[[], str]) -> Iterator[None]:
     def repeat() -> None:
         while not ended.wait(INTERVAL_S):
             line = f"{text()}; elapsed {clock(time.monotonic() - started)}"
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            print_line(console, line)
 
     thread = threading.Thread(target=repeat, name="progress lines", daemon=True)
     thread.start()

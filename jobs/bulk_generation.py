@@ -71,7 +71,8 @@ class BulkRequest:
         """Return all that the bytes of the files depend on, as JSON."""
         with (StoragePath.of(self.bundle) / "model.safetensors").open() as file:
             weights = sha256_of_stream(file)
-        request = {name: value for name, value in asdict(self).items() if name != "bundle"}
+        request = asdict(self)
+        del request["bundle"]
         versions = {"hcvae": hcvae.__version__, "torch": torch.__version__, "pyarrow": version("pyarrow")}
         content = {"model_sha256": weights, **request, "versions": versions}
         return dict(json.loads(json.dumps(content)))
@@ -151,8 +152,12 @@ class _Writer:
 
 def count_rows(out: StoragePath) -> int:
     """Return the number of waveforms in the files of `out`, by their footers."""
-    files = [out / name for name in out.listdir() if name.startswith("part-")]
-    return sum(pq.read_metadata(file.key, filesystem=file.file_system).num_rows for file in files)
+    count = 0
+    for name in out.listdir():
+        if name.startswith("part-"):
+            file = out / name
+            count += int(pq.read_metadata(file.key, filesystem=file.file_system).num_rows)
+    return count
 
 
 def _file(part: int) -> str:

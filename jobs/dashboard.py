@@ -82,9 +82,12 @@ def _events_of(folder: "StudyFolder") -> "Iterator[StoragePath]":
     """Yield the folders of events; earlier versions wrote them into those of the attempts."""
     from tune.study.folder import TENSORBOARD
 
-    yield from (folder.tensorboard / name for name in folder.tensorboard.listdir())
+    for name in folder.tensorboard.listdir():
+        yield folder.tensorboard / name
     for number in folder.trials.listdir():
-        yield from (folder.trials / number / attempt / TENSORBOARD for attempt in (folder.trials / number).listdir())
+        trial = folder.trials / number
+        for attempt in trial.listdir():
+            yield trial / attempt / TENSORBOARD
 
 
 def _start_tensorboard(trainings: Path, port: int) -> str:

@@ -1,7 +1,7 @@
 """`python -m jobs.generate`: millions of waveforms from a bundle, on all CPUs of a Ray cluster."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -14,9 +14,11 @@ from hcvae.counting import counted
 from hcvae.outputs import check_output
 from hcvae.poor_reconstruction import reconstruction_warning
 from hcvae.progress_lines import line_a_minute
+from hcvae.terminal import print_line
 from jobs.arguments import lasting, main, start
 
 if TYPE_CHECKING:
+    from hcvae.data.preprocessing import ConditionValue
     from hcvae.storage import StoragePath
     from jobs.bulk_generation import BulkRequest
 
@@ -75,22 +77,27 @@ def run(arguments: Sequence[str]) -> int:
         str(place), tuple(conditions), command.samples, command.seed, command.residual_noise, command.rows_per_file
     )
     console = Console()
-    values = {name: [condition[name] for condition in conditions] for name in conditions[0]}
-    for line in (
-        *condition_lines(bundle, values, parsed[0]),
-        *reconstruction_warning(bundle.reconstruction_nmse),
-    ):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    lines = condition_lines(bundle, _columns(conditions), parsed[0])
+    for line in (*lines, *reconstruction_warning(bundle.reconstruction_nmse)):
+        print_line(console, line)
     total = len(conditions) * command.samples
-    console.print(
+    print_line(
+        console,
         f"{counted(total, 'waveform')} of {counted(len(conditions), 'condition')}, "
         f"{counted(len(request.parts), 'file')}, in {out}",
-        markup=False,
-        soft_wrap=True,
     )
     if not command.dry_run:
         _generate(request, out, command.workers, total, console)
     return 0
+
+
+def _columns(conditions: Sequence[Mapping[str, "ConditionValue"]]) -> dict[str, list["ConditionValue"]]:
+    """Return the values of each column in the conditions."""
+    columns: dict[str, list[ConditionValue]] = {}
+    for condition in conditions:
+        for name, value in condition.items():
+            columns.setdefault(name, []).append(value)
+    return columns
 
 
 def _generate(request: "BulkRequest", out: "StoragePath", workers: int | None, total: int, console: Console) -> None:
@@ -111,10 +118,9 @@ def _generate(request: "BulkRequest", out: "StoragePath", workers: int | None, t
             ):
                 for count in write_parts(request, out, missing, workers or cpus):
                     progress.advance(task, count)
-    console.print(
+    print_line(
+        console,
         f"{counted(count_rows(out), 'waveform')} in {out}\nread them with pyarrow.parquet.read_table({str(out)!r})",
-        markup=False,
-        soft_wrap=True,
     )
 
 

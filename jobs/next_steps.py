@@ -55,4 +55,6 @@ def generate_command(bundle: str | Path | StoragePath, name: str) -> str:
 def _text(value: ConditionValue) -> str:
     if value is None:
         return "null"
-    return f"{value:g}" if isinstance(value, float) else value
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value

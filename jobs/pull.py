@@ -12,6 +12,7 @@ from rich.console import Console
 from hcvae import command_line
 from hcvae.errors import UserError
 from hcvae.outputs import check_output
+from hcvae.terminal import print_line
 from jobs.arguments import main
 from tune.objectives import names_of, shown
 
@@ -57,39 +58,45 @@ def run(arguments: Sequence[str]) -> int:
         raise UserError(f"--out: {out} exists; name a folder that does not")
     check_output("--out", out, [command.study])
     result = SearchResult.open(command.study)
-    if command.trial is not None:
-        summary = result.trial(command.trial)
-    elif command.by == "compromise":
-        summary = result.compromise()
-    elif command.by in names_of(result.objectives):
-        summary = result.best(by=command.by)
-    else:
-        names = ", ".join(names_of(result.objectives))
-        raise UserError(f"--by: must be compromise or one of the study's objectives, {names}, but got {command.by!r}")
+    summary = _chosen(command, result)
     _fetch(result.bundle(summary.number), out)
     confirmation = _confirmation(result, summary)
     if confirmation:
         _add_to_card(out, f"{_described(summary)}: {confirmation}")
-    by_rule = command.trial is None and command.by == "compromise"
-    Console().print(
-        f"{_described(summary)} copied to {out}\n{confirmation}{_why(result) if by_rule else ''}"
-        f"{_warning(result, out)}\n"
+    why = ""
+    if command.trial is None and command.by == "compromise":
+        why = _why(result)
+    print_line(
+        Console(),
+        f"{_described(summary)} copied to {out}\n{confirmation}{why}{_warning(result, out)}\n"
         f"what it is            {out}/README.md\n"
         f"generate with it      {generate_command(out, str(out))}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
     )
     return 0
 
 
-def _described(summary: "TrialSummary") -> str:
-    from tune.report.results import with_sd
+def _chosen(command: PullCommand, result: "SearchResult") -> "TrialSummary":
+    """Return the trial that the options name."""
+    if command.trial is not None:
+        return result.trial(command.trial)
+    if command.by == "compromise":
+        return result.compromise()
+    names = names_of(result.objectives)
+    if command.by not in names:
+        raise UserError(
+            f"--by: must be compromise or one of the study's objectives, {', '.join(names)}, but got {command.by!r}"
+        )
+    return result.best(by=command.by)
 
-    values = [f"{name} {shown(value)}" for name, value in summary.objectives.items() if value is not None]
+
+def _described(summary: "TrialSummary") -> str:
+    from tune.report.front_table import with_sd
+
+    values = {name: shown(value) for name, value in summary.objectives.items() if value is not None}
     if summary.confirmed and summary.confirmed.mean:
-        values = [f"{name} {value}" for name, value in zip(summary.objectives, with_sd(summary), strict=True)]
-    return f"trial {summary.number} ({', '.join(values)})"
+        values = dict(zip(summary.objectives, with_sd(summary), strict=True))
+    listed = ", ".join(map(" ".join, values.items()))
+    return f"trial {summary.number} ({listed})"
 
 
 def _confirmation(result: "SearchResult", summary: "TrialSummary") -> str:

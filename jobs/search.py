@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from hcvae import command_line
-from hcvae.terminal import output_console
+from hcvae.terminal import output_console, print_line
 from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, lasting, main, read_config, start, without
 from tune.config import SearchConfig, narrowed
 
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     if command.dry_run:
         console.print_json(config.model_dump_json())
         plan = plan_search(config, wait_for_resources=command.wait_for_resources, allow_change=command.allow_change)
-        console.print(plan, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, plan)
         console.print("Dry run: no trial was started, and nothing was written")
         return 0
     result = run_search(
@@ -78,11 +78,11 @@ def run(arguments: Sequence[str]) -> int:
     if not command.log_json:
         console.print(result.table())
         for line in (*result.confirmation, *result.warning):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            print_line(console, line)
         comparability = _comparability(result)
         if comparability is not None:
-            console.print(comparability, highlight=False, markup=False, soft_wrap=True)
-        console.print(_next_steps(config, result, arguments), highlight=False, markup=False, soft_wrap=True)
+            print_line(console, comparability)
+        print_line(console, _next_steps(config, result, arguments))
     return 0
 
 

@@ -20,6 +20,7 @@ from hcvae.errors import UserError
 from hcvae.outputs import check_output
 from hcvae.progress_lines import line_a_minute
 from hcvae.storage import StoragePath
+from hcvae.terminal import print_line
 from jobs.arguments import COMMON_OPTIONS, CONFIG_HELP, lasting, main, read_config, start
 from tune.config import narrowed
 
@@ -102,9 +103,9 @@ def run(arguments: Sequence[str]) -> int:
     not_measured = preflight(config, data, command.workers).not_measured
     with _resources(command, data, console):
         for line in (data.split.explanation, *split_report(config.data, data.split)):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            print_line(console, line)
         for reason in not_measured.values():
-            console.print(f"the training runs, but {reason}", highlight=False, markup=False, soft_wrap=True)
+            print_line(console, f"the training runs, but {reason}")
         if command.dry_run:
             console.print_json(config.model_dump_json())
             print("Dry run: no training was started, and nothing was written", file=sys.stderr)  # after the JSON
@@ -121,20 +122,18 @@ def _show_result(outcome: "Outcome", out: StoragePath, console: Console) -> None
     from jobs.next_steps import from_here, generate_command
 
     if outcome.figure_failure:
-        console.print(f"no figures: {outcome.figure_failure}", highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"no figures: {outcome.figure_failure}")
     best = outcome.history[(outcome.best_epoch or 0) - 1]
     bundle = load(out / "bundle")
     warning = [f"{line}\n" for line in reconstruction_warning(bundle.reconstruction_nmse)]
-    console.print(
+    print_line(
+        console,
         f"\n{_objectives(best)} (validation part, best epoch)\n"
         f"{_objectives(bundle.metrics['test'])} (test part)\n{''.join(warning)}\n"
         f"model                 {from_here(out / 'bundle')}\n"
         f"generate with it      {generate_command(out / 'bundle', from_here(out / 'bundle'))}\n"
         f"look at the training  {_events(out)}\n"
         f"pictures              {from_here(out / 'figures')}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
     )
 
 
@@ -193,7 +192,7 @@ def _resources(command: TrainCommand, data: "Dataset", console: Console) -> Iter
 
     if command.workers > 1:
         with ray_cluster(data.nbytes):
-            plan_on_cluster(_workers(command), command.wait_for_resources, partial(console.print, markup=False))
+            plan_on_cluster(_workers(command), command.wait_for_resources, partial(print_line, console))
             yield
         return
     import torch
@@ -215,7 +214,7 @@ def _workers(command: TrainCommand) -> "WorkerGroup":
 
 def _show_precision(console: Console, precision: "PrecisionChoice") -> None:
     warning = f"; warning: {precision.warning}" if precision.warning else ""
-    console.print(f"trains in {precision}{warning}", highlight=False, markup=False, soft_wrap=True)
+    print_line(console, f"trains in {precision}{warning}")
 
 
 def _train(
@@ -277,7 +276,7 @@ def _progress(config: Config, console: Console, as_json: bool) -> Iterator[OnEpo
             progress.update(task, completed=done, description="\n".join(["epochs", *figures]))
             if not console.is_terminal:
                 line = f"epoch {done}/{epochs}, {', '.join(figures)}"
-                console.print(line, highlight=False, markup=False, soft_wrap=True)
+                print_line(console, line)
 
         yield on_epoch
 

@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from hcvae.config import Section
+from tune.objectives import Objectives, names_of
 
 
 class Constraint(Section):
@@ -47,6 +48,12 @@ class Constraint(Section):
 Constraints = tuple[Constraint, ...]
 
 
+def judged_by(objectives: Objectives, constraints: Constraints) -> tuple[str, ...]:
+    """Return the names of the metrics that decide about a trial: its objectives, then those with constraints."""
+    bounded = [constraint.name for constraint in constraints]
+    return (*names_of(objectives), *bounded)
+
+
 def violations(constraints: Constraints, metrics: Mapping[str, float]) -> dict[str, float]:
     """Return the violation of each constraint, by the name of its metric."""
     return {each.name: each.violation(metrics[each.name]) for each in constraints}
@@ -54,7 +61,10 @@ def violations(constraints: Constraints, metrics: Mapping[str, float]) -> dict[s
 
 def why_infeasible(found: Mapping[str, float]) -> str | None:
     """Return which of the violations `found` are above 0, in one line; None where the trial is feasible."""
-    violated = [f"{name} by {value:,.10g}" for name, value in found.items() if value > 0]
+    violated = []
+    for name, value in found.items():
+        if value > 0:
+            violated.append(f"{name} by {value:,.10g}")
     if not violated:
         return None
     return f"infeasible: beyond search.constraints: {', '.join(violated)}"

@@ -1,7 +1,7 @@
 """The objectives of a search: metrics of the validation part at the best epoch, each with its direction and scale."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -30,12 +30,15 @@ class Objective(Section):
     @property
     def label(self) -> str:
         """The name and the direction, for an axis."""
-        return f"{self.name} ({'lower' if self.direction == 'minimize' else 'higher'} is better)"
+        better = {"minimize": "lower", "maximize": "higher"}[self.direction]
+        return f"{self.name} ({better} is better)"
 
     @property
     def sign(self) -> int:
         """The factor that makes lower values better."""
-        return 1 if self.direction == "minimize" else -1
+        if self.direction == "minimize":
+            return 1
+        return -1
 
     def loss(self, value: float) -> float:
         """Return `value` on the scale from the ideal, 0, to the reference, 1."""
@@ -65,7 +68,9 @@ class Objective(Section):
 
     @model_serializer(mode="wrap")
     def _name_of_a_known_one(self, serialize: SerializerFunctionWrapHandler) -> Any:
-        return self.name if KNOWN.get(self.name) == self else serialize(self)
+        if KNOWN.get(self.name) == self:
+            return self.name
+        return serialize(self)
 
 
 ERRORS = (
@@ -78,12 +83,23 @@ ERRORS = (
     "peak_latency_error_ms_V",
 )
 SCORES = ("disentanglement", "selectivity_coarse", "selectivity_fine", "film_effect", "r2", "correlation")
-KNOWN: dict[str, Objective] = {
-    **{name: Objective(name=name, direction="minimize", reference=1, ideal=0) for name in ERRORS},
-    **{name: Objective(name=name, direction="maximize", reference=0, ideal=1) for name in SCORES},
-    "parameters": Objective(name="parameters", direction="minimize", reference=2e7, ideal=0),
-    "seconds_so_far": Objective(name="seconds_so_far", direction="minimize", reference=3600, ideal=0),
-}
+
+
+def _error(name: str) -> Objective:
+    return Objective(name=name, direction="minimize", reference=1, ideal=0)
+
+
+def _score(name: str) -> Objective:
+    return Objective(name=name, direction="maximize", reference=0, ideal=1)
+
+
+_KNOWN = (
+    *map(_error, ERRORS),
+    *map(_score, SCORES),
+    Objective(name="parameters", direction="minimize", reference=2e7, ideal=0),
+    Objective(name="seconds_so_far", direction="minimize", reference=3600, ideal=0),
+)
+KNOWN: dict[str, Objective] = {objective.name: objective for objective in _KNOWN}
 """Objectives that a name stands for. Their values never change, as studies record the names."""
 
 Objectives = tuple[Objective, ...]
@@ -114,7 +130,17 @@ def point_of(objectives: Objectives, metrics: Mapping[str, float | None]) -> Poi
 
 def shown(value: float) -> str:
     """Return a value for people: 4 decimals, or as a whole number from 1,000 on."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4f}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4f}"
+
+
+def best_values(points: Iterable[Point], objectives: Objectives) -> dict[str, float]:
+    """Return the best value of each objective among `points`, by its name; there is at least one point."""
+    best = {}
+    for objective, values in zip(objectives, zip(*points, strict=True), strict=True):
+        best[objective.name] = min(values, key=objective.loss)
+    return best
 
 
 def chosen_objectives(named: Objectives | None, recorded: Objectives | None, measured: Collection[str]) -> Objectives:
@@ -127,8 +153,10 @@ def chosen_objectives(named: Objectives | None, recorded: Objectives | None, mea
     """
     if named is not None or recorded is not None:
         return named or recorded or ()
-    first = "denoised_nmse" if "denoised_nmse" in measured else "reconstruction_nmse"
-    return KNOWN[first], KNOWN["disentanglement"]
+    error = KNOWN["reconstruction_nmse"]
+    if "denoised_nmse" in measured:
+        error = KNOWN["denoised_nmse"]
+    return error, KNOWN["disentanglement"]
 
 
 def find_objective(objectives: Objectives, name: str) -> int:

@@ -13,7 +13,7 @@ from hcvae import command_line
 from hcvae.errors import UserError
 from hcvae.outputs import check_output
 from hcvae.progress_lines import line_a_minute
-from hcvae.terminal import output_console
+from hcvae.terminal import output_console, print_line
 
 if TYPE_CHECKING:
     from hcvae.bundle import Bundle
@@ -91,7 +91,7 @@ def _compare(command: Evaluate, names: Sequence[str], out: Path, folders: Sequen
     from hcvae.evaluation.figures import Illustrator
     from hcvae.plots import save_figure
 
-    bundles = [load(path) for path in command.bundles]
+    bundles = list(map(load, command.bundles))
     for folder in (out, *folders):
         _make_folder(folder)
     comparison = Comparison()
@@ -105,7 +105,7 @@ def _compare(command: Evaluate, names: Sequence[str], out: Path, folders: Sequen
             current = step
             bar.update(task, description=step, advance=1)
             if bar.disable:  # no terminal: one line per step
-                bar.console.print(step, highlight=False, markup=False)
+                print_line(bar.console, step)
 
         for number, (name, bundle, folder) in enumerate(zip(names, bundles, folders, strict=True)):
             bar.update(task, completed=steps * number)
@@ -120,12 +120,12 @@ def _compare(command: Evaluate, names: Sequence[str], out: Path, folders: Sequen
 
 def _show(comparison: "Comparison", console: Console) -> None:
     for name, source in comparison.sources.items():
-        console.print(f"{name}: {source}", highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"{name}: {source}")
     console.print(comparison.table())
     for reason, measures in comparison.reasons().items():
-        console.print(f"left out ({', '.join(measures)}): {reason}", highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"left out ({', '.join(measures)}): {reason}")
     for note in comparison.notes:
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, note)
 
 
 def _progress_bar() -> Progress:

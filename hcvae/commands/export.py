@@ -8,6 +8,7 @@ from rich.console import Console
 
 from hcvae import command_line
 from hcvae.outputs import check_output_file
+from hcvae.terminal import print_line
 
 
 class Export(command_line.Command):
@@ -36,5 +37,5 @@ def run(arguments: Sequence[str]) -> int:
     console = Console()
     for path, difference in differences.items():
         line = f"{path}: differs from PyTorch by at most {difference:.1g} of the largest value"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, line)
     return 0

@@ -13,6 +13,7 @@ from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.outputs import check_figure, check_output_file
 from hcvae.progress_lines import line_a_minute
+from hcvae.terminal import print_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -107,7 +108,7 @@ def run(arguments: Sequence[str]) -> int:
     if command.figure is not None:
         lines += [f"figure written to {command.figure}", *notes]
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, line)
     return 0
 
 
@@ -116,7 +117,7 @@ def _condition_lines(
 ) -> list[str]:
     from hcvae.generation.conditions import condition_lines
 
-    names = [column.name for column in bundle.preprocessing.static.columns]
+    names = list(bundle.preprocessing.static.by_name)
     recorded: list[str] = []
     if like is not None:
         recorded = [name for name in names if name not in like.assumed]

@@ -16,6 +16,7 @@ from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.outputs import check_output, check_output_file
 from hcvae.progress_lines import line_a_minute
+from hcvae.terminal import print_line
 
 USUAL = "usual"
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Import(command_line.Command):
     @field_validator("block_sweeps")
     @classmethod
     def _positive(cls, blocks: list[int]) -> list[int]:
-        if any(block < 2 for block in blocks):
+        if blocks and min(blocks) < 2:
             raise ValueError("must be numbers of 2 or more sweeps")
         return blocks
 
@@ -152,18 +153,16 @@ def run(arguments: Sequence[str]) -> int:
     table = table_of(results, options, key)
     names = shown_names(results, hide_names=command.hide_names)
     for note in notes_on_all(results, options, key, names):
-        console.print(note, markup=False, soft_wrap=True)
+        print_line(console, note)
     if command.dry_run:
-        console.print(
-            f"dry run: nothing written; {counted(table.num_rows, 'waveform')} would be in {command.out}",
-            markup=False,
-            soft_wrap=True,
+        print_line(
+            console, f"dry run: nothing written; {counted(table.num_rows, 'waveform')} would be in {command.out}"
         )
     else:
         if is_new:
             pseudonyms.write_key(key, key_file)
             line = f"new key of the pseudonyms: {key_file}; keep it, and keep it secret"
-            console.print(line, markup=False, soft_wrap=True)
+            print_line(console, line)
         _write(table, command, results, names, console)
     if any(result.error or not result.rows for result in results):
         return PARTLY
@@ -201,7 +200,7 @@ def _write(
     lines.append(f"{counted(table.num_rows, 'waveform')} of {counted(subjects, 'subject')} written to {out}")
     lines.append(f"next: {shlex.join(['hcvae', 'inspect', out])}")
     for line in lines:
-        console.print(line, markup=False, soft_wrap=True)
+        print_line(console, line)
 
 
 def _quoted(arguments: Sequence[str]) -> list[str]:
@@ -221,7 +220,7 @@ def _quoted(arguments: Sequence[str]) -> list[str]:
 
 
 def _are_pairs(text: str) -> bool:
-    return all(PAIR.match(part) for part in text.split(","))
+    return all(map(PAIR.match, text.split(",")))
 
 
 def _files(command: Import, options: "ImportOptions", console: Console) -> list[Path]:
@@ -231,16 +230,17 @@ def _files(command: Import, options: "ImportOptions", console: Console) -> list[
     from hcvae.importers.registry import format_named, formats_of
 
     def note(text: str) -> None:
-        console.print(f"note: {text}", markup=False, soft_wrap=True)
+        print_line(console, f"note: {text}")
 
-    files, companions = files_in([Path(file) for file in command.files], Path(command.out), note)
+    given = list(map(Path, command.files))
+    files, companions = files_in(given, Path(command.out), note)
     formats = [format_named(options.format)] if options.format else formats_of(files)
     mappings.check_use(options.mapping, formats)
     if command.subject_list is not None:
         check_output("--subject-list", command.subject_list, files)
     if companions:
         text = "not read alone: they belong to other files (data, markers, events, analysed peaks)"
-        console.print(f"{counted(len(companions), 'companion file')} {text}", markup=False, soft_wrap=True)
+        print_line(console, f"{counted(len(companions), 'companion file')} {text}")
     return files
 
 
@@ -325,7 +325,7 @@ def _read_all(command: Import, files: Sequence[Path], options: "ImportOptions", 
             copies.check(result, number)
         results.append(result)
         for line in _lines_of(result, number, command.hide_names):
-            console.print(line, markup=False, soft_wrap=True)
+            print_line(console, line)
     return results
 
 

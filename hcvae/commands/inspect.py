@@ -14,7 +14,7 @@ from hcvae.atomic import write_json
 from hcvae.counting import counted
 from hcvae.errors import UserError
 from hcvae.outputs import check_figure, check_output_file
-from hcvae.terminal import output_console
+from hcvae.terminal import output_console, print_line
 
 if TYPE_CHECKING:
     from hcvae.inspection import Recordings
@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     content = inspect(command, console)
     if command.as_json is not None:
         write_json(content, command.as_json)
-        console.print(f"results in {command.as_json}", highlight=False, markup=False, soft_wrap=True)
+        print_line(console, f"results in {command.as_json}")
     return 0
 
 
@@ -79,13 +79,13 @@ def _inspect_table(command: Inspect, console: Console) -> dict[str, Any]:
     summary = inspection.summarise(recordings)
     agreement = inspection.agreement_by_level(recordings)
     findings = inspection.find(recordings)
-    console.print(f"{command.path}: {report.head_of(summary)}", highlight=False, markup=False, soft_wrap=True)
+    print_line(console, f"{command.path}: {report.head_of(summary)}")
     for table in report.tables_of(summary, agreement):
         console.print(table)
     if not agreement:
         columns = ", ".join(recordings.average_columns)
         line = f"no independent averages: no two rows agree in {columns}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, line)
     report.show_findings(findings, console)
     ready = trainability(recordings, command.subject_column, command.average_columns or None, command.sampling_rate_hz)
     report.show_trainability(ready, console)
@@ -95,8 +95,8 @@ def _inspect_table(command: Inspect, console: Console) -> dict[str, Any]:
         "table": command.path,
         "summary": asdict(summary),
         "average_columns": recordings.average_columns,
-        "independent_averages": [asdict(row) for row in agreement],
-        "findings": [asdict(finding) for finding in findings],
+        "independent_averages": list(map(asdict, agreement)),
+        "findings": list(map(asdict, findings)),
         "training": asdict(ready),
     }
 
@@ -114,11 +114,11 @@ def _inspect_generated(command: Inspect, console: Console) -> dict[str, Any]:
     columns = [column for column in summary.columns if column.name != SUBJECT]
     size = f"{counted(summary.rows, 'waveform')}, {report.size_of(summary)}"
     for line in (f"{command.path}: {origin(recordings)}", size):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, line)
     console.print(report.columns_of(columns))
     if command.figure is not None:
         _save_figure(recordings, command.figure, console)
-    content = asdict(summary) | {"columns": [asdict(column) for column in columns]}
+    content = asdict(summary) | {"columns": list(map(asdict, columns))}
     return {"table": command.path, "origin": origin(recordings), "summary": content}
 
 
@@ -128,7 +128,7 @@ def _save_figure(recordings: "Recordings", path: str, console: Console) -> None:
 
     save_figure(grand_averages(recordings), path)
     for line in (f"grand averages plotted in {path}", *not_plotted(recordings)):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, line)
 
 
 def _inspect_bundle(command: Inspect, console: Console) -> dict[str, Any]:
@@ -141,12 +141,12 @@ def _inspect_bundle(command: Inspect, console: Console) -> dict[str, Any]:
     bundle = load(command.path)
     summary = summarise_bundle(bundle)
     findings = find_in_bundle(bundle)
-    console.print(f"{command.path}: {report.head_of_bundle(summary)}", highlight=False, markup=False, soft_wrap=True)
+    print_line(console, f"{command.path}: {report.head_of_bundle(summary)}")
     for table in report.tables_of_bundle(summary):
         console.print(table)
     report.show_findings(findings, console)
     return {
         "bundle": command.path,
         "summary": asdict(summary),
-        "findings": [asdict(finding) for finding in findings],
+        "findings": list(map(asdict, findings)),
     }

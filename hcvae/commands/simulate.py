@@ -8,6 +8,7 @@ from rich.console import Console
 from hcvae import command_line
 from hcvae.counting import counted
 from hcvae.outputs import check_output_file
+from hcvae.terminal import print_line
 
 
 class Simulate(command_line.Command):
@@ -39,10 +40,8 @@ def run(arguments: Sequence[str]) -> int:
     table = simulate(command.rows, command.seed)
     write_table(table, command.out)
     subjects = len(table["subject_id"].unique())
-    Console().print(
+    print_line(
+        Console(),
         f"{counted(table.num_rows, 'waveform')} of {counted(subjects, 'simulated subject')} written to {command.out}",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
     )
     return 0

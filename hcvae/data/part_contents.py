@@ -3,12 +3,13 @@
 Shapes: N rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from hcvae.config import DataConfig, SplitConfig
 from hcvae.counting import counted
@@ -76,7 +77,7 @@ def split_report(config: DataConfig, split: Split) -> list[str]:
         return []
     table = _describing_columns(config)
     parts = contents(table, config, split)
-    lines = [str(part) for part in parts]
+    lines = list(map(str, parts))
     warnings = list(_warnings(parts))
     if warnings:
         lines += [*warnings, f"  what to do: {_remedy(table, config)}"]
@@ -86,12 +87,17 @@ def split_report(config: DataConfig, split: Split) -> list[str]:
 def contents(table: pa.Table, config: DataConfig, split: Split) -> list[PartContents]:
     """Count the contents of the three parts of a `split` of the rows [N] of `table`."""
     codes = {quantity: row_codes(table, quantity.columns) for quantity in _quantities(table, config)}
-    totals = {quantity: len(np.unique(numbers)) for quantity, numbers in codes.items()}
+    totals = _counts(codes, np.arange(table.num_rows))
     found = []
     for name, rows in zip(PARTS, (split.train, split.validation, split.test), strict=True):
-        counts = {quantity: len(np.unique(numbers[rows])) for quantity, numbers in codes.items()}
+        counts = _counts(codes, rows)
         found.append(PartContents("training" if name == "train" else name, len(rows), counts, totals))
     return found
+
+
+def _counts(codes: Mapping[Quantity, NDArray[np.int64]], rows: NDArray[np.int64]) -> dict[Quantity, int]:
+    """Return how many different codes of each quantity the `rows` have."""
+    return {quantity: len(np.unique(numbers[rows])) for quantity, numbers in codes.items()}
 
 
 def _quantities(table: pa.Table, config: DataConfig) -> Iterator[Quantity]:
@@ -99,12 +105,20 @@ def _quantities(table: pa.Table, config: DataConfig) -> Iterator[Quantity]:
     yield Quantity("recording", "recordings", tuple(recording_key(config)))
     if LEVEL in table.column_names:
         yield Quantity("level", "levels", (LEVEL,))
-    stimulus = tuple(name for name in table.column_names if _describes_stimulus(name))
+    stimulus = tuple(filter(_describes_stimulus, table.column_names))
     if stimulus:
         yield Quantity("stimulus", "stimuli", stimulus)
     for name in config.static:
         if name != LEVEL and name not in stimulus:
             yield Quantity(f"value of {name}", f"values of {name}", (name,), is_essential=name == SPECIES)
+
+
+def _columns_of(quantities: Iterable[Quantity]) -> list[str]:
+    """Return the columns of the quantities, each once."""
+    columns: list[str] = []
+    for quantity in quantities:
+        columns += quantity.columns
+    return list(dict.fromkeys(columns))
 
 
 def _describes_stimulus(column: str) -> bool:
@@ -140,8 +154,10 @@ def _texts(paths: Sequence[str], name: str) -> pa.ChunkedArray:
 
 def _warnings(parts: list[PartContents]) -> Iterator[str]:
     for part in parts:
-        if part.uniform:
-            listed = [f"1 of {counted(part.totals[each], each.name, each.plural)}" for each in part.uniform]
+        listed = []
+        for quantity in part.uniform:
+            listed.append(f"1 of {counted(part.totals[quantity], quantity.name, quantity.plural)}")
+        if listed:
             yield f"warning: the {part.part} part contains {', '.join(listed)}; {_consequence(part.part)}"
 
 
@@ -153,8 +169,8 @@ def _consequence(part: str) -> str:
 
 def _remedy(table: pa.Table, config: DataConfig) -> str:
     """Return options of the split with which no part is uniform, or else which recordings are missing."""
-    columns = dict.fromkeys(name for quantity in _quantities(table, config) for name in quantity.columns)
-    units = table.select([*columns]).group_by([*columns]).aggregate([])  # the split depends on the units alone
+    columns = _columns_of(_quantities(table, config))
+    units = table.select(columns).group_by(columns).aggregate([])  # the split depends on the units alone
     for settings in _other_splits(config.split):
         other = config.model_copy(update={"split": settings})
         try:

@@ -3,7 +3,7 @@
 Shapes: N rows, T samples, S encoded static parameters, K groups.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -79,7 +79,7 @@ class Preprocessing(Section):
 
     @model_validator(mode="after")
     def _groups_and_typical_values_can_be_encoded(self) -> Self:
-        columns = {column.name: column for column in self.static.columns}
+        columns = self.static.by_name
         group_by = self.signal.group_by
         groups = self.signal.groups
         if group_by is not None and (group_by not in columns or {*groups} - {*columns[group_by].categories}):
@@ -155,24 +155,31 @@ def frequent_combinations(
         _, first, counts = np.unique(codes[nearest_first], return_index=True, return_counts=True)
         chosen = nearest_first[first]
         order = np.lexsort((distance[chosen], -counts))[:limit]
-        values = table.select([column.name for column in static.columns]).take(chosen[order]).to_pylist()
-        pairs = zip(counts[order].tolist(), values, strict=True)
-        found[name] = tuple(Combination(count=count, values=row) for count, row in pairs)
+        values = table.select(list(static.by_name)).take(chosen[order])
+        found[name] = tuple(_combinations(values, counts[order]))
     return found, uncounted
+
+
+def _combinations(table: pa.Table, counts: NDArray[np.int64]) -> Iterator[Combination]:
+    """Yield the rows of a table of static columns as combinations, each with its number of training rows."""
+    for values, count in zip(table.to_pylist(), counts.tolist(), strict=True):
+        yield Combination(count=count, values=values)
 
 
 def _counted_codes(static: StaticEncoder, rows: pa.Table, limit: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return a number for each row [N], the same for rows that count as one combination, and the uncounted columns."""
-    columns = {column.name: rows[column.name] for column in static.columns}
+    names = list(static.by_name)
+    counted = rows.select(names)
     numbers = [column.name for column in static.columns if column.kind == "number"]
-    different = {name: len(pc.unique(columns[name])) for name in numbers}
+    different = {name: len(pc.unique(rows[name])) for name in numbers}
     numbers.sort(key=lambda name: different[name])
     uncounted: list[str] = []
-    codes = row_codes(pa.table(columns), [*columns])
+    codes = row_codes(counted, names)
     while numbers and (different[numbers[-1]] > MAX_COUNTED_VALUES or codes.max() >= limit):
-        uncounted.append(numbers.pop())
-        columns[uncounted[-1]] = pc.is_null(columns[uncounted[-1]]).cast(pa.int8())
-        codes = row_codes(pa.table(columns), [*columns])
+        name = numbers.pop()
+        uncounted.append(name)
+        counted = counted.set_column(names.index(name), name, pc.is_null(rows[name]).cast(pa.int8()))
+        codes = row_codes(counted, names)
     return codes, tuple(uncounted)
 
 

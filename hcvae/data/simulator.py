@@ -106,7 +106,7 @@ def simulate(n: int, seed: int) -> pa.Table:
     for start in range(0, n, _CHUNK_ROWS):
         rows = np.arange(start, min(start + _CHUNK_ROWS, n))
         parts.append(_render(rng, recordings, rows))
-    arrays = [np.concatenate(chunks) for chunks in zip(*parts, strict=True)]
+    arrays = list(map(np.concatenate, zip(*parts, strict=True)))
     return _table(recordings, np.arange(n), arrays)
 
 

@@ -62,7 +62,10 @@ def split_rows(table: pa.Table, config: DataConfig) -> Split:
     if config.split.folds is not None:
         part_of_unit = _with_fold(part_of_unit, unit, config.split)
         counts = np.bincount(part_of_unit, minlength=3).tolist()
-    train, validation, test = (np.flatnonzero(part_of_unit[units] == part) for part in range(3))
+    part_of_row = part_of_unit[units]
+    train = np.flatnonzero(part_of_row == PARTS.index("train"))
+    validation = np.flatnonzero(part_of_row == PARTS.index("validation"))
+    test = np.flatnonzero(part_of_row == PARTS.index("test"))
     n_units = dict(zip(PARTS, counts, strict=True))
     explanation = _explain(unit, config.split.unit, n_subjects, counts, [len(train), len(validation), len(test)])
     if config.split.folds is not None:

@@ -254,6 +254,11 @@ class StaticEncoder(Section):
         return cls(columns=tuple(StaticColumn.fit(name, table[name]) for name in names))
 
     @property
+    def by_name(self) -> dict[str, StaticColumn]:
+        """The columns by their names in the waveform table."""
+        return {column.name: column for column in self.columns}
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the S encoded parameters."""
         names: list[str] = []

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -34,12 +33,12 @@ from hcvae.data.preprocessing import Preprocessing, last_sample_ms
 from hcvae.data.split import Split, split_rows
 from hcvae.data.table import (
     check_table,
+    columns_to_read,
     licence_of,
     open_parquet,
     read_tables,
     sampling_rate_of,
     signals_of,
-    wanted_columns,
 )
 from hcvae.errors import UserError
 
@@ -255,7 +254,7 @@ def _scan(
     labelled = PeakRange(np.full(6, np.inf), np.full(6, -np.inf))
     digest = hashlib.sha256()
     tables: list[pa.Table] = []
-    for first, block in chain.from_iterable(_tables(config, group) for group in groups):
+    for first, block in _all_tables(config, groups):
         end = first + block.num_rows
         signals = signals_of(block)
         peaks, mask = peaks_of(block, last_sample_ms(signals.shape[1], rate_hz))
@@ -271,6 +270,12 @@ def _scan(
     return _Scan(names, sums, labelled, digest.hexdigest(), pa.concat_tables(tables, promote_options="default"))
 
 
+def _all_tables(config: Config, groups: Sequence[RowGroup]) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the tables of all groups; see `_tables`."""
+    for group in groups:
+        yield from _tables(config, group)
+
+
 def row_groups(paths: Sequence[str]) -> tuple[RowGroup, ...]:
     """Return the row groups of Parquet files, without empty ones.
 
@@ -281,8 +286,9 @@ def row_groups(paths: Sequence[str]) -> tuple[RowGroup, ...]:
     first = 0
     for path in paths:
         with open_parquet(path) as file:
-            sizes = [file.metadata.row_group(index).num_rows for index in range(file.metadata.num_row_groups)]
-        for index, n_rows in enumerate(sizes):
+            metadata = file.metadata
+        for index in range(metadata.num_row_groups):
+            n_rows = metadata.row_group(index).num_rows
             if n_rows:
                 groups.append(RowGroup(os.path.abspath(path), index, first, n_rows))
                 first += n_rows
@@ -293,7 +299,7 @@ def _tables(config: Config, group: RowGroup) -> Iterator[tuple[int, pa.Table]]:
     """Yield the rows of a group as checked tables, each with the index of its first row among all N rows."""
     first = group.first
     with open_parquet(group.path, buffer_size=READ_AHEAD_BYTES, pre_buffer=False) as file:
-        columns = [name for name in wanted_columns(config.data) if name in file.schema_arrow.names]
+        columns = columns_to_read(file, config.data)
         for batch in file.iter_batches(BLOCK_ROWS, row_groups=[group.index], columns=columns):
             where = f"{group.path}, from row {first} on"
             table = pa.Table.from_batches([batch]).replace_schema_metadata(file.schema_arrow.metadata)

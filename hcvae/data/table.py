@@ -5,9 +5,9 @@ Shapes: N rows, T samples.
 
 import math
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hcvae.atomic import atomic_write
 from hcvae.config import DataConfig
-from hcvae.counting import counted
+from hcvae.counting import counted, repeated
 from hcvae.data.plausible_ranges import HIGHPASS, LOWPASS, implausible_rows, is_logical, spread
 from hcvae.errors import UserError
 from hcvae.suggest import did_you_mean
@@ -55,7 +55,7 @@ def waveform_schema(
     scalars: Mapping[str, pa.DataType], signal_length: int, sampling_rate_hz: float, *, peaks: bool = True
 ) -> pa.Schema:
     """Return the schema of a waveform table: the scalar columns `scalars` (name to type), signal and labelled peaks."""
-    fields = [pa.field(name, data_type) for name, data_type in scalars.items()]
+    fields = list(starmap(pa.field, scalars.items()))
     fields.append(pa.field("signal", pa.list_(pa.float32(), signal_length), metadata={"unit": "uV"}))
     if peaks:
         latency, amplitude, valid = PEAK_COLUMNS
@@ -81,10 +81,10 @@ def read_tables(config: DataConfig, signal_length: int, *, waveforms: bool = Tru
             "not independent averages"
         )
     tables = [_read(path, config, signal_length, waveforms) for path in config.tables]
-    rates = {path: sampling_rate_of(table) for path, table in zip(config.tables, tables, strict=True)}
+    rates = dict(zip(config.tables, map(sampling_rate_of, tables), strict=True))
     if len(set(rates.values())) > 1:
         raise UserError(f"data.tables: all files must have one sampling rate, but got {rates} Hz; resample the files")
-    licences = [licence_of(table) for table in tables]
+    licences = list(map(licence_of, tables))
     metadata = {"sampling_rate_hz": str(rates[config.tables[0]])}
     if any(licences):
         stated = [licence or NOT_STATED for licence in licences]
@@ -126,7 +126,8 @@ def check_table(
             columns[name] = scalar_column(column, at)
         else:
             columns[name] = text_column(column, at)
-    for name, bad, expected in implausible_rows({name: columns[name] for name in config.static}):
+    static = {name: columns[name] for name in config.static}
+    for name, bad, expected in implausible_rows(static):
         values = columns[name].to_numpy()[bad]
         _refuse_rows(bad, f"{where}: column {name!r}", f"must be {expected}, but got {spread(values)}")
     has_no_subject = pc.is_null(columns[config.subject_column])
@@ -269,9 +270,13 @@ def _read(path: str, config: DataConfig, signal_length: int, waveforms: bool) ->
     with open_parquet(path, memory_map=True) as file:
         names = file.schema_arrow.names
         _columns(names, config, path)  # before selecting, so that the message can suggest any column of the file
-        present = [name for name in wanted_columns(config, waveforms) if name in names]
-        table = file.read(columns=present)
+        table = file.read(columns=columns_to_read(file, config, waveforms))
     return check_table(table, config, signal_length, path, waveforms=waveforms)
+
+
+def columns_to_read(file: pq.ParquetFile, config: DataConfig, waveforms: bool = True) -> list[str]:
+    """Return the columns of a file that training uses."""
+    return [name for name in wanted_columns(config, waveforms) if name in file.schema_arrow.names]
 
 
 def wanted_columns(config: DataConfig, waveforms: bool = True) -> list[str]:
@@ -296,7 +301,7 @@ def _columns(present: Sequence[str], config: DataConfig, where: str, waveforms: 
         raise UserError(
             f"data: subject, recording and static columns must have one value per row, but got {sorted(lists)}"
         )
-    labelled = any(name in present for name in PEAK_COLUMNS)
+    labelled = not {*PEAK_COLUMNS}.isdisjoint(present)
     optional = {*RESPONSE_COLUMNS} - {*config.recording_columns, *(config.average_columns or ()), *config.static}
     if not labelled:
         optional |= {*PEAK_COLUMNS}
@@ -354,19 +359,20 @@ def _from_view(views: pa.Array) -> pa.LargeListArray:
 
 def check_unique_names(names: Sequence[str], where: str) -> None:
     """Raise a UserError if two columns have the same name."""
-    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
-    if repeated:
-        raise UserError(f"{where}: column names must differ, but {repeated} occur twice; rename or drop one")
+    twice = sorted(repeated(names))
+    if twice:
+        raise UserError(f"{where}: column names must differ, but {twice} occur twice; rename or drop one")
 
 
 def decoded_column(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the column without extension types, dictionaries and run-end encoding."""
     if isinstance(column.type, pa.BaseExtensionType):
-        return decoded_column(pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type))
+        storage = [chunk.storage for chunk in column.chunks]
+        return decoded_column(pa.chunked_array(storage, column.type.storage_type))
     if pa.types.is_dictionary(column.type):
         return decoded_column(column.cast(column.type.value_type))
     if pa.types.is_run_end_encoded(column.type):
-        decoded = [pc.run_end_decode(chunk) for chunk in column.chunks]
+        decoded = list(map(pc.run_end_decode, column.chunks))
         return decoded_column(pa.chunked_array(decoded, column.type.value_type))
     return column
 

@@ -81,7 +81,9 @@ class Comparison(Described):
 
     def _add_baselines(self, bundle: Bundle, rows: EvaluationRows, progress: Progress) -> None:
         number = self._data_sets.index(rows.key)
-        suffix = f" (data {number + 1})" if number else ""
+        suffix = ""
+        if number:
+            suffix = f" (data {number + 1})"
         dims = bundle.model.latent_dims
         components = f"PCA {dims['global']}+{sum(dims.values()) - dims['global']}{suffix}"
         if components not in self.baselines:
@@ -121,8 +123,15 @@ def folder_names(paths: Sequence[str]) -> list[str]:
     if len(set(parts)) < len(parts):
         raise UserError(f"bundles: each must be named once, but got {list(paths)}")
     depth = 1
-    while len({part[-depth:] for part in parts}) < len(parts):
+    names = _ends(parts, depth)
+    while len(set(names)) < len(names):
         depth += 1
+        names = _ends(parts, depth)
+    return names
+
+
+def _ends(parts: Sequence[Sequence[str]], depth: int) -> list[str]:
+    """Return the last `depth` parts of each path."""
     return ["/".join(part[-depth:]) for part in parts]
 
 

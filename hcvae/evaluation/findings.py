@@ -91,7 +91,7 @@ SECTIONS: dict[str, dict[str, str]] = {
 }
 """Names and meanings of the measures, in the order of the table."""
 OBJECTIVES = ("reconstruction_nmse", "disentanglement")
-MEASURES = dict(itertools.chain.from_iterable(section.items() for section in SECTIONS.values()))
+MEASURES = dict(itertools.chain.from_iterable(map(dict.items, SECTIONS.values())))
 """Names and meanings of all measures."""
 
 

@@ -238,9 +238,10 @@ def _readable(sample: Sample) -> NDArray[np.int64]:
 
 def _labelled(sample: Sample, group: str | None) -> Labelled:
     sample = sample.take(np.flatnonzero(np.isfinite(sample.numbers(LEVEL))))
-    return Labelled(
-        sample.signals.astype(np.float64), sample.numbers(LEVEL), None if group is None else sample.texts(group)
-    )
+    groups = None
+    if group is not None:
+        groups = sample.texts(group)
+    return Labelled(sample.signals.astype(np.float64), sample.numbers(LEVEL), groups)
 
 
 def _group_column(samples: Sequence[Sample], config: DataConfig) -> str | None:

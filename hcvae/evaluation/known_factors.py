@@ -3,6 +3,8 @@
 Shapes: N rows, T samples, S static parameters, D latent dimensions of all blocks.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -71,21 +73,27 @@ def _ground_truth(
 ) -> dict[str, float]:
     known = rows_with_factors(rows.recorded.table)
     findings.details["rows_with_factors"] = len(known)
+    of_known = {name: values[known] for name, values in posterior.items()}
+    routing = ground_truth_routing(
+        _decoder_in_uv(model, preprocessing),
+        of_known["mu_global"],
+        of_known["mu_local"],
+        torch.from_numpy(rows.part.static[known]),
+        condition_of(rows.recorded.table.take(known)),
+        z_intermediate=of_known.get("mu_intermediate"),
+        seed=seed,
+    )
+    return routing_findings(findings, routing)
+
+
+def _decoder_in_uv(model: Model, preprocessing: Preprocessing) -> Callable[..., Tensor]:
+    """Return a function that decodes waveforms [N, T] in uV from the blocks' latents and static parameters [N, S]."""
 
     def decode(z_global: Tensor, z_local: Tensor, static: Tensor, *between: Tensor) -> Tensor:
         decoded = model.decode(z_global, z_local, static, *between)["recon_signal"]
         return torch.from_numpy(preprocessing.in_uv(decoded.numpy(), static.numpy()))
 
-    routing = ground_truth_routing(
-        decode,
-        posterior["mu_global"][known],
-        posterior["mu_local"][known],
-        torch.from_numpy(rows.part.static[known]),
-        condition_of(rows.recorded.table.take(known)),
-        z_intermediate=posterior["mu_intermediate"][known] if "mu_intermediate" in posterior else None,
-        seed=seed,
-    )
-    return routing_findings(findings, routing)
+    return decode
 
 
 def _single_latent(

@@ -95,7 +95,9 @@ class EvaluationRows(Described):
 
     def facts(self) -> dict[str, object]:
         """Return the source and the number of rows."""
-        n_train = len(self.train) if self.train else None
+        n_train = None
+        if self.train:
+            n_train = len(self.train)
         return {"source": self.source, "rows": len(self.recorded), "train": n_train}
 
 
@@ -165,8 +167,12 @@ def _check_unchanged(found: Preprocessing, trained: Preprocessing) -> None:
     """Refuse data whose training part has other conditions, or other scales, than that of the training."""
 
     def scales(preprocessing: Preprocessing) -> list[tuple[float, float]]:
-        waveforms = [(scale.mean_uv, scale.std_uv) for scale in preprocessing.signal.groups.values()]
-        return waveforms + [(column.mean, column.std) for column in preprocessing.static.columns]
+        pairs = []
+        for scale in preprocessing.signal.groups.values():
+            pairs.append((scale.mean_uv, scale.std_uv))
+        for column in preprocessing.static.columns:
+            pairs.append((column.mean, column.std))
+        return pairs
 
     same_groups = found.signal.groups.keys() == trained.signal.groups.keys()
     same_columns = found.static.names == trained.static.names

@@ -1,4 +1,4 @@
-"""The controls of the page: numbers within their permitted range, and choices."""
+"""The controls of the page of `hcvae explore`: numbers within their permitted range, and choices."""
 
 import math
 import re
@@ -73,7 +73,7 @@ class Control:
     @property
     def options(self) -> list[str]:
         """The texts of the choices."""
-        return [text_of(value) for value in self.choices]
+        return list(map(text_of, self.choices))
 
     def read(self, text: str) -> ConditionValue:
         """Return the value of the text in the page's field, or of the position of a choice.
@@ -87,7 +87,9 @@ class Control:
         given = text.strip()
         if NUMBER.fullmatch(given) and low <= float(given) <= high:
             return float(given)
-        hint = "; write a decimal point, and no thousands separators" if "," in given else ""
+        hint = ""
+        if "," in given:
+            hint = "; write a decimal point, and no thousands separators"
         raise UserError(f"{self.label}: must be a number from {self.permitted}, but got {quoted(given)}{hint}")
 
     def _choice(self, text: str) -> ConditionValue:
@@ -138,7 +140,9 @@ def _multiple(number: int, unit: float) -> float:
 
 def _control(name: str, typical: ConditionValue, preprocessing: Preprocessing, group: str) -> Control:
     seen = preprocessing.ranges(group)[name]
-    null: tuple[ConditionValue, ...] = (None,) if seen.has_nulls else ()
+    null: list[ConditionValue] = []
+    if seen.has_nulls:
+        null.append(None)
     if seen.minimum is None or seen.maximum is None:
         return Control(name, typical, choices=(*seen.categories, *null))
     if seen.minimum == seen.maximum:

@@ -1,4 +1,4 @@
-"""The directions of a latent that change the waveform most: those of the sliders.
+"""The directions of a latent that change the waveform most, for the sliders of `hcvae explore`.
 
 Shapes: D dimensions of a latent block, K directions, T samples.
 """

@@ -1,4 +1,4 @@
-"""The waveforms that the page shows, computed from its setting, as a waveform table.
+"""The waveforms that the page of `hcvae explore` shows, computed from its setting, as a waveform table.
 
 Shapes: T samples.
 """
@@ -155,7 +155,9 @@ class Explorer:
 
     def _latent(self, page: Page, block: str, mean: Tensor) -> Tensor:
         """Return the latent [1, D] of a block at the page's setting."""
-        name = page.setting.b if block == "local" else page.setting.a
+        name = page.setting.a
+        if block == "local":
+            name = page.setting.b
         start = mean
         if name != ALONE:
             start = torch.tensor([page.named(name).latents[block]])

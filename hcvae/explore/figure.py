@@ -1,10 +1,11 @@
-"""The figure of the page, as plain data for plotly, and its table of peaks.
+"""The figure of the page of `hcvae explore`, as plain data for plotly, and its table of peaks.
 
 Shapes: N waveforms, T samples.
 """
 
 import itertools
 import math
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +49,8 @@ class Peak(NamedTuple):
 def peaks_of(row: dict[str, Any]) -> list[Peak]:
     """Return the valid peaks of waves I, III and V of a row of a waveform table."""
     peaks = []
-    for wave, latency_ms, amplitude_uv, is_valid in zip(WAVES, *(row[name] for name in PEAK_COLUMNS), strict=True):
+    columns = itemgetter(*PEAK_COLUMNS)(row)
+    for wave, latency_ms, amplitude_uv, is_valid in zip(WAVES, *columns, strict=True):
         is_known = None not in (latency_ms, amplitude_uv) and math.isfinite(latency_ms)
         if is_valid and is_known and wave in MODEL_WAVES:
             peaks.append(Peak(wave, latency_ms, amplitude_uv))
@@ -164,7 +166,7 @@ def _layout(times_ms: list[float], span_uv: tuple[float, float]) -> dict[str, An
 
 def peak_rows(table: pa.Table) -> list[tuple[str, ...]]:
     """Return a row of text for each waveform: name, latency and amplitude of waves I, III, V, and the I-V interval."""
-    return [_peak_row(row) for row in table.to_pylist()]
+    return list(map(_peak_row, table.to_pylist()))
 
 
 def _peak_row(row: dict[str, Any]) -> tuple[str, ...]:

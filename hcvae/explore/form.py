@@ -1,4 +1,4 @@
-"""The page's form: the fields of its controls, and how their texts are read."""
+"""The form of the page of `hcvae explore`: the fields of its controls, and how their texts are read."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The page's server, for browsers on this machine. It keeps no state between requests."""
+"""The server of the page of `hcvae explore`, for browsers on this machine. It keeps no state between requests."""
 
 import tempfile
 from pathlib import Path

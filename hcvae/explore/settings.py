@@ -1,4 +1,4 @@
-"""The state of the page, in a form that the browser can keep."""
+"""The state of the page of `hcvae explore`, in a form that the browser can keep."""
 
 from dataclasses import dataclass
 

@@ -141,4 +141,6 @@ def _between(first: ConditionValue, second: ConditionValue, share: float) -> Con
         if first == second:
             return first
         return (1 - share) * first + share * second
-    return first if share < 0.5 else second
+    if share < 0.5:
+        return first
+    return second

@@ -35,7 +35,7 @@ def complete_condition(
             or values with which no training row agrees, so that nothing can complete them; the message names them.
     """
     preprocessing = bundle.preprocessing
-    columns = {column.name: column for column in preprocessing.static.columns}
+    columns = _columns(bundle)
     for name in given:
         if name not in columns:
             raise UserError(f"condition {name}: the model has no such column{did_you_mean(name, list(columns))}")
@@ -143,7 +143,7 @@ def parse_conditions(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Con
     Raises:
         UserError: a text of another form, no number where the column has numbers, or a last value that no step reaches.
     """
-    columns = {column.name: column for column in bundle.preprocessing.static.columns}
+    columns = _columns(bundle)
     values: dict[str, list[ConditionValue]] = {}
     name = ""
     for text in texts:
@@ -164,8 +164,11 @@ def condition_table(bundle: Bundle, conditions: Sequence[Mapping[str, ConditionV
     """Return complete conditions [N] as a table of the static columns."""
     arrays = {}
     for column in bundle.preprocessing.static.columns:
-        kind = pa.float64() if column.kind == "number" else pa.string()
-        arrays[column.name] = pa.array([condition[column.name] for condition in conditions], kind)
+        kind = pa.string()
+        if column.kind == "number":
+            kind = pa.float64()
+        values = [condition[column.name] for condition in conditions]
+        arrays[column.name] = pa.array(values, kind)
     return pa.table(arrays)
 
 
@@ -176,6 +179,11 @@ def text_of(value: ConditionValue) -> str:
     if isinstance(value, float | int):
         return f"{value:g}"
     return value
+
+
+def _columns(bundle: Bundle) -> dict[str, StaticColumn]:
+    """Return the static columns of a model by name."""
+    return {column.name: column for column in bundle.preprocessing.static.columns}
 
 
 def _group(bundle: Bundle, given: Mapping[str, ConditionValue]) -> str:

@@ -51,14 +51,15 @@ def families(table: pa.Table) -> Iterator[Family]:
 def _starts(table: pa.Table) -> list[int]:
     for counter in COUNTERS:
         if counter in table.column_names:
-            return [int(row) for row in np.flatnonzero(table[counter].to_numpy() == 0)]
+            rows: list[int] = np.flatnonzero(table[counter].to_numpy() == 0).tolist()
+            return rows
     return list(range(table.num_rows))
 
 
 def _latencies(rows: pa.Table) -> NDArray[np.float32]:
     if "peak_latency_ms" not in rows.column_names:
         return np.full((rows.num_rows, len(MODEL_WAVES)), np.nan, np.float32)
-    chosen = [WAVES.index(wave) for wave in MODEL_WAVES]
+    chosen = list(map(WAVES.index, MODEL_WAVES))
     latency_ms = np.stack(rows["peak_latency_ms"].to_numpy())[:, chosen]
     valid = np.stack(rows["peak_valid"].to_numpy())[:, chosen]
     return np.where(valid, latency_ms, np.float32(np.nan))

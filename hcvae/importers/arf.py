@@ -169,8 +169,12 @@ def _read_record(file: _File, at: int, layout: _Layout, group: _Group, options: 
         raise file.error(at, f"a waveform of {points} points, not all finite", "finite volts")
     period_us = _shortest(period_us)
     values = group.values | _stimulus(group, fields[-10:], options)
-    values |= {"n_averages": averages if averages > 0 else None, "n_artifacts": artifacts if artifacts >= 0 else None}
+    values |= {"n_averages": None, "n_artifacts": None}
     values |= {"recording_index": fields[0], "native_rate_hz": 1e6 / period_us}
+    if averages > 0:
+        values["n_averages"] = averages
+    if artifacts >= 0:
+        values["n_artifacts"] = artifacts
     recording = Recording(
         signal_uv=stored.astype(np.float64) * 1e6,
         sampling_rate_hz=1e6 / period_us,

@@ -3,7 +3,7 @@
 Legend: N samples, S sweeps or records of a block.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -36,8 +36,7 @@ class Blocks:
 
     def add(self, sweep: Row, blocks: tuple[int, ...]) -> Iterator[Row]:
         """Add a sweep, and yield the average that it completes, if any."""
-        condition = tuple((name, value) for name, value in sweep.values.items() if name not in PER_RECORD)
-        key = (sweep.subject, *condition)
+        key = _condition(sweep, PER_RECORD)
         block = self._open.setdefault(key, [])
         done = self._done.setdefault(key, 0)
         block.append(sweep)
@@ -61,8 +60,8 @@ def with_noise_of_halves(rows: list[Row]) -> list[Row]:
     groups: dict[tuple[object, ...], list[int]] = {}
     for number, row in enumerate(rows):
         if row.values.get("half") in (1, 2) and row.values.get("residual_noise_uv") is None:
-            whole = tuple((name, value) for name, value in row.values.items() if name not in ("half", "n_averages"))
-            groups.setdefault((row.subject, *whole), []).append(number)
+            whole = _condition(row, ("half", "n_averages"))
+            groups.setdefault(whole, []).append(number)
     rows = list(rows)
     for numbers in groups.values():
         pair = [rows[number] for number in numbers]
@@ -80,9 +79,20 @@ def row_of(recording: Recording, signal_uv: NDArray[np.float64], values: Mapping
     return Row(signal_uv, values, recording.subject, recording.peaks, recording.record_id)
 
 
+def _condition(row: Row, ignored: Collection[str]) -> tuple[object, ...]:
+    """Return the subject of a row and its columns without the `ignored` ones: equal for rows that belong together."""
+    condition: list[object] = [row.subject]
+    for name, value in row.values.items():
+        if name not in ignored:
+            condition.append((name, value))
+    return tuple(condition)
+
+
 def _sweeps(row: Row) -> int:
     sweeps = row.values["n_averages"]
-    return sweeps if isinstance(sweeps, int) else 1
+    if isinstance(sweeps, int):
+        return sweeps
+    return 1
 
 
 def _average(block: list[Row], number: int) -> Row:
@@ -101,7 +111,11 @@ def _average(block: list[Row], number: int) -> Row:
 
 def _artifacts(block: list[Row]) -> int | None:
     """Return the number of artefacts in a block; None if a record does not give it."""
-    artifacts = [row.values.get("n_artifacts") for row in block]
-    if None in artifacts:
-        return None
-    return sum(n for n in artifacts if isinstance(n, int))
+    total = 0
+    for row in block:
+        artifacts = row.values.get("n_artifacts")
+        if artifacts is None:
+            return None
+        if isinstance(artifacts, int):
+            total += artifacts
+    return total

@@ -6,11 +6,11 @@ Format: Brain Imaging Data Structure, electroencephalography.
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from hcvae.importers.columns import as_number
-from hcvae.importers.lines import lines_of
+from hcvae.importers.lines import MAX_BYTES, lines_of
 from hcvae.importers.recording import ReadOptions
 from hcvae.importers.units import uv_per
 
@@ -26,20 +26,27 @@ def table_beside(path: Path, kind: str) -> Path | None:
     return table
 
 
-def note_bids_channels(path: Path, units: Mapping[str, str], options: ReadOptions) -> None:
+def rows_of_table(table: Path, max_bytes: int = MAX_BYTES) -> "csv.DictReader[str]":
+    """Return the lines of a table of BIDS, each as a dictionary of its cells by column."""
+    texts = (line for _, line in lines_of(table, max_bytes=max_bytes))
+    return csv.DictReader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+def note_bids_channels(path: Path, signals: Collection[str], units: Mapping[str, str], options: ReadOptions) -> None:
     """Note channels that the BIDS table of channels marks as bad, or to which it gives another unit than the header.
 
     Args:
         path: the recording.
-        units: unit in the header of each channel that is read.
+        signals: channels that are read.
+        units: unit in the header of each channel.
         options: collects the notes.
     """
     table = table_beside(path, "channels")
     if table is None:
         return
-    for line in csv.DictReader((line for _, line in lines_of(table)), delimiter="\t", quoting=csv.QUOTE_NONE):
+    for line in rows_of_table(table):
         name = line.get("name") or ""
-        if name not in units:
+        if name not in signals:
             continue
         if (line.get("status") or "").strip().lower() == "bad":
             options.note(f"channel {name!r} is marked as bad in the table of channels")
@@ -58,7 +65,9 @@ def note_bids_rate(path: Path, rate_hz: float, options: ReadOptions) -> None:
     except (ValueError, RecursionError):
         options.note("the description in JSON is damaged and not read")
         return
-    stated = as_number(fields.get("SamplingFrequency")) if isinstance(fields, dict) else None
+    if not isinstance(fields, dict):
+        return
+    stated = as_number(fields.get("SamplingFrequency"))
     if stated is not None and not math.isclose(stated, rate_hz, rel_tol=1e-3):
         options.note(
             f"the description gives a sampling rate of {stated:g} Hz: that of the header, {rate_hz:g}, is used"

@@ -9,13 +9,13 @@ Legend: T samples.
 
 import csv
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from hcvae.counting import repeated
 from hcvae.importers.biosig_text import USUAL_BAND_HZ
 from hcvae.importers.biosig_variables import stimulus_of
 from hcvae.importers.cells import is_null
@@ -66,7 +66,8 @@ class _Record:
 
 def recognises(path: Path, head: bytes) -> bool:
     """Return whether one of the first lines has the column names."""
-    return any(line.startswith(FIRST.encode()) for line in head.splitlines()[: MAX_TITLE_LINES + 1])
+    first_lines = head.splitlines()[: MAX_TITLE_LINES + 1]
+    return any(line.startswith(FIRST.encode()) for line in first_lines)
 
 
 def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
@@ -90,7 +91,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
 def _columns(lines: Iterator[tuple[int, str]], path: Path) -> _Columns:
     for number, line in lines:
         if line.startswith(FIRST):
-            titles = [title.strip() for title in _cells(line, number, path)]
+            titles = list(map(str.strip, _cells(line, number, path)))
             return _columns_of(titles, number, path)
         if number > MAX_TITLE_LINES:
             break
@@ -113,9 +114,9 @@ def _columns_of(titles: list[str], number: int, path: Path) -> _Columns:
         raise FileError(path, where, f"no column {', '.join(missing)}", "a complete BioSig export")
     variables = list(filter(_is_variable, named))
     used = (*REQUIRED, *variables)
-    repeated = [name for name, times in Counter(named).items() if times > 1 and name in used]
-    if repeated:
-        raise FileError(path, where, f"the columns {', '.join(repeated)} more than once", "each name once")
+    twice = repeated(name for name in named if name in used)
+    if twice:
+        raise FileError(path, where, f"the columns {', '.join(twice)} more than once", "each name once")
     scale = uv_per(DATA.sub(r"\1", titles[data]))
     if scale is None:
         raise FileError(path, where, f"the column {titles[data]!r}", f"Data(...) with one of {VOLTAGES}")
@@ -172,7 +173,7 @@ def _recording(record: _Record, options: ReadOptions) -> Recording:
 
 def _samples(record: _Record) -> list[str]:
     """Return the texts of the samples, after a check of their number."""
-    samples = [cell for cell in record.cells[record.columns.first_sample :] if cell.strip()]
+    samples = list(filter(str.strip, record.cells[record.columns.first_sample :]))
     points = whole_in(*record.field("No. Samps."))
     if len(samples) != points or not samples:
         raise record.error(f"{len(samples)} samples", f"{points}, as 'No. Samps.' states")

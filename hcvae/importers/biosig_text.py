@@ -41,6 +41,12 @@ class _Record:
     """Number of samples that the header states; 0 before."""
     samples: list[float] = field(default_factory=list)
 
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Yield name and text of each field, then of each stimulus variable."""
+        for name, (_, text) in self.fields.items():
+            yield name, text
+        yield from self.variables
+
     def field(self, name: str, path: Path) -> tuple[str, Path, int, str]:
         """Return the text of a field and its place, as arguments for `number_in` and its relatives."""
         if name not in self.fields:
@@ -110,7 +116,9 @@ def _add_field(name: str, text: str, group: Fields, record: _Record | None, path
         return
     if record is not None and name == "No. Points":
         record.points = min(whole_in(text, path, number, name), MAX_POINTS)
-    fields = group if record is None else record.fields
+    fields = group
+    if record is not None:
+        fields = record.fields
     if fields.setdefault(name, (number, text))[1] != text:
         expected = f"the one of line {fields[name][0]} only"
         raise FileError(path, f"line {number}", "a repeated field", expected)
@@ -150,8 +158,11 @@ def _period_us(record: _Record, path: Path) -> float:
 
 def _values(group: Fields, record: _Record, path: Path, options: ReadOptions) -> dict[str, CellValue]:
     """Return the columns of the waveform table."""
-    files = " ".join(text for name, (_, text) in group.items() if name.startswith("SigGen File"))
-    return stimulus_of(record.variables, files, options) | {
+    files = []
+    for name, (_, text) in group.items():
+        if name.startswith("SigGen File"):
+            files.append(text)
+    return stimulus_of(record.variables, " ".join(files), options) | {
         "n_averages": whole_or_none(*record.field("No. Averages", path)),
         "n_artifacts": whole_or_none(*record.field("No. Artifacts", path)),
         "recording_index": whole_in(*record.field(RECORD, path)),
@@ -160,8 +171,7 @@ def _values(group: Fields, record: _Record, path: Path, options: ReadOptions) ->
 
 def _channel(record: _Record) -> str | None:
     """Return the first channel among the fields and the stimulus variables."""
-    texts = [(name, text) for name, (_, text) in record.fields.items()]
-    for name, text in texts + record.variables:
+    for name, text in record.texts():
         if CHANNEL.match(name) and text:
             return text
     return None

@@ -102,9 +102,9 @@ def _type(files: str, tones: set[float], *, hints: bool) -> str | None:
     is_tone = "tone" in files
     if re.search("noise|chirp", files) or (is_click and is_tone):
         return None
-    if is_click or is_tone:
-        return "click" if is_click else "tone_pip"
-    if len(tones) == 1:
+    if is_click:
+        return "click"
+    if is_tone or len(tones) == 1:
         return "tone_pip"
     if tones or hints or HINTS.search(files):
         return None

@@ -7,6 +7,7 @@ import configparser
 from collections.abc import Mapping
 from pathlib import Path
 
+from hcvae.counting import repeated
 from hcvae.importers.cells import number_of
 from hcvae.importers.foreign import companion
 from hcvae.importers.lines import text_of
@@ -36,12 +37,21 @@ def channels_of_brainvision(path: Path) -> dict[str, str]:
     period_us = number_of(common.get("SamplingInterval"))
     if period_us is None or period_us <= 0:
         raise FileError(path, COMMON, "no positive SamplingInterval", "the time between two samples in us")
-    channels = [text.split(",") for name, text in sections[CHANNELS].items() if name.startswith("Ch")]
+    channels = _entries(sections[CHANNELS])
     if number_of(common.get("NumberOfChannels")) != len(channels):
         expected = "as many channels as NumberOfChannels states"
         raise FileError(path, CHANNELS, f"{len(channels)} channels", expected)
     _check_size(sections, len(channels), data, path)
     return _voltages(channels, path)
+
+
+def _entries(section: Mapping[str, str]) -> list[list[str]]:
+    """Return the entry of each channel: name, reference, resolution and unit."""
+    entries = []
+    for name, text in section.items():
+        if name.startswith("Ch"):
+            entries.append(text.split(","))
+    return entries
 
 
 def _sections(path: Path) -> Mapping[str, Mapping[str, str]]:
@@ -84,9 +94,9 @@ def _check_size(sections: Mapping[str, Mapping[str, str]], channels: int, data: 
 def _voltages(channels: list[list[str]], path: Path) -> dict[str, str]:
     """Return units by name from the entries of channels: name, reference, resolution and unit."""
     names = [entry[0].replace("\\1", ",") for entry in channels]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:  # MNE would read none of the channels
-        found = f"several channels called {repeated[0]!r}"
+    twice = repeated(names)
+    if twice:  # MNE would read none of the channels
+        found = f"several channels called {min(twice)!r}"
         raise FileError(path, CHANNELS, found, "names that differ; edit one")
     voltages: dict[str, str] = {}
     for name, entry in zip(names, channels, strict=True):

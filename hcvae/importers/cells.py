@@ -35,7 +35,9 @@ class MergedCell:
 
 def shown_value(cell: Any) -> Any:
     """Return what a spreadsheet shows in a cell."""
-    return cell.value if isinstance(cell, MergedCell) else cell
+    if isinstance(cell, MergedCell):
+        return cell.value
+    return cell
 
 
 def cell_text(cell: Any) -> str:
@@ -78,7 +80,9 @@ def number_of(cell: Any, decimal: str = ".") -> float | None:
         number = float(cell)
     except (TypeError, ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    if math.isfinite(number):
+        return number
+    return None
 
 
 def describe_cell(cell: Any) -> str:
@@ -122,4 +126,6 @@ def decimal_mark(cells: Iterable[Any]) -> str:
         return certain_marks.most_common(1)[0][0]
     if first_mark is None:
         return "."
-    return OTHER_MARK[first_mark] if has_plain_integer else first_mark
+    if has_plain_integer:
+        return OTHER_MARK[first_mark]
+    return first_mark

@@ -25,7 +25,7 @@ def channel_column(names: Collection[str], mapping: Mapping[str, str], path: Pat
     column, _, wanted = mapping.get(CHANNEL, "").rpartition("=")
     found = list(filter(is_channel, names))
     if column:
-        found = [name for name in names if name == column]
+        found = list({column}.intersection(names))
     if wanted and len(found) != 1:
         hint = did_you_mean(column or CHANNEL, sorted(names))
         raise UserError(f"{path}: mapping of {CHANNEL}: no such column; must be CHANNEL, or COLUMN=CHANNEL{hint}")
@@ -56,7 +56,9 @@ def one_channel(recordings: Iterator[Recording], choice: str, wanted: str | None
     for recording in recordings:
         seen.add(recording.channel)
         if wanted is None and len(seen) > 1:
-            names = _names(seen.union(other.channel for other in recordings))
+            for other in recordings:
+                seen.add(other.channel)
+            names = _names(seen)
             expected = "one, as channels of one response are not independent averages; "
             expected += f"--map {choice}={names[0]} reads one"
             raise FileError(path, "channels", ", ".join(names), expected)

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hcvae.counting import first_of
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
 from hcvae.importers.cells import describe_cell, has_no_value, is_null, number_of
@@ -95,7 +96,10 @@ def columns_in_file(names: Collection[str], mapping: Mapping[str, str], path: Pa
         UserError: the mapping names something that is not in the file.
     """
     ours = {*AXIS, *TYPES}
-    known: dict[str, str | float] = {name: name for name in names if name in ours and name not in mapping.values()}
+    known: dict[str, str | float] = {}
+    for name in names:
+        if name in ours and name not in mapping.values():
+            known[name] = name
     channel = channel_column(names, mapping, path)
     if channel is not None:
         known[CHANNEL] = channel
@@ -114,13 +118,12 @@ def columns_in_file(names: Collection[str], mapping: Mapping[str, str], path: Pa
 
 def note_unread(names: Iterable[str], read: Collection[str], options: ReadOptions, what: str = "columns") -> None:
     """Note the columns of a file that are not in `read`, except record identifiers and peaks with our names."""
-    unread = [name for name in names if name and name not in read and name not in NOT_NOTED]
-    if not unread:
-        return
-    shown = ", ".join(repr(name[:40]) for name in unread[:MAX_SHOWN])
-    if len(unread) > MAX_SHOWN:
-        shown += ", ..."
-    options.note(f"{what} that are not read: {shown}")
+    unread = []
+    for name in names:
+        if name and name not in read and name not in NOT_NOTED:
+            unread.append(repr(name[:40]))
+    if unread:
+        options.note(f"{what} that are not read: {first_of(unread, MAX_SHOWN)}")
 
 
 def recordings_of(
@@ -152,7 +155,6 @@ def recordings_of(
     scale = _uv_per(columns, n, unit, path)
     rates, starts = _time_axis(columns, signal, path)
     _check_peaks(columns, n, path)
-    peaks = [_peaks(columns, row) for row in range(n)]
     scalars: dict[str, list[CellValue]] = {}
     for name, values in columns.items():
         if name not in (*AXIS, *UNITS):
@@ -171,7 +173,7 @@ def recordings_of(
             channel=_channel_text(values.pop(CHANNEL, None)),
             record_id=_text_or_none(values.pop("record_id", None)),
             values=values,
-            peaks=peaks[row],
+            peaks=_peaks(columns, row),
             usual_band_hz=usual_band_hz,
             usual_averaging=usual_averaging,
         )
@@ -238,12 +240,12 @@ def plain_value(value: Any) -> CellValue:
         return None
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
+    if isinstance(value, bool | int | float):
         return value
     number = as_number(value)
-    return str(value) if number is None else number
+    if number is None:
+        return str(value)
+    return number
 
 
 def _uv_per(columns: Mapping[str, Any], n: int, given: str | None, path: Path) -> float:
@@ -256,7 +258,7 @@ def _uv_per(columns: Mapping[str, Any], n: int, given: str | None, path: Path) -
 def _signal(columns: Mapping[str, Any], path: Path) -> Sequence[NDArray[Any]]:
     """Return the waveforms [N] of [T]."""
     signal = columns.get("signal", ())
-    if isinstance(signal, list) and signal and all(isinstance(row, np.ndarray) and row.ndim == 1 for row in signal):
+    if isinstance(signal, list) and signal and all(map(_is_vector, signal)):
         kinds = {row.dtype.kind for row in signal}
         shape: tuple[int, ...] = (len(signal), min(map(len, signal)))
     else:
@@ -270,13 +272,17 @@ def _signal(columns: Mapping[str, Any], path: Path) -> Sequence[NDArray[Any]]:
     return list(signal)
 
 
+def _is_vector(row: Any) -> bool:
+    return isinstance(row, np.ndarray) and row.ndim == 1
+
+
 def _time_axis(
     columns: Mapping[str, Any], signal: Sequence[NDArray[Any]], path: Path
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the sampling rate in Hz and the time of the first sample in ms of each waveform [N]."""
     rates = _numbers("sampling_rate_hz", columns, len(signal), path)
     starts_ms = _numbers("start_ms", columns, len(signal), path)
-    lengths = [len(row) for row in signal]
+    lengths = list(map(len, signal))
     time_unit = columns.get("time_unit")
     rate_unit = columns.get("rate_unit")
     return axis_of(columns.get("time_ms"), rates, starts_ms, lengths, path, time_unit, rate_unit)
@@ -286,7 +292,7 @@ def _numbers(name: str, columns: Mapping[str, Any], n: int, path: Path) -> NDArr
     """Return a column of numbers [N]; None if there is no such column."""
     if name not in columns:
         return None
-    numbers = [as_number(value) for value in _column(name, columns[name], n, path)]
+    numbers = list(map(as_number, _column(name, columns[name], n, path)))
     if None in numbers:
         raise FileError(path, name, "text, or nothing", "a number for each waveform")
     return np.array(numbers, dtype=np.float64)
@@ -302,8 +308,8 @@ def _column(name: str, values: Any, n: int, path: Path) -> list[CellValue]:
         values = values.ravel().tolist()
     if not isinstance(values, list):
         values = [values]
-    values = [_unwrapped(value) for value in values]
-    if any(isinstance(value, list | dict | np.ndarray) for value in values):
+    values = list(map(_unwrapped, values))
+    if any(map(_holds_values, values)):
         raise FileError(path, name, "lists or structs", "numbers or text")
     if len(values) == 1:
         values = values * n
@@ -313,6 +319,10 @@ def _column(name: str, values: Any, n: int, path: Path) -> list[CellValue]:
     if name in INTEGERS:
         column = list(map(_whole, column))
     return column
+
+
+def _holds_values(value: Any) -> bool:
+    return isinstance(value, list | dict | np.ndarray)
 
 
 def _unwrapped(value: Any) -> Any:
@@ -332,7 +342,9 @@ def _whole(value: CellValue) -> CellValue:
 
 
 def _text_or_none(value: CellValue) -> str | None:
-    return None if value is None else str(value)
+    if value is None:
+        return None
+    return str(value)
 
 
 def _channel_text(channel: CellValue) -> str | None:
@@ -354,7 +366,9 @@ def _check_peaks(columns: Mapping[str, Any], n: int, path: Path) -> None:
     """Refuse labelled peaks that are not numbers of waves I to V for each of N waveforms."""
     for name in PEAK_COLUMNS:
         peaks = np.asarray(columns.get(name, np.zeros((n, len(WAVES)))))
-        kinds = "fiub" if name == "peak_valid" else "fiu"
+        kinds = "fiu"
+        if name == "peak_valid":
+            kinds += "b"
         if peaks.shape != (n, len(WAVES)) or peaks.dtype.kind not in kinds:
             found = f"values of type {peaks.dtype.kind} and shape {peaks.shape}"
             raise FileError(path, name, found, f"{len(WAVES)} numbers, waves I to V, for each of {n} waveforms")
@@ -365,7 +379,7 @@ def _peaks(columns: Mapping[str, Any], row: int) -> Peaks | None:
 
     Without `peak_valid`, a peak is valid if it has a latency.
     """
-    latency, amplitude, valid = (columns.get(name) for name in PEAK_COLUMNS)
+    latency, amplitude, valid = map(columns.get, PEAK_COLUMNS)
     if latency is None:
         return None
     latencies = np.asarray(latency[row], dtype=np.float64)

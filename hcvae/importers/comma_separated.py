@@ -26,20 +26,23 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     """Yield the waveforms of the table; see `sheets.recordings_of_sheet` for the layouts and the errors."""
     lines = lines_of(path, MAX_LINE, max_bytes=None)
     first = list(islice(lines, LOOKED_AT))
-    delimiter = _delimiter([line for _, line in first])
-    decimal = "." if delimiter == "," else None
+    delimiter = _delimiter(first)
+    decimal = None
+    if delimiter == ",":
+        decimal = "."
     yield from recordings_of_sheet(_cells(chain(first, lines), delimiter, path), options, path, decimal)
 
 
-def _delimiter(lines: Sequence[str]) -> str:
+def _delimiter(lines: Sequence[tuple[int, str]]) -> str:
     """Return semicolon or tab if most lines have it and it outnumbers the commas outside numbers; else comma."""
-    lines = [QUOTED.sub('""', line) for line in lines if line.strip()]
-    text = "\n".join(lines)
+    texts = [QUOTED.sub('""', line) for _, line in lines if line.strip()]
+    text = "\n".join(texts)
     mark = max(";\t", key=text.count)
-    lines_with_mark = [line for line in lines if mark in line]
+    with_mark = [line for line in texts if mark in line]
     loose_commas = len(LOOSE_COMMA.findall(text))
-    is_delimiter = 2 * len(lines_with_mark) > len(lines) and text.count(mark) > loose_commas
-    return mark if is_delimiter else ","
+    if 2 * len(with_mark) > len(texts) and text.count(mark) > loose_commas:
+        return mark
+    return ","
 
 
 def _cells(lines: Iterator[tuple[int, str]], delimiter: str, path: Path) -> Iterator[Line]:

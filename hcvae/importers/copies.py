@@ -20,7 +20,9 @@ class Copies:
         for key in _keys(result):
             earlier = self._first.get(key, number)
             if earlier != number:
-                same = "the same content as" if result.sha256 in self._first else "waveforms that are also in"
+                same = "waveforms that are also in"
+                if result.sha256 in self._first:
+                    same = "the same content as"
                 result.error = f"{result.path}: {same} file {earlier}; copies are not independent averages"
                 result.rows = []
                 return

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hcvae.counting import repeated
 from hcvae.importers.columns import as_number
 from hcvae.importers.recording import FileError
 
@@ -76,6 +77,11 @@ class EdfHeader:
     signals: tuple[EdfSignal, ...]
     """All signals but annotations."""
 
+    @property
+    def triggers(self) -> list[EdfSignal]:
+        """Trigger channels, by their labels."""
+        return [signal for signal in self.signals if signal.is_trigger]
+
     def trigger_values(self, signal: EdfSignal) -> Iterator[NDArray[np.float64]]:
         """Yield the samples of a trigger channel in pieces; of the Status of a BDF only the lower 16 bits."""
         records = max(1, PIECE_BYTES // self.record_bytes)
@@ -92,7 +98,7 @@ class EdfHeader:
 
     def _digital(self, records: NDArray[np.uint8], signal: EdfSignal) -> NDArray[np.int32]:
         """Return little-endian samples of 16 or 24 bits: put in the upper bits of 32, shifted down with sign."""
-        width = 3 if self.is_bdf else 2
+        width = _sample_bytes(self.is_bdf)
         raw = records[:, signal.first_byte : signal.first_byte + width * signal.samples].reshape(-1, width)
         wide = np.zeros((len(raw), 4), np.uint8)
         wide[:, 4 - width :] = raw
@@ -115,24 +121,26 @@ def read_edf_header(path: Path) -> EdfHeader:
             raise FileError(path, "byte 184", found, expected)
         variable = file.read(SIGNAL_BYTES * signals)
     is_bdf = fixed.startswith(BDF)
-    width = 3 if is_bdf else 2
+    width = _sample_bytes(is_bdf)
     samples = [_integer(variable, SAMPLES_AT * signals + 8 * n, 8, path) for n in range(signals)]
     record_bytes = sum(samples) * width
     records = _integer(fixed, 236, 8, path)
+    data_bytes = size - FIXED_BYTES - len(variable)
     present = 0
     if min(samples) > 0:
-        present = (size - FIXED_BYTES - len(variable)) // record_bytes
+        present = data_bytes // record_bytes
     if len(variable) < SIGNAL_BYTES * signals or present < max(records, 1):
         raise FileError(path, "byte 236", f"{records} records, of which {present} are there", "a complete file")
     if fixed[192:197] in (b"EDF+D", b"BDF+D"):
         raise FileError(path, "byte 192", "a recording with gaps (EDF+D)", "a continuous one; convert it to EDF+C")
-    read = present if records < 0 else records
+    if records < 0:  # not stated, as of a recording that was interrupted
+        records = present
     return EdfHeader(
         path=path,
         is_bdf=is_bdf,
         patient=_text(fixed[8:88]),
-        records=read,
-        unread_bytes=size - FIXED_BYTES - len(variable) - read * record_bytes,
+        records=records,
+        unread_bytes=data_bytes - records * record_bytes,
         record_bytes=record_bytes,
         first_byte=FIXED_BYTES + len(variable),
         signals=tuple(_signals(variable, samples, _number(fixed, 244, 8, path), width)),
@@ -142,11 +150,10 @@ def read_edf_header(path: Path) -> EdfHeader:
 def unique_names(labels: Sequence[str]) -> list[str]:
     """Return the labels; repeated ones with a number from 0, as MNE names them."""
     names = list(labels)
-    for label in dict.fromkeys(labels):
+    for label in repeated(labels):
         places = [at for at, other in enumerate(labels) if other == label]
-        if len(places) > 1:
-            for number, at in enumerate(places):
-                names[at] = _unused_name(label, number, names)
+        for number, at in enumerate(places):
+            names[at] = _unused_name(label, number, names)
     return names
 
 
@@ -164,12 +171,13 @@ def _signals(variable: bytes, samples: Sequence[int], record_s: float, width: in
     number = len(samples)
     labels = _texts(variable, 0, 16, number)
     units = _texts(variable, UNIT_AT * number, 8, number)
-    ranges = [_texts(variable, (RANGES_AT + 8 * field) * number, 8, number) for field in range(4)]
+    limits = [_texts(variable, (RANGES_AT + 8 * field) * number, 8, number) for field in range(4)]
+    ranges = list(zip(*limits, strict=True))
     first_bytes = np.cumsum([0, *samples]) * width
     for n, name in enumerate(unique_names(labels)):
         if labels[n] in ANNOTATIONS:
             continue
-        offset, step = _scaling(*(as_number(texts[n]) for texts in ranges))
+        offset, step = _scaling(*map(as_number, ranges[n]))
         yield EdfSignal(
             name=name,
             label=labels[n],
@@ -190,6 +198,12 @@ def _scaling(
         return 0.0, 0.0
     step = (high - low) / (digital_high - digital_low)
     return low - step * digital_low, step
+
+
+def _sample_bytes(is_bdf: bool) -> int:
+    if is_bdf:
+        return 3
+    return 2
 
 
 def _integer(raw: bytes, at: int, length: int, path: Path) -> int:

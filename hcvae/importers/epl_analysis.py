@@ -101,7 +101,9 @@ def _read_analysis(path: Path) -> Analysis:
             continue
         if len(cells) != len(titles):
             raise FileError(path, f"line {number}", f"{len(cells)} columns", f"{len(titles)}, as in the line of titles")
-        row = {name: number_in(cell, path, number, name[:20]) for name, cell in zip(titles, cells, strict=True)}
+        row = {}
+        for name, cell in zip(titles, cells, strict=True):
+            row[name] = number_in(cell, path, number, name[:20])
         peaks[row["Level"]] = _peaks(row)
     return Analysis(peaks, threshold_db)
 

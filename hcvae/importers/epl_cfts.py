@@ -78,7 +78,9 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
     if len(header) == len(head):  # the marker is the one that was just added
         raise FileError(path, "header", f"no data in the first {HEADER_BYTES} bytes", "a complete EPL CFTS file")
     fields = _fields(header)
-    read_run = _standard_run if head.startswith(STANDARD.decode()) else _run
+    read_run = _run
+    if head.startswith(STANDARD.decode()):
+        read_run = _standard_run
     run = read_run(fields, path)
     samples = _samples(path, marker, run)[:, run.columns]
     half_ms = _second_half_ms(samples, run.period_us)
@@ -119,8 +121,9 @@ def _fields(header: str) -> dict[str, str]:
     fields = {}
     for part in re.split(r"[\r\n\t]+", header):
         name, text = re.match(r"\s*:?([^:=]*)[:=]?(.*)", part).groups()  # type: ignore[union-attr] # matches any text
-        name = "SAMPLE" if name.startswith("SAMPLE") else name.strip()
-        fields[name] = text.strip()
+        if name.startswith("SAMPLE"):
+            name = "SAMPLE"
+        fields[name.strip()] = text.strip()
     return fields
 
 
@@ -170,9 +173,9 @@ def _checked(run: _Run, path: Path) -> _Run:
 
 
 def _require(fields: Mapping[str, str], names: Sequence[str], path: Path) -> None:
-    missing = [name for name in names if name not in fields]
+    missing = sorted(set(names) - fields.keys())
     if missing:
-        raise FileError(path, "header", f"no {', '.join(sorted(missing))}", "a complete EPL CFTS header")
+        raise FileError(path, "header", f"no {', '.join(missing)}", "a complete EPL CFTS header")
 
 
 def _stimulus(text: str, path: Path) -> dict[str, CellValue]:
@@ -193,7 +196,7 @@ def _levels(text: str, path: Path) -> list[float | None]:
         if level.lower() == NO_STIMULUS:
             levels.append(None)
         else:
-            levels.append(_number({"level": level}, "level", path))
+            levels.append(_finite(level, "level", path))
     return levels
 
 
@@ -202,11 +205,15 @@ def _averages(text: str, of_all: str, levels: int, path: Path) -> list[int]:
     texts = [of_all] * levels
     if text.strip("; "):
         texts = _parts(text)
-    numbers = [_number({"number of averages": part}, "number of averages", path) for part in texts]
-    if len(numbers) != levels or any(not 0 <= number < 2**31 or number % 1 for number in numbers):
+    numbers = [_finite(part, "number of averages", path) for part in texts]
+    if len(numbers) != levels or not all(map(_is_count, numbers)):
         expected = f"{levels} whole numbers of 0 or more, one a level"
         raise FileError(path, "header", f"{len(numbers)} numbers of averages", expected)
     return list(map(int, numbers))
+
+
+def _is_count(number: float) -> bool:
+    return 0 <= number < 2**31 and number.is_integer()
 
 
 def _parts(text: str) -> list[str]:
@@ -215,7 +222,11 @@ def _parts(text: str) -> list[str]:
 
 
 def _number(fields: Mapping[str, str], name: str, path: Path) -> float:
-    number = as_number(fields[name])
+    return _finite(fields[name], name, path)
+
+
+def _finite(text: str, name: str, path: Path) -> float:
+    number = as_number(text)
     if number is None:
         raise FileError(path, "header", f"no number as {name}", "a finite number")
     return number

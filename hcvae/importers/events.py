@@ -4,7 +4,6 @@ They come from the table of events that BIDS puts beside a recording, else from 
 channel. Stimuli with different names are averaged together only if a mapping names them as one stimulus.
 """
 
-import csv
 import json
 import re
 from collections import Counter
@@ -15,12 +14,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from hcvae.counting import repeated
 from hcvae.errors import UserError
 from hcvae.importers.averages import PER_RECORD
-from hcvae.importers.bids import table_beside
+from hcvae.importers.bids import rows_of_table, table_beside
 from hcvae.importers.cells import is_null
 from hcvae.importers.columns import SCALARS, as_number, plain_value
-from hcvae.importers.lines import lines_of
 from hcvae.importers.recording import CellValue, FileError, ReadOptions
 from hcvae.suggest import did_you_mean
 
@@ -62,6 +61,10 @@ class Event:
     """From a table of events: trial type, value, and both joined with a comma; else the annotation or the code."""
     values: Mapping[str, CellValue]
     """Columns of the waveform table."""
+
+    def sample(self, rate_hz: float) -> int:
+        """Return the number, from 0, of the sample nearest to the onset."""
+        return round(self.onset_s * rate_hz)
 
 
 def events_of(
@@ -119,8 +122,12 @@ def named_events(marks: Iterable[tuple[float, str]], options: ReadOptions, path:
 
 def bad_spans_s(raw: Any) -> list[tuple[float, float]]:
     """Return start and end of the spans that annotations mark as bad, and of the points where the recording pauses."""
-    marks = zip(raw.annotations.onset, raw.annotations.duration, raw.annotations.description, strict=True)
-    return [(onset, onset + duration) for onset, duration, text in marks if _matches(text, NO_EPOCH)]
+    marks = raw.annotations
+    spans = []
+    for onset, duration, text in zip(marks.onset, marks.duration, marks.description, strict=True):
+        if _matches(text, NO_EPOCH):
+            spans.append((onset, onset + duration))
+    return spans
 
 
 def _separated(events: list[Event], options: ReadOptions, where: Path) -> list[Event]:
@@ -151,23 +158,27 @@ def _separated(events: list[Event], options: ReadOptions, where: Path) -> list[E
 
 def _condition(event: Event, separating: set[str]) -> frozenset[tuple[str, CellValue]]:
     """Return the known values of the columns in `separating`; events with equal ones are averaged together."""
-    items = event.values.items()
-    return frozenset(item for item in items if item[0] in separating and item[1] is not None)
+    known = set()
+    for name, value in event.values.items():
+        if name in separating and value is not None:
+            known.add((name, value))
+    return frozenset(known)
 
 
-def _advice(mixed: Mapping[str, int], where: Path) -> str:
+def _advice(mixed: Counter[str], where: Path) -> str:
     """Return the message about stimuli that would be averaged together, by name and count.
 
     It leaves out long names and those that occur once without a digit, which may be remarks about a person.
     """
-    shown: dict[str, int] = {}
-    for name, n in sorted(mixed.items(), key=lambda item: -item[1]):
-        if len(name) <= MAX_NAME and (n > 1 or re.search(r"\d", name)) and len(shown) < MAX_NAMES:
-            shown[name] = n
-    counts = [f"{name!r} ({n})" for name, n in shown.items()]
-    if len(shown) < len(mixed):
-        counts.append(f"{len(mixed) - len(shown)} others")
-    names = list(shown) or ["NAME"]
+    names: list[str] = []
+    counts: list[str] = []
+    for name, n in mixed.most_common():
+        if len(name) <= MAX_NAME and (n > 1 or re.search(r"\d", name)) and len(names) < MAX_NAMES:
+            names.append(name)
+            counts.append(f"{name!r} ({n})")
+    if len(names) < len(mixed):
+        counts.append(f"{len(mixed) - len(names)} others")
+    names = names or ["NAME"]
     together = "|".join([*names, "OTHER"][:2])
     return (
         f"{where}: stimuli of {len(mixed)} names would be averaged together: {', '.join(counts)}; choose one with "
@@ -178,16 +189,15 @@ def _advice(mixed: Mapping[str, int], where: Path) -> str:
 
 
 def _from_table(table: Path, options: ReadOptions) -> Iterator[Event]:
-    texts = (line for _, line in lines_of(table, max_bytes=MAX_TABLE_BYTES))
-    lines = csv.DictReader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)
+    lines = rows_of_table(table, MAX_TABLE_BYTES)
     titles = list(lines.fieldnames or ())
-    repeated = [title for title, times in Counter(titles).items() if times > 1]
-    if repeated or "onset" not in titles:
+    if repeated(titles) or "onset" not in titles:
         found = f"the columns {titles[:MAX_NAMES]}"
         expected = "names that differ, separated by tabs, with 'onset' among them"
         raise FileError(table, "line 1", found, expected)
     columns, patterns = _columns(titles, options.mapping, table)
-    unread = [title for title in titles if title not in BIDS_COLUMNS and title not in columns.values()]
+    read = {*BIDS_COLUMNS, *columns.values()}
+    unread = [title for title in titles if title not in read]
     if unread:
         options.note(f"table of events: columns that are not read: {', '.join(unread)[:MAX_UNREAD]}")
     for line in lines:
@@ -220,7 +230,10 @@ def _columns(
     titles: list[str], mapping: Mapping[str, str], table: Path
 ) -> tuple[dict[str, str], dict[str, re.Pattern[str]]]:
     """Return titles in the table by our columns, and regular expressions for names of stimuli by our columns."""
-    columns = {title: title for title in titles if title in SCALARS}
+    columns: dict[str, str] = {}
+    for title in titles:
+        if title in SCALARS:
+            columns[title] = title
     patterns: dict[str, re.Pattern[str]] = {}
     for column, name in mapping.items():
         if column in NOT_CONDITIONS:

@@ -40,8 +40,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         UserError: openpyxl is not installed, or no such sheet.
     """
     openpyxl = library("openpyxl", path)
-    mapping = dict(options.mapping)
-    mapping.pop("sheet", None)
+    mapping = options.mapping_without("sheet")
     with as_file_error(path, EXPECTED):
         _check_sizes(path)
         workbook = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
@@ -90,7 +89,9 @@ def _visible(sheets: Sequence[Any], options: ReadOptions) -> list[Any]:
 
 def _place(path: Path, sheet: Any, sheets: Sequence[Any]) -> Path:
     """Return the file for messages, with the sheet if there are several."""
-    return path if len(sheets) == 1 else Path(f"{path}, sheet {sheet.title!r}")
+    if len(sheets) == 1:
+        return path
+    return Path(f"{path}, sheet {sheet.title!r}")
 
 
 def _check_sizes(path: Path) -> None:

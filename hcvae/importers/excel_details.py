@@ -47,7 +47,9 @@ class SheetDetails:
                 self._set_formulas(number, cells)
             shown = {merged: value for merged, value in shown.items() if number <= merged[3]}
             for merged in starting.get(number, []):
-                shown[merged] = cells[merged[0] - 1] if merged[0] <= len(cells) else None
+                shown[merged] = None
+                if merged[0] <= len(cells):
+                    shown[merged] = cells[merged[0] - 1]
             for merged, value in shown.items():
                 _fill(cells, value, merged, number)
             yield number, cells

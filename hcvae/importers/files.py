@@ -54,7 +54,7 @@ def _files_of(path: Path, out: Path | None, note: Callable[[str], None]) -> list
 
 def _files_within(folder: Path, out: Path | None, note: Callable[[str], None]) -> list[Path]:
     entries = sorted(entry for entry in folder.iterdir() if entry.name[0] != ".")
-    files = [entry for entry in entries if entry.is_file() and not entry.is_symlink()]
+    files = list(filter(_is_plain_file, entries))
     to_read = [file for file in files if not _is_same(file, out)]
     if not to_read:
         message = f"{folder}: a folder without files to read; name one that holds recordings"
@@ -68,6 +68,10 @@ def _files_within(folder: Path, out: Path | None, note: Callable[[str], None]) -
     if len(to_read) < len(files):
         note("the table to write, which is in a folder of the files, is not read")
     return to_read
+
+
+def _is_plain_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _is_same(path: Path, out: Path | None) -> bool:

@@ -3,6 +3,8 @@
 import re
 import shlex
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from itertools import filterfalse
 from typing import Any
 
 from hcvae.data.plausible_ranges import PLAUSIBLE_RANGES
@@ -11,7 +13,7 @@ from hcvae.importers.cells import cell_text, is_null, shown_value
 from hcvae.importers.columns import SCALARS, SUBJECT
 from hcvae.importers.recording import ReadOptions
 from hcvae.importers.units import decibels_in, hertz_in, level_reference_in, uv_per
-from hcvae.importers.values import LETTERS
+from hcvae.importers.values import LETTERS, letter_of
 
 QUANTITIES = {LEVEL: decibels_in, "threshold_db": decibels_in, "stimulus_frequency_hz": hertz_in}
 """Columns whose cells may include their unit."""
@@ -53,7 +55,7 @@ def recognised(
 
 def _proposal(name: str, cells: Sequence[Any], taken: Collection[str], number: Number) -> str:
     """Return how to read an unmapped header line: as levels, if its numbers and its name, if any, fit; else as what."""
-    filled = [cell for cell in map(shown_value, cells[1:]) if not is_null(cell)]
+    filled = list(filterfalse(is_null, map(shown_value, cells[1:])))
     possible = [column for column in (SUBJECT, *SCALARS) if column not in taken and _can_be(column, filled, number)]
     if len(name) > MAX_NAME or not possible:
         return ""
@@ -65,16 +67,18 @@ def _proposal(name: str, cells: Sequence[Any], taken: Collection[str], number: N
 
 def _can_be(column: str, cells: Sequence[Any], number: Number) -> bool:
     """Return whether the filled cells of a line can be values of our column."""
-    numbers = list(map(number, cells))
-    if column in QUANTITIES and None in numbers:
-        numbers = [QUANTITIES[column](str(cell)) for cell in cells]
+    values = list(map(number, cells))
+    if column in QUANTITIES and None in values:
+        values = list(map(QUANTITIES[column], map(str, cells)))
+    numbers = [value for value in values if value is not None]
+    is_text = len(numbers) < len(values)
     if column == SUBJECT:
-        return None in numbers or all(value is not None and value.is_integer() for value in numbers)
+        return is_text or all(map(float.is_integer, numbers))
     if column in PLAUSIBLE_RANGES:
-        return all(value is not None and value in PLAUSIBLE_RANGES[column] for value in numbers)
+        return not is_text and all(value in PLAUSIBLE_RANGES[column] for value in numbers)
     if column in LETTERS:
-        return all(str(cell).strip().lower() in LETTERS[column] for cell in cells)
-    return None in numbers
+        return None not in map(partial(letter_of, column), cells)
+    return is_text
 
 
 def _levels_and_units(texts: Sequence[str]) -> dict[str, Any]:
@@ -95,4 +99,6 @@ def _levels_and_units(texts: Sequence[str]) -> dict[str, Any]:
 def _bracketed(text: str) -> str:
     """Return the text in brackets at the end of `text`; all of it without brackets."""
     found = BRACKETED.fullmatch(text)
-    return found[1] if found else text
+    if found is None:
+        return text
+    return found[1]

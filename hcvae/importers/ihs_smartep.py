@@ -82,7 +82,7 @@ def _header(lines: Iterator[tuple[int, str]], path: Path) -> _Header:
     rows: dict[str, tuple[int, list[str]]] = {}
     ambiguous: set[str] = set()
     for number, line in lines:
-        name, *cells = (cell.strip() for cell in line.split(","))
+        name, *cells = map(str.strip, line.split(","))
         found = POINTS.fullmatch(name)
         if found:
             acquisitions = _acquisitions(cells, number, path)
@@ -99,7 +99,9 @@ def _header(lines: Iterator[tuple[int, str]], path: Path) -> _Header:
 
 def _acquisitions(cells: list[str], line: int, path: Path) -> int:
     """Return the number of acquisitions from the cells of the line of column names."""
-    titles = cells[:-1] if cells and not cells[-1] else cells
+    titles = cells
+    if cells and not cells[-1]:
+        titles = cells[:-1]
     acquisitions = len(titles) // len(COLUMNS)
     if tuple(titles) != COLUMNS * acquisitions or not 0 < acquisitions <= MAX_ACQUISITIONS:
         expected = f"{', '.join(COLUMNS)} for each of 1 to {MAX_ACQUISITIONS} acquisitions"
@@ -175,19 +177,25 @@ def _values(header: _Header, acquisition: int, options: ReadOptions) -> dict[str
     field = partial(header.field, acquisition)
     frequency = number_or_none(*field("Stim. Freq"))
     sweeps = whole_or_none(*field("Sweeps"))
-    ear = field("Ear")[0].upper() if "Ear" in header.rows else ""
+    if sweeps is not None:
+        sweeps //= len(HALVES)
+    ear = ""
+    if "Ear" in header.rows:
+        ear = field("Ear")[0].upper()
     if ear not in EARS and not is_null(ear):
         options.note("an ear that is neither R nor L is not read")
     kind = None
-    if frequency is not None:
-        kind = "tone_pip" if frequency else "click"
+    if frequency:
+        kind = "tone_pip"
+    elif frequency is not None:
+        kind = "click"
     return {
         "ear": EARS.get(ear),
         "stimulus_type": kind,
         "stimulus_frequency_hz": frequency or None,
         "stimulus_level_db": number_or_none(*field("Intensity")),
         "stimulus_rate_hz": number_or_none(*field("Stim. Rate")),
-        "n_averages": None if sweeps is None else sweeps // len(HALVES),
+        "n_averages": sweeps,
         "n_artifacts": whole_or_none(*field("Artifacts")),
         "recording_index": acquisition + 1,
     }

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +39,7 @@ def read_file(path: Path, options: ImportOptions) -> FileResult:
         known = format_named(options.format) if options.format else recognise(path)
         result.format = known.name
         result.sha256 = sha256_of_file(path)
-        result.companions = [sha256_of_file(companion) for companion in known.companions(path)]
+        result.companions = list(map(sha256_of_file, known.companions(path)))
         _read(known, options, result)
     except UserError as error:
         result.error = str(error)
@@ -71,7 +70,9 @@ def _read(known: Format, options: ImportOptions, result: FileResult) -> None:
         raise FileError(result.path, "whole file", "no waveforms", "a file with at least one waveform")
     if blocks.unused:
         result.left_out["too few sweeps for a last block (--block-sweeps)"] += blocks.unused
-    result.rows += [row for row in with_noise_of_halves(rows) if not _is_too_noisy(row, options, result)]
+    for row in with_noise_of_halves(rows):
+        if not _is_too_noisy(row, options, result):
+            result.rows.append(row)
 
 
 def _recordings(known: Format, options: ImportOptions, result: FileResult) -> Iterator[Recording]:
@@ -97,9 +98,10 @@ def _recordings(known: Format, options: ImportOptions, result: FileResult) -> It
 
 def _of_one_channel(known: Format, options: ImportOptions, result: FileResult) -> Iterator[Recording]:
     """Return the recordings of a file as stored, of the channel that the mapping names or of the only one."""
-    for name in sorted(options.mapping.keys() - known.mapping_names):
+    mapping = dict(options.mapping)
+    for name in sorted(mapping.keys() - known.mapping_names):
         result.notes[f"--map {name} has no meaning for files of format {known.name}"] += 1
-    mapping = {name: value for name, value in options.mapping.items() if name in known.mapping_names}
+        del mapping[name]
     choice = "signal"
     wanted = None
     if known.channel_choice in known.mapping_names:
@@ -142,7 +144,9 @@ def _check_artifacts(values: Mapping[str, CellValue], options: ImportOptions, re
         result.notes["recordings without a number of artefacts or sweeps, which --max-artifact-share keeps"] += 1
         return
     result.used_options.add("--max-artifact-share")
-    sweeps = 2 * averages if values.get("half") in (1, 2) else averages
+    sweeps = averages
+    if values.get("half") in (1, 2):
+        sweeps *= 2
     if artifacts > options.max_artifact_share * sweeps:
         raise RecordingSkipped(f"artefacts in more than {options.max_artifact_share:.0%} of the sweeps")
 
@@ -179,7 +183,8 @@ def table_of(results: Sequence[FileResult], options: ImportOptions, key: bytes) 
     labelled = any(row.peaks is not None for row in rows)
     grid = options.steps.grid
     schema = waveform_schema(TYPES, grid.samples, grid.rate_hz, peaks=labelled)
-    arrays = _scalar_columns(results, options, key)
+    scalars = pa.Table.from_pylist(list(_scalar_rows(results, options, key)), pa.schema(TYPES))
+    arrays = dict(zip(scalars.column_names, scalars.columns, strict=True))
     signals = np.concatenate([row.signal_uv for row in rows]).astype(np.float32)
     arrays["signal"] = pa.FixedSizeListArray.from_arrays(signals, grid.samples)
     if labelled:
@@ -190,10 +195,9 @@ def table_of(results: Sequence[FileResult], options: ImportOptions, key: bytes) 
     return pa.table(arrays, schema=schema.with_metadata(metadata))
 
 
-def _scalar_columns(results: Sequence[FileResult], options: ImportOptions, key: bytes) -> dict[str, pa.Array]:
-    """Return the columns of one value a row, with identifiers of the records and pseudonyms of the subjects."""
+def _scalar_rows(results: Sequence[FileResult], options: ImportOptions, key: bytes) -> Iterator[dict[str, CellValue]]:
+    """Yield the columns of one value of each row, with identifiers of the records and pseudonyms of the subjects."""
     numbers: Counter[str] = Counter()
-    columns: dict[str, list[Any]] = {name: [] for name in TYPES}
     for result in results:
         for row in result.rows:
             numbers[result.sha256] += 1
@@ -204,9 +208,7 @@ def _scalar_columns(results: Sequence[FileResult], options: ImportOptions, key: 
             if not isinstance(identity, Pseudonym):
                 identity = pseudonym(identity, key)
             values["subject_id"] = identity
-            for name, column in columns.items():
-                column.append(values.get(name))
-    return {name: pa.array(column, TYPES[name]) for name, column in columns.items()}
+            yield values
 
 
 def _peak_columns(rows: Sequence[Row]) -> dict[str, pa.Array]:

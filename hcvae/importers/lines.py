@@ -143,7 +143,9 @@ def number_or_none(text: str, path: Path, line: int, what: str) -> float | None:
 
 def text_or_none(text: str) -> str | None:
     """Return the text of a field; None if `is_null`."""
-    return None if is_null(text) else text
+    if is_null(text):
+        return None
+    return text
 
 
 def whole_or_none(text: str, path: Path, line: int, what: str) -> int | None:
@@ -159,4 +161,6 @@ def _floats(texts: Sequence[str]) -> list[float] | None:
         numbers = list(map(float, texts))
     except ValueError:
         return None
-    return numbers if all(map(math.isfinite, numbers)) else None
+    if all(map(math.isfinite, numbers)):
+        return numbers
+    return None

@@ -26,9 +26,9 @@ def check_use(mapping: Mapping[str, str], formats: Collection[Format]) -> None:
         UserError: a mapping that none of them uses.
     """
     used = _left_sides(formats)
-    unused = [name for name in mapping if name not in used]
-    if formats and unused:
-        raise UserError(_unused(unused[0], used, formats))
+    for name in mapping:
+        if formats and name not in used:
+            raise UserError(_unused(name, used, formats))
 
 
 def _unused(name: str, used: set[str], formats: Collection[Format]) -> str:
@@ -36,7 +36,9 @@ def _unused(name: str, used: set[str], formats: Collection[Format]) -> str:
     present = ", ".join(sorted({known.name for known in formats}))
     left_sides = ", ".join(sorted(used.difference(SCALARS))) or "none"
     readers = ", ".join(other for other in MODULES if name in format_named(other).mapping_names)
-    also = f"; --value {name}=VALUE sets it for all waveforms" if name in SCALARS else ""
+    also = ""
+    if name in SCALARS:
+        also = f"; --value {name}=VALUE sets it for all waveforms"
     return (
         f"--map {name}: not read from files of format {present} (left sides there: {left_sides}), only from "
         f"{readers}{also}"

@@ -68,23 +68,24 @@ def _columns(fields: Mapping[str, Any], options: ReadOptions, path: Path) -> dic
         FileError: no waveforms, or a needed variable whose type cannot be read.
         UserError: a mapping that names something that is not there.
     """
-    mapping = dict(options.mapping)
-    mapping.pop("layout", None)
+    mapping = options.mapping_without("layout")
     known = columns_in_file(fields, mapping, path)
     if "signal" not in known:
         expected = "the name of the waveforms, by a mapping of signal"
         raise FileError(path, "variables", f"{sorted(fields)[:12]}", expected)
     columns: dict[str, Any] = {}
+    read = set()
     for column, name in known.items():
         value: Any = name
         if isinstance(name, str):
             value = fields[name]
         if value is not None:
             columns[column] = value
+            read.add(str(name))
         elif column in ("signal", *mapping):
             expected = "numbers, text or cells; convert objects such as strings and tables in MATLAB, and save again"
             raise FileError(path, f"variable {name!r}", "an object, or complex or sparse numbers", expected)
-    note_unread(fields, {str(known[column]) for column in columns}, options, "variables")
+    note_unread(fields, read, options, "variables")
     return columns
 
 
@@ -110,7 +111,7 @@ def _flat(variables: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, dict):
             for field, content in value.items():
                 fields[f"{name}.{field}"] = content
-        elif isinstance(value, list) and value and all(isinstance(struct, dict) for struct in value):
+        elif isinstance(value, list) and set(map(type, value)) == {dict}:
             common = set.intersection(*map(set, value))
             for field in sorted(common):
                 fields[f"{name}.{field}"] = _stacked([struct[field] for struct in value])
@@ -125,13 +126,17 @@ def _stacked(values: list[Any]) -> Any:
     Arrays of one number each become a vector, arrays of equal lengths a list of vectors, other values a list.
     """
     rows = list(map(_raveled, values))
-    if all(isinstance(row, np.ndarray) for row in rows) and len(set(map(len, rows))) == 1:
-        return rows if len(rows[0]) > 1 else np.concatenate(rows)
+    if set(map(type, rows)) == {np.ndarray} and len(set(map(len, rows))) == 1:
+        if len(rows[0]) > 1:
+            return rows
+        return np.concatenate(rows)
     return list(map(_unwrapped, rows))
 
 
 def _raveled(value: Any) -> Any:
-    return np.ravel(value) if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray):
+        return np.ravel(value)
+    return value
 
 
 def _unwrapped(row: Any) -> Any:
@@ -145,6 +150,9 @@ def _read_shipm(levels: list[dict[str, Any]], time: NDArray[Any] | None, path: P
 
     Wang et al. (2021), iScience 24:103285, doi 10.1016/j.isci.2021.103285.
     """
+    start_ms: Any = 0.0
+    if time is not None:
+        start_ms = np.ravel(time)[:1]
     for number, level in enumerate(levels):
         signal = level["p"]
         sweeps = np.ravel(level["sweeps"])
@@ -159,7 +167,7 @@ def _read_shipm(levels: list[dict[str, Any]], time: NDArray[Any] | None, path: P
             "recording_index": np.arange(len(rows)) + 1,
             "stimulus_level_db": np.ravel(level["intensity"]),
             "sampling_rate_hz": 1e3 / period,
-            "start_ms": 0.0 if time is None else np.ravel(time)[:1],
+            "start_ms": start_ms,
         }
         yield from recordings_of(columns, path, usual_band_hz=SHIPM_BAND_HZ)
 

@@ -114,4 +114,7 @@ class _Reader:
 
 def _rows(fields: dict[str, list[Any]]) -> list[dict[str, Any]]:
     """Return the structs of a struct array from the lists of its fields."""
-    return [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]
+    structs = []
+    for row in zip(*fields.values(), strict=True):
+        structs.append(dict(zip(fields, row, strict=True)))
+    return structs

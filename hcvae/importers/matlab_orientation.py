@@ -43,7 +43,9 @@ def waveforms_in_rows(columns: Mapping[str, Any], layout: str | None, path: Path
         return signal.reshape(1, -1)
     if layout is None:
         layout = _layout(columns, signal, path)
-    return signal.T if layout == "columns" else signal
+    if layout == "columns":
+        return signal.T
+    return signal
 
 
 def _of_cells(cells: list[Any], path: Path) -> list[NDArray[Any]]:
@@ -72,7 +74,9 @@ def _layout(columns: Mapping[str, Any], signal: NDArray[Any], path: Path) -> str
         can_be_rows = times == width
         can_be_columns = times == height
     else:
-        lengths = {_length(value) for name, value in columns.items() if name != "signal"} - {1}
+        others = dict(columns)
+        del others["signal"]
+        lengths = set(map(_length, others.values())) - {1}
         can_be_rows = height in lengths
         can_be_columns = width in lengths
         if can_be_rows == can_be_columns:
@@ -81,11 +85,15 @@ def _layout(columns: Mapping[str, Any], signal: NDArray[Any], path: Path) -> str
     if can_be_rows and can_be_columns:
         expected = "known, with --map layout=rows (one waveform a row) or --map layout=columns"
         raise FileError(path, "signal", f"a matrix of {height} x {width}, either of which can be the time", expected)
-    return "columns" if can_be_columns else "rows"
+    if can_be_columns:
+        return "columns"
+    return "rows"
 
 
 def _length(value: Any) -> int:
-    return len(value) if isinstance(value, list) else np.size(value)
+    if isinstance(value, list):
+        return len(value)
+    return np.size(value)
 
 
 def _can_be_time(samples: int, columns: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,13 @@ class _Reader:
         self.order = order
         self.bytes_left = MAX_BYTES
         self.arrays_left = MAX_ARRAYS
+        self.endian: Literal["little", "big"] = "little"
+        self.utf_suffix = "le"
+        self.class_at = 0  # of an array, in its flags
+        if order == ">":
+            self.endian = "big"
+            self.utf_suffix = "be"
+            self.class_at = 3
 
     def variables(self, content: memoryview) -> Iterator[tuple[str, Any]]:
         """Yield name and value of each variable; an empty name and None for other elements."""
@@ -110,8 +117,9 @@ class _Reader:
             if begin + size > len(content):
                 raise self.error(f"an element of {size} bytes, of which {len(content) - begin} are there")
             yield kind, content[begin : begin + size]
-            padding = 0 if kind == _Element.COMPRESSED else -size % 8
-            at = begin + size + padding
+            at = begin + size
+            if kind != _Element.COMPRESSED:
+                at += -size % 8  # padding
 
     def array(self, content: memoryview, depth: int) -> tuple[str, Any]:
         """Return name and value of the array in a MATRIX element."""
@@ -122,8 +130,7 @@ class _Reader:
             return "", np.empty((0, 0))
         parts = self.elements(content)
         flags = self.part(parts, _Element.UINT32)
-        class_at = 0 if self.order == "<" else 3
-        if flags and flags[class_at] == _Class.OPAQUE:  # a string or a table: it has no sizes
+        if flags and flags[self.class_at] == _Class.OPAQUE:  # a string or a table: it has no sizes
             return bytes(self.part(parts, _Element.INT8)).decode("latin-1"), None
         sizes = self.part(parts, _Element.INT32)
         name = self.part(parts, _Element.INT8)
@@ -163,11 +170,17 @@ class _Reader:
         structs = []
         for first in range(0, len(values), max(1, len(names))):
             structs.append(dict(zip(names, values[first : first + len(names)], strict=True)))
-        return structs[0] if len(structs) == 1 else structs
+        if len(structs) == 1:
+            return structs[0]
+        return structs
 
     def arrays_in(self, parts: Iterator[tuple[int, memoryview]], count: int, depth: int) -> list[Any]:
         """Return the values of the `count` arrays that make up the remaining parts."""
-        values = [self.array(content, depth + 1)[1] for kind, content in parts if kind == _Element.MATRIX]
+        values = []
+        for kind, content in parts:
+            if kind == _Element.MATRIX:
+                _, value = self.array(content, depth + 1)
+                values.append(value)
         if len(values) != count:
             raise self.error(f"{len(values)} arrays where {count} must be")
         return values
@@ -181,7 +194,7 @@ class _Reader:
 
     def field_names(self, length: memoryview, names: memoryview) -> list[str]:
         """Return the names of fields, each in `length` bytes."""
-        size = int.from_bytes(length, "little" if self.order == "<" else "big")
+        size = int.from_bytes(length, self.endian)
         if not 0 < size <= 64 or len(names) % size:
             raise self.error(f"{len(names)} bytes of field names of {size} each")
         fields = []
@@ -198,14 +211,13 @@ class _Reader:
 
     def text(self, kind: int, content: memoryview, shape: list[int]) -> str | list[str]:
         """Return text, as a list if it has several lines."""
-        endian = "le" if self.order == "<" else "be"
         encodings: dict[int, str] = {
             _Element.INT8: "latin-1",
             _Element.UINT8: "latin-1",
-            _Element.UINT16: f"utf-16-{endian}",
+            _Element.UINT16: f"utf-16-{self.utf_suffix}",
             _Element.UTF_8: "utf-8",
-            _Element.UTF_16: f"utf-16-{endian}",
-            _Element.UTF_32: f"utf-32-{endian}",
+            _Element.UTF_16: f"utf-16-{self.utf_suffix}",
+            _Element.UTF_32: f"utf-32-{self.utf_suffix}",
         }
         encoding = encodings.get(kind)
         if encoding is None:

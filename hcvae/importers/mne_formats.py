@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hcvae.counting import first_of
 from hcvae.errors import UserError
 from hcvae.importers.bids import note_bids_channels, note_bids_rate
 from hcvae.importers.brainvision_header import channels_of_brainvision
 from hcvae.importers.columns import SCALARS, SUBJECT, as_number, recordings_of
-from hcvae.importers.edf_header import BDF, EDF, UNITS, EdfHeader, read_edf_header
+from hcvae.importers.edf_header import BDF, EDF, UNITS, EdfHeader, EdfSignal, read_edf_header
 from hcvae.importers.events import Event, bad_spans_s, conditions_of, events_of
 from hcvae.importers.foreign import as_file_error, library, same_stem
 from hcvae.importers.recording import EEG_AVERAGING, EEG_BAND_HZ, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
 from hcvae.importers.time_axis import MAX_START_MS
-from hcvae.importers.triggers import Runs, stimuli_in
+from hcvae.importers.triggers import Runs, timed_stimuli_in
 
 BRAINVISION = (b"Brain Vision Data Exchange Header File", b"BrainVision Data Exchange Header File")
 EDF_HEAD = re.compile(EDF + rb".{176}\d{1,8} *.{44,68}", re.DOTALL)
@@ -90,7 +91,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
         else:
             units = {signal.name: signal.unit for signal in header.signals}
             signals = _edf_signals(options.mapping.get("signal"), header)
-        note_bids_channels(path, {name: units[name] for name in signals}, options)
+        note_bids_channels(path, signals, units, options)
         raw = _open(path, header, signals, options)
         note_bids_rate(path, float(raw.info["sfreq"]), options)
         if header is not None and signals == [EXPORTED_CHANNEL] and _is_exported(raw, header):
@@ -127,7 +128,9 @@ def _open(path: Path, header: EdfHeader | None, signals: Sequence[str], options:
         if header is None:
             raw = mne.io.read_raw_brainvision(path, verbose="WARNING")
         else:
-            reader = mne.io.read_raw_bdf if header.is_bdf else mne.io.read_raw_edf
+            reader = mne.io.read_raw_edf
+            if header.is_bdf:
+                reader = mne.io.read_raw_bdf
             raw = reader(path, include=list(signals), stim_channel=None, exclude_after_unique=True, verbose="WARNING")
     if any("outside data range" in str(warning.message) for warning in caught):
         options.note("annotations or markers outside the recording are left out; are the data complete?")
@@ -141,23 +144,27 @@ def _edf_signals(wanted: str | None, header: EdfHeader) -> list[str]:
         FileError: a chosen signal is not a voltage.
         UserError: see `_signals`.
     """
-    units: dict[str, str] = {}
+    found: dict[str, EdfSignal] = {}
     labels: dict[str, str] = {}
-    steps: dict[str, float] = {}
+    voltages: dict[str, str] = {}
     for signal in header.signals:
         if not signal.is_trigger:
-            units[signal.name] = signal.unit
+            found[signal.name] = signal
             labels[signal.name] = signal.label
-            steps[signal.name] = signal.step
-    voltages = {name: label for name, label in labels.items() if units[name] in UNITS}
-    channels = voltages if wanted is None and voltages else labels
-    signals = _signals(wanted, channels, header.path)
+            if signal.unit in UNITS:
+                voltages[signal.name] = signal.label
+    if wanted is None and voltages:
+        signals = _signals(wanted, voltages, header.path)
+    else:
+        signals = _signals(wanted, labels, header.path)
     for name in signals:
-        if units[name] not in UNITS:
-            found = f"the unit {units[name]!r}" if units[name] else "no unit"
+        if name not in voltages:
+            unit = "no unit"
+            if found[name].unit:
+                unit = f"the unit {found[name].unit!r}"
             expected = "uV, mV or V; name a voltage with --map signal=NAME"
-            raise FileError(header.path, f"signal {name!r}", found, expected)
-        if not steps[name]:
+            raise FileError(header.path, f"signal {name!r}", unit, expected)
+        if not found[name].step:
             expected = "physical and digital minimum and maximum that differ"
             raise FileError(header.path, f"signal {name!r}", "no scale in the header", expected)
     return signals
@@ -174,7 +181,7 @@ def _signals(wanted: str | None, channels: Mapping[str, str], path: Path) -> lis
         return [_only_channel(channels, path)]
     if wanted in channels:
         return [wanted]
-    pairs = [[wanted[:at], wanted[at + 1 :]] for at, letter in enumerate(wanted) if letter == "-"]
+    pairs = list(_differences(wanted))
     known_pairs = [pair for pair in pairs if channels.keys() >= set(pair)]
     if len(known_pairs) > 1:
         raise UserError(f"{path}: mapping of signal: {wanted!r} is a difference of channels in more than one way")
@@ -189,8 +196,23 @@ def _signals(wanted: str | None, channels: Mapping[str, str], path: Path) -> lis
                 f"{path}: mapping of signal: {len(same)} channels are called {label!r}; name one as {' or '.join(same)}"
             )
     known = ", ".join(itertools.islice(channels, MAX_SHOWN))
-    missing = [name for pair in pairs for name in pair if name not in channels and not channels.keys().isdisjoint(pair)]
-    raise UserError(f"{path}: mapping of signal: no channel {(missing or [wanted])[0]!r}; known are {known}")
+    missing = _missing(wanted, pairs, channels)
+    raise UserError(f"{path}: mapping of signal: no channel {missing!r}; known are {known}")
+
+
+def _missing(wanted: str, pairs: Sequence[tuple[str, str]], channels: Mapping[str, str]) -> str:
+    """Return the name in `wanted` that is no channel: beside a channel in one of the pairs, else all of it."""
+    for pair in pairs:
+        unknown = set(pair) - channels.keys()
+        if unknown and not channels.keys().isdisjoint(pair):
+            return unknown.pop()
+    return wanted
+
+
+def _differences(wanted: str) -> Iterator[tuple[str, str]]:
+    """Yield each way to read `wanted` as A-B: names may contain a hyphen."""
+    for hyphen in re.finditer("-", wanted):
+        yield wanted[: hyphen.start()], wanted[hyphen.end() :]
 
 
 def _only_channel(channels: Mapping[str, str], path: Path) -> str:
@@ -198,9 +220,7 @@ def _only_channel(channels: Mapping[str, str], path: Path) -> str:
         return EXPORTED_CHANNEL
     if len(channels) == 1:
         return next(iter(channels))
-    known = ", ".join(itertools.islice(channels, MAX_SHOWN))
-    if len(channels) > MAX_SHOWN:
-        known += ", ..."
+    known = first_of(list(channels), MAX_SHOWN)
     raise UserError(f"{path}: {len(channels)} channels ({known}); name one, or two as A-B, with a mapping of signal")
 
 
@@ -278,7 +298,9 @@ def _complete(
     complete = []
     seen: dict[int, Mapping[str, Any]] = {}
     for event in events:
-        begin, end = (round(event.onset_s * rate_hz) + edge for edge in window)
+        onset = event.sample(rate_hz)
+        begin = onset + window[0]
+        end = onset + window[1]
         if begin < 0 or end > raw.n_times:
             options.note("stimuli are left out, as their epochs extend beyond the recording")
         elif any(begin < stop and start < end for start, stop in bad):
@@ -303,17 +325,16 @@ def _triggers(header: EdfHeader | None, options: ReadOptions) -> list[tuple[floa
     if header is None:
         return []
     wanted = options.mapping.get("trigger")
-    if wanted is None:
-        signals = [signal for signal in header.signals if signal.is_trigger]
-        if not signals:
-            return []
-    else:
+    signals = header.triggers
+    if wanted is not None:
         signals = [signal for signal in header.signals if signal.name == wanted]
+    elif not signals:
+        return []
     if len(signals) != 1:
         known = ", ".join(signal.name for signal in signals or header.signals)[:300]
         raise UserError(f"{header.path}: must have one trigger channel; give --map trigger=NAME, one of {known}")
     runs = Runs.of(header.trigger_values(signals[0]))
-    return [(at / signals[0].rate_hz, code) for at, code in stimuli_in(runs, header.path, options)]
+    return timed_stimuli_in(runs, signals[0].rate_hz, header.path, options)
 
 
 def _window(mapping: Mapping[str, str], rate_hz: float, path: Path) -> tuple[int, int]:

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 
+from hcvae.counting import first_of
 from hcvae.importers.file_result import FileResult, ImportOptions
 from hcvae.importers.pseudonyms import fingerprint
 from hcvae.importers.recording import Pseudonym
@@ -37,8 +39,8 @@ def notes_on_all(
     yield from _notes_on_channels(results, names)
 
 
-def options_without_effect(results: Sequence[FileResult], options: ImportOptions) -> list[str]:
-    """Return the given options that had no effect on any recording."""
+def options_without_effect(results: Sequence[FileResult], options: ImportOptions) -> Iterator[str]:
+    """Yield the given options that had no effect on any recording."""
     steps = options.steps
     given = {
         "--block-sweeps": steps.block_sweeps != USUAL,
@@ -50,7 +52,9 @@ def options_without_effect(results: Sequence[FileResult], options: ImportOptions
     used: set[str] = set()
     for result in results:
         used |= result.used_options
-    return [option for option, is_given in given.items() if is_given and option not in used]
+    for option, is_given in given.items():
+        if is_given and option not in used:
+            yield option
 
 
 def without_names(message: str, path: Path, number: int) -> str:
@@ -69,25 +73,19 @@ def _notes_on_subjects(results: Sequence[FileResult], names: Sequence[str]) -> I
         if result.rows and missing == result.recordings:
             nameless.append(name)
         elif result.rows and missing:
-            numbers = _first(list(map(str, result.without_subject)), MAX_NUMBERS)
+            numbers = first_of(list(map(str, result.without_subject)), MAX_NUMBERS)
             partly.append(f"{name} ({missing} of {result.recordings} recordings, numbers {numbers} from 0)")
     consequence = (
         "so a split by subject can put recordings of one individual into both the training and the test part; name "
         "the subject with --map subject_id=COLUMN, or import the files of each individual apart with --subject NAME"
     )
     if nameless:
-        files = f"no subject is named in {len(nameless)} of {len(results)} files: {_first(nameless, MAX_NAMES)}"
+        files = f"no subject is named in {len(nameless)} of {len(results)} files: {first_of(nameless, MAX_NAMES)}"
         yield f"note: {files}: each of them counts as a separate subject, {consequence}"
     if partly:
-        files = f"some recordings name no subject in {len(partly)} of {len(results)} files: {_first(partly, MAX_NAMES)}"
+        shown = first_of(partly, MAX_NAMES)
+        files = f"some recordings name no subject in {len(partly)} of {len(results)} files: {shown}"
         yield f"note: {files}: those of a file count as one separate subject, {consequence}"
-
-
-def _first(texts: Sequence[str], number: int) -> str:
-    """Join the first texts."""
-    if len(texts) > number:
-        return ", ".join([*texts[:number], "..."])
-    return ", ".join(texts)
 
 
 def _notes_on_foreign_subjects(results: Sequence[FileResult], key: bytes, names: Sequence[str]) -> Iterator[str]:
@@ -97,7 +95,7 @@ def _notes_on_foreign_subjects(results: Sequence[FileResult], key: bytes, names:
     foreign: set[str] = set()
     files = []
     for result, name in zip(results, names, strict=True):
-        of_file = {row.subject for row in result.rows}
+        of_file = set(map(attrgetter("subject"), result.rows))
         kept = {subject for subject in of_file if isinstance(subject, Pseudonym) and subject.key != own_key}
         subjects |= of_file
         foreign |= kept
@@ -106,7 +104,7 @@ def _notes_on_foreign_subjects(results: Sequence[FileResult], key: bytes, names:
     if foreign and foreign < subjects:
         yield (
             f"note: {len(foreign)} subjects keep pseudonyms of another or an unknown key: in other files than "
-            f"{_first(files, MAX_NAMES)} they count as other people"
+            f"{first_of(files, MAX_NAMES)} they count as other people"
         )
 
 
@@ -117,10 +115,12 @@ def _notes_on_channels(results: Sequence[FileResult], names: Sequence[str]) -> I
         for channel in result.channels:
             if result.rows and channel:
                 files.setdefault(channel, []).append(name)
-    channels = sorted(files)
-    if len(channels) > 1:
-        listed = "; ".join(f"{channel} ({_first(files[channel], MAX_NAMES)})" for channel in channels)
+    if len(files) > 1:
+        listed = []
+        for channel in sorted(files):
+            listed.append(f"{channel} ({first_of(files[channel], MAX_NAMES)})")
+        first = min(files)
         yield (
-            f"note: the files are of channels {listed}: channels of one response are not independent averages; "
-            f"--map signal={channels[0]} (or channel={channels[0]}) reads one"
+            f"note: the files are of channels {'; '.join(listed)}: channels of one response are not independent "
+            f"averages; --map signal={first} (or channel={first}) reads one"
         )

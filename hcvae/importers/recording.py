@@ -57,6 +57,13 @@ class ReadOptions:
     fixed: frozenset[str] = frozenset()
     """Columns that the user sets to one value for all recordings, so they cannot separate conditions."""
 
+    def mapping_without(self, *names: str) -> dict[str, str]:
+        """Return the mapping without the left sides `names`."""
+        mapping = dict(self.mapping)
+        for name in names:
+            mapping.pop(name, None)
+        return mapping
+
     def note(self, text: str) -> None:
         """Record that some content of the file is unused or unrecognised; `text` must not contain its values."""
         self.notes[text] += 1

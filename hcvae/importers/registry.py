@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
 from hcvae.errors import UserError
@@ -95,5 +96,5 @@ def recognise(path: Path) -> Format:
         if main.suffix.lower() in HEADERS:
             found = f"the data or markers of {main.name}"
             raise FileError(path, "byte 0", found, f"left out: give {main.name}, with which it is read")
-    titles = ", ".join(format_named(name).title for name in MODULES)
+    titles = ", ".join(map(attrgetter("title"), map(format_named, MODULES)))
     raise FileError(path, "byte 0", "content of no known format", f"one of: {titles}; or force one with --format")

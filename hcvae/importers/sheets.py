@@ -13,16 +13,16 @@ Legend: N waveforms, T samples.
 """
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain, filterfalse, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hcvae.counting import repeated
 from hcvae.data.table import PEAK_COLUMNS, WAVES
 from hcvae.errors import UserError
 from hcvae.importers.cells import (
@@ -86,13 +86,15 @@ def recordings_of_sheet(
     layout = options.mapping.get("layout", LAYOUTS[0])
     if layout not in LAYOUTS:
         raise UserError(f"{path}: mapping of layout: must be one of {', '.join(LAYOUTS)}, but got {layout!r}")
-    filled = (line for line in lines if not all(map(_is_empty, line[1])))
+    filled = filterfalse(_is_blank, lines)
     first = list(islice(filled, LOOKED_AT))
     if decimal is None:
-        decimal = decimal_mark(chain.from_iterable(cells for _, cells in first))
+        decimal = decimal_mark(_cells_of(first))
     sheet = _Sheet(path, options, decimal)
-    read = _by_rows if layout == "rows" else _by_columns
-    yield from read(chain(first, filled), sheet)
+    if layout == "rows":
+        yield from _by_rows(chain(first, filled), sheet)
+    else:
+        yield from _by_columns(chain(first, filled), sheet)
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,15 @@ class _Sheet:
         return FileError(self.path, f"line {line}, column {column + 1}", describe_cell(cell), expected)
 
     def samples(self, line: Line, places: Sequence[int], names: Sequence[str] = ()) -> NDArray[np.float64]:
+        """Return the samples in the `places` of a line; `names` of the columns, if any, are for messages."""
         number, cells = line
         values = [self.number(cells[place]) for place in places]
         if None in values:
             bad = places[values.index(None)]
-            under = f" under {names[bad]!r}" if names else ""
-            expected = f"a sample{under}, a finite number such as 1234.5, without thousands separators"
+            what = "a sample"
+            if names:
+                what += f" under {names[bad]!r}"
+            expected = f"{what}, a finite number such as 1234.5, without thousands separators"
             raise self.error(number, bad, cells[bad], expected)
         return np.array(values, dtype=np.float64)
 
@@ -149,9 +154,9 @@ class _Sheet:
                 raise self.error(line, at, cell, "a name or a time; save the file with its values")
 
     def check_names(self, names: Iterable[str], where: str) -> None:
-        repeated = [name for name, times in Counter(names).items() if name and times > 1]
-        if repeated:
-            found = f"{', '.join(map(repr, repeated[:MAX_SHOWN]))} more than once"
+        twice = repeated(filter(None, names))
+        if twice:
+            found = f"{', '.join(map(repr, twice[:MAX_SHOWN]))} more than once"
             raise FileError(self.path, where, found, "each name once")
 
 
@@ -160,7 +165,7 @@ def _by_rows(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
     names = _column_names(lines, pattern, sheet)
     samples = sample_columns(names, sheet.options.mapping, pattern)
     check_samples(samples, pattern, sheet.path)
-    mapping = {name: value for name, value in sheet.options.mapping.items() if name not in ("layout", "signal")}
+    mapping = sheet.options.mapping_without("layout", "signal")
     known = columns_in_file(list(filter(None, names)), mapping, sheet.path)
     for name in OWN_AXIS:
         known.pop(name, None)
@@ -183,7 +188,7 @@ def _columns_of_rows(
     """Return our columns of a batch of lines: signal [N, T], and others [N] or constant."""
     for line in batch:
         _check_cells(line, names, sheet)
-    place = {name: at for at, name in enumerate(names)}
+    place = dict(zip(names, range(len(names)), strict=True))
     columns: dict[str, Any] = {}
     for name, at in known.items():
         columns[name] = at
@@ -200,7 +205,8 @@ def _check_cells(line: Line, names: Sequence[str], sheet: _Sheet) -> None:
     if len(cells) != len(names):
         expected = f"{len(names)}, as in the line of names"
         raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", expected)
-    if any(not name and not _is_empty(cell) for name, cell in zip(names, cells, strict=True)):
+    below_no_name = [cell for name, cell in zip(names, cells, strict=True) if not name]
+    if not all(map(_is_empty, below_no_name)):
         sheet.options.note("a cell below an empty column name is not read")
 
 
@@ -208,7 +214,7 @@ def _column_names(lines: Iterator[Line], pattern: str, sheet: _Sheet) -> list[st
     """Return the names in the first line that has sample columns; the lines above are titles."""
     above: list[list[str]] = []
     for number, cells in islice(lines, LOOKED_AT):
-        names = [cell_text(cell).strip() for cell in cells]
+        names = list(map(_name, cells))
         if len(sample_columns(names, sheet.options.mapping, pattern)) > 1:
             sheet.check_header(number, cells)
             sheet.check_names(names, f"line {number}")
@@ -239,7 +245,8 @@ def _no_column_names(widest: Sequence[str], pattern: str, sheet: _Sheet) -> NoWa
 
 def _can_be_times_of_any_unit(numbers: Sequence[float]) -> bool:
     """Return whether numbers can be times in ms, s or us."""
-    return any(can_be_times([number * ms for number in numbers]) for ms in (1.0, 1e3, 1e-3))
+    in_ms, in_s, in_us = np.outer((1.0, 1e3, 1e-3), numbers).tolist()
+    return can_be_times(in_ms) or can_be_times(in_s) or can_be_times(in_us)
 
 
 @dataclass
@@ -298,26 +305,32 @@ def _by_columns(lines: Iterator[Line], sheet: _Sheet) -> Iterator[Recording]:
 
 def _header_lines(lines: Sequence[Line], width: int, sheet: _Sheet) -> dict[str, Line]:
     """Return the lines above the samples by their names, without titles and comments."""
-    header: list[tuple[str, Line]] = []
+    names: list[str] = []
+    header: list[Line] = []
     for number, uncut in lines:
         cells = _cut(uncut, width)
-        name = cell_text(cells[0]).strip()
-        if all(_is_empty(cell) or cell == MergedCell(cells[0]) for cell in cells[1:]) or (
-            len(cells) != width and name.startswith(("#", "%"))
-        ):
+        name = _name(cells[0])
+        if _is_title(cells) or (len(cells) != width and name.startswith(("#", "%"))):
             sheet.options.note("a title or comment above the samples is not read")
         elif len(cells) != width:
             expected = f"{width}, as in the lines of samples"
             raise FileError(sheet.path, f"line {number}", f"{len(cells)} cells", expected)
         else:
-            header.append((name or f"line {number}", (number, cells)))
-    sheet.check_names([name for name, _ in header], "lines above the samples")
-    return dict(header)
+            names.append(name or f"line {number}")
+            header.append((number, cells))
+    sheet.check_names(names, "lines above the samples")
+    return dict(zip(names, header, strict=True))
+
+
+def _is_title(cells: Cells) -> bool:
+    """Return whether a line has only its first cell, which may be merged with the others."""
+    merged = MergedCell(cells[0])
+    return all(_is_empty(cell) or cell == merged for cell in cells[1:])
 
 
 def _header_columns(lines: Mapping[str, Line], sheet: _Sheet) -> dict[str, Any]:
     """Return our columns from the lines above the samples: those that are mapped, and levels and units in the rest."""
-    mapping = {name: value for name, value in sheet.options.mapping.items() if name != "layout"}
+    mapping = sheet.options.mapping_without("layout")
     for name in mapping:
         if name in OWN_AXIS:
             expected = "left out with layout=columns, where the first column holds the times and the others the samples"
@@ -346,9 +359,11 @@ def _peaks(place: Mapping[str, int], batch: Sequence[Line], sheet: _Sheet) -> di
     peaks = {}
     for name in PEAK_COLUMNS:
         cells = [f"{name}_{wave}" for wave in WAVES]
-        if not all(cell in place for cell in cells):
+        if not place.keys() >= set(cells):
             continue
-        read = _truth if name == "peak_valid" else _number_or_nan
+        read = _number_or_nan
+        if name == "peak_valid":
+            read = _truth
         rows = []
         for line in batch:
             rows.append([read(line, place[cell], sheet) for cell in cells])
@@ -358,7 +373,9 @@ def _peaks(place: Mapping[str, int], batch: Sequence[Line], sheet: _Sheet) -> di
 
 def _number_or_nan(line: Line, place: int, sheet: _Sheet) -> float:
     number = sheet.value("peak", line, place)
-    return math.nan if number is None else float(number)
+    if number is None:
+        return math.nan
+    return float(number)
 
 
 def _truth(line: Line, place: int, sheet: _Sheet) -> bool:
@@ -375,6 +392,20 @@ def _cut(cells: Cells, width: int) -> Cells:
     while end > width and _is_empty(cells[end - 1]):
         end -= 1
     return cells[:end]
+
+
+def _cells_of(lines: Iterable[Line]) -> Iterator[Any]:
+    """Yield all cells of the lines."""
+    for _, cells in lines:
+        yield from cells
+
+
+def _name(cell: Any) -> str:
+    return cell_text(cell).strip()
+
+
+def _is_blank(line: Line) -> bool:
+    return all(map(_is_empty, line[1]))
 
 
 def _is_empty(cell: Any) -> bool:

@@ -67,7 +67,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             yield from _recordings(trace, subject, options)
             trace = _trace(line, path, number)
             continue
-        name, _, text = (part.strip() for part in line.partition("="))
+        name, _, text = map(str.strip, line.partition("="))
         if trace is None:
             if name == "Animal ID" and not is_null(text):
                 subject = text
@@ -91,7 +91,7 @@ def _trace(line: str, path: Path, number: int) -> _Trace | None:
 def _add_field(trace: _Trace, name: str, text: str, number: int) -> None:
     if name in trace.fields:
         raise FileError(trace.path, f"line {number}", "a repeated field", "each field of a trace once")
-    trace.fields[name] = (number, [part.strip() for part in text.split(",")])
+    trace.fields[name] = (number, list(map(str.strip, text.split(","))))
 
 
 def _add_samples(trace: _Trace, name: str, text: str, number: int) -> None:
@@ -117,7 +117,10 @@ def _recordings(trace: _Trace | None, subject: str | None, options: ReadOptions)
     interval_ms = number_in(*trace.part("TraceInfo", 4))
     scale = uv_per(trace.part("TraceInfo", 1)[0].partition("/")[0])
     if points != len(trace.samples) or not points or not 1e-4 <= interval_ms <= 10 or scale is None:
-        found = f"{len(trace.samples)} samples every {interval_ms:g} ms, {'in' if scale else 'not in'} V, mV, uV or nV"
+        unit = "in V, mV, uV or nV"
+        if scale is None:
+            unit = f"not {unit}"
+        found = f"{len(trace.samples)} samples every {interval_ms:g} ms, {unit}"
         expected = f"{points} samples, as 'TraceInfo' states, every 0.0001 to 10 ms, in one of these units"
         raise FileError(trace.path, f"line {trace.line}", found, expected)
     rate_hz = float(f"{1e3 / interval_ms:.9g}")
@@ -135,13 +138,19 @@ def _recordings(trace: _Trace | None, subject: str | None, options: ReadOptions)
 def _values(trace: _Trace, frequency: float, options: ReadOptions) -> dict[str, CellValue]:
     """Return the columns of the waveform table; the stimulus type only if duration and frequency agree."""
     is_brief = number_in(*trace.part("StimInfo_1", 1)) == 0
-    kind: str | None = "click" if is_brief else "tone_pip"
-    if is_brief != (frequency == CLICK_HZ):
-        kind = None
+    is_click = frequency == CLICK_HZ
+    kind = None
+    frequency_hz = None
+    if is_brief and is_click:
+        kind = "click"
+    elif not is_brief and not is_click:
+        kind = "tone_pip"
+        frequency_hz = frequency
+    else:
         options.note("neither click nor tone is certain: 100 Hz with a duration, or another frequency without one")
     return {
         "stimulus_type": kind,
-        "stimulus_frequency_hz": frequency if kind == "tone_pip" else None,
+        "stimulus_frequency_hz": frequency_hz,
         "stimulus_level_db": number_or_none(*trace.part("TraceName", -1)),
         "n_averages": whole_or_none(*trace.part("Counts", 1)),
         "recording_index": trace.number,

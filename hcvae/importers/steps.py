@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.signal import butter, sosfiltfilt
 
-from hcvae.importers.recording import Band, Recording
+from hcvae.importers.recording import Averaging, Band, Recording
 
 USUAL: Literal["usual"] = "usual"
 ANTI_ALIAS = 0.4
 """Cut-off of the low-pass before downsampling without a band-pass, as a fraction of the new sampling rate."""
+NO_AVERAGING = Averaging(block_sweeps=(), reject_before_uv=None, reject_after_uv=None)
+"""For recordings that are averages already."""
 MAX_UV = 1e9  # 1000 V: the file is damaged
 MIN_SAMPLES = 32  # samples: the filters pad by up to 15
 
@@ -66,23 +68,23 @@ class Steps:
     def blocks_of(self, recording: Recording) -> tuple[int, ...] | None:
         """Return the sweeps of the averages into which the recording goes; None if it is an average itself."""
         sweeps = recording.values.get("n_averages")
-        blocks: tuple[int, ...] = ()
+        usual = recording.usual_averaging or NO_AVERAGING
+        blocks = usual.block_sweeps
         if self.block_sweeps != USUAL:
             blocks = self.block_sweeps
-        elif recording.usual_averaging is not None:
-            blocks = recording.usual_averaging.block_sweeps
-        is_part = isinstance(sweeps, int) and len(blocks) > 0 and sweeps < min(blocks)
-        return blocks if is_part else None
+        if isinstance(sweeps, int) and blocks and sweeps < min(blocks):
+            return blocks
+        return None
 
     def rejection_of(self, recording: Recording) -> tuple[float | None, float | None]:
         """Return the largest absolute values in uV of a sweep before and after the band-pass; None: no limit."""
-        usual = recording.usual_averaging
+        usual = recording.usual_averaging or NO_AVERAGING
         before_uv = self.reject_before_uv
         if before_uv == USUAL:
-            before_uv = usual.reject_before_uv if usual else None
+            before_uv = usual.reject_before_uv
         after_uv = self.reject_after_uv
         if after_uv == USUAL:
-            after_uv = usual.reject_after_uv if usual else None
+            after_uv = usual.reject_after_uv
         return before_uv, after_uv
 
 
@@ -98,7 +100,9 @@ def on_grid(recording: Recording, steps: Steps) -> NDArray[np.float64]:
         RecordingSkipped: it does not cover the grid, is too short for a filter, is sampled too slowly for the band, is
             a rejected sweep, or has impossible voltages.
     """
-    signal = -recording.signal_uv if steps.invert else recording.signal_uv
+    signal = recording.signal_uv
+    if steps.invert:
+        signal = -signal
     if not np.abs(signal).max() <= MAX_UV:
         raise RecordingSkipped(f"samples of more than {MAX_UV:g} uV")
     _check_cover(recording, steps.grid)
@@ -140,9 +144,12 @@ def _covered(first_ms: float, last_ms: float, grid: Grid) -> str:
     samples = min(grid.samples, math.floor((last_ms - start_ms) / step_ms + 1e-6) + 1)
     if samples < 2:
         return ""
-    start = f" --start-ms {start_ms:g}" if skipped else ""
-    fewer = f" --samples {samples}" if samples < grid.samples else ""
-    return f";{start}{fewer} would include them"
+    options = ""
+    if skipped:
+        options += f" --start-ms {start_ms:g}"
+    if samples < grid.samples:
+        options += f" --samples {samples}"
+    return f";{options} would include them"
 
 
 def _filtered(signal: NDArray[np.float64], rate_hz: float, band_hz: Band | None, grid_hz: float) -> NDArray[np.float64]:

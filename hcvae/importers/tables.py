@@ -156,7 +156,7 @@ def _values(array: pa.Array, name: str, path: Path) -> Any:
         return array.to_numpy(zero_copy_only=False)
     if not pa.types.is_nested(array.type):
         return array.to_pylist()
-    if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or _is_other_list(array.type)):
+    if not _is_list(array.type):
         raise FileError(path, f"column {name!r}", f"values of type {array.type}", "numbers, text or lists of numbers")
     if name in PEAK_COLUMNS and array.null_count:
         return np.array([row or [math.nan] * len(WAVES) for row in array.to_pylist()])
@@ -168,9 +168,10 @@ def _values(array: pa.Array, name: str, path: Path) -> Any:
     return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), -1)
 
 
-def _is_other_list(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_fixed_size_list, pa.types.is_list_view, pa.types.is_large_list_view)
-    return any(test(kind) for test in tests)
+def _is_list(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return True
+    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
 
 
 FORMAT = Format(

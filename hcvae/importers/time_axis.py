@@ -111,10 +111,12 @@ def _times(times: Any, path: Path) -> NDArray[np.float64]:
     Raises:
         FileError: values that are not finite numbers.
     """
-    is_ragged = isinstance(times, list) and any(np.ndim(time) for time in times)
-    numbers = np.empty(0) if is_ragged else np.ravel(times)
-    if is_ragged or numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
-        raise FileError(path, "time_ms", "values that are not all numbers", "one time a sample")
+    error = FileError(path, "time_ms", "values that are not all numbers", "one time a sample")
+    if isinstance(times, list) and any(map(np.ndim, times)):
+        raise error
+    numbers = np.ravel(times)
+    if numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
+        raise error
     return numbers.astype(np.float64)
 
 
@@ -124,7 +126,9 @@ def _axis_of_sample_numbers(
     """Return rates and starts [N] where the times [T] count samples; the first may be number 0 or 1."""
     rates = _given(rates, path) * even_rate_hz(numbers, path) / 1e3
     if starts_ms is None:
-        skipped = 0.0 if numbers[0] == 1 else numbers[0]
+        skipped = numbers[0]
+        if skipped == 1:
+            skipped = np.float64(0)
         starts_ms = skipped * 1e3 / rates
     return rates, starts_ms
 

@@ -53,6 +53,11 @@ class Runs:
         return np.diff(self.starts, append=self.n_samples)
 
 
+def timed_stimuli_in(runs: Runs, rate_hz: float, path: Path, options: ReadOptions) -> list[tuple[float, str]]:
+    """Return time in s and code of each stimulus in a channel with this sampling rate; see `stimuli_in`."""
+    return [(at / rate_hz, code) for at, code in stimuli_in(runs, path, options)]
+
+
 def stimuli_in(runs: Runs, path: Path, options: ReadOptions) -> list[tuple[int, str]]:
     """Return first sample and code of each stimulus: of each change from the idle value, the first code that lasts.
 
@@ -73,16 +78,17 @@ def stimuli_in(runs: Runs, path: Path, options: ReadOptions) -> list[tuple[int, 
     if len(counted):
         excursions = np.split(counted, np.flatnonzero(np.diff(excursion[counted])) + 1)
     codes = []
+    stimuli = []
     for inside in excursions:
         first_lasting = np.argmax(np.minimum(lengths[inside], SETTLING + 1))
-        codes.append(inside[first_lasting])
+        code = inside[first_lasting]
+        codes.append(code)
+        stimuli.append((int(runs.starts[inside[0]]), f"{runs.values[code]:.6g}"))
     others = int(np.sum(np.delete(away & (lengths > SETTLING), codes)))
     options.note(f"triggers: idle value {idle:.6g}, {len(codes)} changes from it are stimuli")
     if others:
         options.note(f"triggers: {others} codes do not follow the idle value {idle:.6g}: they are no stimuli")
-    starts = [int(runs.starts[inside[0]]) for inside in excursions]
-    names = [f"{runs.values[code]:.6g}" for code in codes]
-    return list(zip(starts, names, strict=True))
+    return stimuli
 
 
 def _idle(runs: Runs, path: Path, options: ReadOptions) -> float:
@@ -97,7 +103,9 @@ def _idle(runs: Runs, path: Path, options: ReadOptions) -> float:
     most = int(np.argmax(samples))
     share = samples[most] / runs.n_samples
     first = runs.values[0]
-    min_share = MIN_IDLE_AT_START if values[most] == first else MIN_IDLE
+    min_share = MIN_IDLE
+    if values[most] == first:
+        min_share = MIN_IDLE_AT_START
     if share < min_share:
         raise UserError(
             f"{path}: trigger channel: must rest at one value between stimuli, but begins with {first:.6g} and has "

@@ -43,10 +43,12 @@ def uv_per_shared(units: Iterable[CellValue], path: Path) -> float:
         FileError: several units, or not a unit of voltage.
     """
     names = {str(unit) for unit in units if unit is not None} or {"uV"}
-    scales = {uv_per(name) for name in names}
+    scales = set(map(uv_per, names))
     scale = scales.pop()
     if scales or scale is None:
-        found = f"{len(scales) + 1} units" if scales else "another unit"
+        found = "another unit"
+        if scales:
+            found = f"{len(scales) + 1} units"
         raise FileError(path, "unit", found, f"one of {VOLTAGES} for all waveforms; give it with a mapping of unit")
     return scale
 
@@ -59,8 +61,9 @@ def hertz_in(text: str) -> float | None:
     number = number_of(found[1])
     if number is None:
         return None
-    scale = 1000 if found[2] else 1
-    return round(number * scale, 6)
+    if found[2]:
+        number *= 1000
+    return round(number, 6)
 
 
 def decibels_in(text: str) -> float | None:

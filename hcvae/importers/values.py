@@ -25,10 +25,15 @@ def own_values(recording: Recording, band_hz: Band | None) -> dict[str, CellValu
     return values
 
 
+def letter_of(name: str, value: CellValue) -> str | None:
+    """Return the letter for a value of the column `name`, one of `LETTERS`; None if it stands for none."""
+    return LETTERS[name].get(str(value).strip().lower())
+
+
 def is_replaced(name: str, own: CellValue, given: CellValue) -> bool:
     """Return whether a value `given` for the column `name` contradicts the file's `own` value."""
     if name in LETTERS:
-        own = LETTERS[name].get(str(own).strip().lower(), own)
+        own = letter_of(name, own) or own
     if own is None or own == given:
         return False
     return str(own).strip().lower() != str(given).lower()
@@ -78,8 +83,7 @@ def _number(name: str, value: float | int | str | bool, where: object) -> float 
     if isinstance(value, bool):
         raise UserError(f"{where}: {name}: got a logical value (true, false); must be a number, or empty")
     if isinstance(value, str):
-        got = repr(value) if where == OPTION else "text"
-        raise UserError(f"{where}: {name}: got {got}; must be a number, or empty")
+        raise UserError(f"{where}: {name}: got {_shown(value, where, 'text')}; must be a number, or empty")
     expected = PLAUSIBLE_RANGES[name]
     if value not in expected:
         hint = ""
@@ -94,8 +98,15 @@ def _number(name: str, value: float | int | str | bool, where: object) -> float 
 
 
 def _letter(name: str, value: CellValue, where: object) -> str:
-    letter = LETTERS[name].get(str(value).strip().lower())
+    letter = letter_of(name, value)
     if letter is None:
-        got = repr(value) if where == OPTION else "another text"
+        got = _shown(value, where, "another text")
         raise UserError(f"{where}: {name}: got {got}; must be one of {', '.join(sorted(LETTERS[name]))}")
     return letter
+
+
+def _shown(value: CellValue, where: object, description: str) -> str:
+    """Return a value from an option as it is; only the `description` of one from a file, which may be a name."""
+    if where == OPTION:
+        return repr(value)
+    return description

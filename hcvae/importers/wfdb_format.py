@@ -24,7 +24,7 @@ from hcvae.importers.foreign import as_file_error, companion, library, same_stem
 from hcvae.importers.lines import lines_of
 from hcvae.importers.recording import EEG_AVERAGING, EEG_BAND_HZ, CellValue, FileError, ReadOptions, Recording
 from hcvae.importers.registry import Format
-from hcvae.importers.triggers import Runs, stimuli_in
+from hcvae.importers.triggers import Runs, timed_stimuli_in
 from hcvae.importers.units import UV_PER_UNIT, VOLTAGES
 
 FIRST_LINE = re.compile(rb"(#[^\n]*\n|\s*\n)*[\w.-]+(/\d+)? \d{1,4}( |\r?\n)")
@@ -91,7 +91,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             raise FileError(path, f"signal {signal.channel}", "no gain (not calibrated)", "a positive gain")
         _check_first_sample(wfdb, record, header, signal.channel, path)
         values, subject = _condition(path.stem, comments)
-        values |= _mapped(comments, options.mapping, path)
+        values |= _mapped(comments, options, path)
         length = _trial_samples(header, comments, options.mapping, signal, path)
         values["native_rate_hz"] = float(header.fs)
         if "half" not in values and (length is None or length < header.sig_len):
@@ -101,7 +101,9 @@ def read(path: Path, options: ReadOptions) -> Iterator[Recording]:
             usual = {"usual_band_hz": EEG_BAND_HZ, "usual_averaging": EEG_AVERAGING}
         events = _stimuli(wfdb, record, header, signal, length, path, options)
         starts, length = _starts(events, length, header)
-        values_at = {round(event.onset_s * header.fs): event.values for event in events or ()}
+        values_at = {}
+        for event in events or ():
+            values_at[event.sample(header.fs)] = event.values
         found = 0
         for start, samples in _trials(wfdb, record, header, signal, starts, length):
             if not np.isfinite(samples).all():
@@ -121,15 +123,21 @@ def _stated_gains(path: Path) -> list[float]:
     Raises:
         FileError: the header has another number of signal lines than it states.
     """
-    texts = [line for _, line in lines_of(path) if line.strip() and not line.startswith("#")]
+    texts = []
+    for _, line in lines_of(path):
+        if line.strip() and not line.startswith("#"):
+            texts.append(line)
     stated = int(texts[0].split()[1])
     if "/" not in texts[0].split()[0] and len(texts) - 1 != stated:
         raise FileError(path, "record line", f"{stated} signals, but {len(texts) - 1} signal lines", EXPECTED)
-    gains = []
-    for text in texts[1:]:
-        gain = GAIN.match([*text.split(), "", "", ""][2])
-        gains.append(float(gain[0]) if gain else 0.0)
-    return gains
+    return list(map(_stated_gain, texts[1:]))
+
+
+def _stated_gain(signal_line: str) -> float:
+    gain = GAIN.match([*signal_line.split(), "", "", ""][2])
+    if gain is None:
+        return 0.0
+    return float(gain[0])
 
 
 def _check_first_sample(wfdb: Any, record: str, header: Any, channel: int, path: Path) -> None:
@@ -170,7 +178,7 @@ def _signal(header: Any, wanted: str | None, path: Path) -> _Signal:
         UserError: no such channel, or several.
     """
     names = [name or "" for name in header.sig_name]
-    triggers = [number for number, name in enumerate(names) if "trig" in name.lower()]
+    triggers = _places_of("trig", names)
     found = _channels(names, header.units, triggers, wanted)
     if len(found) != 1:
         channels = zip(range(len(names)), names, header.units, strict=True)
@@ -185,17 +193,23 @@ def _signal(header: Any, wanted: str | None, path: Path) -> _Signal:
     scale = UV_PER_UNIT[unit]
     if scale / gain > MAX_STEP_UV:  # earndb's raw records give V per step instead of steps per nV
         scale = 1e6 * gain**2
-    return _Signal(channel, scale, triggers[0] if triggers else None)
+    return _Signal(channel, scale, next(iter(triggers), None))
 
 
 def _channels(names: Sequence[str], units: Sequence[str], triggers: Sequence[int], wanted: str | None) -> list[int]:
     """Return the channels called `wanted`; by default those named ABR, else all in nV, uV or mV but triggers."""
     if wanted is not None:
         return [number for number, name in enumerate(names) if wanted in (name, str(number))]
-    named = [number for number, name in enumerate(names) if "abr" in name.lower()]
+    named = _places_of("abr", names)
     if named:
         return named
-    return [number for number, unit in enumerate(units) if unit in ("nV", "uV", "mV") and number not in triggers]
+    voltages = [number for number, unit in enumerate(units) if unit in ("nV", "uV", "mV")]
+    return sorted(set(voltages).difference(triggers))
+
+
+def _places_of(word: str, names: Sequence[str]) -> list[int]:
+    """Return the numbers of the channels whose names contain `word`."""
+    return [number for number, name in enumerate(names) if word in name.lower()]
 
 
 def _condition(record: str, comments: Mapping[str, str]) -> tuple[dict[str, CellValue], str | None]:
@@ -209,13 +223,15 @@ def _condition(record: str, comments: Mapping[str, str]) -> tuple[dict[str, Cell
         named = name.groupdict()
         subject = name["subject"].upper()
         number = int(name["number"])
-    khz = as_number(comments.get(FREQUENCY, named.get("khz")))
+    frequency_hz = as_number(comments.get(FREQUENCY, named.get("khz")))
+    if frequency_hz is not None:
+        frequency_hz *= 1000
     ear = comments.get(EAR, named.get("ear")) or ""
     values: dict[str, CellValue] = {
         "species": "human",
         "ear": EARS.get(ear.lower()[:1]),
         "stimulus_type": "tone_pip",
-        "stimulus_frequency_hz": None if khz is None else 1000 * khz,
+        "stimulus_frequency_hz": frequency_hz,
         "stimulus_level_db": as_number(comments.get(LEVEL, named.get("level"))),
         "level_reference": "dB peSPL",
     }
@@ -226,15 +242,21 @@ def _condition(record: str, comments: Mapping[str, str]) -> tuple[dict[str, Cell
     return values, subject
 
 
-def _mapped(comments: Mapping[str, str], mapping: Mapping[str, str], path: Path) -> dict[str, Any]:
+def _mapping_of_events(mapping: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of the mapping that chooses stimuli, or finds columns in their names."""
+    return {name: at for name, at in mapping.items() if name in NOT_CONDITIONS or "(" in at}
+
+
+def _mapped(comments: Mapping[str, str], options: ReadOptions, path: Path) -> dict[str, Any]:
     """Return the columns that the mapping takes from the header's comment, or gives as a number."""
-    wanted = {name: at for name, at in mapping.items() if name not in NOT_CONDITIONS and "(" not in at}
+    wanted = options.mapping_without(*_mapping_of_events(options.mapping))
     columns: dict[str, Any] = {}
     for name, at in columns_in_file(comments, wanted, path).items():
         columns[name] = at
         if isinstance(at, str):
-            number = as_number(comments[at])
-            columns[name] = comments[at] if number is None else number
+            columns[name] = as_number(comments[at])
+            if columns[name] is None:
+                columns[name] = comments[at]
     return columns
 
 
@@ -264,7 +286,7 @@ def _stimuli(
     Annotations are used if they have several names, or if the mapping names one; else the trigger channel, if the
     length of a trial is not known.
     """
-    mapping = {name: at for name, at in options.mapping.items() if name in NOT_CONDITIONS or "(" in at}
+    mapping = _mapping_of_events(options.mapping)
     marks = _annotations(wfdb, record, header, path)
     names = {name for _, name in marks}
     if len(names) > 1 or (marks and "event" in mapping):
@@ -272,13 +294,13 @@ def _stimuli(
     if marks:
         options.note("annotations of one name are not read: the header or the trigger gives the start of each trial")
     if length is not None:
-        for name in mapping.keys() - {"signal", "trial_samples"}:
-            options.note(
-                f"mapping of {name} is not used: the record has no annotations, and the header gives the trials"
-            )
+        for name in mapping:
+            if name not in ("signal", "trial_samples"):
+                reason = "the record has no annotations, and the header gives the trials"
+                options.note(f"mapping of {name} is not used: {reason}")
         return None
     runs = _trigger_runs(wfdb, record, header.sig_len, signal.trigger or 0)
-    triggers = [(at / header.fs, code) for at, code in stimuli_in(runs, path, options)]
+    triggers = timed_stimuli_in(runs, header.fs, path, options)
     return named_events(triggers, replace(options, mapping=mapping), path)
 
 
@@ -314,7 +336,7 @@ def _starts(events: list[Event] | None, length: int | None, header: Any) -> tupl
     if events is None:
         step = length or n_samples
         return np.arange(0, n_samples - step + 1, step), step
-    starts = np.array([round(event.onset_s * header.fs) for event in events], np.int64)
+    starts = np.array([event.sample(header.fs) for event in events], np.int64)
     step = length or n_samples
     if length is None and len(starts) > 1:
         step = int(np.diff(starts).min())

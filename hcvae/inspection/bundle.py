@@ -107,7 +107,8 @@ def reported(metrics: dict[str, dict[str, float]]) -> list[tuple[str, list[str]]
     rows: list[tuple[str, list[str]]] = []
     for name, meaning in REPORTED.items():
         if name == "disentanglement" or all(name in values for values in metrics.values()):
-            rows.append((meaning, [shown(values.get(name)) for values in metrics.values()]))
+            cells = [shown(values.get(name)) for values in metrics.values()]
+            rows.append((meaning, cells))
     return rows
 
 

@@ -74,7 +74,9 @@ def stimuli(recordings: Recordings) -> list[Stimulus]:
 
 def _sort_key(values: Mapping[str, Any]) -> tuple[Any, ...]:
     frequency = values.get(FREQUENCY)
-    number = frequency if isinstance(frequency, float) else 0.0
+    number = 0.0
+    if isinstance(frequency, float):
+        number = frequency
     kind = [str(values.get(name) or "") for name in KIND]
     return (*kind, number, str(frequency))
 
@@ -147,7 +149,9 @@ def _panel(axis: Axes, recordings: Recordings, title: str, means: list[tuple[flo
     labels: list[str] = []
     for number in even[::-1]:
         level, rows, mean = means[number]
-        level_label = f"{level:g} dB" if np.isfinite(level) else "no level"
+        level_label = "no level"
+        if np.isfinite(level):
+            level_label = f"{level:g} dB"
         labels.append(f"{level_label} ({rows})")
         waveforms.append(mean)
     add_waterfall(axis, recordings.times_ms, waveforms, labels, ordered_colors(len(labels))[::-1], recordings.unit)

@@ -35,7 +35,9 @@ def origin(recordings: Recordings) -> str:
     """Return where generated waveforms are from, and whether they contain residual noise."""
     metadata = recordings.table.schema.metadata or {}
     bundle = metadata.get(GENERATED_WITH, b"").decode(errors="replace")
-    source = f"with the bundle {bundle}" if bundle else "with a bundle that the file does not name"
+    source = "with a bundle that the file does not name"
+    if bundle:
+        source = f"with the bundle {bundle}"
     noise = "expected responses, without residual noise"
     if metadata[RESIDUAL_NOISE] == b"true":
         noise = "with residual noise"

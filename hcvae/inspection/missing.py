@@ -41,7 +41,7 @@ def check(recordings: Recordings) -> list[Finding]:
 
 def _implausible(recordings: Recordings) -> list[Finding]:
     """Return a finding for each column with numbers outside its plausible range."""
-    columns = {name: recordings.scalars[name] for name in recordings.scalars.column_names}
+    columns = dict(zip(recordings.scalars.column_names, recordings.scalars.columns, strict=True))
     findings: list[Finding] = []
     for name, is_bad, expected in implausible_rows(columns):
         rows = np.flatnonzero(is_bad)

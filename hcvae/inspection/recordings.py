@@ -177,7 +177,7 @@ class Recordings(Described):
 
     def named(self, rows: NDArray[np.int64]) -> str:
         """List the first of `rows` by number, counted from 0, and record_id."""
-        names = [str(row) for row in rows[:MAX_LISTED]]
+        names = list(map(str, rows[:MAX_LISTED]))
         if "record_id" in self.scalars.column_names:
             ids = self.scalars["record_id"].take(rows[:MAX_LISTED]).to_pylist()
             names = [f"{row} ({record_id})" for row, record_id in zip(names, ids, strict=True)]

@@ -10,7 +10,7 @@ from hcvae.counting import counted
 from hcvae.finding import Finding
 from hcvae.inspection.reliability import Agreement
 from hcvae.inspection.summary import ColumnSummary, Summary
-from hcvae.terminal import TerminalTable
+from hcvae.terminal import TerminalTable, print_line
 
 if TYPE_CHECKING:
     from hcvae.inspection.bundle import BundleSummary
@@ -59,8 +59,10 @@ def tables_of_bundle(summary: "BundleSummary") -> Iterator[TerminalTable]:
 
     conditions = TerminalTable("Conditions", ("condition", "kind", "trained on"))
     for condition in summary.conditions:
-        nulls = ", or null" if condition.nulls else ""
-        conditions.rows.append((condition.name, condition.kind, condition.trained_on + nulls))
+        trained_on = condition.trained_on
+        if condition.nulls:
+            trained_on += ", or null"
+        conditions.rows.append((condition.name, condition.kind, trained_on))
     yield conditions
     parts = {"validation": summary.metrics["validation"], "test": summary.metrics["test"]}
     metrics = TerminalTable("Metrics", ("metric", *parts))
@@ -74,8 +76,10 @@ def head_of_bundle(summary: "BundleSummary") -> str:
     latents = ", ".join(f"z_{block} {dim}" for block, dim in summary.latent_dims.items())
     scales: list[str] = []
     for name, (mean, std) in summary.scales_uv.items():
-        group = f"{name}: " if name else ""
-        scales.append(f"{group}mean {mean:.3g}, standard deviation {std:.3g}")
+        scale = f"mean {mean:.3g}, standard deviation {std:.3g}"
+        if name:
+            scale = f"{name}: {scale}"
+        scales.append(scale)
     return (
         f"{summary.model_type} conditional VAE, {summary.parameters:,} parameters, latents {latents}\n"
         f"waveforms of {summary.samples} samples at {summary.sampling_rate_hz:g} Hz; "
@@ -103,13 +107,12 @@ def show_trainability(ready: "Trainability", console: Console) -> None:
     if ready.untrainable is not None:
         lines = [f"not ready for training: {ready.untrainable}"]
     else:
-        is_warned = any(line.startswith("warning") for line in (*ready.parts, *ready.averages))
-        state = "ready for training, but read the warning" if is_warned else "ready for training"
-        lines = [
-            f"{state}: python -m jobs.train {ready.options} --out results/trained",
-            f"  {ready.split}",
-            *(f"  {line}" for line in (*ready.parts, *ready.averages)),
-        ]
+        notes = (*ready.parts, *ready.averages)
+        state = "ready for training"
+        if any(note.startswith("warning") for note in notes):
+            state = "ready for training, but read the warning"
+        lines = [f"{state}: python -m jobs.train {ready.options} --out results/trained", f"  {ready.split}"]
+        lines += _indented(notes)
         if ready.unsearchable is None:
             lines.append(f"ready for a search: python -m jobs.search {ready.options}")
         else:
@@ -118,15 +121,21 @@ def show_trainability(ready: "Trainability", console: Console) -> None:
         lines.append(f"other columns that --data.static may contain: {', '.join(ready.usable)}")
     if ready.incomplete:
         lines.append("not proposed for --data.static, because rows have no value:")
-        lines += [f"  {line}" for line in ready.incomplete]
+        lines += _indented(ready.incomplete)
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, line)
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
 
 
 def _levels(summary: Summary) -> TerminalTable:
     """Return a table of the rows at each level, in total and, if there are few subjects, of each."""
     subjects = sorted(set().union(*summary.rows_by_level.values()))
-    shown = subjects if len(subjects) <= MAX_SUBJECTS else []
+    shown = []
+    if len(subjects) <= MAX_SUBJECTS:
+        shown = subjects
     table = TerminalTable("Rows by level", ("level, dB", "rows", "subjects", *shown))
     for level, counts in summary.rows_by_level.items():
         own = [str(counts.get(subject, "")) for subject in shown]
@@ -155,7 +164,9 @@ def _agreement(agreement: Sequence[Agreement]) -> TerminalTable:
 
 
 def _formatted(value: float | None, spec: str, missing: str = "") -> str:
-    return missing if value is None else format(value, spec)
+    if value is None:
+        return missing
+    return format(value, spec)
 
 
 def _spread(percentiles: dict[str, float]) -> str:

@@ -103,7 +103,9 @@ def trainability(
 
 def _averages(recordings: Recordings, config: DataConfig, data: Dataset) -> Iterator[str]:
     """Yield the number of waveforms with an independent average, and where `recordings` pairs others."""
-    paired = sum(int((part.independent >= 0).sum()) for part in (data.train, data.validation, data.test))
+    paired = 0
+    for part in (data.train, data.validation, data.test):
+        paired += int(np.count_nonzero(part.independent >= 0))
     columns = response_columns(config, recordings.table.column_names)
     yield (
         f"independent averages: {paired} of {counted(len(recordings), 'waveform')} have one in their part (rows that "
@@ -169,9 +171,10 @@ def _settings(
     names = recordings.scalars.column_names
     defaults = Config().data
     key = [name for name in (subject_column, LEVEL, "recording_index") if name in names]
-    static = [
-        name for name in CONDITIONS if name in names and _varies(recordings, name) and _is_known(recordings, name)
-    ]
+    static = []
+    for name in CONDITIONS:
+        if name in names and _varies(recordings, name) and _is_known(recordings, name):
+            static.append(name)
     settings: dict[str, Any] = {"data.tables": [recordings.path], "data.static": static}
     others: dict[str, tuple[Any, Any]] = {
         "data.subject_column": (subject_column, defaults.subject_column),

@@ -7,8 +7,8 @@ the workers of Ray Train; Tune stays first in, first out.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import optuna
 import ray
@@ -17,15 +17,14 @@ from hcvae.config import Section
 from hcvae.errors import UserError
 from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
-from tune.early_stopping.moasha import MOASHA, first_rung, rungs_of
+from tune.early_stopping.moasha import MOASHA, Reported, first_rung, rungs_of
 from tune.objectives import Objectives, Point, names_of
+from tune.study.outcome import Ending
 from tune.study.repetition import is_repetition
 from tune.study.trial_record import TrialRecord
 
 logger = logging.getLogger("hcvae")
 Metrics = dict[str, float]
-Reported = Mapping[int, Mapping[int, Point]]
-"""Objectives by trial and epoch."""
 SCHEDULE = ("training.epochs", "training.phases.reconstruction", "training.phases.warmup")
 """Fields that decide in which phase an epoch lies."""
 
@@ -33,8 +32,8 @@ SCHEDULE = ("training.epochs", "training.phases.reconstruction", "training.phase
 class Stop(Section):
     """Why a trial stops, and its state then."""
 
-    state: Literal["pruned", "suspended"]
-    """`pruned`: it has ended; `suspended`: the next start of the search continues it from its checkpoint."""
+    state: Ending
+    """`PRUNED` or `SUSPENDED`."""
     reason: str
     """The reason, in one line."""
 
@@ -52,11 +51,10 @@ class Decisions:
         self._stopped: dict[tuple[int, int], Stop] = {}
         early = config.search.early_stopping
         self._names = names_of(config.search.compared_by)
-        self._rule = MOASHA(early, config.training, config.search.compared_by) if early else None
-        for trial, points in reported.items():
-            for epoch, point in points.items():
-                if self._rule:
-                    self._rule.replay(trial, epoch, point)
+        self._rule: MOASHA | None = None
+        if early is not None:
+            self._rule = MOASHA(early, config.training, config.search.compared_by)
+            self._rule.replay_all(reported)
 
     def decide(self, trial: int, attempt: int, metrics: Metrics, *, is_limited: bool = True) -> Stop | None:
         """Add the metrics of an epoch; return None where this attempt at `trial` continues. A stop is final.
@@ -72,7 +70,7 @@ class Decisions:
 
     def end(self, trial: int, attempt: int, reason: str) -> None:
         """Stop an attempt after its epoch: its trial has been ended or adopted elsewhere."""
-        self._stopped[trial, attempt] = Stop(state="suspended", reason=reason)
+        self._stopped[trial, attempt] = Stop(state=Ending.SUSPENDED, reason=reason)
 
     def _by_rule(self, trial: int, metrics: Metrics) -> Stop | None:
         epoch = int(metrics["epoch"])
@@ -80,16 +78,18 @@ class Decisions:
         if self._rule is None or self._rule.report(trial, epoch, point):
             return None
         best = f"the best 1/{self._rule.eta} of the trials that reached epoch {epoch}"
-        return Stop(state="pruned", reason=f"search.early_stopping: not among {best}")
+        return Stop(state=Ending.PRUNED, reason=f"search.early_stopping: not among {best}")
 
     def _by_time(self, metrics: Metrics) -> Stop | None:
         settings = self._settings
         seconds = metrics["seconds_so_far"]
         if settings.trial_seconds is not None and seconds > settings.trial_seconds:
             reason = f"search.trial_seconds: {seconds:.0f} s of training, more than {settings.trial_seconds:g}"
-            return Stop(state="pruned", reason=reason)
+            return Stop(state=Ending.PRUNED, reason=reason)
         if settings.search_seconds is not None and time.monotonic() - self._started > settings.search_seconds:
-            return Stop(state="suspended", reason=f"search.search_seconds: the {settings.search_seconds:g} s are over")
+            return Stop(
+                state=Ending.SUSPENDED, reason=f"search.search_seconds: the {settings.search_seconds:g} s are over"
+            )
         return None
 
 
@@ -113,7 +113,8 @@ class Listener:
         """Return whether to continue, as `hcvae.training.fit` expects."""
         self.history.append(metrics)
         self._on_epoch(metrics)
-        self.stop = self._ask(metrics) if self._ask else None
+        if self._ask is not None:
+            self.stop = self._ask(metrics)
         return self.stop is None
 
 
@@ -141,7 +142,9 @@ def ask_of(decisions: Any, trial: int, attempt: int, *, is_limited: bool = True)
 def rungs(config: SearchConfig) -> tuple[int, ...]:
     """Return the epochs at which trials are compared."""
     early = config.search.early_stopping
-    return rungs_of(early, config.training) if early else ()
+    if early is None:
+        return ()
+    return rungs_of(early, config.training)
 
 
 def reported_at_rungs(
@@ -191,7 +194,8 @@ def check_early_stopping(config: SearchConfig) -> None:
 def _points(epochs: Any, rungs: tuple[int, ...], names: tuple[str, ...]) -> Iterator[tuple[int, Point]]:
     for metrics in epochs:
         if metrics["epoch"] in rungs:
-            yield int(metrics["epoch"]), tuple(_number(metrics[name]) for name in names)
+            point = tuple(_number(metrics[name]) for name in names)
+            yield int(metrics["epoch"]), point
 
 
 def _number(value: float | None) -> float:

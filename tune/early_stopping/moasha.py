@@ -19,6 +19,8 @@ from tune.objectives import Objectives, Point
 from tune.study.pareto import fronts
 
 Order = Callable[[NDArray[np.float64]], list[int]]
+Reported = Mapping[int, Mapping[int, Point]]
+"""Objectives by trial and epoch."""
 
 
 def first_rung(settings: EarlyStopping, training: TrainingConfig) -> int:
@@ -69,8 +71,17 @@ class MOASHA:
 
     def replay(self, trial: int, epoch: int, point: Point) -> None:
         """Add an earlier report: later trials are compared with it. A point that is not finite is the worst one."""
-        if epoch in self._points:
-            self._points[epoch][trial] = point if all(map(math.isfinite, point)) else self._worst
+        if epoch not in self._points:
+            return
+        if not all(map(math.isfinite, point)):
+            point = self._worst
+        self._points[epoch][trial] = point
+
+    def replay_all(self, reported: Reported) -> None:
+        """Add earlier reports of many trials."""
+        for trial, points in reported.items():
+            for epoch, point in points.items():
+                self.replay(trial, epoch, point)
 
 
 def best(points: Mapping[int, Point], n: int, order: Order, objectives: Objectives) -> set[int]:
@@ -114,7 +125,8 @@ def crowding(front: NDArray[np.float64]) -> list[int]:
         ranked = np.argsort(values, kind="stable")
         distances[ranked[1:-1]] += values[ranked[2:]] - values[ranked[:-2]]
         distances[ranked[[0, -1]]] = np.inf
-    return [int(index) for index in np.argsort(-distances, kind="stable")]
+    order: list[int] = np.argsort(-distances, kind="stable").tolist()
+    return order
 
 
 ORDERS: dict[str, Order] = {"epsilon_net": epsilon_net, "crowding": crowding}

@@ -11,7 +11,7 @@ from optuna.storages import BaseStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from tune.internals import require
+from tune.internals import replaced, require
 
 require("optuna", "5.0")
 
@@ -118,10 +118,6 @@ class _Unwritten:
 @contextmanager
 def parameters_unwritten(study: optuna.Study, trial: Trial) -> Iterator[None]:
     """Do not write the parameters that are suggested for `trial` inside: Optuna would not write others later."""
-    stand_in: Any = _Unwritten(study._storage)
-    content = trial._cached_frozen_trial
-    trial.storage, trial._cached_frozen_trial = stand_in, copy.deepcopy(content)
-    try:
+    content = copy.deepcopy(trial._cached_frozen_trial)
+    with replaced(trial, "storage", _Unwritten(study._storage)), replaced(trial, "_cached_frozen_trial", content):
         yield
-    finally:
-        trial.storage, trial._cached_frozen_trial = study._storage, content

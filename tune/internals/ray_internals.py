@@ -16,7 +16,7 @@ from ray.air.execution._internal import RayActorManager
 from ray.core.generated import gcs_pb2, gcs_service_pb2, gcs_service_pb2_grpc
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from tune.internals import require
+from tune.internals import replaced, require
 
 require("ray", "2.60")
 
@@ -121,9 +121,5 @@ def _lost_actors_survived() -> Iterator[None]:
     Ray's memory monitor reports that death as an `OutOfMemoryError`. Tune's actor manager handles errors of actors and
     of their tasks only, and any other error ends the whole search.
     """
-    before = ray.tune.execution.tune_controller.RayActorManager
-    ray.tune.execution.tune_controller.RayActorManager = _ActorManager
-    try:
+    with replaced(ray.tune.execution.tune_controller, "RayActorManager", _ActorManager):
         yield
-    finally:
-        ray.tune.execution.tune_controller.RayActorManager = before

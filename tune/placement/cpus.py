@@ -17,17 +17,21 @@ def _quotas(membership: Path, mount: Path) -> Iterator[float]:
         for line in membership.read_text().splitlines():
             _, controllers, group = line.split(":", 2)
             if not controllers or "cpu" in controllers.split(","):
-                root = mount / "cpu" if controllers else mount
+                root = mount
+                if controllers:  # v1
+                    root = mount / "cpu"
                 yield from _quotas_of(root, Path(group.lstrip("/")))
 
 
 def _quotas_of(root: Path, group: Path) -> Iterator[float]:
     # In a container its own group may be the root, under the name from outside.
-    for folder in (root / group, *(root / parent for parent in group.parents)):
+    for part in (group, *group.parents):
+        folder = root / part
         with suppress(OSError, ValueError):  # not there, or "max"
             quota, period = (folder / "cpu.max").read_text().split()
             yield int(quota) / int(period)
         with suppress(OSError, ValueError):
-            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-            if int(quota) > 0:  # -1: none
-                yield int(quota) / int(period)
+            allowed_us = int((folder / "cpu.cfs_quota_us").read_text())
+            period_us = int((folder / "cpu.cfs_period_us").read_text())
+            if allowed_us > 0:  # -1: none
+                yield allowed_us / period_us

@@ -4,7 +4,7 @@ from hcvae.data.dataset import Dataset
 from hcvae.errors import UserError
 from hcvae.training import preflight
 from tune.config import SearchConfig
-from tune.objectives import names_of
+from tune.constraints import judged_by
 from tune.placement.streaming import prepare
 from tune.study.repetition import with_fold
 
@@ -44,12 +44,14 @@ def _prepare_fold(config: SearchConfig, fold: int, folds: int) -> Dataset:
         measurable = preflight(training, data, config.search.workers)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    needed = [*names_of(config.search.compared_by), *(constraint.name for constraint in config.search.constraints)]
+    needed = judged_by(config.search.compared_by, config.search.constraints)
     missing = [name for name in needed if name not in measurable.metrics]
     if missing:
         reasons = "; ".join(measurable.not_measured.values())
+        if reasons:
+            reasons = f" ({reasons})"
         raise UserError(
-            f"{where}: {', '.join(missing)} cannot be measured on its validation part"
-            f"{f' ({reasons})' if reasons else ''}; use fewer folds (search.confirm.repeats), or seeds"
+            f"{where}: {', '.join(missing)} cannot be measured on its validation part{reasons}; "
+            "use fewer folds (search.confirm.repeats), or seeds"
         )
     return data

@@ -27,7 +27,10 @@ def with_gpus_shared(config: SearchConfig, data: Dataset) -> SearchConfig:
     confirm = config.search.confirm
     if confirm is not None:
         searched.append(with_scale(config, confirm.epochs, confirm.width))
-    needed = max(needed_bytes(training, data) for each in searched for training in corners(each, max))
+    needed = 0
+    for each in searched:
+        for training in corners(each, max):
+            needed = max(needed, needed_bytes(training, data))
     part = part_of_gpu(needed, smallest_gpu_bytes())
     return config.with_settings(gpus_per_worker=part, share_gpus=False)
 
@@ -67,4 +70,6 @@ def bound_memory(gpus: float) -> None:
 
 
 def _gpu_bytes() -> int:
-    return int(torch.cuda.get_device_properties(0).total_memory) if torch.cuda.is_available() else 0
+    if not torch.cuda.is_available():
+        return 0
+    return int(torch.cuda.get_device_properties(0).total_memory)

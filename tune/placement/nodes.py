@@ -1,7 +1,7 @@
-"""Calling a function on every node of the cluster that Ray is connected to."""
+"""The live nodes of the cluster that Ray is connected to, and calling a function on each of them."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -9,13 +9,22 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 Answer = TypeVar("Answer")
 
 
+def live_nodes() -> list[dict[str, Any]]:
+    """Return what Ray reports of every live node, see `ray.nodes`."""
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
 def ask_nodes(question: Callable[..., Answer], *arguments: object, gpus: float = 0) -> list[tuple[str, Answer]]:
     """Return the address and the answer of every live node that has `gpus`.
 
     `question` is called on all of them at the same time, in a process that reserves no CPU.
     """
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU", 0) >= gpus]
     task = ray.remote(num_cpus=0, num_gpus=gpus)(question)
-    places = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-    answers = ray.get([task.options(scheduling_strategy=place).remote(*arguments) for place in places])
-    return list(zip([node["NodeManagerAddress"] for node in nodes], answers, strict=True))
+    addresses = []
+    answers = []
+    for node in live_nodes():
+        if node["Resources"].get("GPU", 0) >= gpus:
+            place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            addresses.append(node["NodeManagerAddress"])
+            answers.append(task.options(scheduling_strategy=place).remote(*arguments))
+    return list(zip(addresses, ray.get(answers), strict=True))

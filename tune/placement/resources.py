@@ -21,7 +21,7 @@ from hcvae.interruption import handlers_kept
 from hcvae.storage import StoragePath
 from tune.config import SearchSettings
 from tune.placement.cpus import usable_cpus
-from tune.placement.nodes import ask_nodes
+from tune.placement.nodes import ask_nodes, live_nodes
 from tune.placement.ray_environment import REMEDY, check_head, cluster_address, ensure_token, local_folder
 
 DRIVER_CPU = 0.001
@@ -124,7 +124,8 @@ def plan_on_cluster(
 
 
 def _plan_now(workers: WorkerGroup, max_concurrent: int | None) -> Plan:
-    return make_plan(workers, [node["Resources"] for node in ray.nodes() if node["Alive"]], max_concurrent)
+    nodes = [node["Resources"] for node in live_nodes()]
+    return make_plan(workers, nodes, max_concurrent)
 
 
 def _plan_when_it_fits(workers: WorkerGroup, max_concurrent: int | None) -> Plan:
@@ -148,9 +149,13 @@ def _check_sharing(workers: WorkerGroup) -> None:
 
 
 def _described(nodes: Sequence[Resources]) -> str:
-    cpus = sum(node.get("CPU", 0) for node in nodes)
-    gpus = sum(node.get("GPU", 0) for node in nodes)
-    return f"{counted(len(nodes), 'node')} with {counted(cpus, 'CPU')} and {counted(gpus, 'GPU')}"
+    cpus = counted(_total(nodes, "CPU"), "CPU")
+    gpus = counted(_total(nodes, "GPU"), "GPU")
+    return f"{counted(len(nodes), 'node')} with {cpus} and {gpus}"
+
+
+def _total(nodes: Sequence[Resources], resource: str) -> float:
+    return sum(node.get(resource, 0) for node in nodes)
 
 
 def check_shared_folder(folder: StoragePath) -> None:
@@ -159,7 +164,7 @@ def check_shared_folder(folder: StoragePath) -> None:
     Raises:
         UserError: a node does not; the message names it.
     """
-    if sum(node["Alive"] for node in ray.nodes()) == 1:
+    if len(live_nodes()) == 1:
         return
     marker = folder / f".seen-{uuid.uuid4().hex}"
     marker.write(b"")
@@ -280,6 +285,8 @@ def _shipped_code() -> dict[str, list[str]]:
 
 
 def _local_code() -> dict[str, dict[str, str]]:
-    root = str(Path(tune.__path__[0]).parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(Path(tune.__path__[0]).parent)]
+    inherited = os.environ.get("PYTHONPATH")
+    if inherited:
+        paths.append(inherited)
     return {"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}}

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from pydantic_core import from_json
 
 from hcvae.bundle.model_card import REPORTED
-from tune.report.results import with_sd
+from tune.report.front_table import with_sd
 from tune.study.artifacts import images
 from tune.study.folder import StudyFolder
 from tune.study.pareto_archive import model_of, stored_models
@@ -70,7 +70,9 @@ def front_members(
 
 def _metrics(metrics: Metrics, objectives: Iterable[str]) -> list[MetricRow]:
     """Return the metrics of a model card, then the objectives that it does not have."""
-    meanings = REPORTED | {name: name for name in objectives if name not in REPORTED}
+    meanings = dict(REPORTED)
+    for name in objectives:
+        meanings.setdefault(name, name)
     lower = metrics.get("test_lower", {})
     upper = metrics.get("test_upper", {})
     rows = []
@@ -84,4 +86,7 @@ def _metrics(metrics: Metrics, objectives: Iterable[str]) -> list[MetricRow]:
 
 
 def _data_uris(pictures: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: f"data:image/png;base64,{b64encode(content).decode()}" for name, content in pictures.items()}
+    uris = {}
+    for name, content in pictures.items():
+        uris[name] = f"data:image/png;base64,{b64encode(content).decode()}"
+    return uris

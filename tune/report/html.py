@@ -7,9 +7,9 @@ Plotly escapes `<`.
 import copy
 import math
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,9 @@ from plotly.offline import get_plotlyjs
 from tune.objectives import Objectives, directions_of
 from tune.report.charts import Timeline, hypervolume_chart, importance_chart, parallel_chart, pareto_chart
 from tune.report.front_members import front_members
-from tune.report.results import SearchResult, parameter_names
-from tune.space.conditional import names_in_effect
-from tune.study.configurations import mean_loss
+from tune.report.front_table import parameter_names
+from tune.report.results import SearchResult
+from tune.space.conditional import by_path, names_in_effect
 from tune.study.folder import StudyFolder
 from tune.study.trial_summary import TrialSummary
 
@@ -48,23 +48,19 @@ def html_report(folder: StudyFolder) -> str:
     objectives = record.config.search.compared_by
     result = SearchResult.of(folder, record, trials)
     summaries = result.trials
-    complete = [
-        _with_paths(trial)
-        for trial, summary in zip(trials, summaries, strict=True)
-        if summary.own_point and summary.repetition is None
-    ]
+    timeline = _timeline(trials, result)
     rows = list(zip(summaries, map(_seconds, trials), strict=True))
-    members = [summary.number for summary in result.pareto]
+    members = result.front
     content = {
         "record": record,
         "warning": result.warning,
         "confirmation": result.confirmation,
         "confirmed": result.confirmed,
         "n_repetitions": sum(summary.repetition is not None for summary in summaries),
-        "average_lost": mean_loss([summary.confirmed for summary in result.confirmed if summary.confirmed]),
+        "average_lost": result.average_lost,
         "made": datetime.now().astimezone(),
-        "states": Counter(trial.state.name.lower() for trial in trials),
-        "complete": len(complete),
+        "states": result.states,
+        "complete": 0,
         "budget": record.config.search.trials,
         "objectives": objectives,
         "fewest": MIN_TRIALS,
@@ -72,14 +68,7 @@ def html_report(folder: StudyFolder) -> str:
         "trials": sorted(rows, key=lambda row: _rank(row[0], members, objectives)),
         "params": parameter_names(summaries),
     }
-    if complete:
-        own = [trial for trial, summary in zip(trials, summaries, strict=True) if not summary.outside_budget]
-        infeasible = [
-            _with_paths(trial)
-            for trial, summary in zip(trials, summaries, strict=True)
-            if summary.infeasible and summary.repetition is None
-        ]
-        timeline = Timeline.of(complete, _started(own), objectives, infeasible, result.confirmed)
+    if timeline is not None:
         content |= _content_of(folder, study, trials, timeline, result)
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -116,15 +105,15 @@ def _content_of(
     result: SearchResult,
 ) -> dict[str, Any]:
     """Return the content about the complete trials, of which there is at least one, of all `trials` of the study."""
-    complete = {trial.number: trial for trial in timeline.trials}
     importances = param_importances(timeline.trials, timeline.objectives)
     by_number = {trial.number: trial for trial in trials}
     shown = []
     for summary in result.pareto:
         model = result.trial(result.model_number(summary.number))
         shown.append((summary, model, by_number[model.number]))
-    shared = set.intersection(*(set(trial.params) for trial in complete.values()))
+    shared = set(timeline.trials[0].params).intersection(*map(attrgetter("params"), timeline.trials))
     return {
+        "complete": len(timeline.trials),
         "plotly": Markup(get_plotlyjs()),
         "pareto_chart": _embedded("pareto", pareto_chart(timeline)),
         "hypervolume_chart": _embedded("hypervolume", hypervolume_chart(timeline)),
@@ -136,17 +125,32 @@ def _content_of(
     }
 
 
+def _timeline(trials: Sequence[FrozenTrial], result: SearchResult) -> Timeline | None:
+    """Return the complete trials of the search, without repetitions; None where there is none."""
+    complete = []
+    infeasible = []
+    started = []
+    for trial, summary in zip(trials, result.trials, strict=True):
+        if trial.datetime_start and not summary.outside_budget:
+            started.append(trial.datetime_start)
+        if summary.repetition is not None:
+            continue
+        if summary.own_point:
+            complete.append(_with_paths(trial))
+        elif summary.infeasible:
+            infeasible.append(_with_paths(trial))
+    if not complete:
+        return None
+    return Timeline.of(complete, min(started), result.objectives, infeasible, result.confirmed)
+
+
 def _with_paths(trial: FrozenTrial) -> FrozenTrial:
     """Return a copy whose parameters are named by their paths."""
-    names = names_in_effect(trial.params)
     copied = copy.copy(trial)
-    copied.params = {path: trial.params[name] for path, name in names.items()}
+    copied.params = by_path(trial.params)
+    names = names_in_effect(trial.params)
     copied.distributions = {path: trial.distributions[name] for path, name in names.items()}
     return copied
-
-
-def _started(trials: Sequence[FrozenTrial]) -> datetime:
-    return min(trial.datetime_start for trial in trials if trial.datetime_start)
 
 
 def _seconds(trial: FrozenTrial) -> float | None:
@@ -160,7 +164,9 @@ def _rank(summary: TrialSummary, members: Sequence[int], objectives: Objectives)
     """Return the rank in the table of all trials: the front first, then by the first objective, trials without it
     last."""
     first = summary.objectives[objectives[0].name]
-    loss = math.inf if first is None else objectives[0].sign * first
+    loss = math.inf
+    if first is not None:
+        loss = objectives[0].sign * first
     return summary.number not in members, loss, summary.number
 
 

@@ -7,7 +7,7 @@ the time left.
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -17,11 +17,12 @@ from rich.text import Text
 
 from hcvae.counting import counted
 from hcvae.progress_lines import clock, line_a_minute
-from hcvae.terminal import TerminalTable
+from hcvae.terminal import TerminalTable, print_line
 from hcvae.training.precision import PrecisionChoice
 from tune.config import SearchConfig
-from tune.objectives import names_of, shown
-from tune.report.results import pareto_table
+from tune.objectives import best_values, names_of, shown
+from tune.report.front_table import pareto_table
+from tune.report.results import listed_states
 from tune.space.entries import ParameterValue
 from tune.study.configurations import ended_in_round
 from tune.study.pareto_archive import ParetoArchive
@@ -101,7 +102,7 @@ class Progress:
         else:
             self.round = trial.repetition
             self._n_repeated += 1
-        front = [member.number for member in self.front.members]
+        front = list(self.front.points)
         self.show("finished", **trial.model_dump(), hypervolume=self.front.hypervolume, front=front, left_s=self.left_s)
 
     def suspended(self, number: int, reason: str) -> None:
@@ -132,7 +133,9 @@ class Progress:
 
     def epochs_of(self, number: int) -> int:
         """Return the epochs of a running trial."""
-        return self.repeated_epochs if number in self.repetitions else self.epochs
+        if number in self.repetitions:
+            return self.repeated_epochs
+        return self.epochs
 
     def _runs_no_more(self, number: int) -> None:
         self.running.pop(number, None)
@@ -144,8 +147,10 @@ class Progress:
         """Expected time to the end of the search in seconds, from the share of its epochs done since the start."""
         repetition = self.repeated_epochs / self.epochs  # in trainings of the search
         ended = self.counts.total() - self._at_start + self._n_repeated * repetition
-        under_way = sum(self.running[number]["epoch"] - first for number, first in self._first_epoch.items())
-        done = ended + under_way / self.epochs
+        epochs = 0.0
+        for number, first in self._first_epoch.items():
+            epochs += self.running[number]["epoch"] - first
+        done = ended + epochs / self.epochs
         if not done:
             return None
         left = max(0.0, max(0, self.budget - self._at_start) + self._n_planned * repetition - done)
@@ -155,7 +160,7 @@ class Progress:
     def headline(self) -> str:
         """Trials by state, hypervolume and time, in one line."""
         states = [f"{len(self.running)} running", f"{self.counts.total()}/{self.budget} finished"]
-        states += [f"{count} {state}" for state, count in sorted(self.counts.items())]
+        states += listed_states(self.counts)
         if self.round is not None:
             states.append(f"{ended_in_round(self.front.ended, self.round.round)}/{self.round.size} repetitions")
         area = f"hypervolume {self.front.hypervolume:.4f}"
@@ -187,24 +192,21 @@ class LineProgress(Progress):
         if len(epochs) > MAX_LISTED:
             running += f" and {len(epochs) - MAX_LISTED} more"
         finished = f"{self.counts.total()} of {counted(self.budget, 'trial')} finished"
-        return f"running: {running}; {finished}; best so far: {', '.join(self._best_values()) or 'none'}"
-
-    def _best_values(self) -> Iterator[str]:
+        best = "none"
         points = self.front.points.values()
         if points:
-            for objective, values in zip(self.objectives, zip(*points, strict=True), strict=True):
-                best = min(values) if objective.direction == "minimize" else max(values)
-                yield f"{objective.name} {shown(best)}"
+            best = listed_values(best_values(points, self.objectives))
+        return f"running: {running}; {finished}; best so far: {best}"
 
     def show(self, event: str, **fields: Any) -> None:
         """Print the precision, the continuation and the end of a trial."""
         if event in LINES:
-            self._console.print(LINES[event](fields), highlight=False, markup=False, soft_wrap=True)
+            print_line(self._console, LINES[event](fields))
         if event != "finished":
             return
         reason = fields["failure"] or fields["stopped"] or fields["foreign_values"]
-        values = [f"{name} {shown(fields[name])}" for name in names_of(self.objectives) if fields[name] is not None]
-        result = reason or ", ".join(values) or "another program ended it"
+        values = {name: fields[name] for name in names_of(self.objectives) if fields[name] is not None}
+        result = reason or listed_values(values) or "another program ended it"
         if fields["infeasible"]:
             result += f" ({fields['infeasible']})"
         if fields["figure_failure"]:
@@ -212,12 +214,7 @@ class LineProgress(Progress):
         which = f"trial {fields['number']}"
         if fields["repetition"]:
             which += f" ({Repetition.model_validate(fields['repetition'])})"
-        self._console.print(
-            f"{which} {fields['state']}: {result}; {self.headline}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        print_line(self._console, f"{which} {fields['state']}: {result}; {self.headline}")
 
 
 class JsonProgress(Progress):
@@ -277,14 +274,22 @@ def make_progress(
     """Return the view for the place where the search runs."""
     if json_lines is not None:
         return JsonProgress(config, front, finished, json_lines)
-    view = LiveProgress if console.is_terminal else LineProgress
-    return view(config, front, finished, console)
+    if console.is_terminal:
+        return LiveProgress(config, front, finished, console)
+    return LineProgress(config, front, finished, console)
+
+
+def listed_values(values: Mapping[str, float]) -> str:
+    """Return values with their names, such as `r2 0.9000, parameters 120,000`."""
+    return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
 
 
 def precision_line(fields: Mapping[str, Any]) -> str:
     """Return the line about the precision of a trial, with a warning if there is one."""
-    warning = f"; warning: {fields['warning']}" if fields["warning"] else ""
-    return f"trial {fields['trial']} trains in {fields['text']}{warning}"
+    line = f"trial {fields['trial']} trains in {fields['text']}"
+    if fields["warning"]:
+        line += f"; warning: {fields['warning']}"
+    return line
 
 
 def continued_line(fields: Mapping[str, Any]) -> str:

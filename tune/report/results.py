@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,14 +20,15 @@ from hcvae.poor_reconstruction import poor_reconstruction
 from hcvae.storage import StoragePath
 from hcvae.terminal import TerminalTable
 from hcvae.validation import explain
-from tune.objectives import Objectives, Point, find_objective, shown
+from tune.objectives import Objectives, Point, best_values, find_objective, names_of, shown
+from tune.report.front_table import pareto_table, points_of
 from tune.space.conditional import paths_in_effect
 from tune.study.configurations import mean_loss, with_confirmations
 from tune.study.folder import StudyFolder, StudyRecord
 from tune.study.pareto import Compromise, compromise, hypervolume, pareto_front
 from tune.study.pareto_archive import model_of, stored_models
 from tune.study.repetition import training_of
-from tune.study.trial_summary import TrialSummary, summarize
+from tune.study.trial_summary import Confirmed, TrialSummary, summarize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,11 +47,10 @@ class SearchResult(Described):
 
     def facts(self) -> dict[str, object]:
         """Return the folder, the trials by state, and the front."""
-        states = sorted(Counter(trial.state for trial in self.trials).items())
         return {
             "folder": self.folder,
-            "trials": ", ".join(f"{count} {state}" for state, count in states),
-            "front": ", ".join(str(trial.number) for trial in self.pareto),
+            "trials": ", ".join(listed_states(self.states)),
+            "front": ", ".join(map(str, self.front)),
             "hypervolume": self.hypervolume,
         }
 
@@ -72,15 +72,30 @@ class SearchResult(Described):
         return cls(opened.place, with_confirmations(summaries, objectives), objectives)
 
     @property
+    def states(self) -> Counter[str]:
+        """The number of trials in each state."""
+        return Counter(trial.state for trial in self.trials)
+
+    @property
+    def front(self) -> list[int]:
+        """The numbers of the trials of `pareto`."""
+        return pareto_front(self._points, self.objectives)
+
+    @property
     def pareto(self) -> tuple[TrialSummary, ...]:
         """The trials that no other dominates, the best in the first objective first; after a confirmation, the
         confirmed configurations that none of them dominates by its means."""
-        return tuple(self.trial(number) for number in pareto_front(self._points, self.objectives))
+        return tuple(map(self.trial, self.front))
 
     @property
     def confirmed(self) -> tuple[TrialSummary, ...]:
         """The trials whose configurations have been confirmed, on the front or not; see `TrialSummary.confirmed`."""
-        return tuple(trial for trial in self.trials if trial.confirmed)
+        return tuple(map(self.trial, self._confirmations))
+
+    @property
+    def average_lost(self) -> Point | None:
+        """See `tune.study.configurations.mean_loss`."""
+        return mean_loss(list(self._confirmations.values()))
 
     @property
     def hypervolume(self) -> float:
@@ -91,30 +106,38 @@ class SearchResult(Described):
     def models(self) -> dict[int, StoragePath]:
         """Folder of each model under `best/`, by number of its trial."""
         stored = stored_models(StudyFolder(self.folder))
-        found = {trial.number: model_of(trial, stored) for trial in self.trials}
-        return {number: place for number, place in found.items() if place is not None}
+        found = {}
+        for trial in self.trials:
+            place = model_of(trial, stored)
+            if place is not None:
+                found[trial.number] = place
+        return found
 
     @property
     def why_empty(self) -> str:
         """The reason why there is no front, for a message: the states of the trials, and the latest failure."""
-        counts = Counter(trial.state for trial in self.trials if not trial.outside_budget)
+        counts: Counter[str] = Counter()
+        infeasible = None
+        failure = ""
+        for trial in self.trials:
+            if not trial.outside_budget:
+                counts[trial.state] += 1
+            if trial.infeasible:
+                infeasible = trial.infeasible
+            if trial.failure:
+                failure = f"; trial {trial.number} failed: {trial.failure}"
         if not counts:
             return "no trial has completed; run the search first"
-        states = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-        infeasible = [trial.infeasible for trial in self.trials if trial.infeasible]
         if self.confirmed:
-            reasons = [f"trial {trial.number}: {trial.why_absent}" for trial in self.confirmed]
-            return f"no confirmed configuration has a place on the front ({'; '.join(reasons)})"
+            reasons = "; ".join(f"trial {trial.number}: {trial.why_absent}" for trial in self.confirmed)
+            return f"no confirmed configuration has a place on the front ({reasons})"
+        states = ", ".join(listed_states(counts))
         if infeasible:
             return (
-                f"no complete trial is feasible ({states}); the latest is {infeasible[-1]}; loosen search.constraints "
+                f"no complete trial is feasible ({states}); the latest is {infeasible}; loosen search.constraints "
                 "in another search.study, or search further"
             )
-        message = f"no trial has completed ({states})"
-        failed = [trial for trial in self.trials if trial.failure]
-        if failed:
-            message += f"; trial {failed[-1].number} failed: {failed[-1].failure}"
-        return message
+        return f"no trial has completed ({states}){failure}"
 
     def compromise(self) -> TrialSummary:
         """Return the default choice: the knee of the front, or the point nearest to the ideal where there is no knee.
@@ -139,7 +162,7 @@ class SearchResult(Described):
     @property
     def warning(self) -> tuple[str, ...]:
         """Lines that warn if no trial is better than the reference point; empty otherwise, and without a front."""
-        return front_warning([trial.point for trial in self.pareto if trial.point], self.objectives)
+        return front_warning(list(points_of(self.pareto).values()), self.objectives)
 
     @property
     def confirmation(self) -> tuple[str, ...]:
@@ -147,29 +170,31 @@ class SearchResult(Described):
         the means are than the values by which the trials were chosen; empty before it."""
         if not self.confirmed:
             return ()
-        found = [(trial.number, trial.confirmed) for trial in self.trials if trial.confirmed]
-        n_confirmed = sum(confirmed.mean is not None for _, confirmed in found)
-        n_unconfirmed = sum(trial.is_unconfirmed for trial in self.trials)
-        others = counted(n_unconfirmed, "other trial")
-        lines = [f"{counted(n_confirmed, 'trial')} confirmed; {others} left out of the front"]
-        for number, confirmed in found:
+        n_confirmed = 0
+        failures = []
+        for number, confirmed in self._confirmations.items():
+            n_confirmed += confirmed.mean is not None
             if confirmed.failed:
                 failed = ", ".join(map(str, confirmed.failed))
-                lines.append(f"trial {number}: repetitions without values: {failed}")
-        lost = mean_loss([confirmed for _, confirmed in found])
+                failures.append(f"trial {number}: repetitions without values: {failed}")
+        others = counted(sum(trial.is_unconfirmed for trial in self.trials), "other trial")
+        lines = [f"{counted(n_confirmed, 'trial')} confirmed; {others} left out of the front", *failures]
+        lost = self.average_lost
         if lost is not None:
-            parts = []
-            for objective, value in zip(self.objectives, lost, strict=True):
-                parts.append(f"{objective.name} {shown(abs(value))} {'worse' if value > 0 else 'better'}")
-            lines.append(f"means against the values by which these were chosen, on average: {', '.join(parts)}")
+            differences = ", ".join(_differences(lost, self.objectives))
+            lines.append(f"means against the values by which these were chosen, on average: {differences}")
         elif n_confirmed:
             lines.append("trained with other epochs or another width, so not compared with the values of the search")
         return tuple(lines)
 
     def alternatives(self) -> dict[str, TrialSummary]:
         """Return the best trial by each objective, by its name, without the compromise."""
-        ends = {objective.name: self.best(by=objective.name) for objective in self.objectives}
-        return {name: trial for name, trial in ends.items() if trial.number != self.choice.number}
+        ends = {}
+        for name in names_of(self.objectives):
+            trial = self.best(by=name)
+            if trial.number != self.choice.number:
+                ends[name] = trial
+        return ends
 
     def best(self, by: str) -> TrialSummary:
         """Return the best completed trial by one objective.
@@ -178,10 +203,11 @@ class SearchResult(Described):
             UserError: no such objective, or no trial has completed.
         """
         place = find_objective(self.objectives, by)
-        if not self.pareto:
+        front = self.front
+        if not front:
             raise UserError(f"{self.folder}: {self.why_empty}")
         sign = self.objectives[place].sign
-        return self.trial(min(pareto_front(self._points, self.objectives), key=lambda n: sign * self._points[n][place]))
+        return self.trial(min(front, key=lambda number: sign * self._points[number][place]))
 
     def trial(self, number: int) -> TrialSummary:
         """Return one trial by its number.
@@ -222,7 +248,9 @@ class SearchResult(Described):
     def model_number(self, number: int) -> int:
         """Return the number of the trial whose model stands for a trial: of a confirmed one, a repetition of it."""
         confirmed = self.trial(number).confirmed
-        return number if confirmed is None or confirmed.model is None else confirmed.model
+        if confirmed is None or confirmed.model is None:
+            return number
+        return confirmed.model
 
     def _why_without(self, summary: TrialSummary) -> str:
         reason = summary.outside_budget or summary.foreign_values or summary.infeasible
@@ -262,25 +290,25 @@ class SearchResult(Described):
         Raises:
             UserError: as `bundle`.
         """
-        number = trial if isinstance(trial, int) else trial.number
-        return load(self.bundle(number))
+        if isinstance(trial, TrialSummary):
+            trial = trial.number
+        return load(self.bundle(trial))
 
     def to_pandas(self) -> "pd.DataFrame":
         """Return a table with a row for each trial; parameters are columns named by their dotted paths."""
         import pandas as pd
 
-        rows = [self._row(summary) | summary.params for summary in self.trials]
-        return pd.DataFrame(rows).set_index("number") if rows else pd.DataFrame()
+        if not self.trials:
+            return pd.DataFrame()
+        return pd.DataFrame(map(self._row, self.trials)).set_index("number")
 
     def _row(self, summary: TrialSummary) -> dict[str, object]:
         row = summary.model_dump(exclude={"params", "repetition", "confirmed"})
         row["confirms"] = summary.repetition and summary.repetition.number
-        confirmed = summary.confirmed
-        if confirmed is not None and confirmed.mean is not None:
-            row |= {f"{name}_mean": mean for name, mean in zip(summary.objectives, confirmed.mean, strict=True)}
-        if confirmed is not None and confirmed.sd is not None:
-            row |= {f"{name}_sd": sd for name, sd in zip(summary.objectives, confirmed.sd, strict=True)}
-        return row
+        if summary.confirmed is not None:
+            row |= _columns("mean", summary.confirmed.mean, self.objectives)
+            row |= _columns("sd", summary.confirmed.sd, self.objectives)
+        return row | summary.params
 
     def table(self) -> TerminalTable:
         """Return the Pareto front for a terminal."""
@@ -291,9 +319,23 @@ class SearchResult(Described):
         # Rows deleted from the database leave gaps.
         return {trial.number: trial for trial in self.trials}
 
+    @cached_property
+    def _confirmations(self) -> dict[int, Confirmed]:
+        return {trial.number: trial.confirmed for trial in self.trials if trial.confirmed}
+
     @property
     def _points(self) -> dict[int, Point]:
-        return {summary.number: summary.point for summary in self.trials if summary.point}
+        return points_of(self.trials)
+
+
+def _columns(suffix: str, point: Point | None, objectives: Objectives) -> dict[str, float]:
+    """Return values of the objectives with their names in a table; none where there is no point."""
+    if point is None:
+        return {}
+    columns = {}
+    for name, value in zip(names_of(objectives), point, strict=True):
+        columns[f"{name}_{suffix}"] = value
+    return columns
 
 
 def front_warning(front: Sequence[Point], objectives: Objectives) -> tuple[str, ...]:
@@ -301,10 +343,10 @@ def front_warning(front: Sequence[Point], objectives: Objectives) -> tuple[str, 
     points = dict(enumerate(front))
     if not front or hypervolume(points, objectives) > 0:
         return ()
-    best = {}
-    for objective, values in zip(objectives, zip(*front, strict=True), strict=True):
-        best[objective.name] = min(values, key=objective.loss)
-    compared = [f"{objective.name} {shown(best[objective.name])} ({objective.reference:g})" for objective in objectives]
+    best = best_values(front, objectives)
+    compared = []
+    for objective in objectives:
+        compared.append(f"{objective.name} {shown(best[objective.name])} ({objective.reference:g})")
     found = (
         "warning: no trial is better than the reference point in all objectives; the best value of each, and the "
         f"reference: {', '.join(compared)}"
@@ -316,45 +358,13 @@ def front_warning(front: Sequence[Point], objectives: Objectives) -> tuple[str, 
     return found, f"  what to do: {remedy}"
 
 
-def parameter_names(trials: Iterable[TrialSummary | FrozenTrial]) -> list[str]:
-    """Return the names of the parameters of `trials`, in the order in which they first appear."""
-    names: dict[str, None] = {}
-    for trial in trials:
-        names |= dict.fromkeys(trial.params)
-    return list(names)
+def listed_states(counts: Counter[str]) -> list[str]:
+    """Return the number of trials in each state, such as `3 complete`, by the names of the states."""
+    return [f"{count} {state}" for state, count in sorted(counts.items())]
 
 
-def pareto_table(members: tuple[TrialSummary, ...], objectives: Objectives) -> TerminalTable:
-    """Return a table of the objectives and parameters of each member of a front; `*` marks the compromise."""
-    points = {member.number: member.point for member in members if member.point}
-    best = compromise(points, objectives)
-    arrows = {"minimize": "v", "maximize": "^"}
-    values_of = [f"{objective.name} {arrows[objective.direction]}" for objective in objectives]
-    names = parameter_names(members)
-    headers = ("trial", *values_of, *(name.rpartition(".")[2] for name in names))
-    notes = [f"* {best}"] if best else []
-    if any(member.confirmed for member in members):
-        notes.append("means ± standard deviations of the repetitions of each trial")
-    table = TerminalTable(
-        f"Pareto front, hypervolume {hypervolume(points, objectives):.4f}", headers, caption="; ".join(notes)
-    )
-    for member in members:
-        label = str(member.number)
-        if best and member.number == best.number:
-            label += " *"
-        values = with_sd(member)
-        table.rows.append((label, *values, *(_short(member.params.get(name, "-")) for name in names)))
-    return table
-
-
-def with_sd(summary: TrialSummary) -> list[str]:
-    """Return the place of a trial for people, a text for each objective: of a confirmed one mean and standard
-    deviation."""
-    point = summary.point or ()
-    if summary.confirmed is None or summary.confirmed.sd is None:
-        return [shown(value) for value in point]
-    return [f"{shown(value)} ± {shown(sd)}" for value, sd in zip(point, summary.confirmed.sd, strict=True)]
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _differences(lost: Point, objectives: Objectives) -> Iterator[str]:
+    """Yield by how much each objective is worse, or better where `lost` is negative."""
+    for objective, value in zip(objectives, lost, strict=True):
+        word = "worse" if value > 0 else "better"
+        yield f"{objective.name} {shown(abs(value))} {word}"

@@ -71,7 +71,9 @@ class StudySearcher(ray.tune.search.Searcher):  # type: ignore[misc]
         assignment = self._ledger.hand_out()
         if assignment is None:
             self._next_look = time.monotonic() + LOOK_S
-            return None if self.running else str(ray.tune.search.Searcher.FINISHED)
+            if self.running:
+                return None
+            return str(ray.tune.search.Searcher.FINISHED)
         number = assignment.trial.number
         self.running[trial_id] = assignment.trial
         self._progress.started(number, assignment.params, assignment.repetition)
@@ -167,7 +169,9 @@ class SearchCallback(ray.tune.Callback):  # type: ignore[misc]
 
 
 def _reason(file: Path) -> str:
-    lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    lines = file.read_text().strip().splitlines()
     # Ray's memory monitor gives the reason at the beginning, and at the end how to change its settings.
-    killed = [line for line in lines if "low on memory" in line]
-    return (killed or lines)[-1]
+    for line in reversed(lines):
+        if "low on memory" in line:
+            return line.strip()
+    return lines[-1].strip()

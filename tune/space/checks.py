@@ -13,7 +13,7 @@ from hcvae.validation import plain
 from tune.config import Choice, Conditional, FloatRange, IntRange, Parameter, SearchConfig, Unconditional
 from tune.space.conditional import case_of
 from tune.space.entries import ParameterValue, bounds, described, every_value
-from tune.space.latents import GLOBAL, LOCAL, SEGMENTS, multiple_of, own_latents, possible_segments
+from tune.space.latents import GLOBAL, LOCAL, SEGMENTS, multiple_of, possible_segments
 from tune.space.search_space import corners, searchable_fields
 
 FIXED_BY_DATA = ("model.signal_length", "model.static_dim")
@@ -37,7 +37,8 @@ def check_space(config: SearchConfig) -> None:
             )
         for where, entry in _entries(path, parameter):
             _check_choices_differ(where, entry, bounds(entry))
-            _check_choices_differ(where, entry, [_taken(where, field, value) for value in bounds(entry)])
+            taken = [_taken(where, field, value) for value in bounds(entry)]
+            _check_choices_differ(where, entry, taken)
     for path, parameter in space.items():
         if isinstance(parameter, Conditional):
             _check_condition(config, path, parameter)
@@ -97,9 +98,9 @@ def _check_condition(config: SearchConfig, path: str, parameter: Conditional) ->
         raise UserError(f"{where}: must have one entry, without cases: the two latent dimensions limit each other")
     on = space.get(parameter.on)
     if on is None:
-        fields = [name for name, _ in searchable_fields()]
+        fields = dict(searchable_fields())
         if parameter.on not in fields:
-            raise UserError(f"{where}.on: there is no field {parameter.on}{did_you_mean(parameter.on, fields)}")
+            raise UserError(f"{where}.on: there is no field {parameter.on}{did_you_mean(parameter.on, list(fields))}")
         raise UserError(
             f"{where}.on: {parameter.on} is not in search.space, so it is the same in every trial; add it there, or "
             "write the entry of its case alone"
@@ -112,7 +113,7 @@ def _check_condition(config: SearchConfig, path: str, parameter: Conditional) ->
         raise UserError(
             f"{where}.on: {parameter.on} is a range of real numbers; name a choice or a range of whole numbers"
         )
-    possible = [case_of(value) for value in every_value(on)]
+    possible = list(map(case_of, every_value(on)))
     for case in parameter.cases:
         if case not in possible:
             raise UserError(
@@ -136,26 +137,33 @@ def _check_local_choices(config: SearchConfig) -> None:
 def _check_segments(config: SearchConfig) -> None:
     """Check that there is a local dimension for every number of segments."""
     local = config.search.space.get(LOCAL)
-    own = own_latents(config)
     for segments in possible_segments(config, {}):
         if isinstance(local, IntRange):
             lowest = max(local.low, _highest_global(config))
-            wrong = [] if lowest <= multiple_of(segments, lowest, local.high) <= local.high else [local.high]
-        else:
-            dimensions = [own[LOCAL]] if local is None else every_value(local)  # type: ignore[arg-type]
-            wrong = [int(dimension) for dimension in dimensions if int(dimension) % segments]
-        if wrong:
-            raise UserError(
-                f"search.space.{SEGMENTS}: with {segments} segments {LOCAL} must be a multiple of {segments}, but got "
-                f"{wrong[0]}; {multiple_of(segments, wrong[0], 2 * wrong[0] + segments)} would be right"
-            )
+            if not lowest <= multiple_of(segments, lowest, local.high) <= local.high:
+                raise _no_multiple(segments, local.high)
+            continue
+        dimensions: Sequence[ParameterValue] = [config.model.local_latent_dim]
+        if local is not None:
+            dimensions = every_value(local)  # type: ignore[arg-type]
+        for dimension in map(int, dimensions):
+            if dimension % segments:
+                raise _no_multiple(segments, dimension)
+
+
+def _no_multiple(segments: int, dimension: int) -> UserError:
+    right = multiple_of(segments, dimension, 2 * dimension + segments)
+    return UserError(
+        f"search.space.{SEGMENTS}: with {segments} segments {LOCAL} must be a multiple of {segments}, but got "
+        f"{dimension}; {right} would be right"
+    )
 
 
 def _highest_global(config: SearchConfig) -> int:
     searched = config.search.space.get(GLOBAL)
     if searched is None:
         return config.model.global_latent_dim
-    return max(int(value) for value in bounds(searched))  # type: ignore[arg-type]
+    return max(map(int, bounds(searched)))  # type: ignore[arg-type]
 
 
 def _first(error: ValidationError) -> str:

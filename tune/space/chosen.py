@@ -8,7 +8,7 @@ from hcvae.suggest import did_you_mean
 from tune.config import Conditional, SearchConfig, Unconditional
 from tune.space.conditional import by_path, case_of, parts_of
 from tune.space.entries import described, holds, kind
-from tune.space.latents import GLOBAL, LOCAL, SEGMENTS, multiple_of, own_latents, possible_segments
+from tune.space.latents import GLOBAL, LOCAL, SEGMENTS, multiple_of, possible_segments
 
 
 def check_chosen(params: Mapping[str, Any], config: SearchConfig, where: str) -> None:
@@ -51,7 +51,8 @@ def _check_latents(params: Mapping[str, Any], config: SearchConfig, where: str) 
         raise UserError(f"{where}: names one of {GLOBAL} and {LOCAL}, and the other may not suit it; name both")
     if LOCAL not in params:
         return
-    local, highest = int(params[LOCAL]), int((own_latents(config) | dict(params))[GLOBAL])
+    local = int(params[LOCAL])
+    highest = int(params.get(GLOBAL, config.model.global_latent_dim))
     if local < highest:
         raise UserError(f"{where}.{LOCAL}: must be at least {GLOBAL}, {highest}, but got {local}")
     for segments in possible_segments(config, params):

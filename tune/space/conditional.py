@@ -18,7 +18,9 @@ Space = Mapping[str, Parameter]
 
 def case_of(value: object) -> str:
     """Return the key in `cases` of a value: text itself, otherwise its JSON, such as `true` and `4`."""
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return value
+    return json.dumps(value)
 
 
 def name_of(path: str, on: str, case: str) -> str:
@@ -56,12 +58,25 @@ def in_effect(entry: Parameter, values: Mapping[str, Any]) -> Unconditional | No
     return entry
 
 
+def unconditional(space: Space) -> dict[str, Unconditional]:
+    """Return the entries of the parameters without a condition, by path."""
+    return {path: entry for path, entry in space.items() if not isinstance(entry, Conditional)}
+
+
+def entries_of(parameter: Parameter) -> list[Unconditional]:
+    """Return the entry of a parameter, or those of all its cases."""
+    if isinstance(parameter, Conditional):
+        return list(parameter.cases.values())
+    return [parameter]
+
+
 def all_names(space: Space) -> dict[str, Unconditional]:
     """Return the entries of the space by their names in Optuna; a conditional parameter has one for each case."""
     names: dict[str, Unconditional] = {}
     for path, entry in space.items():
         if isinstance(entry, Conditional):
-            names |= {name_of(path, entry.on, case): inner for case, inner in entry.cases.items()}
+            for case, inner in entry.cases.items():
+                names[name_of(path, entry.on, case)] = inner
         else:
             names[path] = entry
     return names

@@ -1,7 +1,10 @@
 """The space of a search that names none: the default one, as far as the model and the data have a use for it."""
 
+import itertools
+
 from hcvae.errors import UserError
-from tune.config import BEST_PRACTICE_SPACE, Conditional, Parameter, SearchConfig
+from tune.config import BEST_PRACTICE_SPACE, Parameter, SearchConfig
+from tune.space.conditional import entries_of
 from tune.space.entries import bounds
 from tune.space.latents import SEGMENTS
 
@@ -45,8 +48,7 @@ def _check_target(space: Space, *, other_averages: bool) -> None:
     entry = space.get(TARGET)
     if entry is None or other_averages:
         return
-    entries = entry.cases.values() if isinstance(entry, Conditional) else [entry]
-    if any(OTHER in bounds(each) for each in entries):
+    if OTHER in itertools.chain.from_iterable(map(bounds, entries_of(entry))):
         raise UserError(
             f"search.space.{TARGET}: {OTHER!r} needs several averages of a response, but the training part has one of "
             "each; take it out of the space, or name the columns in which averages of one response agree with "

@@ -48,3 +48,10 @@ def kind(entry: Unconditional) -> str:
     if isinstance(entry, Choice):
         return "; its type must be that of a choice"
     return "; it must be a whole number"
+
+
+def short(value: object, digits: int) -> str:
+    """Return a value for people: a real number with so many significant digits, anything else as it is."""
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return str(value)

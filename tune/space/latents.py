@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tune.config import Conditional, SearchConfig
+from tune.config import Conditional, SearchConfig, Unconditional
 from tune.space.conditional import case_of
 from tune.space.entries import ParameterValue, every_value
 
@@ -22,7 +22,9 @@ def own_latents(config: SearchConfig) -> dict[str, ParameterValue]:
 def multiple_of(segments: int, dimensions: int, high: int) -> int:
     """Return the multiple of `segments` that follows `dimensions`, or the last one up to `high` where there is none."""
     above = math.ceil(dimensions / segments) * segments
-    return above if above <= high else high // segments * segments
+    if above <= high:
+        return above
+    return high // segments * segments
 
 
 def possible_segments(config: SearchConfig, chosen: Mapping[str, Any]) -> Sequence[int]:
@@ -34,13 +36,21 @@ def possible_segments(config: SearchConfig, chosen: Mapping[str, Any]) -> Sequen
     if entry is None:
         return [own]
     if not isinstance(entry, Conditional):
-        return [int(value) for value in every_value(entry)]
-    cases = [entry.cases.get(case_of(chosen[entry.on]))] if entry.on in chosen else [*entry.cases.values(), None]
-    possible = {own} if None in cases else set()
-    for case in cases:
-        if case is not None:
-            possible |= {int(value) for value in every_value(case)}
+        return list(map(int, every_value(entry)))
+    possible = set()
+    for case in _possible_cases(entry, chosen):
+        if case is None:
+            possible.add(own)
+        else:
+            possible.update(map(int, every_value(case)))
     return sorted(possible)
+
+
+def _possible_cases(entry: Conditional, chosen: Mapping[str, Any]) -> Sequence[Unconditional | None]:
+    """Return the cases that may be in effect; None stands for the configuration's own value, without a case."""
+    if entry.on in chosen:
+        return [entry.cases.get(case_of(chosen[entry.on]))]
+    return [*entry.cases.values(), None]
 
 
 def is_feasible(latents: Mapping[str, Any]) -> bool:

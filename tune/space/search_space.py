@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from hcvae.config import Config, Section
 from tune.config import Choice, Conditional, FloatRange, IntRange, SearchConfig, Unconditional
-from tune.space.conditional import case_of, in_effect, name_of
+from tune.space.conditional import Space, case_of, in_effect, name_of, unconditional
 from tune.space.entries import ParameterValue, bounds, every_value
 from tune.space.latents import GLOBAL, LOCAL, SEGMENTS, multiple_of, own_latents
 
@@ -79,18 +79,16 @@ def corners(config: SearchConfig, corner: Corner) -> Iterator[Config]:
         pydantic.ValidationError: one of them is not valid.
     """
     space = config.search.space
-    deciding = sorted({entry.on for entry in space.values() if isinstance(entry, Conditional)})
-    if isinstance(space.get(MODEL_TYPE), Choice) and MODEL_TYPE not in deciding:
-        deciding.append(MODEL_TYPE)
-    for chosen in itertools.product(*(_cases_of(config, path) for path in deciding)):
+    deciding = _deciding(space)
+    cases = [_cases_of(config, path) for path in deciding]
+    for chosen in itertools.product(*cases):
         values: Values = {}
-        for path, entry in space.items():
-            if not isinstance(entry, Conditional):
-                values[path] = _end(entry, corner)
+        for path, entry in unconditional(space).items():
+            values[path] = _end(entry, corner)
         values |= dict(zip(deciding, chosen, strict=True))
-        for path, entry in space.items():
-            effective = in_effect(entry, values)
-            if isinstance(entry, Conditional) and effective is not None:
+        for path, parameter in space.items():
+            effective = in_effect(parameter, values)
+            if isinstance(parameter, Conditional) and effective is not None:
                 values[path] = _end(effective, corner)
         local = space.get(LOCAL)
         if isinstance(local, IntRange):
@@ -114,6 +112,18 @@ def searchable_fields(section: type[Section] = Config, prefix: str = "") -> Iter
             yield from searchable_fields(field.annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field
+
+
+def _deciding(space: Space) -> list[str]:
+    """Return the paths of the parameters that conditions depend on, and of the model's type if it is searched."""
+    deciding = set()
+    for entry in space.values():
+        if isinstance(entry, Conditional):
+            deciding.add(entry.on)
+    ordered = sorted(deciding)
+    if isinstance(space.get(MODEL_TYPE), Choice) and MODEL_TYPE not in deciding:
+        ordered.append(MODEL_TYPE)
+    return ordered
 
 
 def _cases_of(config: SearchConfig, path: str) -> list[ParameterValue]:

@@ -79,9 +79,9 @@ def upload_texts(
     """
     texts = {}
     if history:
-        texts[HISTORY] = "".join(f"{json.dumps(epoch)}\n" for epoch in history)
+        texts[HISTORY] = "\n".join(map(json.dumps, history)) + "\n"
     for name, value in attributes.items():
-        if value is None or not is_long(value):
+        if not is_long(value):
             continue
         if isinstance(value, str):
             texts[f"{name}.txt"] = value
@@ -99,7 +99,7 @@ def history_of(folder: StudyFolder, study: optuna.Study, trial: FrozenTrial) -> 
     for meta in get_all_artifact_meta(trial, storage=storage_of(study)):
         if meta.filename == HISTORY:
             with suppress(ArtifactNotFound), store.open_reader(meta.artifact_id) as file:
-                return [json.loads(line) for line in file.read().splitlines()]
+                return list(map(json.loads, file.read().splitlines()))
     return list(TrialRecord.read(trial)[0].history or ())
 
 

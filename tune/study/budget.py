@@ -1,14 +1,13 @@
 """Budgets that end a search besides its number of trials: its time, and a front that has stopped growing."""
 
 import time
-from datetime import datetime
 
 import optuna
 
 from tune.config import SearchSettings
 from tune.objectives import Point
 from tune.study.leases import study_id
-from tune.study.opening import finished_trials
+from tune.study.opening import ended_at, finished_trials
 from tune.study.pareto import hypervolume, pareto_front
 from tune.study.trial_summary import summarize
 
@@ -27,7 +26,7 @@ class Budget:
         self._front: dict[int, Point] = {}
         self._standstill = 0
         identity = study_id(study)
-        for trial in sorted(finished_trials(study), key=lambda trial: trial.datetime_complete or datetime.max):
+        for trial in sorted(finished_trials(study), key=ended_at):
             self.count(trial.number, summarize(trial, identity, self._objectives).point)
 
     def count(self, number: int, point: Point | None) -> None:
@@ -36,8 +35,10 @@ class Budget:
         if point is not None:
             points = {**self._front, number: point}
             self._front = {member: points[member] for member in pareto_front(points, self._objectives)}
-        has_grown = hypervolume(self._front, self._objectives) > before
-        self._standstill = 0 if has_grown else self._standstill + 1
+        if hypervolume(self._front, self._objectives) > before:
+            self._standstill = 0
+        else:
+            self._standstill += 1
 
     @property
     def spent(self) -> str | None:

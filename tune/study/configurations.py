@@ -7,10 +7,12 @@ played no part in the choice: the mean of their values has no bias from it.
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from tune.constraints import why_infeasible
 from tune.objectives import Objectives, Point
+from tune.study.pareto import losses_of
 from tune.study.repetition import Repetition
 from tune.study.trial_summary import Confirmed, TrialSummary
 
@@ -42,20 +44,20 @@ def with_confirmations(summaries: Iterable[TrialSummary], objectives: Objectives
 
 def ended_in_round(summaries: Iterable[TrialSummary], number: int) -> int:
     """Return how many repetitions of a round of confirmation have ended."""
-    return _n_of_round(_ended(summaries), number)
+    return _n_by_round(_ended(summaries))[number]
 
 
 def confirmed_by(repetition: Repetition, summaries: Mapping[str | int, TrialSummary]) -> TrialSummary | None:
     """Return the trial that `repetition` confirms, of those `by_key`; None where the study no longer holds it."""
-    return summaries.get(repetition.number if repetition.trial is None else repetition.trial)
+    return summaries.get(repetition.confirms)
 
 
 def by_key(summaries: Iterable[TrialSummary]) -> dict[str | int, TrialSummary]:
-    """Return the trials of the search by unique identifier, and those of earlier versions by number."""
+    """Return the trials of the search by `TrialSummary.key`."""
     found: dict[str | int, TrialSummary] = {}
     for summary in summaries:
         if summary.repetition is None:
-            found.setdefault(summary.number if summary.identity is None else summary.identity, summary)
+            found.setdefault(summary.key, summary)
     return found
 
 
@@ -65,17 +67,18 @@ def mean_loss(confirmed: Sequence[Confirmed]) -> Point | None:
     lost = [each.lost for each in confirmed if each.lost is not None]
     if not lost:
         return None
-    return tuple(statistics.fmean(values) for values in zip(*lost, strict=True))
+    return _means(lost)
 
 
 def _by_confirmed_trial(summaries: Sequence[TrialSummary]) -> dict[int, list[TrialSummary]]:
     """Return the repetitions of complete rounds, by number of the trial that they confirm."""
     trials = by_key(summaries)
     ended = _ended(summaries)
+    n_by_round = _n_by_round(ended)
     found: dict[int, list[TrialSummary]] = {}
     for repetition, summary in ended:
         trial = confirmed_by(repetition, trials)
-        if trial is not None and _n_of_round(ended, repetition.round) >= repetition.size:
+        if trial is not None and n_by_round[repetition.round] >= repetition.size:
             found.setdefault(trial.number, []).append(summary)
     return found
 
@@ -86,57 +89,79 @@ def _ended(summaries: Iterable[TrialSummary]) -> list[tuple[Repetition, TrialSum
     for summary in summaries:
         repetition = summary.repetition
         if repetition is not None and summary.state in ENDED:
-            place = (repetition.trial or repetition.number, repetition.index)
+            place = (repetition.confirms, repetition.index)
             if place not in found or found[place][1].reported is None:
                 found[place] = repetition, summary
     return list(found.values())
 
 
-def _n_of_round(ended: Iterable[tuple[Repetition, TrialSummary]], number: int) -> int:
-    return sum(repetition.round == number for repetition, _ in ended)
+def _n_by_round(ended: Iterable[tuple[Repetition, TrialSummary]]) -> Counter[int]:
+    return Counter(repetition.round for repetition, _ in ended)
 
 
 def _confirmed(trial: TrialSummary, repetitions: Sequence[TrialSummary], objectives: Objectives) -> Confirmed:
-    complete = {repetition.number: repetition.reported for repetition in repetitions if repetition.reported}
-    mean = sd = lost = infeasible = None
+    complete = _reported(repetitions)
+    failed = [repetition.number for repetition in repetitions if repetition.number not in complete]
+    mean = sd = lost = model = infeasible = None
     if complete:
-        columns = list(zip(*complete.values(), strict=True))
-        mean = tuple(statistics.fmean(column) for column in columns)
-        infeasible = _mean_violations([each for each in repetitions if each.number in complete])
-        if len(complete) > 1:
-            sd = tuple(statistics.stdev(column) for column in columns)
-        is_comparable = all(each.repetition is not None and each.repetition.is_comparable for each in repetitions)
-        if is_comparable and trial.reported is not None:
-            lost = tuple(
-                objective.sign * (value - single)
-                for objective, value, single in zip(objectives, mean, trial.reported, strict=True)
-            )
+        mean = _means(complete.values())
+        lost = _lost(trial, repetitions, mean, objectives)
+        model = _nearest(mean, repetitions, objectives)
+        infeasible = why_infeasible(_mean_violations(repetitions))
+    if len(complete) > 1:
+        sd = tuple(map(statistics.stdev, zip(*complete.values(), strict=True)))
     return Confirmed(
         repetitions=tuple(complete),
-        failed=tuple(repetition.number for repetition in repetitions if repetition.number not in complete),
+        failed=tuple(failed),
         mean=mean,
         sd=sd,
         lost=lost,
-        model=None if mean is None else _nearest(mean, repetitions, objectives),
+        model=model,
         infeasible=infeasible,
     )
 
 
-def _mean_violations(repetitions: Sequence[TrialSummary]) -> str | None:
-    """Return which constraints the means of the violations exceed."""
-    names = dict.fromkeys(name for repetition in repetitions for name in repetition.violations)
-    means = {}
-    for name in names:
-        means[name] = statistics.fmean(each.violations[name] for each in repetitions if name in each.violations)
-    return why_infeasible(means)
+def _reported(repetitions: Iterable[TrialSummary]) -> dict[int, Point]:
+    """Return the values of the complete repetitions by number."""
+    complete = {}
+    for repetition in repetitions:
+        if repetition.reported:
+            complete[repetition.number] = repetition.reported
+    return complete
+
+
+def _means(points: Iterable[Point]) -> Point:
+    return tuple(map(statistics.fmean, zip(*points, strict=True)))
+
+
+def _lost(
+    trial: TrialSummary, repetitions: Sequence[TrialSummary], mean: Point, objectives: Objectives
+) -> Point | None:
+    """Return by how much `mean` is worse than the values of `trial`; None where they cannot be compared."""
+    is_comparable = all(each.repetition is not None and each.repetition.is_comparable for each in repetitions)
+    if trial.reported is None or not is_comparable:
+        return None
+    lost = []
+    for objective, value, single in zip(objectives, mean, trial.reported, strict=True):
+        lost.append(objective.sign * (value - single))
+    return tuple(lost)
+
+
+def _mean_violations(repetitions: Sequence[TrialSummary]) -> dict[str, float]:
+    """Return the mean violation of each constraint over the complete repetitions."""
+    found: dict[str, list[float]] = {}
+    for repetition in repetitions:
+        if repetition.reported:
+            for name, violation in repetition.violations.items():
+                found.setdefault(name, []).append(violation)
+    return {name: statistics.fmean(values) for name, values in found.items()}
 
 
 def _nearest(mean: Point, repetitions: Sequence[TrialSummary], objectives: Objectives) -> int | None:
     """Return the repetition with a model nearest to the means, each objective on the scale to its ideal."""
-    goal = [objective.loss(value) for objective, value in zip(objectives, mean, strict=True)]
+    goal = losses_of(mean, objectives)
     distances = {}
     for repetition in repetitions:
         if repetition.own_point:
-            losses = [objective.loss(value) for objective, value in zip(objectives, repetition.own_point, strict=True)]
-            distances[repetition.number] = math.dist(goal, losses)
+            distances[repetition.number] = math.dist(goal, losses_of(repetition.own_point, objectives))
     return min(distances, key=lambda number: distances[number], default=None)

@@ -5,6 +5,7 @@ has begun, and of several processes the first one to hold the study's lock enque
 more trials or with other settings, add only what is missing.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 import optuna
@@ -50,23 +51,33 @@ def next_round(summaries: Iterable[TrialSummary], settings: SearchSettings, stud
         return []
     summaries = list(summaries)
     trials = by_key(summaries)
-    candidates = {trial.number: trial for trial in trials.values() if trial.own_point}
-    points = {number: trial.own_point for number, trial in candidates.items() if trial.own_point}
+    repetitions = [summary.repetition for summary in summaries if summary.repetition]
+    present = _places(repetitions, trials)
+    identities = {}
+    points = {}
+    for trial in trials.values():
+        if trial.own_point:
+            identities[trial.number] = trial.identity
+            points[trial.number] = trial.own_point
     chosen = promising(points, confirm.members, settings.compared_by)
-    present = set()
-    last = 0
-    for repetition in (summary.repetition for summary in summaries if summary.repetition):
-        last = max(last, repetition.round)
-        confirmed = confirmed_by(repetition, trials)
-        present.add((confirmed.number if confirmed else None, repetition.index))
-    missing = []
-    for index in range(1, confirm.repeats + 1):
-        missing += [(number, index) for number in chosen if (number, index) not in present]
+    wanted = itertools.product(range(1, confirm.repeats + 1), chosen)
+    missing = [place for place in wanted if place not in present]
+    last = max((repetition.round for repetition in repetitions), default=0)
     where = {"round": last + 1, "size": len(missing)}
-    return [
-        planned(confirm, study, number=number, trial=candidates[number].identity, index=index, **where)
-        for number, index in missing
-    ]
+    added = []
+    for index, number in missing:
+        added.append(planned(confirm, study, number=number, trial=identities[number], index=index, **where))
+    return added
+
+
+def _places(repetitions: Iterable[Repetition], trials: Mapping[str | int, TrialSummary]) -> set[tuple[int, int]]:
+    """Return the index of each repetition, and the number of the trial that it confirms."""
+    places = set()
+    for repetition in repetitions:
+        confirmed = confirmed_by(repetition, trials)
+        if confirmed is not None:
+            places.add((repetition.index, confirmed.number))
+    return places
 
 
 def enqueue(study: optuna.Study, repetitions: Iterable[Repetition], summaries: Iterable[TrialSummary]) -> None:

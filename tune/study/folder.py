@@ -184,4 +184,7 @@ class StudyFolder:
 
     def foreign(self) -> str | None:
         """Return the name of something in the folder that is neither a lock nor a database; None: there is nothing."""
-        return next((name for name in self.place.listdir() if not name.startswith((LOCK, SQLITE))), None)
+        for name in self.place.listdir():
+            if not name.startswith((LOCK, SQLITE)):
+                return name
+        return None

@@ -1,7 +1,7 @@
 """The trials that a search starts from: chosen ones that run first, and the finished ones of an earlier study."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import optuna
@@ -16,9 +16,9 @@ from tune.space.conditional import all_names, by_name, by_path, case_of, in_effe
 from tune.space.entries import bounds, holds
 from tune.space.latents import GLOBAL, LOCAL, possible_segments
 from tune.space.search_space import Values, value_of
-from tune.study.folder import StudyFolder
+from tune.study.folder import StudyFolder, StudyRecord
 from tune.study.leases import OUTSIDE_BUDGET, lease_of, outside_budget, study_id
-from tune.study.opening import finished_trials
+from tune.study.opening import finished_trials, recorded_directions
 from tune.study.repetition import repetition_of
 from tune.study.samplers import CONSTRAINT, SAME_NAMES, check_choices, distribution_of
 
@@ -48,11 +48,19 @@ def enqueue_first_trials(study: optuna.Study, config: SearchConfig) -> None:
     for params in config.search.first_trials:
         study.enqueue_trial(dict(params), skip_if_exists=True)
     if config.search.start_from_defaults:
-        identity = study_id(study)
         for params in default_trials(config):
-            trials = [trial for trial in study.get_trials(deepcopy=False) if repetition_of(trial, identity) is None]
-            if sum(outside_budget(trial, identity) is None for trial in trials) < config.search.trials:
+            if _n_in_budget(study) < config.search.trials:
                 study.enqueue_trial(dict(params), skip_if_exists=True)
+
+
+def _n_in_budget(study: optuna.Study) -> int:
+    """Return how many trials count against the budget, or will when they have ended."""
+    identity = study_id(study)
+    count = 0
+    for trial in study.get_trials(deepcopy=False):
+        if repetition_of(trial, identity) is None and outside_budget(trial, identity) is None:
+            count += 1
+    return count
 
 
 def default_trials(config: SearchConfig) -> Iterator[Values]:
@@ -60,23 +68,30 @@ def default_trials(config: SearchConfig) -> Iterator[Values]:
 
     A value outside the space is left to the sampler, and so is one that depends on such a value.
     """
-    own = {path: value_of(config, path) for path in config.search.space}
+    own = _own_values(config, config.search.space)
     for weights in FIRST_KL_WEIGHTS:
         params = _within(own | weights, config)
         latents = {GLOBAL, LOCAL} & config.search.space.keys()
-        whole = all(int(params.get(LOCAL, 0)) % segments == 0 for segments in possible_segments(config, params))
-        if not latents <= params.keys() or not whole:  # one alone may not suit the other
+        local = int(params.get(LOCAL, 0))
+        has_remainder = any(local % segments for segments in possible_segments(config, params))
+        if has_remainder or not latents <= params.keys():  # one alone may not suit the other
             params.pop(GLOBAL, None)
             params.pop(LOCAL, None)
         if params:
             yield params
 
 
+def _own_values(config: SearchConfig, paths: Iterable[str]) -> dict[str, Any]:
+    return {path: value_of(config, path) for path in paths}
+
+
 def _within(values: Mapping[str, Any], config: SearchConfig) -> Values:
     """Return those of `values`, by path, that the space allows."""
     space = config.search.space
-    plain = {path: entry for path, entry in space.items() if not isinstance(entry, Conditional)}
-    always = {path: values[path] for path, entry in plain.items() if holds(entry, values[path])}
+    always = {}
+    for path, parameter in space.items():
+        if not isinstance(parameter, Conditional) and holds(parameter, values[path]):
+            always[path] = values[path]
     params = {}
     for path in paths_in_effect(space, always):
         entry = in_effect(space[path], always)
@@ -96,29 +111,41 @@ def earlier_trials(config: SearchConfig, data_fingerprint: str) -> tuple[FrozenT
     folder = StudyFolder(config.search.warm_start)
     if folder.place.is_same(StoragePath.of(config.search.storage) / config.search.study):
         raise UserError(f"search.warm_start: {folder} is this study itself; name an earlier one, or null")
-    record, study = folder.read_record(), folder.load()
+    record = folder.read_record()
+    study = folder.load()
+    _check_comparable(folder, record, study, config, data_fingerprint)
+    names = all_names(config.search.space).keys()
+    found = []
+    for trial in finished_trials(study):
+        if trial.state == TrialState.FAIL:
+            continue
+        check_choices(trial, config, f"search.warm_start: {folder}", "warm_start null")
+        translated = _translated(trial, record.config, config)
+        if config.search.sampler not in SAME_NAMES or names <= translated.params.keys():
+            found.append(translated)
+    return tuple(found)
+
+
+def _check_comparable(
+    folder: StudyFolder, record: StudyRecord, study: optuna.Study, config: SearchConfig, data_fingerprint: str
+) -> None:
     objectives = config.search.compared_by
     compared = {
         "objectives": (tuple(study.metric_names or ()), names_of(objectives)),
-        "their directions": ([way.name.lower() for way in study.directions], directions_of(objectives)),
+        "their directions": (recorded_directions(study.directions), directions_of(objectives)),
         "constraints": (record.config.search.constraints, config.search.constraints),
         "data (fingerprint)": (record.data_fingerprint[:12], data_fingerprint[:12]),
         "training.epochs": (record.config.training.epochs, config.training.epochs),
     }
-    differences = [f"{name}: {there} there, {here} here" for name, (there, here) in compared.items() if there != here]
+    differences = []
+    for name, (there, here) in compared.items():
+        if there != here:
+            differences.append(f"{name}: {there} there, {here} here")
     if differences:
         raise UserError(
             f"search.warm_start: the trials of {folder} cannot be compared with those of this study "
             f"({'; '.join(differences)}); name a study of the same data and epochs, or null"
         )
-    finished = [trial for trial in finished_trials(study) if trial.state != TrialState.FAIL]
-    for trial in finished:
-        check_choices(trial, config, f"search.warm_start: {folder}", "warm_start null")
-    translated = [_translated(trial, record.config, config) for trial in finished]
-    if config.search.sampler in SAME_NAMES:
-        names = all_names(config.search.space).keys()
-        translated = [trial for trial in translated if names <= trial.params.keys()]
-    return tuple(translated)
 
 
 def _translated(trial: FrozenTrial, there: SearchConfig, here: SearchConfig) -> FrozenTrial:
@@ -129,8 +156,7 @@ def _translated(trial: FrozenTrial, there: SearchConfig, here: SearchConfig) -> 
     """
     space = here.search.space
     names = all_names(space)
-    own = {path: value_of(there, path) for path in space}
-    found = _within(own | by_path(trial.params), here)
+    found = _within(_own_values(there, space) | by_path(trial.params), here)
     params = by_name(found, space)
     if here.search.sampler in SAME_NAMES:
         for name, entry in names.items():

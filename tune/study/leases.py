@@ -119,9 +119,9 @@ class Leases:
             adopted: it was handed out before; a lease in a trial that was not is a copy of another trial's.
             attempts: the highest number of an attempt in the trial's folder.
         """
-        before = lease_of(self._fresh(trial)) if adopted else Lease()
-        if before.trial and self._is_copy(trial, before.trial):
-            before = before.model_copy(update={"trial": None})
+        before = Lease()
+        if adopted:
+            before = self._latest(trial)
         self._acquired.add(trial_key(trial))
         lease = Lease(
             attempt=max(before.attempt, attempts) + 1,
@@ -166,14 +166,23 @@ class Leases:
             return True
         return owner != self.me and (self._alone or owner.is_gone or self._is_expired(trial))
 
+    def _latest(self, trial: FrozenTrial | Trial) -> Lease:
+        """Return the latest lease of a trial, without a unique identifier that was copied from another trial."""
+        lease = lease_of(self._fresh(trial))
+        if lease.trial and self._is_copy(trial, lease.trial):
+            return lease.model_copy(update={"trial": None})
+        return lease
+
     def _is_copy(self, trial: FrozenTrial | Trial, identity: str) -> bool:
+        key = trial_key(trial)
         others = self.study.get_trials(deepcopy=False)
-        return any(lease_of(other).trial == identity for other in others if trial_key(other) != trial_key(trial))
+        return any(trial_key(other) != key and lease_of(other).trial == identity for other in others)
 
     def _is_expired(self, trial: FrozenTrial) -> bool:
         """Return whether a lease has expired. Each look adds a heartbeat's time at most: this machine may have been
         asleep since the last one."""
-        heartbeat, now = lease_of(trial).heartbeat, time.monotonic()
+        heartbeat = lease_of(trial).heartbeat
+        now = time.monotonic()
         watch = self._watched.get(trial_key(trial))
         if watch is None or watch.heartbeat != heartbeat:
             self._watched[trial_key(trial)] = _Watch(heartbeat, now)
@@ -277,5 +286,8 @@ def _start_of(process: int) -> int | None:
         after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    state, start = after_name[0], after_name[19]
-    return None if state in "ZX" else int(start)
+    state = after_name[0]
+    start = after_name[19]
+    if state in "ZX":
+        return None
+    return int(start)

@@ -4,11 +4,9 @@ The study is the one source of truth about its trials. Nothing is kept here but 
 which trials it has already seen finished. Other processes may search in the same study at the same time.
 """
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import NamedTuple, Protocol, TypeVar
 
 import optuna
@@ -25,13 +23,13 @@ from tune.internals.optuna_internals import (
     start_waiting,
     trial_key,
 )
-from tune.space.entries import ParameterValue
+from tune.space.search_space import Values
 from tune.study.budget import Budget
 from tune.study.confirmation import enqueue, next_round
 from tune.study.database import Database, retry
 from tune.study.leases import Lease, Leases, in_training, study_id
-from tune.study.opening import ended_trials, has_ended
-from tune.study.outcome import Outcome
+from tune.study.opening import ended_at, ended_trials, has_ended
+from tune.study.outcome import Ending, Outcome
 from tune.study.pareto_archive import ParetoArchive
 from tune.study.recording import TrialRecorder
 from tune.study.repetition import Repetition, is_repetition, repetition_of
@@ -67,7 +65,7 @@ class Assignment:
     """A trial that this process is to train."""
 
     trial: Trial
-    params: dict[str, ParameterValue]
+    params: Values
     lease: Lease
     place: StoragePath
     """Folder of the attempt."""
@@ -184,12 +182,9 @@ class TrialLedger:
         with self._database.locked() as now:
             running, waiting = self._take_in()
             with transaction(self._study):
-                assignment = (
-                    self._adopt(running, now)
-                    or self._repeat(waiting, now)
-                    or self._start(running, now)
-                    or (None if waiting else self._begin_round(running, now))
-                )
+                assignment = self._adopt(running, now) or self._repeat(waiting, now) or self._start(running, now)
+                if assignment is None and not waiting:
+                    assignment = self._begin_round(running, now)
             if assignment is not None:
                 self._attempts[assignment.trial.number] = assignment.lease.attempt
         return assignment
@@ -210,8 +205,10 @@ class TrialLedger:
         for frozen in waiting:
             with hidden_from_sampler(self._study, is_repetition):
                 trial = start_waiting(self._study, frozen)
-                params = suggest_parameters(self._study, trial, self._config) if trial is not None else None
-            if trial is not None and params is not None:
+                if trial is None:
+                    continue
+                params = suggest_parameters(self._study, trial, self._config)
+            if params is not None:
                 self._recorder.clear(trial)
                 return self._assign(trial, params, now, adopted=False, repetition=self._repetition_of(frozen))
         return None
@@ -230,18 +227,13 @@ class TrialLedger:
             return None
         enqueue(self._study, repetitions, self._archive.ended)
         waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        return self._repeat([trial for trial in waiting if self._repetition_of(trial)], now)
+        return self._repeat(self._repetitions_among(waiting), now)
 
     def _assign(
-        self,
-        trial: Trial,
-        params: dict[str, ParameterValue],
-        now: float,
-        *,
-        adopted: bool,
-        repetition: Repetition | None,
+        self, trial: Trial, params: Values, now: float, *, adopted: bool, repetition: Repetition | None
     ) -> Assignment:
-        folder, number = self._archive.folder, trial.number
+        folder = self._archive.folder
+        number = trial.number
         attempts = folder.attempts(number)  # where not adopted: of another trial that had this number
         lease = self.leases.acquire(trial, now, adopted=adopted, attempts=max(attempts, default=0))
         earlier = []
@@ -260,11 +252,11 @@ class TrialLedger:
     def _adoptable(self, running: list[FrozenTrial]) -> list[FrozenTrial]:
         # Interrupted trials are finished even where the budget has been lowered since.
         if self._budget.out_of_time:
-            running = [trial for trial in running if self._repetition_of(trial)]
+            running = self._repetitions_among(running)
         return self.leases.reclaimable(running)
 
     def _has_room(self, running: list[FrozenTrial]) -> bool:
-        under_way = len(self._seen_finished) + sum(self._repetition_of(trial) is None for trial in running)
+        under_way = len(self._seen_finished) + len(running) - len(self._repetitions_among(running))
         if self._budget.spent or under_way >= self._config.search.trials:
             return False
         return not is_exhausted(self._study, self._config)
@@ -274,38 +266,49 @@ class TrialLedger:
         the search, and the last round has ended: after `search.search_seconds`, suspended trials stay as they are."""
         if self._config.search.confirm is None or self._has_room(running):
             return []
-        left = {trial.number for trial in self.leases.reclaimable(running)}
+        if len(self.leases.reclaimable(running)) < len(running):
+            return []
         not_ended = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING))
-        if any(trial.number not in left for trial in running) or any(map(self._repetition_of, not_ended)):
+        if self._repetitions_among(not_ended):
             return []
         return next_round(self._archive.ended, self._config.search, self._study_id)
 
     def _take_in(self) -> UnderWay:
         """Take in the trials that have finished since the last look, here or in another process; return the others."""
         trials = self._study.get_trials(deepcopy=False)[self._n_all_ended :]
-        new = [trial for trial in trials if self._is_new(trial)]
-        for trial in sorted(new, key=lambda trial: trial.datetime_complete or datetime.max):
+        for trial in sorted(filter(self._is_new, trials), key=ended_at):
             summary = self._archive.summarize(trial)
             self._archive.add(summary)  # may have to be done again
             self._see(trial)
             if summary.repetition is None:
                 self._budget.count(summary.number, summary.own_point)
             self._events.finished(summary)
-        ended = itertools.takewhile(lambda trial: trial.state.is_finished(), trials)
-        self._n_all_ended += sum(1 for _ in ended)
-        waiting = [trial for trial in trials if trial.state == TrialState.WAITING and self._repetition_of(trial)]
-        return UnderWay([trial for trial in trials if in_training(trial)], waiting)
+        self._pass_over_ended(trials)
+        waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+        return UnderWay(list(filter(in_training, trials)), self._repetitions_among(waiting))
+
+    def _pass_over_ended(self, trials: Iterable[FrozenTrial]) -> None:
+        """Do not look again at those of `trials` before the first one that has not ended."""
+        for trial in trials:
+            if not trial.state.is_finished():
+                return
+            self._n_all_ended += 1
 
     def _is_new(self, trial: FrozenTrial) -> bool:
         seen = trial.number in self._seen_finished or trial.number in self._seen_repeated
         return not seen and has_ended(trial, self._study_id)
 
     def _see(self, trial: FrozenTrial) -> None:
-        seen = self._seen_finished if self._repetition_of(trial) is None else self._seen_repeated
-        seen.add(trial.number)
+        if self._repetition_of(trial) is None:
+            self._seen_finished.add(trial.number)
+        else:
+            self._seen_repeated.add(trial.number)
 
     def _repetition_of(self, trial: FrozenTrial) -> Repetition | None:
         return repetition_of(trial, self._study_id)
+
+    def _repetitions_among(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+        return list(filter(self._repetition_of, trials))
 
     def _settle(self, trial: Trial, write: Callable[[], None]) -> None:
         """Call `write` under the study's lock, if this process still owns `trial`; then take in what has finished."""
@@ -334,10 +337,10 @@ class TrialLedger:
                     raise
 
     def _record_outcome(self, trial: Trial, outcome: Outcome) -> None:
-        if outcome.state == "suspended":
+        if outcome.state in (Ending.SUSPENDED, Ending.UNWRITTEN):
             self.leases.release(trial)
             self._events.suspended(trial.number, str(outcome.stopped))
-            if outcome.unwritten:
+            if outcome.state == Ending.UNWRITTEN:
                 self.unwritten = f"trial {trial.number}: {outcome.stopped}"
             return
         if outcome.values is not None:
@@ -348,7 +351,7 @@ class TrialLedger:
         self._recorder.write_deaths(trial, deaths)
         if len(deaths) > MAX_RESTARTS:
             failure = f"the trial's process died {len(deaths)} times, most recently: {deaths[-1]}"
-            self._record_outcome(trial, Outcome(state="failed", failure=failure))
+            self._record_outcome(trial, Outcome(state=Ending.FAILED, failure=failure))
         else:
             self.leases.release(trial)
             self._events.died(trial.number, deaths[-1])

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -38,8 +38,15 @@ def locked_folder(config: SearchConfig) -> Iterator[LockedFolder]:
     place = StoragePath.of(config.search.storage) / config.search.study
     folder = LockedFolder(place, Database.of(config.search, place))
     folder.database.check(has_study=place.is_local and folder.record.path.is_file(), write=True)
-    with _locked(folder) if place.is_local else _writable(folder):
+    with _held(folder):
         yield folder
+
+
+def _held(folder: LockedFolder) -> AbstractContextManager[None]:
+    """Hold the lock of a folder on a disk; an object store has none."""
+    if folder.place.is_local:
+        return _locked(folder)
+    return _writable(folder)
 
 
 @contextmanager
@@ -83,10 +90,12 @@ def _locked(folder: LockedFolder) -> Iterator[None]:
 def _lock(folder: LockedFolder, lock: IO[str]) -> OSError | None:
     """Acquire the lock; return the error where the file system has no locks, as Lustre and NFS under some options."""
     try:
+        kind = fcntl.LOCK_SH
         if not folder.database.shared:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # sqlite takes locks of this kind
             fcntl.lockf(lock, fcntl.LOCK_UN)
-        fcntl.flock(lock, (fcntl.LOCK_SH if folder.database.shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_EX
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.seek(0)
         raise UserError(

@@ -24,9 +24,7 @@ def find_study(storage: RDBStorage, name: str, identity: str, *, private: bool) 
     Raises:
         UserError: several studies are copies of it, and none has its name.
     """
-    studies = dict(_studies(storage))
-    found = [study for study, identities in studies.items() if identity in identities]
-    unmarked = [study for study, identities in studies.items() if not identities]
+    found, unmarked = _candidates(storage, identity)
     if not found and name in unmarked:
         return name
     if not found and private:
@@ -43,7 +41,19 @@ def find_study(storage: RDBStorage, name: str, identity: str, *, private: bool) 
     return found[0]
 
 
-def _studies(storage: RDBStorage) -> Iterator[tuple[str, set[str]]]:
+def _candidates(storage: RDBStorage, identity: str) -> tuple[list[str], list[str]]:
+    """Return the names of the study `identity` and its copies, and those of studies without an identifier."""
+    found = []
+    unmarked = []
+    for name, identities in _studies(storage):
+        if identity in identities:
+            found.append(name)
+        elif not identities:
+            unmarked.append(name)
+    return found, unmarked
+
+
+def _studies(storage: RDBStorage) -> Iterator[tuple[str, set[str | None]]]:
     """Yield the name and identifier of each study; for a copy without one, the identifiers in its trials' leases."""
     for study in storage.get_all_studies():
         own = study.system_attrs.get(STUDY_ID) or study.user_attrs.get(COPIED_STUDY_ID)
@@ -52,4 +62,4 @@ def _studies(storage: RDBStorage) -> Iterator[tuple[str, set[str]]]:
         else:
             trials = storage.get_all_trials(study_key(study), deepcopy=False)
             identities = {lease_of(trial).study for trial in trials}
-            yield study.study_name, {identity for identity in identities if identity}
+            yield study.study_name, identities - {None}

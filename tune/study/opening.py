@@ -3,7 +3,7 @@
 import platform
 import subprocess
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 import hcvae
@@ -66,8 +67,9 @@ def check_folder(
         UserError: the folder holds something else, or a study of other objectives; or, without `allow_change`, a study
             of another configuration or other data.
     """
-    if folder.record.is_file():
-        differences = _differences(folder.read_record(), config, data_fingerprint)
+    record = _existing_record(folder)
+    if record is not None:
+        differences = _differences(record, config, data_fingerprint)
         if "search.objectives" in differences:
             _refuse_objectives(folder, *differences["search.objectives"])
         if not allow_change:
@@ -89,7 +91,7 @@ def open_study(
     database = folder.database
     with quiet_optuna(), database.locked():
         check_folder(folder, config, data_fingerprint, allow_change=allow_change)
-        record = folder.read_record() if folder.record.is_file() else None
+        record = _existing_record(folder)
         storage = database.storage(new=record is None)
         name = _name_in_database(folder, config, storage, record)
         if record is None:
@@ -125,6 +127,11 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
+def recorded_directions(directions: Iterable[StudyDirection]) -> list[str]:
+    """Return the `directions` of a study of Optuna in the words of a configuration."""
+    return [direction.name.lower() for direction in directions]
+
+
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the ended trials that count against the budget, in the order of their numbers."""
     identity = study_id(study)
@@ -153,9 +160,14 @@ def n_finished(study: optuna.Study) -> int:
     return len(finished_trials(study))
 
 
+def ended_at(trial: FrozenTrial) -> datetime:
+    """Return when a trial ended, to sort trials by it; those without a time are the last."""
+    return trial.datetime_complete or datetime.max
+
+
 def git_revision() -> str | None:
     """Return the checkout's revision, with `-dirty` where files differ from it; None outside a checkout."""
-    root = next((folder for folder in Path(__file__).parents if (folder / ".git").exists()), None)
+    root = _checkout()
     if root is None:
         return None
     # Git searches no folder of another user for a checkout, unless it is named; older ones ignore safe.directory.
@@ -166,6 +178,13 @@ def git_revision() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return found.stdout.strip()
+
+
+def _checkout() -> Path | None:
+    for folder in Path(__file__).parents:
+        if (folder / ".git").exists():
+            return folder
+    return None
 
 
 def _name_in_database(
@@ -181,7 +200,7 @@ def _name_in_database(
     except KeyError:
         return config.search.study
     owner = storage.get_study_system_attrs(study).get(STUDY_ID)
-    if owner not in (None, record.identity if record else None):
+    if owner is not None and (record is None or record.identity != owner):
         raise UserError(
             f"search.database: holds a study {config.search.study!r} that was created in another folder than {folder}; "
             "choose another search.study, or the search.storage of that study"
@@ -201,7 +220,7 @@ def _recorded_name(folder: LockedFolder, storage: optuna.storages.RDBStorage, re
 
 
 def _check_directions(storage: optuna.storages.RDBStorage, study: int, name: str, objectives: Objectives) -> None:
-    directions = [direction.name.lower() for direction in storage.get_study_directions(study)]
+    directions = recorded_directions(storage.get_study_directions(study))
     expected = directions_of(objectives)
     if directions != expected:
         raise UserError(
@@ -223,6 +242,12 @@ def _check_trials(
         )
     for trial in trials:
         check_choices(trial, config, str(folder), "choose another search.study")
+
+
+def _existing_record(folder: StudyFolder) -> StudyRecord | None:
+    if not folder.record.is_file():
+        return None
+    return folder.read_record()
 
 
 def _refuse_copied_folder(folder: LockedFolder, record: StudyRecord) -> None:

@@ -1,6 +1,6 @@
 """How a training ended, as the trial's process reports it to the searching process."""
 
-from typing import Literal
+from enum import StrEnum
 
 from pydantic import Field
 
@@ -9,11 +9,26 @@ from hcvae.training.precision import PrecisionChoice
 from tune.objectives import Point
 
 
+class Ending(StrEnum):
+    """The ways in which an attempt at a training ends."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    """Stopped early; the trial has ended."""
+    SUSPENDED = "suspended"
+    """Stopped; the next start of the search continues it from its checkpoint."""
+    UNWRITTEN = "unwritten"
+    """Suspended, because its checkpoint or its model could not be written."""
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    """Failed, because a loss was not finite."""
+
+
 class Outcome(Section):
     """The end of one attempt at a training."""
 
-    state: Literal["complete", "failed", "pruned", "suspended"]
-    """`pruned`: stopped early; `suspended`: to be continued from its checkpoint."""
+    state: Ending
+    """How it ended."""
     values: Point | None = None
     """The objectives at the best epoch; None where it did not complete, or where the data of a training outside a study
     do not allow to measure them all."""
@@ -29,10 +44,6 @@ class Outcome(Section):
     """Why it failed, in one line."""
     stopped: str | None = None
     """Why it was stopped before its end, in one line."""
-    unwritten: bool = False
-    """Whether it is suspended because its checkpoint or its model cannot be written."""
-    diverged: bool = False
-    """Whether it failed because its training diverged."""
     traceback: str | None = None
     """The end of the traceback of a failure."""
     figures: tuple[str, ...] = ()

@@ -4,8 +4,10 @@ A point has a value for each objective, in their order; mappings of points have 
 """
 
 import math
+import operator
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from tune.objectives import Objectives, Point
@@ -30,7 +32,9 @@ class Compromise(NamedTuple):
 def pareto_front(points: Mapping[int, Point], objectives: Objectives) -> list[int]:
     """Return the numbers of the points that no other point dominates, the best in the first objective first;
     of equal points all."""
-    return fronts(points, objectives)[0] if points else []
+    if not points:
+        return []
+    return fronts(points, objectives)[0]
 
 
 def fronts(points: Mapping[int, Point], objectives: Objectives) -> list[list[int]]:
@@ -41,10 +45,13 @@ def fronts(points: Mapping[int, Point], objectives: Objectives) -> list[list[int
     is by the front's last point, so a bisection finds its own: O(n log n) (Jensen 2003, "Reducing the Run-Time
     Complexity of Multiobjective EAs"). With more it is compared with the points of each front.
     """
-    place_of = _place_of_pair if len(objectives) == 2 else _place
+    place_of = _place
+    if len(objectives) == 2:
+        place_of = _place_of_pair
     found: list[list[int]] = []
     minimised: list[list[Point]] = []
-    for point, number in sorted((_minimised(point, objectives), number) for number, point in points.items()):
+    ordered = sorted((_minimised(point, objectives), number) for number, point in points.items())
+    for point, number in ordered:
         place = place_of(minimised, point)
         if place == len(found):
             found.append([])
@@ -57,8 +64,12 @@ def fronts(points: Mapping[int, Point], objectives: Objectives) -> list[list[int
 def hypervolume(points: Mapping[int, Point], objectives: Objectives) -> float:
     """Return the volume between the front and the reference point, as a share of that between the ideal and the
     reference point; points beyond the reference point in any objective add nothing."""
-    losses = [loss for point in points.values() if max(loss := _losses(point, objectives)) < 1]
-    return _volume(losses, len(objectives))
+    inside = []
+    for point in points.values():
+        losses = losses_of(point, objectives)
+        if max(losses) < 1:
+            inside.append(losses)
+    return _volume(inside, len(objectives))
 
 
 def compromise(points: Mapping[int, Point], objectives: Objectives) -> Compromise | None:
@@ -66,19 +77,34 @@ def compromise(points: Mapping[int, Point], objectives: Objectives) -> Compromis
     front = pareto_front(points, objectives)
     if not front:
         return None
-    losses = {number: _losses(points[number], objectives) for number in front}
+    losses = {number: losses_of(points[number], objectives) for number in front}
     if len(objectives) == 2:
-        first = losses[front[0]]
-        last = losses[front[-1]]
-
-        def beyond_chord(number: int) -> float:
-            x, y = ((losses[number][axis] - first[axis]) / ((last[axis] - first[axis]) or 1.0) for axis in (0, 1))
-            return y - x
-
-        farthest = max(front, key=beyond_chord)
-        if beyond_chord(farthest) > 0:
-            return Compromise(farthest, "knee")
+        knee = _knee(front, losses)
+        if knee is not None:
+            return Compromise(knee, "knee")
     return Compromise(min(front, key=lambda number: math.hypot(*losses[number])), "compromise")
+
+
+def losses_of(point: Point, objectives: Objectives) -> Point:
+    """Return each value on the scale from the ideal, 0, to the reference, 1."""
+    return tuple(objective.loss(value) for objective, value in zip(objectives, point, strict=True))
+
+
+def _knee(front: Sequence[int], losses: Mapping[int, Point]) -> int | None:
+    """Return the point of a front of two objectives that is farthest from its chord, on the side of the ideal."""
+    left, top = losses[front[0]]
+    right, bottom = losses[front[-1]]
+    width = right - left or 1.0
+    height = bottom - top or 1.0
+
+    def beyond_chord(number: int) -> float:
+        x, y = losses[number]
+        return (y - top) / height - (x - left) / width
+
+    farthest = max(front, key=beyond_chord)
+    if beyond_chord(farthest) <= 0:
+        return None
+    return farthest
 
 
 def _minimised(point: Point, objectives: Objectives) -> Point:
@@ -86,15 +112,10 @@ def _minimised(point: Point, objectives: Objectives) -> Point:
     return tuple(objective.sign * value for objective, value in zip(objectives, point, strict=True))
 
 
-def _losses(point: Point, objectives: Objectives) -> Point:
-    """Return each value on the scale from the ideal, 0, to the reference, 1."""
-    return tuple(objective.loss(value) for objective, value in zip(objectives, point, strict=True))
-
-
-def _place_of_pair(found: Sequence[Sequence[Point]], pair: Point) -> int:
-    """Return the index of the front to which a pair of minimised values belongs."""
-    place = bisect_right(found, pair[1], key=lambda front: front[-1][1])
-    if place > 0 and found[place - 1][-1] == pair:
+def _place_of_pair(found: Sequence[Sequence[Point]], point: Point) -> int:
+    """Return the index of the front to which a point of two minimised values belongs."""
+    place = bisect_right(found, point[1], key=lambda front: front[-1][1])
+    if place > 0 and found[place - 1][-1] == point:
         place -= 1  # equal points do not dominate each other
     return place
 
@@ -108,7 +129,7 @@ def _place(found: Sequence[Sequence[Point]], point: Point) -> int:
 
 
 def _dominates(first: Point, second: Point) -> bool:
-    return first != second and all(a <= b for a, b in zip(first, second, strict=True))
+    return first != second and all(map(operator.le, first, second))
 
 
 def _volume(losses: Sequence[Point], dimensions: int) -> float:
@@ -117,12 +138,12 @@ def _volume(losses: Sequence[Point], dimensions: int) -> float:
     if not losses:
         return 0.0
     if dimensions == 1:
-        return 1 - min(loss[0] for loss in losses)
-    ordered = sorted(losses, key=lambda loss: loss[dimensions - 1])
-    ends = [*(loss[dimensions - 1] for loss in ordered[1:]), 1.0]
+        return 1 - min(losses)[0]
+    last = dimensions - 1
+    ordered = sorted(losses, key=operator.itemgetter(last))
+    bounds = [*map(operator.itemgetter(last), ordered), 1.0]
     volume = 0.0
-    for count, (loss, end) in enumerate(zip(ordered, ends, strict=True), 1):
-        depth = end - loss[dimensions - 1]
-        if depth > 0:
-            volume += depth * _volume(ordered[:count], dimensions - 1)
+    for count, (start, end) in enumerate(pairwise(bounds), 1):
+        if end > start:
+            volume += (end - start) * _volume(ordered[:count], last)
     return volume

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial
 from hcvae.config import Section
 from hcvae.storage import StoragePath
 from hcvae.training.loop import CHECKPOINTS
-from tune.objectives import Objectives, Point
+from tune.objectives import Objectives, Point, directions_of, names_of
 from tune.study.configurations import with_confirmations
 from tune.study.folder import StudyFolder
 from tune.study.leases import study_id
@@ -62,22 +62,35 @@ def stored_models(folder: StudyFolder) -> list[StoredModel]:
     stored = []
     for name in folder.best.listdir():
         place = folder.best / name
-        identity = identity_of_model(place) if place.is_complete() else None
-        if identity is not None:
-            stored.append(StoredModel(place, identity))
+        if place.is_complete():
+            identity = identity_of_model(place)
+            if identity is not None:
+                stored.append(StoredModel(place, identity))
     return stored
+
+
+def points_of(summaries: Iterable[TrialSummary]) -> dict[int, Point]:
+    """Return the points of the `summaries` that have one, by number."""
+    points = {}
+    for summary in summaries:
+        if summary.point:
+            points[summary.number] = summary.point
+    return points
 
 
 def front_of(summaries: Iterable[TrialSummary], objectives: Objectives) -> dict[int, TrialSummary]:
     """Return the front of `summaries` by number, the best in the first objective first."""
-    placed = {summary.number: summary for summary in summaries if summary.point}
-    points = {number: summary.point for number, summary in placed.items() if summary.point}
-    return {number: placed[number] for number in pareto_front(points, objectives)}
+    known = _by_number(summaries)
+    points = points_of(known.values())
+    return {number: known[number] for number in pareto_front(points, objectives)}
 
 
 def model_of(summary: TrialSummary, stored: Iterable[StoredModel]) -> StoragePath | None:
     """Return where the model of a trial lies; None where it has none."""
-    return next((model.place for model in stored if summary.owns(model.identity)), None)
+    for model in stored:
+        if summary.owns(model.identity):
+            return model.place
+    return None
 
 
 class ParetoArchive:
@@ -91,14 +104,14 @@ class ParetoArchive:
         self._has_repetitions = False
         self._front: dict[int, TrialSummary] = {}  # by the values of single trainings
         self._members: dict[int, TrialSummary] = {}
-        self._models: dict[int, tuple[TrialSummary, StoragePath]] = {}  # under `best/`, by number of the trial
+        self._models: dict[int, StoragePath] = {}  # folders under `best/`, by number of the trial
 
     @classmethod
     def open(cls, folder: StudyFolder, study: optuna.Study, objectives: Objectives) -> "ParetoArchive":
         """Return the archive of a study, and complete on disk what an interruption left undone: it may have fallen
         between a trial's end in the study and the export of its model."""
         archive = cls(folder, study_id(study), objectives)
-        finished = [archive.summarize(trial) for trial in ended_trials(study)]
+        finished = list(map(archive.summarize, ended_trials(study)))
         archive._read(finished)
         for summary in finished:
             archive._export_and_clear(summary)
@@ -118,7 +131,7 @@ class ParetoArchive:
     @property
     def points(self) -> dict[int, Point]:
         """The front's points by trial number."""
-        return {number: summary.point for number, summary in self._members.items() if summary.point}
+        return points_of(self._members.values())
 
     @property
     def hypervolume(self) -> float:
@@ -132,11 +145,11 @@ class ParetoArchive:
     def add(self, summary: TrialSummary) -> None:
         """Add a trial that has just finished, and write what it changes; may be repeated."""
         self._take_in([summary])
-        self._models = {number: model for number, model in self._models.items() if model[1].is_complete()}
+        self._models = {number: place for number, place in self._models.items() if place.is_complete()}
         if not self._bundle_in_attempt(summary).is_complete():
             place = model_of(summary, stored_models(self.folder))
             if place is not None:  # another process, or an earlier try, has exported it
-                self._models[summary.number] = summary, place
+                self._models[summary.number] = place
         self._export_and_clear(summary)
         if summary.number in self._members or summary.number in self._models or summary.repetition is not None:
             self._write()
@@ -149,16 +162,16 @@ class ParetoArchive:
         for summary in finished:
             place = model_of(summary, stored)
             if place is not None:
-                self._models[summary.number] = summary, place
+                self._models[summary.number] = place
                 orphans.discard(place)
         for orphan in orphans:
             logger.warning("%s: the model of a trial that the study does not hold; it is kept", orphan)
 
     def _take_in(self, finished: Sequence[TrialSummary]) -> None:
         """Take in trials that have ended, and renew the front."""
-        self._ended |= {summary.number: summary for summary in finished}
-        candidates = self._front | {summary.number: summary for summary in finished}
-        self._front = front_of(candidates.values(), self.objectives)
+        new = _by_number(finished)
+        self._ended |= new
+        self._front = front_of((self._front | new).values(), self.objectives)
         self._members = self._front
         self._has_repetitions |= any(summary.repetition is not None for summary in finished)
         if self._has_repetitions:
@@ -173,7 +186,7 @@ class ParetoArchive:
             if place is None and (summary.repetition is not None or not self._is_dominated(summary.own_point)):
                 return  # its model was deleted by hand; only its checkpoints are left
             if place is not None:
-                self._models[summary.number] = summary, place
+                self._models[summary.number] = place
         self._remove_dominated_models()
         if summary.number not in self._models:
             self._clear(summary)
@@ -181,9 +194,8 @@ class ParetoArchive:
     def _remove_dominated_models(self) -> None:
         stored = self._stored_points
         for number in stored.keys() - pareto_front(stored, self.objectives):
-            dominated, place = self._models.pop(number)
-            place.remove()
-            self._clear(dominated)
+            self._models.pop(number).remove()
+            self._clear(self._ended[number])
 
     def _export(self, summary: TrialSummary) -> StoragePath | None:
         """Move the model of a trial from its attempt to `best/`; return None where the attempt has none."""
@@ -202,7 +214,7 @@ class ParetoArchive:
     @property
     def _stored_points(self) -> dict[int, Point]:
         """The points of the models under `best/`, by number of the trial; without those of repetitions."""
-        return {number: model.point for number, (model, _) in self._models.items() if model.point}
+        return points_of(self._ended[number] for number in self._models)
 
     def _is_dominated(self, point: Point) -> bool:
         return -1 not in pareto_front({**self._stored_points, -1: point}, self.objectives)
@@ -211,21 +223,33 @@ class ParetoArchive:
         """Delete checkpoints and bundles of a trial's attempts, but not those of another trial that had its number."""
         trial = self.folder.trial(summary.number)
         for attempt in trial.listdir():
-            found = read_identity(trial / attempt)
-            if (found.trial if found else None) == summary.identity:
+            if _recorded_trial(trial / attempt) == summary.identity:
                 for part in ("bundle", CHECKPOINTS):
                     (trial / attempt / part).remove()
 
     def _write(self) -> None:
         best = compromise(self.points, self.objectives)
-        number = best.number if best else None
+        chosen = best.number if best else None
+        knee = best.number if best and best.rule == "knee" else None
         content = ParetoFile(
-            objectives={objective.name: objective.direction for objective in self.objectives},
+            objectives=dict(zip(names_of(self.objectives), directions_of(self.objectives), strict=True)),
             reference_point=tuple(objective.reference for objective in self.objectives),
             hypervolume=self.hypervolume,
-            knee=number if best and best.rule == "knee" else None,
-            compromise=number,
+            knee=knee,
+            compromise=chosen,
             trials=self.members,
-            models={number: f"best/{place.name}" for number, (_, place) in sorted(self._models.items())},
+            models={number: f"best/{place.name}" for number, place in sorted(self._models.items())},
         )
         self.folder.pareto.write(content.model_dump_json(indent=2).encode())
+
+
+def _by_number(summaries: Iterable[TrialSummary]) -> dict[int, TrialSummary]:
+    return {summary.number: summary for summary in summaries}
+
+
+def _recorded_trial(attempt: StoragePath) -> str | None:
+    """Return the unique identifier of the trial that `attempt` belongs to; None: an earlier version trained it."""
+    identity = read_identity(attempt)
+    if identity is None:
+        return None
+    return identity.trial

@@ -14,7 +14,7 @@ from tune.study.artifacts import upload, upload_texts
 from tune.study.folder import StudyFolder
 from tune.study.leases import OUTSIDE_BUDGET, study_id
 from tune.study.opening import git_revision
-from tune.study.outcome import Outcome
+from tune.study.outcome import Ending, Outcome
 from tune.study.repetition import repetition_of, training_of
 from tune.study.trial_attributes import set_attributes
 from tune.study.trial_record import TrialRecord, objectives_by_epoch
@@ -62,11 +62,11 @@ class TrialRecorder:
         record.write(self._study, trial)
         texts = record.attributes() | {"epochs_reported": None}  # the history has them
         upload_texts(self._folder, trial, texts, outcome.history)
-        if outcome.state == "complete":
+        if outcome.state == Ending.COMPLETE:
             for name, value in outcome.violations.items():
                 trial.set_constraint(name, value)
             self._study.tell(trial, outcome.values)
-        elif outcome.state == "pruned":
+        elif outcome.state == Ending.PRUNED:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
             self._study.tell(trial, state=TrialState.FAIL)
@@ -75,11 +75,12 @@ class TrialRecorder:
         return TrialRecord.read(recorded(self._study, trial))[0]
 
     def _diagnosis(self, trial: Trial, outcome: Outcome) -> list[dict[str, Any]] | None:
-        if not outcome.history and not outcome.diverged:
+        has_diverged = outcome.state == Ending.DIVERGED
+        if not outcome.history and not has_diverged:
             return None  # nothing was trained; its parameters may not even be valid
         repetition = repetition_of(recorded(self._study, trial), self._study_id)
         config = training_of(self._config, by_path(trial.params), repetition)
-        return [asdict(finding) for finding in diagnose(config, outcome.history, diverged=outcome.diverged)]
+        return list(map(asdict, diagnose(config, outcome.history, diverged=has_diverged)))
 
     def _upload_figures(self, trial: Trial, attempt: int, outcome: Outcome) -> str | None:
         """Upload the trial's figures; return the reason why one is missing."""

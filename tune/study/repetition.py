@@ -54,6 +54,11 @@ class Repetition(Section):
         return f"repetition of trial {self.number}: {how}"
 
     @property
+    def confirms(self) -> str | int:
+        """The unique identifier of the trial that it confirms, or the number of one of an earlier version."""
+        return self.trial or self.number
+
+    @property
     def is_comparable(self) -> bool:
         """Whether its values may be compared with those of the trial that it confirms."""
         return self.epochs is None and self.width is None
@@ -63,7 +68,9 @@ class Repetition(Section):
         scaled = with_scale(config, self.epochs, self.width)
         training = scaled.training.model_copy(update={"seed": config.training.seed + self.index})
         applied = scaled.model_copy(update={"training": training})
-        return applied if self.folds is None else with_fold(applied, self.index, self.folds)
+        if self.folds is None:
+            return applied
+        return with_fold(applied, self.index, self.folds)
 
     def waiting(self, params: dict[str, Any]) -> FrozenTrial:
         """Return this repetition as a trial to add to the study: enqueued, with the parameters of the confirmed one."""
@@ -80,7 +87,9 @@ def repetition_of(trial: FrozenTrial, study: str | None) -> Repetition | None:
     if content is None:
         return None
     found = Repetition.model_validate(content)
-    return found if found.study == study else None
+    if found.study != study:
+        return None
+    return found
 
 
 def is_repetition(trial: FrozenTrial) -> bool:
@@ -90,14 +99,12 @@ def is_repetition(trial: FrozenTrial) -> bool:
 
 def with_scale(config: AnyConfig, epochs: int | None, width: float | None) -> AnyConfig:
     """Return `config` with other epochs and another width, where they are given."""
-    training = {} if epochs is None else {"epochs": epochs}
-    model = {} if width is None else {"width": width}
-    return config.model_copy(
-        update={
-            "training": config.training.model_copy(update=training),
-            "model": config.model.model_copy(update=model),
-        }
-    )
+    scaled: dict[str, Section] = {}
+    if epochs is not None:
+        scaled["training"] = config.training.model_copy(update={"epochs": epochs})
+    if width is not None:
+        scaled["model"] = config.model.model_copy(update={"width": width})
+    return config.model_copy(update=scaled)
 
 
 def with_fold(config: Config, fold: int, folds: int) -> Config:
@@ -113,7 +120,9 @@ def training_of(config: Config, params: Mapping[str, ParameterValue], repetition
         pydantic.ValidationError: a value is not valid, alone or with the others.
     """
     trained = apply(config, params)
-    return trained if repetition is None else repetition.applied(trained)
+    if repetition is None:
+        return trained
+    return repetition.applied(trained)
 
 
 def check_confirmation(config: SearchConfig) -> None:
@@ -152,7 +161,7 @@ def check_continued(study: optuna.Study, identity: str | None, confirm: Confirma
         if confirm is None:
             continue
         now = _how(confirm)
-        before = {name: getattr(found, name) for name in now}
+        before = found.model_dump(include=set(now))
         if before != now:
             raise UserError(
                 f"search.confirm: the repetitions of this study have ({_shown(before)}), and values of others with "
@@ -166,12 +175,19 @@ def planned(confirm: Confirmation, study: str | None, **which: Any) -> Repetitio
 
 
 def _how(confirm: Confirmation) -> dict[str, Any]:
-    folds = confirm.repeats if confirm.by == "folds" else None
+    folds = None
+    if confirm.by == "folds":
+        folds = confirm.repeats
     return {"by": confirm.by, "folds": folds, "epochs": confirm.epochs, "width": confirm.width}
 
 
 def _shown(how: dict[str, Any]) -> str:
-    values = [f"{name}={'null' if how[name] is None else how[name]}" for name in ("by", "epochs", "width")]
+    settings = {"by": how["by"], "epochs": how["epochs"], "width": how["width"]}
+    shown = []
+    for name, value in settings.items():
+        if value is None:
+            value = "null"
+        shown.append(f"{name}={value}")
     if how["folds"] is not None:
-        values.append(f"repeats={how['folds']}")
-    return ", ".join(values)
+        shown.append(f"repeats={how['folds']}")
+    return ", ".join(shown)

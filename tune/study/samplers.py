@@ -177,9 +177,9 @@ def distribution_of(entry: Unconditional) -> BaseDistribution:
     """Return Optuna's distribution of an entry of the space."""
     if isinstance(entry, Choice):
         return CategoricalDistribution(entry.choices)
-    kind: Any = FloatDistribution if isinstance(entry, FloatRange) else IntDistribution
-    made: BaseDistribution = kind(entry.low, entry.high, log=entry.log)
-    return made
+    if isinstance(entry, FloatRange):
+        return FloatDistribution(entry.low, entry.high, log=entry.log)
+    return IntDistribution(entry.low, entry.high, log=entry.log)
 
 
 def check_choices(trial: FrozenTrial, config: SearchConfig, where: str, otherwise: str) -> None:

@@ -27,7 +27,9 @@ def check_file(file: Path, *, has_study: bool, write: bool) -> None:
     """
     if not file.exists():
         if has_study or file.is_symlink():
-            otherwise = ", name the search.database of the study, or choose another search.study" if write else ""
+            otherwise = ""
+            if write:
+                otherwise = ", name the search.database of the study, or choose another search.study"
             raise UserError(
                 f"{file}: missing, although there is a study here; restore it from a backup{otherwise}; "
                 f"the models that were kept are still in {file.parent / 'best'}"

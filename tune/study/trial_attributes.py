@@ -22,7 +22,9 @@ MAX_SHOWN = 80
 
 def is_long(value: Any) -> bool:
     """Return whether a value is too long for a line of the dashboard's page."""
-    return len(value if isinstance(value, str) else json.dumps(value)) > MAX_SHOWN
+    if not isinstance(value, str):
+        value = json.dumps(value)
+    return len(value) > MAX_SHOWN
 
 
 def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
@@ -34,18 +36,23 @@ def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
 def set_attributes(study: optuna.Study, trial: Trial, attributes: Mapping[str, Any]) -> None:
     """Set `attributes` of a running trial by name; None removes an attribute."""
     frozen = recorded(study, trial)
-    long = {name: value for name, value in attributes.items() if value is not None and is_long(value)}
+    long = {name: value for name, value in attributes.items() if is_long(value)}
     before = frozen.system_attrs.get(RECORD, {})
-    others = {name: value for name, value in before.items() if name not in attributes}
-    content = others | long
+    content = before | long
+    for name in attributes.keys() - long.keys():
+        content.pop(name, None)
     if content != before:
         set_trial_system_attribute(study, trial, RECORD, content)
     for name, value in attributes.items():
-        shown = _beginning(value) if name in long else value
+        shown = value
+        if name in long:
+            shown = _beginning(value)
         if shown is not None or frozen.user_attrs.get(name) is not None:
             trial.set_user_attr(name, shown)
 
 
 def _beginning(value: Any) -> str | None:
-    """Return the beginning of a text; the rest is among the artifacts."""
-    return shortened(value, MAX_SHOWN - 3) if isinstance(value, str) else None
+    """Return the beginning of a long text, None for other values; they are whole among the artifacts."""
+    if not isinstance(value, str):
+        return None
+    return shortened(value, MAX_SHOWN - 3)

@@ -57,4 +57,6 @@ def _identity_by_metrics(bundle: StoragePath) -> TrialIdentity | None:
         values = point_of(SPECIFIED, validation)
     except (AttributeError, FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
-    return None if values is None else TrialIdentity(values=values)
+    if values is None:
+        return None
+    return TrialIdentity(values=values)

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, ValidationError
 from hcvae.bundle import nonfinite_to_none
 from hcvae.config import Section
 from tune.objectives import Objectives, names_of
-from tune.study.outcome import Outcome
+from tune.study.outcome import Ending, Outcome
 from tune.study.trial_attributes import attributes_of, set_attributes
 
 Epochs = tuple[dict[str, Any], ...]
@@ -75,7 +75,7 @@ class TrialRecord(Section):
         content: dict[str, Any] = {
             "failure": outcome.failure,
             "stopped": outcome.stopped,
-            "values_at_stop": _last_objectives(outcome, objectives) if outcome.state == "pruned" else None,
+            "values_at_stop": _values_at_stop(outcome, objectives),
             "deaths": deaths or None,
             "traceback": outcome.traceback,
             "best_epoch": outcome.best_epoch,
@@ -99,8 +99,9 @@ class TrialRecord(Section):
             return cls.model_validate(content), frozenset()
         except ValidationError as error:
             replaced = frozenset(str(detail["loc"][0]) for detail in error.errors())
-            intact = {name: value for name, value in content.items() if name not in replaced}
-            return cls.model_validate(intact), replaced
+            for name in replaced:
+                del content[name]
+            return cls.model_validate(content), replaced
 
     @property
     def reported(self) -> Epochs:
@@ -121,10 +122,14 @@ def objectives_by_epoch(
 ) -> Epochs:
     """Return the number and the objectives of each epoch; None where one is not finite."""
     names = ("epoch", *names_of(objectives))
-    reported = [{name: metrics[name] for name in names} for metrics in history]
+    reported = []
+    for metrics in history:
+        reported.append({name: metrics[name] for name in names})
     return tuple(nonfinite_to_none(reported))
 
 
-def _last_objectives(outcome: Outcome, objectives: Objectives) -> tuple[float | None, ...]:
+def _values_at_stop(outcome: Outcome, objectives: Objectives) -> tuple[float | None, ...] | None:
+    if outcome.state != Ending.PRUNED:
+        return None
     last = outcome.history[-1]
     return tuple(last[name] for name in names_of(objectives))

@@ -5,7 +5,7 @@ accepted as they stand in the study, but only values that a trial's own training
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Set
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -94,14 +94,22 @@ class TrialSummary(Section):
 
     def facts(self) -> dict[str, Any]:
         """Return the trial, its objectives and parameters, and what went wrong."""
-        shown = {"number": self.number, "state": self.state} | self.objectives
+        facts: dict[str, Any] = {"number": self.number, "state": self.state} | self.objectives
         reasons = {
             "repetition": self.repetition,
             "failure": self.failure,
             "stopped": self.stopped,
             "troubles": ", ".join(self.troubles),
         }
-        return shown | {name: reason for name, reason in reasons.items() if reason} | self.params
+        for name, reason in reasons.items():
+            if reason:
+                facts[name] = reason
+        return facts | self.params
+
+    @property
+    def key(self) -> str | int:
+        """Its unique identifier, or its number where it has none."""
+        return self.identity or self.number
 
     @property
     def objectives(self) -> dict[str, float | None]:
@@ -119,7 +127,9 @@ class TrialSummary(Section):
     @property
     def own_point(self) -> Point | None:
         """The objectives of its own training; None also where it is infeasible."""
-        return None if self.infeasible else self.reported
+        if self.infeasible:
+            return None
+        return self.reported
 
     @property
     def point(self) -> Point | None:
@@ -129,7 +139,9 @@ class TrialSummary(Section):
             return None
         if self.confirmed is None or self.confirmed.mean is None:
             return self.own_point
-        return None if self.confirmed.infeasible else self.confirmed.mean
+        if self.confirmed.infeasible:
+            return None
+        return self.confirmed.mean
 
     @property
     def why_absent(self) -> str | None:
@@ -157,37 +169,52 @@ def summarize(trial: FrozenTrial, study: str | None, objectives: Objectives) -> 
     """
     lease = lease_of(trial)
     outside = outside_budget(trial, study)
-    complete = trial.state == TrialState.COMPLETE
-    values = trial.values if complete else [math.nan] * len(objectives)
-    by_name = dict(zip(names_of(objectives), map(_finite_or_none, values), strict=True))
-    record, replaced = TrialRecord.read(trial) if trial.state.is_finished() else (TrialRecord(), frozenset())
+    record = TrialRecord()
+    replaced: Set[str] = set()
+    if trial.state.is_finished():
+        record, replaced = TrialRecord.read(trial)
     return TrialSummary(
         number=trial.number,
         identity=lease.trial,
         state=trial.state.name.lower(),
-        **by_name,
-        **{name: getattr(record, name) for name in SHOWN},
+        **_values(trial, objectives),
+        **_judgement(trial, lease, record, outside),
+        **record.model_dump(include=set(SHOWN)),
         attempt=lease.attempt,
         troubles=tuple(finding.trouble for finding in record.diagnosis or ()),
         params=by_path(trial.params),
         outside_budget=outside,
-        foreign_values=_foreign_values(trial, lease, record) if complete and outside is None else None,
-        infeasible=why_infeasible(trial.constraints) if complete else None,
-        violations=trial.constraints if complete else {},
         repetition=repetition_of(trial, study),
         replaced_attributes=_replaced_fields(replaced),
     )
+
+
+def _values(trial: FrozenTrial, objectives: Objectives) -> dict[str, float | None]:
+    names = names_of(objectives)
+    if trial.state != TrialState.COMPLETE:
+        return dict.fromkeys(names)
+    return dict(zip(names, map(_finite_or_none, trial.values), strict=True))
+
+
+def _judgement(trial: FrozenTrial, lease: Lease, record: TrialRecord, outside: str | None) -> dict[str, Any]:
+    """Return the fields of a summary that only a complete trial has: whether its values count."""
+    if trial.state != TrialState.COMPLETE:
+        return {}
+    judgement: dict[str, Any] = {"infeasible": why_infeasible(trial.constraints), "violations": trial.constraints}
+    if outside is None:
+        judgement["foreign_values"] = _foreign_values(trial, lease, record)
+    return judgement
 
 
 def _finite_or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _replaced_fields(replaced: Collection[str]) -> tuple[str, ...]:
+def _replaced_fields(replaced: Set[str]) -> tuple[str, ...]:
     """Return the fields of a summary that lack a value because those of the record in `replaced` were replaced."""
-    fields = [name for name in SHOWN if name in replaced]
+    fields = replaced & set(SHOWN)
     if "diagnosis" in replaced:
-        fields.append("troubles")
+        fields |= {"troubles"}
     return tuple(sorted(fields))
 
 
@@ -197,4 +224,5 @@ def _foreign_values(trial: FrozenTrial, lease: Lease, record: TrialRecord) -> st
         reported = point_of(SPECIFIED, record.metrics or {})
     if reported is not None and tuple(reported) == tuple(trial.values):
         return None
-    return f"another program ended it with the values {', '.join(f'{value:g}' for value in trial.values)}"
+    values = ", ".join(f"{value:g}" for value in trial.values)
+    return f"another program ended it with the values {values}"

@@ -23,7 +23,7 @@ from tune.constraints import Constraints
 from tune.early_stopping.actor import Listener
 from tune.objectives import SPECIFIED, Objectives
 from tune.study.folder import FIGURES
-from tune.study.outcome import Outcome
+from tune.study.outcome import Ending, Outcome
 from tune.study.trial_identity import TrialIdentity
 from tune.trial.figures import illustrate
 from tune.trial.outcome import outcome_of
@@ -67,7 +67,7 @@ class Attempt:
                 outcome = outcome_of(result, self.objectives, self.constraints, listener.stop)
                 if not workers.is_rank_0:
                     return outcome
-                if self.identity is not None and outcome.state == "complete":
+                if self.identity is not None and outcome.state == Ending.COMPLETE:
                     identified = self.identity.model_copy(update={"values": outcome.values})
                     identified.write(StoragePath.of(folder / "bundle"))
                 return illustrate(outcome, data.validation, folder)

@@ -127,11 +127,11 @@ def _outcome(running: "Future[Outcome]", history: list[dict[str, float]]) -> Out
     error = running.exception()
     if error is None:
         return running.result()
-    failures = error.worker_failures.values() if isinstance(error, ray.train.WorkerGroupError) else ()
-    raised = [failure for failure in failures if not _is_death(failure)]
-    if not raised:
-        raise error
-    raise TrainingFailed(raised[0], str(error), history) from error
+    if isinstance(error, ray.train.WorkerGroupError):
+        for failure in error.worker_failures.values():
+            if not _is_death(failure):
+                raise TrainingFailed(failure, str(error), history) from error
+    raise error
 
 
 def _is_death(failure: BaseException) -> bool:

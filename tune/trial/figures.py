@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hcvae.bundle import Bundle, load
 from hcvae.data.dataset import Part
 from tune.study.folder import FIGURES
-from tune.study.outcome import Outcome
+from tune.study.outcome import Ending, Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ def illustrate(outcome: Outcome, validation: Part, folder: Path) -> Outcome:
 
     An error does not fail the trial: it is recorded in the outcome.
     """
-    if outcome.state != "complete":
+    if outcome.state != Ending.COMPLETE:
         return outcome
     try:
         figures = plot(load(folder / "bundle"), validation, folder / FIGURES)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from hcvae.bundle import nonfinite_to_none
 from hcvae.errors import StorageError
 from hcvae.training import FitResult, TrainingDiverged
-from tune.constraints import Constraints, violations
+from tune.constraints import Constraints, judged_by, violations
 from tune.early_stopping.actor import Stop
-from tune.objectives import Objectives, names_of, point_of
-from tune.study.outcome import Outcome
+from tune.objectives import Objectives, point_of
+from tune.study.outcome import Ending, Outcome
 
 TRACEBACK_LINES = 20
 
@@ -27,13 +27,13 @@ def outcome_of(
     if result.stopped and stop is not None:
         return Outcome(state=stop.state, history=history, precision=precision, stopped=stop.reason)
     best = result.best_epoch
-    for name in (*names_of(objectives), *(constraint.name for constraint in constraints)):
+    for name in judged_by(objectives, constraints):
         value = result.metrics.get(name, 0.0)
         if not math.isfinite(value):
             failure = f"{name} is {value} at the best epoch, {best}"
-            return Outcome(state="failed", history=history, precision=precision, failure=failure)
+            return Outcome(state=Ending.FAILED, history=history, precision=precision, failure=failure)
     return Outcome(
-        state="complete",
+        state=Ending.COMPLETE,
         values=point_of(objectives, result.metrics),
         violations=violations(constraints, result.metrics),
         best_epoch=best,
@@ -54,12 +54,14 @@ def outcome_of_error(error: BaseException, history: Sequence[Mapping[str, float]
     """
     epochs = tuple(nonfinite_to_none(history))
     if isinstance(error, StorageError):
-        return Outcome(state="suspended", history=epochs, stopped=str(error), unwritten=True)
+        return Outcome(state=Ending.UNWRITTEN, history=epochs, stopped=str(error))
     trace = trace or "".join(traceback.format_exception(error))
+    state = Ending.FAILED
+    if isinstance(error, TrainingDiverged):
+        state = Ending.DIVERGED
     return Outcome(
-        state="failed",
+        state=state,
         history=epochs,
         failure=f"{type(error).__name__}: {error}",
         traceback="\n".join(trace.splitlines()[-TRACEBACK_LINES:]),
-        diverged=isinstance(error, TrainingDiverged),
     )

@@ -90,7 +90,7 @@ def _starts_s(records: int, duration_s: float) -> list[float]:
     """
     starts = np.arange(records) * duration_s
     starts[1:] = np.maximum(starts[1:], starts[:-1] + duration_s)
-    return [float(start) for start in starts]
+    return list(map(float, starts))
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:

@@ -261,6 +261,15 @@ def test_what_is_not_read_is_noted(clicks):
         assert any(note.startswith(f"mapping of {name} is not used") for note in options.notes)
 
 
+def test_mappings_that_are_not_used_are_noted_in_their_order(clicks):
+    path, _, mapping = clicks
+    unused = {"trigger_idle": "0", "stimulus_rate_hz": r"(\d+)", "event": "click", "stimulus_level_db": r"(\d+)"}
+    options = ReadOptions(mapping=mapping | unused)
+    list(FORMAT.read(path, options))
+    notes = [note.split()[2] for note in options.notes if "is not used" in note]
+    assert notes == list(unused)
+
+
 def test_a_length_of_a_trial_that_is_not_whole(clicks):
     path, _, mapping = clicks
     with pytest.raises(UserError, match=r"a trial length of 2002\.7"):

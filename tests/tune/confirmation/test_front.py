@@ -10,6 +10,7 @@ from tests.fixtures.confirming import REPEATED, SINGLE, Search, again, confirmin
 from tests.fixtures.studies import SmallSearch
 from tune.config import Confirmation
 from tune.objectives import SPECIFIED, Point
+from tune.report.front_table import with_sd
 from tune.report.html import html_report
 from tune.study.configurations import with_confirmations
 from tune.study.confirmation import next_round
@@ -83,6 +84,7 @@ class TestFront:
             assert judged.confirmed.infeasible == expected
             assert judged.confirmed.mean == (0.3, 0.4)
             assert judged.confirmed.model == 2  # an infeasible one has no model
+            assert with_sd(judged) == ["0.3000 ± 0.0000", "0.4000 ± 0.0000"]  # also where it has no place on the front
 
     def test_trials_of_an_earlier_version_are_confirmed_by_number(self, small_search: SmallSearch) -> None:
         settings = small_search(confirm={"members": 1, "repeats": 2}).search
