@@ -14,7 +14,7 @@ import pytest
 from cluster.local import local_cluster
 from hcvae.errors import UserError
 from tune.placement import ray_environment
-from tune.placement.ray_environment import check_head, cluster_address, ensure_token, local_folder
+from tune.placement.ray_environment import check_head, cluster_address, local_folder, needed_token
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = "a-long-name-as-slurm-gives-it/" * 3
@@ -123,8 +123,8 @@ def test_a_home_that_keeps_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "")  # to be restored
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", "/proc")
-    ensure_token()
-    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    assert len(needed_token()["RAY_AUTH_TOKEN"]) == 64
+    assert "RAY_AUTH_TOKEN" not in os.environ
 
 
 @pytest.mark.services

@@ -78,6 +78,14 @@ def environment_set(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
+def environment_defaults(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set those environment variables that have no value, and remove them at the end."""
+    absent = {name: value for name, value in variables.items() if name not in os.environ}
+    with environment_set(absent):
+        yield
+
+
+@contextmanager
 def _quiet_log() -> Iterator[None]:
     logger = logging.getLogger("ray.tune")
     before = logger.level

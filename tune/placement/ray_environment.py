@@ -99,16 +99,18 @@ def local_folder() -> str | None:
     return str(other)
 
 
-def ensure_token() -> None:
-    """Make a token for this process if it cannot be in the home folder, where Ray keeps it by default."""
-    if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}.isdisjoint(os.environ):
-        try:
-            folder = Path.home() / ".ray"
-            folder.mkdir(exist_ok=True)
-            if not (folder / "auth_token").is_file():
-                tempfile.TemporaryFile(dir=folder).close()
-        except (OSError, RuntimeError):  # RuntimeError: the user has no home
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+def needed_token() -> dict[str, str]:
+    """Return a token as an environment variable if Ray cannot keep one in the home folder; nothing where it can."""
+    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}.isdisjoint(os.environ):
+        return {}
+    try:
+        folder = Path.home() / ".ray"
+        folder.mkdir(exist_ok=True)
+        if not (folder / "auth_token").is_file():
+            tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        return {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    return {}
 
 
 def _kind(address: str) -> str:

@@ -20,9 +20,10 @@ from hcvae.errors import UserError
 from hcvae.interruption import handlers_kept
 from hcvae.storage import StoragePath
 from tune.config import SearchSettings
+from tune.internals.ray_internals import environment_defaults
 from tune.placement.cpus import usable_cpus
 from tune.placement.nodes import ask_nodes, live_nodes
-from tune.placement.ray_environment import REMEDY, check_head, cluster_address, ensure_token, local_folder
+from tune.placement.ray_environment import REMEDY, check_head, cluster_address, local_folder, needed_token
 
 DRIVER_CPU = 0.001
 """CPU of the function that waits for a trial's Ray Train workers; Ray refuses 0."""
@@ -191,16 +192,19 @@ def ray_cluster(data_bytes: int) -> Iterator[bool]:
     if ray.is_initialized():
         yield False
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     address = cluster_address()
-    try:
-        if address:
-            _connect(address)
-        else:
-            _start(data_bytes)
-        yield True
-    finally:
-        _shut_down()
+    variables = {"RAY_USAGE_STATS_ENABLED": "0"}
+    if address is None:
+        variables |= needed_token()
+    with environment_defaults(variables):
+        try:
+            if address is None:
+                _start(data_bytes)
+            else:
+                _connect(address)
+            yield True
+        finally:
+            _shut_down()
 
 
 def _connect(address: str) -> None:
@@ -212,7 +216,6 @@ def _connect(address: str) -> None:
 
 def _start(data_bytes: int) -> None:
     print("Starting Ray on this machine", file=sys.stderr, flush=True)
-    ensure_token()
     store = max(100 * MIB, 2 * data_bytes)
     remedy = (
         f"it needs {store / 2**30:.1f} GiB of memory for the data (data.memory_budget_gb), a folder to write to "

@@ -4,7 +4,6 @@ The caller's process waits while the workers train. The first worker sends its e
 `ray.train.report`, which is a barrier for all workers, while only the first one has the metrics.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -21,7 +20,7 @@ from hcvae.data.dataset import Dataset
 from hcvae.metrics.registered import all_registered, register_all
 from hcvae.training.precision import PrecisionChoice
 from tune.early_stopping.actor import Ask, Listener
-from tune.internals.ray_internals import release_abandoned
+from tune.internals.ray_internals import environment_defaults, release_abandoned
 from tune.placement.resources import WorkerGroup, worker_resources
 from tune.study.outcome import Outcome
 from tune.trial.attempt import Attempt
@@ -92,11 +91,6 @@ def _run_trainer(
     epochs: Queue,
     ask: Ask | None,
 ) -> Outcome:
-    # Ray's defaults cost 14 s a trial, and more seconds after a death.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    if len(ray.nodes()) == 1:
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # one machine is not preempted in parts
-
     registered = all_registered()
 
     def run_worker() -> Outcome:
@@ -119,8 +113,17 @@ def _run_trainer(
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=3),
         ),
     )
-    outcome: Outcome = trainer.fit().return_value
+    with environment_defaults(_ray_train_variables()):
+        outcome: Outcome = trainer.fit().return_value
     return outcome
+
+
+def _ray_train_variables() -> dict[str, str]:
+    # Ray's defaults cost 14 s a trial, and more seconds after a death.
+    variables = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
+    if len(ray.nodes()) == 1:
+        variables["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # one machine is not preempted in parts
+    return variables
 
 
 def _outcome(running: "Future[Outcome]", history: list[dict[str, float]]) -> Outcome:

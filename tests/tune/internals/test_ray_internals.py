@@ -55,3 +55,20 @@ def test_no_other_file_uses_private_names() -> None:
     files = [path for folder in ("tune", "jobs") for path in (ROOT / folder).rglob("*.py")]
     found = [path.relative_to(ROOT) for path in files if PRIVATE.search(path.read_text())]
     assert {path.parent for path in found} == {Path("tune/internals")}, found
+
+
+def test_environment_variables_are_as_before_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HCVAE_KEPT", "of the user")
+    monkeypatch.delenv("HCVAE_ABSENT", raising=False)
+    seen = {}
+
+    def fail() -> None:
+        with ray_internals.environment_defaults({"HCVAE_KEPT": "ours", "HCVAE_ABSENT": "ours"}):
+            seen.update(os.environ)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert (seen["HCVAE_KEPT"], seen["HCVAE_ABSENT"]) == ("of the user", "ours")
+    assert os.environ["HCVAE_KEPT"] == "of the user"
+    assert "HCVAE_ABSENT" not in os.environ
