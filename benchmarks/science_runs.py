@@ -91,7 +91,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "target another average": DENOISING["target another average"],
 }
 """With version 2 of the training."""
-WEIGHTS = {f"swap {weight:g}": _weights(swap=weight) for weight in (1, 3, 30, 100)}
+WEIGHTS = {f"swap {weight:g}": _weights(swap=weight) for weight in (1, 100)}
 """With version 2 of the training, at width 0.25."""
 PRECISION: dict[str, dict[str, Any]] = {"former defaults in bf16": {"training": {"precision": "bf16"}}}
 """At width 0.25, whose other trainings are in fp32."""
