@@ -241,7 +241,7 @@ class LossWeights(Section):
     """Mean absolute error over the labelled peaks."""
     alignment: float = Field(0.1, ge=0)
     """Smallest mean squared error of the waveform over shifts of up to 10 samples."""
-    swap: float = Field(2.0, ge=0)
+    swap: float = Field(10.0, ge=0)
     """Swap consistency: exchanging z_global must keep the shape, exchanging z_local the coarse attributes. 0: as in the
     specification. Unused by `standard` models."""
     swap_coarse_factor: float = Field(1.0, ge=0)

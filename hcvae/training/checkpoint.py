@@ -96,7 +96,9 @@ def load_checkpoint(
         return TrainingState(identity), {}
     state = _state_in((newest / "state.json").read_text())
     if not _is_same(state, identity):
-        raise ValueError(f"{newest}: holds a training of another configuration or of other data")
+        raise ValueError(
+            f"{newest}: holds a training of another configuration, of other data, or of another version of hcvae"
+        )
     device = str(next(model.parameters()).device)
     model.load_state_dict(load_file(newest / "model.safetensors", device))
     _load_optimizer(optimizer, load_file(newest / "optimizer.safetensors", device))
@@ -156,7 +158,8 @@ def _is_same(state: TrainingState, identity: dict[str, Any]) -> bool:
     training = found.training.model_copy(update={"precision": precision})
     data = found.data.model_copy(update={"tables": wanted.data.tables})
     same_config = found.model_copy(update={"training": training, "data": data}) == wanted
-    return same_config and state.identity["data"] == identity["data"]
+    same_version = state.identity.get("version", 1) == identity["version"]
+    return same_config and same_version and state.identity["data"] == identity["data"]
 
 
 def _fetch(checkpoint: StoragePath, target: Path) -> None:

@@ -39,7 +39,7 @@ class TrainingStep(nn.Module):
         self.swap: SwapConsistency | None = None
         if self.objective.weights["swap"]:
             factor = config.training.loss_weights.swap_coarse_factor
-            self.swap = SwapConsistency(train.signals, sampling_rate_hz, factor)
+            self.swap = SwapConsistency(train.signals, train.response, sampling_rate_hz, factor)
         self.n_data = len(train) if n_data is None else n_data
         self.bf16 = config.training.precision == "bf16"  # `fit` sets it where the precision is `auto`
 
@@ -64,7 +64,7 @@ class TrainingStep(nn.Module):
         total, components = self.objective(output, batch, weights, n_rows, n_peaks)
         if self.swap is not None:
             _, *swapped = decoded["recon_signal"].chunk(3)
-            components["swap"] = self.swap(*swapped, (batch.signals, batch.response), n_rows)
+            components["swap"] = self.swap(*swapped, batch.signals, batch.response, n_rows)
             total = total + weights["swap"] * components["swap"]
         if self.objective.weights["total_correlation"]:
             nats = self._total_correlation(posterior, latents) * (len(batch) / n_rows)

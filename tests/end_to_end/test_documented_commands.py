@@ -68,6 +68,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             config["data"].get("simulator", {})["rows"] = 600
             config["training"] |= {"epochs": 2, "batch_size": 64}
             config["search"]["trials"] = 4
+            if "confirm" in config["search"]:
+                config["search"]["confirm"] = {"members": 1, "repeats": 2}
             path.write_text(json.dumps(config))
     write_table(simulate(600, 0), checkout / "recordings.parquet")
     write_table(simulate(64, 1), checkout / "others.parquet")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hcvae.errors import UserError
+from hcvae.training.configuration import TRAINING_VERSION
 from jobs import pull
 from tune.config import SearchConfig
 from tune.report.results import SearchResult
@@ -59,6 +60,20 @@ def test_a_search_may_continue_it(folder: StudyFolder) -> None:
     with locked_folder(config) as locked:
         study = open_study(locked, config, record.data_fingerprint)
         assert n_finished(study) == 4
+
+
+def test_continuing_it_records_that_the_same_configuration_gives_other_models_now(folder: StudyFolder) -> None:
+    record = folder.read_record()
+    assert record.training_version == 1
+    tree = record.config.model_dump(mode="json")
+    tree["search"] |= {"storage": str(folder.path.parent)}
+    config = SearchConfig.model_validate(tree)
+    with locked_folder(config) as locked:
+        for _ in range(2):  # once is enough
+            open_study(locked, config, record.data_fingerprint)
+    continued = folder.read_record()
+    assert continued.training_version == TRAINING_VERSION > 1
+    assert [change.differences for change in continued.changes] == [{"training (version)": (1, TRAINING_VERSION)}]
 
 
 def test_a_command_that_names_no_space_continues_it_with_its_own(folder: StudyFolder) -> None:

@@ -21,6 +21,7 @@ from hcvae.readiness import has_row_names, remedy
 from hcvae.suggest import did_you_mean
 from hcvae.terminal import print_line
 from hcvae.training import preflight
+from hcvae.training.configuration import TRAINING_VERSION
 from hcvae.training.evaluation import ROUTING_METRICS
 from hcvae.training.run import Measurable
 from tune.config import SearchConfig
@@ -33,6 +34,7 @@ from tune.placement.streaming import prepare
 from tune.space.checks import check_space
 from tune.space.combinations import combinations
 from tune.space.default_space import with_space
+from tune.study.folder import StudyRecord
 from tune.study.initial_trials import check_first_trials, earlier_trials
 from tune.study.lock import LockedFolder, locked_folder
 from tune.study.opening import check_folder, quiet_optuna
@@ -57,6 +59,8 @@ class ResolvedSearch:
     """Data of the repetitions by folds, see `tune.placement.folds`."""
     not_searched: dict[str, str]
     """Why parameters of the default space are left out, by path."""
+    record: StudyRecord | None
+    """What was recorded when the study was last started; None: a new study."""
 
     def summary(self, finished: int) -> str:
         """Return what the search does, in lines for people."""
@@ -83,6 +87,11 @@ class ResolvedSearch:
     def _notes(self) -> Iterator[str]:
         """Yield what is special about this search."""
         settings = self.config.search
+        if self.record is not None and self.record.training_version != TRAINING_VERSION:
+            yield (
+                "An earlier version of hcvae trained the finished trials; the same configuration gives other models "
+                "now, see CHANGELOG.md; study.json records the change"
+            )
         for path, reason in self.not_searched.items():
             yield f"Not searched: {path}, as {reason}"
         n_combinations = len(combinations(self.config))
@@ -121,21 +130,24 @@ def resolve(config: SearchConfig, wait: bool, console: Console, allow_change: bo
     """
     config = config.with_absolute_places()
     with sigterm_as_ctrl_c(), quiet_optuna(), locked_folder(config) as folder:
-        recorded = folder.read_record().config.search if folder.record.is_file() else None
-        space = recorded.space if recorded else None
-        _check_settings(with_space(config, space, other_averages=True)[0])
+        record = None
+        recorded_space = None
+        recorded_objectives = None
+        if folder.record.is_file():
+            record = folder.read_record()
+            recorded_space = record.config.search.space
+            recorded_objectives = record.config.search.compared_by
+        _check_settings(with_space(config, recorded_space, other_averages=True)[0])
         with line_a_minute(console, lambda: "reading the data"):
             data = prepare(config)
-        config, not_searched = with_space(config, space, other_averages=data.train.has_independent_averages)
+        config, not_searched = with_space(config, recorded_space, other_averages=data.train.has_independent_averages)
         check_first_trials(config)
         measurable = preflight(config.of_a_trial, data, config.search.workers)
         confirm = config.search.confirm
         if confirm is not None:
             repeated = with_scale(config.of_a_trial, confirm.epochs, confirm.width)
             preflight(repeated, data, config.search.workers)
-        objectives = chosen_objectives(
-            config.search.objectives, recorded.compared_by if recorded else None, measurable.metrics
-        )
+        objectives = chosen_objectives(config.search.objectives, recorded_objectives, measurable.metrics)
         _check_objectives(objectives, config, data, measurable)
         config = config.with_settings(objectives=objectives)
         # Before Ray starts; `open_study` checks again, under the lock of the database.
@@ -147,7 +159,7 @@ def resolve(config: SearchConfig, wait: bool, console: Console, allow_change: bo
             workers = WorkerGroup.of(config.search)
             plan = plan_on_cluster(workers, wait, lambda text: print_line(console, text), config.search.max_concurrent)
             check_shared_folder(folder.place)
-            yield ResolvedSearch(config, folder, data, own_ray, plan, earlier, measurable, folds, not_searched)
+            yield ResolvedSearch(config, folder, data, own_ray, plan, earlier, measurable, folds, not_searched, record)
 
 
 def _check_settings(config: SearchConfig) -> None:

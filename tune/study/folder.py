@@ -28,12 +28,13 @@ LOCK = ".lock"
 
 
 class Change(Section):
-    """A change to a study that was allowed when it was continued."""
+    """A change to a study at the time when it was continued."""
 
     time: datetime
     """When."""
     differences: dict[str, tuple[Any, Any]]
-    """Values before and after, by dotted path; `data (fingerprint)` where the data changed."""
+    """Values before and after, by dotted path; `data (fingerprint)` where the data changed, `training (version)` where
+    another version of hcvae trains other models with the same configuration."""
 
 
 class StudyRecord(Section):
@@ -48,10 +49,12 @@ class StudyRecord(Section):
     """Versions of the interpreter and of the packages that started the study."""
     git_revision: str | None
     """Revision of the checkout that started the study; null outside a checkout."""
+    training_version: int = 1
+    """Version of what a configuration trains, at the latest start; see `hcvae.training.configuration`."""
     created: datetime
     """Time of the first start."""
     changes: tuple[Change, ...] = ()
-    """The changes that `--allow-change` allowed."""
+    """The changes that `--allow-change` allowed, and new versions of the training."""
 
     @property
     def identity(self) -> str:
