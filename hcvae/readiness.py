@@ -26,10 +26,9 @@ def routing_data(part: Part, preprocessing: Preprocessing) -> RoutingData:
     Raises:
         NotMeasurable: the part is too small, too uniform or too noisy to score disentanglement.
     """
-    paired = part.independent >= 0
     independent = None
-    if paired.any():
-        independent = np.where(paired[:, None], part.signals[part.independent], np.nan)
+    if part.has_independent_averages:
+        independent = part.independent_averages(part.signals)
     return RoutingData.of(part.signals, part.static, independent, preprocessing.sampling_rate_hz)
 
 

@@ -60,9 +60,23 @@ class Part(Described):
         return {"rows": rows, "samples": samples, "static": self.static.shape[1], "labelled": int(self.peak_mask.sum())}
 
     @property
+    def is_paired(self) -> NDArray[np.bool_]:
+        """Which rows have an independent average [N]."""
+        return self.independent >= 0
+
+    @property
     def has_independent_averages(self) -> bool:
         """Whether there are several averages of a response."""
-        return bool((self.independent >= 0).any())
+        return bool(self.is_paired.any())
+
+    @property
+    def other(self) -> NDArray[np.int64]:
+        """The row with an independent average of the same response, or the row itself where there is none, [N]."""
+        return np.where(self.is_paired, self.independent, np.arange(len(self)))
+
+    def independent_averages(self, waveforms: NDArray[Any]) -> NDArray[Any]:
+        """Return the independent average of each row among `waveforms` [N, T]; NaN where there is none."""
+        return np.where(self.is_paired[:, None], waveforms[self.independent], np.nan)
 
     def take(self, rows: NDArray[np.int64]) -> "Part":
         """Return some of the rows, without the relation of independent averages."""

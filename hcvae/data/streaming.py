@@ -158,13 +158,12 @@ def _block(stream: Stream, table: pa.Table, rows: NDArray[np.int64]) -> Block:
         table.drop_columns("signal"), signals, preprocessing.sampling_rate_hz, scaling, stream.config.data
     )
     part = all_rows.part(rows, scaling, preprocessing.static)
-    other = np.where(part.independent >= 0, part.independent, np.arange(len(part)))
     return {
         "signals": part.signals,
         "static": part.static,
         "peaks": part.peaks,
         "peak_mask": part.peak_mask,
-        "response": part.signals[other],
+        "response": part.signals[part.other],
     }
 
 

@@ -194,8 +194,7 @@ def _reconstruction(
             "correlation": correlation(predicted_uv, recorded_uv),
         },
     )
-    paired = part.independent >= 0
-    other_uv = np.where(paired[:, None], recorded_uv[part.independent], np.nan)
+    other_uv = part.independent_averages(recorded_uv)
     findings.measure(
         ["cross_average_nmse"],
         lambda: {"cross_average_nmse": cross_average_nmse(predicted_uv, other_uv, part.group)},

@@ -105,7 +105,7 @@ def _averages(recordings: Recordings, config: DataConfig, data: Dataset) -> Iter
     """Yield the number of waveforms with an independent average, and where `recordings` pairs others."""
     paired = 0
     for part in (data.train, data.validation, data.test):
-        paired += int(np.count_nonzero(part.independent >= 0))
+        paired += int(np.count_nonzero(part.is_paired))
     columns = response_columns(config, recordings.table.column_names)
     yield (
         f"independent averages: {paired} of {counted(len(recordings), 'waveform')} have one in their part (rows that "

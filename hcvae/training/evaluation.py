@@ -137,8 +137,7 @@ def intervals(model: Model, rows: EvaluationPart, units: NDArray[np.int64]) -> d
         recon = _reconstruct(model, rows.tensors)["recon_signal"].float().cpu().numpy()
     recon_uv = rows.in_uv(recon)
     signals_uv = rows.in_uv(rows.part.signals)
-    independent = rows.part.independent
-    other_uv = np.where((independent >= 0)[:, None], signals_uv[independent], np.nan)
+    other_uv = rows.part.independent_averages(signals_uv)
     return reconstruction_intervals(recon_uv, signals_uv, other_uv, rows.part.group, units)
 
 
@@ -191,7 +190,7 @@ def _cross_average_metrics(
 
     `denoised_nmse` also needs averages of a reliability of `MIN_RELIABILITY` or more, which no model changes.
     """
-    paired = part.independent >= 0
+    paired = part.is_paired
     if not paired.any():
         return {}
     recon = recon_uv[paired]

@@ -34,7 +34,6 @@ class PartTensors:
     @classmethod
     def of(cls, part: Part, device: torch.device) -> Self:
         """Put the rows of `part` on `device`."""
-        other = np.where(part.independent >= 0, part.independent, np.arange(len(part)))
         signals = as_tensor(part.signals, device)
         return cls(
             signals=signals,
@@ -42,7 +41,7 @@ class PartTensors:
             peaks=as_tensor(part.peaks, device),
             peak_mask=as_tensor(part.peak_mask, device),
             averages=signals,
-            other=as_tensor(other, device),
+            other=as_tensor(part.other, device),
         )
 
     @classmethod
