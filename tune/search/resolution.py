@@ -21,7 +21,6 @@ from hcvae.readiness import has_row_names, remedy
 from hcvae.suggest import did_you_mean
 from hcvae.terminal import print_line
 from hcvae.training import preflight
-from hcvae.training.configuration import TRAINING_VERSION
 from hcvae.training.evaluation import ROUTING_METRICS
 from hcvae.training.run import Measurable
 from tune.config import SearchConfig
@@ -87,10 +86,10 @@ class ResolvedSearch:
     def _notes(self) -> Iterator[str]:
         """Yield what is special about this search."""
         settings = self.config.search
-        if self.record is not None and self.record.training_version != TRAINING_VERSION:
+        if self.record is not None and self.record.has_earlier_training:
             yield (
-                "An earlier version of hcvae trained the finished trials; the same configuration gives other models "
-                "now, see CHANGELOG.md; study.json records the change"
+                "Trials of an earlier version of hcvae: the same configuration gives other models now, see "
+                "CHANGELOG.md; study.json records the change"
             )
         for path, reason in self.not_searched.items():
             yield f"Not searched: {path}, as {reason}"

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from hcvae.config import Section
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
+from hcvae.training.configuration import TRAINING_VERSION
 from tune.config import SearchConfig
 from tune.study.database import SQLITE, Database
 from tune.study.lookup import find_study
@@ -25,6 +26,10 @@ FIGURES = "figures"
 """Folder of the figures of an attempt."""
 LOCK = ".lock"
 """File that the searching processes lock."""
+
+
+TRAINING_CHANGE = "training (version)"
+"""Name of a change of the training's version."""
 
 
 class Change(Section):
@@ -55,6 +60,13 @@ class StudyRecord(Section):
     """Time of the first start."""
     changes: tuple[Change, ...] = ()
     """The changes that `--allow-change` allowed, and new versions of the training."""
+
+    @property
+    def has_earlier_training(self) -> bool:
+        """Whether trials may have been trained by another version of the training than that of this hcvae."""
+        if self.training_version != TRAINING_VERSION:
+            return True
+        return any(TRAINING_CHANGE in change.differences for change in self.changes)
 
     @property
     def identity(self) -> str:

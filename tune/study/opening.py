@@ -21,7 +21,7 @@ from hcvae.training.configuration import TRAINING_VERSION
 from tune.config import SearchConfig
 from tune.internals.optuna_internals import set_system_attribute, system_attributes
 from tune.objectives import Objectives, directions_of, names_of
-from tune.study.folder import Change, StudyFolder, StudyRecord
+from tune.study.folder import TRAINING_CHANGE, Change, StudyFolder, StudyRecord
 from tune.study.leases import COPIED_STUDY_ID, STUDY_ID, outside_budget, study_id
 from tune.study.lock import LockedFolder
 from tune.study.lookup import find_study
@@ -277,7 +277,7 @@ def _new_record(config: SearchConfig, data_fingerprint: str) -> StudyRecord:
 def _continued(record: StudyRecord, config: SearchConfig, data_fingerprint: str) -> StudyRecord:
     differences = _differences(record, config, data_fingerprint)
     if record.training_version != TRAINING_VERSION:
-        differences["training (version)"] = (record.training_version, TRAINING_VERSION)
+        differences[TRAINING_CHANGE] = (record.training_version, TRAINING_VERSION)
     update: dict[str, Any] = {"config": config, "data_fingerprint": data_fingerprint}
     if differences:
         change = Change(time=datetime.now(UTC), differences=differences)

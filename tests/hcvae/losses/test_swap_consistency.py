@@ -6,6 +6,7 @@ from scipy.fft import dct
 from torch import Tensor
 
 from hcvae.data.simulator import simulate
+from hcvae.losses import swap_consistency
 from hcvae.losses.swap_consistency import SwapConsistency
 from hcvae.waveform_attributes import AttributeReader
 
@@ -111,14 +112,80 @@ def test_the_power_of_a_noisy_average_would_shift_the_optimal_gain(swap, respons
 
 
 def test_the_noise_of_the_averages_does_not_shift_the_optimal_shape(swap, response):
-    signal, other = noisy_averages(response, 20_000, noise=1.0)
-    decoded = response.clone().requires_grad_()
-    swap(decoded.expand_as(signal), response.expand_as(signal), signal, other, len(signal)).backward()
-    across = decoded.grad - decoded.grad @ response / (response @ response) * response
-    noise_alone = torch.randn(200, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    start = (response + noise_alone).requires_grad_()
-    swap(start.expand_as(signal), response.expand_as(signal), signal, other, len(signal)).backward()
-    assert across.norm() < 0.05 * start.grad.norm()
+    """Noise in one direction that overlaps with the response: the mean of normalised averages would turn towards it."""
+    generator = torch.Generator().manual_seed(1)
+    direction = torch.randn(200, generator=generator, dtype=torch.float64) + 0.1 * response
+    signal, other = (response + torch.randn(20_000, 1, generator=generator) * direction for _ in range(2))
+    slopes = {}
+    for step in (-0.05, 0.0, 0.05):
+        along = torch.tensor(step, dtype=torch.float64, requires_grad=True)
+        decoded = (response + along * direction).expand_as(signal)
+        swap(decoded, response.expand_as(signal), signal, other, len(signal)).backward()
+        slopes[step] = along.grad.item()
+    assert slopes[-0.05] < 0 < slopes[0.05]
+    assert abs(slopes[0.0]) < 0.2 * slopes[0.05]
+
+
+@pytest.fixture(scope="module")
+def pairs(signals: Tensor) -> tuple[Tensor, Tensor]:
+    """Independent averages of 400 responses, with a fifth of their power as noise."""
+    first, second = torch.randn(2, N, 200, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return signals + 0.45 * first, signals + 0.45 * second
+
+
+def gain_errors(swap: SwapConsistency, power: Tensor | float, pairs: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the error of each row if its decoded waveform has this power above 150 Hz."""
+    first, second = (swap._bands(each)[1] for each in pairs)
+    decoded = torch.zeros_like(first)
+    decoded[:, 0] = torch.as_tensor(power, dtype=first.dtype).sqrt()
+    return swap._gain_error(decoded, first, second)
+
+
+def test_the_mean_power_costs_1_where_averages_are_noisy(pairs):
+    swap = SwapConsistency(*pairs, RATE)
+    first, second = (swap._bands(each)[1] for each in pairs)
+    mean_power = (first * second).sum(dim=1).mean()
+    assert gain_errors(swap, mean_power, pairs).mean().item() == pytest.approx(1)
+
+
+def test_rows_without_another_average_do_not_change_the_unit_of_the_gain(pairs, signals):
+    alone = SwapConsistency(*pairs, RATE)
+    sample = SwapConsistency(*(torch.cat([each, signals, signals]) for each in pairs), RATE)
+    assert (sample.small_power, sample.gain_scale) == pytest.approx((alone.small_power, alone.gain_scale))
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.0, 3.0])
+def test_the_truth_costs_no_more_than_the_mean_power_where_half_the_rows_have_no_response(signals, noise):
+    responses = torch.cat([signals, torch.zeros_like(signals)])
+    generator = torch.Generator().manual_seed(3)
+    averages = [responses + noise * torch.randn(2 * N, 200, generator=generator, dtype=torch.float64) for _ in range(2)]
+    swap = SwapConsistency(*averages, RATE)
+    true_power = swap._bands(responses)[1].square().sum(dim=1)
+    assert gain_errors(swap, true_power, tuple(averages)).mean().item() < 1.05
+
+
+@pytest.mark.parametrize("n_samples", [64, 100, 400])
+def test_predicting_the_means_costs_1_for_each_direction_at_any_length(n_samples):
+    """64 samples at 20 kHz have an offset and no trend."""
+    generator = torch.Generator().manual_seed(4)
+    signals = torch.randn(N, n_samples, generator=generator).cumsum(dim=1) * torch.rand(N, 1, generator=generator)
+    swap = SwapConsistency(signals, signals, RATE)
+    low, residual = swap._bands(signals)
+    mean_low = low.mean(dim=0).expand(N, -1)
+    mean_shape = torch.cat([low, residual.mean(dim=0).expand(N, -1)], dim=1) @ swap.transform.T
+    power = residual.square().sum(dim=1, keepdim=True)
+    scaled = residual * (power.mean() / power).sqrt()
+    mean_coarse = torch.cat([mean_low, scaled], dim=1) @ swap.transform.T
+    assert swap(mean_shape, signals, signals, signals, N).item() == pytest.approx(1, rel=0.01)
+    assert swap(signals, mean_coarse, signals, signals, N).item() == pytest.approx(1, rel=0.01)
+
+
+def test_units_do_not_depend_on_further_rows_of_a_large_part(signals, monkeypatch):
+    whole = SwapConsistency(signals, signals, RATE)
+    monkeypatch.setattr(swap_consistency, "MAX_ROWS", 150)
+    some = SwapConsistency(signals, signals, RATE)
+    assert some.gain_scale == pytest.approx(whole.gain_scale, rel=0.3)
+    assert some.gain_scale != whole.gain_scale
 
 
 def test_a_response_counts_for_the_shape_in_proportion_to_its_size(swap, response, signals):

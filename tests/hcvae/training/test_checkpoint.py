@@ -98,6 +98,7 @@ def test_the_same_data_under_another_path_are_the_same_training(tmp_path):
     places = [StoragePath.of(tmp_path / "1")]
     moved = {"data": {"tables": ["/elsewhere/table.parquet"]}}
     assert copy_newest(places, tmp_path / "2", {"config": moved, "data": "abc", "version": 2}) is not None
-    assert copy_newest(places, tmp_path / "3", {"config": moved, "data": "abd"}) is None
+    assert copy_newest(places, tmp_path / "3", {"config": moved, "data": "abd", "version": 2}) is None
     static = {"data": moved["data"] | {"static": ["sex"]}}
     assert copy_newest(places, tmp_path / "4", {"config": static, "data": "abc", "version": 2}) is None
+    assert copy_newest(places, tmp_path / "5", {"config": moved, "data": "abc", "version": 1}) is None
