@@ -91,8 +91,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "target another average": DENOISING["target another average"],
 }
 """With version 2 of the training."""
-WEIGHTS = {f"swap {weight:g}": _weights(swap=weight) for weight in (1, 100)}
-"""With version 2 of the training, at width 0.25."""
 PRECISION: dict[str, dict[str, Any]] = {"former defaults in bf16": {"training": {"precision": "bf16"}}}
 """At width 0.25, whose other trainings are in fp32."""
 
@@ -198,7 +196,6 @@ def runs(tier: str, recordings: Path) -> Iterator[Run]:
         return
     yield from _group("defaults", DEFAULTS, SEEDS, QUARTER)
     yield from _group("defaults-recordings", DEFAULTS, SEEDS, recorded(recordings, 0.25))
-    yield from _group("defaults", WEIGHTS, ABLATION_SEEDS, QUARTER)
     yield from _former_runs(recordings)
 
 
