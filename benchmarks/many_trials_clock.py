@@ -17,7 +17,7 @@ from tune.search.searcher import StudySearcher
 from tune.study import pareto_archive
 
 PARTS = ("sampler", "database", "searcher", "front", "tune")
-"""Drawing parameters; Optuna's storage; leases, diagnosis and progress; the Pareto set; Ray Tune's own loop."""
+"""Drawing parameters; Optuna's storage; leases, diagnosis and progress; the Pareto front; Ray Tune's own loop."""
 WAITING = "waiting"
 """For the trials: no work of the driver."""
 SAMPLER_METHODS = (

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class SearchCommand(SearchConfig, command_line.Command):  # type: ignore[misc] # both configure pydantic
-    """Search latent dimensions, early_signal_ratio and KL weights against two objectives, by default a low
-    reconstruction error and a high disentanglement. The same command again continues the study where it stopped.
+    """Search the hyperparameters in search.space against two or more objectives: by default a low error (denoised_nmse
+    where it can be measured) and a high disentanglement. The same command again continues the study where it stopped.
 
     examples:
       python -m jobs.search --config configs/quickstart.json

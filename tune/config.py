@@ -172,7 +172,7 @@ class SearchSettings(Section):
     """Stop trials early that fall behind in all objectives; null trains each trial to its end."""
     confirm: Confirmation | None = None
     """After the budget is spent, train the most promising configurations again; the front, the compromise and
-    `jobs.pull` then go by the means of these trainings. null: by the one training of each trial."""
+    `jobs.pull` then use the means of these trainings. null: the one training of each trial."""
     sampler: Literal["auto", "tpe", "gp", "nsga2", "random"] = "tpe"
     """`tpe`: multivariate, grouped tree-structured Parzen estimator; `gp`: Gaussian processes and hypervolume
     improvement; `nsga2`: genetic algorithm; `random`: independent sampling; `auto`: `gp` where it suits (at most 8

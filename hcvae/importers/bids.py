@@ -8,11 +8,17 @@ import json
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hcvae.importers.columns import as_number
 from hcvae.importers.lines import MAX_BYTES, lines_of
 from hcvae.importers.recording import ReadOptions
 from hcvae.importers.units import uv_per
+
+if TYPE_CHECKING:
+    TableRows = csv.DictReader[str]
+else:
+    TableRows = csv.DictReader  # takes no type before Python 3.12, and the API reference evaluates annotations
 
 MAX_DESCRIPTION_BYTES = 2**20
 
@@ -26,7 +32,7 @@ def table_beside(path: Path, kind: str) -> Path | None:
     return table
 
 
-def rows_of_table(table: Path, max_bytes: int = MAX_BYTES) -> "csv.DictReader[str]":
+def rows_of_table(table: Path, max_bytes: int = MAX_BYTES) -> TableRows:
     """Return the lines of a table of BIDS, each as a dictionary of its cells by column."""
     texts = (line for _, line in lines_of(table, max_bytes=max_bytes))
     return csv.DictReader(texts, delimiter="\t", quoting=csv.QUOTE_NONE)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class SearchResult(Described):
-    """The trials of a study and its Pareto set."""
+    """The trials of a study and its Pareto front."""
 
     folder: StoragePath
     """The study's folder."""
@@ -285,7 +285,7 @@ class SearchResult(Described):
             raise UserError(f"trial {number} of {self.folder}: the configuration has no section {error}") from None
 
     def load(self, trial: TrialSummary | int) -> Bundle:
-        """Load the model bundle of a trial of the Pareto set, such as `result.load(result.compromise())`.
+        """Load the model bundle of a trial of the Pareto front, such as `result.load(result.compromise())`.
 
         Raises:
             UserError: as `bundle`.

@@ -104,12 +104,12 @@ class StudyFolder:
 
     @property
     def pareto(self) -> StoragePath:
-        """The Pareto set as JSON."""
+        """The Pareto front as JSON."""
         return self.place / "pareto.json"
 
     @property
     def best(self) -> StoragePath:
-        """Folder of the Pareto set's model bundles."""
+        """Folder of the Pareto front's model bundles."""
         return self.place / "best"
 
     @property
@@ -149,7 +149,7 @@ class StudyFolder:
         return self.tensorboard / f"{self.place.name}-trial-{number:04}-attempt-{attempt}"
 
     def exported(self, number: int) -> StoragePath:
-        """Return the folder of the bundle of a trial of the Pareto set."""
+        """Return the folder of the bundle of a trial of the Pareto front."""
         return self.best / f"trial-{number}"
 
     def attempts(self, number: int) -> list[int]:

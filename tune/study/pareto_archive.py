@@ -1,4 +1,4 @@
-"""The Pareto set on disk, kept up to date as trials finish.
+"""The Pareto front on disk, kept up to date as trials finish.
 
 The bundle of a member is moved to `best/trial-<number>/`; a trial that is dominated, or failed, keeps its metrics in
 the study and loses its checkpoints and its bundle (a full checkpoint is about 126 MB). The bundles of repetitions are
@@ -94,7 +94,7 @@ def model_of(summary: TrialSummary, stored: Iterable[StoredModel]) -> StoragePat
 
 
 class ParetoArchive:
-    """The Pareto set of a study, as far as this process has seen it. Use it under the study's lock."""
+    """The Pareto front of a study, as far as this process has seen it. Use it under the study's lock."""
 
     def __init__(self, folder: StudyFolder, study_id: str | None, objectives: Objectives) -> None:
         self.folder = folder

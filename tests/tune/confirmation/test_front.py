@@ -1,4 +1,4 @@
-"""The front, the models and the report go by the means of the repetitions."""
+"""The front, the models and the report use the means of the repetitions."""
 
 import json
 import re
