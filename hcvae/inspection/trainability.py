@@ -103,9 +103,7 @@ def trainability(
 
 def _averages(recordings: Recordings, config: DataConfig, data: Dataset) -> Iterator[str]:
     """Yield the number of waveforms with an independent average, and where `recordings` pairs others."""
-    paired = 0
-    for part in (data.train, data.validation, data.test):
-        paired += int(np.count_nonzero(part.is_paired))
+    paired = sum(int(np.count_nonzero(part.is_paired)) for part in (data.train, data.validation, data.test))
     columns = response_columns(config, recordings.table.column_names)
     yield (
         f"independent averages: {paired} of {counted(len(recordings), 'waveform')} have one in their part (rows that "
@@ -190,9 +188,7 @@ def _settings(
 
 
 def _command_line(settings: Mapping[str, Any]) -> str:
-    options = []
-    for name, value in settings.items():
-        options.append(f"--{name} {shlex.quote(_text(value))}")
+    options = [f"--{name} {shlex.quote(_text(value))}" for name, value in settings.items()]
     return " ".join(options)
 
 

@@ -124,10 +124,7 @@ def sampled_peaks(
     if "generated_peaks" not in sampled:
         return {}
     found = placement(sampled["generated_peaks"].cpu(), sampled["generated_signals"].cpu(), preprocessing)
-    generated = {}
-    for name, value in found.items():
-        generated[f"generated_{name}"] = value
-    return generated
+    return {f"generated_{name}": value for name, value in found.items()}
 
 
 @torch.no_grad()
@@ -149,10 +146,7 @@ def _reconstruct(model: Model, tensors: PartTensors) -> dict[str, Tensor]:
         posterior = model.encode(part.signals, part.static)
         means = {f"z_{block}": posterior[f"mu_{block}"] for block in model.latent_dims}
         outputs.append(posterior | model.decode(**means, static_params=part.static))
-    joined = {}
-    for name in outputs[0]:
-        joined[name] = torch.cat([chunk[name] for chunk in outputs])
-    return joined
+    return {name: torch.cat([chunk[name] for chunk in outputs]) for name in outputs[0]}
 
 
 def _decoder(model: Model, device: torch.device, bf16: bool) -> Decode[Tensor]:

@@ -332,10 +332,7 @@ def _columns(suffix: str, point: Point | None, objectives: Objectives) -> dict[s
     """Return values of the objectives with their names in a table; none where there is no point."""
     if point is None:
         return {}
-    columns = {}
-    for name, value in zip(names_of(objectives), point, strict=True):
-        columns[f"{name}_{suffix}"] = value
-    return columns
+    return {f"{name}_{suffix}": value for name, value in zip(names_of(objectives), point, strict=True)}
 
 
 def front_warning(front: Sequence[Point], objectives: Objectives) -> tuple[str, ...]:
@@ -344,9 +341,7 @@ def front_warning(front: Sequence[Point], objectives: Objectives) -> tuple[str, 
     if not front or hypervolume(points, objectives) > 0:
         return ()
     best = best_values(front, objectives)
-    compared = []
-    for objective in objectives:
-        compared.append(f"{objective.name} {shown(best[objective.name])} ({objective.reference:g})")
+    compared = [f"{objective.name} {shown(best[objective.name])} ({objective.reference:g})" for objective in objectives]
     found = (
         "warning: no trial is better than the reference point in all objectives; the best value of each, and the "
         f"reference: {', '.join(compared)}"

@@ -123,11 +123,7 @@ def _confirmed(trial: TrialSummary, repetitions: Sequence[TrialSummary], objecti
 
 def _reported(repetitions: Iterable[TrialSummary]) -> dict[int, Point]:
     """Return the values of the complete repetitions by number."""
-    complete = {}
-    for repetition in repetitions:
-        if repetition.reported:
-            complete[repetition.number] = repetition.reported
-    return complete
+    return {repetition.number: repetition.reported for repetition in repetitions if repetition.reported}
 
 
 def _means(points: Iterable[Point]) -> Point:

@@ -71,11 +71,7 @@ def stored_models(folder: StudyFolder) -> list[StoredModel]:
 
 def points_of(summaries: Iterable[TrialSummary]) -> dict[int, Point]:
     """Return the points of the `summaries` that have one, by number."""
-    points = {}
-    for summary in summaries:
-        if summary.point:
-            points[summary.number] = summary.point
-    return points
+    return {summary.number: summary.point for summary in summaries if summary.point}
 
 
 def front_of(summaries: Iterable[TrialSummary], objectives: Objectives) -> dict[int, TrialSummary]:
