@@ -29,7 +29,8 @@ from tune.early_stopping.actor import check_early_stopping, rungs
 from tune.objectives import Objectives, chosen_objectives, names_of
 from tune.placement.folds import prepare_folds
 from tune.placement.gpu_sharing import with_gpus_shared
-from tune.placement.resources import Plan, WorkerGroup, check_shared_folder, plan_on_cluster, ray_cluster
+from tune.placement.ray_connection import ray_cluster
+from tune.placement.resources import Plan, WorkerGroup, check_shared_folder, plan_on_cluster
 from tune.placement.streaming import prepare
 from tune.space.checks import check_space
 from tune.space.combinations import combinations
