@@ -23,7 +23,7 @@ from hcvae.validation import explain
 from tune.objectives import Objectives, Point, best_values, find_objective, names_of, shown
 from tune.report.front_table import pareto_table, points_of
 from tune.space.conditional import paths_in_effect
-from tune.study.configurations import mean_loss, with_confirmations
+from tune.study.confirmed_trials import mean_loss, with_confirmations
 from tune.study.folder import StudyFolder, StudyRecord
 from tune.study.pareto import Compromise, compromise, hypervolume, pareto_front
 from tune.study.pareto_archive import model_of, stored_models
@@ -94,7 +94,7 @@ class SearchResult(Described):
 
     @property
     def average_lost(self) -> Point | None:
-        """See `tune.study.configurations.mean_loss`."""
+        """See `tune.study.confirmed_trials.mean_loss`."""
         return mean_loss(list(self._confirmations.values()))
 
     @property

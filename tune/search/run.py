@@ -28,7 +28,7 @@ from tune.search.resolution import ResolvedSearch, resolve
 from tune.search.searcher import SearchCallback, StudySearcher
 from tune.space.combinations import combinations
 from tune.study.budget import Budget
-from tune.study.configurations import with_confirmations
+from tune.study.confirmed_trials import with_confirmations
 from tune.study.database import retry
 from tune.study.initial_trials import add_earlier_trials, enqueue_first_trials
 from tune.study.leases import heartbeats, own_folder, study_id

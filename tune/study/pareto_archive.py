@@ -19,7 +19,7 @@ from hcvae.config import Section
 from hcvae.storage import StoragePath
 from hcvae.training.loop import CHECKPOINTS
 from tune.objectives import Objectives, Point, directions_of, names_of
-from tune.study.configurations import with_confirmations
+from tune.study.confirmed_trials import with_confirmations
 from tune.study.folder import StudyFolder
 from tune.study.leases import study_id
 from tune.study.opening import ended_trials

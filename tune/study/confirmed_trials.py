@@ -1,4 +1,4 @@
-"""Configurations: trials judged by their repetitions.
+"""Trials judged by the mean of their repetitions.
 
 Of many trials the best ones are also the luckiest ones, so their values are better than those of further trainings of
 the same configuration (the winner's curse). A configuration is therefore judged by its repetitions alone, whose seeds
