@@ -72,11 +72,12 @@ def nonfinite_to_none(history: Iterable[Mapping[str, float | None]]) -> History:
     """Return `history` with None instead of the numbers that JSON cannot hold."""
     finite: History = []
     for epoch in history:
-        finite.append({name: _finite_or_none(value) for name, value in epoch.items()})
+        finite.append({name: finite_or_none(value) for name, value in epoch.items()})
     return finite
 
 
-def _finite_or_none(value: float | None) -> float | None:
+def finite_or_none(value: float | None) -> float | None:
+    """Return `value`, or None where JSON cannot hold it."""
     if value is None or not math.isfinite(value):
         return None
     return value

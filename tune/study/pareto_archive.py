@@ -213,6 +213,7 @@ class ParetoArchive:
         return points_of(self._ended[number] for number in self._models)
 
     def _is_dominated(self, point: Point) -> bool:
+        """Return whether the stored front would reject `point` (-1 stands for it)."""
         return -1 not in pareto_front({**self._stored_points, -1: point}, self.objectives)
 
     def _clear(self, summary: TrialSummary) -> None:
