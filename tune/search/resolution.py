@@ -138,6 +138,7 @@ def resolve(config: SearchConfig, wait: bool, console: Console, allow_change: bo
             record = folder.read_record()
             recorded_space = record.config.search.space
             recorded_objectives = record.config.search.compared_by
+        # With the widest space first, to report mistakes before the data are read: they decide which parameters apply.
         _check_settings(with_space(config, recorded_space, other_averages=True)[0])
         with line_a_minute(console, lambda: "reading the data"):
             data = prepare(config)

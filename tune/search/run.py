@@ -184,7 +184,7 @@ def _fit(tuner: ray.tune.Tuner, own_ray: bool) -> None:
 
     Raises:
         KeyboardInterrupt: Ctrl-C. Our own Ray ends the trials when it ends; in another Ray Tune ends them, in up to
-            15 s. Tune's handler of SIGINT then restores the one before, and stays otherwise.
+            15 s.
     """
     with (
         environment_set({"TUNE_DISABLE_SIGINT_HANDLER": str(int(own_ray))}),
@@ -192,6 +192,7 @@ def _fit(tuner: ray.tune.Tuner, own_ray: bool) -> None:
     ):
         before = signal.getsignal(signal.SIGINT)
         tuner.fit()
+        # At Ctrl-C Tune's own handler of SIGINT restores the one before it; otherwise only `handlers_kept` does, later.
         if not own_ray and in_main_thread() and signal.getsignal(signal.SIGINT) is before:
             raise KeyboardInterrupt
 
