@@ -233,13 +233,11 @@ def trained_rows(recorded: Sequence[Record]) -> list[str]:
     for way in WAYS:
         found = [record for record in recorded if record["way"] == way]
         seeds = len({record["seed"] for record in found})
-        cells = [_cell(found, subject, name) for subject, name in COLUMNS]
+        cells = []
+        for subject, name in COLUMNS:
+            cells.append(spread([record["measures"][name] for record in found if record["subject"] == subject]))
         rows.append(f"| {way} ({seeds}) | {' | '.join(cells)} |")
     return rows
-
-
-def _cell(found: Sequence[Record], subject: str, name: str) -> str:
-    return spread([record["measures"][name] for record in found if record["subject"] == subject])
 
 
 def table(bench: Bench) -> list[str]:

@@ -31,7 +31,7 @@ from hcvae.training.memory import memory_kept
 from hcvae.training.streaming import Batch
 from hcvae.training.tensors import PartTensors
 from hcvae.training.workers import Workers
-from tune.placement.resources import ray_cluster
+from tune.placement.ray_connection import ray_cluster
 
 BATCH = 256
 STEPS = 60

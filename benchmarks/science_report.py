@@ -53,14 +53,12 @@ def table(found: Sequence[Record], columns: Mapping[str, str]) -> str:
         f"| --- |{' --- |' * len(shown)}",
     ]
     for title, runs in rows:
-        cells = [_cell(runs, name) for name in shown]
+        cells = []
+        for name in shown:
+            cells.append(spread([run[name] for run in runs if name in run]))
         if any(cell != "-" for cell in cells):
             lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _cell(runs: Sequence[Mapping[str, float]], name: str) -> str:
-    return spread([run[name] for run in runs if name in run])
 
 
 def cost(found: Sequence[Record]) -> str:

@@ -1,4 +1,4 @@
-"""On which operators does a plain training step spend its time, below the ceiling? Writes its table.
+"""Why is a training step slower than pure matrix products? Time per kind of operator. Writes its table.
 
 python -m benchmarks.training_operators     # a minute on 2 idle cores
 """

@@ -45,7 +45,7 @@ def _within(values: Tensor, limits: tuple[float, float]) -> Tensor:
     return (values >= lowest) & (values <= highest)
 
 
-def placement(peaks: Tensor, signals: Tensor, preprocessing: Preprocessing) -> dict[str, float]:
+def placement_of_predicted(peaks: Tensor, signals: Tensor, preprocessing: Preprocessing) -> dict[str, float]:
     """Return `peak_placement` of predicted peaks [N, 6] on decoded waveforms [N, T], for waves labelled in training."""
     known = np.isin(MODEL_WAVES, preprocessing.labelled_waves)
     latency_ms = peaks[:, : len(MODEL_WAVES)].numpy()

@@ -1,4 +1,4 @@
-"""Models that reconstruct no better than the mean of the waveforms."""
+"""The finding and the warning for models that reconstruct no better than the mean of the waveforms."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ REMEDY = (
     "run `hcvae inspect` on the tables: each part of the split should contain several subjects, levels and stimuli; "
     "train longer (--training.epochs); lower the KL weights (--training.loss_weights.global_kl, "
     "--training.loss_weights.local_kl); where species or set-ups differ in amplitude, scale them separately "
-    """(--normalization.group_by species, with species in --data.static)"""
+    "(--normalization.group_by species, with species in --data.static)"
 )
 
 

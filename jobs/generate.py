@@ -104,7 +104,7 @@ def _generate(request: "BulkRequest", out: "StoragePath", workers: int | None, t
     import ray
 
     from jobs.bulk_generation import count_rows, open_output, write_parts
-    from tune.placement.resources import ray_cluster
+    from tune.placement.ray_connection import ray_cluster
 
     missing = open_output(request, out)
     columns = (TextColumn("generating"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())

@@ -196,7 +196,8 @@ def _resources(command: TrainCommand, data: "Dataset", console: Console) -> Iter
 
     Tables that do not fit into memory are read through a Ray cluster, too.
     """
-    from tune.placement.resources import plan_on_cluster, ray_cluster
+    from tune.placement.ray_connection import ray_cluster
+    from tune.placement.resources import plan_on_cluster
 
     if command.workers > 1:
         with ray_cluster(data.nbytes):

@@ -82,7 +82,7 @@ def cluster() -> Iterator[None]:
     """A local Ray with 2 CPUs."""
     import ray  # here, so that the tests of hcvae run without it
 
-    from tune.placement.resources import ray_cluster
+    from tune.placement.ray_connection import ray_cluster
 
     ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
     try:

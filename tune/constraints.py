@@ -61,10 +61,7 @@ def violations(constraints: Constraints, metrics: Mapping[str, float]) -> dict[s
 
 def why_infeasible(found: Mapping[str, float]) -> str | None:
     """Return which of the violations `found` are above 0, in one line; None where the trial is feasible."""
-    violated = []
-    for name, value in found.items():
-        if value > 0:
-            violated.append(f"{name} by {value:,.10g}")
+    violated = [f"{name} by {value:,.10g}" for name, value in found.items() if value > 0]
     if not violated:
         return None
     return f"infeasible: beyond search.constraints: {', '.join(violated)}"

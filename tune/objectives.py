@@ -85,17 +85,17 @@ ERRORS = (
 SCORES = ("disentanglement", "selectivity_coarse", "selectivity_fine", "film_effect", "r2", "correlation")
 
 
-def _error(name: str) -> Objective:
+def _minimised_metric(name: str) -> Objective:
     return Objective(name=name, direction="minimize", reference=1, ideal=0)
 
 
-def _score(name: str) -> Objective:
+def _maximised_metric(name: str) -> Objective:
     return Objective(name=name, direction="maximize", reference=0, ideal=1)
 
 
 _KNOWN = (
-    *map(_error, ERRORS),
-    *map(_score, SCORES),
+    *map(_minimised_metric, ERRORS),
+    *map(_maximised_metric, SCORES),
     Objective(name="parameters", direction="minimize", reference=2e7, ideal=0),
     Objective(name="seconds_so_far", direction="minimize", reference=3600, ideal=0),
 )

@@ -46,10 +46,7 @@ class Bundle(Described):
     @property
     def reconstruction_nmse(self) -> dict[str, float | None]:
         """The NMSE of its reconstructions, by part of the split."""
-        found: dict[str, float | None] = {}
-        for part in ("validation", "test"):
-            found[part] = self.metrics.get(part, {}).get("reconstruction_nmse")
-        return found
+        return {part: self.metrics.get(part, {}).get("reconstruction_nmse") for part in ("validation", "test")}
 
     def facts(self) -> dict[str, object]:
         """Return its origin, its model and the model's objectives."""
@@ -75,14 +72,12 @@ def nonfinite_to_none(history: Iterable[Mapping[str, float | None]]) -> History:
     """Return `history` with None instead of the numbers that JSON cannot hold."""
     finite: History = []
     for epoch in history:
-        numbers: dict[str, float | None] = {}
-        for name, value in epoch.items():
-            numbers[name] = _finite_or_none(value)
-        finite.append(numbers)
+        finite.append({name: finite_or_none(value) for name, value in epoch.items()})
     return finite
 
 
-def _finite_or_none(value: float | None) -> float | None:
+def finite_or_none(value: float | None) -> float | None:
+    """Return `value`, or None where JSON cannot hold it."""
     if value is None or not math.isfinite(value):
         return None
     return value

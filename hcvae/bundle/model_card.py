@@ -33,9 +33,7 @@ VALIDITY = (
 
 def model_card(bundle: Bundle, split: str, findings: Sequence[Finding], precision: str) -> str:
     """Return a description of the model, its training data, its quality and its range of validity, as Markdown."""
-    troubles = []
-    for finding in findings:
-        troubles.append(f"- {finding.trouble}: {finding.evidence}. Remedy: {finding.remedy}.")
+    troubles = [f"- {finding.trouble}: {finding.evidence}. Remedy: {finding.remedy}." for finding in findings]
     sections = [
         [f"# {bundle.config.model.model_type.capitalize()} conditional VAE of auditory brainstem responses"],
         ["For research. Not for diagnosis."],

@@ -48,9 +48,7 @@ class PartContents:
     """The same numbers of all parts together."""
 
     def __str__(self) -> str:
-        listed = []
-        for quantity, count in self.counts.items():
-            listed.append(counted(count, quantity.name, quantity.plural))
+        listed = [counted(count, quantity.name, quantity.plural) for quantity, count in self.counts.items()]
         return f"{self.part} part: {counted(self.rows, 'waveform')}, {', '.join(listed)}"
 
     @property
@@ -154,9 +152,7 @@ def _texts(paths: Sequence[str], name: str) -> pa.ChunkedArray:
 
 def _warnings(parts: list[PartContents]) -> Iterator[str]:
     for part in parts:
-        listed = []
-        for quantity in part.uniform:
-            listed.append(f"1 of {counted(part.totals[quantity], quantity.name, quantity.plural)}")
+        listed = [f"1 of {counted(part.totals[quantity], quantity.name, quantity.plural)}" for quantity in part.uniform]
         if listed:
             yield f"warning: the {part.part} part contains {', '.join(listed)}; {_consequence(part.part)}"
 

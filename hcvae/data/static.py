@@ -286,7 +286,4 @@ class StaticEncoder(Section):
         """Return the values of one row [S] by column; numbers are rounded to float32."""
         ends = np.cumsum([len(column.names) for column in self.columns])
         parts = np.split(encoded, ends[:-1])
-        values = {}
-        for column, part in zip(self.columns, parts, strict=True):
-            values[column.name] = column.decode(part)
-        return values
+        return {column.name: column.decode(part) for column, part in zip(self.columns, parts, strict=True)}

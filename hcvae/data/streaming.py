@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -141,11 +142,12 @@ def read_span(stream: Stream, span: Span) -> Iterator[Block]:
     passed = -span.skip  # training rows read so far, relative to the first row of the span
     for first, table in _tables(stream.config, span.group):
         in_training = np.flatnonzero(stream.in_training[first : first + table.num_rows])
-        in_span = slice(max(-passed, 0), max(span.count - passed, 0))
+        start = max(-passed, 0)
+        end = max(span.count - passed, 0)
         passed += len(in_training)
-        if len(in_training[in_span]):
+        if len(in_training[start:end]):
             block = _block(stream, table, in_training)
-            yield {name: array[in_span] for name, array in block.items()}
+            yield {name: array[start:end] for name, array in block.items()}
         if passed >= span.count:
             return
 
@@ -253,7 +255,7 @@ def _scan(
     labelled = PeakRange(np.full(6, np.inf), np.full(6, -np.inf))
     digest = hashlib.sha256()
     tables: list[pa.Table] = []
-    for first, block in _all_tables(config, groups):
+    for first, block in chain.from_iterable(_tables(config, group) for group in groups):
         end = first + block.num_rows
         signals = signals_of(block)
         peaks, mask = peaks_of(block, last_sample_ms(signals.shape[1], rate_hz))
@@ -263,16 +265,11 @@ def _scan(
         train_table = block.select(config.data.static).filter(pa.array(trained))
         sums += moments(signals[trained], train_table, config.normalization.group_by, names)
         labelled = labelled.merged(PeakRange.of(peaks[trained], mask[trained]))
-        tables.append(block.take(held[slice(*np.searchsorted(held, (first, end)))] - first))
+        first_held, end_held = np.searchsorted(held, (first, end))
+        tables.append(block.take(held[first_held:end_held] - first))
     for part in (np.array(rate_hz), split.train, split.validation, split.test):
         digest.update(part.tobytes())
     return _Scan(names, sums, labelled, digest.hexdigest(), pa.concat_tables(tables, promote_options="default"))
-
-
-def _all_tables(config: Config, groups: Sequence[RowGroup]) -> Iterator[tuple[int, pa.Table]]:
-    """Yield the tables of all groups; see `_tables`."""
-    for group in groups:
-        yield from _tables(config, group)
 
 
 def row_groups(paths: Sequence[str]) -> tuple[RowGroup, ...]:

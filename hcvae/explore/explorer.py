@@ -72,9 +72,7 @@ class Explorer:
         """
         condition = complete_condition(self.bundle, page.setting.condition)
         means = prior_means(self.bundle, condition)
-        latents: dict[str, tuple[float, ...]] = {}
-        for block, mean in means.items():
-            latents[block] = tuple(self._latent(page, block, mean)[0].tolist())
+        latents = {block: tuple(self._latent(page, block, mean)[0].tolist()) for block, mean in means.items()}
         return Reference(name=name, condition=condition, latents=latents)
 
     def recording(self, row: int) -> Reference:
@@ -85,9 +83,7 @@ class Explorer:
         """
         name = f"row {row}"
         recording = encode_recording(self.bundle, self._row(row), name, extrapolate=True)
-        latents: dict[str, tuple[float, ...]] = {}
-        for block, z in recording.latents.items():
-            latents[block] = tuple(z[0].tolist())
+        latents = {block: tuple(z[0].tolist()) for block, z in recording.latents.items()}
         return Reference(name=name, condition=dict(recording.condition), latents=latents, row=row)
 
     def describe(self, row: int) -> str:

@@ -84,9 +84,7 @@ def interpolate(
     end = _replaced(bundle, second, condition, extrapolate)
     share = np.linspace(0, 1, steps)
     weight = torch.from_numpy(share.astype(np.float32))[:, None]
-    latents = {}
-    for block, z in first.latents.items():
-        latents[block] = (1 - weight) * z + weight * second.latents[block]
+    latents = {block: (1 - weight) * z + weight * second.latents[block] for block, z in first.latents.items()}
     conditions = [_condition_between(start, end, s) for s in share.tolist()]
     return decode(bundle, conditions, latents, {"share": share})
 
@@ -130,10 +128,7 @@ def _replaced(
 def _condition_between(
     start: Mapping[str, ConditionValue], end: Mapping[str, ConditionValue], share: float
 ) -> dict[str, ConditionValue]:
-    condition = {}
-    for name in start:
-        condition[name] = _between(start[name], end[name], share)
-    return condition
+    return {name: _between(start[name], end[name], share) for name in start}
 
 
 def _between(first: ConditionValue, second: ConditionValue, share: float) -> ConditionValue:

@@ -154,10 +154,7 @@ def parse_conditions(bundle: Bundle, texts: Sequence[str]) -> list[dict[str, Con
                 f"--condition: must be COLUMN=VALUE, COLUMN=VALUE,VALUE or COLUMN=FIRST:LAST:STEP, but got {text!r}"
             )
         values.setdefault(name, []).extend(_parse(columns.get(name), name, value))
-    combinations = []
-    for chosen in itertools.product(*values.values()):
-        combinations.append(dict(zip(values, chosen, strict=True)))
-    return combinations
+    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
 
 
 def condition_table(bundle: Bundle, conditions: Sequence[Mapping[str, ConditionValue]]) -> pa.Table:
@@ -223,10 +220,7 @@ def _range(name: str, text: str) -> list[float]:
             f"condition {name}: the last value must be a whole number of steps from the first, but got {text!r}; "
             f"{first}:{first + steps * step}:{step} would be right"
         )
-    values = []
-    for number in range(int(steps) + 1):
-        values.append(float(first + number * step))
-    return values
+    return [float(first + number * step) for number in range(int(steps) + 1)]
 
 
 def _decimal(name: str, part: str, text: str) -> Decimal:

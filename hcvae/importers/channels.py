@@ -1,7 +1,8 @@
-"""Channels of one device: electrodes that record one response together do not give independent averages of it.
+"""Choice of the channel to read from a file that has several.
 
-One channel of a file is read. If a file has several, a mapping names the one to read: `signal=1` for formats of
-devices, `channel=1` for tables with a column named channel, and `channel=COLUMN=1` if the column has another name.
+Electrodes that record one response together do not give independent averages of it, so one channel is read. A mapping
+names it: `signal=1` for formats of devices, `channel=1` for tables with a column named channel, and `channel=COLUMN=1`
+if the column has another name.
 """
 
 from collections.abc import Collection, Iterator, Mapping

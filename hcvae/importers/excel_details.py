@@ -1,4 +1,4 @@
-"""What openpyxl's streaming reader leaves out of a sheet: merged ranges, formulas without a saved value, hidden rows.
+"""Merged ranges, formulas without a saved value and hidden rows, which openpyxl's streaming reader leaves out.
 
 Format: ECMA-376, Part 1, SpreadsheetML.
 """
@@ -36,7 +36,7 @@ class SheetDetails:
     hidden_rows: int = 0
 
     def filled(self, lines: Iterator[tuple[int, list[Any]]]) -> Iterator[tuple[int, list[Any]]]:
-        """Yield the lines of the sheet, each with its number, with what merged cells and such formulas show."""
+        """Yield the numbered lines, with merged cells filled in and formulas without a saved value marked."""
         starting: dict[int, list[Range]] = {}
         for merged in self.ranges:
             starting.setdefault(merged[1], []).append(merged)

@@ -114,7 +114,4 @@ class _Reader:
 
 def _rows(fields: dict[str, list[Any]]) -> list[dict[str, Any]]:
     """Return the structs of a struct array from the lists of its fields."""
-    structs = []
-    for row in zip(*fields.values(), strict=True):
-        structs.append(dict(zip(fields, row, strict=True)))
-    return structs
+    return [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]

@@ -78,18 +78,12 @@ def summarise_bundle(bundle: Bundle) -> BundleSummary:
 
 def _scales_uv(preprocessing: Preprocessing) -> dict[str, tuple[float, float]]:
     """Return mean and standard deviation of the training waveforms by normalisation group."""
-    scales = {}
-    for name, scale in preprocessing.signal.groups.items():
-        scales[name] = (scale.mean_uv, scale.std_uv)
-    return scales
+    return {name: (scale.mean_uv, scale.std_uv) for name, scale in preprocessing.signal.groups.items()}
 
 
 def find_in_bundle(bundle: Bundle) -> list[Finding]:
     """Return the problems of its training; see docs/diagnosis.md."""
-    findings = []
-    for finding in examine_bundle(bundle).findings:
-        findings.append(Finding(finding.trouble, finding.evidence, finding.remedy))
-    return findings
+    return [Finding(finding.trouble, finding.evidence, finding.remedy) for finding in examine_bundle(bundle).findings]
 
 
 def examine_bundle(bundle: Bundle) -> Diagnosis:

@@ -21,11 +21,11 @@ from hcvae.errors import UserError
 from hcvae.inspection.recordings import FREQUENCY, Recordings
 from hcvae.readiness import ROW, remedy, unmeasured
 
-KIND = "stimulus_type"
+STIMULUS_TYPE = "stimulus_type"
 CONDITIONS = (
     LEVEL,
     FREQUENCY,
-    KIND,
+    STIMULUS_TYPE,
     "stimulus_rate_hz",
     "stimulus_polarity",
     "species",
@@ -103,41 +103,39 @@ def trainability(
 
 def _averages(recordings: Recordings, config: DataConfig, data: Dataset) -> Iterator[str]:
     """Yield the number of waveforms with an independent average, and where `recordings` pairs others."""
-    paired = 0
-    for part in (data.train, data.validation, data.test):
-        paired += int(np.count_nonzero(part.is_paired))
+    paired = sum(int(np.count_nonzero(part.is_paired)) for part in (data.train, data.validation, data.test))
     columns = response_columns(config, recordings.table.column_names)
     yield (
         f"independent averages: {paired} of {counted(len(recordings), 'waveform')} have one in their part (rows that "
-        f"agree in {', '.join(_identifying(recordings, config, columns))})"
+        f"agree in {', '.join(_varying(recordings, config, columns))})"
     )
     if config.average_columns is not None:
         return
     codes = recordings.codes(columns)
-    names = [name for name in recordings.average_columns if _divides(recordings.codes([name]), codes)]
+    names = [name for name in recordings.average_columns if _differs_within_response(recordings.codes([name]), codes)]
     if names:
         yield (
             f"warning: rows that differ in {', '.join(names)} count as averages of one response; if they are not, "
             f"add {_option_of_averages(recordings, config, [*columns, *names])}"
         )
-    elif _divides(codes, recordings.response):
+    elif _differs_within_response(codes, recordings.response):
         yield (
             "the table of their agreement joins more rows; a training and a search join the same with "
             f"{_option_of_averages(recordings, config, recordings.average_columns)}"
         )
 
 
-def _divides(codes: NDArray[np.int64], responses: NDArray[np.int64]) -> bool:
+def _differs_within_response(codes: NDArray[np.int64], responses: NDArray[np.int64]) -> bool:
     """Return whether rows [N] of one response have different codes."""
     return len(np.unique(np.stack([responses, codes]), axis=1).T) > len(np.unique(responses))
 
 
 def _option_of_averages(recordings: Recordings, config: DataConfig, columns: Sequence[str]) -> str:
-    names = _identifying(recordings, config, columns)
+    names = _varying(recordings, config, columns)
     return f"--data.average_columns {shlex.quote(json.dumps(names))}"
 
 
-def _identifying(recordings: Recordings, config: DataConfig, columns: Sequence[str]) -> list[str]:
+def _varying(recordings: Recordings, config: DataConfig, columns: Sequence[str]) -> list[str]:
     """Return subject, level and those `columns` that are not equal in all rows."""
     names = []
     for name in columns:
@@ -147,7 +145,7 @@ def _identifying(recordings: Recordings, config: DataConfig, columns: Sequence[s
 
 
 def _with_inspected_averages(recordings: Recordings, config: Config) -> Config:
-    columns = tuple(_identifying(recordings, config.data, recordings.average_columns))
+    columns = tuple(_varying(recordings, config.data, recordings.average_columns))
     return config.model_copy(update={"data": config.data.model_copy(update={"average_columns": columns})})
 
 
@@ -190,9 +188,7 @@ def _settings(
 
 
 def _command_line(settings: Mapping[str, Any]) -> str:
-    options = []
-    for name, value in settings.items():
-        options.append(f"--{name} {shlex.quote(_text(value))}")
+    options = [f"--{name} {shlex.quote(_text(value))}" for name, value in settings.items()]
     return " ".join(options)
 
 
@@ -210,11 +206,13 @@ def _is_known(recordings: Recordings, name: str) -> bool:
     missing = recordings.scalars[name].is_null()
     if not pc.any(missing).as_py():
         return True
-    if name != FREQUENCY or KIND not in recordings.scalars.column_names or recordings.scalars[KIND].null_count:
+    if name != FREQUENCY or STIMULUS_TYPE not in recordings.scalars.column_names:
         return False
-    kinds = recordings.scalars[KIND]
-    without = set(kinds.filter(missing).to_pylist())
-    return without.isdisjoint(kinds.filter(pc.invert(missing)).to_pylist())
+    types = recordings.scalars[STIMULUS_TYPE]
+    if types.null_count:
+        return False
+    without = set(types.filter(missing).to_pylist())
+    return without.isdisjoint(types.filter(pc.invert(missing)).to_pylist())
 
 
 def _usable(recordings: Recordings, static: Sequence[str], subject_column: str) -> Iterator[str]:
@@ -234,7 +232,10 @@ def _incomplete(recordings: Recordings, static: Sequence[str]) -> Iterator[str]:
         if 0 < missing < len(recordings):
             advice = f"give them one at import (hcvae import --value {name}=VALUE)"
             if name == FREQUENCY:
-                advice = f"used once every row has a {KIND} and all rows of one {KIND}, such as clicks, have none"
+                advice = (
+                    f"used once every row has a {STIMULUS_TYPE} and all rows of one {STIMULUS_TYPE}, "
+                    "such as clicks, have none"
+                )
             yield f"{name}: no value in {missing} of {counted(len(recordings), 'row')}; {advice}"
 
 

@@ -20,7 +20,7 @@ from hcvae.models.layers import (
     scaled_widths,
 )
 from hcvae.models.peaks import ordered_peaks, start_at_typical_latencies
-from hcvae.models.temporal import TimeSegments
+from hcvae.models.time_segments import TimeSegments
 
 HIDDEN = (256, 512, 1024, 2048)
 FILM_HIDDEN = 64

@@ -198,10 +198,7 @@ def _collapsed(config: Config, best: Metrics | None) -> tuple[Level, ...]:
     if not best:
         return ()
     levels = _levels(config)
-    collapsed: list[Level] = []
-    for level in levels:
-        if _has_collapsed(config, best, level):
-            collapsed.append(level)
+    collapsed = [level for level in levels if _has_collapsed(config, best, level)]
     if config.model.model_type == "standard" and len(collapsed) < len(levels):
         return ()  # its two parts are one latent, and either may carry everything
     return tuple(collapsed)
@@ -218,10 +215,7 @@ def _has_collapsed(config: Config, best: Metrics, level: Level) -> bool:
 def _placed(best: Metrics | None, drawn: Metrics) -> tuple[Metrics, str]:
     """Return the metrics of peak placement and the name of the waveforms; both empty where not measured."""
     prefix = "generated_"
-    generated: dict[str, float] = {}
-    for name, value in drawn.items():
-        if name.startswith(prefix):
-            generated[name.removeprefix(prefix)] = value
+    generated = {name.removeprefix(prefix): value for name, value in drawn.items() if name.startswith(prefix)}
     if generated:
         return generated, "generated waveforms"
     if best and "impossible_peaks" in best:
@@ -231,10 +225,7 @@ def _placed(best: Metrics | None, drawn: Metrics) -> tuple[Metrics, str]:
 
 def _are_misplaced(placed: Metrics) -> bool:
     def worst(start: str) -> float:
-        values: list[float] = []
-        for name, value in placed.items():
-            if name.startswith(start):
-                values.append(value)
+        values = [value for name, value in placed.items() if name.startswith(start)]
         return max(values, default=0.0)
 
     return (

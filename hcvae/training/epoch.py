@@ -100,10 +100,7 @@ class EpochTrainer:
         """
         self.optimizer.zero_grad(set_to_none=True)
         terms = self.backward(n_rows, batch, epoch, step, weights)
-        gradients = []
-        for parameter in self.module.parameters():
-            if parameter.grad is not None:
-                gradients.append(parameter.grad)
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         limit = self.config.gradient_clip_norm
         if limit is not None:

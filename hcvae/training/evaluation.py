@@ -33,7 +33,7 @@ from hcvae.metrics.routing_data import RoutingData
 from hcvae.metrics.swap_routing import route
 from hcvae.models import Model
 from hcvae.models.base import evaluating
-from hcvae.peaks import placement
+from hcvae.peaks import placement_of_predicted
 from hcvae.training.objective import Objective
 from hcvae.training.tensors import PartTensors
 
@@ -123,11 +123,8 @@ def sampled_peaks(
     sampled = model.sample(static, generator=generator)
     if "generated_peaks" not in sampled:
         return {}
-    found = placement(sampled["generated_peaks"].cpu(), sampled["generated_signals"].cpu(), preprocessing)
-    generated = {}
-    for name, value in found.items():
-        generated[f"generated_{name}"] = value
-    return generated
+    found = placement_of_predicted(sampled["generated_peaks"].cpu(), sampled["generated_signals"].cpu(), preprocessing)
+    return {f"generated_{name}": value for name, value in found.items()}
 
 
 @torch.no_grad()
@@ -149,10 +146,7 @@ def _reconstruct(model: Model, tensors: PartTensors) -> dict[str, Tensor]:
         posterior = model.encode(part.signals, part.static)
         means = {f"z_{block}": posterior[f"mu_{block}"] for block in model.latent_dims}
         outputs.append(posterior | model.decode(**means, static_params=part.static))
-    joined = {}
-    for name in outputs[0]:
-        joined[name] = torch.cat([chunk[name] for chunk in outputs])
-    return joined
+    return {name: torch.cat([chunk[name] for chunk in outputs]) for name in outputs[0]}
 
 
 def _decoder(model: Model, device: torch.device, bf16: bool) -> Decode[Tensor]:
@@ -210,7 +204,7 @@ def _peak_metrics(output: Mapping[str, Tensor], rows: EvaluationPart) -> dict[st
     predicted = output["predicted_peaks"]
     labelled = rows.part.peak_mask & learnt_peaks(rows.preprocessing)
     errors = peak_errors(predicted.numpy(), rows.part.peaks, labelled)
-    return errors | placement(predicted, output["recon_signal"], rows.preprocessing)
+    return errors | placement_of_predicted(predicted, output["recon_signal"], rows.preprocessing)
 
 
 def _latent_metrics(

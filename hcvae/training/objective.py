@@ -98,7 +98,5 @@ class Objective(nn.Module):
 
     def _weighted_sum(self, terms: Mapping[str, Tensor], weights: Mapping[str, Number]) -> Tensor:
         weights = {"static_from_latents": weights["static"], **weights}
-        weighted = []
-        for name, term in terms.items():
-            weighted.append(weights[name] * term)
+        weighted = [weights[name] * term for name, term in terms.items()]
         return torch.stack(weighted).sum()

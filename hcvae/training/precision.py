@@ -129,10 +129,7 @@ def measure(model: Model, rows: int) -> dict[Precision, float]:
 
 def _largest_weight(model: Model) -> int:
     """Return the number of elements in the largest weight of a linear layer."""
-    sizes = []
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            sizes.append(module.weight.numel())
+    sizes = [module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear)]
     return max(sizes)
 
 
@@ -193,15 +190,11 @@ def _rates(rows: int, features: int, device: torch.device) -> dict[Precision, fl
     widths = [max(1, features >> layer) for layer in range(LAYERS + 1)]
     gpus = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(gpus):
-        layers = []
-        for pair in pairwise(widths):
-            layers.append(decoder_layer(*pair, batch_norm=True))
+        layers = [decoder_layer(*pair, batch_norm=True) for pair in pairwise(widths)]
         miniature = nn.Sequential(*layers).to(device)
         signals = torch.randn(rows, features, device=device, requires_grad=True)
     seconds = _fastest_step_s(miniature, signals)
-    products = 0
-    for before, after in pairwise(widths):
-        products += before * after
+    products = sum(before * after for before, after in pairwise(widths))
     return {name: 6e-9 * rows * products / seconds[name] for name in seconds}  # one product forward, two backward
 
 

@@ -43,11 +43,7 @@ def starting_weights(config: Config, data: Dataset) -> dict[str, Tensor] | None:
 
 
 def _without_peak_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    others = {}
-    for name, tensor in weights.items():
-        if not name.startswith(PEAK_HEAD):
-            others[name] = tensor
-    return others
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(PEAK_HEAD)}
 
 
 def _required(config: Config, preprocessing: Preprocessing) -> dict[str, object]:

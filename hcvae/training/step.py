@@ -83,9 +83,7 @@ class TrainingStep(nn.Module):
         variants = [latents]
         for block in ("z_global", "z_local"):
             variants.append(latents | {block: latents[block].roll(1, 0)})
-        stacked = {}
-        for name in latents:
-            stacked[name] = torch.cat([variant[name] for variant in variants])
+        stacked = {name: torch.cat([variant[name] for variant in variants]) for name in latents}
         return self.model.decode(**stacked, static_params=static.repeat(3, 1))
 
     def _total_correlation(self, posterior: Tensors, latents: Tensors) -> Tensor:

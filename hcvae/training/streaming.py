@@ -76,10 +76,7 @@ def _windows(n_batches: int, batch_size: int) -> list[slice]:
 
 def _rows_of_lower_ranks(sizes: Sequence[int], workers: Workers) -> int:
     """Return how many rows of all batches the workers of lower rank have."""
-    rows = 0
-    for rank in range(workers.rank):
-        rows += sum(_sizes_of_rank(sizes, rank, workers))
-    return rows
+    return sum(sum(_sizes_of_rank(sizes, rank, workers)) for rank in range(workers.rank))
 
 
 def _regroup(blocks: Iterator[Block], counts: Sequence[int]) -> Iterator[Block]:

@@ -61,10 +61,7 @@ class PartTensors:
 
     def take(self, rows: torch.Tensor) -> Self:
         """Return the rows of these numbers."""
-        taken = {}
-        for name, tensor in vars(self).items():
-            if name != "averages":
-                taken[name] = tensor[rows]
+        taken = {name: tensor[rows] for name, tensor in vars(self).items() if name != "averages"}
         return replace(self, **taken)
 
 

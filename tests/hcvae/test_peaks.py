@@ -8,7 +8,7 @@ import torch
 
 import hcvae
 from hcvae.data.labelled_peaks import PeakLimits, PeakRange
-from hcvae.peaks import placement, valid_waves
+from hcvae.peaks import placement_of_predicted, valid_waves
 from tests.fixtures.bundles import VERSION_1
 
 
@@ -73,7 +73,7 @@ def test_placement_uses_labelled_waves_only(preprocessing):
     only_v = preprocessing.model_copy(update={"labelled_waves": ("V",)})
     signals = torch.zeros(1, 32)
     signals[0, 20] = 1.0  # 6.0 ms
-    found = placement(torch.tensor([[8.0, 7.0, 5.9, 0.1, 0.2, 0.3]]), signals, only_v)
+    found = placement_of_predicted(torch.tensor([[8.0, 7.0, 5.9, 0.1, 0.2, 0.3]]), signals, only_v)
     assert found == pytest.approx({"impossible_peaks": 0, "peak_distance_ms_V": 0.1, "far_peaks_V": 0}, abs=1e-6)
     none = preprocessing.model_copy(update={"labelled_waves": ()})
-    assert placement(torch.zeros(1, 6), signals, none) == {}
+    assert placement_of_predicted(torch.zeros(1, 6), signals, none) == {}

@@ -138,7 +138,7 @@ def test_a_search_starts_ray_beside_all_these_faults_on_the_cpus_it_may_use(tmp_
 
 @pytest.mark.services
 def test_data_that_memory_cannot_share_with_the_trials(tmp_path: Path) -> None:
-    program = "from tune.placement.resources import ray_cluster\nwith ray_cluster(10**14): pass"
+    program = "from tune.placement.ray_connection import ray_cluster\nwith ray_cluster(10**14): pass"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
     assert "UserError: Ray: cannot start on this machine: " in ended.stderr
     assert "data.memory_budget_gb" in ended.stderr

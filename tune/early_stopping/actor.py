@@ -194,9 +194,9 @@ def check_early_stopping(config: SearchConfig) -> None:
 def _points(epochs: Any, rungs: tuple[int, ...], names: tuple[str, ...]) -> Iterator[tuple[int, Point]]:
     for metrics in epochs:
         if metrics["epoch"] in rungs:
-            point = tuple(_number(metrics[name]) for name in names)
+            point = tuple(_nan_if_none(metrics[name]) for name in names)
             yield int(metrics["epoch"]), point
 
 
-def _number(value: float | None) -> float:
+def _nan_if_none(value: float | None) -> float:
     return math.nan if value is None else value

@@ -24,7 +24,7 @@ from tune.objectives import best_values, names_of, shown
 from tune.report.front_table import pareto_table
 from tune.report.results import listed_states
 from tune.space.entries import ParameterValue
-from tune.study.configurations import ended_in_round
+from tune.study.confirmed_trials import ended_in_round
 from tune.study.pareto_archive import ParetoArchive
 from tune.study.repetition import Repetition
 from tune.study.trial_summary import TrialSummary

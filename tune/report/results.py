@@ -23,7 +23,7 @@ from hcvae.validation import explain
 from tune.objectives import Objectives, Point, best_values, find_objective, names_of, shown
 from tune.report.front_table import pareto_table, points_of
 from tune.space.conditional import paths_in_effect
-from tune.study.configurations import mean_loss, with_confirmations
+from tune.study.confirmed_trials import mean_loss, with_confirmations
 from tune.study.folder import StudyFolder, StudyRecord
 from tune.study.pareto import Compromise, compromise, hypervolume, pareto_front
 from tune.study.pareto_archive import model_of, stored_models
@@ -94,7 +94,7 @@ class SearchResult(Described):
 
     @property
     def average_lost(self) -> Point | None:
-        """See `tune.study.configurations.mean_loss`."""
+        """See `tune.study.confirmed_trials.mean_loss`."""
         return mean_loss(list(self._confirmations.values()))
 
     @property
@@ -332,10 +332,7 @@ def _columns(suffix: str, point: Point | None, objectives: Objectives) -> dict[s
     """Return values of the objectives with their names in a table; none where there is no point."""
     if point is None:
         return {}
-    columns = {}
-    for name, value in zip(names_of(objectives), point, strict=True):
-        columns[f"{name}_{suffix}"] = value
-    return columns
+    return {f"{name}_{suffix}": value for name, value in zip(names_of(objectives), point, strict=True)}
 
 
 def front_warning(front: Sequence[Point], objectives: Objectives) -> tuple[str, ...]:
@@ -344,9 +341,7 @@ def front_warning(front: Sequence[Point], objectives: Objectives) -> tuple[str, 
     if not front or hypervolume(points, objectives) > 0:
         return ()
     best = best_values(front, objectives)
-    compared = []
-    for objective in objectives:
-        compared.append(f"{objective.name} {shown(best[objective.name])} ({objective.reference:g})")
+    compared = [f"{objective.name} {shown(best[objective.name])} ({objective.reference:g})" for objective in objectives]
     found = (
         "warning: no trial is better than the reference point in all objectives; the best value of each, and the "
         f"reference: {', '.join(compared)}"

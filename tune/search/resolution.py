@@ -28,7 +28,8 @@ from tune.early_stopping.actor import check_early_stopping, rungs
 from tune.objectives import Objectives, chosen_objectives, names_of
 from tune.placement.folds import prepare_folds
 from tune.placement.gpu_sharing import with_gpus_shared
-from tune.placement.resources import Plan, WorkerGroup, check_shared_folder, plan_on_cluster, ray_cluster
+from tune.placement.ray_connection import ray_cluster
+from tune.placement.resources import Plan, WorkerGroup, check_shared_folder, plan_on_cluster
 from tune.placement.streaming import prepare
 from tune.space.checks import check_space
 from tune.space.combinations import combinations
@@ -136,6 +137,7 @@ def resolve(config: SearchConfig, wait: bool, console: Console, allow_change: bo
             record = folder.read_record()
             recorded_space = record.config.search.space
             recorded_objectives = record.config.search.compared_by
+        # With the widest space first, to report mistakes before the data are read: they decide which parameters apply.
         _check_settings(with_space(config, recorded_space, other_averages=True)[0])
         with line_a_minute(console, lambda: "reading the data"):
             data = prepare(config)

@@ -28,7 +28,7 @@ from tune.search.resolution import ResolvedSearch, resolve
 from tune.search.searcher import SearchCallback, StudySearcher
 from tune.space.combinations import combinations
 from tune.study.budget import Budget
-from tune.study.configurations import with_confirmations
+from tune.study.confirmed_trials import with_confirmations
 from tune.study.database import retry
 from tune.study.initial_trials import add_earlier_trials, enqueue_first_trials
 from tune.study.leases import heartbeats, own_folder, study_id
@@ -184,7 +184,7 @@ def _fit(tuner: ray.tune.Tuner, own_ray: bool) -> None:
 
     Raises:
         KeyboardInterrupt: Ctrl-C. Our own Ray ends the trials when it ends; in another Ray Tune ends them, in up to
-            15 s. Tune's handler of SIGINT then restores the one before, and stays otherwise.
+            15 s.
     """
     with (
         environment_set({"TUNE_DISABLE_SIGINT_HANDLER": str(int(own_ray))}),
@@ -192,6 +192,7 @@ def _fit(tuner: ray.tune.Tuner, own_ray: bool) -> None:
     ):
         before = signal.getsignal(signal.SIGINT)
         tuner.fit()
+        # At Ctrl-C Tune's own handler of SIGINT restores the one before it; otherwise only `handlers_kept` does, later.
         if not own_ray and in_main_thread() and signal.getsignal(signal.SIGINT) is before:
             raise KeyboardInterrupt
 

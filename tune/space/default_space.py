@@ -1,4 +1,4 @@
-"""The space of a search that names none: the default one, as far as the model and the data have a use for it."""
+"""The default search space, without parameters that the model or the data cannot use."""
 
 import itertools
 
@@ -20,7 +20,7 @@ def with_space(
 ) -> tuple[SearchConfig, dict[str, str]]:
     """Return `config` with its space, and why parameters of the default space are left out, by path.
 
-    Where it names no space, it is that of the study, if there is one, otherwise the default space.
+    Without a space of its own, a search uses that of its study, or else the default one.
 
     Args:
         config: a search.

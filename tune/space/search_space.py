@@ -82,9 +82,7 @@ def corners(config: SearchConfig, corner: Corner) -> Iterator[Config]:
     deciding = _deciding(space)
     cases = [_cases_of(config, path) for path in deciding]
     for chosen in itertools.product(*cases):
-        values: Values = {}
-        for path, entry in unconditional(space).items():
-            values[path] = _end(entry, corner)
+        values: Values = {path: _end(entry, corner) for path, entry in unconditional(space).items()}
         values |= dict(zip(deciding, chosen, strict=True))
         for path, parameter in space.items():
             effective = in_effect(parameter, values)
@@ -116,10 +114,7 @@ def searchable_fields(section: type[Section] = Config, prefix: str = "") -> Iter
 
 def _deciding(space: Space) -> list[str]:
     """Return the paths of the parameters that conditions depend on, and of the model's type if it is searched."""
-    deciding = set()
-    for entry in space.values():
-        if isinstance(entry, Conditional):
-            deciding.add(entry.on)
+    deciding = {entry.on for entry in space.values() if isinstance(entry, Conditional)}
     ordered = sorted(deciding)
     if isinstance(space.get(MODEL_TYPE), Choice) and MODEL_TYPE not in deciding:
         ordered.append(MODEL_TYPE)

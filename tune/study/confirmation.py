@@ -12,7 +12,7 @@ import optuna
 
 from tune.config import SearchSettings
 from tune.objectives import Objectives, Point
-from tune.study.configurations import by_key, confirmed_by
+from tune.study.confirmed_trials import by_key, confirmed_by
 from tune.study.pareto import compromise, fronts, hypervolume
 from tune.study.repetition import Repetition, planned
 from tune.study.trial_summary import TrialSummary

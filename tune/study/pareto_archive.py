@@ -19,7 +19,7 @@ from hcvae.config import Section
 from hcvae.storage import StoragePath
 from hcvae.training.loop import CHECKPOINTS
 from tune.objectives import Objectives, Point, directions_of, names_of
-from tune.study.configurations import with_confirmations
+from tune.study.confirmed_trials import with_confirmations
 from tune.study.folder import StudyFolder
 from tune.study.leases import study_id
 from tune.study.opening import ended_trials
@@ -71,11 +71,7 @@ def stored_models(folder: StudyFolder) -> list[StoredModel]:
 
 def points_of(summaries: Iterable[TrialSummary]) -> dict[int, Point]:
     """Return the points of the `summaries` that have one, by number."""
-    points = {}
-    for summary in summaries:
-        if summary.point:
-            points[summary.number] = summary.point
-    return points
+    return {summary.number: summary.point for summary in summaries if summary.point}
 
 
 def front_of(summaries: Iterable[TrialSummary], objectives: Objectives) -> dict[int, TrialSummary]:
@@ -217,6 +213,7 @@ class ParetoArchive:
         return points_of(self._ended[number] for number in self._models)
 
     def _is_dominated(self, point: Point) -> bool:
+        """Return whether the stored front would reject `point` (-1 stands for it)."""
         return -1 not in pareto_front({**self._stored_points, -1: point}, self.objectives)
 
     def _clear(self, summary: TrialSummary) -> None:

@@ -4,13 +4,13 @@ Optuna's API, its command line and its dashboard may add trials to a study, end 
 accepted as they stand in the study, but only values that a trial's own training reported have a place on the front.
 """
 
-import math
 from collections.abc import Set
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ConfigDict, Field
 
+from hcvae.bundle.contents import finite_or_none
 from hcvae.config import Section
 from tune.constraints import why_infeasible
 from tune.objectives import SPECIFIED, Objectives, Point, names_of, point_of
@@ -193,7 +193,7 @@ def _values(trial: FrozenTrial, objectives: Objectives) -> dict[str, float | Non
     names = names_of(objectives)
     if trial.state != TrialState.COMPLETE:
         return dict.fromkeys(names)
-    return dict(zip(names, map(_finite_or_none, trial.values), strict=True))
+    return dict(zip(names, map(finite_or_none, trial.values), strict=True))
 
 
 def _judgement(trial: FrozenTrial, lease: Lease, record: TrialRecord, outside: str | None) -> dict[str, Any]:
@@ -204,10 +204,6 @@ def _judgement(trial: FrozenTrial, lease: Lease, record: TrialRecord, outside: s
     if outside is None:
         judgement["foreign_values"] = _foreign_values(trial, lease, record)
     return judgement
-
-
-def _finite_or_none(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _replaced_fields(replaced: Set[str]) -> tuple[str, ...]:

@@ -53,19 +53,19 @@ def plot(bundle: Bundle, validation: Part, target: Path) -> list[Path]:
 def _figures(bundle: Bundle, validation: Part) -> Iterator[tuple[str, "Figure"]]:
     from hcvae.model_figures import ModelFigures  # here: matplotlib would delay each start of a search
 
-    part = _some_rows(validation)
+    part = _fixed_sample(validation)
     model = ModelFigures(bundle.model, bundle.preprocessing, part)
-    shown = _different_conditions(part)
+    shown = _first_row_of_each_condition(part)
     yield "reconstructions", model.reconstructions(shown[:RECONSTRUCTED])
     yield "swap_grid", model.swap_grid(shown[:SWAPPED])
     yield "latent_use", model.latent_use()
 
 
-def _some_rows(part: Part) -> Part:
+def _fixed_sample(part: Part) -> Part:
     """Return the same rows in every trial of a study, so that its figures can be compared."""
     return part.take(np.random.default_rng(0).permutation(len(part))[:ROWS])
 
 
-def _different_conditions(part: Part) -> NDArray[np.int64]:
+def _first_row_of_each_condition(part: Part) -> NDArray[np.int64]:
     """Return the first row of each condition, in the order of the part."""
     return np.sort(np.unique(part.static, axis=0, return_index=True)[1])

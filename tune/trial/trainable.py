@@ -1,7 +1,7 @@
-"""The function that Ray Tune runs for a trial: one training, from its own checkpoint where it has one.
+"""The function that Ray Tune runs for a trial: one training, resuming from its checkpoint, if any.
 
-A training that raises has an outcome too, so that the actor is used again and the search continues. Only the death of
-a process leaves none: the searcher then hands the trial out again.
+A training that raises has an outcome too, so that Ray Tune can reuse its process and the search continues. Only the
+death of a process leaves none: the searcher then hands the trial out again.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The columns of a waveform table, sorted for formats other than Parquet.
+"""Columns of a waveform table, divided into waveforms, per-wave and scalar columns, for export.
 
 Shapes: N rows, T samples, 5 waves I to V.
 """

@@ -12,8 +12,8 @@ from tune.config import Confirmation
 from tune.objectives import SPECIFIED, Point
 from tune.report.front_table import with_sd
 from tune.report.html import html_report
-from tune.study.configurations import with_confirmations
 from tune.study.confirmation import next_round
+from tune.study.confirmed_trials import with_confirmations
 from tune.study.folder import StudyFolder
 from tune.study.ledger import Assignment
 from tune.study.lock import locked_folder

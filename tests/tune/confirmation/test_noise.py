@@ -8,8 +8,8 @@ import pytest
 from tests.fixtures.confirming import summary
 from tests.fixtures.studies import SmallSearch
 from tune.objectives import SPECIFIED
-from tune.study.configurations import mean_loss, with_confirmations
 from tune.study.confirmation import next_round
+from tune.study.confirmed_trials import mean_loss, with_confirmations
 from tune.study.pareto import pareto_front
 from tune.study.trial_summary import TrialSummary
 

@@ -1,4 +1,4 @@
-"""Configurations: trials judged by their repetitions.
+"""Trials judged by the mean of their repetitions.
 
 Of many trials the best ones are also the luckiest ones, so their values are better than those of further trainings of
 the same configuration (the winner's curse). A configuration is therefore judged by its repetitions alone, whose seeds
@@ -123,11 +123,7 @@ def _confirmed(trial: TrialSummary, repetitions: Sequence[TrialSummary], objecti
 
 def _reported(repetitions: Iterable[TrialSummary]) -> dict[int, Point]:
     """Return the values of the complete repetitions by number."""
-    complete = {}
-    for repetition in repetitions:
-        if repetition.reported:
-            complete[repetition.number] = repetition.reported
-    return complete
+    return {repetition.number: repetition.reported for repetition in repetitions if repetition.reported}
 
 
 def _means(points: Iterable[Point]) -> Point:

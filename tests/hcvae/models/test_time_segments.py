@@ -6,7 +6,7 @@ import torch
 from scipy.signal.windows import tukey
 
 from hcvae.errors import UserError
-from hcvae.models.temporal import TimeSegments, segment_windows
+from hcvae.models.time_segments import TimeSegments, segment_windows
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 16])
