@@ -54,7 +54,6 @@ BASE = SearchConfig.model_validate(
             "precision": "fp32",
             "early_stopping_patience": None,
             "checkpoint_every_epochs": 9999,
-            "loss_weights": {"swap": 2.0},  # the default when the curves were recorded
         },
         "search": {"space": SIX_PARAMETERS},
     }

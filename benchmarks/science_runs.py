@@ -25,10 +25,6 @@ PLAIN: dict[str, Any] = {"training": {"loss_weights": {"swap": 0.0, "global_kl":
 STANDARD: dict[str, Any] = {"model": {"model_type": "standard"}, "training": {"loss_weights": {"kl": 0.01}}}
 """The specification's standard CVAE."""
 MAIN = {"recommended": RECOMMENDED, "plain": PLAIN, "standard": STANDARD}
-FORMER: dict[str, Any] = {"training": {"loss_weights": {"swap": 2.0}}}
-"""The swap weight of version 1 of the training (`hcvae.training.configuration`). All groups but `quick`, `defaults` and
-`defaults-recordings` were recorded with that version."""
-FORMER_MAIN = {"former defaults": RECOMMENDED, "plain": PLAIN, "standard": STANDARD}
 SEARCHED = RESULTS / "science-search.jsonl"
 """The trials of `benchmarks/science_search.py`."""
 RECORDED_TABLES = ("human_click_shipm.parquet", "mouse_tone_shipm.parquet")
@@ -39,7 +35,9 @@ def _weights(**weights: float) -> dict[str, Any]:
 
 
 ABLATIONS: dict[str, dict[str, Any]] = {
-    **FORMER_MAIN,
+    "recommended": RECOMMENDED,
+    "plain": PLAIN,
+    "standard": STANDARD,
     "same KL weights, no swap": _weights(swap=0.0),
     **{f"swap {weight:g}": _weights(swap=weight) for weight in (0.03, 0.1, 0.3, 3.0)},
     "no FiLM": {"model": {"use_film": False}},
@@ -86,12 +84,14 @@ DENOISING: dict[str, dict[str, Any]] = {
     },
 }
 """At width 0.25."""
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "recommended": RECOMMENDED,
-    "target another average": DENOISING["target another average"],
+DENOISED: dict[str, dict[str, Any]] = {
+    "denoised swap targets": {"training": {"swap_targets": "denoised", "loss_weights": {"swap": 10.0}}},
+    "denoised swap targets, another average": {
+        "training": {"target": "other_average", "swap_targets": "denoised", "loss_weights": {"swap": 10.0}}
+    },
 }
-"""With version 2 of the training."""
-PRECISION: dict[str, dict[str, Any]] = {"former defaults in bf16": {"training": {"precision": "bf16"}}}
+"""At width 0.25."""
+PRECISION: dict[str, dict[str, Any]] = {"recommended in bf16": {"training": {"precision": "bf16"}}}
 """At width 0.25, whose other trainings are in fp32."""
 
 
@@ -182,7 +182,7 @@ def found_at_quarter() -> dict[str, dict[str, Any]]:
 
 def _changes(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a trial as changes of the configuration, with the precision of the search."""
-    changes = PRECISION["former defaults in bf16"]
+    changes = PRECISION["recommended in bf16"]
     for path, value in params.items():
         nested = reduce(lambda inner, name: {name: inner}, reversed(path.split(".")), value)
         changes = merged(changes, nested)
@@ -194,27 +194,19 @@ def runs(tier: str, recordings: Path) -> Iterator[Run]:
     if tier == "quick":
         yield from _group("quick", MAIN, range(1), simulated(3000, 20, 0.1))
         return
-    yield from _group("defaults", DEFAULTS, SEEDS, QUARTER)
-    yield from _group("defaults-recordings", DEFAULTS, SEEDS, recorded(recordings, 0.25))
-    yield from _former_runs(recordings)
-
-
-def _former_runs(recordings: Path) -> Iterator[Run]:
-    """Yield the runs that were recorded with version 1 of the training."""
     found = found_at_quarter()
     lowest_nmse = next(iter(found))
-    quarter = merged(QUARTER, FORMER)
-    whole = merged(WHOLE, FORMER)
-    ears = merged(recorded(recordings, 0.25), FORMER)
-    yield from _group("quarter", FORMER_MAIN, SEEDS, quarter)
-    yield from _group("recordings", FORMER_MAIN, SEEDS, ears)
-    yield from _group("quarter", ABLATIONS, ABLATION_SEEDS, quarter, without=FORMER_MAIN)
-    yield from _group("quarter", FOUND | PRECISION | found, SEEDS, quarter)
-    yield from _group("full", FORMER_MAIN, SEEDS, whole)
-    yield from _group("full", {lowest_nmse: found[lowest_nmse]}, SEEDS, whole)
-    yield from _group("recordings-full", FORMER_MAIN, SEEDS, merged(recorded(recordings, 1.0), FORMER))
-    yield from _group("recordings", DENOISING, SEEDS, ears)
-    yield from _group("quarter", DENOISING, ABLATION_SEEDS, quarter)
+    yield from _group("quarter", MAIN, SEEDS, QUARTER)
+    yield from _group("recordings", MAIN, SEEDS, recorded(recordings, 0.25))
+    yield from _group("quarter", ABLATIONS, ABLATION_SEEDS, QUARTER, without=MAIN)
+    yield from _group("quarter", FOUND | PRECISION | found, SEEDS, QUARTER)
+    yield from _group("full", MAIN, SEEDS, WHOLE)
+    yield from _group("full", {lowest_nmse: found[lowest_nmse]}, SEEDS, WHOLE)
+    yield from _group("recordings-full", MAIN, SEEDS, recorded(recordings, 1.0))
+    yield from _group("recordings", DENOISING, SEEDS, recorded(recordings, 0.25))
+    yield from _group("quarter", DENOISING, ABLATION_SEEDS, QUARTER)
+    yield from _group("quarter", DENOISED, range(3), QUARTER)
+    yield from _group("recordings", DENOISED, SEEDS, recorded(recordings, 0.25))
 
 
 def _group(

@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
         from tune.search import run_search
 
         changes = {"search": SEARCH | {"storage": command.storage, "search_seconds": command.seconds}}
-        base = merged(QUARTER, PRECISION["former defaults in bf16"])
+        base = merged(QUARTER, PRECISION["recommended in bf16"])
         result = run_search(SearchConfig.model_validate(merged(base, changes)))
     SEARCHED.parent.mkdir(parents=True, exist_ok=True)
     kept = {"number", "state", "best_epoch", "reconstruction_nmse", "disentanglement", "params"}

@@ -241,7 +241,7 @@ class LossWeights(Section):
     """Mean absolute error over the labelled peaks."""
     alignment: float = Field(0.1, ge=0)
     """Smallest mean squared error of the waveform over shifts of up to 10 samples."""
-    swap: float = Field(10.0, ge=0)
+    swap: float = Field(2.0, ge=0)
     """Swap consistency: exchanging z_global must keep the shape, exchanging z_local the coarse attributes. 0: as in the
     specification. Unused by `standard` models."""
     swap_coarse_factor: float = Field(1.0, ge=0)
@@ -300,6 +300,9 @@ class TrainingConfig(Section):
     target: Literal["same_average", "other_average"] = "same_average"
     """Target of the decoder. `other_average`: another average of the same response, so that the model learns to denoise
     (Lehtinen et al. 2018, "Noise2Noise"); a row without one is its own target."""
+    swap_targets: Literal["recorded", "denoised"] = "recorded"
+    """Targets of swap consistency. `recorded`: attributes of recorded averages; `denoised`: estimates that their noise
+    does not bias, in other units: see docs/training.md."""
     free_bits: float = Field(0.0, ge=0)
     """KL divergence in nats per latent dimension that is not penalised, against collapse (Kingma et al. 2016)."""
     phases: PhaseConfig = PhaseConfig()

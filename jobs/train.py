@@ -160,18 +160,10 @@ def _events(out: StoragePath) -> str:
 def _config_of_trial(study: str, trial: str) -> dict[str, Any]:
     start(f"Reading trial {trial} of {study}", ray=False)
     from tune.report.results import SearchResult
-    from tune.study.folder import StudyFolder
 
     if not trial.isdecimal():
         raise UserError(f"--trial: must be the number of a trial, but got {trial!r}")
-    folder = StudyFolder(lasting(study))
-    if folder.read_record().has_earlier_training:
-        print(
-            "note: an earlier version of hcvae trained trials of this study; the same configuration gives other models "
-            "now, see CHANGELOG.md",
-            file=sys.stderr,
-        )
-    return SearchResult.open(folder.place).config(int(trial)).model_dump(mode="json")
+    return SearchResult.open(lasting(study)).config(int(trial)).model_dump(mode="json")
 
 
 def _check_out(out: StoragePath) -> None:

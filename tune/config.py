@@ -99,7 +99,8 @@ BEST_PRACTICE_SPACE: dict[str, Parameter] = {
     "training.learned_scales": Choice(choices=("none", "reconstruction")),
     "training.loss_weights.global_kl": KL_WEIGHTS,
     "training.loss_weights.local_kl": KL_WEIGHTS,
-    "training.loss_weights.swap": FloatRange(low=0.1, high=100, log=True),
+    "training.swap_targets": Choice(choices=("recorded", "denoised")),
+    "training.loss_weights.swap": FloatRange(low=1e-2, high=10, log=True),
     "training.loss_weights.swap_coarse_factor": FloatRange(low=0.1, high=10, log=True),
 }
 """What is searched where `search.space` is not given; see `tune.space.default_space`."""

@@ -3,7 +3,7 @@
 Shapes: B batch, N waveforms, T samples, K coefficients below 150 Hz (including the offset).
 """
 
-import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,143 +11,80 @@ from scipy.fft import dct
 from torch import Tensor, nn
 
 from hcvae.losses.kl import Number
-from hcvae.waveform_attributes import NEGLIGIBLE_BAND, low_band
+from hcvae.waveform_attributes import COARSE, FINE, NEGLIGIBLE_BAND, low_band
 
-MAX_ROWS = 32_768
-"""Rows from which the units of the errors are computed: more change them little, and need memory."""
-SMALL_POWER = 0.05
-"""Share of the mean power below which a relative error of the power counts less."""
-MIN_SQUARED_NORM = 1e-4
-"""Added to a squared norm before a division; normalised waveforms have squared norms of about T."""
+MIN_VARIANCE = 1e-6
+"""Added to the residual's variance before its logarithm; normalised waveforms have variance 1."""
 
 
 class SwapConsistency(nn.Module):
-    """The penalty: errors of the attributes of `hcvae.waveform_attributes`, against recorded averages of the response.
+    """The penalty: errors of the attributes of `hcvae.waveform_attributes`, in units of the attributes' variance.
 
     Each waveform is decoded again with another row's z_global: its shape must still be that of the row's own response.
     And with another row's z_local: offset, trend and gain must still be the row's own. The targets are computed from
     recorded averages, not from the reconstruction: so the penalty also requires that each block carries its attributes,
-    and a model that carries nothing does not satisfy it. The intervention follows Hu et al. 2018, "Disentangling
-    Factors of Variation by Mixing Them", CVPR, and Locatello et al. 2020, "Weakly-Supervised Disentanglement Without
-    Compromises", ICML.
-
-    For given latents, independent noise of the averages shifts no optimum (Lehtinen et al. 2018, "Noise2Noise", ICML).
-    With r and r' the parts of two averages above 150 Hz, u the decoded part divided by its norm, p the decoded power
-    and [p] the same without a gradient:
-
-    - shape: |r| - u r, linear in r. A response counts in proportion to its size, so that noise alone counts little.
-    - gain: ((p - r r') / 2 [p + c])^2, about the squared error of the logarithm of the RMS. The product of two
-      independent averages has the power of the response as its mean; the power of one average also contains that of its
-      noise. The constant c is the standard deviation of r r' where there is noise alone, and a share of the mean power:
-      rows without a response do not dominate.
-    - offset and trend: squared errors of the coefficients.
-
-    Both averages count equally: the other one alone would not reward the details that only the encoded average
-    contains. A row without another average is its own other average; the gain of its target then contains its noise.
+    and a model that carries nothing does not satisfy it. All averages of the response are targets with equal weight,
+    including the encoded one: an independent one alone would not reward the noise of the encoded average (Lehtinen et
+    al. 2018, "Noise2Noise", ICML), nor the details that only the encoded average contains. The intervention follows Hu
+    et al. 2018, "Disentangling Factors of Variation by Mixing Them", CVPR, and Locatello et al. 2020,
+    "Weakly-Supervised Disentanglement Without Compromises", ICML.
 
     Args:
-        signals: normalised training waveforms [N, T]. They determine the units: predicting the mean of an attribute,
-            for the gain the mean power, costs 1.
-        others: another average of the same response for each, or the waveform itself, [N, T].
+        signals: normalised training waveforms [N, T], which determine the attributes' variances.
         sampling_rate_hz: their sampling rate.
         coarse_factor: on the errors of the coarse attributes, relative to those of the shape.
     """
 
     transform: Tensor
-    low_weights: Tensor
 
-    def __init__(self, signals: Tensor, others: Tensor, sampling_rate_hz: float, coarse_factor: float = 1.0) -> None:
+    def __init__(self, signals: Tensor, sampling_rate_hz: float, coarse_factor: float = 1.0) -> None:
         super().__init__()
         self.coarse_factor = coarse_factor
         n_samples = signals.shape[1]
         self.low_band = low_band(n_samples, sampling_rate_hz)
         cosines = torch.from_numpy(dct(np.eye(n_samples), type=2, norm="ortho", axis=1))
         self.register_buffer("transform", cosines.to(signals), persistent=False)
-        step = math.ceil(len(signals) / MAX_ROWS)
-        self._set_units(signals[::step], others[::step])
-
-    def _set_units(self, signals: Tensor, others: Tensor) -> None:
-        low, residual = self._bands(signals)
-        _, other = self._bands(others)
         # As in the score: a band that a filter has emptied must not count as much as a full one.
-        total = signals.var(dim=0).sum()
-        self.register_buffer("low_weights", _low_weights(low, NEGLIGIBLE_BAND * total), persistent=False)
-        norm = _norms(residual).mean().item()
-        mean_norm = _norms(residual.mean(dim=0, keepdim=True)).item()
-        self.shape_scale = max(norm - mean_norm, NEGLIGIBLE_BAND * norm)
-        is_paired = (signals != others).any(dim=1)  # a sample of a streamed table holds few of its pairs
-        if is_paired.any():
-            residual = residual[is_paired]
-            other = other[is_paired]
-        power = _product(residual, other)
-        mean_power = max(power.mean().item(), NEGLIGIBLE_BAND * total.item())
-        noise_variances = (residual - other).square().mean(dim=0) / 2
-        self.small_power = SMALL_POWER * mean_power + noise_variances.norm().item()
-        gain_error = self._relative(power - mean_power, mean_power).square().mean().item()
-        self.gain_scale = max(gain_error, NEGLIGIBLE_BAND)
+        floor = NEGLIGIBLE_BAND * signals.var(dim=0).sum().item()
+        self.variances = {}
+        for name, values in self.attributes(signals).items():
+            self.variances[name] = max(values.var(dim=0).sum().item(), floor)
 
     def forward(
-        self, swapped_global: Tensor, swapped_local: Tensor, signals: Tensor, others: Tensor, n_rows: Number
+        self, swapped_global: Tensor, swapped_local: Tensor, averages: Sequence[Tensor], n_rows: Number
     ) -> Tensor:
         """Return the penalty of B rows over `n_rows`, a scalar.
 
-        If each attribute is the average, the shape adds 1 and the coarse attributes add `coarse_factor`.
+        It is 0 if all is kept. If each attribute is the average, the shape adds 1 and the coarse attributes add
+        `coarse_factor`.
 
         Args:
             swapped_global: decoded with another row's z_global, [B, T].
             swapped_local: decoded with another row's z_local, [B, T].
-            signals: recorded waveforms, [B, T].
-            others: other averages of the rows' responses, or the waveforms themselves, [B, T].
+            averages: recorded waveforms of the rows' own responses, each [B, T].
             n_rows: denominator of the mean over rows.
         """
-        averages = [self._bands(signals), self._bands(others)]
-        _, shape = self._bands(swapped_global)
-        low, residual = self._bands(swapped_local)
-        weight = self.coarse_factor / self.n_coarse
-        errors = weight * self._gain_error(residual, averages[0][1], averages[1][1])
-        for recorded_low, recorded in averages:
-            low_error = (low - recorded_low).square() @ self.low_weights
-            errors = errors + (self._shape_error(shape, recorded) + weight * low_error) / 2
-        total: Tensor = errors.sum() / n_rows
-        return total
+        fine = self.attributes(swapped_global)
+        coarse = self.attributes(swapped_local)
+        errors = []
+        for average in averages:
+            target = self.attributes(average)
+            errors.append(self._errors(FINE, fine, target) + self.coarse_factor * self._errors(COARSE, coarse, target))
+        return torch.stack(errors).mean(dim=0).sum() / n_rows
 
-    @property
-    def n_coarse(self) -> int:
-        """Number of coarse attributes: short waveforms have no trend."""
-        return 3 if self.low_band > 1 else 2
-
-    def _bands(self, signals: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the coefficients below 150 Hz [B, K] and the others [B, T - K]."""
+    def attributes(self, signals: Tensor) -> dict[str, Tensor]:
+        """Return offset [B, 1], trend [B, K - 1], gain [B, 1] and shape [B, T - K] of waveforms [B, T]."""
         coefficients = signals @ self.transform
-        return coefficients[:, : self.low_band], coefficients[:, self.low_band :]
+        residual = coefficients[:, self.low_band :]
+        variance = residual.square().sum(dim=1, keepdim=True) / signals.shape[1] + MIN_VARIANCE
+        return {
+            "offset": coefficients[:, :1],
+            "trend": coefficients[:, 1 : self.low_band],
+            "gain": 0.5 * variance.log(),
+            "shape": residual * variance.rsqrt(),
+        }
 
-    def _shape_error(self, decoded: Tensor, recorded: Tensor) -> Tensor:
-        direction = decoded * (decoded.square().sum(dim=1, keepdim=True) + MIN_SQUARED_NORM).rsqrt()
-        return (_norms(recorded) - _product(direction, recorded)) / self.shape_scale
-
-    def _gain_error(self, decoded: Tensor, recorded: Tensor, other: Tensor) -> Tensor:
-        power = _product(decoded, decoded)
-        difference = power - _product(recorded, other)
-        return self._relative(difference, power.detach()).square() / self.gain_scale
-
-    def _relative(self, difference: Tensor, power: Number) -> Tensor:
-        relative: Tensor = difference / (2 * (power + self.small_power))
-        return relative
-
-
-def _norms(waveforms: Tensor) -> Tensor:
-    """Return the norm of each waveform [B, T - K], [B]."""
-    norms: Tensor = torch.linalg.vector_norm(waveforms, dim=1)
-    return norms
-
-
-def _product(first: Tensor, second: Tensor) -> Tensor:
-    """Return the product of two waveforms [B, T - K], summed over their coefficients, [B]."""
-    return (first * second).sum(dim=1)
-
-
-def _low_weights(low: Tensor, smallest_variance: Tensor) -> Tensor:
-    """Return the weight of each coefficient below 150 Hz [K]: offset and trend each add 1 if they are the average."""
-    variances = low.var(dim=0)
-    trend = variances[1:].sum().expand(low.shape[1] - 1)
-    return 1 / torch.cat([variances[:1], trend]).clamp(min=smallest_variance)
+    def _errors(self, group: tuple[str, ...], attributes: dict[str, Tensor], target: dict[str, Tensor]) -> Tensor:
+        """Return the squared error of each row [B] in units of the attribute's variance, averaged over the group."""
+        errors = [(attributes[name] - target[name]).square().sum(dim=1) / self.variances[name] for name in group]
+        return torch.stack(errors).mean(dim=0)

@@ -96,9 +96,7 @@ def load_checkpoint(
         return TrainingState(identity), {}
     state = _state_in((newest / "state.json").read_text())
     if not _is_same(state, identity):
-        raise ValueError(
-            f"{newest}: holds a training of another configuration, of other data, or of another version of hcvae"
-        )
+        raise ValueError(f"{newest}: holds a training of another configuration or of other data")
     device = str(next(model.parameters()).device)
     model.load_state_dict(load_file(newest / "model.safetensors", device))
     _load_optimizer(optimizer, load_file(newest / "optimizer.safetensors", device))
@@ -158,8 +156,7 @@ def _is_same(state: TrainingState, identity: dict[str, Any]) -> bool:
     training = found.training.model_copy(update={"precision": precision})
     data = found.data.model_copy(update={"tables": wanted.data.tables})
     same_config = found.model_copy(update={"training": training, "data": data}) == wanted
-    same_version = state.identity.get("version", 1) == identity["version"]
-    return same_config and same_version and state.identity["data"] == identity["data"]
+    return same_config and state.identity["data"] == identity["data"]
 
 
 def _fetch(checkpoint: StoragePath, target: Path) -> None:

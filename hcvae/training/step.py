@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hcvae.config import Config
-from hcvae.losses import SwapConsistency, total_correlation
+from hcvae.losses import DenoisedSwapConsistency, SwapConsistency, total_correlation
 from hcvae.losses.kl import Number
 from hcvae.models import Model
 from hcvae.models.base import Noise
@@ -36,10 +36,9 @@ class TrainingStep(nn.Module):
         super().__init__()
         self.model = model
         self.objective = Objective(config)
-        self.swap: SwapConsistency | None = None
+        self.swap: SwapConsistency | DenoisedSwapConsistency | None = None
         if self.objective.weights["swap"]:
-            factor = config.training.loss_weights.swap_coarse_factor
-            self.swap = SwapConsistency(train.signals, train.response, sampling_rate_hz, factor)
+            self.swap = _swap_consistency(config, train, sampling_rate_hz)
         self.n_data = len(train) if n_data is None else n_data
         self.bf16 = config.training.precision == "bf16"  # `fit` sets it where the precision is `auto`
 
@@ -64,7 +63,7 @@ class TrainingStep(nn.Module):
         total, components = self.objective(output, batch, weights, n_rows, n_peaks)
         if self.swap is not None:
             _, *swapped = decoded["recon_signal"].chunk(3)
-            components["swap"] = self.swap(*swapped, batch.signals, batch.response, n_rows)
+            components["swap"] = self.swap(*swapped, (batch.signals, batch.response), n_rows)
             total = total + weights["swap"] * components["swap"]
         if self.objective.weights["total_correlation"]:
             nats = self._total_correlation(posterior, latents) * (len(batch) / n_rows)
@@ -94,3 +93,12 @@ class TrainingStep(nn.Module):
 
     def _all_blocks(self, name: str, tensors: Tensors) -> Tensor:
         return torch.cat([tensors[f"{name}_{block}"] for block in self.model.latent_dims], dim=1)
+
+
+def _swap_consistency(
+    config: Config, train: PartTensors, sampling_rate_hz: float
+) -> SwapConsistency | DenoisedSwapConsistency:
+    factor = config.training.loss_weights.swap_coarse_factor
+    if config.training.swap_targets == "denoised":
+        return DenoisedSwapConsistency(train.signals, train.response, sampling_rate_hz, factor)
+    return SwapConsistency(train.signals, sampling_rate_hz, factor)

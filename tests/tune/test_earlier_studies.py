@@ -7,14 +7,12 @@ from pathlib import Path
 import pytest
 
 from hcvae.errors import UserError
-from hcvae.training.configuration import TRAINING_VERSION
-from jobs import pull, train
+from jobs import pull
 from tune.config import SearchConfig
 from tune.report.results import SearchResult
 from tune.space.default_space import with_space
 from tune.study.artifacts import history_of
 from tune.study.folder import StudyFolder
-from tune.study.initial_trials import earlier_trials
 from tune.study.lock import locked_folder
 from tune.study.opening import n_finished, open_study
 from tune.study.samplers import ask
@@ -61,47 +59,6 @@ def test_a_search_may_continue_it(folder: StudyFolder) -> None:
     with locked_folder(config) as locked:
         study = open_study(locked, config, record.data_fingerprint)
         assert n_finished(study) == 4
-
-
-def test_continuing_it_records_that_the_same_configuration_gives_other_models_now(folder: StudyFolder) -> None:
-    record = folder.read_record()
-    assert record.training_version == 1
-    tree = record.config.model_dump(mode="json")
-    tree["search"] |= {"storage": str(folder.path.parent)}
-    config = SearchConfig.model_validate(tree)
-    with locked_folder(config) as locked:
-        for _ in range(2):  # once is enough
-            open_study(locked, config, record.data_fingerprint)
-    continued = folder.read_record()
-    assert continued.training_version == TRAINING_VERSION > 1
-    assert [change.differences for change in continued.changes] == [{"training (version)": (1, TRAINING_VERSION)}]
-    assert record.has_earlier_training
-    assert continued.has_earlier_training
-
-
-def test_the_earlier_default_of_the_swap_weight_is_named(folder: StudyFolder) -> None:
-    record = folder.read_record()
-    tree = record.config.model_dump(mode="json")
-    del tree["training"]["loss_weights"]["swap"]
-    tree["search"] |= {"storage": str(folder.path.parent)}
-    config = SearchConfig.model_validate(tree)
-    with locked_folder(config) as locked, pytest.raises(UserError, match=r"loss_weights\.swap: 2\.0 -> 10\.0"):
-        open_study(locked, config, record.data_fingerprint)
-
-
-def test_it_is_refused_for_a_warm_start(folder: StudyFolder, tmp_path: Path) -> None:
-    record = folder.read_record()
-    tree = record.config.model_dump(mode="json")
-    tree["search"] |= {"storage": str(tmp_path / "new"), "warm_start": str(folder.path)}
-    with pytest.raises(UserError, match=f"version of the training: 1 there, {TRAINING_VERSION} here"):
-        earlier_trials(SearchConfig.model_validate(tree), record.data_fingerprint)
-
-
-def test_training_one_of_its_trials_again_prints_a_note(
-    folder: StudyFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train.TrainCommand.values_not_given({"study": str(folder.path), "trial": "1"})
-    assert "an earlier version of hcvae trained trials of this study" in capsys.readouterr().err
 
 
 def test_a_command_that_names_no_space_continues_it_with_its_own(folder: StudyFolder) -> None:

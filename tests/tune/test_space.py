@@ -167,7 +167,7 @@ def test_the_example_of_the_page_is_a_valid_space_of_every_kind() -> None:
     config = SearchConfig.model_validate_json(re.findall("```json\n(.*?)```", PAGE, re.DOTALL)[0])
     check_space(config)
     drawn = suggest(optuna.create_study().ask(), config)
-    assert drawn["training.loss_weights.swap"] == 10
+    assert drawn["training.loss_weights.swap"] == 2
     assert drawn["training.batch_size"] in (64, 128, 256)
     kinds = {(entry.type, getattr(entry, "log", None)) for entry in config.search.space.values()}
     assert kinds == {("float", False), ("float", True), ("int", False), ("int", True), ("choice", None)}

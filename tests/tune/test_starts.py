@@ -50,7 +50,7 @@ def test_chosen_trials_come_first_and_once(small_search: SmallSearch) -> None:
     assert (first[0][RATIO], first[0][GLOBAL], first[0][LOCAL]) == (0.2, 20, 40)
     assert first[1][KL] == 0.05
     # The product's defaults, the specification's and its best practices; see docs/search.md.
-    rest = {GLOBAL: 32, LOCAL: 32, RATIO: 0.3, SWAP: 10.0}
+    rest = {GLOBAL: 32, LOCAL: 32, RATIO: 0.3, SWAP: 2.0}
     assert first[2] == rest | {KL: 0.003, LOCAL_KL: 0.003}
     assert first[3] == rest | {KL: 0.01, LOCAL_KL: 0.01}
     assert first[4] == rest | {KL: 0.001, LOCAL_KL: 0.01}

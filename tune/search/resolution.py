@@ -34,7 +34,6 @@ from tune.placement.streaming import prepare
 from tune.space.checks import check_space
 from tune.space.combinations import combinations
 from tune.space.default_space import with_space
-from tune.study.folder import StudyRecord
 from tune.study.initial_trials import check_first_trials, earlier_trials
 from tune.study.lock import LockedFolder, locked_folder
 from tune.study.opening import check_folder, quiet_optuna
@@ -59,8 +58,6 @@ class ResolvedSearch:
     """Data of the repetitions by folds, see `tune.placement.folds`."""
     not_searched: dict[str, str]
     """Why parameters of the default space are left out, by path."""
-    record: StudyRecord | None
-    """What was recorded when the study was last started; None: a new study."""
 
     def summary(self, finished: int) -> str:
         """Return what the search does, in lines for people."""
@@ -87,11 +84,6 @@ class ResolvedSearch:
     def _notes(self) -> Iterator[str]:
         """Yield what is special about this search."""
         settings = self.config.search
-        if self.record is not None and self.record.has_earlier_training:
-            yield (
-                "Trials of an earlier version of hcvae: the same configuration gives other models now, see "
-                "CHANGELOG.md; study.json records the change"
-            )
         for path, reason in self.not_searched.items():
             yield f"Not searched: {path}, as {reason}"
         n_combinations = len(combinations(self.config))
@@ -130,13 +122,12 @@ def resolve(config: SearchConfig, wait: bool, console: Console, allow_change: bo
     """
     config = config.with_absolute_places()
     with sigterm_as_ctrl_c(), quiet_optuna(), locked_folder(config) as folder:
-        record = None
         recorded_space = None
         recorded_objectives = None
         if folder.record.is_file():
-            record = folder.read_record()
-            recorded_space = record.config.search.space
-            recorded_objectives = record.config.search.compared_by
+            recorded = folder.read_record().config.search
+            recorded_space = recorded.space
+            recorded_objectives = recorded.compared_by
         # With the widest space first, to report mistakes before the data are read: they decide which parameters apply.
         _check_settings(with_space(config, recorded_space, other_averages=True)[0])
         with line_a_minute(console, lambda: "reading the data"):
@@ -160,7 +151,7 @@ def resolve(config: SearchConfig, wait: bool, console: Console, allow_change: bo
             workers = WorkerGroup.of(config.search)
             plan = plan_on_cluster(workers, wait, lambda text: print_line(console, text), config.search.max_concurrent)
             check_shared_folder(folder.place)
-            yield ResolvedSearch(config, folder, data, own_ray, plan, earlier, measurable, folds, not_searched, record)
+            yield ResolvedSearch(config, folder, data, own_ray, plan, earlier, measurable, folds, not_searched)
 
 
 def _check_settings(config: SearchConfig) -> None:

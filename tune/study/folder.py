@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from hcvae.config import Section
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
-from hcvae.training.configuration import TRAINING_VERSION
 from tune.config import SearchConfig
 from tune.study.database import SQLITE, Database
 from tune.study.lookup import find_study
@@ -28,18 +27,13 @@ LOCK = ".lock"
 """File that the searching processes lock."""
 
 
-TRAINING_CHANGE = "training (version)"
-"""Name of a change of the training's version."""
-
-
 class Change(Section):
-    """A change to a study at the time when it was continued."""
+    """A change to a study that was allowed when it was continued."""
 
     time: datetime
     """When."""
     differences: dict[str, tuple[Any, Any]]
-    """Values before and after, by dotted path; `data (fingerprint)` where the data changed, `training (version)` where
-    another version of hcvae trains other models with the same configuration."""
+    """Values before and after, by dotted path; `data (fingerprint)` where the data changed."""
 
 
 class StudyRecord(Section):
@@ -54,19 +48,10 @@ class StudyRecord(Section):
     """Versions of the interpreter and of the packages that started the study."""
     git_revision: str | None
     """Revision of the checkout that started the study; null outside a checkout."""
-    training_version: int = 1
-    """Version of what a configuration trains, at the latest start; see `hcvae.training.configuration`."""
     created: datetime
     """Time of the first start."""
     changes: tuple[Change, ...] = ()
-    """The changes that `--allow-change` allowed, and new versions of the training."""
-
-    @property
-    def has_earlier_training(self) -> bool:
-        """Whether trials may have been trained by another version of the training than that of this hcvae."""
-        if self.training_version != TRAINING_VERSION:
-            return True
-        return any(TRAINING_CHANGE in change.differences for change in self.changes)
+    """The changes that `--allow-change` allowed."""
 
     @property
     def identity(self) -> str:

@@ -9,7 +9,6 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
-from hcvae.training.configuration import TRAINING_VERSION
 from tune.config import Conditional, SearchConfig
 from tune.objectives import directions_of, names_of
 from tune.space.chosen import check_chosen
@@ -136,7 +135,6 @@ def _check_comparable(
         "their directions": (recorded_directions(study.directions), directions_of(objectives)),
         "constraints": (record.config.search.constraints, config.search.constraints),
         "data (fingerprint)": (record.data_fingerprint[:12], data_fingerprint[:12]),
-        "version of the training": (record.training_version, TRAINING_VERSION),
         "training.epochs": (record.config.training.epochs, config.training.epochs),
     }
     differences = []

@@ -17,11 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 import hcvae
 from hcvae.errors import UserError
 from hcvae.storage import StoragePath
-from hcvae.training.configuration import TRAINING_VERSION
 from tune.config import SearchConfig
 from tune.internals.optuna_internals import set_system_attribute, system_attributes
 from tune.objectives import Objectives, directions_of, names_of
-from tune.study.folder import TRAINING_CHANGE, Change, StudyFolder, StudyRecord
+from tune.study.folder import Change, StudyFolder, StudyRecord
 from tune.study.leases import COPIED_STUDY_ID, STUDY_ID, outside_budget, study_id
 from tune.study.lock import LockedFolder
 from tune.study.lookup import find_study
@@ -269,20 +268,16 @@ def _new_record(config: SearchConfig, data_fingerprint: str) -> StudyRecord:
         data_fingerprint=data_fingerprint,
         versions=_versions(),
         git_revision=git_revision(),
-        training_version=TRAINING_VERSION,
         created=datetime.now(UTC),
     )
 
 
 def _continued(record: StudyRecord, config: SearchConfig, data_fingerprint: str) -> StudyRecord:
     differences = _differences(record, config, data_fingerprint)
-    if record.training_version != TRAINING_VERSION:
-        differences[TRAINING_CHANGE] = (record.training_version, TRAINING_VERSION)
-    update: dict[str, Any] = {"config": config, "data_fingerprint": data_fingerprint}
+    changes = record.changes
     if differences:
-        change = Change(time=datetime.now(UTC), differences=differences)
-        update |= {"changes": (*record.changes, change), "training_version": TRAINING_VERSION}
-    return record.model_copy(update=update)
+        changes = (*changes, Change(time=datetime.now(UTC), differences=differences))
+    return record.model_copy(update={"config": config, "data_fingerprint": data_fingerprint, "changes": changes})
 
 
 def _differences(record: StudyRecord, config: SearchConfig, data_fingerprint: str) -> dict[str, tuple[Any, Any]]:

@@ -13,7 +13,7 @@ from hcvae.errors import StorageError
 from hcvae.storage import StoragePath
 from hcvae.training.checkpoint import TENSORS, TrainingState, copy_newest, load_checkpoint, save_checkpoint
 
-IDENTITY = {"config": {}, "data": "abc", "version": 2}
+IDENTITY = {"config": {}, "data": "abc"}
 
 
 def checkpoint(folder, epoch, model=None):
@@ -97,8 +97,7 @@ def test_the_same_data_under_another_path_are_the_same_training(tmp_path):
     state.write_text(json.dumps(content))
     places = [StoragePath.of(tmp_path / "1")]
     moved = {"data": {"tables": ["/elsewhere/table.parquet"]}}
-    assert copy_newest(places, tmp_path / "2", {"config": moved, "data": "abc", "version": 2}) is not None
-    assert copy_newest(places, tmp_path / "3", {"config": moved, "data": "abd", "version": 2}) is None
+    assert copy_newest(places, tmp_path / "2", {"config": moved, "data": "abc"}) is not None
+    assert copy_newest(places, tmp_path / "3", {"config": moved, "data": "abd"}) is None
     static = {"data": moved["data"] | {"static": ["sex"]}}
-    assert copy_newest(places, tmp_path / "4", {"config": static, "data": "abc", "version": 2}) is None
-    assert copy_newest(places, tmp_path / "5", {"config": moved, "data": "abc", "version": 1}) is None
+    assert copy_newest(places, tmp_path / "4", {"config": static, "data": "abc"}) is None

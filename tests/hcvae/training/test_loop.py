@@ -121,16 +121,6 @@ def test_another_configuration_does_not_continue_a_checkpoint(data, tmp_path):
         fit(config(learning_rate=0.01), data, tmp_path)
 
 
-def test_a_checkpoint_of_another_version_of_the_training_is_not_continued(data, tmp_path):
-    fit(config(), data, tmp_path, lambda metrics: metrics["epoch"] < 2)
-    file = tmp_path / "checkpoint" / "epoch-0002" / "state.json"
-    state = json.loads(file.read_text())
-    del state["identity"]["version"]  # as the first version wrote it
-    file.write_text(json.dumps(state))
-    with pytest.raises(UserError, match="another version of hcvae"):
-        fit(config(), data, tmp_path)
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_divergence_is_raised_with_the_epoch_and_the_losses(data, tmp_path, value):
     signals = data.train.signals.copy()

@@ -7,7 +7,7 @@ import torch
 
 from hcvae.config import Config
 from hcvae.data.dataset import Dataset, prepare
-from hcvae.losses import enhanced_hierarchical_cvae_loss, free_bits
+from hcvae.losses import DenoisedSwapConsistency, enhanced_hierarchical_cvae_loss, free_bits
 from hcvae.models import build
 from hcvae.training.configuration import resolve
 from hcvae.training.loop import fit
@@ -84,12 +84,25 @@ def test_swaps_exchange_one_latent_with_a_neighbours(data):
     z_global, z_local = latents["z_global"], latents["z_local"]
     exchanged_global = module.model.decode(z_global[order], z_local, batch.static)["recon_signal"]
     exchanged_local = module.model.decode(z_global, z_local[order], batch.static)["recon_signal"]
-    expected = module.swap(exchanged_global, exchanged_local, batch.signals, batch.response, 32)
-    torch.testing.assert_close(components["swap"], expected)
+    averages = (batch.signals, batch.response)
+    torch.testing.assert_close(components["swap"], module.swap(exchanged_global, exchanged_local, averages, 32))
     without, _ = module.objective(
         module.model(batch.signals, batch.static, noise), batch, n_peaks=batch.peak_mask.sum()
     )
-    torch.testing.assert_close(total, without + 10 * components["swap"])
+    torch.testing.assert_close(total, without + 2 * components["swap"])
+
+
+def test_denoised_targets_are_an_option(data):
+    module, batch, noise, (_, components) = one_step(data, config({"batch_norm": False}, swap_targets="denoised"))
+    part = PartTensors.of(data.train, torch.device("cpu"))
+    expected = DenoisedSwapConsistency(part.signals, part.response, 20_000.0)
+    latents = module.model.sample_posterior(module.model.encode(batch.signals, batch.static), noise)
+    order = [31, *range(31)]
+    exchanged = []
+    for block in ("z_global", "z_local"):
+        others = latents | {block: latents[block][order]}
+        exchanged.append(module.model.decode(**others, static_params=batch.static)["recon_signal"])
+    torch.testing.assert_close(components["swap"], expected(*exchanged, (batch.signals, batch.response), 32))
 
 
 def test_learned_scales_make_kl_weights_betas_whatever_the_unit(data):
