@@ -47,7 +47,7 @@ class Disk:
 
     def fill(self, until: Callable[[], bool]) -> None:
         """Take all room, and what becomes free meanwhile, until something has been refused."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240  # the trials have a low priority
         with self._filler.open("ab", buffering=0) as filler:
             while True:
                 with suppress(OSError):
