@@ -5,13 +5,12 @@ Shapes: B batch, N waveforms, T samples, K coefficients below 150 Hz (including 
 
 import math
 
-import numpy as np
 import torch
-from scipy.fft import dct
-from torch import Tensor, nn
+from torch import Tensor
 
 from hcvae.losses.kl import Number
-from hcvae.waveform_attributes import NEGLIGIBLE_BAND, low_band
+from hcvae.losses.swap_penalty import SwapPenalty
+from hcvae.waveform_attributes import NEGLIGIBLE_BAND
 
 MAX_ROWS = 32_768
 """Rows from which the units of the errors are computed: more change them little, and need memory."""
@@ -21,7 +20,7 @@ MIN_SQUARED_NORM = 1e-4
 """Added to a squared norm before a division; normalised waveforms have squared norms of about T."""
 
 
-class DenoisedSwapConsistency(nn.Module):
+class DenoisedSwapConsistency(SwapPenalty):
     """The penalty of `hcvae.losses.swap_consistency`, with other errors and units.
 
     For given latents, independent noise of the averages shifts no optimum (Lehtinen et al. 2018, "Noise2Noise", ICML).
@@ -46,16 +45,10 @@ class DenoisedSwapConsistency(nn.Module):
         coarse_factor: on the errors of the coarse attributes, relative to those of the shape.
     """
 
-    transform: Tensor
     low_weights: Tensor
 
     def __init__(self, signals: Tensor, others: Tensor, sampling_rate_hz: float, coarse_factor: float = 1.0) -> None:
-        super().__init__()
-        self.coarse_factor = coarse_factor
-        n_samples = signals.shape[1]
-        self.low_band = low_band(n_samples, sampling_rate_hz)
-        cosines = torch.from_numpy(dct(np.eye(n_samples), type=2, norm="ortho", axis=1))
-        self.register_buffer("transform", cosines.to(signals), persistent=False)
+        super().__init__(signals, sampling_rate_hz, coarse_factor)
         step = math.ceil(len(signals) / MAX_ROWS)
         self._set_units(signals[::step], others[::step])
 
@@ -107,11 +100,6 @@ class DenoisedSwapConsistency(nn.Module):
     def n_coarse(self) -> int:
         """Number of coarse attributes: short waveforms have no trend."""
         return 3 if self.low_band > 1 else 2
-
-    def _bands(self, signals: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the coefficients below 150 Hz [B, K] and the others [B, T - K]."""
-        coefficients = signals @ self.transform
-        return coefficients[:, : self.low_band], coefficients[:, self.low_band :]
 
     def _shape_error(self, decoded: Tensor, recorded: Tensor) -> Tensor:
         direction = decoded * (decoded.square().sum(dim=1, keepdim=True) + MIN_SQUARED_NORM).rsqrt()

@@ -5,19 +5,18 @@ Shapes: B batch, N waveforms, T samples, K coefficients below 150 Hz (including 
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from scipy.fft import dct
-from torch import Tensor, nn
+from torch import Tensor
 
 from hcvae.losses.kl import Number
-from hcvae.waveform_attributes import COARSE, FINE, NEGLIGIBLE_BAND, low_band
+from hcvae.losses.swap_penalty import SwapPenalty
+from hcvae.waveform_attributes import COARSE, FINE, NEGLIGIBLE_BAND
 
 MIN_VARIANCE = 1e-6
 """Added to the residual's variance before its logarithm; normalised waveforms have variance 1."""
 
 
-class SwapConsistency(nn.Module):
+class SwapConsistency(SwapPenalty):
     """The penalty: errors of the attributes of `hcvae.waveform_attributes`, in units of the attributes' variance.
 
     Each waveform is decoded again with another row's z_global: its shape must still be that of the row's own response.
@@ -35,15 +34,8 @@ class SwapConsistency(nn.Module):
         coarse_factor: on the errors of the coarse attributes, relative to those of the shape.
     """
 
-    transform: Tensor
-
     def __init__(self, signals: Tensor, sampling_rate_hz: float, coarse_factor: float = 1.0) -> None:
-        super().__init__()
-        self.coarse_factor = coarse_factor
-        n_samples = signals.shape[1]
-        self.low_band = low_band(n_samples, sampling_rate_hz)
-        cosines = torch.from_numpy(dct(np.eye(n_samples), type=2, norm="ortho", axis=1))
-        self.register_buffer("transform", cosines.to(signals), persistent=False)
+        super().__init__(signals, sampling_rate_hz, coarse_factor)
         # As in the score: a band that a filter has emptied must not count as much as a full one.
         floor = NEGLIGIBLE_BAND * signals.var(dim=0).sum().item()
         self.variances = {}
@@ -74,12 +66,11 @@ class SwapConsistency(nn.Module):
 
     def attributes(self, signals: Tensor) -> dict[str, Tensor]:
         """Return offset [B, 1], trend [B, K - 1], gain [B, 1] and shape [B, T - K] of waveforms [B, T]."""
-        coefficients = signals @ self.transform
-        residual = coefficients[:, self.low_band :]
+        low, residual = self._bands(signals)
         variance = residual.square().sum(dim=1, keepdim=True) / signals.shape[1] + MIN_VARIANCE
         return {
-            "offset": coefficients[:, :1],
-            "trend": coefficients[:, 1 : self.low_band],
+            "offset": low[:, :1],
+            "trend": low[:, 1:],
             "gain": 0.5 * variance.log(),
             "shape": residual * variance.rsqrt(),
         }

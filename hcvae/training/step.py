@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hcvae.config import Config
 from hcvae.losses import DenoisedSwapConsistency, SwapConsistency, total_correlation
 from hcvae.losses.kl import Number
+from hcvae.losses.swap_penalty import SwapPenalty
 from hcvae.models import Model
 from hcvae.models.base import Noise
 from hcvae.training.objective import Objective
@@ -36,7 +37,7 @@ class TrainingStep(nn.Module):
         super().__init__()
         self.model = model
         self.objective = Objective(config)
-        self.swap: SwapConsistency | DenoisedSwapConsistency | None = None
+        self.swap: SwapPenalty | None = None
         if self.objective.weights["swap"]:
             self.swap = _swap_consistency(config, train, sampling_rate_hz)
         self.n_data = len(train) if n_data is None else n_data
@@ -95,9 +96,7 @@ class TrainingStep(nn.Module):
         return torch.cat([tensors[f"{name}_{block}"] for block in self.model.latent_dims], dim=1)
 
 
-def _swap_consistency(
-    config: Config, train: PartTensors, sampling_rate_hz: float
-) -> SwapConsistency | DenoisedSwapConsistency:
+def _swap_consistency(config: Config, train: PartTensors, sampling_rate_hz: float) -> SwapPenalty:
     factor = config.training.loss_weights.swap_coarse_factor
     if config.training.swap_targets == "denoised":
         return DenoisedSwapConsistency(train.signals, train.response, sampling_rate_hz, factor)

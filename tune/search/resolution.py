@@ -7,6 +7,7 @@ resources of the cluster.
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from optuna.trial import FrozenTrial
 from rich.console import Console
@@ -149,7 +150,7 @@ def resolve(config: SearchConfig, wait: bool, console: Console, allow_change: bo
         with ray_cluster(data.nbytes + sum(fold.nbytes for fold in folds)) as own_ray:
             config = with_gpus_shared(config, data)
             workers = WorkerGroup.of(config.search)
-            plan = plan_on_cluster(workers, wait, lambda text: print_line(console, text), config.search.max_concurrent)
+            plan = plan_on_cluster(workers, wait, partial(print_line, console), config.search.max_concurrent)
             check_shared_folder(folder.place)
             yield ResolvedSearch(config, folder, data, own_ray, plan, earlier, measurable, folds, not_searched)
 
